@@ -1,0 +1,90 @@
+//! What an answer to one of our PUTs means.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::text::{shown, span};
+
+/// The meaning of an answer: one word for each reaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Meaning {
+    /// 200 without an errCode: the task will be executed again, or is terminated.
+    Accepted,
+    /// Not accepted: another operation runs, or another state. Later.
+    Busy,
+    /// The task or cluster is gone, or we may not see it: one code for both.
+    GoneOrForbidden,
+    /// Nothing of the service answered: a wrong address or a proxy. The project's fault.
+    WrongAddress,
+    /// Not acceptable as it is; never to be repeated for this failure.
+    NotAcceptable,
+    /// The signature or token was refused before the service saw the request.
+    Unauthorized,
+    /// Forbidden for this cluster, as far as one answer tells.
+    ForbiddenCluster,
+    /// Forbidden for the whole project, by its code.
+    ForbiddenProject,
+    /// It may have been accepted or not: only reading can tell.
+    Unknown,
+}
+
+impl Meaning {
+    /// The stable word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Busy => "busy",
+            Self::GoneOrForbidden => "gone-or-forbidden",
+            Self::WrongAddress => "wrong-address",
+            Self::NotAcceptable => "not-acceptable",
+            Self::Unauthorized => "unauthorized",
+            Self::ForbiddenCluster => "forbidden-cluster",
+            Self::ForbiddenProject => "forbidden-project",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// An answer to one PUT, or the lack of one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// What it means.
+    pub meaning: Meaning,
+    /// The HTTP status, where an answer came.
+    pub status: Option<u16>,
+    /// The error code of the body, such as `CSS.0078` or `APIGW.0308`.
+    pub code: Option<String>,
+    /// The body's message, or what happened to the connection. Never longer than a few hundred characters.
+    pub message: String,
+    /// The `X-Request-Id`, for the provider's support.
+    pub request_id: Option<String>,
+    /// What the server asked to wait.
+    pub retry_after: Option<Duration>,
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.status {
+            Some(status) => write!(f, "{status}")?,
+            None => f.write_str("no answer")?,
+        }
+        if let Some(code) = &self.code {
+            write!(f, " {}", shown(code, 40))?;
+        }
+        // More follows, so the service's own full stop goes.
+        let message = self.message.trim_end().trim_end_matches('.');
+        if !message.is_empty() {
+            write!(f, ": {}", shown(message, 200))?;
+        }
+        if let Some(wait) = self.retry_after {
+            write!(f, ", retry after {}", span(wait))?;
+        }
+        if let Some(id) = &self.request_id {
+            write!(f, ", request id {}", shown(id, 80))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,103 @@
+//! What the policy says of one task now: an action or a wait, always with its reason and the time of the next
+//! look.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::id::TaskId;
+use super::reason::Reason;
+use super::task::Abortable;
+
+/// One of the two things the daemon can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Execute the failed task again.
+    Retry,
+    /// Terminate the failed task.
+    Abort,
+}
+
+impl Action {
+    /// What it does, in a sentence.
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Abort => "abort",
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.verb())
+    }
+}
+
+/// An action with all that is needed to send it. An abort carries its proof.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// Retry this task.
+    Retry(TaskId),
+    /// Abort the task that the reading showed to be abortable.
+    Abort(Abortable),
+}
+
+impl Order {
+    /// Which of the two.
+    pub fn action(&self) -> Action {
+        match self {
+            Self::Retry(_) => Action::Retry,
+            Self::Abort(_) => Action::Abort,
+        }
+    }
+
+    /// For which task.
+    pub fn task(&self) -> &TaskId {
+        match self {
+            Self::Retry(task) => task,
+            Self::Abort(abortable) => abortable.task(),
+        }
+    }
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Send this.
+    Act(Order),
+    /// Nothing is due.
+    Wait,
+    /// Something is due, and something else than time holds it back.
+    Held,
+    /// It is a human's now.
+    Escalate,
+}
+
+impl Verdict {
+    /// The stable word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Act(Order::Retry(_)) => "retry",
+            Self::Act(Order::Abort(_)) => "abort",
+            Self::Wait => "wait",
+            Self::Held => "held",
+            Self::Escalate => "escalate",
+        }
+    }
+}
+
+/// A decision about one cluster, and about one task of it where there is one to decide about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// The task it is about.
+    pub task: Option<TaskId>,
+    /// What to do.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Reason,
+    /// When to look again.
+    pub next_look: Duration,
+}

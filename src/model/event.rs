@@ -1,0 +1,224 @@
+//! What is journaled: everything that was seen, decided, sent and answered about one task. The history of a
+//! task is the fold of its events ([`super::history`]), before a restart as after it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use serde::{Deserialize, Serialize};
+
+use super::answer::Answer;
+use super::decision::Action;
+use super::id::{AttemptId, ClusterId, ProjectName, TaskId};
+use super::moment::Moment;
+use super::policy::Terms;
+use super::reason::Reason;
+use super::task::{Task, TaskKind, TaskStatus};
+
+/// By what one failure of a task is known: the triple of domain.md, with the task's id beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {
+    /// `executeTimes`.
+    pub execute_times: Option<u64>,
+    /// `endTime`.
+    pub end_time: Option<DateTime>,
+}
+
+impl Shape {
+    /// The shape that a reading shows.
+    pub fn of(task: &Task) -> Self {
+        Self { execute_times: task.execute_times, end_time: task.end_time }
+    }
+}
+
+/// How an attempt whose effect was awaited turned out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Settlement {
+    /// The task was executed again.
+    Accepted,
+    /// The answer was 200, and nothing happened. The retry is used.
+    WithoutEffect,
+    /// The outcome was unknown, and nothing happened. No retry is used.
+    NotAccepted,
+}
+
+/// How the story of a task ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "as", rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the variants' docs tell their fields")]
+pub enum Closing {
+    /// It succeeded after a retry of ours.
+    Remedied,
+    /// It succeeded without one.
+    SolvedByOthers,
+    /// We terminated it. For good: nothing reopens it.
+    Aborted,
+    /// A newer task took its place.
+    Superseded { by: TaskId },
+    /// Two looks did not find it any more.
+    Gone,
+}
+
+impl Closing {
+    /// The stable word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Remedied => "remedied",
+            Self::SolvedByOthers => "solved-by-others",
+            Self::Aborted => "aborted",
+            Self::Superseded { .. } => "superseded",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+/// A failure as it was first seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FailureSeen {
+    /// The first failure of a task is 1.
+    pub number: u32,
+    /// FAILED or `PARTIAL_FAILED`.
+    pub status: TaskStatus,
+    /// The triple, less the task's id.
+    pub shape: Shape,
+    /// How long before this event the first such reading was (a failure seen while an attempt was settling).
+    pub seen_before: Duration,
+    /// The whole task in canonical JSON.
+    pub whole: String,
+    /// Completed nodes, where they could be read.
+    pub completed: Option<u32>,
+    /// All nodes.
+    pub total: u32,
+    /// The node and the step that failed, as the task tells them.
+    pub failing: String,
+    /// Retries by others since the last failure.
+    pub external: u32,
+    /// Ended too long before it was first seen: told, never acted on.
+    pub too_old: bool,
+    /// Whether the look before did not show it, while the task was already known.
+    pub seen_to_happen: bool,
+    /// The terms in force when it was first seen.
+    pub terms: Option<Terms>,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the variants' docs tell their fields")]
+pub enum Event {
+    /// A task was seen for the first time, running or failed.
+    FirstSeen {
+        kind: TaskKind,
+        cluster_name: String,
+        start_time: Option<DateTime>,
+        execute_times: Option<u64>,
+        completed: Option<u32>,
+        /// Retries that count as used: executions before the journal knew the task, where no node is done.
+        external: u32,
+    },
+    /// It runs. Journaled at the first such reading of each stretch.
+    Running { execute_times: Option<u64> },
+    /// More nodes are completed than were ever read.
+    Progress { completed: u32 },
+    /// A failure was first seen.
+    Failed(Box<FailureSeen>),
+    /// The failed task changed soon after it was first seen; later readings are compared with this.
+    Changed { whole: String },
+    /// The failed task changed, and it was not us.
+    Touched { changed: String },
+    /// `executeTimes` fell. The highest stays.
+    FellBack { highest: u64, read: u64 },
+    /// The task stands in one answer no more.
+    Missing,
+    /// It stands there again.
+    Reappeared,
+    /// The first of the two readings that settle an attempt. `effect`: it shows that the PUT was accepted.
+    SettlingReading { attempt: AttemptId, effect: bool, status: TaskStatus, shape: Shape },
+    /// An attempt's effect, or the lack of one, is certain.
+    Settled { attempt: AttemptId, settlement: Settlement },
+    /// A PUT is about to be sent. Committed before it leaves; its number is the attempt's id.
+    Intent { action: Action, failure: u32, waited: Duration, reason: Reason },
+    /// The answer to it.
+    Answered { attempt: AttemptId, answer: Answer },
+    /// It was never sent, certainly.
+    NotSent { attempt: AttemptId },
+    /// After an answer of 'gone or forbidden' the list and a reading showed it there: forbidden.
+    StillThere { attempt: AttemptId },
+    /// A decision that tells something else than the one before.
+    Decided { verdict: String, reason: Reason },
+    /// The task was handed to a human.
+    Escalated { reason: Reason },
+    /// Its story ended.
+    Closed(Closing),
+}
+
+impl Event {
+    /// The stable word: the same as in JSON.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::FirstSeen { .. } => "first-seen",
+            Self::Running { .. } => "running",
+            Self::Progress { .. } => "progress",
+            Self::Failed(_) => "failed",
+            Self::Changed { .. } => "changed",
+            Self::Touched { .. } => "touched",
+            Self::FellBack { .. } => "fell-back",
+            Self::Missing => "missing",
+            Self::Reappeared => "reappeared",
+            Self::SettlingReading { .. } => "settling-reading",
+            Self::Settled { .. } => "settled",
+            Self::Intent { .. } => "intent",
+            Self::Answered { .. } => "answered",
+            Self::NotSent { .. } => "not-sent",
+            Self::StillThere { .. } => "still-there",
+            Self::Decided { .. } => "decided",
+            Self::Escalated { .. } => "escalated",
+            Self::Closed(_) => "closed",
+        }
+    }
+}
+
+/// What an entry is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// The project, by the name in the settings.
+    pub project: ProjectName,
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The task.
+    pub task: TaskId,
+}
+
+/// One line of the journal, by this process's clocks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Its number: grows by every entry, and is never used again.
+    pub number: u64,
+    /// When.
+    pub at: Moment,
+    /// About what.
+    pub subject: Subject,
+    /// What happened.
+    pub event: Event,
+}
+
+/// One line of the journal as it is stored: by wall time alone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredEntry {
+    /// Its number.
+    pub number: u64,
+    /// When.
+    pub at: Timestamp,
+    /// About what.
+    pub subject: Subject,
+    /// What happened.
+    pub event: Event,
+}
+
+impl StoredEntry {
+    /// The entry as a process that starts at `now` understands it.
+    pub fn recall(self, now: Moment) -> Entry {
+        Entry { number: self.number, at: now.recall(self.at), subject: self.subject, event: self.event }
+    }
+}

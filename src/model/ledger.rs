@@ -1,0 +1,161 @@
+//! What the journal knows of one project: its clusters' histories, and what the guards above all policies need.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use super::answer::Meaning;
+use super::event::{Entry, Event, Settlement};
+use super::history::ClusterHistory;
+use super::id::{AttemptId, ClusterId};
+use super::moment::Moment;
+use super::project::{FIRST_REST, LONGEST_REST, RestCause};
+
+const HOUR: Duration = Duration::from_hours(1);
+
+/// A rest after a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rest {
+    /// Why.
+    pub cause: RestCause,
+    /// How many refusals in a row.
+    pub refusals: u32,
+    /// Until when nothing is sent. Then one PUT goes out as a probe.
+    pub until: Moment,
+    /// The probe that is under way.
+    pub probe: Option<AttemptId>,
+}
+
+/// Everything the journal knows of one project. Changed by [`Ledger::apply`] alone.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Ledger {
+    /// Its clusters with a task that was ever seen running or failed.
+    pub clusters: BTreeMap<ClusterId, ClusterHistory>,
+    /// The PUTs of the last hour.
+    puts: VecDeque<Moment>,
+    /// Clusters on which a retried task runs, or may run.
+    in_flight: BTreeSet<ClusterId>,
+    /// The project rests.
+    pub rest: Option<Rest>,
+    /// Single clusters that rest.
+    pub resting: BTreeMap<ClusterId, Rest>,
+}
+
+impl Ledger {
+    /// Folds one entry in.
+    pub fn apply(&mut self, entry: &Entry) {
+        let cluster = &entry.subject.cluster;
+        let history = self.clusters.entry(cluster.clone()).or_default();
+        history.apply(entry);
+        if history.is_in_flight() {
+            self.in_flight.insert(cluster.clone());
+        } else {
+            self.in_flight.remove(cluster);
+        }
+        match &entry.event {
+            Event::Intent { .. } => {
+                self.puts.push_back(entry.at);
+                while self.puts.front().is_some_and(|put| entry.at.since(*put) > HOUR) {
+                    self.puts.pop_front();
+                }
+                if let Some(rest) = &mut self.rest {
+                    rest.probe = Some(AttemptId(entry.number));
+                }
+            }
+            Event::Answered { attempt, answer } => self.answered(cluster, *attempt, answer.meaning, entry.at),
+            Event::Settled { attempt, settlement: Settlement::Accepted } => self.allow(cluster, *attempt),
+            Event::StillThere { attempt } => self.forbid(cluster, *attempt, entry.at),
+            _ => {}
+        }
+        self.let_go_of_probe();
+    }
+
+    fn answered(&mut self, cluster: &ClusterId, attempt: AttemptId, meaning: Meaning, at: Moment) {
+        match meaning {
+            Meaning::ForbiddenProject => self.refuse_project(RestCause::Forbidden, Some(attempt), at),
+            Meaning::WrongAddress => self.refuse_project(RestCause::WrongAddress, Some(attempt), at),
+            Meaning::ForbiddenCluster => self.forbid(cluster, attempt, at),
+            // The service took notice of the request itself, so we are allowed to send it.
+            Meaning::Accepted | Meaning::Busy | Meaning::NotAcceptable => self.allow(cluster, attempt),
+            Meaning::GoneOrForbidden | Meaning::Unauthorized | Meaning::Unknown => {}
+        }
+    }
+
+    /// The service lets us send this: where it was the probe, the project rests no more.
+    fn allow(&mut self, cluster: &ClusterId, attempt: AttemptId) {
+        self.resting.remove(cluster);
+        if self.rest.is_some_and(|rest| rest.probe == Some(attempt)) {
+            self.rest = None;
+            // What waited beside the probe waits anew from here.
+            self.clusters.values_mut().for_each(ClusterHistory::hold_what_waits);
+        }
+    }
+
+    fn forbid(&mut self, cluster: &ClusterId, attempt: AttemptId, at: Moment) {
+        if self.rest.is_some() {
+            self.refuse_project(RestCause::Forbidden, Some(attempt), at);
+        } else {
+            self.refuse_cluster(cluster, at);
+        }
+    }
+
+    /// A probe is under way until it is known what became of it, so that there is never a second one beside it.
+    fn let_go_of_probe(&mut self) {
+        let Some(rest) = &mut self.rest else { return };
+        if let Some(probe) = rest.probe
+            && !self.clusters.values().any(|cluster| cluster.awaits(probe))
+        {
+            rest.probe = None;
+        }
+    }
+
+    /// Lets the project rest, or rest for longer. The answers to PUTs that were under way when it began to rest
+    /// change nothing.
+    fn refuse_project(&mut self, cause: RestCause, attempt: Option<AttemptId>, at: Moment) {
+        let refusals = match &self.rest {
+            None => 1,
+            Some(rest) if rest.probe.is_some() && rest.probe == attempt => rest.refusals.saturating_add(1),
+            Some(_) => return,
+        };
+        self.rest = Some(Rest { cause, refusals, until: at.after(rest_after(refusals)), probe: None });
+    }
+
+    /// Lets one cluster rest; with a second one refused the project rests.
+    fn refuse_cluster(&mut self, cluster: &ClusterId, at: Moment) {
+        let refusals = self.resting.get(cluster).map_or(1, |rest| rest.refusals.saturating_add(1));
+        let until = at.after(rest_after(refusals));
+        self.resting
+            .insert(cluster.clone(), Rest { cause: RestCause::Forbidden, refusals, until, probe: None });
+        if self.resting.len() > 1 {
+            self.refuse_project(RestCause::Forbidden, None, at);
+        }
+    }
+
+    /// What is known of a cluster.
+    pub fn history(&self, cluster: &ClusterId) -> &ClusterHistory {
+        static NOTHING: ClusterHistory = ClusterHistory::EMPTY;
+        self.clusters.get(cluster).unwrap_or(&NOTHING)
+    }
+
+    /// PUTs sent within the last hour.
+    pub fn puts_within_an_hour(&self, now: Moment) -> u32 {
+        let puts = self.puts.iter().filter(|put| now.since(**put) < HOUR).count();
+        u32::try_from(puts).unwrap_or(u32::MAX)
+    }
+
+    /// Clusters other than this one on which a retried task runs, or may run.
+    pub fn others_in_flight(&self, cluster: &ClusterId) -> u32 {
+        let others = self.in_flight.len() - usize::from(self.in_flight.contains(cluster));
+        u32::try_from(others).unwrap_or(u32::MAX)
+    }
+
+    /// See [`ClusterHistory::wake`].
+    pub fn wake(&mut self, now: Moment) {
+        self.clusters.values_mut().for_each(|cluster| cluster.wake(now));
+    }
+}
+
+/// The rest after so many refusals in a row: 30 minutes, doubling up to 6 hours.
+fn rest_after(refusals: u32) -> Duration {
+    let doublings = refusals.saturating_sub(1).min(16);
+    (FIRST_REST * 2_u32.saturating_pow(doublings)).min(LONGEST_REST)
+}

@@ -1,0 +1,17 @@
+//! The vocabulary: values that every other part speaks in. No I/O, no clock, no async.
+
+pub mod answer;
+pub mod cluster;
+pub mod decision;
+pub mod event;
+pub mod history;
+pub mod id;
+pub mod ledger;
+pub mod moment;
+pub mod policy;
+pub mod project;
+pub mod reason;
+pub mod secret;
+pub mod task;
+pub mod text;
+pub mod wording;

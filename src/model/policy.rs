@@ -1,0 +1,172 @@
+//! What a policy says, after every check: which tasks it covers and what to do with them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use globset::{GlobBuilder, GlobMatcher};
+use serde::{Deserialize, Serialize};
+
+use super::task::TaskKind;
+
+/// Whether PUTs are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Decide and tell; send none.
+    DryRun,
+    /// Send.
+    Enforce,
+}
+
+/// What to do once retries are used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnExhausted {
+    /// Abort where that is safe, else escalate.
+    Abort,
+    /// Call a human.
+    Escalate,
+}
+
+/// How often, how soon and for how long to retry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Retry {
+    /// Accepted retries without progress, not counting the first run; 0 = none.
+    pub max_retries: u32,
+    /// From the moment the failure was first seen to the first retry.
+    pub initial_interval: Duration,
+    /// At least 1, finite.
+    pub multiplier: f64,
+    /// No wait is longer.
+    pub max_interval: Duration,
+    /// Jitter around the interval, 0 to 1.
+    pub randomization_factor: f64,
+    /// Waiting since the first failure or the last progress; `None` = no end.
+    pub max_elapsed_time: Option<Duration>,
+    /// Whether progress gives the retries back.
+    pub reset_on_progress: bool,
+    /// Whether `PARTIAL_FAILED` is retried.
+    pub retry_partial_failed: bool,
+    /// Whether a retry that somebody else sent uses one up.
+    pub count_external: bool,
+}
+
+/// What a policy prescribes for a task that it governs. Journaled with each failure, so that a changed policy
+/// is known as one: only a failure first seen under the terms in force can be aborted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Terms {
+    /// The policy's name.
+    pub policy: String,
+    /// The mode in effect: the policy's own, and never above the global one.
+    pub mode: Mode,
+    /// At the end of the retries.
+    pub on_exhausted: OnExhausted,
+    /// From 'retries used up' to the abort.
+    pub abort_grace: Duration,
+    /// How to retry.
+    pub retry: Retry,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            max_retries: 5,
+            initial_interval: Duration::from_mins(2),
+            multiplier: 2.0,
+            max_interval: Duration::from_hours(1),
+            randomization_factor: 0.2,
+            max_elapsed_time: Some(Duration::from_hours(168)),
+            reset_on_progress: true,
+            retry_partial_failed: true,
+            count_external: true,
+        }
+    }
+}
+
+impl Terms {
+    /// The defaults of every key, for a policy of this name.
+    pub fn defaults(policy: &str, mode: Mode) -> Self {
+        Self {
+            policy: policy.to_owned(),
+            mode,
+            on_exhausted: OnExhausted::Abort,
+            abort_grace: Duration::from_mins(15),
+            retry: Retry::default(),
+        }
+    }
+}
+
+/// A glob over a whole name: `*` any run of characters, `?` one, `[ab]` a class, `{a,b}` a choice.
+#[derive(Clone)]
+pub struct Pattern {
+    text: String,
+    matcher: GlobMatcher,
+}
+
+impl Pattern {
+    /// Compiles the glob.
+    ///
+    /// # Errors
+    /// Where it is not one.
+    pub fn new(text: &str) -> Result<Self, globset::Error> {
+        let matcher =
+            GlobBuilder::new(text).literal_separator(false).backslash_escape(true).build()?.compile_matcher();
+        Ok(Self { text: text.to_owned(), matcher })
+    }
+
+    /// Whether it covers this whole name.
+    pub fn covers(&self, name: &str) -> bool {
+        self.matcher.is_match(name)
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.text)
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+/// Which tasks a policy covers. Every given line must hold; in a list any item; absent covers everything.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Match {
+    /// Names of projects.
+    pub project: Option<Vec<Pattern>>,
+    /// Names or ids of clusters.
+    pub cluster: Option<Vec<Pattern>>,
+    /// Kinds of tasks.
+    pub task: Option<Vec<TaskKind>>,
+    /// Engines.
+    pub engine: Option<Vec<Pattern>>,
+    /// Versions of the engine.
+    pub version: Option<Vec<Pattern>>,
+    /// Tags with their values.
+    pub tags: BTreeMap<String, Pattern>,
+}
+
+/// One policy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// Which tasks it covers.
+    pub matches: Match,
+    /// What it prescribes for them.
+    pub terms: Terms,
+}
+
+impl Policy {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.terms.policy
+    }
+}

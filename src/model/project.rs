@@ -1,0 +1,83 @@
+//! What belongs to a project as a whole: its settings for looking and acting, and whether it rests.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// How often to look, and how long to wait for an effect: the settings' `[poll]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Poll {
+    /// List the clusters of the project.
+    pub discovery_interval: Duration,
+    /// Read a cluster where nothing runs and nothing failed.
+    pub idle_interval: Duration,
+    /// Read a cluster where a task runs, or failed and is ours to handle.
+    pub active_interval: Duration,
+    /// Read a cluster after a PUT, until its effect is seen.
+    pub settle_interval: Duration,
+    /// After this a PUT of unknown outcome counts as not accepted, if the task shows no effect.
+    pub settle_timeout: Duration,
+    /// A failure that ended longer ago when first seen is told, never acted on.
+    pub max_failure_age: Duration,
+    /// From the first byte sent to the last byte received.
+    pub request_timeout: Duration,
+}
+
+impl Default for Poll {
+    fn default() -> Self {
+        Self {
+            discovery_interval: Duration::from_mins(5),
+            idle_interval: Duration::from_mins(10),
+            active_interval: Duration::from_secs(30),
+            settle_interval: Duration::from_secs(15),
+            settle_timeout: Duration::from_mins(5),
+            max_failure_age: Duration::from_hours(72),
+            request_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// How much at once: the settings' `[limits]`, each for one project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests without an answer yet.
+    pub max_requests_in_flight: u32,
+    /// Requests begun in a second.
+    pub requests_per_second: u32,
+    /// Clusters with a retried task running.
+    pub max_actions_in_flight: u32,
+    /// PUTs within any hour.
+    pub max_actions_per_hour: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_requests_in_flight: 16,
+            requests_per_second: 20,
+            max_actions_in_flight: 20,
+            max_actions_per_hour: 120,
+        }
+    }
+}
+
+/// The first rest after a refusal (domain.md, 'What the answers to a PUT mean').
+pub const FIRST_REST: Duration = Duration::from_mins(30);
+/// Rests double up to this.
+pub const LONGEST_REST: Duration = Duration::from_hours(6);
+/// No PUT is sent while our clock and the service's differ by more than this.
+pub const MAX_CLOCK_OFFSET: Duration = Duration::from_mins(5);
+/// Escalate when the service has been busy for this long.
+pub const MAX_BUSY: Duration = Duration::from_hours(24);
+/// Tell once of a status that we do not know when it has lasted this long.
+pub const UNKNOWN_STATUS_PATIENCE: Duration = Duration::from_hours(1);
+
+/// Why a project rests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestCause {
+    /// The service refused: permission.
+    Forbidden,
+    /// Something other than the service answered.
+    WrongAddress,
+}

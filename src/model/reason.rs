@@ -1,0 +1,662 @@
+//! Why: the one type that every decision carries, with a stable code for machines and a sentence for people
+//! made from the numbers that decided. Logged, journaled and shown with the same words everywhere.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::answer::Answer;
+use super::decision::Action;
+use super::id::{AttemptId, TaskId};
+use super::project::{MAX_CLOCK_OFFSET, RestCause};
+use super::task::AbortDoubt;
+use super::text::{counted, shown, span};
+
+/// Why a decision was made. The field `until` is always the time at which a wait ends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "code", rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the variants' docs tell their fields")]
+pub enum Reason {
+    // Nothing to act on.
+    /// No task of the cluster runs or failed.
+    Idle,
+    /// A task runs; it cannot be stopped, and nothing else of the cluster is acted on.
+    Running { done: Option<u32>, total: u32, execution: Option<u64> },
+    /// A list of tasks is shorter than it says.
+    ListIncomplete,
+    /// Which task is the newest cannot be told.
+    OrderUnclear { detail: String },
+    /// A newer task was seen before, and is missing now.
+    NewestMissing { task: Option<TaskId> },
+    /// A status that we do not know.
+    UnknownStatus { word: String },
+    /// We aborted it. The API has no status for that.
+    AbortedByUs,
+    /// It was closed: superseded by a newer task, or gone.
+    Closed,
+    /// It was handed to a human.
+    WithHuman { since: Timestamp, why: String },
+    /// A failure that had ended long before it was first seen.
+    TooOld { ended: Option<String>, limit: Duration },
+
+    // Waiting.
+    /// A PUT was sent; its effect is not certain yet.
+    Settling { attempt: AttemptId, action: Action, answered: bool },
+    /// The reading shows the past: the failure that was already retried, or an even older one.
+    StaleReading,
+    /// The next retry waits for its backoff.
+    Backoff { retry: u32, max_retries: u32, wait: Duration, until: Timestamp },
+    /// The service was busy; the same retry waits once more.
+    ServiceBusy { answer: Answer, until: Timestamp },
+    /// An answer said 'gone or forbidden': the list and another reading decide which.
+    CheckingIfGone { answer: Answer },
+    /// What held the task back has ended; nothing overdue fires at once.
+    HeldUntilNow { until: Timestamp },
+    /// Retries are used up and the abort waits for its grace.
+    AbortPending { used: u32, external: u32, grace: Duration, until: Timestamp },
+
+    // Held back.
+    /// No policy matches.
+    NoPolicy,
+    /// The mode is dry-run.
+    DryRun { action: Action },
+    /// The project rests after a refusal.
+    ProjectResting { cause: RestCause, until: Timestamp },
+    /// This cluster rests after a refusal.
+    ClusterResting { until: Timestamp },
+    /// Our clock and the service's differ too much.
+    ClockOff { seconds: i64 },
+    /// As many retried tasks run as are allowed.
+    ActionsInFlight { limit: u32 },
+    /// As many PUTs were sent within an hour as are allowed.
+    ActionsPerHour { limit: u32 },
+
+    // Acting.
+    /// A retry is due.
+    RetryDue { retry: u32, max_retries: u32, waited: Duration },
+    /// An abort is due: retries used up, no node completed, grace over.
+    AbortDue { used: u32, max_retries: u32, grace: Duration },
+
+    // To a human.
+    /// Retries are used up, and the policy says to call a human.
+    RetriesUsedUp { used: u32, external: u32 },
+    /// Retries are used up, and an abort could leave a mixed cluster.
+    NodeCompleted { used: u32, doubt: AbortDoubt },
+    /// `PARTIAL_FAILED`: not to be retried, or its retries are used up; never aborted.
+    PartialFailed { used: u32 },
+    /// Retries are used up under another policy than the one the failure was first seen under.
+    PolicyChanged { used: u32, first: Option<String>, now: String },
+    /// Waited as long as the policy allows, with retries left.
+    MaxElapsedTime { waited: Duration, limit: Duration, left: u32 },
+    /// Somebody else changed the failed task.
+    TouchedByOthers { changed: String },
+    /// The service will never take this request.
+    NotAcceptable { answer: Answer },
+    /// Accepted PUTs in a row without any effect.
+    WithoutEffect { times: u32 },
+    /// PUTs of unknown outcome in a row that showed not to have been accepted.
+    NotAccepted { times: u32 },
+    /// The service has been busy for too long.
+    BusyTooLong { since: Timestamp, answer: Answer },
+    /// Whether a PUT was accepted cannot be told from this task.
+    CannotSettle { attempt: AttemptId, detail: String },
+    /// An abort leaves no trace, so one of unknown outcome is never sent again.
+    AbortUnknown { attempt: AttemptId, answer: Option<Answer> },
+}
+
+impl Reason {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Running { .. } => "running",
+            Self::ListIncomplete => "list-incomplete",
+            Self::OrderUnclear { .. } => "order-unclear",
+            Self::NewestMissing { .. } => "newest-missing",
+            Self::UnknownStatus { .. } => "unknown-status",
+            Self::AbortedByUs => "aborted-by-us",
+            Self::Closed => "closed",
+            Self::WithHuman { .. } => "with-human",
+            Self::TooOld { .. } => "too-old",
+            Self::Settling { .. } => "settling",
+            Self::StaleReading => "stale-reading",
+            Self::Backoff { .. } => "backoff",
+            Self::ServiceBusy { .. } => "service-busy",
+            Self::CheckingIfGone { .. } => "checking-if-gone",
+            Self::HeldUntilNow { .. } => "held-until-now",
+            Self::AbortPending { .. } => "abort-pending",
+            Self::NoPolicy => "no-policy",
+            Self::DryRun { .. } => "dry-run",
+            Self::ProjectResting { .. } => "project-resting",
+            Self::ClusterResting { .. } => "cluster-resting",
+            Self::ClockOff { .. } => "clock-off",
+            Self::ActionsInFlight { .. } => "actions-in-flight",
+            Self::ActionsPerHour { .. } => "actions-per-hour",
+            Self::RetryDue { .. } => "retry-due",
+            Self::AbortDue { .. } => "abort-due",
+            Self::RetriesUsedUp { .. } => "retries-used-up",
+            Self::NodeCompleted { .. } => "node-completed",
+            Self::PartialFailed { .. } => "partial-failed",
+            Self::PolicyChanged { .. } => "policy-changed",
+            Self::MaxElapsedTime { .. } => "max-elapsed-time",
+            Self::TouchedByOthers { .. } => "touched-by-others",
+            Self::NotAcceptable { .. } => "not-acceptable",
+            Self::WithoutEffect { .. } => "without-effect",
+            Self::NotAccepted { .. } => "not-accepted",
+            Self::BusyTooLong { .. } => "busy-too-long",
+            Self::CannotSettle { .. } => "cannot-settle",
+            Self::AbortUnknown { .. } => "abort-unknown",
+        }
+    }
+
+    /// Whether this tells the same as `other`, the times at which waits end aside: those move with the wall
+    /// clock, and a moved clock is no news.
+    pub fn tells_the_same_as(&self, other: &Self) -> bool {
+        fn timeless(reason: &Reason) -> Reason {
+            let mut reason = reason.clone();
+            match &mut reason {
+                Reason::Backoff { until, .. }
+                | Reason::ServiceBusy { until, .. }
+                | Reason::HeldUntilNow { until }
+                | Reason::AbortPending { until, .. }
+                | Reason::ProjectResting { until, .. }
+                | Reason::ClusterResting { until } => *until = Timestamp::UNIX_EPOCH,
+                Reason::ClockOff { seconds } => *seconds = seconds.signum(),
+                _ => {}
+            }
+            reason
+        }
+        timeless(self) == timeless(other)
+    }
+}
+
+/// The end of a wait as people read it: UTC, to the second.
+fn at(time: Timestamp) -> String {
+    time.strftime("%F %T UTC").to_string()
+}
+
+/// That retries are used up, and how many of them were somebody else's.
+fn used_up(used: u32, external: u32) -> String {
+    match (used, external) {
+        (0, _) => "no retry is allowed".to_owned(),
+        (1, 0) => "the one retry is used up".to_owned(),
+        (1, _) => "the one retry is used up (by others)".to_owned(),
+        (_, 0) => format!("all {used} retries are used up"),
+        _ => format!("all {used} retries are used up ({external} of them by others)"),
+    }
+}
+
+impl fmt::Display for Reason {
+    #[expect(clippy::too_many_lines, reason = "one sentence for each reason, in one list")]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Idle => f.write_str(
+                "nothing to do: no task is running, and the newest, if there is one, did not fail",
+            ),
+            Self::Running { done, total, execution } => {
+                let nodes = if *total == 1 { "node" } else { "nodes" };
+                match done {
+                    Some(done) => write!(f, "the task is running, {done} of {total} {nodes} done")?,
+                    None => {
+                        write!(
+                            f,
+                            "the task is running; how many of its {total} {nodes} are done cannot be read"
+                        )?;
+                    }
+                }
+                match execution {
+                    Some(n) if *n > 1 => write!(f, " (execution {n}); it cannot be stopped"),
+                    _ => f.write_str("; it cannot be stopped"),
+                }
+            }
+            Self::ListIncomplete => f.write_str(
+                "the list of tasks is shorter than it says it is, so a newer task may be missing from it",
+            ),
+            Self::OrderUnclear { detail } => write!(f, "which task is the newest cannot be told: {detail}"),
+            Self::NewestMissing { task: Some(task) } => write!(
+                f,
+                "task {task}, the newest ever seen, is missing from the list, so older ones are left alone"
+            ),
+            Self::NewestMissing { task: None } => f.write_str(
+                "the newest task ever seen is missing from the list, so older ones are left alone",
+            ),
+            Self::UnknownStatus { word } if word.is_empty() => {
+                f.write_str("it shows no status, so it is left alone")
+            }
+            Self::UnknownStatus { word } => {
+                write!(f, "its status \"{}\" is not one that we know, so it is left alone", shown(word, 60))
+            }
+            Self::AbortedByUs => f.write_str(
+                "we aborted it, and nothing more is sent for it, whatever the service goes on showing",
+            ),
+            Self::Closed => f.write_str("it is closed: a newer task took its place, or it was gone"),
+            Self::WithHuman { since, why } => {
+                write!(f, "it has been with a human since {} ({why}), and nothing is sent for it", at(*since))
+            }
+            Self::TooOld { ended: Some(ended), limit } => write!(
+                f,
+                "it ended at {ended} (cloud time), more than {} before it was first seen, so it is left alone",
+                span(*limit)
+            ),
+            Self::TooOld { ended: None, limit } => write!(
+                f,
+                "it does not tell when it ended and was never seen running, so it counts as older than {} and is left alone",
+                span(*limit)
+            ),
+            Self::Settling { attempt, action, answered: true } => write!(
+                f,
+                "the service accepted the {action} (PUT {attempt}); readings do not show for certain yet what came of it"
+            ),
+            Self::Settling { attempt, action, answered: false } => write!(
+                f,
+                "whether the service accepted the {action} (PUT {attempt}) is unknown; readings will show it"
+            ),
+            Self::StaleReading => {
+                f.write_str("the reading may show the past, so nothing is sent before another one")
+            }
+            Self::Backoff { retry, max_retries, wait, until } => {
+                write!(f, "retry {retry} of {max_retries} waits {} and is due at {}", span(*wait), at(*until))
+            }
+            Self::ServiceBusy { answer, until } => {
+                write!(f, "the service was busy ({answer}); the same PUT is due again at {}", at(*until))
+            }
+            Self::CheckingIfGone { answer } => write!(
+                f,
+                "the answer ({answer}) means gone or forbidden; the list and another reading will tell which"
+            ),
+            Self::HeldUntilNow { until } => {
+                write!(f, "what held it back has ended; it is due at {}", at(*until))
+            }
+            Self::AbortPending { used, external, grace, until } => write!(
+                f,
+                "{} and no node is completed: it will be aborted at {} (grace {})",
+                used_up(*used, *external),
+                at(*until),
+                span(*grace)
+            ),
+            Self::NoPolicy => f.write_str("no policy matches it, so it is watched and never touched"),
+            Self::DryRun { action } => write!(f, "dry-run: would {} now", action.verb()),
+            Self::ProjectResting { cause, until } => {
+                let cause = match cause {
+                    RestCause::Forbidden => "the service refused a PUT as forbidden",
+                    RestCause::WrongAddress => "something other than the service answered a PUT",
+                };
+                write!(
+                    f,
+                    "the project rests because {cause}; from {} on one PUT at a time tries again",
+                    at(*until)
+                )
+            }
+            Self::ClusterResting { until } => write!(
+                f,
+                "the cluster rests because the service refused a PUT as forbidden, until {}",
+                at(*until)
+            ),
+            Self::ClockOff { seconds } => {
+                let way = if *seconds < 0 { "behind" } else { "ahead of" };
+                write!(
+                    f,
+                    "our clock is {} {way} the service's, and nothing is sent while they differ by more than {}",
+                    span(Duration::from_secs(seconds.unsigned_abs())),
+                    span(MAX_CLOCK_OFFSET)
+                )
+            }
+            Self::ActionsInFlight { limit } => write!(
+                f,
+                "retried tasks run on as many other clusters as max_actions_in_flight allows ({limit})"
+            ),
+            Self::ActionsPerHour { limit } => write!(
+                f,
+                "as many PUTs were sent within the last hour as max_actions_per_hour allows ({limit})"
+            ),
+            Self::RetryDue { retry, max_retries, waited } if waited.is_zero() => {
+                write!(f, "retry {retry} of {max_retries} is due again")
+            }
+            Self::RetryDue { retry, max_retries, waited } => {
+                write!(f, "retry {retry} of {max_retries} is due after waiting {}", span(*waited))
+            }
+            Self::AbortDue { used, grace, .. } => write!(
+                f,
+                "{}, no node is completed and the grace of {} is over",
+                used_up(*used, 0),
+                span(*grace)
+            ),
+            Self::RetriesUsedUp { used, external } => {
+                write!(f, "{}, and the policy says to call a human", used_up(*used, *external))
+            }
+            Self::NodeCompleted { used, doubt } => write!(
+                f,
+                "{}, and it must not be aborted: {doubt}; aborting it could leave a cluster of mixed versions or zones",
+                used_up(*used, 0)
+            ),
+            Self::PartialFailed { used } => write!(
+                f,
+                "it is PARTIAL_FAILED, with {} used; the policy allows no more, and such a task is never aborted",
+                counted(u64::from(*used), "retry", "retries")
+            ),
+            Self::PolicyChanged { used, first, now } => {
+                write!(f, "{}, but it is not aborted: the failure was first seen under ", used_up(*used, 0))?;
+                let now = shown(now, 60);
+                match first {
+                    None => write!(f, "no policy, and policy {now} is in force"),
+                    Some(first) if shown(first, 60) == now => write!(f, "other terms of policy {now}"),
+                    Some(first) => write!(f, "policy {}, and policy {now} is in force", shown(first, 60)),
+                }
+            }
+            Self::MaxElapsedTime { waited, limit, left } => write!(
+                f,
+                "it has waited {} since the first failure or the last progress, more than max_elapsed_time ({}), with {} left",
+                span(*waited),
+                span(*limit),
+                counted(u64::from(*left), "retry", "retries")
+            ),
+            Self::TouchedByOthers { changed } => {
+                write!(
+                    f,
+                    "somebody else changed the failed task ({}), so it is left to them",
+                    shown(changed, 200)
+                )
+            }
+            Self::NotAcceptable { answer } => {
+                write!(f, "the service will not take this request as it is: {answer}")
+            }
+            Self::WithoutEffect { times } => {
+                write!(f, "{times} retries in a row were accepted and had no effect on the task")
+            }
+            Self::NotAccepted { times } => {
+                write!(
+                    f,
+                    "{times} PUTs in a row had no clear answer, or could not be sent, and none took effect"
+                )
+            }
+            Self::BusyTooLong { since, answer } => {
+                write!(f, "the service has been busy since {}; its last answer was {answer}", at(*since))
+            }
+            Self::CannotSettle { attempt, detail } => {
+                write!(f, "whether PUT {attempt} was accepted cannot be told: {detail}")
+            }
+            Self::AbortUnknown { attempt, answer } => {
+                let answer =
+                    answer.as_ref().map_or_else(|| "no answer was recorded".to_owned(), ToString::to_string);
+                write!(
+                    f,
+                    "whether the abort (PUT {attempt}) was accepted is unknown ({answer}); an abort leaves no trace in the \
+                     API, so it is never sent again"
+                )
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_is_the_same_in_json_and_in_logs() {
+        let reasons = [
+            Reason::Idle,
+            Reason::ListIncomplete,
+            Reason::AbortedByUs,
+            Reason::StaleReading,
+            Reason::NoPolicy,
+            Reason::DryRun { action: Action::Retry },
+            Reason::RetryDue { retry: 1, max_retries: 5, waited: Duration::from_mins(2) },
+            Reason::NodeCompleted { used: 5, doubt: AbortDoubt::Completed { done: 1, total: 3 } },
+        ];
+        for reason in reasons {
+            let json = serde_json::to_value(&reason).unwrap();
+            assert_eq!(json["code"], reason.code());
+            assert_eq!(serde_json::from_value::<Reason>(json).unwrap(), reason);
+        }
+    }
+
+    #[test]
+    fn a_moved_wall_clock_is_no_news() {
+        let backoff = |retry, until: &str| Reason::Backoff {
+            retry,
+            max_retries: 5,
+            wait: Duration::from_mins(1),
+            until: until.parse().unwrap(),
+        };
+        let one = backoff(1, "2026-01-01T00:00:00Z");
+        assert!(one.tells_the_same_as(&backoff(1, "2026-01-01T00:00:01Z")));
+        assert!(!one.tells_the_same_as(&backoff(2, "2026-01-01T00:00:00Z")));
+    }
+
+    fn answer() -> Answer {
+        Answer {
+            meaning: super::super::answer::Meaning::Busy,
+            status: Some(409),
+            code: Some("CSS.0029".to_owned()),
+            message: "Another operation runs.".to_owned(),
+            request_id: Some("r-1".to_owned()),
+            retry_after: Some(Duration::from_mins(2)),
+        }
+    }
+
+    /// Every reason with its sentence: what an operator reads, word for word.
+    #[test]
+    #[expect(clippy::too_many_lines, reason = "every sentence, in one list")]
+    fn every_reason_reads_as_an_operator_needs_it() {
+        let until: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        let minutes = Duration::from_mins;
+        let (attempt, task) = (AttemptId(12), TaskId::new("t-1").unwrap());
+        let table = [
+            (
+                Reason::Idle,
+                "nothing to do: no task is running, and the newest, if there is one, did not fail",
+            ),
+            (
+                Reason::Running { done: Some(1), total: 3, execution: Some(2) },
+                "the task is running, 1 of 3 nodes done (execution 2); it cannot be stopped",
+            ),
+            (
+                Reason::Running { done: Some(0), total: 1, execution: Some(1) },
+                "the task is running, 0 of 1 node done; it cannot be stopped",
+            ),
+            (
+                Reason::Running { done: None, total: 3, execution: None },
+                "the task is running; how many of its 3 nodes are done cannot be read; it cannot be stopped",
+            ),
+            (
+                Reason::ListIncomplete,
+                "the list of tasks is shorter than it says it is, so a newer task may be missing from it",
+            ),
+            (
+                Reason::OrderUnclear { detail: "tasks a and b have the same startTime".to_owned() },
+                "which task is the newest cannot be told: tasks a and b have the same startTime",
+            ),
+            (
+                Reason::NewestMissing { task: Some(task) },
+                "task t-1, the newest ever seen, is missing from the list, so older ones are left alone",
+            ),
+            (
+                Reason::NewestMissing { task: None },
+                "the newest task ever seen is missing from the list, so older ones are left alone",
+            ),
+            (
+                Reason::UnknownStatus { word: "TERMIN\u{1b}ATED".to_owned() },
+                r#"its status "TERMIN\u{1b}ATED" is not one that we know, so it is left alone"#,
+            ),
+            (Reason::UnknownStatus { word: String::new() }, "it shows no status, so it is left alone"),
+            (
+                Reason::AbortedByUs,
+                "we aborted it, and nothing more is sent for it, whatever the service goes on showing",
+            ),
+            (Reason::Closed, "it is closed: a newer task took its place, or it was gone"),
+            (
+                Reason::WithHuman { since: until, why: "node-completed".to_owned() },
+                "it has been with a human since 2026-01-02 03:04:05 UTC (node-completed), and nothing is sent for it",
+            ),
+            (
+                Reason::TooOld { ended: Some("2025-12-24T01:02:03".to_owned()), limit: minutes(72 * 60) },
+                "it ended at 2025-12-24T01:02:03 (cloud time), more than 3d before it was first seen, so it is left alone",
+            ),
+            (
+                Reason::TooOld { ended: None, limit: minutes(72 * 60) },
+                "it does not tell when it ended and was never seen running, so it counts as older than 3d and is left alone",
+            ),
+            (
+                Reason::Settling { attempt, action: Action::Retry, answered: true },
+                "the service accepted the retry (PUT #12); readings do not show for certain yet what came of it",
+            ),
+            (
+                Reason::Settling { attempt, action: Action::Retry, answered: false },
+                "whether the service accepted the retry (PUT #12) is unknown; readings will show it",
+            ),
+            (Reason::StaleReading, "the reading may show the past, so nothing is sent before another one"),
+            (
+                Reason::Backoff { retry: 1, max_retries: 5, wait: minutes(2), until },
+                "retry 1 of 5 waits 2m and is due at 2026-01-02 03:04:05 UTC",
+            ),
+            (
+                Reason::ServiceBusy { answer: answer(), until },
+                "the service was busy (409 CSS.0029: Another operation runs, retry after 2m, request id r-1); \
+                 the same PUT is due again at 2026-01-02 03:04:05 UTC",
+            ),
+            (
+                Reason::CheckingIfGone { answer: Answer { retry_after: None, ..answer() } },
+                "the answer (409 CSS.0029: Another operation runs, request id r-1) means gone or forbidden; \
+                 the list and another reading will tell which",
+            ),
+            (
+                Reason::HeldUntilNow { until },
+                "what held it back has ended; it is due at 2026-01-02 03:04:05 UTC",
+            ),
+            (
+                Reason::AbortPending { used: 5, external: 2, grace: minutes(15), until },
+                "all 5 retries are used up (2 of them by others) and no node is completed: it will be aborted at \
+                 2026-01-02 03:04:05 UTC (grace 15m)",
+            ),
+            (
+                Reason::AbortPending { used: 0, external: 0, grace: minutes(15), until },
+                "no retry is allowed and no node is completed: it will be aborted at 2026-01-02 03:04:05 UTC (grace 15m)",
+            ),
+            (Reason::NoPolicy, "no policy matches it, so it is watched and never touched"),
+            (Reason::DryRun { action: Action::Abort }, "dry-run: would abort now"),
+            (
+                Reason::ProjectResting { cause: RestCause::Forbidden, until },
+                "the project rests because the service refused a PUT as forbidden; from 2026-01-02 03:04:05 UTC on \
+                 one PUT at a time tries again",
+            ),
+            (
+                Reason::ProjectResting { cause: RestCause::WrongAddress, until },
+                "the project rests because something other than the service answered a PUT; from \
+                 2026-01-02 03:04:05 UTC on one PUT at a time tries again",
+            ),
+            (
+                Reason::ClusterResting { until },
+                "the cluster rests because the service refused a PUT as forbidden, until 2026-01-02 03:04:05 UTC",
+            ),
+            (
+                Reason::ClockOff { seconds: -301 },
+                "our clock is 5m 1s behind the service's, and nothing is sent while they differ by more than 5m",
+            ),
+            (
+                Reason::ClockOff { seconds: 3_600 },
+                "our clock is 1h ahead of the service's, and nothing is sent while they differ by more than 5m",
+            ),
+            (
+                Reason::ActionsInFlight { limit: 1 },
+                "retried tasks run on as many other clusters as max_actions_in_flight allows (1)",
+            ),
+            (
+                Reason::ActionsPerHour { limit: 1 },
+                "as many PUTs were sent within the last hour as max_actions_per_hour allows (1)",
+            ),
+            (
+                Reason::RetryDue { retry: 1, max_retries: 5, waited: minutes(2) },
+                "retry 1 of 5 is due after waiting 2m",
+            ),
+            (
+                Reason::RetryDue { retry: 1, max_retries: 5, waited: Duration::ZERO },
+                "retry 1 of 5 is due again",
+            ),
+            (
+                Reason::AbortDue { used: 1, max_retries: 1, grace: minutes(15) },
+                "the one retry is used up, no node is completed and the grace of 15m is over",
+            ),
+            (
+                Reason::RetriesUsedUp { used: 1, external: 1 },
+                "the one retry is used up (by others), and the policy says to call a human",
+            ),
+            (
+                Reason::NodeCompleted { used: 5, doubt: AbortDoubt::Completed { done: 1, total: 3 } },
+                "all 5 retries are used up, and it must not be aborted: 1 of 3 nodes is completed; aborting it could \
+                 leave a cluster of mixed versions or zones",
+            ),
+            (
+                Reason::NodeCompleted { used: 0, doubt: AbortDoubt::Completed { done: 2, total: 3 } },
+                "no retry is allowed, and it must not be aborted: 2 of 3 nodes are completed; aborting it could \
+                 leave a cluster of mixed versions or zones",
+            ),
+            (
+                Reason::PartialFailed { used: 1 },
+                "it is PARTIAL_FAILED, with 1 retry used; the policy allows no more, and such a task is never aborted",
+            ),
+            (
+                Reason::PolicyChanged { used: 2, first: None, now: "standard".to_owned() },
+                "all 2 retries are used up, but it is not aborted: the failure was first seen under no policy, and \
+                 policy standard is in force",
+            ),
+            (
+                Reason::PolicyChanged {
+                    used: 2,
+                    first: Some("standard".to_owned()),
+                    now: "standard".to_owned(),
+                },
+                "all 2 retries are used up, but it is not aborted: the failure was first seen under other terms of \
+                 policy standard",
+            ),
+            (
+                Reason::PolicyChanged { used: 2, first: Some("old".to_owned()), now: "standard".to_owned() },
+                "all 2 retries are used up, but it is not aborted: the failure was first seen under policy old, and \
+                 policy standard is in force",
+            ),
+            (
+                Reason::MaxElapsedTime { waited: minutes(14), limit: minutes(10), left: 1 },
+                "it has waited 14m since the first failure or the last progress, more than max_elapsed_time (10m), \
+                 with 1 retry left",
+            ),
+            (
+                Reason::TouchedByOthers { changed: "agencyName, endTime".to_owned() },
+                "somebody else changed the failed task (agencyName, endTime), so it is left to them",
+            ),
+            (
+                Reason::NotAcceptable { answer: Answer { retry_after: None, ..answer() } },
+                "the service will not take this request as it is: 409 CSS.0029: Another operation runs, request id r-1",
+            ),
+            (
+                Reason::WithoutEffect { times: 2 },
+                "2 retries in a row were accepted and had no effect on the task",
+            ),
+            (
+                Reason::NotAccepted { times: 3 },
+                "3 PUTs in a row had no clear answer, or could not be sent, and none took effect",
+            ),
+            (
+                Reason::BusyTooLong { since: until, answer: Answer { retry_after: None, ..answer() } },
+                "the service has been busy since 2026-01-02 03:04:05 UTC; its last answer was 409 CSS.0029: \
+                 Another operation runs, request id r-1",
+            ),
+            (
+                Reason::CannotSettle { attempt, detail: "no two readings agreed for 1h 5m".to_owned() },
+                "whether PUT #12 was accepted cannot be told: no two readings agreed for 1h 5m",
+            ),
+            (
+                Reason::AbortUnknown { attempt, answer: None },
+                "whether the abort (PUT #12) was accepted is unknown (no answer was recorded); an abort leaves no \
+                 trace in the API, so it is never sent again",
+            ),
+        ];
+        let mut told = std::collections::BTreeSet::new();
+        for (reason, sentence) in table {
+            assert_eq!(reason.to_string(), sentence);
+            told.insert(reason.code());
+        }
+        assert_eq!(told.len(), 38, "a reason has no sentence in this table");
+    }
+}

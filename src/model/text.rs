@@ -1,0 +1,96 @@
+//! Texts for people: durations, and texts of strangers made safe to show.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// A duration as people say it: `2m`, `1h 30m`, `45s`, `1.5s`, `200ms`. At most the two largest units.
+pub fn span(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    if millis < 1_000 {
+        return format!("{millis}ms");
+    }
+    if millis < 10_000 && !millis.is_multiple_of(1_000) {
+        let tenths = millis / 100;
+        return format!("{}.{}s", tenths / 10, tenths % 10);
+    }
+    let seconds = duration.as_secs();
+    let parts =
+        [(seconds / 86_400, "d"), (seconds / 3_600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
+    let first = parts.iter().position(|(n, _)| *n > 0).unwrap_or(3);
+    let mut out = String::new();
+    for (n, unit) in parts.iter().skip(first).take(2).filter(|(n, _)| *n > 0) {
+        if !out.is_empty() {
+            out.push(' ');
+        }
+        let _ = write!(out, "{n}{unit}");
+    }
+    out
+}
+
+/// So many of something: `no retries`, `1 retry`, `2 retries`.
+pub fn counted(n: u64, one: &str, many: &str) -> String {
+    match n {
+        0 => format!("no {many}"),
+        1 => format!("1 {one}"),
+        _ => format!("{n} {many}"),
+    }
+}
+
+/// A text that came from outside, made safe for a terminal, a log and a message: control and format characters
+/// are shown escaped, and at most `limit` characters are kept.
+pub fn shown(text: &str, limit: usize) -> String {
+    let mut out = String::new();
+    for (n, c) in text.chars().enumerate() {
+        if n == limit {
+            out.push('…');
+            break;
+        }
+        if c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// An error with its causes, once each.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_read_as_people_say_them() {
+        for (millis, text) in [
+            (0, "0ms"),
+            (200, "200ms"),
+            (1_500, "1.5s"),
+            (2_000, "2s"),
+            (45_000, "45s"),
+            (120_000, "2m"),
+            (5_400_000, "1h 30m"),
+            (90_061_000, "1d 1h"),
+            (86_400_000 * 7, "7d"),
+        ] {
+            assert_eq!(span(Duration::from_millis(millis)), text);
+        }
+    }
+
+    #[test]
+    fn control_characters_are_shown_not_sent() {
+        assert_eq!(shown("a\u{1b}[31m\nb", 80), "a\\u{1b}[31m\\u{a}b");
+        assert_eq!(shown("abcdef", 3), "abc…");
+    }
+}

@@ -1,0 +1,309 @@
+//! Events in words: the one wording for the log, the history and every message.
+
+use std::fmt;
+
+use super::decision::Action;
+use super::event::{Closing, Event, Settlement};
+use super::text::{counted, shown};
+
+/// How much an event matters to somebody who reads along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Weight {
+    /// For those who look into one task.
+    Detail,
+    /// A change of state.
+    Change,
+    /// Something went wrong, and the daemon handles it.
+    Trouble,
+    /// A human is needed.
+    Human,
+}
+
+impl Event {
+    /// How much it matters.
+    pub fn weight(&self) -> Weight {
+        match self {
+            Self::FirstSeen { .. }
+            | Self::Changed { .. }
+            | Self::Missing
+            | Self::Reappeared
+            | Self::SettlingReading { .. } => Weight::Detail,
+            Self::Running { .. } | Self::Progress { .. } | Self::Intent { .. } | Self::Closed(_) => {
+                Weight::Change
+            }
+            Self::Settled { settlement, .. } => match settlement {
+                Settlement::Accepted => Weight::Change,
+                Settlement::WithoutEffect | Settlement::NotAccepted => Weight::Trouble,
+            },
+            Self::Answered { answer, .. } if answer.meaning == super::answer::Meaning::Accepted => {
+                Weight::Change
+            }
+            Self::Decided { reason, .. } => match reason.code() {
+                "abort-pending" | "no-policy" | "too-old" => Weight::Trouble,
+                "running" | "settling" | "stale-reading" | "idle" => Weight::Detail,
+                _ => Weight::Change,
+            },
+            Self::Failed(seen) if seen.too_old => Weight::Detail,
+            Self::Failed(_)
+            | Self::Touched { .. }
+            | Self::FellBack { .. }
+            | Self::Answered { .. }
+            | Self::NotSent { .. }
+            | Self::StillThere { .. } => Weight::Trouble,
+            Self::Escalated { .. } => Weight::Human,
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FirstSeen { kind, execute_times, external, .. } => {
+                write!(f, "{kind} first seen")?;
+                if let Some(n) = execute_times {
+                    write!(f, " in execution {n}")?;
+                }
+                match external {
+                    0 => Ok(()),
+                    1 => f.write_str("; its earlier retry counts as used"),
+                    _ => write!(f, "; its {external} earlier retries count as used"),
+                }
+            }
+            Self::Running { execute_times: Some(n) } => write!(f, "running, execution {n}"),
+            Self::Running { execute_times: None } => f.write_str("running"),
+            Self::Progress { completed } => {
+                write!(f, "progress: {} completed", counted(u64::from(*completed), "node", "nodes"))
+            }
+            Self::Failed(seen) => {
+                write!(
+                    f,
+                    "failure {}: {} at {}",
+                    seen.number,
+                    seen.status.word(),
+                    shown(&seen.failing, 120)
+                )?;
+                match seen.completed {
+                    Some(done) => {
+                        write!(
+                            f,
+                            ", {done} of {} completed",
+                            counted(u64::from(seen.total), "node", "nodes")
+                        )?;
+                    }
+                    None => f.write_str(", how many nodes are completed cannot be read")?,
+                }
+                if let Some(n) = seen.shape.execute_times {
+                    write!(f, ", execution {n}")?;
+                }
+                if seen.external > 0 {
+                    let retries = counted(u64::from(seen.external), "retry", "retries");
+                    write!(f, ", after {retries} by others")?;
+                }
+                match &seen.terms {
+                    Some(terms) => write!(f, ", policy {}", shown(&terms.policy, 60)),
+                    None => f.write_str(", no policy"),
+                }
+            }
+            Self::Changed { .. } => f.write_str("the failed task changed soon after it was first seen"),
+            Self::Touched { changed } => {
+                write!(f, "somebody else changed the failed task: {}", shown(changed, 200))
+            }
+            Self::FellBack { highest, read } => {
+                write!(f, "executeTimes fell from {highest} to {read}; {highest} still counts")
+            }
+            Self::Missing => f.write_str("missing from the list; another look tells whether it is gone"),
+            Self::Reappeared => f.write_str("in the list again"),
+            Self::SettlingReading { attempt, effect, status, .. } => {
+                let shows = if *effect { "so it was accepted" } else { "so it had no effect yet" };
+                let status = shown(status.word(), 40);
+                write!(f, "the first of two readings that settle PUT {attempt}: {status}, {shows}")
+            }
+            Self::Settled { attempt, settlement } => {
+                write!(f, "PUT {attempt} is settled: ")?;
+                f.write_str(match settlement {
+                    Settlement::Accepted => "accepted",
+                    Settlement::WithoutEffect => "accepted without effect; the retry is used",
+                    Settlement::NotAccepted => "not accepted; no retry is used",
+                })
+            }
+            Self::Intent { action, reason, .. } => {
+                let verb = match action {
+                    Action::Retry => "sending retry",
+                    Action::Abort => "sending abort",
+                };
+                write!(f, "{verb}: {reason}")
+            }
+            Self::Answered { attempt, answer } => {
+                write!(f, "PUT {attempt}: {} ({answer})", answer.meaning.word())
+            }
+            Self::NotSent { attempt } => {
+                write!(f, "PUT {attempt} could not be sent; the service never saw it")
+            }
+            Self::StillThere { attempt } => {
+                write!(f, "the list and a reading still show it, so PUT {attempt} was refused as forbidden")
+            }
+            Self::Decided { verdict, reason } => write!(f, "{verdict}: {reason}"),
+            Self::Escalated { reason } => write!(f, "a human is needed: {reason}"),
+            Self::Closed(closing) => match closing {
+                Closing::Remedied => f.write_str("remedied: it succeeded after a retry"),
+                Closing::SolvedByOthers => {
+                    f.write_str("solved by others: it succeeded without a retry of ours")
+                }
+                Closing::Aborted => f.write_str("aborted"),
+                Closing::Superseded { by } => write!(f, "superseded by the newer task {by}"),
+                Closing::Gone => f.write_str("gone: two looks did not find it"),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::answer::{Answer, Meaning};
+    use crate::model::event::{FailureSeen, Shape};
+    use crate::model::id::{AttemptId, TaskId};
+    use crate::model::policy::{Mode, Terms};
+    use crate::model::reason::Reason;
+    use crate::model::task::{TaskKind, TaskStatus};
+
+    fn first_seen(external: u32) -> Event {
+        Event::FirstSeen {
+            kind: TaskKind::Upgrade,
+            cluster_name: "logs".to_owned(),
+            start_time: None,
+            execute_times: Some(u64::from(external) + 1),
+            completed: Some(0),
+            external,
+        }
+    }
+
+    fn failed(completed: Option<u32>, external: u32, terms: Option<Terms>) -> Event {
+        Event::Failed(Box::new(FailureSeen {
+            number: 2,
+            status: TaskStatus::Failed,
+            shape: Shape { execute_times: Some(3), end_time: None },
+            seen_before: Duration::ZERO,
+            whole: String::new(),
+            completed,
+            total: 3,
+            failing: "ess-1, step 0 Data migration".to_owned(),
+            external,
+            too_old: false,
+            seen_to_happen: true,
+            terms,
+        }))
+    }
+
+    fn answered(meaning: Meaning, status: Option<u16>, message: &str) -> Event {
+        let answer = Answer {
+            meaning,
+            status,
+            code: None,
+            message: message.to_owned(),
+            request_id: None,
+            retry_after: None,
+        };
+        Event::Answered { attempt: AttemptId(7), answer }
+    }
+
+    /// Every event with its sentence: what an operator reads, word for word.
+    #[test]
+    fn every_event_reads_as_an_operator_needs_it() {
+        let attempt = AttemptId(7);
+        let shape = || Shape { execute_times: Some(3), end_time: None };
+        let terms = || Some(Terms::defaults("standard", Mode::Enforce));
+        let due = || Reason::RetryDue { retry: 1, max_retries: 5, waited: Duration::from_mins(2) };
+        let table = [
+            (first_seen(0), "upgrade first seen in execution 1"),
+            (first_seen(1), "upgrade first seen in execution 2; its earlier retry counts as used"),
+            (first_seen(2), "upgrade first seen in execution 3; its 2 earlier retries count as used"),
+            (Event::Running { execute_times: Some(2) }, "running, execution 2"),
+            (Event::Running { execute_times: None }, "running"),
+            (Event::Progress { completed: 1 }, "progress: 1 node completed"),
+            (Event::Progress { completed: 2 }, "progress: 2 nodes completed"),
+            (
+                failed(Some(1), 1, terms()),
+                "failure 2: FAILED at ess-1, step 0 Data migration, 1 of 3 nodes completed, execution 3, \
+                 after 1 retry by others, policy standard",
+            ),
+            (
+                failed(None, 0, None),
+                "failure 2: FAILED at ess-1, step 0 Data migration, how many nodes are completed cannot be read, \
+                 execution 3, no policy",
+            ),
+            (Event::Changed { whole: String::new() }, "the failed task changed soon after it was first seen"),
+            (
+                Event::Touched { changed: "agencyName".to_owned() },
+                "somebody else changed the failed task: agencyName",
+            ),
+            (Event::FellBack { highest: 3, read: 1 }, "executeTimes fell from 3 to 1; 3 still counts"),
+            (Event::Missing, "missing from the list; another look tells whether it is gone"),
+            (Event::Reappeared, "in the list again"),
+            (
+                Event::SettlingReading { attempt, effect: true, status: TaskStatus::Running, shape: shape() },
+                "the first of two readings that settle PUT #7: RUNNING, so it was accepted",
+            ),
+            (
+                Event::SettlingReading { attempt, effect: false, status: TaskStatus::Failed, shape: shape() },
+                "the first of two readings that settle PUT #7: FAILED, so it had no effect yet",
+            ),
+            (Event::Settled { attempt, settlement: Settlement::Accepted }, "PUT #7 is settled: accepted"),
+            (
+                Event::Settled { attempt, settlement: Settlement::WithoutEffect },
+                "PUT #7 is settled: accepted without effect; the retry is used",
+            ),
+            (
+                Event::Settled { attempt, settlement: Settlement::NotAccepted },
+                "PUT #7 is settled: not accepted; no retry is used",
+            ),
+            (
+                Event::Intent {
+                    action: Action::Retry,
+                    failure: 1,
+                    waited: Duration::from_mins(2),
+                    reason: due(),
+                },
+                "sending retry: retry 1 of 5 is due after waiting 2m",
+            ),
+            (answered(Meaning::Accepted, Some(200), ""), "PUT #7: accepted (200)"),
+            (answered(Meaning::Busy, Some(409), "Try later."), "PUT #7: busy (409: Try later)"),
+            (
+                answered(Meaning::Unknown, None, "connection reset"),
+                "PUT #7: unknown (no answer: connection reset)",
+            ),
+            (Event::NotSent { attempt }, "PUT #7 could not be sent; the service never saw it"),
+            (
+                Event::StillThere { attempt },
+                "the list and a reading still show it, so PUT #7 was refused as forbidden",
+            ),
+            (
+                Event::Decided { verdict: "held".to_owned(), reason: Reason::NoPolicy },
+                "held: no policy matches it, so it is watched and never touched",
+            ),
+            (
+                Event::Escalated { reason: Reason::WithoutEffect { times: 2 } },
+                "a human is needed: 2 retries in a row were accepted and had no effect on the task",
+            ),
+            (Event::Closed(Closing::Remedied), "remedied: it succeeded after a retry"),
+            (
+                Event::Closed(Closing::SolvedByOthers),
+                "solved by others: it succeeded without a retry of ours",
+            ),
+            (Event::Closed(Closing::Aborted), "aborted"),
+            (
+                Event::Closed(Closing::Superseded { by: TaskId::new("t-2").unwrap() }),
+                "superseded by the newer task t-2",
+            ),
+            (Event::Closed(Closing::Gone), "gone: two looks did not find it"),
+        ];
+        let mut told = std::collections::BTreeSet::new();
+        for (event, sentence) in table {
+            assert_eq!(event.to_string(), sentence);
+            told.insert(event.word());
+        }
+        assert_eq!(told.len(), 18, "an event has no sentence in this table");
+    }
+}
