@@ -1,0 +1,410 @@
+use super::*;
+use crate::cloud::BodyKind;
+use crate::cloud::testing::{Script, VirtualClock, answer, answer_with, credential};
+use crate::cloud::transport::{Method, Request};
+
+const NO_TASKS: &str = r#"{"totalSize":0,"detailList":[]}"#;
+
+struct Rig {
+    client: Arc<Client<Script, VirtualClock>>,
+    script: Script,
+    clock: VirtualClock,
+    credential: Arc<Credential>,
+}
+
+impl Rig {
+    fn new(answers: impl IntoIterator<Item = Result<Response, TransportError>>) -> Self {
+        Self::sharing(credential(), answers)
+    }
+
+    fn sharing(
+        credential: Arc<Credential>,
+        answers: impl IntoIterator<Item = Result<Response, TransportError>>,
+    ) -> Self {
+        let (script, clock) = (Script::new(answers), VirtualClock::new());
+        let options = Options {
+            endpoint: "https://css.eu-west-101.myhuaweicloud.com".to_owned(),
+            project: ProjectId::new("6204a5bd270343b5885144cf9c8c158d").unwrap(),
+            ca_pem: None,
+            request_timeout: Duration::from_secs(30),
+            limits: Limits::default(),
+            credential: Arc::clone(&credential),
+            seed: 1,
+        };
+        let client = Arc::new(Client::new(script.clone(), options, Arc::new(clock)).unwrap());
+        Self { client, script, clock, credential }
+    }
+
+    async fn read(&self) -> Result<TaskList, CloudError> {
+        self.client.tasks(&cluster(), TaskKind::Upgrade).await
+    }
+
+    /// A PUT after a first reading, which the script must answer.
+    async fn put(&self) -> Reply {
+        self.read().await.unwrap();
+        let permit = self.client.permit().await.unwrap();
+        self.client.retry(&cluster(), &task(), permit).await
+    }
+
+    fn puts(&self) -> usize {
+        self.script.sent().iter().filter(|request| request.method == Method::Put).count()
+    }
+}
+
+fn cluster() -> ClusterId {
+    ClusterId::new("c-1").unwrap()
+}
+
+fn task() -> TaskId {
+    TaskId::new("t-1").unwrap()
+}
+
+fn broken() -> Result<Response, TransportError> {
+    Err(TransportError::Broken("reset".into()))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "as a script takes it")]
+fn cut(status: u16) -> Result<Response, TransportError> {
+    Ok(Response { status, headers: Vec::new(), body: Err(TransportError::Broken("cut".into())) })
+}
+
+fn urls(requests: &[Request]) -> Vec<String> {
+    let base = "https://css.eu-west-101.myhuaweicloud.com/v1.0/6204a5bd270343b5885144cf9c8c158d/clusters";
+    requests.iter().map(|request| request.url().strip_prefix(base).unwrap().to_owned()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_call_has_its_url() {
+    let failed = r#"{"totalSize":1,"detailList":[{"id":"t-1","status":"FAILED","completedNodes":""}]}"#;
+    let rig = Rig::new([
+        answer(200, r#"{"totalSize":0,"clusters":[]}"#),
+        answer(200, r#"{"id":"c-1"}"#),
+        answer(200, failed),
+    ]);
+    rig.client.clusters().await.unwrap();
+    rig.client.cluster(&cluster()).await.unwrap();
+    let tasks = rig.read().await.unwrap();
+    rig.client.tasks(&cluster(), TaskKind::AzSwitchover).await.unwrap();
+    let (one, other) = (rig.client.permit().await.unwrap(), rig.client.permit().await.unwrap());
+    rig.client.retry(&cluster(), &task(), one).await;
+    rig.client.abort(&cluster(), &tasks.tasks[0].abortable().unwrap(), other).await;
+    let sent = rig.script.sent();
+    assert_eq!(
+        urls(&sent),
+        [
+            "?limit=1000",
+            "/c-1",
+            "/c-1/upgrade/detail?limit=1000",
+            "/c-1/upgrade/detail?action_mode=AZ_MIGRATION&limit=1000",
+            "/c-1/upgrade/t-1/retry",
+            "/c-1/upgrade/t-1/retry?retry_mode=abort",
+        ]
+    );
+    let methods: Vec<Method> = sent.iter().map(|request| request.method).collect();
+    let (get, put) = (Method::Get, Method::Put);
+    assert_eq!(methods, [get, get, get, get, put, put]);
+    for request in &sent {
+        assert_eq!(request.header("host"), Some("css.eu-west-101.myhuaweicloud.com"));
+        let authorization = request.header("authorization").unwrap();
+        assert!(authorization.contains("SignedHeaders=content-type;host;x-project-id;x-sdk-date, "));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn further_pages_name_the_index_by_both_names() {
+    let rig = Rig::new([
+        answer(200, r#"{"totalSize":3,"clusters":[{"id":"a"},{"id":"b"}]}"#),
+        answer(200, r#"{"totalSize":3,"clusters":[{"id":"c"}]}"#),
+    ]);
+    let list = rig.client.clusters().await.unwrap();
+    assert!(list.is_complete() && list.clusters.len() == 3);
+    assert_eq!(urls(&rig.script.sent()), ["?limit=1000", "?limit=1000&offset=3&start=3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_stays_short_is_not_complete() {
+    let page = r#"{"totalSize":2,"detailList":[{"id":"a"}],"clusters":[{"id":"a"}]}"#;
+    let rig = Rig::new((0..4).map(|_| answer(200, page)));
+    assert!(!rig.read().await.unwrap().is_complete());
+    assert!(!rig.client.clusters().await.unwrap().is_complete());
+    assert_eq!(rig.script.sent().len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_different_tasks_of_one_id_make_the_list_incomplete() {
+    let twice =
+        |other: &str| format!(r#"{{"totalSize":1,"detailList":[{{"id":"a","status":"FAILED"}},{other}]}}"#);
+    let rig = Rig::new([
+        answer(200, &twice(r#"{"id":"a","status":"RUNNING"}"#)),
+        answer(200, &twice(r#"{"id":"a","status":"FAILED"}"#)),
+    ]);
+    assert!(!rig.read().await.unwrap().is_complete());
+    let merged = rig.read().await.unwrap();
+    assert!(merged.is_complete() && merged.tasks.len() == 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_answer_of_the_service_is_an_error_by_meaning() {
+    for (status, body, code) in [
+        (202, r#"{"errCode":"CSS.0011","externalMessage":"busy"}"#, "busy"),
+        (200, r#"{"totalSize":0,"detailList":[],"errCode":"CSS.0047"}"#, "gone"),
+        (200, "<html>sign in</html>", "wrong-address"),
+        (200, "[]", "unreadable"),
+        (200, "", "unreadable"),
+        (200, r#"{"totalSize":1,"detailList":[{"id""#, "unreadable"),
+        (204, "", "unreadable"),
+        (302, "", "wrong-address"),
+        (403, r#"{"errCode":"CSS.0015","externalMessage":"m"}"#, "gone"),
+        (404, r#"{"error_code":"APIGW.0101","error_msg":"m"}"#, "wrong-address"),
+    ] {
+        let rig = Rig::new([answer(status, body)]);
+        let error = rig.read().await.unwrap_err();
+        assert_eq!(error.code(), code, "{status} {body}: {error}");
+        assert_eq!(rig.script.sent().len(), 1, "{status} {body} was read again");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_keeps_code_message_request_id_and_wish() {
+    let mut response =
+        answer_with(429, ("X-Request-Id", "r-1"), r#"{"error_code":"APIGW.0308","error_msg":"slow"}"#)
+            .unwrap();
+    response.headers.push(("Retry-After".to_owned(), "120".to_owned()));
+    let error = Rig::new([Ok(response)]).read().await.unwrap_err();
+    assert_eq!(error.retry_after(), Some(Duration::from_mins(2)));
+    assert_eq!(
+        error.to_string(),
+        "the service asked to slow down: 429 APIGW.0308 (slow), retry after 2m, request id r-1"
+    );
+    let error = Rig::new([answer_with(404, ("x-iam-trace-id", "t-1"), "")]).read().await.unwrap_err();
+    assert_eq!(error.refusal().unwrap().request_id.as_deref(), Some("t-1"));
+}
+
+#[test]
+fn a_wish_to_wait_is_in_seconds_or_a_date_and_bounded() {
+    let now: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+    for (text, seconds) in [
+        ("120", Some(120)),
+        (" 7 ", Some(7)),
+        ("0", Some(0)),
+        ("Fri, 02 Jan 2026 03:05:05 GMT", Some(60)),
+        ("Fri, 02 Jan 2026 03:00:00 GMT", Some(0)),
+        ("18446744073709551615", Some(86_400)),
+        ("99999999999999999999999", None),
+        ("-5", None),
+        ("soon", None),
+        ("", None),
+    ] {
+        assert_eq!(wish(text, now), seconds.map(Duration::from_secs), "{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reading_is_repeated_with_a_new_signature_and_a_put_never() {
+    let rig = Rig::new([answer(503, ""), broken(), answer(200, NO_TASKS)]);
+    rig.read().await.unwrap();
+    let sent = rig.script.sent();
+    assert_eq!(sent.len(), 3);
+    assert_ne!(sent[0].header("authorization"), sent[1].header("authorization"));
+    for bad in
+        [answer(503, ""), broken(), answer(429, ""), cut(200), Err(TransportError::Connect("x".into()))]
+    {
+        let rig = Rig::new([answer(200, NO_TASKS), bad]);
+        rig.put().await;
+        rig.clock.sleep(Duration::from_mins(10)).await;
+        assert_eq!(rig.puts(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_clocks_offset_is_known_even_from_a_refusal() {
+    let rig = Rig::new([answer_with(401, ("Date", "Fri, 02 Jan 2026 02:44:05 GMT"), "")]);
+    assert_eq!(rig.client.clock_offset(), None);
+    rig.read().await.unwrap_err();
+    let offset = rig.client.clock_offset().unwrap();
+    assert_eq!(offset.as_secs(), 20 * 60 + 1, "the script takes a second");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_key_is_sent_once_however_many_readings_wait() {
+    let refused = || answer(401, r#"{"error_code":"APIGW.0301","error_msg":"verify aksk signature fail"}"#);
+    let shared = credential();
+    let rigs = [0, 1].map(|_| Rig::sharing(Arc::clone(&shared), (0..9).map(|_| refused())));
+    let mut readings = Vec::new();
+    for rig in &rigs {
+        for _ in 0..500 {
+            let client = Arc::clone(&rig.client);
+            readings.push(tokio::spawn(async move { client.tasks(&cluster(), TaskKind::Upgrade).await }));
+        }
+    }
+    let mut codes = std::collections::BTreeMap::new();
+    for reading in readings {
+        *codes.entry(reading.await.unwrap().unwrap_err().code()).or_insert(0) += 1;
+    }
+    assert_eq!(codes, std::collections::BTreeMap::from([("unauthorized", 1), ("credential-resting", 999)]));
+    let sent = || rigs.iter().map(|rig| rig.script.sent().len()).sum::<usize>();
+    assert_eq!(sent(), 1);
+    rigs[0].clock.sleep(Duration::from_mins(6)).await;
+    rigs[1].read().await.unwrap_err();
+    rigs[0].read().await.unwrap_err();
+    assert_eq!(sent(), 2);
+    shared.wake();
+    rigs[0].read().await.unwrap_err();
+    assert_eq!(sent(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_counts_even_where_its_body_is_cut_or_too_long() {
+    let too_long =
+        Response { status: 401, headers: Vec::new(), body: Err(TransportError::TooLong { limit: 1 }) };
+    for refused in [cut(401), Ok(too_long)] {
+        let rig = Rig::new([refused]);
+        assert_eq!(rig.read().await.unwrap_err().code(), "unauthorized");
+        assert_eq!(rig.read().await.unwrap_err().code(), "credential-resting");
+        assert_eq!(rig.script.sent().len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_answer_but_a_refusal_proves_the_credential_and_no_answer_proves_nothing() {
+    let rig = Rig::new([broken(), broken(), broken(), answer(500, ""), answer(404, "")]);
+    assert_eq!(rig.read().await.unwrap_err().code(), "transport");
+    assert_eq!(rig.client.permit().await.unwrap_err().code(), "credential-unproven");
+    assert_eq!(rig.read().await.unwrap_err().code(), "wrong-address");
+    drop(rig.client.permit().await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_repeats_the_key_is_masked() {
+    let rig = Rig::new([answer_with(
+        401,
+        ("X-Request-Id", "AKEXAMPLE0000000TEST"),
+        r#"{"error_code":"APIGW.0301","error_msg":"Get secretKey failed,ak:AKEXAMPLE0000000TEST,err:ak not exist"}"#,
+    )]);
+    let error = format!("{:?}", rig.read().await.unwrap_err());
+    assert!(!error.contains("AKEXAMPLE") && error.contains("ak not exist"), "{error}");
+    let rig = Rig::new([answer(200, r#"{"totalSize":"AKEXAMPLE0000000TEST"}"#)]);
+    let error = format!("{:?}", rig.read().await.unwrap_err());
+    assert!(!error.contains("AKEXAMPLE"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_put_needs_a_proven_credential_when_it_leaves() {
+    let rig = Rig::new([answer(200, NO_TASKS), answer(401, "")]);
+    rig.read().await.unwrap();
+    let permit = rig.client.permit().await.unwrap();
+    rig.read().await.unwrap_err();
+    let reply = rig.client.retry(&cluster(), &task(), permit).await;
+    assert!(matches!(reply, Reply::NotSent(CloudError::CredentialResting { .. })), "{reply:?}");
+    assert_eq!(rig.puts(), 0);
+    assert_eq!(rig.client.permit().await.unwrap_err().code(), "credential-resting");
+    rig.credential.wake();
+    assert_eq!(rig.client.permit().await.unwrap_err().code(), "credential-unproven");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_put_begins_a_rest() {
+    let rig = Rig::new([answer(200, NO_TASKS), answer(401, "")]);
+    assert!(matches!(rig.put().await, Reply::Answer { status: 401, .. }));
+    assert_eq!(rig.read().await.unwrap_err().code(), "credential-resting");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_puts_answer_is_handed_on_as_it_is() {
+    for (status, body, expected_code, expected_kind) in [
+        (200, "", None, BodyKind::Empty),
+        (200, "{}", None, BodyKind::Json),
+        (200, r#"{"errCode":"CSS.0078","externalMessage":"m"}"#, Some("CSS.0078"), BodyKind::Error),
+        (202, r#"{"errCode":"CSS.0011","externalMessage":"m"}"#, Some("CSS.0011"), BodyKind::Error),
+        (200, "<html>", None, BodyKind::Other),
+        (200, r#"{"errCode":"CSS."#, None, BodyKind::Other),
+        (403, r#"{"error_code":"APIGW.0302","error_msg":"m"}"#, Some("APIGW.0302"), BodyKind::Error),
+        (401, r#"{"error":{"code":401,"message":"m"}}"#, Some("401"), BodyKind::Error),
+        (500, "<html>", None, BodyKind::Other),
+        (302, "", None, BodyKind::Empty),
+    ] {
+        let rig = Rig::new([answer(200, NO_TASKS), answer(status, body)]);
+        let reply = rig.put().await;
+        let Reply::Answer { status: found, code, body: kind, .. } = reply else {
+            panic!("{status} {body}: {reply:?}")
+        };
+        assert_eq!((found, code.as_deref(), kind), (status, expected_code, expected_kind), "{body}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_put_without_a_whole_answer_is_lost_unless_it_certainly_never_left() {
+    let kinds = |reply: &Reply| match reply {
+        Reply::Answer { body, .. } => format!("answer {body:?}"),
+        Reply::Lost { .. } => "lost".to_owned(),
+        Reply::NotSent(error) => format!("not sent, {}", error.code()),
+    };
+    for (answered, expected) in [
+        (broken(), "lost"),
+        (Err(TransportError::Timeout("slow".into())), "lost"),
+        (Err(TransportError::Connect("refused".into())), "not sent, transport"),
+        (Err(TransportError::Invalid("header".into())), "not sent, transport"),
+        (cut(200), "lost"),
+        (cut(404), "lost"),
+        (cut(401), "answer Other"),
+        (cut(403), "answer Other"),
+        (cut(429), "answer Other"),
+        (cut(503), "answer Other"),
+        (
+            Ok(Response {
+                status: 404,
+                headers: Vec::new(),
+                body: Err(TransportError::TooLong { limit: 9 }),
+            }),
+            "answer Other",
+        ),
+    ] {
+        let shown = format!("{answered:?}");
+        let rig = Rig::new([answer(200, NO_TASKS), answered]);
+        assert_eq!(kinds(&rig.put().await), expected, "{shown}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unused_permit_gives_its_place_back() {
+    let rig = Rig::new([answer(200, NO_TASKS)]);
+    rig.read().await.unwrap();
+    let in_flight = Limits::default().max_requests_in_flight;
+    let mut permits = Vec::new();
+    for _ in 0..in_flight {
+        permits.push(rig.client.permit().await.unwrap());
+    }
+    let waiting = tokio::time::timeout(Duration::from_mins(1), rig.client.permit());
+    assert!(waiting.await.is_err());
+    permits.pop();
+    drop(rig.client.permit().await.unwrap());
+}
+
+#[test]
+fn an_endpoint_must_be_https_or_loopback_and_end_after_the_port() {
+    for good in [
+        "https://css.eu-west-101.myhuaweicloud.com",
+        "https://CSS.example.com:8443/",
+        "http://127.0.0.1:9000",
+        "http://[::1]:9000",
+        "http://localhost",
+    ] {
+        assert!(Endpoint::parse(good).is_ok(), "{good}");
+    }
+    for bad in [
+        "",
+        "css.example.com",
+        "http://css.example.com",
+        "http://127.0.0.1.example.com",
+        "http://0.0.0.0:1",
+        "ftp://127.0.0.1",
+        "https://example.com/path",
+        "https://example.com?x=1",
+        "https://example.com#x",
+        "https://user:hunter2@example.com",
+        "file:///etc/passwd",
+    ] {
+        let error = Endpoint::parse(bad).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+    }
+}

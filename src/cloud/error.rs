@@ -1,0 +1,298 @@
+//! Why a call gave nothing, by meaning: one variant for each reaction, not for each cause.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::transport::{Cause, TransportError};
+use super::wire::shape::BodyKind;
+use crate::model::moment::Moment;
+use crate::model::text::{shown, span};
+
+/// An answer that is not what was asked for, as it is told to people and to the provider's support.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body's error code, such as `CSS.0015` or `APIGW.0308`.
+    pub code: Option<String>,
+    /// The body's message, or what the body was; a few hundred characters at most.
+    pub message: String,
+    /// The `X-Request-Id`.
+    pub request_id: Option<String>,
+    /// What the service asked to wait.
+    pub retry_after: Option<Duration>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.status)?;
+        if let Some(code) = &self.code {
+            write!(f, " {}", shown(code, 64))?;
+        }
+        if !self.message.is_empty() {
+            write!(f, " ({})", shown(&self.message, 300))?;
+        }
+        if let Some(wait) = self.retry_after {
+            write!(f, ", retry after {}", span(wait))?;
+        }
+        if let Some(id) = &self.request_id {
+            write!(f, ", request id {}", shown(id, 80))?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a call gave nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum CloudError {
+    /// The service could not be reached, or the connection broke. Passes by itself, or is the network's.
+    #[error("the service could not be reached")]
+    Transport(#[source] TransportError),
+    /// No answer in time. Passes by itself, or is the network's.
+    #[error("the service did not answer in time")]
+    Timeout(#[source] TransportError),
+    /// The service failed (5xx). Passes by itself.
+    #[error("the service failed: {0}")]
+    Server(Refusal),
+    /// The service asked to slow down (429): not before `retry_after`.
+    #[error("the service asked to slow down: {0}")]
+    Throttled(Refusal),
+    /// The service is busy with something else, or the cluster is in another state. Later.
+    #[error("the service is busy: {0}")]
+    Busy(Refusal),
+    /// The signature or the key was refused (401), and the credential rests from now on. An operator must look at
+    /// the key, or at this machine's clock.
+    #[error("the credential was refused: {0}")]
+    Unauthorized(Refusal),
+    /// Nothing was sent: the credential rests after a refusal, so that the service does not lock its key.
+    #[error("the credential rests until {} after it was refused: {refusal}", until.wall.strftime("%F %T UTC"))]
+    CredentialResting {
+        /// When one request may go out again.
+        until: Moment,
+        /// The refusal that began the rest.
+        refusal: Arc<Refusal>,
+    },
+    /// Nothing was sent: no answer has shown yet that the credential is good. Read something first.
+    #[error("the credential is not proven yet")]
+    CredentialUnproven,
+    /// Not allowed for this key or this project (403 and some codes). An operator must look at the rights.
+    #[error("the service forbids it: {0}")]
+    Forbidden(Refusal),
+    /// The cluster or task is gone, or hidden from this key: the service has one code for both.
+    #[error("it is gone, or hidden from this credential: {0}")]
+    Gone(Refusal),
+    /// Something other than the service answered: a wrong endpoint, or a proxy. An operator must look.
+    #[error("something other than the service answered: {0}")]
+    WrongAddress(Refusal),
+    /// The service does not take the request as it is. Repeating it does not help.
+    #[error("the service does not take the request: {0}")]
+    Refused(Refusal),
+    /// The answer is not what the API describes, or longer than we read. It says nothing, and never means 'none'.
+    #[error("the answer cannot be read: {detail}")]
+    Unreadable {
+        /// What was found instead.
+        detail: String,
+        /// The `X-Request-Id`.
+        request_id: Option<String>,
+    },
+}
+
+impl CloudError {
+    /// The stable word.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Transport(_) => "transport",
+            Self::Timeout(_) => "timeout",
+            Self::Server(_) => "server-error",
+            Self::Throttled(_) => "throttled",
+            Self::Busy(_) => "busy",
+            Self::Unauthorized(_) => "unauthorized",
+            Self::CredentialResting { .. } => "credential-resting",
+            Self::CredentialUnproven => "credential-unproven",
+            Self::Forbidden(_) => "forbidden",
+            Self::Gone(_) => "gone",
+            Self::WrongAddress(_) => "wrong-address",
+            Self::Refused(_) => "refused",
+            Self::Unreadable { .. } => "unreadable",
+        }
+    }
+
+    /// The answer behind it, where one came.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Server(refusal)
+            | Self::Throttled(refusal)
+            | Self::Busy(refusal)
+            | Self::Unauthorized(refusal)
+            | Self::Forbidden(refusal)
+            | Self::Gone(refusal)
+            | Self::WrongAddress(refusal)
+            | Self::Refused(refusal) => Some(refusal),
+            Self::CredentialResting { refusal, .. } => Some(refusal),
+            Self::Transport(_) | Self::Timeout(_) | Self::CredentialUnproven | Self::Unreadable { .. } => {
+                None
+            }
+        }
+    }
+
+    /// What the service asked to wait, where it did.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.refusal().and_then(|refusal| refusal.retry_after)
+    }
+
+    /// Whether the same reading may well succeed a moment later: transport, time limit, 5xx, 429.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Transport(_) | Self::Timeout(_) | Self::Server(_) | Self::Throttled(_))
+    }
+
+    /// What an answer that is not the one asked for means.
+    pub(super) fn from_answer(refusal: Refusal, body: BodyKind) -> Self {
+        let code = refusal.code.as_deref().unwrap_or_default();
+        match (refusal.status, code) {
+            // These go by the status, whatever the body.
+            (401, _) => Self::Unauthorized(refusal),
+            (429, _) => Self::Throttled(refusal),
+            (500.., _) => Self::Server(refusal),
+            (300..=399 | 405, _) => Self::WrongAddress(refusal),
+            (403, "CSS.0015") | (_, "CSS.0047" | "CSS.0082") => Self::Gone(refusal),
+            (403, _) | (_, "CSS.0010" | "CSS.0021" | "CSS.0051" | "CSS.5045") => Self::Forbidden(refusal),
+            (404, code) if code.starts_with("CSS.") => Self::Gone(refusal),
+            (404, _) => Self::WrongAddress(refusal),
+            (_, "CSS.0011")
+            | (409, _)
+            | (400 | 415, "CSS.0036" | "CSS.0077" | "CSS.0078" | "CSS.5090" | "CSS.5140" | "CSS.0004") => {
+                Self::Busy(refusal)
+            }
+            (400.., _) if body != BodyKind::Error => Self::WrongAddress(refusal),
+            (_, "") => Self::Unreadable { detail: refusal.to_string(), request_id: refusal.request_id },
+            _ => Self::Refused(refusal),
+        }
+    }
+
+    /// What it means that no whole answer came.
+    pub(super) fn from_transport(error: TransportError, request_id: Option<String>) -> Self {
+        match error {
+            TransportError::TooLong { .. } => Self::Unreadable { detail: error.to_string(), request_id },
+            TransportError::Timeout(_) => Self::Timeout(error),
+            TransportError::Invalid(_) | TransportError::Connect(_) | TransportError::Broken(_) => {
+                Self::Transport(error)
+            }
+        }
+    }
+}
+
+/// Why an endpoint cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    /// It is no URL.
+    #[error("endpoint {endpoint:?} is not a URL")]
+    Url {
+        /// As it was given.
+        endpoint: String,
+        /// What the parser said.
+        #[source]
+        source: Cause,
+    },
+    /// It is a URL that must not be used.
+    #[error("endpoint {endpoint:?} cannot be used: {problem}")]
+    Refused {
+        /// As it was given; masked where it held a password.
+        endpoint: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+}
+
+/// Why a key cannot be used. Never holds the key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// It is empty.
+    #[error("the {part} is empty")]
+    Empty {
+        /// Which part of the key.
+        part: &'static str,
+    },
+    /// It cannot stand in a header.
+    #[error("the {part} holds a blank, a line break or another character that no key has")]
+    Character {
+        /// Which part of the key.
+        part: &'static str,
+    },
+}
+
+/// Why a client cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The endpoint.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// The private CA file is no PEM.
+    #[error("the CA certificates are not PEM")]
+    CaFormat(#[source] Cause),
+    /// The private CA file holds no certificate.
+    #[error("the CA file holds no certificate")]
+    CaEmpty,
+    /// The TLS set-up: a private CA's certificate that cannot be used, or no certificates on this system.
+    #[error("the HTTPS client cannot be built")]
+    Http(#[source] Cause),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn means(status: u16, code: &str, body: BodyKind) -> &'static str {
+        let code = (!code.is_empty()).then(|| code.to_owned());
+        let refusal = Refusal { status, code, message: String::new(), request_id: None, retry_after: None };
+        CloudError::from_answer(refusal, body).code()
+    }
+
+    #[test]
+    fn every_answer_has_its_meaning() {
+        use BodyKind::{Empty, Error, Json, Other};
+        for (status, code, body, meaning) in [
+            (401, "APIGW.0301", Error, "unauthorized"),
+            (401, "", Other, "unauthorized"),
+            (401, "CSS.0047", Error, "unauthorized"),
+            (429, "APIGW.0308", Error, "throttled"),
+            (429, "", Other, "throttled"),
+            (403, "CSS.0015", Error, "gone"),
+            (403, "CSS.0010", Error, "forbidden"),
+            (403, "APIGW.0302", Error, "forbidden"),
+            (403, "", Other, "forbidden"),
+            (400, "CSS.0021", Error, "forbidden"),
+            (400, "CSS.0051", Error, "forbidden"),
+            (400, "CSS.0047", Error, "gone"),
+            (400, "CSS.0082", Error, "gone"),
+            (404, "CSS.0007", Error, "gone"),
+            (404, "APIGW.0101", Error, "wrong-address"),
+            (404, "", Empty, "wrong-address"),
+            (404, "", Other, "wrong-address"),
+            (404, "404", Error, "wrong-address"),
+            (405, "CSS.0001", Error, "wrong-address"),
+            (301, "", Empty, "wrong-address"),
+            (302, "CSS.0015", Error, "wrong-address"),
+            (400, "", Other, "wrong-address"),
+            (400, "", Json, "wrong-address"),
+            (400, "CSS.0001", Error, "refused"),
+            (422, "CSS.0040", Error, "refused"),
+            (400, "CSS.0078", Error, "busy"),
+            (415, "CSS.0004", Error, "busy"),
+            (409, "CSS.0029", Error, "busy"),
+            (409, "", Other, "busy"),
+            (202, "CSS.0011", Error, "busy"),
+            (200, "CSS.0047", Error, "gone"),
+            (200, "CSS.0001", Error, "refused"),
+            (200, "", Other, "unreadable"),
+            (202, "", Json, "unreadable"),
+            (204, "", Empty, "unreadable"),
+            (500, "CSS.0005", Error, "server-error"),
+            (500, "CSS.0015", Error, "server-error"),
+            (502, "", Other, "server-error"),
+            (503, "CSS.0011", Error, "server-error"),
+        ] {
+            assert_eq!(means(status, code, body), meaning, "{status} {code} {body:?}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The transport over HTTP. The only place that builds HTTPS clients, and what they never do stands here:
+//!
+//! - **No resend.** reqwest's own retries are off. Beneath it, hyper-util sends a request again only when it had
+//!   picked a *reused* connection that turned out to be closed before anything was written (`connection_reused`
+//!   in its `Client::send_request`). PUTs go through a client that keeps no idle connections: each goes out on a
+//!   connection of its own, none is ever reused, and so there is nothing that could send one twice. It also
+//!   means that a PUT never meets a connection that the other side is just closing, and that an error while
+//!   connecting is proof that it never left.
+//! - **No redirect**: a signature is for one URL. A 3xx is an answer like any other.
+//! - **No proxy** from the environment, where it could be set by accident.
+//! - **No unverified certificate**: a private CA is added to the system's, and checking cannot be turned off.
+//! - **No compression**: none is offered, so the bytes that are counted are the bytes that are received.
+
+use std::time::Duration;
+
+use reqwest::header::{HOST, HeaderMap, HeaderValue};
+use reqwest::{Certificate, redirect, retry};
+
+use super::error::BuildError;
+use super::request::Endpoint;
+use super::transport::{Method, Request, Response, Transport, TransportError};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Load balancers close idle connections after a minute or more; ours are gone before.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+/// An HTTP/2 connection whose other side is silently gone must not stay in the pool for further requests.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Sends over HTTP: readings over HTTP/2 where the service offers it.
+#[derive(Debug)]
+pub struct HttpTransport {
+    /// With one pool of connections.
+    reads: reqwest::Client,
+    /// With a connection for each request.
+    puts: reqwest::Client,
+}
+
+impl HttpTransport {
+    /// A transport to this endpoint. `ca_pem` is added to the system's certificates.
+    pub(super) fn new(
+        endpoint: &Endpoint,
+        ca_pem: Option<&[u8]>,
+        request_timeout: Duration,
+    ) -> Result<Self, BuildError> {
+        let certificates = certificates(ca_pem)?;
+        // reqwest takes the process's provider, and panics where there is none. There is only one in the build,
+        // so an error here means that it is installed already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let builder = || {
+            #[expect(clippy::disallowed_methods, reason = "this module is the one that builds the clients")]
+            let builder = reqwest::Client::builder()
+                .https_only(endpoint.is_https())
+                .retry(retry::never())
+                .redirect(redirect::Policy::none())
+                .referer(false)
+                .no_proxy()
+                .connect_timeout(CONNECT_TIMEOUT.min(request_timeout))
+                .timeout(request_timeout)
+                .pool_idle_timeout(IDLE_TIMEOUT)
+                .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+                .http2_keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
+            // Without encryption no certificate is needed, and a system without any is no reason to fail.
+            if endpoint.is_https() {
+                builder.tls_certs_merge(certificates.clone())
+            } else {
+                builder.tls_certs_only([])
+            }
+        };
+        let build = |builder: reqwest::ClientBuilder| {
+            builder.build().map_err(|error| BuildError::Http(Box::new(error.without_url())))
+        };
+        // A connection that serves one request gains nothing from HTTP/2, and HTTP/1.1 has fewer ways to fail.
+        let puts = builder().http1_only().pool_max_idle_per_host(0);
+        Ok(Self { reads: build(builder())?, puts: build(puts)? })
+    }
+}
+
+fn certificates(ca_pem: Option<&[u8]>) -> Result<Vec<Certificate>, BuildError> {
+    let Some(pem) = ca_pem else { return Ok(Vec::new()) };
+    let certificates =
+        Certificate::from_pem_bundle(pem).map_err(|error| BuildError::CaFormat(Box::new(error)))?;
+    if certificates.is_empty() { Err(BuildError::CaEmpty) } else { Ok(certificates) }
+}
+
+impl Transport for HttpTransport {
+    async fn send(&self, request: Request) -> Result<Response, TransportError> {
+        let (client, method) = match request.method {
+            Method::Get => (&self.reads, reqwest::Method::GET),
+            Method::Put => (&self.puts, reqwest::Method::PUT),
+        };
+        let response = client
+            .request(method, request.url())
+            .headers(headers(&request)?)
+            .send()
+            .await
+            .map_err(transport_error)?;
+        let status = response.status().as_u16();
+        // A value that is not text is of no use to anybody here.
+        let headers = response
+            .headers()
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
+        let headers = headers.collect();
+        let body = body(response, request.body_limit).await;
+        Ok(Response { status, headers, body })
+    }
+}
+
+fn headers(request: &Request) -> Result<HeaderMap, TransportError> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &request.headers {
+        // HTTP renders the same value from the URL: as Host, or as :authority, beside which a Host is odd.
+        if *name == HOST.as_str() {
+            continue;
+        }
+        let mut value =
+            HeaderValue::from_str(value).map_err(|error| TransportError::Invalid(Box::new(error)))?;
+        value.set_sensitive(!Request::may_be_shown(name));
+        headers.insert(*name, value);
+    }
+    Ok(headers)
+}
+
+/// Reads the body, and stops as soon as it is longer than it may be, whatever its Content-Length says.
+async fn body(mut response: reqwest::Response, limit: usize) -> Result<Vec<u8>, TransportError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(transport_error)? {
+        if body.len() + chunk.len() > limit {
+            return Err(TransportError::TooLong { limit });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn transport_error(error: reqwest::Error) -> TransportError {
+    let error = error.without_url();
+    if error.is_builder() {
+        TransportError::Invalid(Box::new(error))
+    } else if error.is_connect() {
+        TransportError::Connect(Box::new(error))
+    } else if error.is_timeout() {
+        TransportError::Timeout(Box::new(error))
+    } else {
+        TransportError::Broken(Box::new(error))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+//! The client of the CSS API: requests out, model values or errors by meaning back.
+//!
+//! It takes an endpoint, a project and a credential ([`Options`]), and gives what [`Css`] says. A reading is
+//! repeated a little while its errors are passing ones; a PUT is sent once, and what came back is handed on as a
+//! [`Reply`] without saying what it means for the task: that is `act`'s business.
+//!
+//! ```text
+//!   Client ─► pace ─► credential ─► request + sign ─► Transport ─► wire ─► model
+//!             place    gate: alone,   pure              http          lenient where the API
+//!             & rate   proven, rests                                  varies, strict on ids
+//! ```
+//!
+//! # What is never done
+//!
+//! - A PUT is never sent twice, by nobody: not by the retry loop (which knows readings only), not by reqwest, not
+//!   by the connection pool ([`http`] says what guarantees it).
+//! - No redirect is followed, no proxy of the environment used, no certificate left unchecked, no compression
+//!   offered.
+//! - An answer that cannot be read is never an empty list, and a short list never looks complete.
+//! - A refused credential is not tried again until it has rested, and an unproven one goes out alone
+//!   ([`credential`]).
+//! - No key, token, signature or body is logged. A stranger's texts are cut short, made safe to show, and rid of
+//!   what they repeat of the key.
+
+use std::future::Future;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use crate::model::cluster::{Cluster, ClusterList};
+use crate::model::id::{ClusterId, TaskId};
+use crate::model::task::{Abortable, TaskKind, TaskList};
+
+mod client;
+pub mod credential;
+pub mod error;
+pub mod http;
+mod pace;
+mod paging;
+mod request;
+mod retry;
+pub mod sign;
+#[cfg(test)]
+mod testing;
+pub mod transport;
+mod wire;
+
+pub use client::{Client, Options};
+pub use credential::{AccessKey, Credential};
+pub use error::{BuildError, CloudError, Refusal};
+pub use wire::shape::BodyKind;
+
+/// The calls of the API that are made.
+pub trait Css: Send + Sync + 'static {
+    /// All clusters of the project. Whether they are all is [`ClusterList::is_complete`].
+    ///
+    /// # Errors
+    /// Where a page of the list could not be had.
+    fn clusters(&self) -> impl Future<Output = Result<ClusterList, CloudError>> + Send;
+
+    /// One cluster.
+    ///
+    /// # Errors
+    /// [`CloudError::Gone`] where it is gone or hidden, or whatever else kept the answer away.
+    fn cluster(&self, id: &ClusterId) -> impl Future<Output = Result<Cluster, CloudError>> + Send;
+
+    /// The tasks of one kind of a cluster. Whether they are all is [`TaskList::is_complete`].
+    ///
+    /// # Errors
+    /// Where a page of the list could not be had. What cannot be read is an error too, never an empty list.
+    fn tasks(
+        &self,
+        cluster: &ClusterId,
+        kind: TaskKind,
+    ) -> impl Future<Output = Result<TaskList, CloudError>> + Send;
+
+    /// Takes whatever a PUT needs before it may leave: a proven credential, a place in flight, the rate. So
+    /// nothing waits between the commit of an intent and its PUT. One that is not used is simply dropped.
+    ///
+    /// Take it after the fresh reading, and read nothing while holding it: with one place in flight that reading
+    /// would wait for ever. It may have to wait its turn behind readings, so judge the reading's age after it.
+    ///
+    /// # Errors
+    /// [`CloudError::CredentialUnproven`] where nothing has been read yet since the start, a reload or a rest, and
+    /// [`CloudError::CredentialResting`]. Nothing else.
+    fn permit(&self) -> impl Future<Output = Result<Permit, CloudError>> + Send;
+
+    /// Sends the retry of a task, once.
+    ///
+    /// Cancel safety: none. A dropped future may have sent it.
+    fn retry(&self, cluster: &ClusterId, task: &TaskId, permit: Permit)
+    -> impl Future<Output = Reply> + Send;
+
+    /// Sends the abort of a task, once.
+    ///
+    /// Cancel safety: none. A dropped future may have sent it.
+    fn abort(
+        &self,
+        cluster: &ClusterId,
+        task: &Abortable,
+        permit: Permit,
+    ) -> impl Future<Output = Reply> + Send;
+
+    /// By how much our wall clock is ahead of the service's, from the `Date` of the latest answer, to the second.
+    /// `None` before there was one. Known after a refusal too: a wrong clock is a common cause of one.
+    fn clock_offset(&self) -> Option<SignedDuration>;
+}
+
+/// Leave to send one PUT, without any more waiting. It holds its place in flight until it is dropped.
+#[derive(Debug)]
+#[must_use = "it holds a place in flight"]
+pub struct Permit {
+    _place: Option<pace::Place>,
+}
+
+impl Permit {
+    /// A permit that holds no place: for another [`Css`] than [`Client`], such as one for tests.
+    pub fn without_place() -> Self {
+        Self { _place: None }
+    }
+}
+
+/// What came back from a PUT, before anybody says what it means.
+#[derive(Debug)]
+pub enum Reply {
+    /// An answer of HTTP.
+    Answer {
+        /// Its status.
+        status: u16,
+        /// The error code of its body.
+        code: Option<String>,
+        /// The message of its body, or what the body was; a few hundred characters at most.
+        message: String,
+        /// Its `X-Request-Id`.
+        request_id: Option<String>,
+        /// What the service asked to wait.
+        retry_after: Option<Duration>,
+        /// What kind of body it had.
+        body: BodyKind,
+    },
+    /// No answer, or a part of one that says nothing: the PUT may have been accepted or not.
+    Lost {
+        /// What happened.
+        detail: String,
+    },
+    /// It certainly never reached the service: the credential began to rest, or there was no connection.
+    NotSent(CloudError),
+}

@@ -1,0 +1,187 @@
+//! Builds requests: method, path, query and signed headers of every call that is made. Pure. What varies is of
+//! types that are safe in a URL, so no text of a stranger can change where a request goes.
+
+use jiff::Timestamp;
+
+use super::credential::AccessKey;
+use super::error::EndpointError;
+use super::sign::{self, Signable};
+use super::transport::{Method, Request};
+use crate::model::id::{ClusterId, ProjectId, TaskId};
+use crate::model::task::{Abortable, TaskKind};
+
+/// The most elements that one page may have.
+pub(super) const PAGE_SIZE: u64 = 1000;
+
+const LIST_LIMIT: usize = 16 * 1024 * 1024;
+const DETAIL_LIMIT: usize = 1024 * 1024;
+const PUT_LIMIT: usize = 64 * 1024;
+
+/// Where the service is: scheme and authority, and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Endpoint {
+    base: String,
+    host: String,
+}
+
+impl Endpoint {
+    /// Reads `https://host[:port]`; `http://` is taken only for a loopback host.
+    pub(super) fn parse(text: &str) -> Result<Self, EndpointError> {
+        let url = reqwest::Url::parse(text)
+            .map_err(|source| EndpointError::Url { endpoint: text.to_owned(), source: Box::new(source) })?;
+        let refused = |problem| Err(EndpointError::Refused { endpoint: text.to_owned(), problem });
+        // Before anything is shown: a password in a URL must not be.
+        if !url.username().is_empty() || url.password().is_some() {
+            let endpoint = "(masked)".to_owned();
+            return Err(EndpointError::Refused {
+                endpoint,
+                problem: "it must not hold a user or a password",
+            });
+        }
+        let Some(name) = url.host_str() else { return refused("it has no host") };
+        match url.scheme() {
+            "https" => {}
+            "http" if is_loopback(name) => {}
+            "http" => return refused("http:// is taken only for a loopback address; write https://"),
+            _ => return refused("its scheme must be https"),
+        }
+        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+            return refused("it must end after the host and the port");
+        }
+        // Rendered anew from the parsed form, in which the default port is left out and the host is in lower case:
+        // the Host header that is signed here is the one that HTTP renders from the URL.
+        let host = url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
+        Ok(Self { base: format!("{}://{host}", url.scheme()), host })
+    }
+
+    /// Whether the connection is encrypted.
+    pub(super) fn is_https(&self) -> bool {
+        self.base.starts_with("https:")
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// The project whose API is called.
+#[derive(Debug, Clone)]
+pub(super) struct Site {
+    pub(super) endpoint: Endpoint,
+    pub(super) project: ProjectId,
+}
+
+/// One call of the API.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Call<'a> {
+    /// A page of the list of clusters, from this 1-based index; the first page names none.
+    Clusters { start: Option<u64> },
+    /// One cluster.
+    Cluster(&'a ClusterId),
+    /// A page of the tasks of one kind of one cluster.
+    Tasks { cluster: &'a ClusterId, kind: TaskKind, start: Option<u64> },
+    /// Executes a failed task again.
+    Retry { cluster: &'a ClusterId, task: &'a TaskId },
+    /// Terminates a failed task that was read as safe to terminate.
+    Abort { cluster: &'a ClusterId, task: &'a Abortable },
+}
+
+impl Call<'_> {
+    /// The call's name, for logs.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Clusters { .. } => "list-clusters",
+            Self::Cluster(_) => "show-cluster",
+            Self::Tasks { .. } => "list-tasks",
+            Self::Retry { .. } => "retry-task",
+            Self::Abort { .. } => "abort-task",
+        }
+    }
+
+    fn method(self) -> Method {
+        match self {
+            Self::Clusters { .. } | Self::Cluster(_) | Self::Tasks { .. } => Method::Get,
+            Self::Retry { .. } | Self::Abort { .. } => Method::Put,
+        }
+    }
+
+    fn path(self, project: &ProjectId) -> String {
+        let clusters = format!("/v1.0/{project}/clusters");
+        match self {
+            Self::Clusters { .. } => clusters,
+            Self::Cluster(cluster) => format!("{clusters}/{cluster}"),
+            Self::Tasks { cluster, .. } => format!("{clusters}/{cluster}/upgrade/detail"),
+            Self::Retry { cluster, task } => format!("{clusters}/{cluster}/upgrade/{task}/retry"),
+            Self::Abort { cluster, task } => format!("{clusters}/{cluster}/upgrade/{}/retry", task.task()),
+        }
+    }
+
+    fn query(self) -> Vec<(&'static str, String)> {
+        let page = |start: Option<u64>| {
+            let mut pairs = vec![("limit", PAGE_SIZE.to_string())];
+            // Which of the two names a region's server reads is not known; both mean the same.
+            pairs.extend(start.iter().flat_map(|n| [("offset", n.to_string()), ("start", n.to_string())]));
+            pairs
+        };
+        match self {
+            // Leaving the mode out means upgrades in every edition of the API; naming them does not.
+            Self::Clusters { start } | Self::Tasks { kind: TaskKind::Upgrade, start, .. } => page(start),
+            Self::Tasks { kind: TaskKind::AzSwitchover, start, .. } => {
+                let mut pairs = page(start);
+                pairs.push(("action_mode", "AZ_MIGRATION".to_owned()));
+                pairs
+            }
+            // In a body it would be ignored, and the request would then retry the task.
+            Self::Abort { .. } => vec![("retry_mode", "abort".to_owned())],
+            Self::Cluster(_) | Self::Retry { .. } => Vec::new(),
+        }
+    }
+
+    fn body_limit(self) -> usize {
+        match self {
+            Self::Clusters { .. } => LIST_LIMIT,
+            Self::Cluster(_) | Self::Tasks { .. } => DETAIL_LIMIT,
+            Self::Retry { .. } | Self::Abort { .. } => PUT_LIMIT,
+        }
+    }
+
+    /// The request, signed for this moment: one that waits longer than 15 minutes would be refused.
+    pub(super) fn render(self, site: &Site, key: &AccessKey, now: Timestamp) -> Request {
+        let (method, path, query) = (self.method(), self.path(&site.project), self.query());
+        let query: Vec<(&str, &str)> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let mut headers = vec![
+            ("content-type", "application/json".to_owned()),
+            ("host", site.endpoint.host.clone()),
+            ("x-project-id", site.project.to_string()),
+        ];
+        if let Some(token) = key.security_token() {
+            headers.push(("x-security-token", token.to_owned()));
+        }
+        let date = sign::date(now);
+        let signed: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let signable = Signable {
+            method: method.as_str(),
+            path: &path,
+            query: &query,
+            headers: &signed,
+            date: &date,
+            body: b"",
+        };
+        let authorization = key.authorization(&signable);
+        headers.push((sign::DATE_HEADER, date));
+        headers.push(("authorization", authorization));
+        headers.push(("user-agent", concat!("upgrade-remediator/", env!("CARGO_PKG_VERSION")).to_owned()));
+        if method == Method::Put {
+            headers.push(("content-length", "0".to_owned()));
+        }
+        Request {
+            method,
+            base: site.endpoint.base.clone(),
+            path,
+            query: sign::canonical_query(&query),
+            headers,
+            body_limit: self.body_limit(),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! For the tests of this module: a clock in virtual time, a key, and a service by script.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::credential::{AccessKey, Credential};
+use super::transport::{Request, Response, Transport, TransportError};
+use crate::clock::Clock;
+use crate::model::moment::{Moment, Mono};
+
+/// A clock that follows tokio's paused time: a wait ends at once when nothing else is left to do.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct VirtualClock {
+    origin: tokio::time::Instant,
+}
+
+impl VirtualClock {
+    #[expect(clippy::disallowed_methods, reason = "tokio's paused time is the virtual time")]
+    pub(super) fn new() -> Self {
+        Self { origin: tokio::time::Instant::now() }
+    }
+}
+
+impl Clock for VirtualClock {
+    fn now(&self) -> Moment {
+        let start = Moment { wall: "2026-01-02T03:04:05Z".parse::<Timestamp>().unwrap(), mono: Mono(0) };
+        start.after(self.origin.elapsed())
+    }
+
+    async fn sleep(&self, wait: Duration) {
+        tokio::time::sleep(wait).await;
+    }
+}
+
+pub(super) fn key() -> AccessKey {
+    AccessKey::new("AKEXAMPLE0000000TEST".into(), "SKexample0000000000000000000000000000test".into(), None)
+        .unwrap()
+}
+
+pub(super) fn credential() -> Arc<Credential> {
+    Credential::new(key(), 1)
+}
+
+/// An answer with a status and a body.
+#[expect(clippy::unnecessary_wraps, reason = "as a script takes it")]
+pub(super) fn answer(status: u16, body: &str) -> Result<Response, TransportError> {
+    Ok(Response { status, headers: Vec::new(), body: Ok(body.as_bytes().to_vec()) })
+}
+
+/// An answer with one header.
+#[expect(clippy::unnecessary_wraps, reason = "as a script takes it")]
+pub(super) fn answer_with(status: u16, header: (&str, &str), body: &str) -> Result<Response, TransportError> {
+    let headers = vec![(header.0.to_owned(), header.1.to_owned())];
+    Ok(Response { status, headers, body: Ok(body.as_bytes().to_vec()) })
+}
+
+/// Gives the scripted answers one after the other, then an empty list for ever; each takes a second.
+#[derive(Clone, Default)]
+pub(super) struct Script {
+    answers: Arc<Mutex<VecDeque<Result<Response, TransportError>>>>,
+    sent: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Script {
+    pub(super) fn new(answers: impl IntoIterator<Item = Result<Response, TransportError>>) -> Self {
+        Self { answers: Arc::new(Mutex::new(answers.into_iter().collect())), sent: Arc::default() }
+    }
+
+    /// What was sent.
+    pub(super) fn sent(&self) -> Vec<Request> {
+        self.sent.lock().unwrap().clone()
+    }
+}
+
+impl Transport for Script {
+    async fn send(&self, request: Request) -> Result<Response, TransportError> {
+        self.sent.lock().unwrap().push(request);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let next = self.answers.lock().unwrap().pop_front();
+        next.unwrap_or_else(|| answer(200, r#"{"totalSize":0,"clusters":[],"detailList":[]}"#))
+    }
+}

@@ -1,0 +1,172 @@
+//! What goes over the wire, and the seam at which the wire can be replaced: [`Transport`].
+
+use std::fmt;
+use std::future::Future;
+
+/// Sends one request as it stands and returns the answer: no retry, no redirect, no second thought.
+pub trait Transport: Send + Sync + 'static {
+    /// Sends it, once.
+    ///
+    /// # Errors
+    /// Where no head of an answer came. [`TransportError::never_left`] tells whether the request can have
+    /// reached the service.
+    ///
+    /// Cancel safety: a dropped future may have sent the request.
+    fn send(&self, request: Request) -> impl Future<Output = Result<Response, TransportError>> + Send;
+}
+
+/// The HTTP methods that are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Reads; may be repeated.
+    Get,
+    /// Acts; never repeated.
+    Put,
+}
+
+impl Method {
+    /// The method's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Put => "PUT",
+        }
+    }
+}
+
+/// A request with everything that its signature covers: it must be sent exactly like this. It has no body.
+#[derive(Clone)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// Scheme and authority, such as `https://css.eu-west-101.myhuaweicloud.com`.
+    pub base: String,
+    /// The path, escaped.
+    pub path: String,
+    /// The query in canonical form; empty where there is none.
+    pub query: String,
+    /// The headers: names in lower case.
+    pub headers: Vec<(&'static str, String)>,
+    /// The longest body of an answer that is read, in bytes.
+    pub body_limit: usize,
+}
+
+impl Request {
+    /// The whole URL.
+    pub fn url(&self) -> String {
+        let Self { base, path, query, .. } = self;
+        if query.is_empty() { format!("{base}{path}") } else { format!("{base}{path}?{query}") }
+    }
+
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether a header may be shown. What is not known to be harmless is masked.
+    pub(super) fn may_be_shown(name: &str) -> bool {
+        matches!(
+            name,
+            "content-length" | "content-type" | "host" | "user-agent" | "x-project-id" | "x-sdk-date"
+        )
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |(name, value): &(&'static str, String)| {
+            (*name, if Self::may_be_shown(name) { value.clone() } else { "(masked)".to_owned() })
+        };
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("url", &self.url())
+            .field("headers", &self.headers.iter().map(shown).collect::<Vec<_>>())
+            .field("body_limit", &self.body_limit)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An answer whose head arrived.
+#[derive(Debug)]
+pub struct Response {
+    /// The HTTP status.
+    pub status: u16,
+    /// The headers.
+    pub headers: Vec<(String, String)>,
+    /// The body, or why it is not whole.
+    pub body: Result<Vec<u8>, TransportError>,
+}
+
+impl Response {
+    /// The value of a header, by its name in any case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+/// What is behind a transport's error.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why an answer did not arrive, or not wholly.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// The request could not be rendered. It never left.
+    #[error("the request could not be built")]
+    Invalid(#[source] Cause),
+    /// No connection: name, route, refusal, TLS. The request never left.
+    #[error("no connection to the service")]
+    Connect(#[source] Cause),
+    /// The time for the whole exchange ran out.
+    #[error("no answer within the time limit")]
+    Timeout(#[source] Cause),
+    /// The connection broke, or what came over it was no HTTP.
+    #[error("the connection broke")]
+    Broken(#[source] Cause),
+    /// The body is longer than we read.
+    #[error("the answer is longer than {limit} bytes")]
+    TooLong {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+}
+
+impl TransportError {
+    /// Whether it is certain that the request never reached the service.
+    pub fn never_left(&self) -> bool {
+        match self {
+            Self::Invalid(_) | Self::Connect(_) => true,
+            Self::Timeout(_) | Self::Broken(_) | Self::TooLong { .. } => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_masks_whatever_is_not_known_to_be_harmless() {
+        let request = Request {
+            method: Method::Get,
+            base: "https://css.example.com".to_owned(),
+            path: "/v1.0/p/clusters".to_owned(),
+            query: "limit=1000".to_owned(),
+            headers: vec![
+                ("authorization", "hunter2".to_owned()),
+                ("x-security-token", "hunter3".to_owned()),
+                ("x-auth-token", "hunter4".to_owned()),
+                ("x-sdk-date", "20260102T030405Z".to_owned()),
+            ],
+            body_limit: 1,
+        };
+        let shown = format!("{request:?}");
+        assert!(!shown.contains("hunter"), "{shown}");
+        assert!(
+            shown.contains("20260102T030405Z") && shown.contains("/v1.0/p/clusters?limit=1000"),
+            "{shown}"
+        );
+    }
+}

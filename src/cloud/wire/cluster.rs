@@ -1,0 +1,125 @@
+//! One cluster, of a list or alone.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::lenient::{List, Loose, Object};
+use crate::model::cluster::Cluster;
+use crate::model::id::ClusterId;
+
+#[derive(Deserialize)]
+struct Element<'a> {
+    #[serde(borrow, default)]
+    id: Loose<'a>,
+    #[serde(borrow, default)]
+    name: Loose<'a>,
+    #[serde(borrow, default)]
+    datastore: Object<Datastore<'a>>,
+    #[serde(borrow, default)]
+    actions: List<'a>,
+    #[serde(borrow, default)]
+    tags: List<'a>,
+}
+
+#[derive(Deserialize)]
+struct Datastore<'a> {
+    #[serde(borrow, default, rename = "type")]
+    engine: Loose<'a>,
+    #[serde(borrow, default)]
+    version: Loose<'a>,
+}
+
+#[derive(Deserialize)]
+struct Tag<'a> {
+    #[serde(borrow, default)]
+    key: Loose<'a>,
+    #[serde(borrow, default)]
+    value: Loose<'a>,
+}
+
+/// Reads it, or says why it cannot be used.
+pub(super) fn read(text: &str) -> Result<Cluster, String> {
+    if !text.starts_with('{') {
+        return Err("not an object".to_owned());
+    }
+    let element: Element<'_> =
+        serde_json::from_str(text).map_err(|_| "JSON that contradicts itself".to_owned())?;
+    let Loose::Text(id) = &element.id else { return Err(format!("its id is {}", element.id.kind())) };
+    let id = ClusterId::new(id).map_err(|error| error.to_string())?;
+    let (engine, version) = element.datastore.0.map_or_else(Default::default, |datastore| {
+        (datastore.engine.text_or_empty().to_ascii_lowercase(), datastore.version.text_or_empty())
+    });
+    Ok(Cluster {
+        id,
+        name: element.name.text_or_empty(),
+        engine,
+        version,
+        actions: element.actions.names().unwrap_or_default(),
+        tags: tags(&element.tags),
+    })
+}
+
+fn tags(list: &List<'_>) -> BTreeMap<String, String> {
+    let tag = |text: &str| {
+        let tag: Object<Tag<'_>> = serde_json::from_str(text).ok()?;
+        let tag = tag.0?;
+        Some((tag.key.filled()?.into_owned(), tag.value.text_or_empty()))
+    };
+    list.elements().unwrap_or_default().iter().filter_map(|raw| tag(raw.get())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_published_sample_is_read() {
+        let cluster = read(
+            r#"{"datastore":{"type":"elasticsearch","version":"7.10.2","subVersion":"7.10.2_24.3.0_0827"},
+                "instances":[{"status":"200","type":"ess"}],"publicKibanaResp":null,"updated":"2023-10-09T02:07:13",
+                "name":"css-8bc5","status":"200","actions":[],"actionProgress":{},"period":true,
+                "id":"ea244205-d641-45d9-9dcb-ab2236bcd07e","tags":[{"key":"team","value":"search"}]}"#,
+        )
+        .unwrap();
+        assert_eq!(cluster.id.as_str(), "ea244205-d641-45d9-9dcb-ab2236bcd07e");
+        assert_eq!((cluster.name.as_str(), cluster.engine.as_str()), ("css-8bc5", "elasticsearch"));
+        assert_eq!(cluster.version, "7.10.2");
+        assert_eq!(cluster.tags, BTreeMap::from([("team".to_owned(), "search".to_owned())]));
+        assert!(cluster.actions.is_empty());
+    }
+
+    #[test]
+    fn whatever_varies_is_taken() {
+        for (fields, check) in [
+            (
+                r#""name":null,"datastore":null,"actions":null,"tags":null"#,
+                (|c| c.name.is_empty() && c.engine.is_empty()) as fn(&Cluster) -> bool,
+            ),
+            (r#""instances":{"id":"x"},"name":7"#, |c| c.name == "7"),
+            (r#""datastore":{"type":"OpenSearch","version":2}"#, |c| {
+                c.engine == "opensearch" && c.version == "2"
+            }),
+            (r#""datastore":"elasticsearch""#, |c| c.engine.is_empty()),
+            (r#""datastore":{"type":null}"#, |c| c.engine.is_empty()),
+            (r#""actions":["REBOOTING","SOMETHING-NEW"]"#, |c| c.actions == ["REBOOTING", "SOMETHING-NEW"]),
+            (r#""actions":"GROWING""#, |c| c.actions == ["GROWING"]),
+            (r#""tags":[{"key":"a","value":null},{"key":null},7,{"key":"b","value":1}]"#, |c| {
+                c.tags.len() == 2 && c.tags["a"].is_empty() && c.tags["b"] == "1"
+            }),
+            (r#""tags":{"key":"a","value":"b"}"#, |c| c.tags["a"] == "b"),
+            (r#""tags":7,"unknown":{"deep":[1]}"#, |c| c.tags.is_empty()),
+        ] {
+            let cluster = read(&format!(r#"{{"id":"c-1",{fields}}}"#)).unwrap();
+            assert!(check(&cluster), "{fields}: {cluster:?}");
+        }
+    }
+
+    #[test]
+    fn a_cluster_without_a_usable_id_is_none() {
+        for json in [r#"{"name":"x"}"#, r#"{"id":"../x"}"#, r#"{"id":7}"#, r#"{"id":["x"]}"#, r#"["x"]"#, "7"]
+        {
+            assert!(read(json).is_err(), "{json}");
+        }
+    }
+}

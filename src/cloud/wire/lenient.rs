@@ -1,0 +1,336 @@
+//! Field types that take what the API may send instead of what it documents: null, a number for a text, a text
+//! for a number, one object for a list. What was found stays visible, for the fields where it matters.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+use jiff::civil::DateTime;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// One field of any type.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) enum Loose<'a> {
+    /// The field is not there.
+    #[default]
+    Absent,
+    /// `null`.
+    Null,
+    /// A text.
+    Text(Cow<'a, str>),
+    /// A number, as text.
+    Number(String),
+    /// `true` or `false`.
+    Bool(bool),
+    /// A list, which is not kept.
+    List,
+    /// An object, which is not kept.
+    Object,
+}
+
+impl Loose<'_> {
+    /// What was found, in a word.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Null => "null",
+            Self::Text(_) => "a text",
+            Self::Number(_) => "a number",
+            Self::Bool(_) => "a truth value",
+            Self::List => "a list",
+            Self::Object => "an object",
+        }
+    }
+
+    /// A text, also where it was given as a number or a truth value; else nothing.
+    pub(super) fn text(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Text(text) => Some(Cow::Borrowed(text)),
+            Self::Number(number) => Some(Cow::Borrowed(number)),
+            Self::Bool(value) => Some(Cow::Borrowed(if *value { "true" } else { "false" })),
+            Self::Absent | Self::Null | Self::List | Self::Object => None,
+        }
+    }
+
+    /// A text that is not empty.
+    pub(super) fn filled(&self) -> Option<Cow<'_, str>> {
+        self.text().filter(|text| !text.trim().is_empty())
+    }
+
+    /// The text, or an empty one.
+    pub(super) fn text_or_empty(&self) -> String {
+        self.text().map(Cow::into_owned).unwrap_or_default()
+    }
+
+    /// A whole number that is not negative, also where it was given as text.
+    pub(super) fn whole_number(&self) -> Option<u64> {
+        match self {
+            Self::Text(text) => text.trim().parse().ok(),
+            Self::Number(number) => number.parse().ok(),
+            Self::Absent | Self::Null | Self::Bool(_) | Self::List | Self::Object => None,
+        }
+    }
+
+    /// A time without a zone: `CCYY-MM-DDThh:mm:ss`, a fraction and a `Z` at its end being tolerated. Nothing
+    /// shorter, and no other offset: it would mean another time.
+    pub(super) fn time(&self) -> Option<DateTime> {
+        let Self::Text(text) = self else { return None };
+        let text = text.trim();
+        let text = text.strip_suffix(['Z', 'z']).unwrap_or(text);
+        let (whole, fraction) = text.split_at_checked(19)?;
+        let is_fraction = fraction.is_empty()
+            || fraction
+                .strip_prefix('.')
+                .is_some_and(|f| !f.is_empty() && f.bytes().all(|b| b.is_ascii_digit()));
+        // Fractions finer than a nanosecond would not be parsed, and nobody reckons with them.
+        let fraction = fraction.get(..fraction.len().min(10))?;
+        is_fraction.then(|| format!("{whole}{fraction}").parse().ok()).flatten()
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Loose<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct LooseVisitor;
+
+        impl<'de> Visitor<'de> for LooseVisitor {
+            type Value = Loose<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("anything")
+            }
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Loose::Null)
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Loose::Text(Cow::Borrowed(text)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Loose::Text(Cow::Owned(text.to_owned())))
+            }
+            fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
+                Ok(Loose::Bool(value))
+            }
+            fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+                Ok(Loose::Number(number.to_string()))
+            }
+            fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
+                Ok(Loose::Number(number.to_string()))
+            }
+            fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
+                Ok(Loose::Number(format!("{number:?}")))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Loose::List)
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
+                while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Loose::Object)
+            }
+        }
+
+        deserializer.deserialize_any(LooseVisitor)
+    }
+}
+
+/// An object, or nothing where something else stands in its place.
+#[derive(Debug, Clone)]
+pub(super) struct Object<T>(pub(super) Option<T>);
+
+impl<T> Default for Object<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjectVisitor<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("anything")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(object)).map(|value| Object(Some(value)))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Object(None))
+            }
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Object(None))
+            }
+            fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+                Ok(Object(None))
+            }
+            fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+                Ok(Object(None))
+            }
+            fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+                Ok(Object(None))
+            }
+            fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+                Ok(Object(None))
+            }
+            fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+                Ok(Object(None))
+            }
+        }
+
+        deserializer.deserialize_any(ObjectVisitor(PhantomData))
+    }
+}
+
+/// A list whose elements are kept as they were received, to be read one by one.
+#[derive(Debug, Clone, Default)]
+pub(super) enum List<'a> {
+    /// The field is not there, or null.
+    #[default]
+    Absent,
+    /// A list.
+    Elements(Vec<&'a RawValue>),
+    /// One object, which may stand for a list of one.
+    One(&'a RawValue),
+    /// A text, a number or a truth value.
+    Other(Loose<'a>),
+}
+
+impl<'a> List<'a> {
+    fn read(raw: &'a RawValue) -> Self {
+        let text = raw.get();
+        match text.as_bytes().first() {
+            Some(b'[') => serde_json::from_str(text).map_or(Self::Other(Loose::List), Self::Elements),
+            Some(b'{') => Self::One(raw),
+            _ => match serde_json::from_str(text).unwrap_or_default() {
+                Loose::Null => Self::Absent,
+                other => Self::Other(other),
+            },
+        }
+    }
+
+    /// What was found, in a word.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Absent => Loose::Absent.kind(),
+            Self::Elements(_) => Loose::List.kind(),
+            Self::One(_) => Loose::Object.kind(),
+            Self::Other(other) => other.kind(),
+        }
+    }
+
+    /// The elements, one object standing for a list of one and an empty text for an empty list; nothing where
+    /// it cannot be read as a list.
+    pub(super) fn elements(&self) -> Option<&[&'a RawValue]> {
+        match self {
+            Self::Absent => Some(&[]),
+            Self::Elements(elements) => Some(elements),
+            Self::One(element) => Some(std::slice::from_ref(element)),
+            Self::Other(Loose::Text(text)) if text.is_empty() => Some(&[]),
+            Self::Other(_) => None,
+        }
+    }
+
+    /// Names: a text with commas between them, or a list of texts; nothing where it can be read as neither.
+    pub(super) fn names(&self) -> Option<Vec<String>> {
+        let name = |raw: &&RawValue| {
+            let name = serde_json::from_str::<Loose<'_>>(raw.get()).ok()?;
+            name.filled().map(|name| name.trim().to_owned())
+        };
+        match self {
+            Self::Absent => Some(Vec::new()),
+            Self::Other(text) => text.text().map(|text| split_names(&text)),
+            Self::Elements(elements) => elements.iter().map(name).collect(),
+            Self::One(_) => None,
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for List<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&'de RawValue>::deserialize(deserializer).map(Self::read)
+    }
+}
+
+/// The names in a text with commas between them.
+pub(super) fn split_names(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loose(json: &str) -> Loose<'_> {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn texts_and_numbers_stand_for_each_other() {
+        assert_eq!(loose("7").text_or_empty(), "7");
+        assert_eq!(loose("true").text_or_empty(), "true");
+        assert_eq!(loose("\"a\\nb\"").text_or_empty(), "a\nb");
+        for nothing in ["null", "[1,[2]]", "{\"a\":{}}"] {
+            assert_eq!(loose(nothing).text(), None, "{nothing}");
+        }
+        for (json, number) in [
+            ("7", Some(7)),
+            ("\"7\"", Some(7)),
+            ("\" 7 \"", Some(7)),
+            ("-7", None),
+            ("\"-7\"", None),
+            ("7.0", None),
+            ("\"x\"", None),
+            ("\"\"", None),
+            ("null", None),
+            ("18446744073709551616", None),
+        ] {
+            assert_eq!(loose(json).whole_number(), number, "{json}");
+        }
+    }
+
+    #[test]
+    fn times_are_read_as_the_api_writes_them_and_nothing_else_is_guessed() {
+        for (text, time) in [
+            ("2023-01-05T02:23:39", Some("2023-01-05T02:23:39")),
+            ("2023-01-05T02:23:39Z", Some("2023-01-05T02:23:39")),
+            ("2023-01-05T02:23:39.5", Some("2023-01-05T02:23:39.5")),
+            ("2023-01-05T02:23:39.123456789012Z", Some("2023-01-05T02:23:39.123456789")),
+            ("2023-01-05 02:23:39", Some("2023-01-05T02:23:39")),
+            ("2023-01-05T02:23:39+08:00", None),
+            ("2023-01-05T02:23:39.", None),
+            ("2023-01-05", None),
+            ("2023-13-05T02:23:39", None),
+            ("", None),
+            ("ééééééééééééééééééé", None),
+            ("1672885419000", None),
+        ] {
+            let expected: Option<DateTime> = time.map(|time| time.parse().unwrap());
+            assert_eq!(Loose::Text(text.into()).time(), expected, "{text}");
+        }
+        assert_eq!(loose("1672885419000").time(), None);
+    }
+
+    #[test]
+    fn names_come_with_commas_or_in_a_list() {
+        for (json, names) in [
+            ("\"a,b\"", Some(vec!["a", "b"])),
+            ("\" a , ,b,\"", Some(vec!["a", "b"])),
+            ("[\"a\", \"b \", 3]", Some(vec!["a", "b", "3"])),
+            ("\"\"", Some(vec![])),
+            ("[]", Some(vec![])),
+            ("null", Some(vec![])),
+            ("[\"a\", null]", None),
+            ("[{\"name\":\"a\"}]", None),
+            ("{\"a\":1}", None),
+        ] {
+            let list: List<'_> = serde_json::from_str(json).unwrap();
+            let names = names.map(|names| names.into_iter().map(str::to_owned).collect::<Vec<_>>());
+            assert_eq!(list.names(), names, "{json}");
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! One task of the answer for a cluster's upgrades or AZ switchovers.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+
+use super::lenient::{List, Loose, Object, split_names};
+use crate::model::id::TaskId;
+use crate::model::task::{CompletedNodes, Step, Task, TaskKind, TaskStatus};
+use crate::model::text::shown;
+
+#[derive(Deserialize)]
+struct Element<'a> {
+    #[serde(borrow, default)]
+    id: Loose<'a>,
+    #[serde(borrow, default)]
+    status: Loose<'a>,
+    #[serde(borrow, default, rename = "startTime")]
+    start_time: Loose<'a>,
+    #[serde(borrow, default, rename = "endTime")]
+    end_time: Loose<'a>,
+    #[serde(borrow, default, rename = "executeTimes")]
+    execute_times: Loose<'a>,
+    #[serde(borrow, default, rename = "totalNodes")]
+    total_nodes: List<'a>,
+    #[serde(borrow, default, rename = "completedNodes")]
+    completed_nodes: Loose<'a>,
+    #[serde(borrow, default, rename = "currentNodeName")]
+    current_node: Loose<'a>,
+    #[serde(borrow, default, rename = "currentBatchNodes")]
+    current_batch: List<'a>,
+    #[serde(borrow, default, rename = "currentNodeDetail")]
+    steps: List<'a>,
+}
+
+#[derive(Deserialize)]
+struct StepElement<'a> {
+    #[serde(borrow, default)]
+    order: Loose<'a>,
+    #[serde(borrow, default)]
+    name: Loose<'a>,
+    #[serde(borrow, default)]
+    status: Loose<'a>,
+    #[serde(borrow, default, rename = "beginTime")]
+    begin_time: Loose<'a>,
+    #[serde(borrow, default, rename = "endTime")]
+    end_time: Loose<'a>,
+}
+
+/// Reads it, or says why it cannot be used.
+pub(super) fn read(text: &str, kind: TaskKind) -> Result<Task, String> {
+    if !text.starts_with('{') {
+        return Err("not an object".to_owned());
+    }
+    let element: Element<'_> =
+        serde_json::from_str(text).map_err(|_| "JSON that contradicts itself".to_owned())?;
+    let Loose::Text(id) = &element.id else { return Err(format!("its id is {}", element.id.kind())) };
+    let id = TaskId::new(id).map_err(|error| error.to_string())?;
+    let status = TaskStatus::from(element.status.text_or_empty());
+    let whole = if status.is_failure() { Some(canonical(text)?) } else { None };
+    let steps: Option<Vec<Step>> =
+        element.steps.elements().and_then(|steps| steps.iter().map(|raw| step(raw.get())).collect());
+    let current_batch = element.current_batch.names();
+    let completed = match completed_nodes(&element.completed_nodes) {
+        // These two may tell that a node is done although completedNodes is empty. Where they cannot be read,
+        // nothing says that none is.
+        CompletedNodes::None if steps.is_none() => {
+            CompletedNodes::Unreadable("it is empty, but currentNodeDetail has another shape".to_owned())
+        }
+        CompletedNodes::None if current_batch.is_none() => {
+            CompletedNodes::Unreadable("it is empty, but currentBatchNodes has another shape".to_owned())
+        }
+        completed => completed,
+    };
+    Ok(Task {
+        id,
+        kind,
+        status,
+        start_time: element.start_time.time(),
+        end_time: element.end_time.time(),
+        execute_times: element.execute_times.whole_number(),
+        total_nodes: element.total_nodes.names().unwrap_or_default().into_iter().collect(),
+        completed,
+        current_node: element.current_node.text_or_empty(),
+        current_batch: current_batch.unwrap_or_default().into_iter().collect(),
+        steps: steps.unwrap_or_default(),
+        whole,
+    })
+}
+
+/// Only an exactly empty text means that no node is done.
+fn completed_nodes(field: &Loose<'_>) -> CompletedNodes {
+    let Loose::Text(text) = field else { return CompletedNodes::Unreadable(field.kind().to_owned()) };
+    if text.is_empty() {
+        return CompletedNodes::None;
+    }
+    let names: BTreeSet<String> = split_names(text).into_iter().collect();
+    if names.is_empty() {
+        return CompletedNodes::Unreadable(format!("a text without names, {:?}", shown(text, 40)));
+    }
+    CompletedNodes::Some(names)
+}
+
+/// A step, or nothing where it has another shape.
+fn step(text: &str) -> Option<Step> {
+    let step: Object<StepElement<'_>> = serde_json::from_str(text).ok()?;
+    let step = step.0?;
+    Some(Step {
+        order: step.order.text().and_then(|order| order.trim().parse().ok()),
+        name: step.name.text_or_empty(),
+        status: step.status.text_or_empty(),
+        begin_time: step.begin_time.time(),
+        end_time: step.end_time.time(),
+    })
+}
+
+/// The element with all its fields in sorted order and without blanks, so that two readings of the same are the
+/// same text.
+fn canonical(text: &str) -> Result<String, String> {
+    // A map of serde_json is sorted as long as nothing in the build turns on its `preserve_order`; a test below
+    // would tell.
+    let value: serde_json::Value =
+        serde_json::from_str(text).map_err(|_| "JSON that is nested too deeply".to_owned())?;
+    Ok(value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: &str = r#"{
+        "id": "b7ac4c5b-3bda-4feb-a303-eb80f4bce986", "startTime": "2023-01-05T02:23:39", "endTime": "",
+        "status": "RUNNING", "agencyName": "css_test_agency",
+        "imageInfo": {"id": "439b5d30-5968-45df-b088-d030a858522d", "datastoreVersion": "7.10.2", "priority": 16},
+        "totalNodes": "css-test-ess-esn-1-1,css-test-ess-esn-2-1,css-test-ess-esn-3-1", "completedNodes": "",
+        "currentNodeName": "css-test-ess-esn-1-1", "executeTimes": "1",
+        "currentNodeDetail": [
+            {"order": 0, "name": "Data migration", "status": "SUCCESS", "desc": "d",
+             "beginTime": "2023-01-05T02:23:42", "endTime": "2023-01-05T02:29:51"},
+            {"order": 12, "name": "Task status update", "status": "WAITING", "desc": "d", "beginTime": "", "endTime": ""}
+        ]}"#;
+
+    fn task(fields: &str) -> Task {
+        read(&format!(r#"{{"id":"t-1",{fields}}}"#), TaskKind::Upgrade).unwrap()
+    }
+
+    #[test]
+    fn the_published_sample_is_read() {
+        let task = read(SAMPLE, TaskKind::Upgrade).unwrap();
+        assert_eq!(task.id.as_str(), "b7ac4c5b-3bda-4feb-a303-eb80f4bce986");
+        assert_eq!(task.status, TaskStatus::Running);
+        assert_eq!(task.start_time, Some("2023-01-05T02:23:39".parse().unwrap()));
+        assert_eq!(task.end_time, None);
+        assert_eq!(task.execute_times, Some(1));
+        assert_eq!(task.total_nodes.len(), 3);
+        assert_eq!(task.completed, CompletedNodes::None);
+        assert_eq!(task.current_node, "css-test-ess-esn-1-1");
+        assert_eq!(task.steps.len(), 2);
+        assert_eq!((task.steps[1].order, task.steps[1].status.as_str()), (Some(12), "WAITING"));
+        assert_eq!(task.steps[0].end_time, Some("2023-01-05T02:29:51".parse().unwrap()));
+        assert_eq!(task.whole, None, "only a failure is kept whole");
+    }
+
+    #[test]
+    fn only_an_exactly_empty_text_means_that_no_node_is_done() {
+        assert_eq!(task(r#""completedNodes":"""#).completed, CompletedNodes::None);
+        for unreadable in [
+            r#""unknown":1"#,
+            r#""completedNodes":null"#,
+            r#""completedNodes":" ""#,
+            r#""completedNodes":",""#,
+            r#""completedNodes":"\u00a0""#,
+            r#""completedNodes":[]"#,
+            r#""completedNodes":["a"]"#,
+            r#""completedNodes":{}"#,
+            r#""completedNodes":0"#,
+            r#""completedNodes":false"#,
+            r#""CompletedNodes":"""#,
+        ] {
+            let completed = task(unreadable).completed;
+            assert!(matches!(completed, CompletedNodes::Unreadable(_)), "{unreadable}: {completed:?}");
+        }
+        let names = |names: [&str; 2]| CompletedNodes::Some(names.map(str::to_owned).into());
+        assert_eq!(task(r#""completedNodes":"a,b""#).completed, names(["a", "b"]));
+        assert_eq!(task(r#""completedNodes":" a ,,b,a""#).completed, names(["a", "b"]));
+    }
+
+    #[test]
+    fn hints_that_cannot_be_read_leave_it_open_whether_a_node_is_done() {
+        for fields in [
+            r#""completedNodes":"","currentBatchNodes":{"a":1}"#,
+            r#""completedNodes":"","currentBatchNodes":[{"name":"a"},{"name":"b"}]"#,
+            r#""completedNodes":"","currentNodeDetail":"[]""#,
+            r#""completedNodes":"","currentNodeDetail":7"#,
+            r#""completedNodes":"","currentNodeDetail":["SUCCESS"]"#,
+        ] {
+            let task = task(&format!(r#""status":"FAILED",{fields}"#));
+            assert!(matches!(task.completed, CompletedNodes::Unreadable(_)), "{fields}");
+            assert!(task.abortable().is_err(), "{fields}");
+        }
+        for fields in [
+            r#""completedNodes":"","currentBatchNodes":null,"currentNodeDetail":null"#,
+            r#""completedNodes":"","currentBatchNodes":"","currentNodeDetail":"""#,
+            r#""completedNodes":"","currentBatchNodes":"a","currentNodeDetail":[]"#,
+            r#""completedNodes":"","currentNodeDetail":{"status":"FAILED"}"#,
+        ] {
+            let task = task(&format!(r#""status":"FAILED",{fields}"#));
+            assert!(task.abortable().is_ok(), "{fields}");
+        }
+    }
+
+    #[test]
+    fn several_nodes_at_once_are_seen_in_either_form() {
+        for fields in [r#""currentBatchNodes":"a,b""#, r#""currentBatchNodes":["a","b"]"#] {
+            assert_eq!(task(fields).current_batch.len(), 2, "{fields}");
+        }
+    }
+
+    #[test]
+    fn whatever_varies_is_taken() {
+        for (fields, check) in [
+            (
+                r#""status":"PAUSED""#,
+                (|t| t.status == TaskStatus::Other("PAUSED".to_owned())) as fn(&Task) -> bool,
+            ),
+            (r#""status":"failed""#, |t| !t.status.is_failure()),
+            (r#""status":"FAILED ""#, |t| !t.status.is_failure()),
+            (r#""status":null"#, |t| t.status.word().is_empty()),
+            (r#""status":["FAILED"]"#, |t| t.status.word().is_empty()),
+            (r#""executeTimes":3"#, |t| t.execute_times == Some(3)),
+            (r#""executeTimes":"3""#, |t| t.execute_times == Some(3)),
+            (r#""executeTimes":"three""#, |t| t.execute_times.is_none()),
+            (r#""executeTimes":null"#, |t| t.execute_times.is_none()),
+            (r#""startTime":"yesterday""#, |t| t.start_time.is_none()),
+            (r#""startTime":null,"endTime":null"#, |t| t.start_time.is_none() && t.end_time.is_none()),
+            (r#""totalNodes":["a","b"]"#, |t| t.total_nodes.len() == 2),
+            (r#""totalNodes":null"#, |t| t.total_nodes.is_empty()),
+            (r#""currentNodeName":null"#, |t| t.current_node.is_empty()),
+            (r#""currentNodeDetail":[{"order":"3","status":null}]"#, |t| t.steps[0].order == Some(3)),
+            (r#""migrateParam":"{\"instType\":\"ess\"}","new":{"x":[]}"#, |t| t.steps.is_empty()),
+        ] {
+            let task = task(fields);
+            assert!(check(&task), "{fields}: {task:?}");
+        }
+    }
+
+    #[test]
+    fn a_failure_is_kept_whole_with_sorted_keys_and_without_blanks() {
+        let one = task(r#""status":"FAILED", "z": {"b":1, "a":[ "x" ]}, "agencyName":null"#);
+        let other = task(r#""agencyName":null,"z":{"a":["x"],"b":1},"status":"FAILED""#);
+        assert_eq!(
+            one.whole.as_deref(),
+            Some(r#"{"agencyName":null,"id":"t-1","status":"FAILED","z":{"a":["x"],"b":1}}"#)
+        );
+        assert_eq!(one.whole, other.whole);
+        assert!(task(r#""status":"PARTIAL_FAILED""#).whole.is_some());
+        assert!(task(r#""status":"SUCCESS""#).whole.is_none());
+    }
+}
