@@ -1,0 +1,105 @@
+//! One writer for each journal: an advisory lock on a file beside it, which dies with the process that holds it.
+//!
+//! The file stays; only its lock means something. It holds the pid of the last holder, for messages.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::PathBuf;
+
+use super::error::JournalError;
+use super::place::Place;
+
+/// More than a pid and a line feed ever need.
+const MAX_PID_LENGTH: u64 = 32;
+/// How often a lock file that vanishes while it is being locked is looked for again.
+const TRIES: u32 = 16;
+
+/// The lock, held until this is dropped.
+#[derive(Debug)]
+pub(super) struct Lock {
+    file: File,
+    path: PathBuf,
+    created: bool,
+}
+
+impl Lock {
+    /// Takes the lock, or tells who holds it.
+    pub(super) fn take(place: &Place) -> Result<Self, JournalError> {
+        let path = place.beside(".lock");
+        let fault = |source| JournalError::Lock { path: place.path().to_owned(), lock: path.clone(), source };
+        for _ in 0..TRIES {
+            let (file, created) = open(place, &path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    return Err(JournalError::Held {
+                        path: place.path().to_owned(),
+                        lock: path.clone(),
+                        pid: pid_in(&file),
+                    });
+                }
+                Err(TryLockError::Error(source)) => return Err(fault(source)),
+            }
+            let mut lock = Self { file, path: path.clone(), created };
+            // A start that was refused removes the lock file it had made; a lock on such a file guards nothing.
+            if lock.is_in_place() {
+                lock.write_pid().map_err(fault)?;
+                return Ok(lock);
+            }
+        }
+        Err(fault(io::Error::other("the lock file vanishes again and again")))
+    }
+
+    /// Gives the lock back after a refused start, and leaves the directory as it was.
+    pub(super) fn abandon(self) {
+        if self.created {
+            // Where it cannot be removed, an unlocked file remains, which means nothing.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+
+    fn is_in_place(&self) -> bool {
+        match (self.file.metadata(), fs::metadata(&self.path)) {
+            (Ok(held), Ok(there)) => (held.dev(), held.ino()) == (there.dev(), there.ino()),
+            _ => false,
+        }
+    }
+
+    fn write_pid(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        writeln!(self.file, "{}", std::process::id())
+    }
+}
+
+fn open(place: &Place, path: &PathBuf) -> Result<(File, bool), JournalError> {
+    let mut options = File::options();
+    options.read(true).write(true).mode(0o600);
+    let opened = match options.clone().create_new(true).open(path) {
+        Ok(file) => Ok((file, true)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            options.create(true).truncate(false).open(path).map(|file| (file, false))
+        }
+        Err(source)
+            if matches!(
+                source.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+            ) =>
+        {
+            return Err(JournalError::DirectoryNotWritable {
+                path: place.path().to_owned(),
+                directory: place.directory().to_owned(),
+                source,
+            });
+        }
+        Err(source) => Err(source),
+    };
+    opened.map_err(|source| JournalError::Lock { path: place.path().to_owned(), lock: path.clone(), source })
+}
+
+fn pid_in(file: &File) -> Option<u32> {
+    let mut text = String::new();
+    file.take(MAX_PID_LENGTH).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}

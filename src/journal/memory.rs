@@ -1,0 +1,112 @@
+//! A journal in memory, for simulations, rehearsals and tests: no thread, no file, every future ready at once.
+//!
+//! It survives what its clones do not: a simulated crash drops everything but one clone, and goes on from
+//! [`MemoryJournal::stored`].
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::{Timestamp, TimestampRound, Unit};
+
+use super::{Journal, JournalError};
+use crate::model::event::{Entry, Event, StoredEntry, Subject};
+use crate::model::moment::Moment;
+
+/// How a record is to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// Nothing is kept, and a failure is reported.
+    BeforeKeeping,
+    /// The events are kept, and a failure is reported all the same.
+    AfterKeeping,
+}
+
+/// A journal in memory. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryJournal {
+    state: Arc<Mutex<State>>,
+    seed: u64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    entries: Vec<Entry>,
+    failures: VecDeque<Failure>,
+    full: bool,
+}
+
+impl MemoryJournal {
+    /// An empty journal.
+    pub fn new(seed: u64) -> Self {
+        Self { state: Arc::default(), seed }
+    }
+
+    /// The seed of all jitter.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Makes the next record fail; asked several times, as many records fail, in this order.
+    pub fn fail_next(&self, failure: Failure) {
+        self.state().failures.push_back(failure);
+    }
+
+    /// While it is full, every record fails and nothing is kept.
+    pub fn set_full(&self, full: bool) {
+        self.state().full = full;
+    }
+
+    /// All entries, by the clocks of those who recorded them.
+    pub fn entries(&self) -> Vec<Entry> {
+        self.state().entries.clone()
+    }
+
+    /// All entries as a new process reads them: by wall time alone, to the millisecond.
+    pub fn stored(&self) -> Vec<StoredEntry> {
+        let stored = |entry: Entry| StoredEntry {
+            number: entry.number,
+            at: to_the_millisecond(entry.at.wall),
+            subject: entry.subject,
+            event: entry.event,
+        };
+        self.entries().into_iter().map(stored).collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, at: Moment, lines: Vec<(Subject, Event)>) -> Result<Vec<Entry>, JournalError> {
+        if lines.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut state = self.state();
+        if state.full {
+            return Err(JournalError::Simulated);
+        }
+        let failure = state.failures.pop_front();
+        if failure == Some(Failure::BeforeKeeping) {
+            return Err(JournalError::Simulated);
+        }
+        let first = state.entries.len() as u64 + 1;
+        let entry = |(number, (subject, event))| Entry { number, at, subject, event };
+        let entries: Vec<_> = (first..).zip(lines).map(entry).collect();
+        state.entries.extend_from_slice(&entries);
+        if failure == Some(Failure::AfterKeeping) { Err(JournalError::Simulated) } else { Ok(entries) }
+    }
+}
+
+impl Journal for MemoryJournal {
+    fn record(
+        &self,
+        at: Moment,
+        lines: Vec<(Subject, Event)>,
+    ) -> impl Future<Output = Result<Vec<Entry>, JournalError>> + Send {
+        std::future::ready(self.keep(at, lines))
+    }
+}
+
+fn to_the_millisecond(time: Timestamp) -> Timestamp {
+    let round = TimestampRound::new().smallest(Unit::Millisecond).mode(jiff::RoundMode::Floor);
+    time.round(round).unwrap_or(time)
+}

@@ -1,0 +1,125 @@
+//! The journal: what was seen, decided, sent and answered, on disk before anything leaves.
+//!
+//! It takes events and gives them back in order. The intent of a PUT is durable before [`Journal::begin`]
+//! returns, and only `begin` makes a [`Journaled`] intent, which is the only thing that `act` sends.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use crate::model::decision::Order;
+use crate::model::event::{Entry, Event, Subject};
+use crate::model::id::AttemptId;
+use crate::model::moment::Moment;
+use crate::model::reason::Reason;
+
+mod connect;
+pub mod error;
+mod lock;
+pub mod memory;
+mod owner;
+mod place;
+pub mod reader;
+mod schema;
+pub mod sqlite;
+mod stored;
+
+pub use error::JournalError;
+pub use memory::MemoryJournal;
+pub use reader::JournalReader;
+pub use schema::Meta;
+pub use sqlite::{SqliteJournal, SqliteOptions};
+
+/// What is about to be sent, and why.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Intent {
+    /// The task.
+    pub subject: Subject,
+    /// The PUT.
+    pub order: Order,
+    /// The number of the failure it answers.
+    pub failure: u32,
+    /// How long the backoff before it was.
+    pub waited: std::time::Duration,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Proof that this is in the journal, durably. Only [`Journal::begin`] makes one, and it cannot be copied: one
+/// intent, one PUT.
+#[derive(Debug)]
+#[must_use = "an intent that is journaled must be sent, or journaled as not sent"]
+pub struct Journaled<T> {
+    value: T,
+    entry: Entry,
+}
+
+impl<T> Journaled<T> {
+    /// What was journaled.
+    pub fn value(&self) -> &T {
+        &self.value
+    }
+
+    /// The entry that holds it.
+    pub fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// The attempt's id: the number of the entry.
+    pub fn attempt(&self) -> AttemptId {
+        AttemptId(self.entry.number)
+    }
+}
+
+/// Where events are kept.
+pub trait Journal: Send + Sync + 'static {
+    /// Keeps these events, all or none, and returns them as entries in the same order. They are durable when
+    /// this returns.
+    ///
+    /// # Errors
+    /// Where they could not be made durable. Whether they were kept after all is then unknown.
+    ///
+    /// Cancel safety: the events may be kept although the future was dropped.
+    fn record(
+        &self,
+        at: Moment,
+        lines: Vec<(Subject, Event)>,
+    ) -> impl Future<Output = Result<Vec<Entry>, JournalError>> + Send;
+
+    /// Keeps the intent. When this returns `Ok`, it is durable and may be sent, once.
+    ///
+    /// # Errors
+    /// As [`Journal::record`], and where the order is for another task than the intent's own.
+    fn begin(
+        &self,
+        at: Moment,
+        intent: Intent,
+    ) -> impl Future<Output = Result<Journaled<Intent>, JournalError>> + Send {
+        async move {
+            if intent.order.task() != &intent.subject.task {
+                return Err(JournalError::OtherTask {
+                    task: intent.subject.task,
+                    ordered: intent.order.task().clone(),
+                });
+            }
+            let event = Event::Intent {
+                action: intent.order.action(),
+                failure: intent.failure,
+                waited: intent.waited,
+                reason: intent.reason.clone(),
+            };
+            let entries = self.record(at, vec![(intent.subject.clone(), event)]).await?;
+            let entry = entries.into_iter().next().ok_or(JournalError::Lost)?;
+            Ok(Journaled { value: intent, entry })
+        }
+    }
+}
+
+impl<J: Journal> Journal for Arc<J> {
+    fn record(
+        &self,
+        at: Moment,
+        lines: Vec<(Subject, Event)>,
+    ) -> impl Future<Output = Result<Vec<Entry>, JournalError>> + Send {
+        J::record(self, at, lines)
+    }
+}

@@ -1,0 +1,160 @@
+//! The thread that owns the connection: it takes commands in order, and answers after the commit.
+//!
+//! Commands that wait together share one transaction, so that many clusters failing at once cost few flushes to
+//! disk. Each of them is still kept whole or not at all: where the shared transaction fails between its beginning
+//! and its commit, they are kept one by one. Where it cannot begin, none of them could.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::oneshot;
+
+use super::error::JournalError;
+use super::lock::Lock;
+use super::place::{Identity, Place};
+use super::stored::NewRow;
+
+/// As many commands share one transaction. Bounds how long the first of them waits.
+const MAX_GROUP: usize = 256;
+
+/// Rows that are kept together, and where to tell their numbers.
+pub(super) struct Keep {
+    pub(super) rows: Vec<NewRow>,
+    pub(super) answer: oneshot::Sender<Result<Vec<u64>, JournalError>>,
+}
+
+/// What the thread can be asked.
+pub(super) enum Command {
+    /// To keep rows.
+    Keep(Keep),
+    /// To close the file, after all that was asked before.
+    Close(oneshot::Sender<Result<(), JournalError>>),
+    /// To run any SQL: the only way for a test to make the disk full, or a commit fail.
+    #[cfg(test)]
+    Sql(String, oneshot::Sender<rusqlite::Result<()>>),
+}
+
+/// Why a transaction failed.
+enum Failure {
+    /// It did not begin, most likely because another program has the database locked: nothing is kept.
+    NotBegun(Arc<rusqlite::Error>),
+    /// Before its commit: nothing is kept.
+    NotKept(Arc<rusqlite::Error>),
+    /// The commit itself.
+    Commit(Arc<rusqlite::Error>),
+    /// Another file lies at the path.
+    Replaced,
+}
+
+impl Failure {
+    fn error(&self, place: &Place) -> JournalError {
+        match self {
+            Self::NotBegun(error) | Self::NotKept(error) => {
+                JournalError::sqlite(place.path(), Arc::clone(error))
+            }
+            Self::Commit(error) => JournalError::commit(place.path(), Arc::clone(error)),
+            Self::Replaced => JournalError::Replaced { path: place.path().to_owned() },
+        }
+    }
+}
+
+/// The connection and its lock. The lock is given back last.
+pub(super) struct Owner {
+    pub(super) connection: Connection,
+    pub(super) place: Place,
+    pub(super) identity: Identity,
+    pub(super) lock: Lock,
+}
+
+impl Owner {
+    /// Serves commands until all senders are gone, or one asks to close.
+    pub(super) fn run(mut self, commands: &Receiver<Command>) {
+        let mut next = commands.recv().ok();
+        while let Some(command) = next.take() {
+            match command {
+                Command::Keep(first) => next = self.keep_group(first, commands),
+                Command::Close(answer) => {
+                    let _ = answer.send(self.close());
+                    return;
+                }
+                #[cfg(test)]
+                Command::Sql(sql, answer) => {
+                    let _ = answer.send(self.connection.execute_batch(&sql));
+                }
+            }
+            if next.is_none() {
+                next = commands.recv().ok();
+            }
+        }
+        let _ = self.close();
+    }
+
+    /// Closes the file, which empties the write-ahead log into it, and then gives the lock back.
+    fn close(self) -> Result<(), JournalError> {
+        let Self { connection, place, lock, .. } = self;
+        let closed = connection.close().map_err(|(_, error)| JournalError::sqlite(place.path(), error));
+        drop(lock);
+        closed
+    }
+
+    /// Keeps this and whatever else waits to be kept. Returns the first command that is something else.
+    fn keep_group(&mut self, first: Keep, commands: &Receiver<Command>) -> Option<Command> {
+        let mut group = vec![first];
+        let mut next = None;
+        while group.len() < MAX_GROUP {
+            match commands.try_recv() {
+                Ok(Command::Keep(keep)) => group.push(keep),
+                Ok(other) => {
+                    next = Some(other);
+                    break;
+                }
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+            }
+        }
+        match self.commit(&group) {
+            Ok(numbers) => {
+                for (keep, numbers) in group.into_iter().zip(numbers) {
+                    let _ = keep.answer.send(Ok(numbers));
+                }
+            }
+            Err(Failure::NotKept(_)) if group.len() > 1 => {
+                for keep in group {
+                    let kept = self.commit(std::slice::from_ref(&keep));
+                    let kept = kept.map(|numbers| numbers.into_iter().flatten().collect());
+                    let _ = keep.answer.send(kept.map_err(|failure| failure.error(&self.place)));
+                }
+            }
+            Err(failure) => {
+                for keep in group {
+                    let _ = keep.answer.send(Err(failure.error(&self.place)));
+                }
+            }
+        }
+        next
+    }
+
+    /// Keeps all of it or nothing, in one transaction.
+    fn commit(&mut self, group: &[Keep]) -> Result<Vec<Vec<u64>>, Failure> {
+        if self.place.identity().ok() != Some(self.identity) {
+            return Err(Failure::Replaced);
+        }
+        let not_begun = |error| Failure::NotBegun(Arc::new(error));
+        let not_kept = |error| Failure::NotKept(Arc::new(error));
+        if !self.connection.is_autocommit() {
+            // A rollback after an earlier failure failed too.
+            self.connection.execute_batch("ROLLBACK").map_err(not_begun)?;
+        }
+        // Dropped without a commit it is rolled back.
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(not_begun)?;
+        let mut numbers = Vec::with_capacity(group.len());
+        for keep in group {
+            let insert = |row: &NewRow| row.insert(&transaction).map(i64::cast_unsigned);
+            let kept = keep.rows.iter().map(insert).collect::<rusqlite::Result<Vec<_>>>();
+            numbers.push(kept.map_err(not_kept)?);
+        }
+        transaction.commit().map_err(|error| Failure::Commit(Arc::new(error)))?;
+        Ok(numbers)
+    }
+}

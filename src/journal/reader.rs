@@ -1,0 +1,177 @@
+//! Reading a journal without the right to write it: for commands that run beside a daemon, or while none runs.
+//!
+//! Never locks, never creates, never changes the file or its log. Each question is answered from one state of
+//! the journal, as of when it is asked.
+//!
+//! While a daemon runs, or after it was killed, the write-ahead log is read too, for which this user must be
+//! able to write the index beside it (`-shm`). Without a log the file is read as immutable, which works on
+//! read-only media. A copy on such media that has a log but no index cannot be read there: what is in the log
+//! would be missing, so that is an error.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+use rusqlite::types::ToSql;
+
+use super::connect::{self, Way};
+use super::error::JournalError;
+use super::place::Place;
+use super::schema::{self, Meta};
+use super::stored::{self, time_text};
+use crate::model::event::StoredEntry;
+use crate::model::id::{ClusterId, ProjectName};
+
+/// A daemon that starts while the file is read as immutable is noticed, and the file read again; after so many
+/// times it is read with locks.
+const IMMUTABLE_TRIES: u32 = 3;
+/// How long to wait for a daemon that recovers its log.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Which entries are wanted; by default all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Query {
+    /// Of clusters with this id, or with this name when a task of theirs was first seen.
+    pub cluster: Option<String>,
+    /// Journaled then or later.
+    pub since: Option<Timestamp>,
+}
+
+/// A cluster that the journal knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownCluster {
+    /// The name of its project.
+    pub project: ProjectName,
+    /// Its id.
+    pub id: ClusterId,
+    /// Its name when a task of it was last seen for the first time.
+    pub name: String,
+}
+
+/// Reads the journal at one path.
+#[derive(Debug, Clone)]
+pub struct JournalReader {
+    place: Place,
+    meta: Meta,
+}
+
+impl JournalReader {
+    /// Finds the journal and checks that this version can read it. Blocks, as everything here does.
+    ///
+    /// # Errors
+    /// [`JournalError::Missing`] where there is none; else what keeps it from being read.
+    pub fn open(path: &Path) -> Result<Self, JournalError> {
+        let place = Place::resolve(path)?;
+        let meta = read(&place, |connection| Meta::read(place.path(), connection))?;
+        Ok(Self { place, meta })
+    }
+
+    /// What was made once for this journal.
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// The entries that are asked for, in order.
+    ///
+    /// # Errors
+    /// Where the journal cannot be read, or holds an entry that cannot be understood.
+    pub fn entries(&self, query: &Query) -> Result<Vec<StoredEntry>, JournalError> {
+        let since = query.since.map(time_text);
+        let mut filters = Vec::new();
+        let mut parameters: Vec<(&str, &dyn ToSql)> = Vec::new();
+        if let Some(cluster) = &query.cluster {
+            filters.push(
+                "(project, cluster) IN (SELECT project, cluster FROM entry WHERE cluster = :cluster \
+                 OR (event = 'first-seen' AND json_extract(data, '$.cluster_name') = :cluster))",
+            );
+            parameters.push((":cluster", cluster));
+        }
+        if let Some(since) = &since {
+            filters.push("at >= :since");
+            parameters.push((":since", since));
+        }
+        let filter =
+            if filters.is_empty() { String::new() } else { format!("WHERE {}", filters.join(" AND ")) };
+        read(&self.place, |connection| {
+            let mut entries = Vec::new();
+            stored::read(self.place.path(), connection, &filter, &parameters, |entry| entries.push(entry))?;
+            Ok(entries)
+        })
+    }
+
+    /// The clusters that the journal knows, ordered by project and id. A name may stand there several times.
+    ///
+    /// # Errors
+    /// Where the journal cannot be read.
+    pub fn clusters(&self) -> Result<Vec<KnownCluster>, JournalError> {
+        let path = self.place.path();
+        let fault = |error| JournalError::sqlite(path, error);
+        let bad = |number| {
+            move |fault| JournalError::BadEntry {
+                path: path.to_owned(),
+                number,
+                source: super::error::EntryFault::Subject(fault),
+            }
+        };
+        // With max(number), SQLite takes the other columns from the row that has it.
+        let sql = "SELECT max(number), project, cluster, coalesce(json_extract(data, '$.cluster_name'), '') \
+                   FROM entry WHERE event = 'first-seen' GROUP BY project, cluster ORDER BY project, cluster";
+        read(&self.place, |connection| {
+            let mut select = connection.prepare(sql).map_err(fault)?;
+            let mut rows = select.query(()).map_err(fault)?;
+            let mut clusters = Vec::new();
+            while let Some(row) = rows.next().map_err(fault)? {
+                let (number, project, id, name): (i64, String, String, String) =
+                    row.try_into().map_err(fault)?;
+                clusters.push(KnownCluster {
+                    project: ProjectName::new(&project).map_err(bad(number))?,
+                    id: ClusterId::new(&id).map_err(bad(number))?,
+                    name,
+                });
+            }
+            Ok(clusters)
+        })
+    }
+}
+
+/// Answers one question from one state of the journal.
+fn read<T>(
+    place: &Place,
+    question: impl Fn(&Connection) -> Result<T, JournalError>,
+) -> Result<T, JournalError> {
+    for _ in 0..IMMUTABLE_TRIES {
+        if !place.inspect()? {
+            return Err(JournalError::Missing { path: place.path().to_owned() });
+        }
+        let before = trace(place);
+        if Way::for_now(place) == Way::Shared {
+            break;
+        }
+        let answer = ask(place, Way::Immutable, &question);
+        if Way::for_now(place) == Way::Immutable && trace(place) == before {
+            return answer;
+        }
+    }
+    ask(place, Way::Shared, &question)
+}
+
+fn ask<T>(
+    place: &Place,
+    way: Way,
+    question: impl Fn(&Connection) -> Result<T, JournalError>,
+) -> Result<T, JournalError> {
+    let fault = |error| JournalError::sqlite(place.path(), error);
+    let connection = connect::read_only(place, way, BUSY_TIMEOUT)?;
+    let transaction = connection.unchecked_transaction().map_err(fault)?;
+    schema::check(place.path(), &transaction)?;
+    question(&transaction)
+}
+
+/// What a writer cannot leave as it was: which file it is, how long, and when it was last written.
+fn trace(place: &Place) -> Option<(u64, u64, u64, i64, i64)> {
+    let found = fs::metadata(place.path()).ok()?;
+    Some((found.dev(), found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
+}
