@@ -1,0 +1,175 @@
+//! How long to wait before the next retry: the `backoff` crate's arithmetic, and jitter of our own.
+//!
+//! The crate is used as a calculator only: its clock, its retry loop and its random numbers are not. Its jitter
+//! can neither be seeded nor capped, so the factor is 0 there and ours is added here.
+
+use std::time::{Duration, Instant};
+
+use ::backoff::backoff::Backoff as _;
+use ::backoff::exponential::ExponentialBackoff;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::model::id::TaskId;
+use crate::model::policy::Retry;
+
+/// A clock that stands still: no elapsed time is ever asked of the calculator.
+struct Still(Instant);
+
+impl ::backoff::Clock for Still {
+    fn now(&self) -> Instant {
+        self.0
+    }
+}
+
+/// Which wait this is: what the jitter is drawn from, so that equal inputs give equal waits, also after a
+/// restart.
+#[derive(Debug, Clone, Copy)]
+pub struct Draw<'a> {
+    /// The journal's own seed.
+    pub seed: u64,
+    /// The task.
+    pub task: &'a TaskId,
+    /// The number of its failure.
+    pub failure: u32,
+    /// What the wait is for; different waits of one failure get different jitter.
+    pub salt: u32,
+}
+
+/// The wait before the retry that follows `used` retries, without jitter, in whole milliseconds.
+fn interval(retry: &Retry, used: u32) -> Duration {
+    #[expect(clippy::disallowed_methods, reason = "a fixed origin that nothing is measured from")]
+    let origin = Instant::now();
+    let mut calculator = ExponentialBackoff {
+        current_interval: retry.initial_interval,
+        initial_interval: retry.initial_interval,
+        randomization_factor: 0.0,
+        multiplier: retry.multiplier,
+        max_interval: retry.max_interval,
+        start_time: origin,
+        max_elapsed_time: None,
+        clock: Still(origin),
+    };
+    let mut wait = retry.initial_interval;
+    for _ in 0..=used {
+        wait = calculator.next_backoff().unwrap_or(retry.max_interval);
+        if wait >= retry.max_interval {
+            break;
+        }
+    }
+    // With factor 0 the crate may still add a nanosecond.
+    Duration::from_millis(u64::try_from(wait.min(retry.max_interval).as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The wait before the retry that follows `used` retries: ± `randomization_factor` around the interval, and only
+/// downwards where it would pass `max_interval`.
+pub fn wait(retry: &Retry, used: u32, draw: Draw<'_>) -> Duration {
+    jittered(interval(retry, used), retry, draw)
+}
+
+/// A jittered `initial_interval`: what a task waits once that which held it back has ended.
+pub fn first_wait(retry: &Retry, draw: Draw<'_>) -> Duration {
+    jittered(interval(retry, 0), retry, draw)
+}
+
+fn jittered(interval: Duration, retry: &Retry, draw: Draw<'_>) -> Duration {
+    if retry.randomization_factor <= 0.0 {
+        return interval;
+    }
+    let mut state = draw.seed;
+    for word in
+        draw.task.as_str().bytes().map(u64::from).chain([u64::from(draw.failure), u64::from(draw.salt)])
+    {
+        state = mix(state ^ word);
+    }
+    let chance: f64 = SmallRng::seed_from_u64(state).random_range(-1.0..=1.0);
+    interval.mul_f64((1.0 + retry.randomization_factor * chance).max(0.0)).min(retry.max_interval)
+}
+
+/// The finalizer of `SplitMix64`: spreads every bit of the input over the output.
+fn mix(word: u64) -> u64 {
+    let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn retry(initial: u64, multiplier: f64, max: u64, jitter: f64) -> Retry {
+        Retry {
+            initial_interval: Duration::from_millis(initial),
+            multiplier,
+            max_interval: Duration::from_millis(max.max(initial)),
+            randomization_factor: jitter,
+            ..Retry::default()
+        }
+    }
+
+    fn draw(task: &TaskId, seed: u64, salt: u32) -> Draw<'_> {
+        Draw { seed, task, failure: 1, salt }
+    }
+
+    /// What the waits are, in a few lines: the replacement on the day the crate goes.
+    fn reference(retry: &Retry, used: u32) -> f64 {
+        let initial = retry.initial_interval.as_secs_f64() * 1_000.0;
+        let max = retry.max_interval.as_secs_f64() * 1_000.0;
+        (initial * retry.multiplier.powi(i32::try_from(used).unwrap())).min(max)
+    }
+
+    proptest! {
+        #[test]
+        fn waits_equal_the_reference(
+            initial in 1_u64..10_000_000,
+            multiplier in 1.0_f64..10.0,
+            max in 1_u64..100_000_000,
+            used in 0_u32..40,
+        ) {
+            let retry = retry(initial, multiplier, max, 0.0);
+            let ours = interval(&retry, used).as_secs_f64() * 1_000.0;
+            let theirs = reference(&retry, used);
+            // The crate rounds at every step, so allow it a millisecond for each and a millionth.
+            prop_assert!((ours - theirs).abs() <= 1.0 + theirs * 1e-6, "{ours} against {theirs}");
+        }
+
+        #[test]
+        fn jitter_stays_within_its_factor_and_below_the_maximum(
+            initial in 1_u64..10_000_000,
+            used in 0_u32..10,
+            factor in 0.0_f64..=1.0,
+            seed: u64,
+            salt: u32,
+        ) {
+            let retry = retry(initial, 2.0, 60_000_000, factor);
+            let task = TaskId::new("t").unwrap();
+            let plain = interval(&retry, used);
+            let wait = wait(&retry, used, draw(&task, seed, salt));
+            prop_assert!(wait <= retry.max_interval);
+            prop_assert!(wait.as_secs_f64() >= plain.as_secs_f64() * (1.0 - factor) - 1e-6);
+            prop_assert!(wait.as_secs_f64() <= plain.as_secs_f64() * (1.0 + factor) + 1e-6);
+        }
+    }
+
+    #[test]
+    fn equal_draws_give_equal_waits_and_different_tasks_spread() {
+        let retry = retry(60_000, 2.0, 3_600_000, 0.2);
+        let waits: std::collections::BTreeSet<_> = (0..100)
+            .map(|n| {
+                let task = TaskId::new(&format!("task-{n}")).unwrap();
+                let first = wait(&retry, 0, draw(&task, 7, 0));
+                assert_eq!(first, wait(&retry, 0, draw(&task, 7, 0)));
+                first
+            })
+            .collect();
+        assert!(waits.len() > 95, "only {} different waits", waits.len());
+    }
+
+    #[test]
+    fn a_multiplier_of_one_keeps_the_interval() {
+        assert_eq!(interval(&retry(2_000, 1.0, 60_000, 0.0), 30), Duration::from_secs(2));
+    }
+}

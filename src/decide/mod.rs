@@ -1,0 +1,358 @@
+//! The decision: what to do about one cluster now, and why.
+//!
+//! Pure. It takes a policy's terms, the facts of one reading, the history and the present moment; equal inputs
+//! give equal decisions. It never reads a clock, logs or waits. [`observe`] first says what a reading adds to
+//! the history; [`decide`] then judges the history with that folded in. The rules are those of `docs/safety.md`,
+//! and their order is the one list in [`decide`].
+
+use std::time::Duration;
+
+use crate::model::decision::{Action, Decision, Order, Verdict};
+use crate::model::event::Closing;
+use crate::model::history::{ClusterHistory, Failure, TaskHistory};
+use crate::model::id::ClusterId;
+use crate::model::moment::Moment;
+use crate::model::policy::{Mode, OnExhausted, Terms};
+use crate::model::project::{MAX_BUSY, Poll};
+use crate::model::reason::Reason;
+use crate::model::task::{Reading, Task, TaskStatus};
+
+pub mod backoff;
+pub mod govern;
+pub mod guards;
+pub mod observe;
+pub mod standing;
+#[cfg(test)]
+mod tests;
+
+pub use guards::Guards;
+pub use standing::Standing;
+
+/// Not accepted this often in a row, an unknown outcome is a human's.
+const NOT_ACCEPTED_LIMIT: u32 = 3;
+/// Accepted this often in a row without effect, a task is a human's.
+const WITHOUT_EFFECT_LIMIT: u32 = 2;
+/// An attempt that no reading settled for this long after `settle_timeout` is a human's.
+const SETTLING_PATIENCE: Duration = Duration::from_hours(1);
+
+/// What a decision is made from, beside the terms, the history and the moment.
+#[derive(Clone, Copy)]
+pub struct Facts<'a> {
+    /// The cluster.
+    pub cluster: &'a ClusterId,
+    /// The reading.
+    pub reading: &'a Reading,
+    /// What stands above every policy.
+    pub guards: Guards<'a>,
+    /// Intervals and time limits.
+    pub poll: &'a Poll,
+    /// The journal's seed for jitter.
+    pub seed: u64,
+}
+
+/// What to do about the cluster. `terms` are those of the policy that governs its newest task.
+pub fn decide(terms: Option<&Terms>, facts: Facts<'_>, history: &ClusterHistory, now: Moment) -> Decision {
+    let poll = facts.poll;
+    let wait = |task: Option<&Task>, reason, next_look| Decision {
+        task: task.map(|task| task.id.clone()),
+        verdict: Verdict::Wait,
+        reason,
+        next_look,
+    };
+    let task = match Standing::of(facts.reading, history) {
+        Standing::Nothing => return wait(None, Reason::Idle, poll.idle_interval),
+        Standing::Running(task) => {
+            return wait(Some(task), running(task), pace_of_running(task, history, poll));
+        }
+        Standing::Incomplete => return wait(None, Reason::ListIncomplete, poll.active_interval),
+        Standing::Unclear(detail) => return wait(None, Reason::OrderUnclear { detail }, poll.idle_interval),
+        Standing::NewestMissing(task) => {
+            return wait(None, Reason::NewestMissing { task }, poll.idle_interval);
+        }
+        Standing::Newest(task) => task,
+    };
+    match (&task.status, history.tasks.get(&task.id)) {
+        // Whatever the service goes on showing of it.
+        (_, Some(known)) if matches!(known.closed, Some((Closing::Aborted, _))) => {
+            wait(Some(task), Reason::AbortedByUs, poll.idle_interval)
+        }
+        (TaskStatus::Success | TaskStatus::Running, known) => {
+            let settling = known.is_some_and(|known| known.open_retry().is_some());
+            let next_look = if settling { poll.settle_interval } else { poll.idle_interval };
+            wait(Some(task), Reason::Idle, next_look)
+        }
+        (TaskStatus::Other(word), known) => {
+            // The word may hide what became of an attempt for ever: that is not waited for longer than elsewhere.
+            let untold = known.filter(|known| known.closed.is_none() && known.escalated.is_none());
+            let attempt = untold.and_then(|known| Case { facts, task, known, now }.open_attempt());
+            if let Some((Verdict::Escalate, reason, next_look)) = attempt {
+                return Decision {
+                    task: Some(task.id.clone()),
+                    verdict: Verdict::Escalate,
+                    reason,
+                    next_look,
+                };
+            }
+            wait(Some(task), Reason::UnknownStatus { word: word.clone() }, poll.active_interval)
+        }
+        // A failure that is not in the history yet: the next reading brings it there.
+        (TaskStatus::Failed | TaskStatus::PartialFailed, None) => {
+            wait(Some(task), Reason::StaleReading, poll.settle_interval)
+        }
+        (TaskStatus::Failed | TaskStatus::PartialFailed, Some(known)) => {
+            let case = Case { facts, task, known, now };
+            let (verdict, reason, next_look) = case.judge(terms);
+            Decision { task: Some(task.id.clone()), verdict, reason, next_look }
+        }
+    }
+}
+
+fn running(task: &Task) -> Reason {
+    let total = u32::try_from(task.total_nodes.len()).unwrap_or(u32::MAX);
+    Reason::Running { done: task.completed.count(), total, execution: task.execute_times }
+}
+
+/// A task that runs after a PUT of ours is read often until the attempt is settled.
+fn pace_of_running(task: &Task, history: &ClusterHistory, poll: &Poll) -> Duration {
+    let settling = history.tasks.get(&task.id).is_some_and(|known| known.open_retry().is_some());
+    if settling { poll.settle_interval } else { poll.active_interval }
+}
+
+type Judgement = (Verdict, Reason, Duration);
+
+/// One failed task, newest of its cluster, with all that is known of it.
+struct Case<'a> {
+    facts: Facts<'a>,
+    task: &'a Task,
+    known: &'a TaskHistory,
+    now: Moment,
+}
+
+impl Case<'_> {
+    /// The rules, in their order. The first that speaks decides.
+    fn judge(&self, terms: Option<&Terms>) -> Judgement {
+        let Some(failure) = &self.known.failure else { return self.settling(Reason::StaleReading) };
+        self.closed()
+            .or_else(|| self.with_human())
+            .or_else(|| self.open_attempt())
+            .or_else(|| self.stale(failure))
+            .or_else(|| too_old(self, failure))
+            .or_else(|| lost_cause(self, failure))
+            .or_else(|| checking_if_gone(self, failure))
+            .unwrap_or_else(|| match terms {
+                None => self.held(Reason::NoPolicy),
+                Some(terms) => self.by_policy(terms, failure),
+            })
+    }
+
+    fn closed(&self) -> Option<Judgement> {
+        let (closing, _) = self.known.closed.as_ref()?;
+        let reason = match closing {
+            Closing::Aborted => Reason::AbortedByUs,
+            Closing::Superseded { .. } | Closing::Gone => Reason::Closed,
+            // It succeeded before, and this reading shows a failure: an old one until observed as new.
+            Closing::Remedied | Closing::SolvedByOthers => Reason::StaleReading,
+        };
+        Some(self.idle(reason))
+    }
+
+    fn with_human(&self) -> Option<Judgement> {
+        let escalation = self.known.escalated.as_ref()?;
+        let why = escalation.reason.code().to_owned();
+        Some(self.idle(Reason::WithHuman { since: escalation.at.wall, why }))
+    }
+
+    /// No PUT while an earlier one may have been accepted.
+    fn open_attempt(&self) -> Option<Judgement> {
+        let open = self.known.open.as_ref()?;
+        let age = self.now.since(open.sent);
+        if open.action == Action::Abort {
+            return Some(
+                self.escalate(Reason::AbortUnknown { attempt: open.id, answer: open.answer.clone() }),
+            );
+        }
+        let poll = self.facts.poll;
+        let nothing_to_tell_by = self.task.execute_times.is_none() && self.task.end_time.is_none();
+        if nothing_to_tell_by && !open.is_answered() && !open.ran && age >= poll.settle_timeout {
+            let detail = "neither executeTimes nor endTime can be read".to_owned();
+            return Some(self.escalate(Reason::CannotSettle { attempt: open.id, detail }));
+        }
+        if age >= poll.settle_timeout.saturating_add(SETTLING_PATIENCE) {
+            let detail = format!("no two readings agreed for {}", crate::model::text::span(age));
+            return Some(self.escalate(Reason::CannotSettle { attempt: open.id, detail }));
+        }
+        let answered = open.is_answered();
+        Some(self.settling(Reason::Settling { attempt: open.id, action: open.action, answered }))
+    }
+
+    /// Acted on is only what the journal knows as the present failure, to the letter.
+    fn stale(&self, failure: &Failure) -> Option<Judgement> {
+        if failure.touched.is_some() {
+            return None;
+        }
+        let present =
+            self.task.whole.as_deref() == Some(failure.whole.as_str()) && !self.known.ran_since_failure;
+        (!present).then(|| self.settling(Reason::StaleReading))
+    }
+
+    /// What the governing policy says, once nothing else speaks.
+    fn by_policy(&self, terms: &Terms, failure: &Failure) -> Judgement {
+        let retry = &terms.retry;
+        let used = self.known.retries_used(terms);
+        let partial = self.task.status == TaskStatus::PartialFailed;
+        if partial && !retry.retry_partial_failed {
+            return self.escalate(Reason::PartialFailed { used });
+        }
+        if used >= retry.max_retries {
+            return self.exhausted(terms, failure, used);
+        }
+        let backoff = self.backoff(terms, failure, used);
+        let due = failure.wait_from.after(backoff);
+        if self.now.mono < due.mono {
+            let until = due.wall;
+            let reason = match &failure.busy {
+                Some((_, answer)) => Reason::ServiceBusy { answer: answer.clone(), until },
+                None => {
+                    Reason::Backoff { retry: used + 1, max_retries: retry.max_retries, wait: backoff, until }
+                }
+            };
+            return self.until(reason, due);
+        }
+        let this_wait = if failure.waited_from == Some(failure.wait_from) { Duration::ZERO } else { backoff };
+        let waited = self.known.waited.saturating_add(this_wait);
+        if let Some(limit) = retry.max_elapsed_time
+            && waited > limit
+        {
+            return self.escalate(Reason::MaxElapsedTime { waited, limit, left: retry.max_retries - used });
+        }
+        if let Some(not_before) = failure.not_before.filter(|not_before| self.now.mono < not_before.mono) {
+            return self.until(Reason::HeldUntilNow { until: not_before.wall }, not_before);
+        }
+        let reason = Reason::RetryDue { retry: used + 1, max_retries: retry.max_retries, waited: this_wait };
+        self.act(terms, failure, Order::Retry(self.task.id.clone()), reason)
+    }
+
+    /// Retries are used up: abort where that is safe and wanted, else call a human.
+    fn exhausted(&self, terms: &Terms, failure: &Failure, used: u32) -> Judgement {
+        let external = self.known.external_used(terms);
+        if self.task.status == TaskStatus::PartialFailed {
+            return self.escalate(Reason::PartialFailed { used });
+        }
+        if terms.on_exhausted == OnExhausted::Escalate {
+            return self.escalate(Reason::RetriesUsedUp { used, external });
+        }
+        let abortable = match self.task.abortable() {
+            Ok(abortable) => abortable,
+            Err(doubt) => return self.escalate(Reason::NodeCompleted { used, doubt }),
+        };
+        // Only a failure that was first seen under the terms in force can become an abort.
+        if failure.seen.terms.as_ref() != Some(terms) {
+            let first = failure.seen.terms.as_ref().map(|first| first.policy.clone());
+            return self.escalate(Reason::PolicyChanged { used, first, now: terms.policy.clone() });
+        }
+        if terms.mode == Mode::Enforce {
+            let grace = terms.abort_grace;
+            let due = failure.exhausted.unwrap_or(self.now).after(grace);
+            if failure.exhausted.is_none() || self.now.mono < due.mono {
+                return self.until(Reason::AbortPending { used, external, grace, until: due.wall }, due);
+            }
+        }
+        if let Some((_, answer)) = &failure.busy {
+            let due = failure.wait_from.after(self.backoff(terms, failure, used));
+            if self.now.mono < due.mono {
+                return self.until(Reason::ServiceBusy { answer: answer.clone(), until: due.wall }, due);
+            }
+        }
+        if let Some(not_before) = failure.not_before.filter(|not_before| self.now.mono < not_before.mono) {
+            return self.until(Reason::HeldUntilNow { until: not_before.wall }, not_before);
+        }
+        let reason =
+            Reason::AbortDue { used, max_retries: terms.retry.max_retries, grace: terms.abort_grace };
+        self.act(terms, failure, Order::Abort(abortable), reason)
+    }
+
+    /// Something is due: send it, unless something other than time holds it back.
+    fn act(&self, terms: &Terms, failure: &Failure, order: Order, reason: Reason) -> Judgement {
+        let action = order.action();
+        if terms.mode == Mode::DryRun {
+            return self.held(Reason::DryRun { action });
+        }
+        if let Some(reason) = self.facts.guards.hold_back(self.facts.cluster, action, self.now) {
+            return self.held(reason);
+        }
+        if failure.held {
+            // What held it back has ended. Nothing overdue fires at once.
+            let due = self.now.after(backoff::first_wait(&terms.retry, self.draw(failure)));
+            return self.until(Reason::HeldUntilNow { until: due.wall }, due);
+        }
+        (Verdict::Act(order), reason, self.facts.poll.settle_interval)
+    }
+
+    fn backoff(&self, terms: &Terms, failure: &Failure, used: u32) -> Duration {
+        backoff::wait(&terms.retry, used, self.draw(failure)).max(failure.wait_at_least)
+    }
+
+    fn draw(&self, failure: &Failure) -> backoff::Draw<'_> {
+        let salt = self.known.used_ever.count(true);
+        backoff::Draw { seed: self.facts.seed, task: &self.task.id, failure: failure.seen.number, salt }
+    }
+
+    fn escalate(&self, reason: Reason) -> Judgement {
+        (Verdict::Escalate, reason, self.facts.poll.idle_interval)
+    }
+
+    /// Nothing to do until somebody else does something.
+    fn idle(&self, reason: Reason) -> Judgement {
+        (Verdict::Wait, reason, self.facts.poll.idle_interval)
+    }
+
+    fn held(&self, reason: Reason) -> Judgement {
+        let next_look = match reason {
+            Reason::NoPolicy => self.facts.poll.idle_interval,
+            _ => self.facts.poll.active_interval,
+        };
+        (Verdict::Held, reason, next_look)
+    }
+
+    fn settling(&self, reason: Reason) -> Judgement {
+        (Verdict::Wait, reason, self.facts.poll.settle_interval)
+    }
+
+    /// Waits for `due`, looking now and then.
+    fn until(&self, reason: Reason, due: Moment) -> Judgement {
+        (Verdict::Wait, reason, due.since(self.now).min(self.facts.poll.active_interval))
+    }
+}
+
+fn too_old(case: &Case<'_>, failure: &Failure) -> Option<Judgement> {
+    let limit = case.facts.poll.max_failure_age;
+    let ended = case.task.ended().map(|ended| ended.to_string());
+    failure.seen.too_old.then(|| case.idle(Reason::TooOld { ended, limit }))
+}
+
+/// What no further PUT can mend.
+fn lost_cause(case: &Case<'_>, failure: &Failure) -> Option<Judgement> {
+    if let Some(changed) = &failure.touched {
+        return Some(case.escalate(Reason::TouchedByOthers { changed: changed.clone() }));
+    }
+    if let Some(answer) = &failure.not_acceptable {
+        return Some(case.escalate(Reason::NotAcceptable { answer: answer.clone() }));
+    }
+    if failure.without_effect_in_row >= WITHOUT_EFFECT_LIMIT {
+        return Some(case.escalate(Reason::WithoutEffect { times: failure.without_effect_in_row }));
+    }
+    if failure.not_accepted_in_row >= NOT_ACCEPTED_LIMIT {
+        return Some(case.escalate(Reason::NotAccepted { times: failure.not_accepted_in_row }));
+    }
+    match &failure.busy {
+        Some((since, answer)) if case.now.since(*since) >= MAX_BUSY => {
+            Some(case.escalate(Reason::BusyTooLong { since: since.wall, answer: answer.clone() }))
+        }
+        _ => None,
+    }
+}
+
+fn checking_if_gone(case: &Case<'_>, failure: &Failure) -> Option<Judgement> {
+    let (_, _, answer) = failure.doubt.as_ref()?;
+    Some(case.settling(Reason::CheckingIfGone { answer: answer.clone() }))
+}

@@ -1,0 +1,439 @@
+//! What a reading adds to what is known: first sights, failures, progress, the settling of an attempt whose
+//! effect was awaited, touches by others, and ends of stories.
+//!
+//! Pure: it takes a reading and the history before it, and gives the events to journal. The decision is made on
+//! the history with those events folded in.
+
+use std::time::Duration;
+
+use jiff::civil::DateTime;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::decide::SETTLING_PATIENCE;
+use crate::decide::standing::Standing;
+use crate::model::event::{Closing, Entry, Event, FailureSeen, Settlement, Shape, Subject};
+use crate::model::history::{ClusterHistory, Failure, OpenAttempt, TaskHistory};
+use crate::model::id::{ClusterId, ProjectName, TaskId};
+use crate::model::moment::Moment;
+use crate::model::policy::Terms;
+use crate::model::project::Poll;
+use crate::model::task::{Reading, Task, TaskKind, TaskStatus};
+
+/// What a reading is seen with.
+#[derive(Clone, Copy)]
+pub struct Eyes<'a> {
+    /// The project.
+    pub project: &'a ProjectName,
+    /// The cluster that was read.
+    pub cluster: &'a ClusterId,
+    /// Its name.
+    pub cluster_name: &'a str,
+    /// The terms in force for a task of this kind, if a policy covers it.
+    pub terms: &'a dyn Fn(TaskKind) -> Option<Terms>,
+    /// Intervals and time limits.
+    pub poll: &'a Poll,
+    /// When a list of the project's clusters last showed the cluster.
+    pub listed: Option<Moment>,
+}
+
+/// The events that this reading adds, in the order in which they are to be journaled.
+pub fn observe(eyes: Eyes<'_>, reading: &Reading, history: &ClusterHistory) -> Vec<(Subject, Event)> {
+    let mut scratch = Scratch { eyes, now: reading.at, history: history.clone(), events: Vec::new() };
+    let known: Vec<TaskId> = history.tasks.keys().cloned().collect();
+    for id in &known {
+        match reading.task(id) {
+            Some(task) => scratch.see(task),
+            None if reading.complete => scratch.miss(id),
+            None => {}
+        }
+    }
+    for task in reading.tasks.iter().filter(|task| task.status == TaskStatus::Running) {
+        if !history.tasks.contains_key(&task.id) {
+            scratch.see(task);
+        }
+    }
+    let standing = Standing::of(reading, history);
+    if let Standing::Newest(task) = standing
+        && task.status.is_failure()
+        && !history.tasks.contains_key(&task.id)
+    {
+        scratch.see(task);
+    }
+    let newest = match (&standing, &history.newest_start) {
+        // It was read before, so whatever began before it is history.
+        (Standing::NewestMissing(_), Some((start, id))) => Some((id, Some(*start))),
+        _ => standing.task().map(|task| (&task.id, task.start_time)),
+    };
+    if let Some((newest, start)) = newest {
+        scratch.supersede(newest, start, &known);
+    }
+    scratch.events
+}
+
+/// The history with the events so far folded in, so that each rule sees what the rules before it found.
+struct Scratch<'a> {
+    eyes: Eyes<'a>,
+    now: Moment,
+    history: ClusterHistory,
+    events: Vec<(Subject, Event)>,
+}
+
+impl Scratch<'_> {
+    fn note(&mut self, id: &TaskId, event: Event) {
+        let subject = Subject {
+            project: self.eyes.project.clone(),
+            cluster: self.eyes.cluster.clone(),
+            task: id.clone(),
+        };
+        self.history.apply(&Entry {
+            number: 0,
+            at: self.now,
+            subject: subject.clone(),
+            event: event.clone(),
+        });
+        self.events.push((subject, event));
+    }
+
+    fn known(&self, id: &TaskId) -> Option<&TaskHistory> {
+        self.history.tasks.get(id)
+    }
+
+    /// A task is in the reading.
+    fn see(&mut self, task: &Task) {
+        self.see_first(task);
+        let Some(known) = self.known(&task.id) else { return };
+        if known.missing || matches!(known.closed, Some((Closing::Gone, _))) {
+            self.note(&task.id, Event::Reappeared);
+        }
+        let closed = self.known(&task.id).and_then(|known| known.closed.as_ref());
+        // Nothing reopens an aborted task, and a superseded one is history.
+        if matches!(closed, Some((Closing::Aborted | Closing::Superseded { .. }, _))) {
+            return;
+        }
+        match &task.status {
+            TaskStatus::Running => self.see_running(task),
+            TaskStatus::Success => self.see_success(task),
+            TaskStatus::Failed | TaskStatus::PartialFailed => self.see_failure(task),
+            TaskStatus::Other(_) => {}
+        }
+    }
+
+    fn see_first(&mut self, task: &Task) {
+        if self.known(&task.id).is_some() {
+            return;
+        }
+        // Executions before this journal knew the task were retries of somebody: of a lost journal's daemon, or
+        // of a human. With a node completed there was progress since, so they count no more.
+        let before = task.execute_times.unwrap_or(1).saturating_sub(1);
+        let external =
+            if task.completed.count() == Some(0) { u32::try_from(before).unwrap_or(u32::MAX) } else { 0 };
+        self.note(
+            &task.id,
+            Event::FirstSeen {
+                kind: task.kind,
+                cluster_name: self.eyes.cluster_name.to_owned(),
+                start_time: task.start_time,
+                execute_times: task.execute_times,
+                completed: task.completed.count(),
+                external,
+            },
+        );
+    }
+
+    fn see_progress(&mut self, task: &Task) {
+        let Some(completed) = task.completed.count() else { return };
+        let most = self.known(&task.id).and_then(|known| known.most_completed);
+        if completed > most.unwrap_or(0) {
+            self.note(&task.id, Event::Progress { completed });
+        }
+    }
+
+    fn see_running(&mut self, task: &Task) {
+        self.see_progress(task);
+        let now = self.now;
+        match self.history.tasks.get_mut(&task.id) {
+            // Within a stretch of RUNNING nothing new is journaled; the caller keeps the time of the latest.
+            Some(known) if known.running.is_some() => known.saw_running(now),
+            _ => self.note(&task.id, Event::Running { execute_times: task.execute_times }),
+        }
+        self.settle(task, true);
+    }
+
+    fn see_success(&mut self, task: &Task) {
+        self.settle(task, true);
+        let Some(known) = self.known(&task.id) else { return };
+        if known.open_retry().is_some() || known.closed.is_some() {
+            return;
+        }
+        let ours = known.failure.as_ref().is_some_and(|failure| failure.accepted > 0);
+        self.note(&task.id, Event::Closed(if ours { Closing::Remedied } else { Closing::SolvedByOthers }));
+    }
+
+    fn see_failure(&mut self, task: &Task) {
+        self.tell_fall(task);
+        let Some(known) = self.known(&task.id) else { return };
+        let Some(failure) = known.failure.clone() else {
+            self.fail(task, Duration::ZERO);
+            return;
+        };
+        if let Some((_, closed_at)) = &known.closed {
+            // SUCCESS was read, and now a failure: an old reading, or a new story.
+            let settled = self.now.since(*closed_at) >= self.eyes.poll.settle_timeout;
+            if self.tells_of(task, &failure) && !settled || self.is_stale(task) {
+                return;
+            }
+            self.fail(task, Duration::ZERO);
+            return;
+        }
+        if self.is_stale(task) {
+            return;
+        }
+        if let Some((attempt, since, _)) = &failure.doubt
+            && self.eyes.listed.is_some_and(|listed| listed.mono > since.mono)
+            && self.now.since(*since) >= self.eyes.poll.settle_interval
+        {
+            let attempt = *attempt;
+            self.note(&task.id, Event::StillThere { attempt });
+        }
+        let Some(known) = self.known(&task.id) else { return };
+        match known.open_retry().cloned() {
+            Some(open) => self.settle_by_failure(task, &failure, &open),
+            None => self.compare(task, &failure),
+        }
+    }
+
+    /// Whether the reading shows a failure that a later one has replaced.
+    fn is_stale(&self, task: &Task) -> bool {
+        let Some(known) = self.known(&task.id) else { return false };
+        let shape = Shape::of(task);
+        let now = known.failure.as_ref();
+        known.earlier.iter().any(|(earlier, whole)| {
+            *earlier == shape
+                && task.whole.as_deref() == Some(whole)
+                && now.is_none_or(|failure| failure.whole != *whole)
+        })
+    }
+
+    /// Whether `executeTimes` is lower than it was ever read.
+    fn has_fallen(&self, task: &Task) -> bool {
+        let highest = self.known(&task.id).and_then(|known| known.highest_execute_times);
+        matches!((task.execute_times, highest), (Some(read), Some(highest)) if read < highest)
+    }
+
+    /// A fall of `executeTimes` is told once for each value read.
+    fn tell_fall(&mut self, task: &Task) {
+        let Some(known) = self.known(&task.id) else { return };
+        if let (Some(read), Some(highest)) = (task.execute_times, known.highest_execute_times)
+            && read < highest
+            && known.fell_back_to != Some(read)
+            && !self.is_stale(task)
+        {
+            self.note(&task.id, Event::FellBack { highest, read });
+        }
+    }
+
+    /// Whether the reading shows this very failure: the same triple, where the highest `executeTimes` stays.
+    fn tells_of(&self, task: &Task, failure: &Failure) -> bool {
+        let highest = self.known(&task.id).and_then(|known| known.highest_execute_times);
+        task.execute_times.max(highest) == failure.seen.shape.execute_times
+            && task.end_time == failure.seen.shape.end_time
+    }
+
+    /// Whether anything of the failed task differs from what later readings are compared with.
+    fn changed(task: &Task, failure: &Failure) -> bool {
+        task.whole.as_deref() != Some(failure.whole.as_str())
+    }
+
+    /// No attempt is open: is it the same failure, a new one, or somebody's touch?
+    fn compare(&mut self, task: &Task, failure: &Failure) {
+        let now = self.now;
+        let Some(known) = self.known(&task.id) else { return };
+        let grown = has_grown(task, known);
+        let last_ran = known.running;
+        if known.ran_since_failure {
+            // Until some time after the last RUNNING reading, the same triple (or an older one) is a stale reading.
+            let same = self.tells_of(task, failure) && !Self::changed(task, failure);
+            let waiting = last_ran.is_some_and(|ran| now.since(ran) < self.eyes.poll.settle_timeout);
+            if (same || self.has_fallen(task)) && waiting {
+                return;
+            }
+            self.fail(task, Duration::ZERO);
+        } else if grown {
+            self.fail(task, Duration::ZERO);
+        } else if Self::changed(task, failure) {
+            if failure.touched.is_some() {
+                return;
+            }
+            if now.since(failure.first_seen) <= self.eyes.poll.settle_timeout {
+                self.see_progress(task);
+                if let Some(whole) = task.whole.clone() {
+                    self.note(&task.id, Event::Changed { whole });
+                }
+            } else {
+                let changed = differing_keys(&failure.whole, task.whole.as_deref().unwrap_or_default());
+                self.note(&task.id, Event::Touched { changed });
+            }
+        }
+    }
+
+    /// A retry is open and the task is failed: does the reading show an effect of the PUT?
+    fn settle_by_failure(&mut self, task: &Task, failure: &Failure, open: &OpenAttempt) {
+        let Some(known) = self.known(&task.id) else { return };
+        let long_after_put = self.now.since(open.sent) >= self.eyes.poll.settle_timeout;
+        if self.has_fallen(task) {
+            // Most likely an old reading; where it stays so, the highest executeTimes counts and endTime decides.
+            if long_after_put {
+                self.settle(task, task.end_time != failure.seen.shape.end_time);
+            }
+        } else if has_grown(task, known) || !self.tells_of(task, failure) || Self::changed(task, failure) {
+            self.settle(task, true);
+        } else if open.ran {
+            // It ran and fails again with the same words: certain once no stale reading can be left.
+            let quiet = known.running.is_none_or(|ran| self.now.since(ran) >= self.eyes.poll.settle_timeout);
+            if quiet {
+                self.settle(task, true);
+            }
+        } else if long_after_put {
+            self.settle(task, false);
+        }
+    }
+
+    /// Takes the reading as one of the two that settle the open attempt, and settles it with the second.
+    fn settle(&mut self, task: &Task, effect: bool) {
+        let Some(open) = self.known(&task.id).and_then(|known| known.open_retry().cloned()) else { return };
+        if self.now.mono < open.settle_from.mono {
+            return;
+        }
+        let shape = Shape::of(task);
+        let agreeing = open.reading.as_ref().filter(|reading| reading.effect == effect);
+        let Some(first) = agreeing else {
+            let status = task.status.clone();
+            self.note(&task.id, Event::SettlingReading { attempt: open.id, effect, status, shape });
+            return;
+        };
+        if self.now.since(first.at) < self.eyes.poll.settle_interval {
+            return;
+        }
+        if !effect && !open.is_answered() && shape.execute_times.is_none() && shape.end_time.is_none() {
+            // Nothing in this task could show that the PUT was accepted: the decision hands it to a human.
+            return;
+        }
+        let settlement = settlement(&open, effect);
+        let same_failure = first.status.is_failure() && first.shape == shape;
+        let seen_before = if same_failure { self.now.since(first.at) } else { Duration::ZERO };
+        self.note(&task.id, Event::Settled { attempt: open.id, settlement });
+        if effect && task.status.is_failure() {
+            self.fail(task, seen_before);
+        }
+    }
+
+    /// Journals a new failure, and first the progress that it shows: that begins the count of retries anew.
+    fn fail(&mut self, task: &Task, seen_before: Duration) {
+        self.see_progress(task);
+        let Some(known) = self.known(&task.id) else { return };
+        let before = known.failure.as_ref();
+        let ours = before.map_or(0, |failure| failure.accepted);
+        let growth = match (task.execute_times, known.counted_execute_times) {
+            (Some(read), Some(counted)) => read.saturating_sub(counted),
+            _ => 0,
+        };
+        let beyond = u32::try_from(growth).unwrap_or(u32::MAX).saturating_sub(ours);
+        let ran_without_us = before.is_some() && known.ran_since_failure && ours == 0;
+        let seen = FailureSeen {
+            number: before.map_or(0, |failure| failure.seen.number).saturating_add(1),
+            status: task.status.clone(),
+            shape: Shape {
+                execute_times: task.execute_times.max(known.highest_execute_times),
+                end_time: task.end_time,
+            },
+            seen_before,
+            whole: task.whole.clone().unwrap_or_default(),
+            completed: task.completed.count(),
+            total: u32::try_from(task.total_nodes.len()).unwrap_or(u32::MAX),
+            failing: failing(task),
+            external: beyond.max(u32::from(ran_without_us)),
+            too_old: is_too_old(task, known.ever_ran, self.eyes.poll.max_failure_age, self.now.wall),
+            seen_to_happen: known.ever_ran || before.is_some(),
+            terms: (self.eyes.terms)(task.kind),
+        };
+        self.note(&task.id, Event::Failed(Box::new(seen)));
+    }
+
+    /// A task is not in a complete reading: two looks say that it is gone.
+    fn miss(&mut self, id: &TaskId) {
+        match self.known(id) {
+            Some(known) if known.closed.is_some() => {}
+            Some(known) if known.missing => self.note(id, Event::Closed(Closing::Gone)),
+            Some(_) => self.note(id, Event::Missing),
+            None => {}
+        }
+    }
+
+    /// A newer task takes the place of older ones whose attempts are settled, or which no reading settles any more.
+    fn supersede(&mut self, newest: &TaskId, start: Option<DateTime>, known: &[TaskId]) {
+        let patience = self.eyes.poll.settle_timeout.saturating_add(SETTLING_PATIENCE);
+        for id in known.iter().filter(|id| *id != newest) {
+            let older = self.known(id).is_some_and(|older| {
+                older.closed.is_none()
+                    && older.open.as_ref().is_none_or(|open| self.now.since(open.sent) >= patience)
+                    && older.running.is_none()
+                    && !older.missing
+                    && older.start_time.is_some()
+                    && older.start_time < start
+            });
+            if older {
+                self.note(id, Event::Closed(Closing::Superseded { by: newest.clone() }));
+            }
+        }
+    }
+}
+
+fn settlement(open: &OpenAttempt, effect: bool) -> Settlement {
+    match (effect, open.is_answered()) {
+        (true, _) => Settlement::Accepted,
+        (false, true) => Settlement::WithoutEffect,
+        (false, false) => Settlement::NotAccepted,
+    }
+}
+
+/// Whether `executeTimes` is higher than at the last failure.
+fn has_grown(task: &Task, known: &TaskHistory) -> bool {
+    matches!((task.execute_times, known.counted_execute_times), (Some(read), Some(counted)) if read > counted)
+}
+
+/// Whether the failure had ended too long before it was first seen: by `endTime`, else by the latest time of a
+/// step, else it is fresh only if the task was seen running.
+fn is_too_old(task: &Task, ever_ran: bool, limit: Duration, now: Timestamp) -> bool {
+    // A time in the future by more than any zone explains is no time to judge by.
+    const WIDEST_ZONE: SignedDuration = SignedDuration::from_hours(14);
+    let utc = jiff::tz::TimeZone::UTC.to_datetime(now);
+    match task.ended().map(|ended| utc.duration_since(ended)) {
+        Some(age) if age >= -WIDEST_ZONE => {
+            age > SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX)
+        }
+        _ => !ever_ran,
+    }
+}
+
+/// The node and the step at which a task failed, as it tells them.
+fn failing(task: &Task) -> String {
+    let node = if task.current_node.is_empty() { "unknown node" } else { &task.current_node };
+    match task.failing_step() {
+        Some(step) => {
+            let order = step.order.map_or_else(|| "?".to_owned(), |order| order.to_string());
+            format!("{node}, step {order} {}", step.name)
+        }
+        None => node.to_owned(),
+    }
+}
+
+/// The names of the top-level fields in which two tasks differ.
+fn differing_keys(before: &str, after: &str) -> String {
+    let parse = |text: &str| {
+        serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).unwrap_or_default()
+    };
+    let (before, after) = (parse(before), parse(after));
+    let keys: std::collections::BTreeSet<&String> =
+        before.keys().chain(after.keys()).filter(|key| before.get(*key) != after.get(*key)).collect();
+    keys.into_iter().cloned().collect::<Vec<_>>().join(", ")
+}

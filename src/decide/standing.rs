@@ -1,0 +1,68 @@
+//! Which task of a cluster is the one to decide about: the newest over both kinds, where that is certain and
+//! nothing runs.
+
+use crate::model::history::ClusterHistory;
+use crate::model::id::TaskId;
+use crate::model::task::{Reading, Task, TaskStatus};
+
+/// Where a cluster stands by one reading.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Standing<'a> {
+    /// It has no task at all.
+    Nothing,
+    /// This task runs, so nothing of the cluster is acted on.
+    Running(&'a Task),
+    /// A list is shorter than it says.
+    Incomplete,
+    /// Which task is the newest cannot be told.
+    Unclear(String),
+    /// A newer task than any of these was read before.
+    NewestMissing(Option<TaskId>),
+    /// This one is the newest.
+    Newest(&'a Task),
+}
+
+impl<'a> Standing<'a> {
+    /// Judges one reading, with the newest task that was ever read as the floor.
+    pub fn of(reading: &'a Reading, history: &ClusterHistory) -> Self {
+        if let Some(running) = reading.tasks.iter().find(|task| task.status == TaskStatus::Running) {
+            return Self::Running(running);
+        }
+        if !reading.complete {
+            return Self::Incomplete;
+        }
+        if let Some(undated) = reading.tasks.iter().find(|task| task.start_time.is_none()) {
+            return Self::Unclear(format!("the startTime of task {} is missing or unreadable", undated.id));
+        }
+        let Some(newest) = reading.tasks.iter().max_by_key(|task| task.start_time) else {
+            return match &history.newest_start {
+                Some((_, id)) => Self::NewestMissing(Some(id.clone())),
+                None => Self::Nothing,
+            };
+        };
+        let rival = reading
+            .tasks
+            .iter()
+            .find(|task| !std::ptr::eq(*task, newest) && task.start_time == newest.start_time);
+        if let Some(rival) = rival {
+            return Self::Unclear(format!("tasks {} and {} have the same startTime", newest.id, rival.id));
+        }
+        if reading.tasks.iter().any(|task| !std::ptr::eq(task, newest) && task.id == newest.id) {
+            return Self::Unclear(format!("task {} is listed twice", newest.id));
+        }
+        match &history.newest_start {
+            Some((floor, id)) if newest.start_time.is_some_and(|start| start < *floor) => {
+                Self::NewestMissing(Some(id.clone()))
+            }
+            _ => Self::Newest(newest),
+        }
+    }
+
+    /// The task that the cluster's policy is looked up for, if any.
+    pub fn task(&self) -> Option<&'a Task> {
+        match self {
+            Self::Running(task) | Self::Newest(task) => Some(task),
+            Self::Nothing | Self::Incomplete | Self::Unclear(_) | Self::NewestMissing(_) => None,
+        }
+    }
+}
