@@ -1,0 +1,48 @@
+//! The PUT that was journaled, and nothing else.
+//!
+//! It takes a [`Journaled`] intent, which only the journal can make, sends it once, and says what the answer
+//! means ([`answers`]). It never decides, never repeats and never journals.
+
+use crate::cloud::{Css, Permit, Reply};
+use crate::journal::{Intent, Journaled};
+use crate::model::answer::{Answer, Meaning};
+use crate::model::decision::Order;
+use crate::model::text::chain;
+
+pub mod answers;
+
+/// What became of a PUT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It left, or may have left.
+    Sent(Answer),
+    /// It certainly never left.
+    NotSent(String),
+}
+
+/// Sends the journaled PUT, once. The permit was taken before the intent was committed, so nothing waits here.
+///
+/// Cancel safety: none. Dropped half-way, the PUT may have been taken; its intent stays open in the journal and
+/// is settled by reading.
+pub async fn execute<S: Css>(css: &S, intent: &Journaled<Intent>, permit: Permit) -> Outcome {
+    let cluster = &intent.value().subject.cluster;
+    let reply = match &intent.value().order {
+        Order::Retry(task) => css.retry(cluster, task, permit).await,
+        Order::Abort(abortable) => css.abort(cluster, abortable, permit).await,
+    };
+    match reply {
+        Reply::NotSent(error) => Outcome::NotSent(chain(&error)),
+        Reply::Lost { detail } => Outcome::Sent(Answer {
+            meaning: Meaning::Unknown,
+            status: None,
+            code: None,
+            message: detail,
+            request_id: None,
+            retry_after: None,
+        }),
+        Reply::Answer { status, code, message, request_id, retry_after, body } => {
+            let meaning = answers::meaning(status, code.as_deref(), body);
+            Outcome::Sent(Answer { meaning, status: Some(status), code, message, request_id, retry_after })
+        }
+    }
+}

@@ -1,0 +1,531 @@
+//! One look at one cluster, from reading to telling.
+//!
+//! ```text
+//! read both lists ─► observe ─► journal ─► decide ──wait, held──► journal and tell what changed
+//!                                            │
+//!                                            └─due─► read again ─► observe ─► journal ─► decide
+//!                                                     └─still due─► permit ─► [ decide · commit intent ] ─► PUT ─► journal
+//! ```
+//!
+//! A look never sleeps and never repeats anything: it returns when to look again. Its memory is the project's
+//! [`Ledger`], which is the fold of the journal and changes only by what the journal has accepted.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::act::{self, Outcome};
+use crate::clock::Clock;
+use crate::cloud::{CloudError, Css};
+use crate::decide::observe::{self, Eyes};
+use crate::decide::{self, Facts, Guards, Standing};
+use crate::journal::{Intent, Journal, JournalError};
+use crate::model::answer::Meaning;
+use crate::model::cluster::{Cluster, ClusterList};
+use crate::model::decision::{Action, Decision, Order, Verdict};
+use crate::model::event::{Closing, Entry, Event, Subject};
+use crate::model::history::ClusterHistory;
+use crate::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
+use crate::model::ledger::Ledger;
+use crate::model::moment::Moment;
+use crate::model::policy::{Policy, Terms};
+use crate::model::project::{Limits, Poll};
+use crate::model::reason::Reason;
+use crate::model::task::{Reading, TaskKind, TaskStatus};
+use crate::model::text::chain;
+use crate::notify::Tell;
+
+mod telling;
+
+use telling::Telling;
+
+/// A fresh reading that is older than this when the PUT may leave is read again.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// One project, with everything that a look at one of its clusters needs.
+pub struct Looker<S, J, C, T> {
+    /// The project's name in the settings.
+    pub project: ProjectName,
+    /// The service.
+    pub css: S,
+    /// The journal.
+    pub journal: Arc<J>,
+    /// The clock.
+    pub clock: Arc<C>,
+    /// The policies in force, in their order.
+    pub policies: Vec<Policy>,
+    /// Intervals and time limits.
+    pub poll: Poll,
+    /// How much at once.
+    pub limits: Limits,
+    /// The journal's seed for jitter.
+    pub seed: u64,
+    /// Cancelled once the daemon is stopping: readings are dropped, and no further intent is committed.
+    pub stopping: CancellationToken,
+    telling: Telling<T>,
+    state: Mutex<State>,
+    /// Held from the last judgement of the guards to the end of the intent's commit.
+    gate: tokio::sync::Mutex<()>,
+}
+
+/// What the looks of one project share.
+#[derive(Default)]
+struct State {
+    ledger: Ledger,
+    /// Answers that could not be journaled yet. Until they are, their attempts are open and no intent is
+    /// committed.
+    unwritten: Vec<Unwritten>,
+}
+
+/// What came back from a PUT, and is not in the journal yet.
+#[derive(Clone)]
+struct Unwritten {
+    attempt: AttemptId,
+    at: Moment,
+    cluster: Cluster,
+    lines: Vec<(Subject, Event)>,
+}
+
+/// What a look found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// What was decided, where the cluster could be read.
+    pub decision: Option<Decision>,
+    /// When to look again.
+    pub next_look: Duration,
+    /// The list of clusters should be read soon: an answer said that this one may be gone.
+    pub wants_discovery: bool,
+    /// A PUT was sent.
+    pub sent: bool,
+    /// What went wrong, with its code.
+    pub problem: Option<String>,
+}
+
+/// Why a look ended early.
+#[derive(Debug, thiserror::Error)]
+enum LookError {
+    #[error("the cluster cannot be read")]
+    Cloud(#[from] CloudError),
+    #[error("the journal cannot be written")]
+    Journal(#[from] JournalError),
+    #[error("the daemon is stopping")]
+    Stopping,
+}
+
+impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
+    /// Puts a project together. `ledger` is the fold of what the journal holds of it.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one project, each of another type")]
+    pub fn new(
+        project: ProjectName,
+        css: S,
+        journal: Arc<J>,
+        clock: Arc<C>,
+        teller: Arc<T>,
+        policies: Vec<Policy>,
+        poll: Poll,
+        limits: Limits,
+        seed: u64,
+        stopping: CancellationToken,
+        ledger: Ledger,
+    ) -> Self {
+        let telling = Telling::new(project.clone(), teller);
+        let state = Mutex::new(State { ledger, ..State::default() });
+        let gate = tokio::sync::Mutex::new(());
+        Self { project, css, journal, clock, policies, poll, limits, seed, stopping, telling, state, gate }
+    }
+
+    /// Looks at the cluster once, and acts if something is due. `listed`: when a list of the project's clusters
+    /// last showed it.
+    ///
+    /// Cancel safety: none. Once begun it must be left to end: a PUT may be under way.
+    pub async fn look(&self, cluster: &Cluster, listed: Option<Moment>) -> Report {
+        let result = self.look_and_act(cluster, listed).await;
+        self.report(cluster, result)
+    }
+
+    async fn look_and_act(
+        &self,
+        cluster: &Cluster,
+        listed: Option<Moment>,
+    ) -> Result<(Decision, bool), LookError> {
+        let reading = self.read(&cluster.id).await?;
+        if !self.state().unwritten.is_empty() {
+            self.write_what_is_unwritten(&self.gate.lock().await).await?;
+        }
+        let decision = self.understand(cluster, &reading, listed).await?;
+        if !matches!(decision.verdict, Verdict::Act(_)) {
+            return Ok((decision, false));
+        }
+        // Something is due. What is acted on is another reading than the one that said so.
+        let fresh = self.read(&cluster.id).await?;
+        let decision = self.understand(cluster, &fresh, listed).await?;
+        if !matches!(decision.verdict, Verdict::Act(_)) {
+            return Ok((decision, false));
+        }
+        self.act(cluster, &fresh, decision).await
+    }
+
+    /// Reads both lists, one right after the other. A reading changes nothing, so a stop cuts it short.
+    async fn read(&self, cluster: &ClusterId) -> Result<Reading, LookError> {
+        let both = async {
+            let upgrades = self.css.tasks(cluster, TaskKind::Upgrade).await?;
+            let switchovers = self.css.tasks(cluster, TaskKind::AzSwitchover).await?;
+            Ok(Reading::new(self.clock.now(), [upgrades, switchovers]))
+        };
+        self.stopping.run_until_cancelled(both).await.unwrap_or(Err(LookError::Stopping))
+    }
+
+    /// Journals what the reading adds to the history, decides, and journals what the decision says anew.
+    async fn understand(
+        &self,
+        cluster: &Cluster,
+        reading: &Reading,
+        listed: Option<Moment>,
+    ) -> Result<Decision, LookError> {
+        let seen = self.observe(cluster, reading, listed);
+        self.record(cluster, reading.at, seen).await?;
+        self.remember_reading(cluster, reading);
+
+        let decision = self.decide(cluster, reading, reading.at);
+        let changed = self.what_to_journal(cluster, &decision);
+        self.record(cluster, reading.at, changed).await?;
+        self.telling.read(cluster, reading.at, &decision);
+        Ok(decision)
+    }
+
+    /// What the reading adds to what is known.
+    fn observe(&self, cluster: &Cluster, reading: &Reading, listed: Option<Moment>) -> Vec<(Subject, Event)> {
+        let terms = |kind| self.terms(cluster, kind);
+        let eyes = Eyes {
+            project: &self.project,
+            cluster: &cluster.id,
+            cluster_name: &cluster.name,
+            terms: &terms,
+            poll: &self.poll,
+            listed,
+        };
+        observe::observe(eyes, reading, self.state().ledger.history(&cluster.id))
+    }
+
+    /// What to do by this reading and all that is known.
+    fn decide(&self, cluster: &Cluster, reading: &Reading, now: Moment) -> Decision {
+        let state = self.state();
+        self.decide_by(&state.ledger, state.ledger.history(&cluster.id), cluster, reading, now)
+    }
+
+    fn decide_by(
+        &self,
+        ledger: &Ledger,
+        history: &ClusterHistory,
+        cluster: &Cluster,
+        reading: &Reading,
+        now: Moment,
+    ) -> Decision {
+        let terms = Standing::of(reading, history).task().and_then(|task| self.terms(cluster, task.kind));
+        let guards = Guards { ledger, limits: &self.limits, clock_offset: self.css.clock_offset() };
+        let facts = Facts { cluster: &cluster.id, reading, guards, poll: &self.poll, seed: self.seed };
+        decide::decide(terms.as_ref(), facts, history, now)
+    }
+
+    /// Looks at the cluster without journaling, telling or sending anything: what would be decided now.
+    ///
+    /// # Errors
+    /// With the whole chain of causes, where the cluster cannot be read.
+    pub async fn peek(
+        &self,
+        cluster: &Cluster,
+        listed: Option<Moment>,
+    ) -> Result<(Reading, Decision), String> {
+        let reading = self.read(&cluster.id).await.map_err(|error| chain(&error))?;
+        let seen = self.observe(cluster, &reading, listed);
+        let state = self.state();
+        let mut history = state.ledger.history(&cluster.id).clone();
+        for (subject, event) in seen {
+            history.apply(&Entry { number: u64::MAX, at: reading.at, subject, event });
+        }
+        let decision = self.decide_by(&state.ledger, &history, cluster, &reading, reading.at);
+        Ok((reading, decision))
+    }
+
+    /// Sends what the fresh reading says is due: takes what the PUT needs, judges all guards once more in one
+    /// step with the commit of the intent, and sends.
+    async fn act(
+        &self,
+        cluster: &Cluster,
+        fresh: &Reading,
+        decision: Decision,
+    ) -> Result<(Decision, bool), LookError> {
+        let permit = self.css.permit();
+        let permit = self.stopping.run_until_cancelled(permit).await.ok_or(LookError::Stopping)??;
+        let gate = self.gate.lock().await;
+        if self.stopping.is_cancelled() {
+            // Before anything is written: a stop must not wait for a journal that is locked, once for each look.
+            return Err(LookError::Stopping);
+        }
+        self.write_what_is_unwritten(&gate).await?;
+        let now = self.clock.now();
+        if now.since(fresh.at) > FRESH {
+            // Waiting for the permit took so long that the reading is no longer fresh: the next look reads again.
+            return Ok((Decision { next_look: Duration::ZERO, ..decision }, false));
+        }
+        if self.stopping.is_cancelled() {
+            return Err(LookError::Stopping);
+        }
+        let decision = self.decide(cluster, fresh, now);
+        let Some((order, failure, waited)) = self.what_to_send(cluster, &decision) else {
+            let changed = self.what_to_journal(cluster, &decision);
+            self.record(cluster, now, changed).await?;
+            return Ok((decision, false));
+        };
+        let task = order.task().clone();
+        let subject = self.subject(cluster, &task);
+        let intent =
+            Intent { subject: subject.clone(), order, failure, waited, reason: decision.reason.clone() };
+        let journaled = self.journal.begin(now, intent).await?;
+        self.fold(cluster, std::slice::from_ref(journaled.entry()));
+        drop(gate);
+
+        let outcome = act::execute(&self.css, &journaled, permit).await;
+        let attempt = journaled.attempt();
+        let action = journaled.value().order.action();
+        let lines = what_came_back(attempt, action, outcome)
+            .into_iter()
+            .map(|event| (subject.clone(), event))
+            .collect();
+        // Written behind the gate: after an answer that stops the project, no further intent is committed.
+        let gate = self.gate.lock().await;
+        let unwritten = Unwritten { attempt, at: self.clock.now(), cluster: cluster.clone(), lines };
+        self.state().unwritten.push(unwritten);
+        self.write_what_is_unwritten(&gate).await?;
+        drop(gate);
+        Ok((decision, true))
+    }
+
+    /// The order of a decision to act, with the failure it answers and the backoff that ended.
+    fn what_to_send(&self, cluster: &Cluster, decision: &Decision) -> Option<(Order, u32, Duration)> {
+        let Verdict::Act(order) = &decision.verdict else { return None };
+        let state = self.state();
+        let task = state.ledger.history(&cluster.id).tasks.get(order.task())?;
+        let failure = task.failure.as_ref()?.seen.number;
+        let waited = match decision.reason {
+            Reason::RetryDue { waited, .. } => waited,
+            _ => Duration::ZERO,
+        };
+        Some((order.clone(), failure, waited))
+    }
+
+    /// The decision as an event, where it tells something else than the one before it.
+    fn what_to_journal(&self, cluster: &Cluster, decision: &Decision) -> Vec<(Subject, Event)> {
+        let Some(task) = &decision.task else { return Vec::new() };
+        let state = self.state();
+        let known = state.ledger.history(&cluster.id).tasks.get(task);
+        let Some(known) = known.filter(|known| known.closed.is_none()) else { return Vec::new() };
+        let reason = decision.reason.clone();
+        let event = match &decision.verdict {
+            Verdict::Escalate => Event::Escalated { reason },
+            Verdict::Act(_) => return Vec::new(),
+            Verdict::Wait | Verdict::Held => {
+                let verdict = decision.verdict.word();
+                let same = known
+                    .decided
+                    .as_ref()
+                    .is_some_and(|(before, why)| before == verdict && why.tells_the_same_as(&reason));
+                // A handed-over task was told of by its escalation.
+                if same || matches!(reason, Reason::WithHuman { .. }) {
+                    return Vec::new();
+                }
+                Event::Decided { verdict: verdict.to_owned(), reason }
+            }
+        };
+        vec![(self.subject(cluster, task), event)]
+    }
+
+    /// Journals these events, folds them in and tells of them.
+    async fn record(
+        &self,
+        cluster: &Cluster,
+        at: Moment,
+        lines: Vec<(Subject, Event)>,
+    ) -> Result<(), JournalError> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let entries = self.journal.record(at, lines).await?;
+        self.telling.journal_works();
+        self.fold(cluster, &entries);
+        Ok(())
+    }
+
+    /// Journals the answers that are not in the journal yet, oldest first. Behind the gate, so that none is
+    /// journaled twice.
+    async fn write_what_is_unwritten(
+        &self,
+        _gate: &tokio::sync::MutexGuard<'_, ()>,
+    ) -> Result<(), JournalError> {
+        loop {
+            let Some(next) = self.state().unwritten.first().cloned() else { return Ok(()) };
+            self.record(&next.cluster, next.at, next.lines).await?;
+            self.state().unwritten.retain(|unwritten| unwritten.attempt != next.attempt);
+        }
+    }
+
+    /// Folds entries that the journal accepted into the ledger, and tells of them.
+    fn fold(&self, cluster: &Cluster, entries: &[Entry]) {
+        let mut state = self.state();
+        let before = state.ledger.rest;
+        for entry in entries {
+            state.ledger.apply(entry);
+        }
+        let after = state.ledger.rest;
+        drop(state);
+        for entry in entries {
+            self.telling.journaled(cluster, entry);
+        }
+        self.telling.rest(before, after);
+    }
+
+    /// Keeps what a reading shows and the journal need not know: that a task still runs, and which is the newest.
+    fn remember_reading(&self, cluster: &Cluster, reading: &Reading) {
+        let mut state = self.state();
+        let newest = reading.tasks.iter().filter_map(|task| Some((task.start_time?, &task.id))).max();
+        if let Some((start, id)) = newest {
+            // Kept for every cluster with a task: it is the floor below which nothing is ever acted on.
+            state.ledger.clusters.entry(cluster.id.clone()).or_default().raise_newest(start, id);
+        }
+        let Some(history) = state.ledger.clusters.get_mut(&cluster.id) else { return };
+        for task in reading.tasks.iter().filter(|task| task.status == TaskStatus::Running) {
+            if let Some(known) = history.tasks.get_mut(&task.id) {
+                known.saw_running(reading.at);
+            }
+        }
+    }
+
+    /// Turns the result of a look into a report, and tells of errors that are new.
+    fn report(&self, cluster: &Cluster, result: Result<(Decision, bool), LookError>) -> Report {
+        match result {
+            Ok((decision, sent)) => {
+                let wants_discovery = matches!(decision.reason, Reason::CheckingIfGone { .. });
+                let next_look = if sent { self.poll.settle_interval } else { decision.next_look };
+                Report { next_look, decision: Some(decision), wants_discovery, sent, problem: None }
+            }
+            Err(error) => {
+                match &error {
+                    LookError::Cloud(error) => self.telling.unreadable(cluster, error),
+                    LookError::Journal(error) => self.telling.journal_fails(error),
+                    LookError::Stopping => {}
+                }
+                Report {
+                    decision: None,
+                    next_look: self.after_an_error(&cluster.id),
+                    wants_discovery: matches!(&error, LookError::Cloud(error) if error.code() == "gone"),
+                    sent: false,
+                    problem: Some(chain(&error)),
+                }
+            }
+        }
+    }
+
+    /// A cluster with something under way is looked at again soon, any other when its time comes.
+    fn after_an_error(&self, cluster: &ClusterId) -> Duration {
+        let state = self.state();
+        let mut tasks = state.ledger.history(cluster).tasks.values();
+        let busy = tasks.any(|task| task.closed.is_none() && task.escalated.is_none());
+        if busy { self.poll.active_interval } else { self.poll.idle_interval }
+    }
+
+    /// Lists the clusters of the project.
+    pub async fn list(&self) -> Option<ClusterList> {
+        match self.css.clusters().await {
+            Ok(list) => {
+                self.telling.listed(&list);
+                Some(list)
+            }
+            Err(error) => {
+                self.telling.unlisted(&error);
+                None
+            }
+        }
+    }
+
+    /// The cluster stands in complete lists no more: its tasks are gone with it. `false` where that could not be
+    /// journaled; it must then be called again.
+    pub async fn forget(&self, cluster: &Cluster) -> bool {
+        let gone: Vec<(Subject, Event)> = {
+            let state = self.state();
+            let tasks = state.ledger.history(&cluster.id).tasks.iter();
+            let open = tasks.filter(|(_, task)| task.closed.is_none());
+            open.map(|(id, _)| (self.subject(cluster, id), Event::Closed(Closing::Gone))).collect()
+        };
+        match self.record(cluster, self.clock.now(), gone).await {
+            Ok(()) => true,
+            Err(error) => {
+                self.telling.journal_fails(&error);
+                false
+            }
+        }
+    }
+
+    /// For the end of the process: tries once more to journal answers that could not be journaled when they came.
+    /// What cannot be is settled by reading after the next start.
+    pub async fn write_what_is_left(&self) {
+        if let Err(error) = self.write_what_is_unwritten(&self.gate.lock().await).await {
+            self.telling.journal_fails(&error);
+        }
+    }
+
+    /// The clusters with a task whose story has no end yet, as the journal knows them: by id and name alone.
+    pub fn remembered(&self) -> Vec<Cluster> {
+        let state = self.state();
+        let open = state.ledger.clusters.iter().filter_map(|(id, history)| {
+            let task = history.tasks.values().find(|task| task.closed.is_none())?;
+            Some((id, &task.cluster_name))
+        });
+        let cluster = |(id, name): (&ClusterId, &String)| Cluster {
+            id: id.clone(),
+            name: name.clone(),
+            engine: String::new(),
+            version: String::new(),
+            actions: Vec::new(),
+            tags: BTreeMap::new(),
+        };
+        open.map(cluster).collect()
+    }
+
+    /// Clusters came or went.
+    pub fn tell_clusters(&self, came: usize, went: &[ClusterId], watched: usize) {
+        self.telling.clusters(came, went, watched);
+    }
+
+    /// What the journal knows of the project, for status and tests.
+    pub fn ledger(&self) -> Ledger {
+        self.state().ledger.clone()
+    }
+
+    fn terms(&self, cluster: &Cluster, kind: TaskKind) -> Option<Terms> {
+        decide::govern::governing(&self.policies, &self.project, cluster, kind)
+            .map(|policy| policy.terms.clone())
+    }
+
+    fn subject(&self, cluster: &Cluster, task: &TaskId) -> Subject {
+        Subject { project: self.project.clone(), cluster: cluster.id.clone(), task: task.clone() }
+    }
+
+    /// A panic of another look cannot leave the state half-changed: every change is one assignment or one fold.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is journaled of a PUT's outcome. An accepted abort is also the end of the task's story.
+fn what_came_back(attempt: AttemptId, action: Action, outcome: Outcome) -> Vec<Event> {
+    match outcome {
+        Outcome::NotSent(_) => vec![Event::NotSent { attempt }],
+        Outcome::Sent(answer) => {
+            let aborted = action == Action::Abort && answer.meaning == Meaning::Accepted;
+            let answered = Event::Answered { attempt, answer };
+            if aborted { vec![answered, Event::Closed(Closing::Aborted)] } else { vec![answered] }
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! What is told, and what was: so that each change is told once, and a trouble of the whole project is one line
+//! and not one for each cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::cloud::CloudError;
+use crate::journal::JournalError;
+use crate::model::cluster::{Cluster, ClusterList};
+use crate::model::decision::Decision;
+use crate::model::event::{Entry, Event};
+use crate::model::id::{ClusterId, ProjectName};
+use crate::model::ledger::Rest;
+use crate::model::moment::Moment;
+use crate::model::project::UNKNOWN_STATUS_PATIENCE;
+use crate::model::reason::Reason;
+use crate::model::text::chain;
+use crate::notify::{News, Tell};
+
+/// So many clusters are told of one by one; more are told of as a number.
+const ONE_BY_ONE: usize = 3;
+
+/// Tells of one project, and remembers what it told. None of it need outlive the process.
+pub(super) struct Telling<T> {
+    project: ProjectName,
+    teller: Arc<T>,
+    told: Mutex<Told>,
+}
+
+#[derive(Default)]
+struct Told {
+    /// The trouble that keeps the clusters from being listed, and the one that keeps all of them from being read.
+    listing: Option<&'static str>,
+    reading: Option<&'static str>,
+    journal_fails: bool,
+    list_short: bool,
+    /// Clusters that cannot be read, with the error's code.
+    unreadable: BTreeMap<ClusterId, &'static str>,
+    /// Of those, the ones that were told of one by one.
+    one_by_one: BTreeSet<ClusterId>,
+    /// What was told of a cluster with no task in the journal.
+    reasons: BTreeMap<ClusterId, Reason>,
+    /// Since when a cluster's newest task shows a status that we do not know, and whether that was told.
+    unknown: BTreeMap<ClusterId, (Moment, bool)>,
+    /// Tasks that are left alone, by reason: how many, and how many of them were not told of yet.
+    left_alone: BTreeMap<&'static str, (usize, usize)>,
+}
+
+impl<T: Tell> Telling<T> {
+    pub(super) fn new(project: ProjectName, teller: Arc<T>) -> Self {
+        Self { project, teller, told: Mutex::default() }
+    }
+
+    /// Something was journaled.
+    pub(super) fn journaled(&self, cluster: &Cluster, entry: &Entry) {
+        // At a first start there may be hundreds of old failures, and of tasks that no policy covers.
+        if let Event::Decided { reason, .. } = &entry.event
+            && matches!(reason, Reason::TooOld { .. } | Reason::NoPolicy)
+        {
+            let mut told = self.told();
+            let (all, untold) = told.left_alone.entry(reason.code()).or_default();
+            *all += 1;
+            if *all > ONE_BY_ONE {
+                *untold += 1;
+                return;
+            }
+        }
+        self.teller.tell(&News::Journaled { cluster_name: &cluster.name, entry });
+    }
+
+    /// The project began to rest, rests for longer, or acts again.
+    pub(super) fn rest(&self, before: Option<Rest>, after: Option<Rest>) {
+        let project = &self.project;
+        match (before, after) {
+            (Some(before), Some(after)) if before.refusals == after.refusals => {}
+            (_, Some(rest)) => self.teller.tell(&News::ProjectRests { project, rest: &rest }),
+            (Some(_), None) => self.teller.tell(&News::ProjectActs { project }),
+            (None, None) => {}
+        }
+    }
+
+    /// A cluster was read, and this was decided.
+    pub(super) fn read(&self, cluster: &Cluster, at: Moment, decision: &Decision) {
+        let (project, id, cluster_name) = (&self.project, &cluster.id, cluster.name.as_str());
+        self.sees(|told| &mut told.reading);
+        let mut told = self.told();
+        let was_unreadable = told.unreadable.remove(id).is_some();
+        let was_told = told.one_by_one.remove(id);
+        let all_readable = was_unreadable && told.unreadable.is_empty();
+
+        let tell_unknown = if let Reason::UnknownStatus { .. } = decision.reason {
+            let (since, tell) = told.unknown.entry(id.clone()).or_insert((at, false));
+            let due = !*tell && at.since(*since) >= UNKNOWN_STATUS_PATIENCE;
+            *tell |= due;
+            due
+        } else {
+            told.unknown.remove(id);
+            false
+        };
+        let uncertain = matches!(
+            decision.reason,
+            Reason::ListIncomplete | Reason::OrderUnclear { .. } | Reason::NewestMissing { .. }
+        );
+        let before = if uncertain {
+            told.reasons.insert(id.clone(), decision.reason.clone())
+        } else {
+            told.reasons.remove(id)
+        };
+        drop(told);
+
+        if was_told || all_readable {
+            self.teller.tell(&News::Readable { project, cluster: id, cluster_name });
+        }
+        if let Reason::UnknownStatus { word } = &decision.reason
+            && tell_unknown
+        {
+            self.teller.tell(&News::UnknownStatus { project, cluster: id, cluster_name, word });
+        }
+        if uncertain && before.as_ref() != Some(&decision.reason) {
+            self.teller.tell(&News::Cluster { project, cluster: id, cluster_name, reason: &decision.reason });
+        }
+    }
+
+    /// A cluster could not be read.
+    pub(super) fn unreadable(&self, cluster: &Cluster, error: &CloudError) {
+        if is_of_the_project(error) {
+            self.blind(error, |told| &mut told.reading);
+            return;
+        }
+        let mut told = self.told();
+        if told.unreadable.insert(cluster.id.clone(), error.code()) == Some(error.code()) {
+            return;
+        }
+        let others = told.unreadable.len();
+        if others > ONE_BY_ONE + 1 {
+            return;
+        }
+        if others <= ONE_BY_ONE {
+            told.one_by_one.insert(cluster.id.clone());
+        }
+        drop(told);
+        let (project, cluster_name, error) = (&self.project, cluster.name.as_str(), chain(error));
+        if others <= ONE_BY_ONE {
+            self.teller.tell(&News::Unreadable {
+                project,
+                cluster: &cluster.id,
+                cluster_name,
+                error: &error,
+            });
+        } else {
+            self.teller.tell(&News::ManyUnreadable { project, error: &error });
+        }
+    }
+
+    /// The clusters cannot be listed.
+    pub(super) fn unlisted(&self, error: &CloudError) {
+        self.blind(error, |told| &mut told.listing);
+    }
+
+    /// The project as a whole cannot be seen, in one of two ways. The same trouble in both is told once.
+    fn blind(&self, error: &CloudError, way: fn(&mut Told) -> &mut Option<&'static str>) {
+        let (trouble, advice) = trouble(error);
+        let mut told = self.told();
+        let known = [told.listing, told.reading].contains(&Some(trouble));
+        *way(&mut told) = Some(trouble);
+        drop(told);
+        if !known {
+            self.teller.tell(&News::Blind { project: &self.project, error: &chain(error), advice });
+        }
+    }
+
+    fn sees(&self, way: fn(&mut Told) -> &mut Option<&'static str>) {
+        let mut told = self.told();
+        let was_blind = way(&mut told).take().is_some();
+        let sees = was_blind && told.listing.is_none() && told.reading.is_none();
+        drop(told);
+        if sees {
+            self.teller.tell(&News::Sees { project: &self.project });
+        }
+    }
+
+    /// The clusters were listed.
+    pub(super) fn listed(&self, list: &ClusterList) {
+        self.sees(|told| &mut told.listing);
+        let short = !list.is_complete() || !list.unusable.is_empty();
+        let before = std::mem::replace(&mut self.told().list_short, short);
+        let project = &self.project;
+        if short && !before {
+            let (seen, total, unusable) = (list.clusters.len(), list.total_size, &list.unusable);
+            self.teller.tell(&News::ListShort { project, seen, total, unusable });
+        }
+        let untold: Vec<(&'static str, usize)> = {
+            let mut told = self.told();
+            let counts = told.left_alone.iter_mut().filter(|(_, (_, untold))| *untold > 0);
+            counts.map(|(code, (_, untold))| (*code, std::mem::take(untold))).collect()
+        };
+        for (code, more) in untold {
+            self.teller.tell(&News::LeftAlone { project, code, more });
+        }
+    }
+
+    /// Clusters came or went.
+    pub(super) fn clusters(&self, came: usize, went: &[ClusterId], watched: usize) {
+        {
+            let mut told = self.told();
+            for cluster in went {
+                told.unreadable.remove(cluster);
+                told.one_by_one.remove(cluster);
+                told.reasons.remove(cluster);
+                told.unknown.remove(cluster);
+            }
+        }
+        self.teller.tell(&News::Clusters { project: &self.project, came, went, watched });
+    }
+
+    /// The journal could not be written.
+    pub(super) fn journal_fails(&self, error: &JournalError) {
+        if !std::mem::replace(&mut self.told().journal_fails, true) {
+            self.teller.tell(&News::JournalFails { project: &self.project, error: &chain(error) });
+        }
+    }
+
+    /// It was written.
+    pub(super) fn journal_works(&self) {
+        if std::mem::take(&mut self.told().journal_fails) {
+            self.teller.tell(&News::JournalWorks { project: &self.project });
+        }
+    }
+
+    /// Nothing here can be left half-changed by a panic of another look.
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether an error met at one cluster concerns them all.
+fn is_of_the_project(error: &CloudError) -> bool {
+    matches!(
+        error,
+        CloudError::Unauthorized(_)
+            | CloudError::CredentialResting { .. }
+            | CloudError::CredentialUnproven
+            | CloudError::Throttled(_)
+            | CloudError::WrongAddress(_)
+    )
+}
+
+/// What is the matter, as one word for each thing an operator would do about it, and what that is.
+fn trouble(error: &CloudError) -> (&'static str, &'static str) {
+    match error {
+        CloudError::Unauthorized(_)
+        | CloudError::CredentialResting { .. }
+        | CloudError::CredentialUnproven => (
+            "credential",
+            "check the keys of its credentials and this machine's clock, then restart; it is tried again by itself, \
+             seldom enough not to lock the key",
+        ),
+        CloudError::Forbidden(_) | CloudError::Gone(_) => (
+            "permission",
+            "check that its credentials have css:cluster:list and css:cluster:listUpgradeCluster in this project",
+        ),
+        CloudError::WrongAddress(_) => ("address", "check its endpoint, and any proxy before it"),
+        CloudError::Transport(_) | CloudError::Timeout(_) => (
+            "unreachable",
+            "check its endpoint, the name service and the network; it is tried again by itself",
+        ),
+        CloudError::Throttled(_) => (
+            "throttled",
+            "lower limits.requests_per_second, or ask for a higher quota; it is tried again by itself",
+        ),
+        CloudError::Server(_) | CloudError::Busy(_) => ("service", "it is tried again by itself"),
+        CloudError::Refused(_) | CloudError::Unreadable { .. } => {
+            ("answer", "the service answers otherwise than its documentation says: please report this")
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The listener that is always there: the log. One line for every change of state, quiet otherwise.
+
+use tracing::{debug, error, info, warn};
+
+use super::{News, Tell};
+use crate::model::project::RestCause;
+use crate::model::text::shown;
+use crate::model::wording::Weight;
+
+/// Tells by log lines.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LogTeller;
+
+/// A macro of tracing takes its level as a constant, so each weight has its own line.
+macro_rules! line {
+    ($weight:expr, $($field:tt)+) => {
+        match $weight {
+            Weight::Detail => debug!($($field)+),
+            Weight::Change => info!($($field)+),
+            Weight::Trouble => warn!($($field)+),
+            Weight::Human => error!($($field)+),
+        }
+    };
+}
+
+impl Tell for LogTeller {
+    fn tell(&self, news: &News<'_>) {
+        match news {
+            News::Journaled { cluster_name, entry } => {
+                let (subject, event) = (&entry.subject, &entry.event);
+                line!(
+                    event.weight(),
+                    project = %subject.project,
+                    cluster = %subject.cluster,
+                    task = %subject.task,
+                    entry = entry.number,
+                    event = event.word(),
+                    "{}: {event}",
+                    name(cluster_name),
+                );
+            }
+            News::Cluster { project, cluster, cluster_name, reason } => {
+                warn!(%project, %cluster, reason = reason.code(), "{}: nothing is sent: {reason}", name(cluster_name));
+            }
+            News::UnknownStatus { project, cluster, cluster_name, word } => {
+                error!(
+                    %project, %cluster,
+                    "{}: its newest task has had the unknown status {:?} for an hour and is left alone; a human should look",
+                    name(cluster_name), shown(word, 60),
+                );
+            }
+            News::ProjectRests { project, rest } => {
+                let why = match rest.cause {
+                    RestCause::Forbidden => {
+                        "the service forbids what was sent: check that the credential has css:cluster:retryAction"
+                    }
+                    RestCause::WrongAddress => {
+                        "something other than the service answered: check the endpoint, and any proxy before it"
+                    }
+                };
+                error!(
+                    %project, refusals = rest.refusals,
+                    "project {project} sends nothing until {}, then one PUT as a probe: {why}",
+                    rest.until.wall.strftime("%F %T UTC"),
+                );
+            }
+            News::ProjectActs { project } => info!(%project, "project {project} acts again"),
+            News::Unreadable { project, cluster, cluster_name, error } => {
+                warn!(%project, %cluster, "{}: cannot be read: {error}", name(cluster_name));
+            }
+            News::Readable { project, cluster, cluster_name } => {
+                info!(%project, %cluster, "{}: can be read again", name(cluster_name));
+            }
+            News::JournalFails { project, error } => {
+                error!(%project, "nothing is sent while the journal cannot be written: {error}");
+            }
+            News::JournalWorks { project } => info!(%project, "the journal is written again"),
+            News::Blind { project, error, advice } => {
+                error!(%project, "project {project} cannot be seen, and nothing is sent in it: {error}; {advice}");
+            }
+            News::Sees { project } => info!(%project, "project {project} can be seen again"),
+            News::ManyUnreadable { project, error } => {
+                warn!(%project, "project {project}: more clusters cannot be read; the latest: {error}");
+            }
+            News::LeftAlone { project, code, more } => {
+                warn!(
+                    %project, reason = *code,
+                    "project {project}: {more} more failed tasks are left alone ({code}); see: upgrade-remediator history",
+                );
+            }
+            News::ListShort { project, seen, total, unusable } => {
+                let total = total.map_or_else(|| "no number".to_owned(), |total| total.to_string());
+                let unusable = unusable.iter().map(|id| shown(id, 60)).collect::<Vec<_>>().join(", ");
+                warn!(
+                    %project, seen, unusable,
+                    "project {project}: the list shows {seen} clusters and says that there are {total}; some are not watched",
+                );
+            }
+            News::Clusters { project, came, went, watched } => {
+                let went = went.len();
+                info!(%project, came, went, watched, "project {project}: {watched} clusters watched ({came} new, {went} gone)");
+            }
+        }
+    }
+}
+
+fn name(cluster_name: &str) -> String {
+    if cluster_name.is_empty() { "(no name)".to_owned() } else { shown(cluster_name, 80) }
+}
