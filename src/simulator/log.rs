@@ -1,0 +1,226 @@
+//! What the world itself remembers of a run: the judge in tests. It knows the truth, whatever was answered.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::signature::Verdict;
+use super::time::SimTime;
+
+/// One line of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogEntry {
+    /// Its number, from 1.
+    pub number: u64,
+    /// When it happened.
+    pub at: SimTime,
+    /// The same as the true wall-clock time (the service's own clock may be off).
+    pub wall: Timestamp,
+    /// What happened.
+    #[serde(flatten)]
+    pub record: Record,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Record {
+    /// A request came.
+    Request(Box<RequestRecord>),
+    /// Somebody pressed a button in the console.
+    ByHand(PutRecord),
+    /// A task changed.
+    Task(TaskRecord),
+    /// A cluster was deleted.
+    ClusterDeleted {
+        /// Its id.
+        cluster: String,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// What a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Operation {
+    /// `GET …/clusters`.
+    List,
+    /// `GET …/clusters/{cluster_id}`.
+    Detail,
+    /// `GET …/upgrade/detail`.
+    Tasks,
+    /// `PUT …/retry` without the query parameter `retry_mode`.
+    Retry,
+    /// `PUT …/retry` with a `retry_mode` that is not empty.
+    Abort,
+    /// `POST …/image/upgrade`.
+    StartUpgrade,
+    /// `POST …/azmigrate`.
+    StartAzSwitchover,
+    /// `GET …/target/{upgrade_type}/images`.
+    Images,
+    /// `GET /v3/projects`.
+    Projects,
+    /// Nothing that the gateway knows.
+    Unknown,
+}
+
+/// One request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestRecord {
+    /// What it asks for.
+    pub operation: Operation,
+    /// The method.
+    pub method: String,
+    /// The path.
+    pub path: String,
+    /// The query's pairs as sent.
+    pub query: Vec<(String, String)>,
+    /// The access key it names.
+    pub access_key: Option<String>,
+    /// What the gateway thinks of its signature.
+    pub signature: Verdict,
+    /// The id of the cluster in its path.
+    pub cluster: Option<String>,
+    /// That cluster's name, where there is such a cluster.
+    pub cluster_name: Option<String>,
+    /// The id of the task in its path.
+    pub task: Option<String>,
+    /// The `action_mode` of a reading of tasks.
+    pub action_mode: Option<String>,
+    /// Whether it took effect: a PUT or POST did what it asks for, a GET was answered with the state.
+    pub taken: bool,
+    /// The fault that hit it: its number in the scenario, from 1.
+    pub fault: Option<usize>,
+    /// What was answered.
+    pub answer: AnswerRecord,
+    /// Of a retry or an abort that reached a task: the truth about the task at that instant.
+    pub put: Option<PutRecord>,
+}
+
+/// What was answered to a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswerRecord {
+    /// How it went out.
+    pub delivery: DeliveryRecord,
+    /// The status; `None` where no answer went out.
+    pub status: Option<u16>,
+    /// The error code in the body.
+    pub code: Option<String>,
+    /// The `X-Request-Id`.
+    pub request_id: String,
+    /// How long it was held back, in milliseconds.
+    pub delay_ms: u64,
+}
+
+/// How an answer went out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeliveryRecord {
+    /// Whole.
+    Whole,
+    /// In part.
+    Truncated,
+    /// Not at all: the connection was cut.
+    Cut,
+}
+
+/// What a PUT, or a hand in the console, asks of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PutKind {
+    /// Execute it again.
+    Retry,
+    /// Give it up.
+    Abort,
+}
+
+/// What makes a retry or an abort dangerous or pointless, by the truth at that instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hazard {
+    /// A node is completed: an abort leaves a cluster of mixed versions or zones.
+    NodeCompleted,
+    /// The task is not FAILED (nor, for a retry, `PARTIAL_FAILED`).
+    NotFailed,
+    /// The cluster has a newer task.
+    NotNewest,
+    /// Another task of the cluster runs.
+    AnotherRuns,
+    /// It was terminated before.
+    AfterTermination,
+}
+
+/// A retry or an abort that reached a task, with the truth about the task just before it took effect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutRecord {
+    /// What was asked.
+    pub kind: PutKind,
+    /// Whether a person did it in the console.
+    pub by_hand: bool,
+    /// The cluster's id.
+    pub cluster: String,
+    /// The task's id.
+    pub task: String,
+    /// The task's status.
+    pub status: String,
+    /// Its completed nodes.
+    pub completed_nodes: Vec<String>,
+    /// How many nodes it has.
+    pub total_nodes: usize,
+    /// How often it was executed.
+    pub execution: u64,
+    /// Whether it did what was asked.
+    pub taken: bool,
+    /// What was wrong with it, if anything.
+    pub hazards: Vec<Hazard>,
+    /// Whether it is an abort that can do harm: a node was completed, or the task was not FAILED.
+    #[serde(rename = "unsafe")]
+    pub is_unsafe: bool,
+}
+
+/// A change of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskRecord {
+    /// The cluster's id.
+    pub cluster: String,
+    /// The cluster's name.
+    pub cluster_name: String,
+    /// The task's id.
+    pub task: String,
+    /// What changed.
+    pub change: TaskChange,
+    /// The execution it happened in.
+    pub execution: u64,
+    /// How many nodes are completed now.
+    pub completed: usize,
+}
+
+/// What changed of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TaskChange {
+    /// It appeared.
+    Appeared,
+    /// A node was completed.
+    NodeCompleted,
+    /// It ended, with this status.
+    Ended(String),
+    /// It is executed again.
+    Restarted,
+    /// It was terminated.
+    Terminated,
+}
+
+/// The log as JSON lines.
+pub fn lines(entries: &[LogEntry]) -> String {
+    let mut out = String::new();
+    for entry in entries {
+        // Every value here has a JSON form; a line that had none would be missing, not broken.
+        if let Ok(line) = serde_json::to_string(entry) {
+            out.push_str(&line);
+            out.push('\n');
+        }
+    }
+    out
+}

@@ -1,0 +1,56 @@
+//! Which operation a request asks for, by its method and path.
+
+use super::exchange::{SimRequest, percent_decoded};
+use super::log::Operation;
+
+/// A request whose path the gateway knows, with the parts of the path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Route {
+    pub(super) operation: Operation,
+    pub(super) project: Option<String>,
+    pub(super) cluster: Option<String>,
+    pub(super) task: Option<String>,
+    /// `inst_type` or `upgrade_type`.
+    pub(super) kind: Option<String>,
+}
+
+impl Route {
+    /// The route of this request; [`Operation::Unknown`] where the gateway knows none.
+    pub(super) fn of(request: &SimRequest) -> Self {
+        let parts: Vec<_> = request.path.trim_matches('/').split('/').map(percent_decoded).collect();
+        let parts: Vec<_> = parts.iter().map(String::as_str).collect();
+        let none =
+            Self { operation: Operation::Unknown, project: None, cluster: None, task: None, kind: None };
+        if let ("GET", ["v3", "projects"]) = (request.method.as_str(), parts.as_slice()) {
+            return Self { operation: Operation::Projects, ..none };
+        }
+        let ["v1.0", project, "clusters", rest @ ..] = parts.as_slice() else { return none };
+        // An abort is an abort by the query alone; a body says nothing.
+        let aborts = request.query.iter().any(|(key, value)| key == "retry_mode" && !value.is_empty());
+        let put = if aborts { Operation::Abort } else { Operation::Retry };
+        let (operation, cluster, task, kind) = match (request.method.as_str(), rest) {
+            ("GET", []) => (Operation::List, None, None, None),
+            ("GET", [cluster]) => (Operation::Detail, Some(*cluster), None, None),
+            ("GET", [cluster, "upgrade", "detail"]) => (Operation::Tasks, Some(*cluster), None, None),
+            ("PUT", [cluster, "upgrade", task, "retry"]) => (put, Some(*cluster), Some(*task), None),
+            ("POST", [cluster, "inst-type", kind, "image", "upgrade"]) => {
+                (Operation::StartUpgrade, Some(*cluster), None, Some(*kind))
+            }
+            ("POST", [cluster, "inst-type", kind, "azmigrate"]) => {
+                (Operation::StartAzSwitchover, Some(*cluster), None, Some(*kind))
+            }
+            ("GET", [cluster, "target", kind, "images"]) => {
+                (Operation::Images, Some(*cluster), None, Some(*kind))
+            }
+            _ => return none,
+        };
+        let owned = |part: Option<&str>| part.map(str::to_owned);
+        Self {
+            operation,
+            project: Some((*project).to_owned()),
+            cluster: owned(cluster),
+            task: owned(task),
+            kind: owned(kind),
+        }
+    }
+}
