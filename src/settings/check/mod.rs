@@ -1,0 +1,199 @@
+//! What the files say → what is true: values that make sense, names that exist, and one answer to everything else.
+//! Every problem is told, not the first.
+
+mod later;
+mod policy;
+mod project;
+mod section;
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+
+use tracing_subscriber::EnvFilter;
+
+use self::later::{Channels, warn_where_set};
+use self::policy::Policies;
+use self::project::{AllCredentials, Projects};
+use self::section::Section;
+use super::strict::Tree;
+use super::written::{self, ConfigFile, Format, PolicyFile};
+use super::{JournalUrl, Log, LogFormat, Problem, Settings, defaults};
+use crate::model::project::{Limits, Poll};
+use crate::model::text::shown;
+
+/// Checks everything. `whole` says whether config.toml could be read: names are looked up only then.
+/// There are settings wherever there is no error among the problems.
+pub(super) fn check(
+    config: ConfigFile,
+    tree: &Tree,
+    policy_files: &[(PolicyFile, Tree)],
+    whole: bool,
+) -> (Option<Settings>, Vec<Problem>) {
+    let found = RefCell::new(Vec::new());
+    let top = Section::top(tree, &found);
+    let mode = config.mode.map_or(defaults::MODE, |mode| mode.0);
+    let journal = journal(&top.child("journal"), &config.journal.unwrap_or_default().0);
+    let poll = poll(&top.child("poll"), &config.poll.unwrap_or_default().0);
+    let limits = limits(&top.child("limits"), &config.limits.unwrap_or_default().0);
+    let log = log(&top.child("log"), config.log.unwrap_or_default().0);
+
+    later::breaker(&top.child("breaker"), &config.breaker.unwrap_or_default().0);
+    later::http(&top.child("http"), config.http.unwrap_or_default().0);
+    later::control(&top.child("control"), config.control.unwrap_or_default().0);
+    let channels = Channels::check(&top.child("channel"), config.channel.unwrap_or_default(), whole);
+    later::notify(&top.child("notify"), &config.notify.unwrap_or_default().0, &channels);
+
+    let credentials = AllCredentials::check(top.child("credentials"), config.credentials.unwrap_or_default());
+    let projects = Projects::check(&top.child("project"), config.project.unwrap_or_default(), &credentials);
+    channels.check_projects(&projects.names);
+
+    let mut policies = Policies::new(mode, &channels);
+    policies.add(&top.child("policy"), config.policy.as_deref().unwrap_or_default());
+    for (file, tree) in policy_files {
+        policies.add(&Section::top(tree, &found).child("policy"), file.policy.as_deref().unwrap_or_default());
+    }
+    let policies = policies.into_enabled();
+
+    if whole && projects.is_empty() {
+        top.warn_here("there is no [[project]]: the daemon has nothing to watch");
+    }
+    if whole && policies.is_empty() {
+        top.warn_here("there is no enabled [[policy]]: every task is watched and none is touched");
+    }
+    let settings = match (journal, log) {
+        (Some(journal), Some(log)) => Some(Settings {
+            mode,
+            journal,
+            poll,
+            limits,
+            log,
+            credentials: credentials.good,
+            projects: projects.good,
+            policies,
+        }),
+        _ => None,
+    };
+    (settings, found.into_inner())
+}
+
+fn journal(section: &Section<'_>, written: &written::Journal) -> Option<JournalUrl> {
+    if let Some(retention) = &written.retention {
+        section.positive("retention", None, retention.0);
+    }
+    warn_where_set(section, &["retention"]);
+    let url = &written.url.as_ref()?.0;
+    if let Some(path) = url.strip_prefix("sqlite:") {
+        return section.absolute_path("url", path).then(|| JournalUrl::Sqlite(PathBuf::from(path)));
+    }
+    // Not repeated: such a URL bears a password.
+    if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+        section.error("url", "a journal in PostgreSQL comes in a later version; \"sqlite:/PATH\" is allowed");
+    } else {
+        section.error("url", "unknown kind of journal; \"sqlite:/PATH\" is needed");
+    }
+    None
+}
+
+fn poll(section: &Section<'_>, written: &written::Poll) -> Poll {
+    let default = Poll::default();
+    let poll = Poll {
+        discovery_interval: section.positive(
+            "discovery_interval",
+            written.discovery_interval.as_ref(),
+            default.discovery_interval,
+        ),
+        idle_interval: section.positive(
+            "idle_interval",
+            written.idle_interval.as_ref(),
+            default.idle_interval,
+        ),
+        active_interval: section.positive(
+            "active_interval",
+            written.active_interval.as_ref(),
+            default.active_interval,
+        ),
+        settle_interval: section.positive(
+            "settle_interval",
+            written.settle_interval.as_ref(),
+            default.settle_interval,
+        ),
+        settle_timeout: section.positive(
+            "settle_timeout",
+            written.settle_timeout.as_ref(),
+            default.settle_timeout,
+        ),
+        max_failure_age: section.positive(
+            "max_failure_age",
+            written.max_failure_age.as_ref(),
+            default.max_failure_age,
+        ),
+        request_timeout: section.positive(
+            "request_timeout",
+            written.request_timeout.as_ref(),
+            default.request_timeout,
+        ),
+    };
+    if poll.request_timeout >= poll.settle_timeout {
+        let key = if section.is_set("settle_timeout") { "settle_timeout" } else { "request_timeout" };
+        section.warn(
+            key,
+            format!(
+                "request_timeout is {} and settle_timeout {}: a request still under way could count as not accepted",
+                Section::text(poll.request_timeout),
+                Section::text(poll.settle_timeout)
+            ),
+        );
+    }
+    poll
+}
+
+fn limits(section: &Section<'_>, written: &written::Limits) -> Limits {
+    let default = Limits::default();
+    Limits {
+        max_requests_in_flight: section.at_least_one(
+            "max_requests_in_flight",
+            written.max_requests_in_flight.as_ref(),
+            default.max_requests_in_flight,
+        ),
+        requests_per_second: section.at_least_one(
+            "requests_per_second",
+            written.requests_per_second.as_ref(),
+            default.requests_per_second,
+        ),
+        max_actions_in_flight: section.at_least_one(
+            "max_actions_in_flight",
+            written.max_actions_in_flight.as_ref(),
+            default.max_actions_in_flight,
+        ),
+        max_actions_per_hour: section.at_least_one(
+            "max_actions_per_hour",
+            written.max_actions_per_hour.as_ref(),
+            default.max_actions_per_hour,
+        ),
+    }
+}
+
+fn log(section: &Section<'_>, written: written::Log) -> Option<Log> {
+    let format = match written.format.map(|format| format.0) {
+        Some(Format::Auto) => Some(LogFormat::Auto),
+        Some(Format::Text) => Some(LogFormat::Text),
+        Some(Format::Json) => Some(LogFormat::Json),
+        Some(Format::Journald) => {
+            section.error(
+                "format",
+                "\"journald\" comes in a later version; allowed: \"auto\", \"text\", \"json\"",
+            );
+            None
+        }
+        None => None,
+    };
+    let filter = written.filter?.0;
+    if let Err(error) = EnvFilter::builder().parse(&filter) {
+        section.error(
+            "filter",
+            format!("found \"{}\"; these are no directives of tracing: {error}", shown(&filter, 60)),
+        );
+        return None;
+    }
+    Some(Log { filter, format: format? })
+}

@@ -1,0 +1,226 @@
+//! Policies: which tasks, how to retry, what at the end.
+
+use std::collections::BTreeMap;
+
+use super::super::written::{self, Table};
+use super::later::Channels;
+use super::section::Section;
+use crate::model::policy::{Match, Mode, Pattern, Policy, Retry, Terms};
+use crate::model::task::TaskKind;
+use crate::model::text::shown;
+use crate::settings::scalar::Strict;
+
+/// No name and no pattern is longer, in characters; it also bounds what a glob can grow to when it is compiled.
+const MAX_LENGTH: usize = 128;
+
+/// The policies of all files, in the order in which they are tried.
+pub(super) struct Policies<'a> {
+    mode: Mode,
+    channels: &'a Channels<'a>,
+    places: BTreeMap<String, String>,
+    catch_all: Option<String>,
+    enabled: Vec<Policy>,
+}
+
+impl<'a> Policies<'a> {
+    /// None yet. `mode` is the global one.
+    pub(super) fn new(mode: Mode, channels: &'a Channels<'a>) -> Self {
+        Self { mode, channels, places: BTreeMap::new(), catch_all: None, enabled: Vec::new() }
+    }
+
+    /// Those that are enabled.
+    pub(super) fn into_enabled(self) -> Vec<Policy> {
+        self.enabled
+    }
+
+    /// The `[[policy]]` list of one file; `section` is the list.
+    pub(super) fn add(&mut self, section: &Section<'_>, written: &[Option<Table<written::Policy>>]) {
+        for (index, policy) in written.iter().enumerate() {
+            if let Some(Table(policy)) = policy {
+                self.add_one(&section.element(index), policy);
+            }
+        }
+    }
+
+    fn add_one(&mut self, section: &Section<'_>, written: &written::Policy) {
+        let name = self.name(section, written.name.as_ref());
+        let defaults = Terms::defaults(name.as_deref().unwrap_or_default(), self.mode);
+        let terms = Terms {
+            mode: written.mode.as_ref().map_or(Mode::Enforce, |mode| mode.0).min(self.mode),
+            on_exhausted: written.on_exhausted.as_ref().map_or(defaults.on_exhausted, |word| word.0),
+            abort_grace: written.abort_grace.as_ref().map_or(defaults.abort_grace, |grace| grace.0),
+            retry: retry(
+                &section.child("retry"),
+                written.retry.as_ref().map(|table| &table.0),
+                defaults.retry,
+            ),
+            policy: defaults.policy,
+        };
+        let matches = matches(&section.child("match"), written.matches.as_ref().map(|table| &table.0));
+        if written.window.is_some() {
+            section.error_at_key(
+                "window",
+                "windows come in a later version; without them this policy would act at any time",
+            );
+        }
+        self.channels.named(section, "notify", written.notify.as_ref());
+        if written.notify.is_some() {
+            section.warn("notify", super::later::NO_EFFECT);
+        }
+        super::later::expect(section, written.expect.as_ref());
+        if written.enabled.as_ref().is_some_and(|enabled| !enabled.0) {
+            return;
+        }
+        if let Some(all) = &self.catch_all {
+            section.warn_here(format!("it is never tried: the policy \"{all}\" before it covers every task"));
+        } else if matches == Match::default() {
+            self.catch_all.clone_from(&name);
+        }
+        self.enabled.push(Policy { matches, terms });
+    }
+
+    fn name(&mut self, section: &Section<'_>, written: Option<&Strict<String>>) -> Option<String> {
+        let Some(Strict(name)) = written else {
+            section.missing("name", "missing; every policy needs a name of its own");
+            return None;
+        };
+        if let Err(problem) = check_name(name) {
+            section.error("name", problem);
+        }
+        match self.places.get(name) {
+            Some(place) => {
+                section.error(
+                    "name",
+                    format!("the policy \"{}\" is defined twice: also at {place}", shown(name, 60)),
+                );
+            }
+            None => {
+                self.places.insert(name.clone(), section.place("name"));
+            }
+        }
+        Some(name.clone())
+    }
+}
+
+/// A name that can be shown in one line and typed back.
+pub(super) fn check_name(name: &str) -> Result<(), String> {
+    let problem = if name.trim().is_empty() {
+        "it is empty"
+    } else if name.chars().count() > MAX_LENGTH {
+        "at most 128 characters are allowed"
+    } else if name.trim() != name {
+        "blanks at its ends are not allowed"
+    } else if shown(name, MAX_LENGTH) != name {
+        "control and invisible characters are not allowed"
+    } else {
+        return Ok(());
+    };
+    Err(format!("found \"{}\"; {problem}", shown(name, 60)))
+}
+
+fn matches(section: &Section<'_>, written: Option<&written::Match>) -> Match {
+    let Some(written) = written else { return Match::default() };
+    Match {
+        project: patterns(section, "project", written.project.as_deref()),
+        cluster: patterns(section, "cluster", written.cluster.as_deref()),
+        task: tasks(section, written.task.as_deref()),
+        engine: patterns(section, "engine", written.engine.as_deref()),
+        version: patterns(section, "version", written.version.as_deref()),
+        tags: written
+            .tags
+            .iter()
+            .flatten()
+            .filter_map(|(tag, value)| {
+                let tags = section.child("tags");
+                if tag.is_empty() {
+                    tags.error_at_key(tag, "a tag has a name");
+                }
+                let compiled = pattern(&value.0).map_err(|error| tags.error(tag, error)).ok()?;
+                Some((tag.clone(), compiled))
+            })
+            .collect(),
+    }
+}
+
+fn tasks(section: &Section<'_>, written: Option<&[Option<Strict<TaskKind>>]>) -> Option<Vec<TaskKind>> {
+    let written = written?;
+    if written.is_empty() {
+        empty_list(section, "task");
+    }
+    Some(written.iter().flatten().map(|kind| kind.0).collect())
+}
+
+fn patterns(
+    section: &Section<'_>,
+    key: &str,
+    written: Option<&[Option<Strict<String>>]>,
+) -> Option<Vec<Pattern>> {
+    let written = written?;
+    if written.is_empty() {
+        empty_list(section, key);
+    }
+    let list = section.child(key);
+    let compiled = written.iter().enumerate().filter_map(|(index, text)| {
+        pattern(&text.as_ref()?.0).map_err(|error| list.element(index).error_here(error)).ok()
+    });
+    Some(compiled.collect())
+}
+
+fn empty_list(section: &Section<'_>, key: &str) {
+    section.error_with_hint(key, "an empty list covers nothing", "leave the key away to cover everything");
+}
+
+fn pattern(text: &str) -> Result<Pattern, String> {
+    check_name(text)?;
+    Pattern::new(text)
+        .map_err(|error| format!("found \"{}\"; it is no glob: {}", shown(text, 60), error.kind()))
+}
+
+fn retry(section: &Section<'_>, written: Option<&written::Retry>, default: Retry) -> Retry {
+    let Some(written) = written else { return default };
+    let initial_interval =
+        section.positive("initial_interval", written.initial_interval.as_ref(), default.initial_interval);
+    let max_interval = section.positive("max_interval", written.max_interval.as_ref(), default.max_interval);
+    if initial_interval > max_interval {
+        let at = if written.initial_interval.is_some() { "initial_interval" } else { "max_interval" };
+        section.error(
+            at,
+            format!(
+                "initial_interval is {}, longer than max_interval, which is {}",
+                Section::text(initial_interval),
+                Section::text(max_interval)
+            ),
+        );
+    }
+    let multiplier = written.multiplier.as_ref().map_or(default.multiplier, |number| number.0);
+    if !(multiplier.is_finite() && multiplier >= 1.0) {
+        section.error("multiplier", format!("found {multiplier}; at least 1 is needed"));
+    }
+    let randomization_factor =
+        written.randomization_factor.as_ref().map_or(default.randomization_factor, |number| number.0);
+    if !(0.0..=1.0).contains(&randomization_factor) {
+        section.error("randomization_factor", format!("found {randomization_factor}; 0 to 1 is allowed"));
+    }
+    let max_retries = written.max_retries.as_ref().map_or(default.max_retries, |count| count.0);
+    let max_elapsed_time =
+        written.max_elapsed_time.as_ref().map_or(default.max_elapsed_time, |time| time.0.0);
+    if let Some(elapsed) = max_elapsed_time {
+        if elapsed.is_zero() {
+            section.error("max_elapsed_time", "found \"0s\"; it must be longer than that, or \"none\"");
+        } else if elapsed < initial_interval && max_retries > 0 {
+            section.warn("max_elapsed_time", "it ends before the first retry: nothing is ever retried");
+        }
+    }
+    let flag = |written: &Option<Strict<bool>>, default| written.as_ref().map_or(default, |flag| flag.0);
+    Retry {
+        max_retries,
+        initial_interval,
+        multiplier,
+        max_interval,
+        randomization_factor,
+        max_elapsed_time,
+        reset_on_progress: flag(&written.reset_on_progress, default.reset_on_progress),
+        retry_partial_failed: flag(&written.retry_partial_failed, default.retry_partial_failed),
+        count_external: flag(&written.count_external, default.count_external),
+    }
+}

@@ -1,0 +1,219 @@
+//! Every default of config.toml's own keys, and with them the list of the keys that the environment can override:
+//! the scalar ones.
+//!
+//! Numbers that the model knows are taken from it; the rest stands here and nowhere else. The defaults of a policy
+//! are the model's (`Terms::defaults`), those of a project come from its region (`endpoint`).
+
+use std::path::PathBuf;
+
+use config::{Map, Value, ValueKind};
+
+use super::duration;
+use super::environment::{Environment, PREFIX};
+use super::key::KeyPath;
+use super::layer::{Layer, Origin};
+use super::problem::{Problem, nearest};
+use crate::model::policy::Mode;
+use crate::model::project::{Limits, Poll};
+
+/// What acts when nobody says so: nothing.
+pub(super) const MODE: Mode = Mode::DryRun;
+/// Where the journal lies outside a unit with a `StateDirectory=`.
+const STATE_DIRECTORY: &str = "/var/lib/upgrade-remediator";
+/// Where the control socket lies outside a unit with a `RuntimeDirectory=`.
+const RUNTIME_DIRECTORY: &str = "/run/upgrade-remediator";
+
+/// The service's host where the region alone is given. The odd ones and the pattern are those of the official SDK's
+/// region table; other clouds (`.eu`, private ones) need `endpoint`.
+pub(super) fn endpoint(region: &str) -> String {
+    let host = match region {
+        "cn-north-1" | "cn-east-2" => "es",
+        _ => "css",
+    };
+    format!("https://{host}.{region}.myhuaweicloud.com")
+}
+
+fn scalars(env: &Environment) -> Vec<(&'static str, &'static str, ValueKind)> {
+    let (poll, limits) = (Poll::default(), Limits::default());
+    let span = |duration| ValueKind::from(duration::text(duration));
+    let count = |count: u32| ValueKind::I64(i64::from(count));
+    let inside = |variable: &str, fallback: &str, file: &str| {
+        env.directory(variable)
+            .unwrap_or_else(|| PathBuf::from(fallback))
+            .join(file)
+            .to_string_lossy()
+            .into_owned()
+    };
+    let mode = match MODE {
+        Mode::DryRun => "dry-run",
+        Mode::Enforce => "enforce",
+    };
+    let journal = inside("STATE_DIRECTORY", STATE_DIRECTORY, "journal.db");
+    vec![
+        ("", "mode", mode.into()),
+        ("journal", "url", format!("sqlite:{journal}").into()),
+        ("journal", "retention", "365d".into()),
+        ("poll", "discovery_interval", span(poll.discovery_interval)),
+        ("poll", "idle_interval", span(poll.idle_interval)),
+        ("poll", "active_interval", span(poll.active_interval)),
+        ("poll", "settle_interval", span(poll.settle_interval)),
+        ("poll", "settle_timeout", span(poll.settle_timeout)),
+        ("poll", "max_failure_age", span(poll.max_failure_age)),
+        ("poll", "request_timeout", span(poll.request_timeout)),
+        ("limits", "max_requests_in_flight", count(limits.max_requests_in_flight)),
+        ("limits", "requests_per_second", count(limits.requests_per_second)),
+        ("limits", "max_actions_in_flight", count(limits.max_actions_in_flight)),
+        ("limits", "max_actions_per_hour", count(limits.max_actions_per_hour)),
+        ("breaker", "failures", count(10)),
+        ("breaker", "within", "10m".into()),
+        ("breaker", "cooldown", "30m".into()),
+        ("breaker", "probe", "15m".into()),
+        ("http", "listen", "127.0.0.1:9187".into()),
+        ("control", "socket", inside("RUNTIME_DIRECTORY", RUNTIME_DIRECTORY, "control.sock").into()),
+        ("log", "filter", "info".into()),
+        ("log", "format", "auto".into()),
+    ]
+}
+
+/// The lowest layer.
+pub(super) fn layer(env: &Environment) -> Layer {
+    let mut layer = Layer::default();
+    for (section, key, kind) in scalars(env) {
+        set(&mut layer, section, key, kind, &Origin::Default);
+    }
+    let reminders: Vec<Value> =
+        ["1h", "4h", "1d"].map(|text| Value::new(Some(&Origin::Default.to_string()), text)).into();
+    set(&mut layer, "notify", "reminders", ValueKind::Array(reminders), &Origin::Default);
+    layer
+}
+
+/// The highest layer: `UPGRADE_REMEDIATOR__SECTION__KEY`. A number is read as one only where the key takes one.
+pub(super) fn overrides(env: &Environment) -> (Layer, Vec<Problem>) {
+    let known: Vec<_> = scalars(env)
+        .into_iter()
+        .map(|(section, key, kind)| {
+            let path = if section.is_empty() { key.to_owned() } else { format!("{section}__{key}") };
+            (format!("{PREFIX}{}", path.to_uppercase()), section, key, kind)
+        })
+        .collect();
+    let mut layer = Layer::default();
+    let mut problems = Vec::new();
+    for (name, value) in env.overrides() {
+        let shown = name.to_string_lossy();
+        let found = known.iter().find(|(variable, ..)| name == variable.as_str());
+        let Some((variable, section, key, kind)) = found else {
+            let problem = Problem::error(format!(
+                "the environment variable {shown} overrides no key: only single values of config.toml's sections can \
+                 be overridden, never projects, credentials, channels or policies"
+            ));
+            let near = nearest_variable(&shown, known.iter().map(|(variable, ..)| variable.as_str()));
+            problems.push(match near {
+                Some(near) => problem.with_hint(format!("did you mean {near}?")),
+                None => problem,
+            });
+            continue;
+        };
+        let Some(text) = value.to_str() else {
+            problems.push(Problem::error(format!("the environment variable {shown} is not UTF-8 text")));
+            continue;
+        };
+        let kind = match (kind, text.parse::<i64>()) {
+            (ValueKind::I64(_), Ok(number)) => ValueKind::I64(number),
+            _ => ValueKind::from(text),
+        };
+        set(&mut layer, section, key, kind, &Origin::Environment(variable.clone()));
+    }
+    (layer, problems)
+}
+
+/// Compared without the prefix, which is long enough to make everything look near.
+fn nearest_variable<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    let written = written.strip_prefix(PREFIX).unwrap_or(written);
+    nearest(written, known.filter_map(|variable| variable.strip_prefix(PREFIX)))
+        .map(|near| format!("{PREFIX}{near}"))
+}
+
+fn set(layer: &mut Layer, section: &str, key: &str, kind: ValueKind, origin: &Origin) {
+    let text = origin.to_string();
+    let value = Value::new(Some(&text), kind);
+    let top = KeyPath::default();
+    if section.is_empty() {
+        layer.values.insert(key.to_owned(), value);
+        layer.origins.insert(top.key(key), origin.clone());
+        return;
+    }
+    let table = layer
+        .values
+        .entry(section.to_owned())
+        .or_insert_with(|| Value::new(None, ValueKind::Table(Map::new())));
+    if let ValueKind::Table(table) = &mut table.kind {
+        table.insert(key.to_owned(), value);
+    }
+    layer.origins.insert(top.key(section).key(key), origin.clone());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folders_that_systemd_gives_are_used() {
+        let env = Environment::new([("STATE_DIRECTORY", "/state"), ("RUNTIME_DIRECTORY", "/run/x:/run/y")]);
+        let layer = layer(&env);
+        let text = |section: &str, key: &str| {
+            let table = layer.values[section].clone().into_table().unwrap();
+            table[key].clone().into_string().unwrap()
+        };
+        assert_eq!(text("journal", "url"), "sqlite:/state/journal.db");
+        assert_eq!(text("control", "socket"), "/run/x/control.sock");
+    }
+
+    #[test]
+    fn the_odd_hosts_are_known() {
+        assert_eq!(endpoint("eu-west-101"), "https://css.eu-west-101.myhuaweicloud.com");
+        assert_eq!(endpoint("cn-north-1"), "https://es.cn-north-1.myhuaweicloud.com");
+        assert_eq!(endpoint("cn-east-2"), "https://es.cn-east-2.myhuaweicloud.com");
+        assert_eq!(endpoint("cn-north-11"), "https://css.cn-north-11.myhuaweicloud.com");
+    }
+
+    #[test]
+    fn a_number_is_read_only_where_the_key_takes_one() {
+        let env = Environment::new([
+            ("UPGRADE_REMEDIATOR__LIMITS__MAX_ACTIONS_PER_HOUR", "7"),
+            ("UPGRADE_REMEDIATOR__LOG__FILTER", "7"),
+        ]);
+        let (layer, problems) = overrides(&env);
+        assert_eq!(problems, []);
+        let kind =
+            |section: &str, key: &str| layer.values[section].clone().into_table().unwrap()[key].kind.clone();
+        assert_eq!(kind("limits", "max_actions_per_hour"), ValueKind::I64(7));
+        assert_eq!(kind("log", "filter"), ValueKind::String("7".to_owned()));
+    }
+
+    #[test]
+    fn a_variable_that_overrides_nothing_is_an_error_with_the_nearest_name() {
+        for (name, near) in [
+            ("UPGRADE_REMEDIATOR__POLL__IDLE_INTERVALL", Some("UPGRADE_REMEDIATOR__POLL__IDLE_INTERVAL?")),
+            ("UPGRADE_REMEDIATOR__poll__idle_interval", Some("UPGRADE_REMEDIATOR__POLL__IDLE_INTERVAL?")),
+            ("UPGRADE_REMEDIATOR__MODES", Some("UPGRADE_REMEDIATOR__MODE?")),
+            ("UPGRADE_REMEDIATOR__POLICY__PROD__MODE", None),
+            ("UPGRADE_REMEDIATOR__POLL", None),
+            ("UPGRADE_REMEDIATOR__", None),
+        ] {
+            let (layer, problems) = overrides(&Environment::new([(name, "canary-7f3a")]));
+            assert!(layer.values.is_empty() && problems.len() == 1, "{name}");
+            let shown = problems[0].to_string();
+            assert!(shown.contains(name) && !shown.contains("canary"), "{shown}");
+            match near {
+                Some(near) => assert!(shown.contains(near), "{shown}"),
+                None => assert_eq!(problems[0].hint, None, "{shown}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_variable_with_another_prefix_is_left_alone() {
+        let (layer, problems) = overrides(&Environment::new([("UPGRADE_REMEDIATOR_CONFIG", "x")]));
+        assert!(layer.values.is_empty() && problems.is_empty());
+    }
+}

@@ -1,0 +1,180 @@
+//! The effective values with their origins, for `check`: what the daemon would run with, secrets as references.
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+
+use super::duration;
+use super::key::KeyPath;
+use super::{Credentials, JournalUrl, Loaded, LogFormat, Project};
+use crate::model::policy::{Mode, OnExhausted, Pattern, Policy};
+
+/// One key, the value in force, and where it comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Effective {
+    /// Its path, elements of lists by their name: `policy.logs.retry.max_retries`.
+    pub key: String,
+    /// The value; durations as text.
+    pub value: Value,
+    /// `FILE:LINE`, `default` or `environment NAME`.
+    pub origin: String,
+}
+
+/// `key = value  # origin`
+impl fmt::Display for Effective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {}  # {}", self.key, self.value, self.origin)
+    }
+}
+
+impl Loaded {
+    /// Every key that has an effect.
+    pub fn effective(&self) -> Vec<Effective> {
+        let mut list = Listing { loaded: self, values: Vec::new() };
+        let top = KeyPath::default();
+        let settings = &self.settings;
+        list.add(&top.key("mode"), mode(settings.mode));
+        let JournalUrl::Sqlite(path) = &settings.journal;
+        list.add(&top.key("journal").key("url"), json!(format!("sqlite:{}", path.display())));
+        let poll = &settings.poll;
+        for (key, value) in [
+            ("discovery_interval", poll.discovery_interval),
+            ("idle_interval", poll.idle_interval),
+            ("active_interval", poll.active_interval),
+            ("settle_interval", poll.settle_interval),
+            ("settle_timeout", poll.settle_timeout),
+            ("max_failure_age", poll.max_failure_age),
+            ("request_timeout", poll.request_timeout),
+        ] {
+            list.add(&top.key("poll").key(key), json!(duration::text(value)));
+        }
+        let limits = &settings.limits;
+        for (key, value) in [
+            ("max_requests_in_flight", limits.max_requests_in_flight),
+            ("requests_per_second", limits.requests_per_second),
+            ("max_actions_in_flight", limits.max_actions_in_flight),
+            ("max_actions_per_hour", limits.max_actions_per_hour),
+        ] {
+            list.add(&top.key("limits").key(key), json!(value));
+        }
+        list.add(&top.key("log").key("filter"), json!(settings.log.filter));
+        list.add(&top.key("log").key("format"), log_format(settings.log.format));
+        for project in &settings.projects {
+            list.project(&top.key("project").key(project.name.as_str()), project);
+        }
+        for (name, credentials) in &settings.credentials {
+            list.credentials(&top.key("credentials").key(name), credentials);
+        }
+        for policy in &settings.policies {
+            list.policy(&top.key("policy").key(policy.name()), policy);
+        }
+        list.values
+    }
+
+    /// The same as one JSON object: key → `{"value": …, "origin": …}`.
+    pub fn effective_json(&self) -> Value {
+        let entry = |effective: Effective| {
+            (effective.key, json!({ "value": effective.value, "origin": effective.origin }))
+        };
+        Value::Object(self.effective().into_iter().map(entry).collect::<Map<_, _>>())
+    }
+}
+
+struct Listing<'a> {
+    loaded: &'a Loaded,
+    values: Vec<Effective>,
+}
+
+impl Listing<'_> {
+    fn add(&mut self, path: &KeyPath, value: Value) {
+        self.add_from(path, value, path);
+    }
+
+    fn add_from(&mut self, path: &KeyPath, value: Value, source: &KeyPath) {
+        let key = path.to_string();
+        let origin =
+            self.loaded.origins.get(&source.to_string()).cloned().unwrap_or_else(|| "default".to_owned());
+        self.values.push(Effective { key, value, origin });
+    }
+
+    fn project(&mut self, path: &KeyPath, project: &Project) {
+        self.add(&path.key("region"), json!(project.region));
+        self.add(&path.key("project_id"), json!(project.project_id.as_str()));
+        self.add(&path.key("endpoint"), json!(project.endpoint));
+        self.add(&path.key("credentials"), json!(project.credentials));
+        if let Some(file) = &project.ca_file {
+            self.add(&path.key("ca_file"), json!(file.to_string_lossy()));
+        }
+    }
+
+    fn credentials(&mut self, path: &KeyPath, credentials: &Credentials) {
+        self.add(&path.key("type"), json!(credentials.kind()));
+        for (key, reference) in credentials.references() {
+            self.add(&path.key(key), reference.to_json());
+        }
+    }
+
+    fn policy(&mut self, path: &KeyPath, policy: &Policy) {
+        let terms = &policy.terms;
+        // Where the global mode lowers it, that is where it comes from.
+        let lowered = self.loaded.settings.mode == Mode::DryRun;
+        let source = if lowered { KeyPath::default() } else { path.clone() }.key("mode");
+        self.add_from(&path.key("mode"), mode(terms.mode), &source);
+        let at_the_end = match terms.on_exhausted {
+            OnExhausted::Abort => "abort",
+            OnExhausted::Escalate => "escalate",
+        };
+        self.add(&path.key("on_exhausted"), json!(at_the_end));
+        self.add(&path.key("abort_grace"), json!(duration::text(terms.abort_grace)));
+
+        let (matches, at) = (&policy.matches, path.key("match"));
+        let patterns = |list: &[Pattern]| json!(list.iter().map(Pattern::as_str).collect::<Vec<_>>());
+        for (key, list) in [
+            ("project", &matches.project),
+            ("cluster", &matches.cluster),
+            ("engine", &matches.engine),
+            ("version", &matches.version),
+        ] {
+            if let Some(list) = list {
+                self.add(&at.key(key), patterns(list));
+            }
+        }
+        if let Some(kinds) = &matches.task {
+            self.add(&at.key("task"), json!(kinds.iter().map(|kind| kind.word()).collect::<Vec<_>>()));
+        }
+        for (tag, pattern) in &matches.tags {
+            self.add(&at.key("tags").key(tag), json!(pattern.as_str()));
+        }
+
+        let (retry, at) = (&terms.retry, path.key("retry"));
+        let no_end = || "none".to_owned();
+        for (key, value) in [
+            ("max_retries", json!(retry.max_retries)),
+            ("initial_interval", json!(duration::text(retry.initial_interval))),
+            ("multiplier", json!(retry.multiplier)),
+            ("max_interval", json!(duration::text(retry.max_interval))),
+            ("randomization_factor", json!(retry.randomization_factor)),
+            ("max_elapsed_time", json!(retry.max_elapsed_time.map_or_else(no_end, duration::text))),
+            ("reset_on_progress", json!(retry.reset_on_progress)),
+            ("retry_partial_failed", json!(retry.retry_partial_failed)),
+            ("count_external", json!(retry.count_external)),
+        ] {
+            self.add(&at.key(key), value);
+        }
+    }
+}
+
+fn mode(mode: Mode) -> Value {
+    match mode {
+        Mode::DryRun => json!("dry-run"),
+        Mode::Enforce => json!("enforce"),
+    }
+}
+
+fn log_format(format: LogFormat) -> Value {
+    match format {
+        LogFormat::Auto => json!("auto"),
+        LogFormat::Text => json!("text"),
+        LogFormat::Json => json!("json"),
+    }
+}

@@ -1,0 +1,162 @@
+//! The path of a key: `poll.idle_interval`, `policy[1].match.cluster[0]`.
+
+use std::fmt;
+
+use serde_json::Value;
+
+/// One step of a path.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Segment {
+    /// Into a table.
+    Key(String),
+    /// Into a list, from 0.
+    Index(usize),
+}
+
+/// From the top of a file to one key. Empty: the file as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) struct KeyPath(Vec<Segment>);
+
+impl KeyPath {
+    pub(super) fn key(&self, key: &str) -> Self {
+        self.with(Segment::Key(key.to_owned()))
+    }
+
+    pub(super) fn index(&self, index: usize) -> Self {
+        self.with(Segment::Index(index))
+    }
+
+    fn with(&self, segment: Segment) -> Self {
+        let mut segments = self.0.clone();
+        segments.push(segment);
+        Self(segments)
+    }
+
+    /// The path without its last step; the empty path has none.
+    pub(super) fn parent(&self) -> Option<Self> {
+        let (_, rest) = self.0.split_last()?;
+        Some(Self(rest.to_vec()))
+    }
+
+    pub(super) fn last(&self) -> Option<&Segment> {
+        self.0.last()
+    }
+
+    pub(super) fn segments(&self) -> &[Segment] {
+        &self.0
+    }
+
+    /// What stands there.
+    pub(super) fn find<'a>(&self, root: &'a Value) -> Option<&'a Value> {
+        self.0.iter().try_fold(root, |at, segment| match segment {
+            Segment::Key(key) => at.get(key),
+            Segment::Index(index) => at.get(index),
+        })
+    }
+
+    /// Takes out what stands there: a key is removed, an element of a list becomes null, so that the others keep
+    /// their places. Whether anything stood there.
+    pub(super) fn take_out(&self, root: &mut Value) -> bool {
+        let Some((last, way)) = self.0.split_last() else { return false };
+        let parent = way.iter().try_fold(root, |at, segment| match segment {
+            Segment::Key(key) => at.get_mut(key),
+            Segment::Index(index) => at.get_mut(index),
+        });
+        match (parent, last) {
+            (Some(Value::Object(table)), Segment::Key(key)) => table.remove(key).is_some(),
+            (Some(Value::Array(list)), Segment::Index(index)) => {
+                list.get_mut(*index).is_some_and(|element| !std::mem::take(element).is_null())
+            }
+            _ => false,
+        }
+    }
+
+    /// As people know it: elements of lists of tables by their name where they have one, `policy.logs.enabled`.
+    pub(super) fn label(&self, root: &Value) -> String {
+        let mut shown = Self::default();
+        let mut at = Some(root);
+        for segment in &self.0 {
+            at = at.and_then(|at| match segment {
+                Segment::Key(key) => at.get(key),
+                Segment::Index(index) => at.get(index),
+            });
+            let name = at.and_then(|element| element.get("name")).and_then(Value::as_str);
+            shown = match (segment, name) {
+                (Segment::Index(_), Some(name)) => shown.key(name),
+                _ => shown.with(segment.clone()),
+            };
+        }
+        shown.to_string()
+    }
+}
+
+impl From<&serde_path_to_error::Path> for KeyPath {
+    fn from(path: &serde_path_to_error::Path) -> Self {
+        use serde_path_to_error::Segment as Found;
+        Self(
+            path.iter()
+                .filter_map(|segment| match segment {
+                    Found::Seq { index } => Some(Segment::Index(*index)),
+                    Found::Map { key } => Some(Segment::Key(key.clone())),
+                    Found::Enum { .. } | Found::Unknown => None,
+                })
+                .collect(),
+        )
+    }
+}
+
+/// Whether a key needs no quotes in TOML.
+pub(super) fn is_bare(key: &str) -> bool {
+    !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+}
+
+impl fmt::Display for KeyPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, segment) in self.0.iter().enumerate() {
+            match segment {
+                Segment::Index(index) => write!(f, "[{index}]")?,
+                Segment::Key(key) => {
+                    if n > 0 {
+                        f.write_str(".")?;
+                    }
+                    if is_bare(key) {
+                        f.write_str(key)?;
+                    } else {
+                        let shown: String = key.chars().take(80).collect();
+                        write!(f, "{shown:?}")?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn elements_are_known_by_their_names() {
+        let root = json!({"policy": [{"name": "logs", "retry": {"n": 1}}, {"name": "a b"}, {"x": 1}, 5]});
+        let policy = KeyPath::default().key("policy");
+        assert_eq!(policy.index(0).key("retry").key("n").label(&root), "policy.logs.retry.n");
+        assert_eq!(policy.index(1).key("x").label(&root), "policy.\"a b\".x");
+        assert_eq!(policy.index(2).key("x").label(&root), "policy[2].x");
+        assert_eq!(policy.index(9).key("x").label(&root), "policy[9].x");
+    }
+
+    #[test]
+    fn taking_an_element_out_leaves_the_others_in_their_places() {
+        let mut root = json!({"list": [1, 2, 3], "t": {"a": 1}});
+        let list = KeyPath::default().key("list");
+        assert!(list.index(1).take_out(&mut root));
+        assert!(!list.index(1).take_out(&mut root), "twice");
+        assert!(KeyPath::default().key("t").key("a").take_out(&mut root));
+        assert!(!KeyPath::default().key("t").key("a").take_out(&mut root));
+        assert!(!KeyPath::default().take_out(&mut root));
+        assert_eq!(root, json!({"list": [1, null, 3], "t": {}}));
+    }
+}

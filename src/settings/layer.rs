@@ -1,0 +1,82 @@
+//! Layers of settings: each is a `config::Source` whose every value bears its origin.
+//!
+//! `config` loses the origin of tables when it merges layers, and knows none for keys. Each layer therefore also
+//! carries a map from key paths to origins.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use config::{ConfigError, Map, Source, Value};
+
+use super::key::KeyPath;
+
+/// A place in a file, both from 1; the column counts characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Position {
+    pub(super) line: usize,
+    pub(super) column: usize,
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Built in.
+    Default,
+    /// The environment variable of this name.
+    Environment(String),
+    /// A file: the places of the key and of its value.
+    File { file: Arc<Path>, key: Position, value: Position },
+}
+
+impl Origin {
+    /// As it is shown with an effective value: `default`, `environment NAME`, `FILE:LINE`.
+    pub(super) fn short(&self) -> String {
+        match self {
+            Self::Default => "default".to_owned(),
+            Self::Environment(name) => format!("environment {name}"),
+            Self::File { file, value, .. } => format!("{}:{}", file.display(), value.line),
+        }
+    }
+}
+
+/// As `config` knows it: with the column.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default | Self::Environment(_) => f.write_str(&self.short()),
+            Self::File { file, value, .. } => {
+                write!(f, "{}:{}:{}", file.display(), value.line, value.column)
+            }
+        }
+    }
+}
+
+/// One source of settings.
+#[derive(Clone, Default)]
+pub(super) struct Layer {
+    pub(super) values: Map<String, Value>,
+    pub(super) origins: BTreeMap<KeyPath, Origin>,
+    /// Keys that stood there and could not be read: told already, not to be told as missing.
+    pub(super) dropped: BTreeSet<KeyPath>,
+    /// The file, where it is one.
+    pub(super) file: Option<PathBuf>,
+}
+
+/// Without the values: a secret may stand among them that is yet to be refused.
+impl fmt::Debug for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Layer").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+impl Source for Layer {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
+        Ok(self.values.clone())
+    }
+}

@@ -1,0 +1,247 @@
+//! The settings: TOML files and the environment → checked values.
+//!
+//! Takes the path of config.toml and an [`Environment`]; gives [`Settings`] in the model's types, with a warning for
+//! what was accepted and has no effect, or *all* problems of all files at once, each with its place.
+//!
+//! Must never: convert a value silently, ignore an unknown key, read the process's environment or a clock, or let a
+//! secret into a value, a message or a `Debug` output (a secret is a [`SecretReference`] until
+//! [`Settings::resolve_secrets`] fetches it).
+//!
+//! ```text
+//!  files ─► document ─┐
+//!  defaults ──────────┼─► strict (config, then serde) ─► written ─► check ─► Settings
+//!  environment ───────┘        what the text says                  what is true
+//! ```
+
+mod check;
+mod defaults;
+mod document;
+mod duration;
+mod effective;
+mod environment;
+mod files;
+mod key;
+mod layer;
+mod problem;
+mod scalar;
+mod secret;
+mod strict;
+mod written;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+pub use effective::Effective;
+pub use environment::{Environment, PREFIX as ENVIRONMENT_PREFIX};
+pub use files::MAX_FILE_BYTES;
+pub use problem::{Problem, Problems, Severity};
+pub use secret::{CredentialSecrets, SecretReference};
+
+use crate::model::id::{ProjectId, ProjectName};
+use crate::model::policy::{Mode, Policy};
+use crate::model::project::{Limits, Poll};
+use files::{Readers, read_text};
+
+/// The folder of more policies, beside whichever config file is used.
+pub const POLICY_FOLDER: &str = "policies.d";
+
+/// Where the journal is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JournalUrl {
+    /// An SQLite file, by its absolute path.
+    Sqlite(PathBuf),
+}
+
+/// In which form the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Whatever suits where it goes.
+    Auto,
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Directives of `tracing`, valid ones.
+    pub filter: String,
+    /// The form.
+    pub format: LogFormat,
+}
+
+/// Credentials, their secrets by reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credentials {
+    /// `ak-sk`: permanent keys, or temporary ones where there is a token.
+    AccessKey {
+        /// The access key id.
+        access_key: SecretReference,
+        /// The secret access key.
+        secret_key: SecretReference,
+        /// Goes with temporary keys.
+        security_token: Option<SecretReference>,
+    },
+}
+
+impl Credentials {
+    /// The word under `type`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::AccessKey { .. } => "ak-sk",
+        }
+    }
+
+    /// The references with their keys.
+    pub fn references(&self) -> Vec<(&'static str, &SecretReference)> {
+        match self {
+            Self::AccessKey { access_key, secret_key, security_token } => {
+                let mut all = vec![("access_key", access_key), ("secret_key", secret_key)];
+                all.extend(security_token.as_ref().map(|token| ("security_token", token)));
+                all
+            }
+        }
+    }
+}
+
+/// One project in one region.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Project {
+    /// Its name in everything that is told, unique.
+    pub name: ProjectName,
+    /// The region: signed requests do not need it, people do.
+    pub region: String,
+    /// The project's id.
+    pub project_id: ProjectId,
+    /// `https://HOST[:PORT]`, or `http://` to a loopback address; no path, no slash at the end.
+    pub endpoint: String,
+    /// A key of [`Settings::credentials`].
+    pub credentials: String,
+    /// A PEM file whose certificates are trusted beside the system's; it could be read when this was checked.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Checked settings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// The global mode; each policy's own is in its terms, never above this one.
+    pub mode: Mode,
+    /// The journal.
+    pub journal: JournalUrl,
+    /// How often to look.
+    pub poll: Poll,
+    /// How much at once, for each project.
+    pub limits: Limits,
+    /// The log.
+    pub log: Log,
+    /// By name. Each project's are among them.
+    pub credentials: BTreeMap<String, Credentials>,
+    /// In the order of the file.
+    pub projects: Vec<Project>,
+    /// Enabled policies in the order in which they are tried: the first that matches governs a task.
+    pub policies: Vec<Policy>,
+}
+
+/// Settings that can be used, and what there is to say of them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// The settings.
+    pub settings: Settings,
+    /// What was accepted and should be looked at.
+    pub warnings: Vec<Problem>,
+    /// Where each key comes from: `FILE:LINE`, `default` or `environment NAME`. Absent: default.
+    pub origins: BTreeMap<String, String>,
+}
+
+/// A file's text with its name.
+#[derive(Clone)]
+pub struct FileText {
+    /// As messages name it.
+    pub file: PathBuf,
+    /// The text.
+    pub text: String,
+}
+
+/// Reads config.toml at `path`, the files of `policies.d` beside it, and the overrides of the environment.
+///
+/// # Errors
+/// All problems of all files, with the warnings among them.
+pub fn load(path: &Path, env: &Environment) -> Result<Loaded, Problems> {
+    let mut problems = Vec::new();
+    let main = read(path, &mut problems);
+    let folder = path.parent().unwrap_or_else(|| Path::new("")).join(POLICY_FOLDER);
+    let files = files::toml_files(&folder).unwrap_or_else(|error| {
+        problems.push(Problem::error(error.to_string()).in_file(&folder));
+        Vec::new()
+    });
+    let policies: Vec<FileText> = files.iter().filter_map(|file| read(file, &mut problems)).collect();
+    let order: Vec<PathBuf> = std::iter::once(path.to_owned()).chain(files).collect();
+    put_together(main.as_ref(), &policies, env, problems, &order)
+}
+
+/// The same for texts that were read already: `main` is config.toml, `policies` are tried after its own, in this order.
+/// Of other files it only reads those that `ca_file` names.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_texts(main: &FileText, policies: &[FileText], env: &Environment) -> Result<Loaded, Problems> {
+    let order: Vec<PathBuf> = std::iter::once(main).chain(policies).map(|text| text.file.clone()).collect();
+    put_together(Some(main), policies, env, Vec::new(), &order)
+}
+
+fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<FileText> {
+    match read_text(path, Readers::Anybody) {
+        Ok(text) => Some(FileText { file: path.to_owned(), text }),
+        Err(error) => {
+            problems.push(Problem::error(error.to_string()).in_file(path));
+            None
+        }
+    }
+}
+
+fn put_together(
+    main: Option<&FileText>,
+    policies: &[FileText],
+    env: &Environment,
+    mut problems: Vec<Problem>,
+    order: &[PathBuf],
+) -> Result<Loaded, Problems> {
+    let mut parse = |text: &FileText| {
+        let (layer, found) = document::parse(&text.file, &text.text);
+        problems.extend(found);
+        layer
+    };
+    let main = main.and_then(&mut parse);
+    let policies: Vec<_> = policies.iter().filter_map(parse).collect();
+    // Without config.toml, what is said elsewhere is still checked, but not against what it might have said.
+    let whole = main.is_some();
+
+    let (overrides, found) = defaults::overrides(env);
+    problems.extend(found);
+    let layers = std::iter::once(defaults::layer(env)).chain(main).chain([overrides]).collect();
+    let (config_file, tree, found) = strict::read(layers);
+    problems.extend(found);
+    let policy_files: Vec<_> = policies
+        .into_iter()
+        .map(|layer| {
+            let (file, tree, found) = strict::read(vec![layer]);
+            problems.extend(found);
+            (file, tree)
+        })
+        .collect();
+
+    let origins = std::iter::once(&tree)
+        .chain(policy_files.iter().map(|(_, tree)| tree))
+        .flat_map(strict::Tree::labelled_origins)
+        .collect();
+    let (settings, found) = check::check(config_file, &tree, &policy_files, whole);
+    problems.extend(found);
+
+    let problems = Problems::in_order(problems, order);
+    match settings {
+        Some(settings) if !problems.has_errors() => Ok(Loaded { settings, warnings: problems.0, origins }),
+        _ => Err(problems),
+    }
+}

@@ -1,0 +1,230 @@
+//! What is wrong with the settings, told so that it can be put right without a manual.
+//!
+//! A problem never repeats a value that may be a secret: whoever makes one sees to that.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::path::PathBuf;
+
+/// Whether the settings can be used in spite of a problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// They cannot.
+    Error,
+    /// They can; somebody should look.
+    Warning,
+}
+
+impl Severity {
+    /// The word shown to people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// One thing that is wrong, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file; `None` where it is in no file (an environment variable, a secret).
+    pub file: Option<PathBuf>,
+    /// The line, from 1.
+    pub line: Option<usize>,
+    /// The column in characters, from 1.
+    pub column: Option<usize>,
+    /// The path of the key, elements of lists by their name: `policy.logs.retry.max_retries`.
+    pub key: Option<String>,
+    /// What was found, and what is allowed.
+    pub message: String,
+    /// How to put it right.
+    pub hint: Option<String>,
+    /// Error or warning.
+    pub severity: Severity,
+}
+
+impl Problem {
+    /// An error that is in no file.
+    pub fn error(message: impl Into<String>) -> Self {
+        Self {
+            file: None,
+            line: None,
+            column: None,
+            key: None,
+            message: message.into(),
+            hint: None,
+            severity: Severity::Error,
+        }
+    }
+
+    /// The same, in this file.
+    #[must_use]
+    pub fn in_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.file = Some(file.into());
+        self
+    }
+
+    /// The same, at this key.
+    #[must_use]
+    pub fn at_key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// The same, with advice.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same, as a warning.
+    #[must_use]
+    pub fn as_warning(mut self) -> Self {
+        self.severity = Severity::Warning;
+        self
+    }
+
+    /// Whether the settings cannot be used because of it.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+}
+
+/// One block of two or three lines: `error: FILE:LINE:COLUMN: KEY`, the message, the hint.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.severity.word())?;
+        if let Some(file) = &self.file {
+            write!(f, ": {}", file.display())?;
+            if let Some(line) = self.line {
+                write!(f, ":{line}")?;
+            }
+            if let (Some(_), Some(column)) = (self.line, self.column) {
+                write!(f, ":{column}")?;
+            }
+        }
+        if let Some(key) = &self.key {
+            write!(f, ": {key}")?;
+        }
+        if self.file.is_some() || self.key.is_some() {
+            write!(f, "\n  {}", self.message)?;
+        } else {
+            write!(f, ": {}", self.message)?;
+        }
+        match &self.hint {
+            Some(hint) => write!(f, "\n  help: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Everything that is wrong, in the order of files and lines.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Problems(pub Vec<Problem>);
+
+impl Problems {
+    /// In the order in which people would go through them: each file from its top, what is in no file last.
+    pub(super) fn in_order(mut problems: Vec<Problem>, files: &[PathBuf]) -> Self {
+        let place = |problem: &Problem| {
+            let file = problem
+                .file
+                .as_ref()
+                .map_or(usize::MAX, |file| files.iter().position(|f| f == file).unwrap_or(usize::MAX - 1));
+            (file, problem.line.unwrap_or(0), problem.column.unwrap_or(0))
+        };
+        problems.sort_by(|a, b| match place(a).cmp(&place(b)) {
+            Ordering::Equal => a.severity.cmp(&b.severity),
+            unequal => unequal,
+        });
+        Self(problems)
+    }
+
+    /// Whether one of them is an error.
+    pub fn has_errors(&self) -> bool {
+        self.0.iter().any(Problem::is_error)
+    }
+}
+
+/// One block for each problem, and how many there are.
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for problem in &self.0 {
+            writeln!(f, "{problem}")?;
+        }
+        let errors = self.0.iter().filter(|problem| problem.is_error()).count();
+        let warnings = self.0.len() - errors;
+        let plural = |n: usize| if n == 1 { "" } else { "s" };
+        write!(f, "{errors} error{}, {warnings} warning{}", plural(errors), plural(warnings))
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// The known word that is nearest to what was written, where one is near enough to be meant.
+pub(super) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if written.len() > 64 {
+        return None;
+    }
+    let written = written.to_lowercase();
+    known
+        .into_iter()
+        .map(|word| (strsim::damerau_levenshtein(&written, &word.to_lowercase()), word))
+        .filter(|(distance, word)| *distance <= (word.chars().count() / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, word)| word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_reads_as_a_block_with_its_place() {
+        let mut problem = Problem::error("found 5; a duration is needed")
+            .in_file("/etc/x.toml")
+            .at_key("poll.idle_interval")
+            .with_hint("write \"5s\"");
+        (problem.line, problem.column) = (Some(3), Some(17));
+        assert_eq!(
+            problem.to_string(),
+            "error: /etc/x.toml:3:17: poll.idle_interval\n  found 5; a duration is needed\n  help: write \"5s\""
+        );
+        assert_eq!(Problem::error("no file").as_warning().to_string(), "warning: no file");
+    }
+
+    #[test]
+    fn problems_stand_in_the_order_of_files_and_lines() {
+        let at = |file: &str, line| {
+            let mut problem = Problem::error("x").in_file(file);
+            problem.line = Some(line);
+            problem
+        };
+        let files = [PathBuf::from("main"), PathBuf::from("b"), PathBuf::from("a")];
+        let problems = Problems::in_order(
+            vec![Problem::error("env"), at("a", 1), at("b", 9), at("b", 2), at("main", 5)],
+            &files,
+        );
+        let order: Vec<_> = problems.0.iter().map(|p| (p.file.clone(), p.line)).collect();
+        assert_eq!(
+            order,
+            [
+                (Some("main".into()), Some(5)),
+                (Some("b".into()), Some(2)),
+                (Some("b".into()), Some(9)),
+                (Some("a".into()), Some(1)),
+                (None, None)
+            ]
+        );
+        assert!(problems.to_string().ends_with("5 errors, 0 warnings"));
+    }
+
+    #[test]
+    fn the_nearest_word_is_named_only_where_it_is_near() {
+        let known = ["idle_interval", "active_interval", "mode"];
+        assert_eq!(nearest("idle_intervall", known), Some("idle_interval"));
+        assert_eq!(nearest("Mode", known), Some("mode"));
+        assert_eq!(nearest("colour", known), None);
+    }
+}
