@@ -1,0 +1,343 @@
+//! `demo`: daemon and simulator in one process, over real HTTP: five stories of failed tasks, told as they
+//! happen, and judged at the end by the simulator's own log. Needs no account and leaves nothing behind.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use anyhow::{Context as _, anyhow};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::table::{table, text};
+use super::{Failure, Outcome, print, print_json, runtime};
+use crate::clock::{Clock as _, SystemClock};
+use crate::daemon::{self, Projects};
+use crate::lifecycle::Signals;
+use crate::model::event::{Closing, Event};
+use crate::model::ledger::Ledger;
+use crate::model::moment::Moment;
+use crate::model::wording::Weight;
+use crate::notify::{News, Tell};
+use crate::settings::{self, Environment, FileText};
+use crate::simulator::log::{LogEntry, PutKind, PutRecord, Record};
+use crate::simulator::{Scenario, Simulator, World, scenario};
+
+/// Every story ends well before this.
+const PATIENCE: Duration = Duration::from_secs(55);
+const SETTINGS: &str = include_str!("demo.toml");
+
+/// How a story must end.
+struct Story {
+    cluster: &'static str,
+    about: &'static str,
+    end: &'static str,
+    retries: usize,
+    aborts: usize,
+}
+
+const STORIES: [Story; 5] = [
+    Story {
+        cluster: "second-retry",
+        about: "fails twice, then works",
+        end: "remedied",
+        retries: 2,
+        aborts: 0,
+    },
+    Story {
+        cluster: "exhausted-abort",
+        about: "never works, no node done",
+        end: "aborted",
+        retries: 3,
+        aborts: 1,
+    },
+    Story {
+        cluster: "node-completed",
+        about: "never works, one node done",
+        end: "with a human",
+        retries: 3,
+        aborts: 0,
+    },
+    Story {
+        cluster: "az-switchover",
+        about: "an AZ switchover fails once",
+        end: "remedied",
+        retries: 1,
+        aborts: 0,
+    },
+    Story {
+        cluster: "lost-answer",
+        about: "the retry's answer is lost",
+        end: "remedied",
+        retries: 1,
+        aborts: 0,
+    },
+];
+
+/// How a story ended.
+struct Ending {
+    story: &'static Story,
+    end: String,
+    retries: usize,
+    aborts: usize,
+    without_intent: usize,
+    unsafe_puts: usize,
+}
+
+impl Ending {
+    fn is_right(&self) -> bool {
+        let Story { end, retries, aborts, .. } = self.story;
+        self.end == *end
+            && self.retries == *retries
+            && self.aborts == *aborts
+            && self.without_intent == 0
+            && self.unsafe_puts == 0
+    }
+}
+
+/// Runs the stories, prints them, and judges them.
+pub(super) fn demo(json: bool) -> Outcome {
+    let runtime = runtime()?;
+    let endings = runtime.block_on(async {
+        let signals = Signals::listen().context("cannot listen to signals")?;
+        let stopping = CancellationToken::new();
+        tokio::select! {
+            endings = stories(json, &stopping) => endings,
+            () = signals.run(stopping.clone()) => Err(interrupted()),
+        }
+    })?;
+    if json {
+        print_json(&endings.iter().map(as_json).collect())?;
+    } else {
+        print(&closing_table(&endings))?;
+    }
+    let right = endings.iter().all(Ending::is_right);
+    Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn interrupted() -> Failure {
+    anyhow!("interrupted").into()
+}
+
+/// Runs them until all have ended, or until `stopping`.
+async fn stories(quiet: bool, stopping: &CancellationToken) -> Result<Vec<Ending>, Failure> {
+    let clock = Arc::new(SystemClock::new());
+    let began = clock.now();
+    let scenario = Scenario::load("demo")?;
+    let project = scenario.project_id.clone();
+    let seed = scenario.seed;
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("cannot listen on a loopback port")?;
+    let simulator = Simulator::start(listener, World::new(scenario, seed, began.wall), Arc::clone(&clock))?;
+
+    // Removed when it is dropped, however this ends.
+    let folder = tempfile::Builder::new()
+        .prefix("upgrade-remediator-demo-")
+        .tempdir()
+        .context("no folder for the journal")?;
+    let text = SETTINGS
+        .replace("ENDPOINT", &simulator.url())
+        .replace("FOLDER", &folder.path().to_string_lossy())
+        .replace("PROJECT", &project);
+    let environment = Environment::new([
+        ("DEMO_ACCESS_KEY", scenario::DEFAULT_ACCESS_KEY),
+        ("DEMO_SECRET_KEY", scenario::DEFAULT_SECRET_KEY),
+    ]);
+    let main = FileText { file: PathBuf::from("demo.toml"), text };
+    let settings = settings::load_texts(&main, &[], &environment).map_err(Failure::Settings)?.settings;
+    let (journal, ledgers) = daemon::open_journal(&settings, &*clock)?;
+    let seed = journal.seed();
+    let teller = Arc::new(Storyteller { clock: Arc::clone(&clock), began, quiet });
+    let parts = (Arc::new(journal.clone()), seed, ledgers);
+    let projects = Projects::build(&settings, &environment, parts, &clock, &teller, stopping)?;
+    if !quiet {
+        print(&introduction(&simulator.url()))?;
+    }
+
+    let ledger = || projects.all().first().map(|project| project.looker().ledger()).unwrap_or_default();
+    let ended = async {
+        while clock.now().since(began) < PATIENCE && !all_ended(&ledger()) {
+            clock.sleep(Duration::from_millis(100)).await;
+        }
+        // A PUT too many would come now.
+        clock.sleep(Duration::from_secs(1)).await;
+    };
+    let ended = async {
+        let ended = stopping.run_until_cancelled(ended).await.is_some();
+        stopping.cancel();
+        ended
+    };
+    let (watched, ended) = tokio::join!(projects.watch(), ended);
+    watched.context("a part of the daemon panicked")?;
+    let endings = judge(&ledger(), &simulator.log());
+    journal.close().await?;
+    simulator.shutdown().await;
+    folder.close().context("the journal's folder could not be removed")?;
+    if !ended {
+        return Err(interrupted());
+    }
+    if endings.is_empty() { Err(anyhow!("no story was told").into()) } else { Ok(endings) }
+}
+
+fn all_ended(ledger: &Ledger) -> bool {
+    STORIES.iter().all(|story| end_of(ledger, story.cluster).is_some())
+}
+
+/// How the story of a cluster ended, if it has.
+fn end_of(ledger: &Ledger, cluster: &str) -> Option<String> {
+    let tasks = ledger.clusters.values().flat_map(|history| history.tasks.values());
+    let task = tasks.into_iter().find(|task| task.cluster_name == cluster)?;
+    match (&task.closed, &task.escalated) {
+        (Some((Closing::Aborted, _)), _) => Some("aborted".to_owned()),
+        (Some((closing, _)), _) => Some(closing.word().to_owned()),
+        (None, Some(_)) => Some("with a human".to_owned()),
+        (None, None) => None,
+    }
+}
+
+/// Holds what the journal says against what the simulator saw.
+fn judge(ledger: &Ledger, log: &[LogEntry]) -> Vec<Ending> {
+    let mut puts: BTreeMap<&str, Vec<&PutRecord>> = BTreeMap::new();
+    for entry in log {
+        if let Record::Request(request) = &entry.record
+            && let (Some(put), Some(name)) = (&request.put, &request.cluster_name)
+        {
+            puts.entry(name).or_default().push(put);
+        }
+    }
+    let attempts = |cluster: &str| {
+        let tasks = ledger.clusters.values().flat_map(|history| history.tasks.values());
+        tasks.filter(|task| task.cluster_name == cluster).map(|task| task.attempts as usize).sum::<usize>()
+    };
+    let ending = |story: &'static Story| {
+        let puts = puts.get(story.cluster).map(Vec::as_slice).unwrap_or_default();
+        let of = |kind| puts.iter().filter(|put| put.kind == kind).count();
+        Ending {
+            story,
+            end: end_of(ledger, story.cluster).unwrap_or_else(|| "not ended".to_owned()),
+            retries: of(PutKind::Retry),
+            aborts: of(PutKind::Abort),
+            without_intent: puts.len().saturating_sub(attempts(story.cluster)),
+            unsafe_puts: puts.iter().filter(|put| put.is_unsafe).count(),
+        }
+    };
+    STORIES.iter().map(ending).collect()
+}
+
+fn introduction(url: &str) -> String {
+    format!(
+        "A daemon and a simulated CSS API at {url}, in one process, over real HTTP.\n\
+         Five tasks fail. Waits are seconds here; in real life they are minutes and hours.\n\n"
+    )
+}
+
+fn closing_table(endings: &[Ending]) -> String {
+    let mut rows = table(&["CLUSTER", "STORY", "ENDED", "RETRIES", "ABORTS", "AS IT SHOULD"]);
+    for ending in endings {
+        rows.add_row([
+            ending.story.cluster.to_owned(),
+            ending.story.about.to_owned(),
+            ending.end.clone(),
+            ending.retries.to_string(),
+            ending.aborts.to_string(),
+            if ending.is_right() { "yes".to_owned() } else { format!("NO: {} expected", ending.story.end) },
+        ]);
+    }
+    let puts: usize = endings.iter().map(|ending| ending.retries + ending.aborts).sum();
+    format!(
+        "\n{}\n{puts} PUTs reached the simulator by its own log; each had its intent in the journal first.\n",
+        text(&rows)
+    )
+}
+
+fn as_json(ending: &Ending) -> serde_json::Value {
+    json!({
+        "cluster": ending.story.cluster,
+        "story": ending.story.about,
+        "ended": ending.end,
+        "expected": ending.story.end,
+        "retries": ending.retries,
+        "aborts": ending.aborts,
+        "puts_without_intent": ending.without_intent,
+        "unsafe_puts": ending.unsafe_puts,
+        "as_it_should": ending.is_right(),
+    })
+}
+
+/// Tells the stories as they happen.
+struct Storyteller {
+    clock: Arc<SystemClock>,
+    began: Moment,
+    quiet: bool,
+}
+
+impl Tell for Storyteller {
+    fn tell(&self, news: &News<'_>) {
+        if self.quiet {
+            return;
+        }
+        let News::Journaled { cluster_name, entry } = news else { return };
+        let Some((label, colour)) = label(&entry.event) else { return };
+        let style = Style::new().fg_color(Some(colour.into())).bold();
+        let since = self.clock.now().since(self.began);
+        let (tenths, cluster) = (since.as_millis() / 100, cluster_name);
+        let words = entry.event.to_string();
+        // A terminal that is gone must not stop the stories.
+        let _ = print(&format!(
+            "{:>4}.{}s  {cluster:<16} {style}{label:<9}{style:#} {words}\n",
+            tenths / 10,
+            tenths % 10
+        ));
+    }
+}
+
+fn label(event: &Event) -> Option<(&'static str, AnsiColor)> {
+    Some(match event {
+        Event::FirstSeen { .. } | Event::Running { .. } | Event::Progress { .. } => ("seen", AnsiColor::Cyan),
+        Event::Failed(_) => ("seen", AnsiColor::Yellow),
+        Event::Intent { .. } => ("sent", AnsiColor::Magenta),
+        Event::Answered { .. } => ("answered", AnsiColor::Magenta),
+        Event::Settled { .. } => ("settled", AnsiColor::Blue),
+        Event::Escalated { .. } => ("human", AnsiColor::Red),
+        Event::Closed(_) => ("ended", AnsiColor::Green),
+        Event::Decided { .. } if event.weight() > Weight::Detail => ("decided", AnsiColor::Blue),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_story_that_ends_otherwise_is_not_right() {
+        let right = || Ending {
+            story: &STORIES[0],
+            end: "remedied".to_owned(),
+            retries: 2,
+            aborts: 0,
+            without_intent: 0,
+            unsafe_puts: 0,
+        };
+        assert!(right().is_right());
+        assert!(!Ending { end: "not ended".to_owned(), ..right() }.is_right());
+        assert!(!Ending { retries: 3, ..right() }.is_right());
+        assert!(!Ending { aborts: 1, ..right() }.is_right());
+        assert!(!Ending { without_intent: 1, ..right() }.is_right());
+        assert!(!Ending { unsafe_puts: 1, ..right() }.is_right());
+    }
+
+    #[test]
+    fn the_demos_settings_are_valid_but_for_what_is_filled_in() {
+        let text = SETTINGS
+            .replace("ENDPOINT", "http://127.0.0.1:1")
+            .replace("FOLDER", "/nowhere")
+            .replace("PROJECT", "6204a5bd270343b5885144cf9c8c158d");
+        let main = FileText { file: PathBuf::from("demo.toml"), text };
+        let loaded = settings::load_texts(&main, &[], &Environment::default()).unwrap();
+        assert_eq!(loaded.warnings, []);
+    }
+}

@@ -1,0 +1,171 @@
+//! The command line: one file for each command. Results on stdout, everything else on stderr.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use tokio::runtime::Runtime;
+
+use crate::daemon::BuildFault;
+use crate::model::text::chain;
+use crate::settings::{self, Environment, Loaded, Problems};
+
+mod check;
+mod demo;
+mod history;
+mod plan;
+mod run;
+mod simulator;
+mod table;
+
+/// Retries, aborts or escalates failed upgrades and AZ switchovers of Huawei Cloud CSS clusters.
+#[derive(Debug, Parser)]
+#[command(name = "upgrade-remediator", version, max_term_width = 100, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str =
+    "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 warnings only (check); 78 unusable configuration.";
+
+/// The usual place of the settings.
+const DEFAULT_CONFIG: &str = "/etc/upgrade-remediator/config.toml";
+
+#[derive(Debug, Args)]
+struct Common {
+    /// The settings; policies.d beside it is read too.
+    #[arg(long, global = true, value_name = "FILE", default_value = DEFAULT_CONFIG, hide_default_value = false)]
+    config: PathBuf,
+    /// Print results as JSON.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The daemon, in the foreground.
+    Run {
+        /// Look at everything once, acting as the mode says, then end.
+        #[arg(long)]
+        once: bool,
+    },
+    /// Look at everything once and print what would be done and why; sends and records nothing.
+    Plan,
+    /// Read all files and print every problem, or the values in effect with secrets masked.
+    Check,
+    /// What was seen, decided, sent and answered, from the journal.
+    History(history::Options),
+    /// A CSS API with tasks that fail by script, to point the daemon or any client at.
+    Simulator(simulator::Options),
+    /// Daemon and simulator in one process: five stories of failed tasks, live. Needs no account.
+    Demo,
+}
+
+/// Why a command ended without having done its work.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The settings cannot be used: exit code 78.
+    Settings(Problems),
+    /// A part of the settings cannot be used, as found when it was: exit code 78.
+    Unusable(anyhow::Error),
+    /// Exit code 2.
+    Usage(String),
+    /// Anything else: exit code 1.
+    Other(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+impl Failure {
+    /// The parts could not be built: because of the settings, or because of the machine.
+    fn of_build(fault: BuildFault) -> Self {
+        match fault {
+            BuildFault::Secrets(problems) => Self::Settings(problems),
+            fault if fault.is_of_the_settings() => Self::Unusable(fault.into()),
+            fault => Self::Other(fault.into()),
+        }
+    }
+}
+
+type Outcome = Result<ExitCode, Failure>;
+
+const UNUSABLE_CONFIGURATION: u8 = 78;
+const WARNINGS_ONLY: u8 = 3;
+
+/// Reads the arguments, runs the command, and says how it went.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let environment = Environment::new(std::env::vars_os());
+    let Common { config, json } = arguments.common;
+    let settings = || settings::load(&config, &environment).map_err(Failure::Settings);
+    let outcome = match arguments.command {
+        Command::Run { once } => settings().and_then(|loaded| run::run(&loaded, &environment, once)),
+        Command::Plan => settings().and_then(|loaded| plan::plan(&loaded, &environment, json)),
+        Command::Check => check::check(settings(), &environment, json),
+        Command::History(options) => settings().and_then(|loaded| history::history(&loaded, &options, json)),
+        Command::Simulator(options) => simulator::simulator(&options),
+        Command::Demo => demo::demo(json),
+    };
+    outcome.unwrap_or_else(|failure| tell(&failure))
+}
+
+/// What asynchronous commands run on.
+fn runtime() -> Result<Runtime, Failure> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?)
+}
+
+/// Prints what went wrong, once, with its causes.
+fn tell(failure: &Failure) -> ExitCode {
+    let mut stderr = anstream::stderr();
+    // Where stderr cannot be written, the exit code still tells.
+    let (_, code) = match failure {
+        Failure::Settings(problems) => (writeln!(stderr, "{problems}"), UNUSABLE_CONFIGURATION),
+        Failure::Unusable(error) => {
+            (writeln!(stderr, "error: {}", chain(error.as_ref())), UNUSABLE_CONFIGURATION)
+        }
+        Failure::Usage(message) => {
+            let _ = Arguments::command().error(clap::error::ErrorKind::ValueValidation, message).print();
+            (Ok(()), 2)
+        }
+        Failure::Other(error) => (writeln!(stderr, "error: {}", chain(error.as_ref())), 1),
+    };
+    ExitCode::from(code)
+}
+
+/// Prints a result.
+fn print(text: &str) -> io::Result<()> {
+    let mut stdout = anstream::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+/// Prints a result as JSON.
+fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value)?;
+    Ok(print(&format!("{text}\n"))?)
+}
+
+/// Logs what was accepted in the settings and should be looked at.
+fn log_warnings(loaded: &Loaded) {
+    for warning in &loaded.warnings {
+        let line = one_line(&warning.to_string());
+        // The level says that it is one.
+        tracing::warn!("{}", line.strip_prefix("warning: ").unwrap_or(&line));
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,181 @@
+//! `plan`: one full look at everything, and what would be done to each task and why. Sends and records nothing,
+//! and reads the journal without locking or creating it.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::table::{table, text};
+use super::{Failure, Outcome, print, print_json, runtime};
+use crate::clock::{Clock as _, SystemClock};
+use crate::daemon::{HttpProject, Ledgers, Projects};
+use crate::journal::JournalError;
+use crate::journal::memory::MemoryJournal;
+use crate::journal::reader::{JournalReader, Query};
+use crate::model::cluster::Cluster;
+use crate::model::decision::{Decision, Verdict};
+use crate::model::task::Reading;
+use crate::model::text::{shown, span};
+use crate::notify::log::LogTeller;
+use crate::settings::{Environment, JournalUrl, Loaded, Settings};
+use crate::telemetry;
+use crate::watch::Project as _;
+
+type PlanProject = HttpProject<MemoryJournal, LogTeller>;
+
+/// What would be done to one cluster.
+struct Line {
+    project: String,
+    cluster: Arc<Cluster>,
+    result: Result<(Reading, Decision), String>,
+}
+
+/// Looks and prints.
+pub(super) fn plan(loaded: &Loaded, environment: &Environment, json: bool) -> Outcome {
+    let settings = &loaded.settings;
+    telemetry::start(&settings.log.filter, settings.log.format)?;
+    let runtime = runtime()?;
+    let clock = Arc::new(SystemClock::new());
+    let (ledgers, seed) = read_journal(settings, &clock)?;
+    let journal = (Arc::new(MemoryJournal::new(seed)), seed, ledgers);
+    let projects = Projects::build(
+        settings,
+        environment,
+        journal,
+        &clock,
+        &Arc::new(LogTeller),
+        &CancellationToken::new(),
+    )
+    .map_err(Failure::of_build)?;
+    let Looked { lines, short, all } = runtime.block_on(look_at_all(&projects))?;
+    if json {
+        print_json(&Value::Array(lines.iter().map(as_json).collect()))?;
+    } else {
+        print(&format!("{}{}", as_text(&lines), short.concat()))?;
+    }
+    Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What the journal knows; nothing where there is none yet.
+fn read_journal(settings: &Settings, clock: &SystemClock) -> Result<(Ledgers, u64), Failure> {
+    let JournalUrl::Sqlite(path) = &settings.journal;
+    let now = clock.now();
+    let mut ledgers = Ledgers::default();
+    let reader = match JournalReader::open(path) {
+        Ok(reader) => reader,
+        // Before the first start there is none yet.
+        Err(JournalError::Missing { .. } | JournalError::DirectoryMissing { .. }) => return Ok((ledgers, 0)),
+        Err(error) => return Err(error.into()),
+    };
+    for entry in reader.entries(&Query::default())? {
+        ledgers.fold(entry, now);
+    }
+    Ok((ledgers, reader.meta().seed))
+}
+
+/// What one look at everything found.
+struct Looked {
+    lines: Vec<Line>,
+    /// A sentence for each project whose list is shorter than it says.
+    short: Vec<String>,
+    /// Whether every project could be listed.
+    all: bool,
+}
+
+async fn look_at_all(projects: &Projects<MemoryJournal, LogTeller>) -> Result<Looked, Failure> {
+    let mut looked = Looked { lines: Vec::new(), short: Vec::new(), all: true };
+    for project in projects.all() {
+        let Some(list) = project.discover().await else {
+            looked.all = false;
+            continue;
+        };
+        if !list.is_complete() {
+            let (name, seen) = (&project.looker().project, list.clusters.len());
+            let total =
+                list.total_size.map_or_else(|| "an unknown number".to_owned(), |total| total.to_string());
+            looked.short.push(format!(
+                "Project {name}: the list shows {seen} of {total} clusters; the others are not watched.\n"
+            ));
+        }
+        looked.lines.extend(look_at(project, list.clusters).await?);
+    }
+    Ok(looked)
+}
+
+async fn look_at(project: &Arc<PlanProject>, clusters: Vec<Cluster>) -> Result<Vec<Line>, Failure> {
+    let listed = Some(project.looker().clock.now());
+    let mut looks = JoinSet::new();
+    let mut lines = Vec::new();
+    for cluster in clusters {
+        // The client lets no more requests out than the limits allow; this bounds the looks that wait for it.
+        if looks.len() >= 64
+            && let Some(line) = looks.join_next().await
+        {
+            lines.push(line?);
+        }
+        let (project, cluster) = (Arc::clone(project), Arc::new(cluster));
+        looks.spawn(async move {
+            let result = project.looker().peek(&cluster, listed).await;
+            Line { project: project.looker().project.to_string(), cluster, result }
+        });
+    }
+    while let Some(line) = looks.join_next().await {
+        lines.push(line?);
+    }
+    lines.sort_by(|a, b| (&a.cluster.name, &a.cluster.id).cmp(&(&b.cluster.name, &b.cluster.id)));
+    Ok(lines)
+}
+
+/// Clusters with nothing to do are counted, not listed.
+fn is_quiet(line: &Line) -> bool {
+    matches!(&line.result, Ok((_, decision)) if decision.reason.code() == "idle")
+}
+
+fn verdict(decision: &Decision) -> &'static str {
+    match decision.verdict {
+        Verdict::Act(_) => "would send",
+        Verdict::Wait => "wait",
+        Verdict::Held => "held back",
+        Verdict::Escalate => "call a human",
+    }
+}
+
+fn as_text(lines: &[Line]) -> String {
+    let mut table = table(&["PROJECT", "CLUSTER", "WOULD", "WHY"]);
+    for line in lines.iter().filter(|line| !is_quiet(line)) {
+        let (would, why) = match &line.result {
+            Ok((_, decision)) => {
+                (verdict(decision), format!("{} [{}]", decision.reason, decision.reason.code()))
+            }
+            Err(error) => ("unreadable", shown(error, 400)),
+        };
+        table.add_row([line.project.clone(), shown(&line.cluster.name, 40), would.to_owned(), why]);
+    }
+    let quiet = lines.iter().filter(|line| is_quiet(line)).count();
+    let shown_lines = lines.len() - quiet;
+    let rows = if shown_lines > 0 { text(&table) } else { String::new() };
+    format!("{rows}{} clusters looked at, {quiet} with nothing to do. Nothing was sent.\n", lines.len())
+}
+
+fn as_json(line: &Line) -> Value {
+    let cluster = &line.cluster;
+    let mut out = json!({ "project": line.project, "cluster": cluster.id, "cluster_name": cluster.name });
+    let more = match &line.result {
+        Ok((_, decision)) => json!({
+            "task": decision.task,
+            "verdict": decision.verdict.word(),
+            "code": decision.reason.code(),
+            "reason": decision.reason.to_string(),
+            "details": decision.reason,
+            "next_look": span(decision.next_look),
+        }),
+        Err(error) => json!({ "error": error }),
+    };
+    if let (Value::Object(out), Value::Object(more)) = (&mut out, more) {
+        out.extend(more);
+    }
+    out
+}

@@ -1,0 +1,23 @@
+//! Tables for a terminal of 80 columns.
+
+use comfy_table::{ContentArrangement, Table, presets};
+
+/// A plain table with these headings.
+pub(super) fn table(headings: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(80);
+    table.set_header(headings.iter().copied());
+    table
+}
+
+/// The table as text, without blanks at the ends of lines.
+pub(super) fn text(table: &Table) -> String {
+    let mut text = String::new();
+    for line in table.lines() {
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}

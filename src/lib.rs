@@ -1,0 +1,41 @@
+//! upgrade-remediator: retries, aborts or escalates failed upgrades and AZ switchovers of Huawei Cloud CSS.
+//!
+//! The stages are modules named by verbs, in the order of the flow; everything else is a noun that stages use.
+//!
+//! ```text
+//!   watch ──► look ──► decide ──► journal ──► act ──► journal ──► notify
+//!   when?     facts    pure       intent      PUT     outcome     people
+//!                        ▲           │                   │
+//!                        └─ history ─┴───────────────────┘      read at the next look
+//! ```
+//!
+//! Read [`look`] first.
+
+// The flow.
+pub mod watch;
+
+pub mod look;
+
+pub mod decide;
+
+pub mod journal;
+
+pub mod act;
+
+pub mod notify;
+
+// What the stages use.
+pub mod clock;
+pub mod cloud;
+pub mod model;
+
+// What puts them together.
+pub mod cli;
+pub mod daemon;
+pub mod lifecycle;
+pub mod project;
+pub mod settings;
+pub mod telemetry;
+
+// What they are tried against.
+pub mod simulator;

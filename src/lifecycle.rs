@@ -1,0 +1,52 @@
+//! Signals: a first SIGTERM or SIGINT stops in order, a second one cuts.
+
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// The signals that the daemon hears. Built before anything else begins, so that none is missed.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// Where the system refuses.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Cancels `stopping` at the first signal to stop, and returns at the second: what is left is then to be cut.
+    pub async fn run(mut self, stopping: CancellationToken) {
+        self.stop().await;
+        info!("stopping: no further PUT is sent; one that is under way is finished and journaled");
+        stopping.cancel();
+        self.stop().await;
+        warn!(
+            "stopping at once; a PUT that is under way stays open in the journal and is settled by reading"
+        );
+    }
+
+    async fn stop(&mut self) {
+        loop {
+            tokio::select! {
+                Some(()) = self.terminate.recv() => return,
+                Some(()) = self.interrupt.recv() => return,
+                Some(()) = self.hang_up.recv() => {
+                    warn!("reload is not supported in this version: settings are read at the start only");
+                }
+                else => return std::future::pending().await,
+            }
+        }
+    }
+}
