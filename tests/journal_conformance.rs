@@ -1,0 +1,381 @@
+//! What every journal does, asked of each kind.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+use tempfile::TempDir;
+use upgrade_remediator::journal::memory::Failure;
+use upgrade_remediator::journal::reader::Query;
+use upgrade_remediator::journal::{
+    Intent, Journal, JournalError, JournalReader, MemoryJournal, SqliteJournal, SqliteOptions,
+};
+use upgrade_remediator::model::answer::{Answer, Meaning};
+use upgrade_remediator::model::decision::{Action, Order};
+use upgrade_remediator::model::event::{
+    Closing, Entry, Event, FailureSeen, Settlement, Shape, StoredEntry, Subject,
+};
+use upgrade_remediator::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
+use upgrade_remediator::model::moment::{Moment, Mono};
+use upgrade_remediator::model::policy::{Mode, Terms};
+use upgrade_remediator::model::reason::Reason;
+use upgrade_remediator::model::task::{TaskKind, TaskStatus};
+
+/// A journal that can be left and come back to, as a restart does.
+trait Kind {
+    type Journal: Journal;
+    fn open(&self) -> (Self::Journal, Vec<StoredEntry>);
+}
+
+struct Memory(MemoryJournal);
+
+impl Kind for Memory {
+    type Journal = MemoryJournal;
+    fn open(&self) -> (MemoryJournal, Vec<StoredEntry>) {
+        (self.0.clone(), self.0.stored())
+    }
+}
+
+struct Sqlite(TempDir);
+
+impl Kind for Sqlite {
+    type Journal = SqliteJournal;
+    fn open(&self) -> (SqliteJournal, Vec<StoredEntry>) {
+        open(&self.0.path().join("journal.db"))
+    }
+}
+
+fn open(path: &Path) -> (SqliteJournal, Vec<StoredEntry>) {
+    SqliteJournal::open(path, &SqliteOptions::new(wall(), 1)).unwrap()
+}
+
+fn sqlite() -> Sqlite {
+    Sqlite(TempDir::new().unwrap())
+}
+
+fn memory() -> Memory {
+    Memory(MemoryJournal::new(1))
+}
+
+fn wall() -> Timestamp {
+    "2026-01-02T03:04:05.678Z".parse().unwrap()
+}
+
+fn at(seconds: u32) -> Moment {
+    Moment { wall: wall(), mono: Mono(0) }.after(Duration::from_secs(seconds.into()))
+}
+
+fn subject(task: &str) -> Subject {
+    Subject {
+        project: ProjectName::new("prod").unwrap(),
+        cluster: ClusterId::new("ea244205-d641-45d9-9dcb-ab2236bcd07e").unwrap(),
+        task: TaskId::new(task).unwrap(),
+    }
+}
+
+fn intent() -> Intent {
+    Intent {
+        subject: subject("task"),
+        order: Order::Retry(TaskId::new("task").unwrap()),
+        failure: 1,
+        waited: Duration::from_millis(120_500),
+        reason: Reason::RetryDue { retry: 1, max_retries: 5, waited: Duration::from_mins(2) },
+    }
+}
+
+fn answer() -> Answer {
+    Answer {
+        meaning: Meaning::Busy,
+        status: Some(400),
+        code: Some("CSS.0078".to_owned()),
+        message: "busy: \"quoted\" \u{0} \n 忙".to_owned(),
+        request_id: None,
+        retry_after: Some(Duration::from_millis(1_500)),
+    }
+}
+
+fn failure(whole: &str, multiplier: f64) -> Event {
+    let shape = Shape { execute_times: Some(u64::MAX), end_time: "2026-01-02T03:00:00".parse().ok() };
+    let mut terms = Terms::defaults("logs", Mode::Enforce);
+    terms.retry.multiplier = multiplier;
+    Event::Failed(Box::new(FailureSeen {
+        number: 1,
+        status: TaskStatus::PartialFailed,
+        shape,
+        seen_before: Duration::from_millis(15_250),
+        whole: whole.to_owned(),
+        completed: Some(0),
+        total: 3,
+        failing: "node-1: stop".to_owned(),
+        external: 0,
+        too_old: false,
+        seen_to_happen: true,
+        terms: Some(terms),
+    }))
+}
+
+/// One of each kind of event, and of those that hold others some more.
+fn events() -> Vec<Event> {
+    let attempt = AttemptId(7);
+    let shape = Shape { execute_times: None, end_time: None };
+    let reason = Reason::Backoff { retry: 2, max_retries: 5, wait: Duration::from_mins(4), until: wall() };
+    let mut events = vec![
+        Event::FirstSeen {
+            kind: TaskKind::AzSwitchover,
+            cluster_name: "logs-1 \"é\"".to_owned(),
+            start_time: "2026-01-01T00:00:00".parse().ok(),
+            execute_times: Some(2),
+            completed: None,
+            external: 1,
+        },
+        Event::Running { execute_times: Some(2) },
+        Event::Progress { completed: 1 },
+        failure(&format!("{{\"id\":\"task\",\"pad\":\"{}\"}}", "é".repeat(200_000)), 0.1 + 0.2),
+        Event::Changed { whole: "{}".to_owned() },
+        Event::Touched { changed: "endTime".to_owned() },
+        Event::FellBack { highest: 3, read: 2 },
+        Event::Missing,
+        Event::Reappeared,
+        Event::SettlingReading { attempt, effect: true, status: TaskStatus::Other("NEW".to_owned()), shape },
+        Event::Intent {
+            action: Action::Abort,
+            failure: 1,
+            waited: Duration::from_mins(15),
+            reason: reason.clone(),
+        },
+        Event::Answered { attempt, answer: answer() },
+        Event::NotSent { attempt },
+        Event::StillThere { attempt },
+        Event::Decided { verdict: "wait".to_owned(), reason },
+        Event::Escalated { reason: Reason::NotAcceptable { answer: answer() } },
+        Event::Escalated { reason: Reason::AbortUnknown { attempt, answer: None } },
+    ];
+    for settlement in [Settlement::Accepted, Settlement::WithoutEffect, Settlement::NotAccepted] {
+        events.push(Event::Settled { attempt, settlement });
+    }
+    let by = TaskId::new("newer").unwrap();
+    for closing in [
+        Closing::Remedied,
+        Closing::SolvedByOthers,
+        Closing::Aborted,
+        Closing::Superseded { by },
+        Closing::Gone,
+    ] {
+        events.push(Event::Closed(closing));
+    }
+    events
+}
+
+/// Every variant once: a new one does not compile until it has a number here, and `events` must have it.
+fn variant(event: &Event) -> usize {
+    match event {
+        Event::FirstSeen { .. } => 0,
+        Event::Running { .. } => 1,
+        Event::Progress { .. } => 2,
+        Event::Failed(_) => 3,
+        Event::Changed { .. } => 4,
+        Event::Touched { .. } => 5,
+        Event::FellBack { .. } => 6,
+        Event::Missing => 7,
+        Event::Reappeared => 8,
+        Event::SettlingReading { .. } => 9,
+        Event::Settled { .. } => 10,
+        Event::Intent { .. } => 11,
+        Event::Answered { .. } => 12,
+        Event::NotSent { .. } => 13,
+        Event::StillThere { .. } => 14,
+        Event::Decided { .. } => 15,
+        Event::Escalated { .. } => 16,
+        Event::Closed(_) => 17,
+    }
+}
+
+const VARIANTS: usize = 18;
+
+fn same(entries: &[Entry], stored: &[StoredEntry]) {
+    assert_eq!(entries.len(), stored.len());
+    for (entry, stored) in entries.iter().zip(stored) {
+        assert_eq!((entry.number, entry.at.wall), (stored.number, stored.at));
+        assert_eq!((&entry.subject, &entry.event), (&stored.subject, &stored.event));
+    }
+}
+
+async fn every_event_comes_back_as_it_was(kind: &impl Kind) {
+    let mut variants: Vec<_> = events().iter().map(variant).collect();
+    variants.sort_unstable();
+    variants.dedup();
+    assert_eq!(variants, (0..VARIANTS).collect::<Vec<_>>());
+
+    let (journal, before) = kind.open();
+    assert!(before.is_empty());
+    let lines: Vec<_> = events().into_iter().map(|event| (subject("task"), event)).collect();
+    let entries = journal.record(at(0), lines.clone()).await.unwrap();
+    let (subjects, kept): (Vec<_>, Vec<_>) =
+        entries.iter().map(|entry| (entry.subject.clone(), entry.event.clone())).unzip();
+    assert_eq!(subjects.into_iter().zip(kept).collect::<Vec<_>>(), lines);
+    assert!(entries.iter().all(|entry| entry.at == at(0)), "the moment is the one given");
+    drop(journal);
+    same(&entries, &kind.open().1);
+}
+
+async fn numbers_grow_and_are_never_used_again(kind: &impl Kind) {
+    let mut all: Vec<Entry> = Vec::new();
+    for round in 0..3 {
+        let (journal, stored) = kind.open();
+        same(&all, &stored);
+        for task in ["one", "two"] {
+            let lines = vec![(subject(task), Event::Missing), (subject(task), Event::Reappeared)];
+            all.extend(journal.record(at(round), lines).await.unwrap());
+        }
+    }
+    assert!(all.is_sorted_by(|earlier, later| earlier.number < later.number));
+    assert_eq!(all.len(), 12);
+    assert!(all[0].number > 0);
+}
+
+async fn nothing_recorded_is_nothing_kept(kind: &impl Kind) {
+    let (journal, _) = kind.open();
+    assert!(journal.record(at(0), Vec::new()).await.unwrap().is_empty());
+    drop(journal);
+    assert!(kind.open().1.is_empty());
+}
+
+async fn an_attempt_has_the_number_of_its_intent(kind: &impl Kind) {
+    let (journal, _) = kind.open();
+    journal.record(at(0), vec![(subject("task"), Event::Missing)]).await.unwrap();
+    let journaled = journal.begin(at(1), intent()).await.unwrap();
+    assert_eq!(journaled.attempt(), AttemptId(journaled.entry().number));
+    assert_eq!(journaled.value(), &intent());
+    let attempt = journaled.attempt();
+    drop(journal);
+    let (_, stored) = kind.open();
+    let kept = stored.last().unwrap();
+    assert_eq!(AttemptId(kept.number), attempt);
+    assert!(
+        matches!(&kept.event, Event::Intent { action: Action::Retry, failure: 1, waited, reason }
+            if *waited == intent().waited && *reason == intent().reason),
+        "{kept:?}"
+    );
+}
+
+async fn an_intent_for_another_task_than_its_order_is_refused(kind: &impl Kind) {
+    let (journal, _) = kind.open();
+    let intent = Intent { order: Order::Retry(TaskId::new("other").unwrap()), ..intent() };
+    assert!(matches!(journal.begin(at(0), intent).await, Err(JournalError::OtherTask { .. })));
+    drop(journal);
+    assert!(kind.open().1.is_empty());
+}
+
+async fn what_many_record_at_once_stays_together(kind: &impl Kind) {
+    let (journal, _) = kind.open();
+    let journal = std::sync::Arc::new(journal);
+    let mut waiting = tokio::task::JoinSet::new();
+    for number in 0..200_u32 {
+        let journal = std::sync::Arc::clone(&journal);
+        let subject = subject(&format!("task-{number}"));
+        waiting.spawn(async move {
+            let lines = vec![(subject.clone(), Event::Missing), (subject, Event::Reappeared)];
+            journal.record(at(number), lines).await.unwrap()
+        });
+    }
+    let mut answered: Vec<Entry> = waiting.join_all().await.into_iter().flatten().collect();
+    answered.sort_by_key(|entry| entry.number);
+    drop(journal);
+    same(&answered, &kind.open().1);
+    assert_eq!(answered.len(), 400);
+    for pair in answered.chunks(2) {
+        assert_eq!(pair[0].subject, pair[1].subject);
+        assert_eq!([&pair[0].event, &pair[1].event], [&Event::Missing, &Event::Reappeared]);
+    }
+}
+
+macro_rules! conform {
+    ($($behaviour:ident),* $(,)?) => {
+        mod in_memory {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $behaviour() {
+                super::$behaviour(&super::memory()).await;
+            })*
+        }
+        mod in_sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $behaviour() {
+                super::$behaviour(&super::sqlite()).await;
+            })*
+        }
+    };
+}
+
+conform!(
+    every_event_comes_back_as_it_was,
+    numbers_grow_and_are_never_used_again,
+    nothing_recorded_is_nothing_kept,
+    an_attempt_has_the_number_of_its_intent,
+    an_intent_for_another_task_than_its_order_is_refused,
+    what_many_record_at_once_stays_together,
+);
+
+#[tokio::test]
+async fn a_simulated_failure_keeps_what_it_was_asked_to_keep() {
+    let journal = MemoryJournal::new(1);
+    journal.fail_next(Failure::BeforeKeeping);
+    journal.fail_next(Failure::AfterKeeping);
+    assert!(journal.begin(at(0), intent()).await.is_err());
+    assert!(journal.entries().is_empty());
+    assert!(journal.begin(at(0), intent()).await.is_err());
+    assert_eq!(journal.entries().len(), 1);
+    journal.set_full(true);
+    assert!(journal.begin(at(0), intent()).await.is_err());
+    journal.set_full(false);
+    assert_eq!(journal.begin(at(0), intent()).await.unwrap().attempt(), AttemptId(2));
+}
+
+#[tokio::test]
+async fn times_are_kept_to_the_millisecond_in_both() {
+    let precise = Moment { wall: "2026-01-02T03:04:05.678999Z".parse().unwrap(), mono: Mono(0) };
+    let (memory, sqlite) = (memory(), sqlite());
+    memory.open().0.record(precise, vec![(subject("t"), Event::Missing)]).await.unwrap();
+    sqlite.open().0.record(precise, vec![(subject("t"), Event::Missing)]).await.unwrap();
+    assert_eq!(memory.open().1, sqlite.open().1);
+    assert_eq!(memory.open().1[0].at, wall());
+}
+
+#[tokio::test]
+async fn ten_thousand_entries_load_in_order() {
+    let kind = sqlite();
+    let (journal, _) = kind.open();
+    for task in 0..1_000 {
+        let lines = (0..10).map(|n| (subject(&format!("task-{task}")), Event::Progress { completed: n }));
+        journal.record(at(task), lines.collect()).await.unwrap();
+    }
+    drop(journal);
+    let (journal, stored) = kind.open();
+    assert!(stored.iter().map(|entry| entry.number).eq(1..=10_000));
+    for (place, entry) in (0_u32..).zip(&stored) {
+        assert_eq!(entry.subject, subject(&format!("task-{}", place / 10)));
+        assert_eq!(entry.event, Event::Progress { completed: place % 10 });
+    }
+    assert_eq!(JournalReader::open(journal.path()).unwrap().entries(&Query::default()).unwrap(), stored);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_text_and_any_number_comes_back(
+        whole in any::<String>(),
+        multiplier in 1.0..1e300_f64,
+        milliseconds in 0..4_102_444_800_000_i64,
+    ) {
+        let kind = sqlite();
+        let moment = Moment { wall: Timestamp::from_millisecond(milliseconds).unwrap(), mono: Mono(0) };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (journal, _) = kind.open();
+        let lines = vec![(subject("task"), failure(&whole, multiplier))];
+        let entries = runtime.block_on(journal.record(moment, lines)).unwrap();
+        drop(journal);
+        same(&entries, &kind.open().1);
+    }
+}

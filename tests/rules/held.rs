@@ -1,0 +1,180 @@
+//! What a policy and the project's guards hold back, and what happens when that ends.
+
+use upgrade_remediator::model::policy::Mode;
+
+use super::stage::{FAILED, HOPELESS, HOUR, MINUTE, SECOND, Script, code, shortly_before, terms};
+
+/// So many clusters, each with such a task.
+fn fleet(count: usize, task: &str) -> Script {
+    Script::new(&task.replace("name = \"a\"", &format!("name = \"a\"\ncount = {count}")))
+}
+
+#[tokio::test]
+async fn dry_run_tells_once_sends_nothing_and_records_no_attempt() {
+    for (retries, would) in [(3, "would retry"), (0, "would abort")] {
+        let script = Script::new(HOPELESS).retries(retries).terms(|terms| terms.mode = Mode::DryRun);
+        let mut stage = script.start().await;
+        stage.pass(3 * HOUR).await;
+        assert_eq!((stage.look().await, stage.sent().len()), ("dry-run", 0));
+        let told: Vec<_> = stage.entries().iter().map(|entry| entry.event.to_string()).collect();
+        assert_eq!(told.iter().filter(|told| told.contains(would)).count(), 1, "{told:?}");
+        assert_eq!((stage.known().attempts, stage.used(), stage.end()), (0, 0, "open".to_owned()));
+        assert_eq!(stage.looker.ledger().puts_within_an_hour(stage.entries()[0].at), 0);
+    }
+}
+
+#[tokio::test]
+async fn after_dry_run_and_without_a_policy_nothing_overdue_fires_at_once() {
+    for before in [None, Some(Mode::DryRun)] {
+        let mut script = Script::new(FAILED);
+        script.terms = before.map(|mode| {
+            let mut terms = terms();
+            terms.mode = mode;
+            terms
+        });
+        let mut stage = script.start().await;
+        stage.pass(HOUR).await;
+        assert_eq!(stage.sent().len(), 0);
+        assert_eq!(stage.look().await, if before.is_some() { "dry-run" } else { "no-policy" });
+        stage.govern(Some(terms()));
+        assert_eq!(stage.look().await, "held-until-now");
+        stage.pass(shortly_before(2 * MINUTE)).await;
+        assert_eq!(stage.sent().len(), 0);
+        stage.pass(2 * SECOND).await;
+        assert_eq!(stage.sent_at(), [3_600 + 120]);
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_no_policy_matches_is_watched_and_never_touched() {
+    let mut script = Script::new(HOPELESS);
+    script.terms = None;
+    let mut stage = script.start().await;
+    stage.pass(6 * HOUR).await;
+    assert_eq!((stage.look().await, stage.sent().len()), ("no-policy", 0));
+    assert_eq!(stage.ear.heard("decided"), 1, "told once");
+    assert!(stage.requests().len() > 20, "and looking goes on");
+}
+
+#[tokio::test]
+async fn no_more_clusters_than_allowed_have_a_retried_task_running() {
+    let mut script = fleet(5, FAILED);
+    script.limits.max_actions_in_flight = 2;
+    let mut stage = script.start().await;
+    stage.pass(10 * MINUTE).await;
+    assert_eq!(stage.sent().len(), 2);
+    let report = stage.look_at("a-5").await;
+    assert_eq!(code(&report), "actions-in-flight");
+    stage.pass(6 * HOUR).await;
+    let mut running: i32 = 0;
+    for entry in stage.log() {
+        use upgrade_remediator::simulator::log::{Record, TaskChange};
+        if let Record::Task(task) = entry.record {
+            match task.change {
+                TaskChange::Restarted => running += 1,
+                TaskChange::Ended(_) => running -= 1,
+                _ => {}
+            }
+        }
+        assert!(running <= 2, "{running} at once");
+    }
+    assert_eq!(stage.sent().len(), 5);
+    for name in ["a-1", "a-2", "a-3", "a-4", "a-5"] {
+        assert_eq!(stage.known_of(name).closed.unwrap().0.word(), "remedied", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn no_more_puts_than_allowed_are_sent_within_any_hour() {
+    let mut script = fleet(7, HOPELESS).retries(3);
+    script.limits.max_actions_per_hour = 4;
+    let mut stage = script.start().await;
+    stage.pass(10 * HOUR).await;
+    let sent = stage.sent_at();
+    assert_eq!(sent.len(), 7 * 4, "in the end everything goes out: {sent:?}");
+    for window in sent.windows(5) {
+        assert!(window[4] - window[0] >= 3_600, "{window:?}");
+    }
+}
+
+#[tokio::test]
+async fn puts_of_the_last_hour_are_counted_over_a_restart() {
+    let mut script = fleet(3, FAILED);
+    script.limits.max_actions_per_hour = 1;
+    let mut stage = script.start().await;
+    stage.pass(5 * MINUTE).await;
+    assert_eq!(stage.sent().len(), 1);
+    let (journal, stored) = ((*stage.journal).clone(), stage.journal.stored());
+    let mut stage = stage.restarted(journal, &stored).await;
+    stage.pass(50 * MINUTE).await;
+    assert_eq!(stage.sent().len(), 1);
+    stage.pass(20 * MINUTE).await;
+    assert_eq!(stage.sent().len(), 2);
+}
+
+#[tokio::test]
+async fn time_that_runs_out_with_retries_left_is_a_humans_and_never_an_abort() {
+    // Waits of 2, 4 and 8 minutes: the third passes the limit of 10 minutes. What the task runs in between does not
+    // count.
+    let script = Script::new(HOPELESS).terms(|terms| terms.retry.max_elapsed_time = Some(10 * MINUTE));
+    let mut stage = script.start().await;
+    stage.pass(6 * HOUR).await;
+    assert_eq!((stage.sent().len(), stage.aborts()), (2, 0));
+    assert_eq!(stage.end(), "human: max-elapsed-time");
+
+    let script = Script::new(HOPELESS).terms(|terms| terms.retry.max_elapsed_time = Some(14 * MINUTE));
+    let mut stage = script.start().await;
+    stage.pass(6 * HOUR).await;
+    assert_eq!((stage.sent().len(), stage.end()), (3, "human: max-elapsed-time".to_owned()));
+}
+
+#[tokio::test]
+async fn jitter_spreads_a_fleet_that_failed_at_once() {
+    let script = fleet(40, FAILED).terms(|terms| terms.retry.randomization_factor = 0.2);
+    let mut stage = script.start().await;
+    stage.pass(5 * MINUTE).await;
+    let sent = stage.sent_at();
+    assert!(sent.iter().all(|at| (96..=144).contains(at)), "{sent:?}");
+    let distinct: std::collections::BTreeSet<_> = sent.iter().collect();
+    assert!(distinct.len() > 12, "{sent:?}");
+}
+
+#[tokio::test]
+async fn looks_at_the_same_time_keep_the_limits_too() {
+    let mut script = fleet(4, FAILED);
+    script.limits.max_actions_in_flight = 2;
+    script.limits.max_actions_per_hour = 3;
+    let mut stage = script.start().await;
+    for name in ["a-1", "a-2", "a-3", "a-4"] {
+        stage.look_at(name).await;
+    }
+    stage.skip(2 * MINUTE);
+    let cluster = |name: &str| stage.clusters[name].clone();
+    let [one, two, three, four] = ["a-1", "a-2", "a-3", "a-4"].map(cluster);
+    let look = |cluster| stage.looker.look(cluster, None);
+    let reports = tokio::join!(look(&one), look(&two), look(&three), look(&four));
+    let sent = [reports.0, reports.1, reports.2, reports.3].iter().filter(|report| report.sent).count();
+    assert_eq!((sent, stage.sent().len()), (2, 2));
+}
+
+#[tokio::test]
+async fn two_looks_at_one_cluster_at_the_same_time_send_one_put() {
+    let mut stage = Script::new(FAILED).start().await;
+    stage.look().await;
+    stage.skip(2 * MINUTE);
+    let cluster = stage.clusters["a"].clone();
+    let look = || stage.looker.look(&cluster, None);
+    tokio::join!(look(), look(), look());
+    assert_eq!(stage.sent().len(), 1);
+}
+
+#[tokio::test]
+async fn once_the_daemon_is_stopping_nothing_is_sent() {
+    let mut stage = Script::new(FAILED).start().await;
+    stage.look().await;
+    stage.skip(2 * MINUTE);
+    stage.looker.stopping.cancel();
+    let report = stage.look_at("a").await;
+    assert!(!report.sent && report.decision.is_none(), "{report:?}");
+    assert_eq!(stage.sent().len(), 0);
+}

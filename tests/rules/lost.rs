@@ -1,0 +1,162 @@
+//! Restarts, and a journal that was lost.
+
+use std::time::Duration;
+
+use upgrade_remediator::journal::{MemoryJournal, SqliteJournal, SqliteOptions};
+use upgrade_remediator::simulator::log::PutKind;
+
+use super::stage::{FAILED, HOPELESS, HOUR, MINUTE, SECOND, Script, Stage, shortly_before};
+
+fn executed(times: u64) -> String {
+    HOPELESS.replace("status = ", &format!("execute_times = {times}\nstatus = "))
+}
+
+async fn restarted(stage: Stage) -> Stage {
+    let (journal, stored) = ((*stage.journal).clone(), stage.journal.stored());
+    stage.restarted(journal, &stored).await
+}
+
+#[tokio::test]
+async fn executions_before_a_lost_journal_count_as_used_while_no_node_is_done() {
+    // Executed three times: two retries are used, of three.
+    let mut stage = Script::new(&executed(3)).retries(3).start().await;
+    stage.pass(6 * HOUR).await;
+    let kinds: Vec<_> = stage.sent().iter().map(|sent| sent.kind).collect();
+    assert_eq!(kinds, [PutKind::Retry, PutKind::Abort]);
+    assert_eq!(stage.sent_at()[0], 8 * 60, "and its wait is that of the third retry");
+
+    // Used up: it counts as first seen under the policy in force, and the grace applies.
+    let mut stage = Script::new(&executed(4)).retries(3).start().await;
+    stage.pass(shortly_before(15 * MINUTE)).await;
+    assert_eq!(stage.sent().len(), 0);
+    stage.pass(6 * HOUR).await;
+    assert_eq!((stage.aborts(), stage.sent_at(), stage.end()), (1, vec![900], "aborted".to_owned()));
+}
+
+#[tokio::test]
+async fn with_a_node_done_executions_before_a_lost_journal_count_as_none() {
+    let text = executed(3).replace("node = 1", "node = 2").replace("status = ", "completed = 1\nstatus = ");
+    let mut stage = Script::new(&text).retries(2).start().await;
+    stage.pass(6 * HOUR).await;
+    assert_eq!((stage.sent().len(), stage.aborts()), (2, 0));
+    assert_eq!(stage.sent_at()[0], 120);
+}
+
+#[tokio::test]
+async fn a_restart_changes_neither_the_wait_nor_what_is_used() {
+    let mut whole = Script::new(HOPELESS).retries(3).start().await;
+    whole.pass(2 * HOUR).await;
+    for restarts_every in [50 * SECOND, 3 * MINUTE + 7 * SECOND, 20 * MINUTE] {
+        let mut stage = Script::new(HOPELESS).retries(3).start().await;
+        let mut passed = Duration::ZERO;
+        while passed < 2 * HOUR {
+            stage.pass(restarts_every).await;
+            passed += restarts_every;
+            stage = restarted(stage).await;
+        }
+        let kinds = |stage: &Stage| stage.sent().iter().map(|sent| sent.kind).collect::<Vec<_>>();
+        assert_eq!(kinds(&stage), kinds(&whole), "{restarts_every:?}");
+        assert_eq!(stage.end(), "aborted", "{restarts_every:?}");
+        for (one, other) in stage.sent_at().iter().zip(whole.sent_at()) {
+            assert!(
+                one.abs_diff(other) <= 60,
+                "{restarts_every:?}: {:?} {:?}",
+                stage.sent_at(),
+                whole.sent_at()
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_crash_while_a_retry_is_under_way_sends_it_no_second_time() {
+    for (taken, puts) in [(true, 1), (false, 2)] {
+        let what = if taken { "what = \"delay\"" } else { "what = \"status\"\nstatus = 500" };
+        let text = format!("{FAILED}\n[[fault]]\non = \"put\"\n{what}\ndelay = \"1h\"");
+        let mut stage = Script::new(&text).start().await;
+        stage.dies_in_a_put(3 * MINUTE).await;
+        let mut stage = restarted(stage).await;
+        assert!(stage.known().open.is_some(), "the intent was there before the PUT left");
+        stage.pass(3 * HOUR).await;
+        assert_eq!((stage.sent().len(), stage.used()), (puts, 1), "taken: {taken}");
+        assert_eq!(stage.end(), "remedied");
+    }
+}
+
+#[tokio::test]
+async fn a_crash_while_an_abort_is_under_way_is_a_humans() {
+    let text = format!("{HOPELESS}\n[[fault]]\non = \"put\"\nwhat = \"delay\"\ndelay = \"1h\"");
+    let mut stage = Script::new(&text).retries(0).start().await;
+    stage.dies_in_a_put(20 * MINUTE).await;
+    let mut stage = restarted(stage).await;
+    stage.pass(6 * HOUR).await;
+    assert_eq!((stage.sent().len(), stage.end()), (1, "human: abort-unknown".to_owned()));
+}
+
+#[tokio::test]
+async fn escalations_and_aborts_outlive_a_restart() {
+    let fault = "[[fault]]\non = \"put\"\nwhat = \"status\"\nstatus = 400\ncode = \"CSS.0001\"";
+    for (text, retries, end) in
+        [(format!("{FAILED}{fault}"), 3, "human: not-acceptable"), (HOPELESS.to_owned(), 0, "aborted")]
+    {
+        let mut stage = Script::new(&text).retries(retries).start().await;
+        stage.pass(20 * MINUTE).await;
+        assert_eq!((stage.sent().len(), stage.end()), (1, end.to_owned()));
+        let mut stage = restarted(stage).await;
+        stage.pass(3 * HOUR).await;
+        assert_eq!((stage.sent().len(), stage.end()), (1, end.to_owned()));
+        assert_eq!(stage.ear.heard("escalated"), 0, "{end}: not told again");
+    }
+}
+
+#[tokio::test]
+async fn while_the_journal_cannot_be_written_nothing_is_sent() {
+    let mut stage = Script::new(FAILED).start().await;
+    stage.look().await;
+    stage.journal.set_full(true);
+    stage.pass(HOUR).await;
+    assert_eq!(stage.sent().len(), 0);
+    stage.journal.set_full(false);
+    stage.pass(3 * HOUR).await;
+    assert_eq!((stage.sent().len(), stage.end()), (1, "remedied".to_owned()));
+}
+
+#[tokio::test]
+async fn an_answer_that_could_not_be_journaled_is_kept_and_nothing_is_sent_twice() {
+    use upgrade_remediator::journal::memory::Failure;
+    for failure in [Failure::BeforeKeeping, Failure::AfterKeeping] {
+        // The first record of the look that sends is the intent; the second is the answer.
+        let mut stage = Script::new(FAILED).start().await;
+        stage.look().await;
+        stage.skip(2 * MINUTE);
+        stage.journal.fail_next(failure);
+        let report = stage.look_at("a").await;
+        assert!(report.problem.is_some(), "{failure:?}");
+        assert_eq!(stage.sent().len(), 0, "{failure:?}: no PUT without its intent");
+        stage.pass(3 * HOUR).await;
+        assert_eq!(stage.sent().len(), 1, "{failure:?}");
+    }
+}
+
+/// The whole of a story on the journal of the daemon itself, in a file, with a restart in its middle.
+#[tokio::test]
+async fn the_stories_end_alike_on_a_journal_in_a_file() {
+    for (text, sent, end) in [(FAILED, 1, "remedied"), (HOPELESS, 4, "aborted")] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.db");
+        let now = "2026-06-01T12:00:00Z".parse().unwrap();
+        let open = || SqliteJournal::open(&path, &SqliteOptions::new(now, 1)).unwrap();
+        let (journal, stored) = open();
+        let mut stage = Script::new(text).retries(3).start_on(journal, &stored).await;
+        stage.pass(3 * MINUTE).await;
+        assert_eq!(stage.sent().len(), 1);
+        let closing = (*stage.journal).clone();
+        let stage = stage.restarted(MemoryJournal::new(1), &[]).await;
+        closing.close().await.unwrap();
+        let (journal, stored) = open();
+        assert!(!stored.is_empty());
+        let mut stage = stage.restarted(journal, &stored).await;
+        stage.pass(3 * HOUR).await;
+        assert_eq!((stage.sent().len(), stage.end()), (sent, end.to_owned()));
+    }
+}

@@ -1,0 +1,147 @@
+//! What people and other programs do to a task meanwhile, and readings that show the past.
+
+use super::stage::{FAILED, HOPELESS, HOUR, MINUTE, SECOND, Script};
+
+fn by_hand(base: &str, what: &str) -> String {
+    base.replace("[[cluster.task]]", &format!("[[cluster.by_hand]]\n{what}\n[[cluster.task]]"))
+}
+
+#[tokio::test]
+async fn a_retry_by_hand_during_the_backoff_is_waited_for_and_uses_one_up() {
+    // It works.
+    let mut stage = Script::new(&by_hand(FAILED, "do = \"retry\"\nat = \"1m\"")).start().await;
+    stage.pass(3 * HOUR).await;
+    assert_eq!((stage.sent().len(), stage.end()), (0, "solved-by-others".to_owned()));
+
+    // It fails again.
+    let mut stage = Script::new(&by_hand(HOPELESS, "do = \"retry\"\nat = \"1m\"")).retries(2).start().await;
+    stage.pass(MINUTE + 30 * SECOND).await;
+    assert_eq!(stage.look().await, "running");
+    stage.pass(5 * HOUR).await;
+    assert_eq!((stage.sent().len(), stage.aborts()), (2, 1), "one retry of ours and the abort");
+    assert_eq!((stage.used(), stage.known().used_ever.external), (1, 1));
+}
+
+#[tokio::test]
+async fn a_retry_by_hand_uses_none_up_where_the_policy_says_so() {
+    let script = Script::new(&by_hand(HOPELESS, "do = \"retry\"\nat = \"1m\"")).retries(2);
+    let mut stage = script.terms(|terms| terms.retry.count_external = false).start().await;
+    stage.pass(5 * HOUR).await;
+    assert_eq!((stage.sent().len(), stage.aborts(), stage.used()), (3, 1, 2));
+}
+
+#[tokio::test]
+async fn a_retry_by_hand_that_fails_between_two_looks_is_a_new_failure_and_no_touch() {
+    // Looks every 30 s; the task fails again within 10 s.
+    let text = by_hand(HOPELESS, "do = \"retry\"\nat = \"6m 1s\"");
+    let script = Script::new(&format!("node_time = \"30s\"\n{text}"));
+    let mut stage = script.terms(|terms| terms.retry.initial_interval = 20 * MINUTE).start().await;
+    stage.pass(7 * MINUTE).await;
+    assert_eq!(stage.look().await, "backoff");
+    assert_eq!(stage.known().failure.unwrap().seen.number, 2);
+    assert_eq!(stage.known().used_ever.external, 1);
+    assert_eq!(stage.end(), "open");
+}
+
+#[tokio::test]
+async fn each_kind_of_termination_by_hand_during_the_backoff_keeps_the_daemon_away() {
+    for (leaves, end) in [("vanishes", "gone"), ("TERMINATED", "open"), ("field", "human: touched-by-others")]
+    {
+        for at in ["6m", "10m", "19m 50s"] {
+            let text = by_hand(HOPELESS, &format!("do = \"abort\"\nat = \"{at}\"\nleaves = \"{leaves}\""));
+            let script = Script::new(&text).terms(|terms| terms.retry.initial_interval = 20 * MINUTE);
+            let mut stage = script.start().await;
+            stage.pass(6 * HOUR).await;
+            assert_eq!((stage.sent().len(), stage.end()), (0, end.to_owned()), "{leaves} {at}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_termination_by_hand_that_changes_nothing_cannot_be_seen() {
+    // The documented limit: hold first, then act by hand. What is sent is at least no abort of ours too much.
+    let text = by_hand(FAILED, "do = \"abort\"\nat = \"1m\"\nleaves = \"nothing\"");
+    let mut stage = Script::new(&text).start().await;
+    stage.pass(3 * HOUR).await;
+    assert_eq!((stage.sent().len(), stage.aborts()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_retry_by_hand_after_the_escalation_is_told_and_nothing_is_sent() {
+    let text = by_hand(HOPELESS, "do = \"retry\"\nat = \"2h\"");
+    let text =
+        format!("{text}\n[[fault]]\non = \"put\"\nwhat = \"status\"\nstatus = 400\ncode = \"CSS.0001\"");
+    let mut stage = Script::new(&text).start().await;
+    stage.pass(HOUR).await;
+    assert_eq!(stage.end(), "human: not-acceptable");
+    let failures = stage.ear.heard("failed");
+    stage.pass(5 * HOUR).await;
+    assert_eq!(stage.ear.heard("failed"), failures + 1, "a new failure is told");
+    assert_eq!((stage.ear.heard("running"), stage.sent().len()), (1, 1));
+    assert_eq!(stage.look().await, "with-human");
+
+    let text = text.replace("times = \"always\"", "times = 1");
+    let mut stage = Script::new(&text).start().await;
+    stage.pass(5 * HOUR).await;
+    assert_eq!((stage.end(), stage.sent().len()), ("solved-by-others".to_owned(), 1));
+}
+
+#[tokio::test]
+async fn a_newer_task_closes_the_failed_one() {
+    for kind in ["upgrade", "az-switchover"] {
+        let text =
+            format!("{FAILED}[[cluster.task]]\nkind = \"{kind}\"\nstart = \"1m\"\nfail = [{{ node = 3 }}]\n");
+        let mut stage = Script::new(&text).start().await;
+        stage.pass(5 * HOUR).await;
+        let sent = stage.sent();
+        assert_eq!(sent.len(), 1, "{kind}");
+        let ledger = stage.looker.ledger();
+        let history = ledger.clusters.values().next().unwrap();
+        let closings: Vec<_> =
+            history.tasks.values().map(|task| task.closed.clone().unwrap().0.word()).collect();
+        assert!(closings.contains(&"superseded") && closings.contains(&"remedied"), "{kind}: {closings:?}");
+        assert_eq!(sent[0].request.task.as_deref(), Some(history.newest_start.clone().unwrap().1.as_str()));
+    }
+}
+
+#[tokio::test]
+async fn readings_that_show_the_past_of_a_minute_let_nothing_out_twice() {
+    for (text, sent, end) in [(FAILED, 1, "remedied"), (HOPELESS, 4, "aborted")] {
+        let text = format!("{text}\n[ways]\nstale_for = \"60s\"");
+        let mut stage = Script::new(&text).retries(3).start().await;
+        stage.pass(6 * HOUR).await;
+        assert_eq!((stage.sent().len(), stage.end()), (sent, end.to_owned()));
+        let executions: Vec<_> = stage
+            .sent()
+            .iter()
+            .filter_map(|sent| sent.request.put.clone())
+            .map(|put| put.execution)
+            .collect();
+        assert_eq!(executions, (1..=sent as u64).collect::<Vec<_>>(), "one PUT for each failure");
+    }
+}
+
+#[tokio::test]
+async fn stale_readings_after_an_unknown_outcome_let_nothing_out_twice() {
+    for taken in [true, false] {
+        let text = format!(
+            "{FAILED}\n[ways]\nstale_for = \"60s\"\n[[fault]]\non = \"put\"\nwhat = \"cut\"\ntaken = {taken}"
+        );
+        let mut stage = Script::new(&text).start().await;
+        stage.pass(5 * HOUR).await;
+        assert_eq!(stage.sent().len(), if taken { 1 } else { 2 });
+        assert_eq!((stage.used(), stage.end()), (1, "remedied".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn a_change_soon_after_the_first_sight_is_only_late() {
+    // Within settle_timeout it becomes what later readings are compared with.
+    let text = by_hand(FAILED, "do = \"abort\"\nat = \"1m\"\nleaves = \"field\"");
+    let mut stage = Script::new(&text).start().await;
+    stage.pass(90 * SECOND).await;
+    assert_eq!((stage.look().await, stage.ear.heard("changed")), ("backoff", 1));
+    stage.pass(3 * HOUR).await;
+    assert_eq!((stage.sent_at(), stage.end()), (vec![120], "remedied".to_owned()));
+    assert_eq!(stage.ear.heard("touched"), 0);
+}

@@ -1,0 +1,312 @@
+//! The rows of the table that let something rest: a cluster, the project, the credential; and those that must first
+//! find out whether something is gone.
+
+use std::time::Duration;
+
+use upgrade_remediator::model::event::Event;
+use upgrade_remediator::simulator::log::Operation;
+
+use super::stage::{FAILED, HOUR, MINUTE, SECOND, Script, Stage, shortly_before};
+
+/// Three clusters, each with a failed task that works when it is executed again.
+fn three(faults: &str) -> Script {
+    let cluster = |name: &str| FAILED.replace("\"a\"", &format!("\"{name}\""));
+    Script::new(&format!("{}{}{}{faults}", cluster("a"), cluster("b"), cluster("c")))
+}
+
+fn put_fault(cluster: &str, times: &str, what: &str) -> String {
+    let cluster = if cluster.is_empty() { String::new() } else { format!("cluster = \"{cluster}\"\n") };
+    format!("\n[[fault]]\non = \"put\"\n{cluster}times = {times}\n{what}\n")
+}
+
+async fn until_the_first_put(script: Script) -> Stage {
+    let mut stage = script.start().await;
+    stage.pass(2 * MINUTE).await;
+    stage
+}
+
+fn clusters(stage: &Stage) -> Vec<String> {
+    stage.sent().into_iter().map(|sent| sent.cluster).collect()
+}
+
+const WRONG_ADDRESS: &[&str] = &[
+    "what = \"gateway-not-found\"",
+    "what = \"status\"\nstatus = 404",
+    "what = \"status\"\nstatus = 404\nbody = \"<html>Not found</html>\"",
+    "what = \"status\"\nstatus = 404\ncode = \"APIGW.0103\"",
+    "what = \"status\"\nstatus = 405",
+    "what = \"status\"\nstatus = 405\ncode = \"APIGW.0501\"",
+    "what = \"status\"\nstatus = 301",
+    "what = \"status\"\nstatus = 302\nbody = \"<html>Log in</html>\"",
+    "what = \"status\"\nstatus = 304",
+    "what = \"status\"\nstatus = 307",
+    "what = \"status\"\nstatus = 400\nbody = \"<html>Bad request</html>\"",
+    "what = \"status\"\nstatus = 422\nbody = \"no JSON at all\"",
+];
+
+const FORBIDDEN_PROJECT: &[&str] = &[
+    "what = \"status\"\nstatus = 403\ncode = \"APIGW.0302\"",
+    "what = \"status\"\nstatus = 403\ncode = \"APIGW.0306\"",
+    "what = \"status\"\nstatus = 403\ncode = \"APIGW.0310\"",
+    "what = \"status\"\nstatus = 403\ncode = \"APIGW.0802\"",
+    "what = \"status\"\nstatus = 403\ncode = \"CSS.0010\"",
+    "what = \"status\"\nstatus = 403\ncode = \"CSS.5045\"",
+    "what = \"status\"\nstatus = 403\ncode = \"CSS.0021\"",
+    "what = \"status\"\nstatus = 400\ncode = \"CSS.0021\"",
+];
+
+#[tokio::test]
+async fn a_wrong_address_and_codes_for_the_whole_project_let_the_project_rest() {
+    for (faults, meaning) in [(WRONG_ADDRESS, "wrong-address"), (FORBIDDEN_PROJECT, "forbidden-project")] {
+        for fault in faults {
+            let mut stage = until_the_first_put(three(&put_fault("", "1", fault))).await;
+            assert_eq!(stage.meanings(), [meaning], "{fault}");
+            assert_eq!(clusters(&stage), ["a"], "{fault}: one PUT, and nothing after its answer");
+            for name in ["a", "b", "c"] {
+                let report = stage.look_at(name).await;
+                assert_eq!(super::stage::code(&report), "project-resting", "{fault}");
+            }
+            stage.pass(shortly_before(30 * MINUTE)).await;
+            assert_eq!(stage.sent().len(), 1, "{fault}");
+            assert_eq!(stage.ear.heard("project-rests"), 1, "{fault}: told once for the project");
+            // The rest is over, the probe is read again and waits an initial_interval, and so do the others after
+            // the probe was accepted.
+            stage.pass(2 * MINUTE + 40 * SECOND).await;
+            assert_eq!(stage.sent().len(), 2, "{fault}: one probe");
+            let probe = stage.sent_at()[1];
+            stage.pass(10 * MINUTE).await;
+            let others: Vec<u64> = stage.sent_at()[2..].to_vec();
+            assert_eq!(others.len(), 2, "{fault}");
+            assert!(others.iter().all(|at| *at >= probe + 120), "{fault}: {probe} {others:?}");
+            stage.pass(2 * HOUR).await;
+            for name in ["a", "b", "c"] {
+                let known = stage.known_of(name);
+                assert_eq!(known.used_ever.ours, 1, "{fault}: a refusal uses no retry");
+                assert_eq!(known.closed.unwrap().0.word(), "remedied", "{fault}");
+            }
+            assert_eq!(stage.sent().len(), 4, "{fault}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_refused_probe_doubles_the_rest_up_to_six_hours() {
+    for fault in ["what = \"gateway-not-found\"", "what = \"status\"\nstatus = 403\ncode = \"CSS.0010\""] {
+        let mut script = three(&put_fault("", "\"always\"", fault));
+        script.poll.active_interval = MINUTE;
+        let mut stage = script.start().await;
+        stage.pass(27 * HOUR).await;
+        let sent = stage.sent_at();
+        let pauses: Vec<u64> = sent.windows(2).map(|pair| (pair[1] - pair[0]) / 60).collect();
+        // Each with the look that finds the rest over, and the initial_interval after it.
+        let expected = [30, 60, 120, 240, 360, 360, 360];
+        assert_eq!(pauses.len(), expected.len(), "{pauses:?}");
+        for (pause, rest) in pauses.iter().zip(expected) {
+            assert!((rest..=rest + 4).contains(pause), "{pauses:?}");
+        }
+        assert_eq!(stage.ear.heard("project-rests"), sent.len(), "told for each refusal");
+        assert_eq!(stage.ear.heard("escalated"), 0, "it is the project's fault, not any task's");
+    }
+}
+
+#[tokio::test]
+async fn a_403_for_one_cluster_lets_that_cluster_rest_and_the_others_go_on() {
+    for fault in [
+        "what = \"status\"\nstatus = 403",
+        "what = \"status\"\nstatus = 403\ncode = \"APIGW.0401\"",
+        "what = \"status\"\nstatus = 403\nbody = \"<html>Forbidden</html>\"",
+        "what = \"status\"\nstatus = 403\ncode = \"CSS.0036\"",
+    ] {
+        let mut stage = until_the_first_put(three(&put_fault("a", "1", fault))).await;
+        assert_eq!(stage.meanings()[0], "forbidden-cluster", "{fault}");
+        assert_eq!(clusters(&stage), ["a", "b", "c"], "{fault}");
+        assert_eq!(stage.look().await, "cluster-resting", "{fault}");
+        stage.pass(shortly_before(30 * MINUTE)).await;
+        assert_eq!(stage.sent().len(), 3, "{fault}");
+        stage.pass(HOUR).await;
+        let sent = stage.sent_at();
+        assert_eq!(sent.len(), 4, "{fault}");
+        assert!((120 + 1_800 + 120..=120 + 1_800 + 160).contains(&sent[3]), "{fault}: {sent:?}");
+        assert_eq!((stage.end(), stage.used()), ("remedied".to_owned(), 1), "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_cluster_that_is_refused_lets_the_project_rest() {
+    let fault = "what = \"status\"\nstatus = 403";
+    let faults = put_fault("a", "1", fault) + &put_fault("b", "1", fault);
+    let mut stage = until_the_first_put(three(&faults)).await;
+    assert_eq!(clusters(&stage), ["a", "b"]);
+    assert_eq!(super::stage::code(&stage.look_at("c").await), "project-resting");
+    stage.pass(shortly_before(30 * MINUTE)).await;
+    assert_eq!(stage.sent().len(), 2);
+    stage.pass(3 * HOUR).await;
+    assert_eq!(stage.sent().len(), 5);
+    assert_eq!(stage.ear.heard("project-rests"), 1, "one word for the project");
+}
+
+#[tokio::test]
+async fn the_refusal_of_one_cluster_doubles_its_own_rest() {
+    let fault = put_fault("a", "\"always\"", "what = \"status\"\nstatus = 403");
+    let mut stage = until_the_first_put(three(&fault)).await;
+    stage.pass(4 * HOUR).await;
+    let sent = stage.sent();
+    let of_a: Vec<u64> =
+        sent.iter().filter(|sent| sent.cluster == "a").map(|sent| sent.at.as_secs()).collect();
+    let pauses: Vec<u64> = of_a.windows(2).map(|pair| (pair[1] - pair[0]) / 60).collect();
+    assert_eq!(pauses.len(), 3, "{pauses:?}");
+    for (pause, rest) in pauses.iter().zip([30, 60, 120]) {
+        assert!((rest..=rest + 4).contains(pause), "{pauses:?}");
+    }
+    assert_eq!(stage.used(), 0);
+}
+
+#[tokio::test]
+async fn a_401_lets_the_credential_rest_and_nothing_at_all_is_sent_with_it() {
+    for body in ["code = \"APIGW.0301\"", "body = \"<html>Log in</html>\"", ""] {
+        let fault = put_fault("", "1", &format!("what = \"status\"\nstatus = 401\n{body}"));
+        let mut stage = until_the_first_put(three(&fault)).await;
+        assert_eq!(stage.meanings(), ["unauthorized"]);
+        assert_eq!(clusters(&stage), ["a"]);
+        stage.pass(shortly_before(5 * MINUTE)).await;
+        let last = stage.requests().last().cloned().unwrap();
+        assert_eq!((last.0, last.1.operation), (2 * MINUTE, Operation::Retry), "not even a reading");
+        let problem = stage.look_at("a").await.problem.unwrap();
+        assert!(problem.contains("rest"), "{problem}");
+        stage.pass(HOUR).await;
+        let sent = stage.sent();
+        assert_eq!(sent.len(), 4, "each goes out once more: {:?}", stage.sent_at());
+        assert!(sent[1].at >= 7 * MINUTE, "{:?}", stage.sent_at());
+        let of_a: Vec<_> = sent.iter().filter(|sent| sent.cluster == "a").collect();
+        assert!(of_a[1].at >= 9 * MINUTE, "nothing overdue fires at once");
+        let intents = stage.entries().into_iter().filter(|entry| matches!(entry.event, Event::Intent { .. }));
+        assert_eq!(intents.count(), 4, "another PUT has an intent of its own");
+        assert_eq!(stage.used(), 1, "the refusal used none");
+    }
+}
+
+const GONE_OR_FORBIDDEN: &[&str] = &[
+    "what = \"forbidden\"",
+    "what = \"status\"\nstatus = 400\ncode = \"CSS.0047\"",
+    "what = \"status\"\nstatus = 400\ncode = \"CSS.0082\"",
+    "what = \"status\"\nstatus = 404\ncode = \"CSS.0007\"",
+    "what = \"status\"\nstatus = 404\ncode = \"CSS.0015\"",
+    "what = \"status\"\nstatus = 404\ncode = \"CSS.0036\"",
+];
+
+#[tokio::test]
+async fn what_is_still_there_after_gone_or_forbidden_is_forbidden() {
+    for fault in GONE_OR_FORBIDDEN {
+        let mut stage = until_the_first_put(three(&put_fault("a", "1", fault))).await;
+        assert_eq!(stage.meanings()[0], "gone-or-forbidden", "{fault}");
+        assert_eq!(clusters(&stage), ["a", "b", "c"], "{fault}: it counts as a refusal only later");
+        let codes = stage.pass(MINUTE).await;
+        assert_eq!(codes.first(), Some(&"checking-if-gone"), "{fault}");
+        assert_eq!(codes.last(), Some(&"cluster-resting"), "{fault}");
+        stage.pass(29 * MINUTE).await;
+        assert_eq!(stage.sent().len(), 3, "{fault}");
+        stage.pass(2 * HOUR).await;
+        assert_eq!(stage.sent().len(), 4, "{fault}");
+        assert_eq!((stage.used(), stage.end()), (1, "remedied".to_owned()), "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn two_clusters_that_are_still_there_let_the_project_rest() {
+    let fault = "what = \"forbidden\"";
+    let faults = put_fault("a", "1", fault) + &put_fault("b", "1", fault);
+    let mut stage = until_the_first_put(three(&faults)).await;
+    assert_eq!(clusters(&stage), ["a", "b", "c"]);
+    assert_eq!(stage.ear.heard("project-rests"), 0);
+    stage.pass(MINUTE).await;
+    assert_eq!(stage.ear.heard("project-rests"), 1);
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_gone_closes_its_task() {
+    for fault in GONE_OR_FORBIDDEN {
+        let text = FAILED.replace("name = \"a\"", "name = \"a\"\ndeleted_at = \"2m 5s\"");
+        let text = format!("{text}{}", put_fault("", "1", fault));
+        let mut stage = until_the_first_put(Script::new(&text)).await;
+        assert_eq!(stage.meanings(), ["gone-or-forbidden"], "{fault}");
+        let report = {
+            stage.skip(10 * SECOND);
+            stage.look_at("a").await
+        };
+        assert!(report.wants_discovery && report.decision.is_none(), "{fault}: {report:?}");
+        assert_eq!(stage.end(), "open", "{fault}: missing from one answer is not gone");
+        stage.pass(MINUTE).await;
+        assert_eq!(stage.end(), "gone", "{fault}");
+        stage.pass(2 * HOUR).await;
+        assert_eq!(stage.sent().len(), 1, "{fault}");
+        assert!(stage.looker.ledger().resting.is_empty(), "{fault}: no refusal");
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_is_gone_in_two_looks_is_closed() {
+    let text = FAILED.replace(
+        "[[cluster.task]]",
+        "[[cluster.by_hand]]\ndo = \"abort\"\nat = \"2m 5s\"\nleaves = \"vanishes\"\n[[cluster.task]]",
+    );
+    let text =
+        format!("{text}{}", put_fault("", "1", "what = \"status\"\nstatus = 404\ncode = \"CSS.0007\""));
+    let mut stage = until_the_first_put(Script::new(&text)).await;
+    stage.skip(10 * SECOND);
+    assert_eq!(stage.look().await, "newest-missing");
+    assert_eq!(stage.end(), "open", "missing from one answer is not gone");
+    stage.skip(MINUTE);
+    stage.look().await;
+    assert_eq!(stage.end(), "gone");
+    stage.pass(2 * HOUR).await;
+    assert_eq!(stage.sent().len(), 1);
+}
+
+/// How many PUTs left from the end of the first rest until this much later.
+async fn probes_within(stage: &mut Stage, span: Duration) -> usize {
+    stage.pass(30 * MINUTE).await;
+    let before = stage.sent().len();
+    stage.pass(span).await;
+    stage.sent().len() - before
+}
+
+#[tokio::test]
+async fn a_probe_of_unknown_outcome_is_the_only_one_until_it_is_settled() {
+    let faults = put_fault("", "1", "what = \"status\"\nstatus = 403\ncode = \"CSS.0010\"")
+        + &put_fault("", "1", "nth = 2\nwhat = \"server-error\"");
+    let mut stage = until_the_first_put(three(&faults)).await;
+    assert_eq!(probes_within(&mut stage, 7 * MINUTE).await, 1);
+    stage.pass(3 * HOUR).await;
+    assert_eq!(stage.sent().len(), 5, "the refused one, the one that was not taken, and one for each");
+
+    let mut stage =
+        until_the_first_put(three(&faults.replace("server-error\"", "server-error\"\ntaken = true"))).await;
+    assert_eq!(probes_within(&mut stage, 2 * MINUTE + 40 * SECOND).await, 1);
+    stage.pass(3 * HOUR).await;
+    assert_eq!(stage.sent().len(), 4, "it was taken, as two readings say, and that ends the rest");
+    assert_eq!(stage.ear.heard("project-acts"), 1);
+}
+
+#[tokio::test]
+async fn a_probe_that_is_gone_or_forbidden_and_still_there_doubles_the_rest_of_the_project() {
+    let faults = put_fault("", "1", "what = \"status\"\nstatus = 403\ncode = \"CSS.0010\"")
+        + &put_fault("", "\"always\"", "what = \"forbidden\"");
+    let mut stage = until_the_first_put(three(&faults)).await;
+    assert_eq!(probes_within(&mut stage, 50 * MINUTE).await, 1);
+    assert_eq!(stage.ear.heard("project-rests"), 2);
+}
+
+#[tokio::test]
+async fn a_crash_during_the_probe_does_not_stop_the_project_for_ever() {
+    let faults = put_fault("", "1", "what = \"status\"\nstatus = 403\ncode = \"CSS.0010\"")
+        + &put_fault("", "1", "nth = 2\nwhat = \"delay\"\ndelay = \"1h\"");
+    let mut stage = until_the_first_put(three(&faults)).await;
+    stage.pass(30 * MINUTE).await;
+    // The process dies while it waits for the answer to the probe.
+    stage.dies_in_a_put(5 * MINUTE).await;
+    assert_eq!(stage.sent().len(), 2);
+    let (journal, stored) = ((*stage.journal).clone(), stage.journal.stored());
+    let mut stage = stage.restarted(journal, &stored).await;
+    stage.pass(3 * HOUR).await;
+    assert_eq!(stage.sent().len(), 4, "{:?}", stage.sent_at());
+}

@@ -1,0 +1,527 @@
+//! The stage of every story: a simulator on a loopback port, the client and the look of the daemon, and a clock
+//! that stands still unless the story moves it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use upgrade_remediator::clock::Clock;
+use upgrade_remediator::cloud::http::HttpTransport;
+use upgrade_remediator::cloud::{AccessKey, Client, Credential, Css, Options};
+use upgrade_remediator::journal::{Journal, MemoryJournal};
+use upgrade_remediator::look::{Looker, Report};
+use upgrade_remediator::model::cluster::Cluster;
+use upgrade_remediator::model::decision::Verdict;
+use upgrade_remediator::model::event::{Entry, Event, StoredEntry};
+use upgrade_remediator::model::history::TaskHistory;
+use upgrade_remediator::model::id::{ClusterId, ProjectId, ProjectName};
+use upgrade_remediator::model::ledger::Ledger;
+use upgrade_remediator::model::moment::{Moment, Mono};
+use upgrade_remediator::model::policy::{Match, Mode, Policy, Terms};
+use upgrade_remediator::model::project::{Limits, Poll};
+use upgrade_remediator::model::reason::Reason;
+use upgrade_remediator::notify::{News, Tell};
+use upgrade_remediator::simulator::log::{Hazard, LogEntry, PutKind, Record, RequestRecord};
+use upgrade_remediator::simulator::scenario::{
+    DEFAULT_ACCESS_KEY, DEFAULT_PROJECT_ID, DEFAULT_SECRET_KEY, Scenario,
+};
+use upgrade_remediator::simulator::{Simulator, World};
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const MINUTE: Duration = Duration::from_mins(1);
+pub(crate) const HOUR: Duration = Duration::from_hours(1);
+
+/// A second before the end of this span.
+pub(crate) fn shortly_before(span: Duration) -> Duration {
+    span.saturating_sub(SECOND)
+}
+
+/// A task that failed at its first node five minutes ago, and works when it is executed again.
+pub(crate) const FAILED: &str = r#"
+[[cluster]]
+name = "a"
+[[cluster.task]]
+kind = "upgrade"
+start = "-30m"
+end = "-5m"
+status = "FAILED"
+fail = [{ node = 1 }]
+"#;
+
+/// A task that failed at its first node five minutes ago, and goes on failing there.
+pub(crate) const HOPELESS: &str = r#"
+[[cluster]]
+name = "a"
+[[cluster.task]]
+kind = "upgrade"
+start = "-30m"
+end = "-5m"
+status = "FAILED"
+fail = [{ node = 1, times = "always" }]
+"#;
+
+/// A clock that the story moves. A wait moves it too, and is over at once.
+#[derive(Debug)]
+pub(crate) struct StoryClock(Mutex<Moment>);
+
+impl StoryClock {
+    fn new() -> Arc<Self> {
+        let wall: Timestamp = "2026-06-01T12:00:00Z".parse().unwrap();
+        Arc::new(Self(Mutex::new(Moment { wall, mono: Mono(0) })))
+    }
+
+    fn pass(&self, wait: Duration) {
+        let mut now = self.0.lock().unwrap();
+        *now = now.after(wait);
+    }
+
+    /// Sets the wall clock forward or back; the monotonic one takes no notice.
+    pub(crate) fn jump(&self, by: SignedDuration) {
+        let mut now = self.0.lock().unwrap();
+        now.wall = now.wall.checked_add(by).unwrap();
+    }
+}
+
+impl Clock for StoryClock {
+    fn now(&self) -> Moment {
+        *self.0.lock().unwrap()
+    }
+
+    async fn sleep(&self, wait: Duration) {
+        self.pass(wait);
+    }
+}
+
+/// The simulator's clock: the same monotonic time, and answers that are held back never come.
+struct WorldClock {
+    clock: Arc<StoryClock>,
+    begin: Timestamp,
+}
+
+impl Clock for WorldClock {
+    fn now(&self) -> Moment {
+        let mono = self.clock.now().mono;
+        let since = SignedDuration::from_millis(mono.0);
+        Moment { wall: self.begin.checked_add(since).unwrap(), mono }
+    }
+
+    async fn sleep(&self, _: Duration) {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Hears what is told, by the word of its kind.
+#[derive(Debug, Default)]
+pub(crate) struct Ear(Mutex<Vec<&'static str>>);
+
+impl Ear {
+    pub(crate) fn heard(&self, what: &str) -> usize {
+        self.0.lock().unwrap().iter().filter(|heard| **heard == what).count()
+    }
+}
+
+impl Tell for Ear {
+    fn tell(&self, news: &News<'_>) {
+        let word = match news {
+            News::Journaled { entry, .. } => entry.event.word(),
+            News::Cluster { reason, .. } => reason.code(),
+            News::UnknownStatus { .. } => "unknown-status",
+            News::ProjectRests { .. } => "project-rests",
+            News::ProjectActs { .. } => "project-acts",
+            News::Unreadable { .. } => "unreadable",
+            News::Blind { .. } => "blind",
+            News::Readable { .. } => "readable",
+            _ => "other",
+        };
+        self.0.lock().unwrap().push(word);
+    }
+}
+
+/// How a story begins, beside its scenario.
+pub(crate) struct Script {
+    pub(crate) scenario: String,
+    pub(crate) terms: Option<Terms>,
+    pub(crate) poll: Poll,
+    pub(crate) limits: Limits,
+}
+
+/// The terms of the stories: the defaults without jitter, so that waits are 2, 4, 8 minutes and so on.
+pub(crate) fn terms() -> Terms {
+    let mut terms = Terms::defaults("standard", Mode::Enforce);
+    terms.retry.randomization_factor = 0.0;
+    terms
+}
+
+impl Script {
+    pub(crate) fn new(scenario: &str) -> Self {
+        // In a story any number of requests may leave at one instant.
+        let limits = Limits { requests_per_second: 1_000_000, ..Limits::default() };
+        Self { scenario: scenario.to_owned(), terms: Some(terms()), poll: Poll::default(), limits }
+    }
+
+    /// Changes the policy.
+    pub(crate) fn terms(mut self, change: impl FnOnce(&mut Terms)) -> Self {
+        change(self.terms.as_mut().unwrap());
+        self
+    }
+
+    pub(crate) fn retries(self, max: u32) -> Self {
+        self.terms(|terms| terms.retry.max_retries = max)
+    }
+
+    /// Looks only now and then, for stories of days.
+    pub(crate) fn lazily(mut self) -> Self {
+        self.poll.active_interval = 10 * MINUTE;
+        self
+    }
+
+    pub(crate) async fn start(self) -> Stage {
+        let journal = MemoryJournal::new(1);
+        self.start_on(journal, &[]).await
+    }
+
+    /// Starts with a journal that may hold something already.
+    pub(crate) async fn start_on<J: Journal>(self, journal: J, stored: &[StoredEntry]) -> Stage<J> {
+        let clock = StoryClock::new();
+        let begin = clock.now().wall;
+        let world = World::new(Scenario::parse(&self.scenario, "story").unwrap(), 1, begin);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let world_clock = Arc::new(WorldClock { clock: Arc::clone(&clock), begin });
+        let simulator = Arc::new(Simulator::start(listener, world, world_clock).unwrap());
+        Stage::build(self, simulator, clock, Arc::new(journal), stored).await
+    }
+}
+
+/// One PUT as the simulator saw it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Sent {
+    /// Since the beginning of the world.
+    pub(crate) at: Duration,
+    pub(crate) cluster: String,
+    pub(crate) kind: PutKind,
+    pub(crate) taken: bool,
+    pub(crate) request: RequestRecord,
+}
+
+/// A story under way.
+pub(crate) struct Stage<J = MemoryJournal> {
+    script: Script,
+    pub(crate) clock: Arc<StoryClock>,
+    pub(crate) simulator: Arc<Simulator>,
+    pub(crate) journal: Arc<J>,
+    pub(crate) looker: Looker<Client<HttpTransport, StoryClock>, Arc<J>, StoryClock, Ear>,
+    pub(crate) ear: Arc<Ear>,
+    pub(crate) clusters: BTreeMap<String, Cluster>,
+    listed: Option<Moment>,
+    missed: BTreeMap<ClusterId, u32>,
+    /// When each cluster is to be looked at next.
+    due: BTreeMap<String, Moment>,
+    next_discovery: Moment,
+    _judge: Judge,
+}
+
+impl<J: Journal> Stage<J> {
+    async fn build(
+        script: Script,
+        simulator: Arc<Simulator>,
+        clock: Arc<StoryClock>,
+        journal: Arc<J>,
+        stored: &[StoredEntry],
+    ) -> Self {
+        let key = AccessKey::new(DEFAULT_ACCESS_KEY.into(), DEFAULT_SECRET_KEY.into(), None).unwrap();
+        let options = Options {
+            endpoint: simulator.url(),
+            project: ProjectId::new(DEFAULT_PROJECT_ID).unwrap(),
+            ca_pem: None,
+            request_timeout: script.poll.request_timeout,
+            limits: script.limits.clone(),
+            credential: Credential::new(key, 1),
+            seed: 1,
+        };
+        let css = Client::over_http(options, Arc::clone(&clock)).unwrap();
+        let now = clock.now();
+        let mut ledger = Ledger::default();
+        for entry in stored {
+            ledger.apply(&entry.clone().recall(now));
+        }
+        ledger.wake(now);
+        let ear = Arc::new(Ear::default());
+        let policies = script.terms.iter().cloned();
+        let looker = Looker::new(
+            ProjectName::new("prod").unwrap(),
+            css,
+            Arc::new(Arc::clone(&journal)),
+            Arc::clone(&clock),
+            Arc::clone(&ear),
+            policies.map(|terms| Policy { matches: Match::default(), terms }).collect(),
+            script.poll.clone(),
+            script.limits.clone(),
+            1,
+            CancellationToken::new(),
+            ledger,
+        );
+        let mut stage = Self {
+            script,
+            clock,
+            _judge: Judge(Arc::clone(&simulator)),
+            simulator,
+            journal,
+            looker,
+            ear,
+            clusters: BTreeMap::new(),
+            listed: None,
+            missed: BTreeMap::new(),
+            due: BTreeMap::new(),
+            next_discovery: now,
+        };
+        stage.discover().await;
+        stage
+    }
+
+    /// A new process with the same world and what `stored` says is in the journal.
+    pub(crate) async fn restarted<K: Journal>(self, journal: K, stored: &[StoredEntry]) -> Stage<K> {
+        let Self { script, simulator, clock, .. } = self;
+        Stage::build(script, simulator, clock, Arc::new(journal), stored).await
+    }
+
+    /// The same process with another policy in force.
+    pub(crate) fn govern(&mut self, terms: Option<Terms>) {
+        let policies = terms.into_iter().map(|terms| Policy { matches: Match::default(), terms });
+        self.looker.policies = policies.collect();
+    }
+
+    /// Lists the clusters, as the watcher does now and then. Two complete lists in a row without a cluster mean
+    /// that it is gone.
+    pub(crate) async fn discover(&mut self) {
+        let now = self.clock.now();
+        self.next_discovery = now.after(self.script.poll.discovery_interval);
+        let Ok(list) = self.looker.css.clusters().await else { return };
+        let complete = list.is_complete();
+        self.listed = Some(now);
+        let shown: BTreeSet<String> = list.clusters.iter().map(|cluster| cluster.name.clone()).collect();
+        for cluster in list.clusters {
+            self.missed.remove(&cluster.id);
+            self.due.entry(cluster.name.clone()).or_insert(now);
+            self.clusters.insert(cluster.name.clone(), cluster);
+        }
+        if !complete {
+            return;
+        }
+        for name in self.clusters.keys().filter(|name| !shown.contains(*name)).cloned().collect::<Vec<_>>() {
+            let cluster = self.clusters[&name].clone();
+            let missed = self.missed.entry(cluster.id.clone()).or_default();
+            *missed += 1;
+            if *missed > 1 {
+                assert!(self.looker.forget(&cluster).await);
+                self.clusters.remove(&name);
+                self.due.remove(&name);
+            } else {
+                self.next_discovery = now.after(10 * SECOND);
+            }
+        }
+    }
+
+    /// One look at a cluster, now.
+    pub(crate) async fn look_at(&mut self, name: &str) -> Report {
+        let cluster = self.clusters[name].clone();
+        let report = self.looker.look(&cluster, self.listed).await;
+        let now = self.clock.now();
+        self.due.insert(name.to_owned(), now.after(report.next_look));
+        if report.wants_discovery {
+            let soon = now.after(10 * SECOND);
+            if soon.mono < self.next_discovery.mono {
+                self.next_discovery = soon;
+            }
+        }
+        report
+    }
+
+    /// One look at cluster `a`, now; its reason's code, or the word `error`.
+    pub(crate) async fn look(&mut self) -> &'static str {
+        code(&self.look_at("a").await)
+    }
+
+    /// Lets this much time pass, with every look and list when it is due, as the watcher would. Gives what each
+    /// look at cluster `a` decided.
+    pub(crate) async fn pass(&mut self, span: Duration) -> Vec<&'static str> {
+        let end = self.clock.now().after(span);
+        let mut codes = Vec::new();
+        loop {
+            let next =
+                self.due.iter().min_by_key(|(_, due)| due.mono).map(|(name, due)| (name.clone(), *due));
+            let (name, due) = match next {
+                Some((name, due)) if due.mono <= self.next_discovery.mono => (Some(name), due),
+                _ => (None, self.next_discovery),
+            };
+            if due.mono > end.mono {
+                break;
+            }
+            self.clock.pass(due.since(self.clock.now()));
+            let Some(name) = name else {
+                self.discover().await;
+                continue;
+            };
+            let report = self.look_at(&name).await;
+            if name == "a" {
+                codes.push(code(&report));
+            }
+        }
+        self.clock.pass(end.since(self.clock.now()));
+        codes
+    }
+
+    /// Lets time pass until a PUT has reached the simulator whose answer does not come, and drops the look that
+    /// waits for it, as a crash would.
+    pub(crate) async fn dies_in_a_put(&mut self, within: Duration) {
+        let before = self.sent().len();
+        let simulator = Arc::clone(&self.simulator);
+        let puts = move || {
+            let is_put = |entry: &LogEntry| matches!(&entry.record, Record::Request(r) if r.method == "PUT");
+            simulator.log().iter().filter(|entry| is_put(entry)).count()
+        };
+        let arrived = async {
+            while puts() == before {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::select! {
+            codes = self.pass(within) => panic!("no PUT without an answer: {codes:?}"),
+            () = arrived => {}
+        }
+    }
+
+    /// Lets time pass without any look.
+    pub(crate) fn skip(&self, span: Duration) {
+        self.clock.pass(span);
+    }
+
+    pub(crate) fn log(&self) -> Vec<LogEntry> {
+        self.simulator.log()
+    }
+
+    /// The requests the simulator saw, with when.
+    pub(crate) fn requests(&self) -> Vec<(Duration, RequestRecord)> {
+        let request = |entry: LogEntry| match entry.record {
+            Record::Request(request) => {
+                Some((Duration::from_millis(u64::try_from(entry.at.0).unwrap()), *request))
+            }
+            _ => None,
+        };
+        self.log().into_iter().filter_map(request).collect()
+    }
+
+    /// The PUTs that the simulator saw, oldest first.
+    pub(crate) fn sent(&self) -> Vec<Sent> {
+        let mut sent = Vec::new();
+        for (at, request) in self.requests() {
+            if request.method != "PUT" {
+                continue;
+            }
+            let abort = request.query == [("retry_mode".to_owned(), "abort".to_owned())];
+            assert!(abort || request.query.is_empty(), "a PUT with another query: {request:?}");
+            sent.push(Sent {
+                at,
+                cluster: request.cluster_name.clone().unwrap_or_default(),
+                kind: if abort { PutKind::Abort } else { PutKind::Retry },
+                taken: request.taken,
+                request,
+            });
+        }
+        sent
+    }
+
+    /// When PUTs were sent, in seconds since the beginning.
+    pub(crate) fn sent_at(&self) -> Vec<u64> {
+        self.sent().iter().map(|sent| sent.at.as_secs()).collect()
+    }
+
+    pub(crate) fn aborts(&self) -> usize {
+        self.sent().iter().filter(|sent| sent.kind == PutKind::Abort).count()
+    }
+
+    /// What the journal knows of the (newest known) task of a cluster.
+    pub(crate) fn known_of(&self, name: &str) -> TaskHistory {
+        let id = self.simulator.inspect(|world| world.cluster_id(name).map(ClusterId::new)).unwrap().unwrap();
+        let ledger = self.looker.ledger();
+        let tasks = ledger.clusters[&id].tasks.values();
+        tasks.max_by_key(|task| task.start_time).expect("no task is known").clone()
+    }
+
+    pub(crate) fn known(&self) -> TaskHistory {
+        self.known_of("a")
+    }
+
+    /// Retries of ours that were accepted, ever.
+    pub(crate) fn used(&self) -> u32 {
+        self.known().used_ever.ours
+    }
+
+    /// How the story of the task of `a` ended, so far.
+    pub(crate) fn end(&self) -> String {
+        let known = self.known();
+        match (&known.closed, &known.escalated) {
+            (Some((closing, _)), _) => closing.word().to_owned(),
+            (None, Some(escalation)) => format!("human: {}", escalation.reason.code()),
+            (None, None) => "open".to_owned(),
+        }
+    }
+}
+
+impl Stage {
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        self.journal.entries()
+    }
+
+    /// The answers as they were journaled, by their meaning.
+    pub(crate) fn meanings(&self) -> Vec<&'static str> {
+        let meaning = |entry: Entry| match entry.event {
+            Event::Answered { answer, .. } => Some(answer.meaning.word()),
+            _ => None,
+        };
+        self.entries().into_iter().filter_map(meaning).collect()
+    }
+
+    /// Why the task of `a` was escalated.
+    pub(crate) fn escalations(&self) -> Vec<Reason> {
+        let reason = |entry: Entry| match entry.event {
+            Event::Escalated { reason } => Some(reason),
+            _ => None,
+        };
+        self.entries().into_iter().filter_map(reason).collect()
+    }
+}
+
+/// What holds in every story, by the simulator's own log and the journal.
+struct Judge(Arc<Simulator>);
+
+impl Drop for Judge {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        for entry in self.0.log() {
+            let Record::Request(request) = entry.record else { continue };
+            let Some(put) = request.put else { continue };
+            assert!(!put.is_unsafe, "an abort that can do harm: {put:?}");
+            let grave = [Hazard::NotNewest, Hazard::AnotherRuns, Hazard::NodeCompleted, Hazard::NotFailed];
+            assert!(!put.hazards.iter().any(|hazard| grave.contains(hazard)), "{put:?}");
+        }
+    }
+}
+
+pub(crate) fn code(report: &Report) -> &'static str {
+    match &report.decision {
+        Some(decision) => decision.reason.code(),
+        None => "error",
+    }
+}
+
+/// Whether the decision was to send something.
+pub(crate) fn acted(report: &Report) -> bool {
+    let act = report.decision.as_ref().is_some_and(|decision| matches!(decision.verdict, Verdict::Act(_)));
+    assert_eq!(act, report.sent, "what is due at the end of a look was sent");
+    report.sent
+}

@@ -1,0 +1,531 @@
+//! What is wrong with the settings is told: all of it, where it stands, and never with a secret.
+#![expect(clippy::panic, reason = "test code outside of test functions")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use upgrade_remediator::model::policy::{Mode, Policy};
+use upgrade_remediator::model::secret::ExposeSecret as _;
+use upgrade_remediator::settings::{
+    CredentialSecrets, Environment, FileText, JournalUrl, Loaded, Problems, load, load_texts,
+};
+
+const PROJECT: &str = "\
+[[project]]
+name = 'prod'
+region = 'eu-west-101'
+project_id = '6204a5bd270343b5885144cf9c8c158d'
+credentials = 'main'
+[credentials.main]
+type = 'ak-sk'
+access_key = { env = 'AK' }
+secret_key = { env = 'SK' }
+";
+const POLICY: &str = "[[policy]]\nname = 'logs'\n";
+
+fn texts(main: &str, policies: &[&str], env: &Environment) -> Result<Loaded, Problems> {
+    let name = |n: usize| FileText { file: format!("p{n}.toml").into(), text: policies[n].to_owned() };
+    let main = FileText { file: "config.toml".into(), text: main.to_owned() };
+    load_texts(&main, &(0..policies.len()).map(name).collect::<Vec<_>>(), env)
+}
+
+fn good(main: &str) -> Loaded {
+    texts(main, &[], &Environment::default()).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn bad(main: &str) -> Problems {
+    match texts(main, &[], &Environment::default()) {
+        Ok(loaded) => panic!("{main} was taken: {loaded:?}"),
+        Err(problems) => problems,
+    }
+}
+
+/// A wrong config.toml, and parts of what is told of it.
+type Case<'a> = (String, &'a [&'a str]);
+
+fn each_is_told(cases: &[Case<'_>]) {
+    for (text, parts) in cases {
+        let shown = bad(text).to_string();
+        for part in *parts {
+            assert!(shown.contains(part), "{part:?} is missing in:\n{shown}\nfor:\n{text}");
+        }
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+}
+
+#[test]
+fn a_wrong_value_is_named_with_its_key_and_what_is_allowed() {
+    let top = |rest: &str| format!("{rest}\n{PROJECT}{POLICY}");
+    each_is_told(&[
+        (
+            top("mode = 'enforced'"),
+            &["config.toml:1:8: mode", "\"dry-run\", \"enforce\"", "did you mean"][..],
+        ),
+        (top("mode = true"), &["found true", "\"dry-run\""]),
+        (top("moode = 'dry-run'"), &["config.toml:1:1: moode", "did you mean mode?"]),
+        (top("poll = 5"), &["poll", "found a number; a table is needed"]),
+        (
+            top("[poll]\nidle_interval = 5"),
+            &["config.toml:2:17: poll.idle_interval", "found the number 5", "\"30s\""],
+        ),
+        (top("[poll]\nidle_interval = '5 bananas'"), &["found \"5 bananas\"", "a duration in quotes"]),
+        (top("[poll]\nidle_interval = '1mo'"), &["months and years"]),
+        (top("[poll]\nidle_interval = '0s'"), &["longer than that"]),
+        (top("[poll]\nrequest_timeout = '-5s'"), &["negative"]),
+        (top("[poll]\nmax_failure_age = '0s'"), &["longer than that"]),
+        (top("[limits]\nrequests_per_second = 0"), &["limits.requests_per_second", "at least 1"]),
+        (top("[limits]\nrequests_per_second = 2.5"), &["found the number 2.5", "whole number"]),
+        (top("[limits]\nmax_actions_per_hour = -1"), &["found the number -1", "whole number"]),
+        (top("[breaker]\nfailures = 0"), &["breaker.failures", "at least 1"]),
+        (top("[breaker]\nwithin = '0s'"), &["breaker.within", "longer"]),
+        (
+            top("[journal]\nurl = 'postgres://u:canary@h/d'"),
+            &["journal.url", "PostgreSQL comes in a later version"],
+        ),
+        (top("[journal]\nurl = 'sqlite:relative.db'"), &["journal.url", "must be absolute"]),
+        (top("[journal]\nurl = 'mysql:/x'"), &["unknown kind of journal"]),
+        (top("[log]\nformat = 'journald'"), &["log.format", "later version"]),
+        (top("[log]\nformat = 'xml'"), &["log.format", "\"auto\", \"text\", \"json\""]),
+        (top("[log]\nfilter = 'a=b=c'"), &["log.filter", "no directives"]),
+        (top("[http]\nlisten = 'here'"), &["http.listen", "ADDRESS:PORT"]),
+        (top("[control]\nsocket = 'x'"), &["control.socket", "absolute"]),
+        (top("[notify]\ndefault = ['ops']"), &["notify.default[0]", "no channel of the name \"ops\""]),
+        (top("[notify]\nreminders = ['1h', 5]"), &["notify.reminders[1]", "found the number 5"]),
+    ]);
+}
+
+#[test]
+fn a_wrong_project_is_told() {
+    let project =
+        |rest: &str| format!("[[project]]\nname = 'x'\nregion = 'eu-west-101'\n{rest}\n{PROJECT}{POLICY}");
+    each_is_told(&[
+        (project("credentials = 'main'"), &["project.x.project_id", "later version"]),
+        (project("project_id = 'a/b'\ncredentials = 'main'"), &["project.x.project_id", "'/'"]),
+        (project("project_id = 'a'\ncredentials = 'mian'"), &["\"mian\"", "did you mean \"main\"?"]),
+        (project("project_id = 'a'"), &["project.x.credentials", "missing"]),
+        (
+            project("project_id = '6204a5bd270343b5885144cf9c8c158d'\ncredentials = 'main'"),
+            &["project.prod.project_id", "stands at config.toml:4"],
+        ),
+        (
+            project("project_id = 'a'\ncredentials = 'main'\nendpoint = 'http://css.example'"),
+            &["project.x.endpoint", "loopback"],
+        ),
+        (
+            project("project_id = 'a'\ncredentials = 'main'\nproxy = 'http://u:canary@h'"),
+            &["project.x.proxy", "not allowed"],
+        ),
+        (
+            project("project_id = 'a'\ncredentials = 'main'\nca_file = '/nonexistent/ca.pem'"),
+            &["project.x.ca_file", "does not exist"],
+        ),
+        (
+            format!("{PROJECT}{POLICY}{}", PROJECT.split("[cred").next().unwrap()),
+            &["project.prod.name", "defined twice: also at config.toml:2"],
+        ),
+        (
+            format!("{POLICY}[[project]]\nname = 'a b'\n"),
+            &["project.\"a b\".name", "' '", "region", "such as"],
+        ),
+    ]);
+}
+
+#[test]
+fn wrong_credentials_are_told_without_the_secret() {
+    let credentials = |rest: &str| format!("{PROJECT}{POLICY}[credentials.b]\n{rest}");
+    each_is_told(&[
+        (
+            credentials("type = 'ak-sk'\naccess_key = 'canary'"),
+            &["credentials.b.access_key", "(not shown)", "{ env ="],
+        ),
+        (
+            credentials("type = 'ak-sk'\naccess_key = { env = 'A', file = '/x' }"),
+            &["found 2 keys", "exactly one"],
+        ),
+        (credentials("type = 'ak-sk'\naccess_key = { value = 'canary' }"), &["credential, file, env"]),
+        (credentials("type = 'ak-sk'\naccess_key = {}"), &["found 0 keys"]),
+        (credentials("type = 'ak-sk'\naccess_key = { env = 'A' }"), &["credentials.b.secret_key", "missing"]),
+        (credentials("type = 'ak-sk'\nuser = 'x'"), &["credentials.b.user", "no such key"]),
+        (credentials("type = 'token'\ntoken = { env = 'T' }"), &["credentials.b.type", "later version"]),
+        (credentials("type = 'aksk'"), &["credentials.b.type", "did you mean \"ak-sk\"?"]),
+        (credentials("access_key = { env = 'A' }"), &["credentials.b.type", "missing"]),
+    ]);
+}
+
+#[test]
+fn a_wrong_channel_is_told() {
+    let top = |rest: &str| format!("{rest}\n{PROJECT}{POLICY}");
+    each_is_told(&[
+        (top("[[channel]]\nname = 'c'\ntype = 'webhook'"), &["channel.c.url", "needs it"]),
+        (top("[[channel]]\nname = 'c'\ntype = 'wecom'\nurl = 'canary'"), &["channel.c.url", "(not shown)"]),
+        (
+            top("[[channel]]\nname = 'c'\ntype = 'wecom'\nurl = { env = 'U' }\nport = 1"),
+            &["channel.c.port", "no such key"],
+        ),
+        (top("[[channel]]\nname = 'c'\ntype = 'webhok'"), &["did you mean \"webhook\"?"]),
+        (
+            top("[[channel]]\nname = 'c'\ntype = 'smn'\nproject = 'nope'\ntopic_urn = 'u'"),
+            &["channel.c.project", "no project"],
+        ),
+    ]);
+}
+
+#[test]
+fn a_wrong_policy_is_told() {
+    let policy = |rest: &str| format!("{PROJECT}{POLICY}{rest}");
+    each_is_told(&[
+        (policy("mode = 'off'"), &["policy.logs.mode", "\"dry-run\", \"enforce\""]),
+        (policy("enabled = 'yes'"), &["policy.logs.enabled", "true or false"]),
+        (policy("on_exhausted = 'terminate'"), &["\"abort\", \"escalate\""]),
+        (policy("retry.multiplier = 0.5"), &["policy.logs.retry.multiplier", "at least 1"]),
+        (policy("retry.multiplier = nan"), &["retry.multiplier", "not finite"]),
+        (policy("retry.multiplier = inf"), &["retry.multiplier", "not finite"]),
+        (policy("retry.multiplier = true"), &["found true; a number"]),
+        (policy("retry.randomization_factor = 1.5"), &["0 to 1"]),
+        (policy("retry.randomization_factor = -0.1"), &["0 to 1"]),
+        (policy("retry.initial_interval = '0s'"), &["longer"]),
+        (policy("retry.initial_interval = '2h'"), &["retry.initial_interval", "\"2h\"", "\"1h\""]),
+        (policy("retry.max_interval = '1m'"), &["retry.max_interval", "longer than max_interval"]),
+        (policy("retry.max_elapsed_time = '0s'"), &["\"none\""]),
+        (policy("retry.max_retries = 2.7"), &["found the number 2.7"]),
+        (policy("retry.max_retrys = 2"), &["did you mean max_retries?"]),
+        (policy("retry.reset_on_progress = 1"), &["true or false"]),
+        (policy("abort_grace = 900"), &["policy.logs.abort_grace", "in quotes"]),
+        (policy("match.cluster = []"), &["match.cluster", "covers nothing"]),
+        (policy("match.cluster = 'a'"), &["match.cluster", "write cluster = [\"…\"]"]),
+        (policy("match.cluster = ['a', '']"), &["match.cluster[1]", "empty"]),
+        (policy("match.cluster = ['a[']"), &["match.cluster[0]", "no glob"]),
+        (policy("match.task = ['upgrades']"), &["match.task[0]", "did you mean \"upgrade\"?"]),
+        (policy("match.tags = { team = 5 }"), &["match.tags.team", "text in quotes"]),
+        (policy("match.tags = ['team']"), &["match.tags", "a table is needed"]),
+        (policy("notify = ['ops']"), &["policy.logs.notify[0]", "no channel"]),
+        (policy("expect.per_node = 5"), &["expect.per_node", "in quotes"]),
+        (policy("window = {}"), &["policy.logs.window", "act at any time"]),
+        (policy("enabled = false\nretry.multiplier = 0"), &["at least 1"]),
+        (policy(POLICY), &["policy.logs.name", "defined twice: also at config.toml:11"]),
+        (policy("[[policy]]\nenabled = true"), &["config.toml:12:1: policy[1].name", "missing"]),
+        (policy("[[policy]]\nname = ' x'"), &["blanks at its ends"]),
+        ("policy = [1]".to_owned(), &["policy[0]", "a table is needed"]),
+        ("[policy]\nname = 'x'".to_owned(), &["write [[policy]]"]),
+        ("a = = 1".to_owned(), &["config.toml:1:", "not TOML"]),
+    ]);
+}
+
+#[test]
+fn a_value_told_as_bad_is_not_told_as_missing_too() {
+    let problems = bad("[[policy]]\nname = 5\n");
+    assert_eq!(problems.0.iter().filter(|problem| problem.is_error()).count(), 1, "{problems}");
+}
+
+#[test]
+fn all_problems_of_all_files_are_told_at_once_in_their_order() {
+    let main = "\
+mode = 'on'
+[poll]
+idle_interval = 5
+settle_interval = 6
+idel_interval = '1m'
+[limits]
+requests_per_second = 0
+[[project]]
+name = 'a'
+[[policy]]
+name = 'x'
+retry.multiplier = 0.1
+";
+    let env = Environment::new([("UPGRADE_REMEDIATOR__POL__IDLE", "1")]);
+    let first = "[[policy]]\nname = 'x'\n[poll]\nidle_interval = '1m'\n";
+    let problems = texts(main, &[first, "not toml", "[[policy]]\nmode = 1\n"], &env).unwrap_err();
+    let places: Vec<_> = problems
+        .0
+        .iter()
+        .filter(|problem| problem.is_error())
+        .map(|problem| {
+            let file = problem.file.as_ref().map_or("-", |file| file.to_str().unwrap());
+            (file, problem.line.unwrap_or(0), problem.key.as_deref().unwrap_or("-"))
+        })
+        .collect();
+    assert_eq!(
+        places,
+        [
+            ("config.toml", 1, "mode"),
+            ("config.toml", 3, "poll.idle_interval"),
+            ("config.toml", 4, "poll.settle_interval"),
+            ("config.toml", 5, "poll.idel_interval"),
+            ("config.toml", 7, "limits.requests_per_second"),
+            ("config.toml", 8, "project.a.region"),
+            ("config.toml", 8, "project.a.project_id"),
+            ("config.toml", 8, "project.a.credentials"),
+            ("config.toml", 12, "policy.x.retry.multiplier"),
+            ("p0.toml", 2, "policy.x.name"),
+            ("p0.toml", 3, "poll"),
+            ("p1.toml", 1, "-"),
+            ("p2.toml", 1, "policy[0].name"),
+            ("p2.toml", 2, "policy[0].mode"),
+            ("-", 0, "-"),
+        ],
+        "{problems}"
+    );
+    let shown = problems.to_string();
+    assert!(shown.contains("defined twice: also at config.toml:11"), "{shown}");
+    assert!(shown.contains("a file of policies.d holds [[policy]] only"), "{shown}");
+}
+
+#[test]
+fn the_environment_overrides_single_values_and_is_named() {
+    let env = Environment::new([
+        ("UPGRADE_REMEDIATOR__MODE", "enforce"),
+        ("UPGRADE_REMEDIATOR__POLL__IDLE_INTERVAL", "7m"),
+        ("UPGRADE_REMEDIATOR__LIMITS__REQUESTS_PER_SECOND", "9"),
+        ("UPGRADE_REMEDIATOR__JOURNAL__URL", "sqlite:/x/y.db"),
+    ]);
+    let main =
+        format!("mode = 'dry-run'\n[poll]\nactive_interval = '1m'\nidle_interval = '1m'\n{PROJECT}{POLICY}");
+    let loaded = texts(&main, &[], &env).unwrap();
+    let settings = &loaded.settings;
+    assert_eq!(settings.mode, Mode::Enforce);
+    assert_eq!(settings.policies[0].terms.mode, Mode::Enforce);
+    assert_eq!(settings.poll.idle_interval, Duration::from_mins(7));
+    assert_eq!(settings.poll.active_interval, Duration::from_mins(1));
+    assert_eq!(settings.limits.requests_per_second, 9);
+    assert_eq!(settings.journal, JournalUrl::Sqlite("/x/y.db".into()));
+    let origin = |key: &str| loaded.origins[key].as_str();
+    assert_eq!(origin("poll.idle_interval"), "environment UPGRADE_REMEDIATOR__POLL__IDLE_INTERVAL");
+    assert_eq!(origin("poll.active_interval"), "config.toml:3");
+    assert_eq!(origin("poll.settle_timeout"), "default");
+
+    let env = Environment::new([("UPGRADE_REMEDIATOR__LIMITS__REQUESTS_PER_SECOND", "many")]);
+    let shown = texts(&main, &[], &env).unwrap_err().to_string();
+    assert!(
+        shown.contains("found \"many\"") && shown.contains("UPGRADE_REMEDIATOR__LIMITS__REQUESTS"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_policy_cannot_raise_the_global_mode() {
+    let policies =
+        "[[policy]]\nname='a'\nmatch.cluster=['a']\nmode='enforce'\n[[policy]]\nname='b'\nmode='dry-run'\n";
+    let modes = |mode: &str| -> Vec<Mode> {
+        let loaded = good(&format!("mode = '{mode}'\n{PROJECT}{policies}"));
+        loaded.settings.policies.iter().map(|policy| policy.terms.mode).collect()
+    };
+    assert_eq!(modes("dry-run"), [Mode::DryRun, Mode::DryRun]);
+    assert_eq!(modes("enforce"), [Mode::Enforce, Mode::DryRun]);
+}
+
+#[test]
+fn the_ends_of_what_is_allowed_are_allowed() {
+    let text = "abort_grace = '0s'\n[policy.retry]\nmax_retries = 0\nmultiplier = 1\nrandomization_factor = 0.0\n\
+                max_elapsed_time = 'none'\ninitial_interval = '1h'\n";
+    let loaded = good(&format!("{PROJECT}{POLICY}{text}"));
+    let terms = &loaded.settings.policies[0].terms;
+    assert_eq!(terms.abort_grace, Duration::ZERO);
+    assert_eq!(terms.retry.max_elapsed_time, None);
+    assert!((terms.retry.multiplier - 1.0).abs() < f64::EPSILON);
+    assert_eq!(loaded.warnings, []);
+}
+
+#[test]
+fn a_policy_behind_one_that_covers_everything_is_told() {
+    let loaded = good(&format!("{PROJECT}{POLICY}[[policy]]\nname = 'b'\nmatch.cluster = ['x']\n"));
+    let [warning] = loaded.warnings.as_slice() else { panic!("{:?}", loaded.warnings) };
+    assert_eq!(warning.key.as_deref(), Some("policy.b"));
+    assert!(warning.message.contains("\"logs\" before it covers every task"), "{warning}");
+}
+
+#[test]
+fn files_of_policies_are_tried_in_byte_order_after_those_of_config_toml() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mine.toml");
+    fs::write(&path, format!("{PROJECT}[[policy]]\nname = 'main'\nmatch.cluster = ['a']\n")).unwrap();
+    assert_eq!(load(&path, &Environment::default()).unwrap().settings.policies.len(), 1, "no folder is fine");
+    let policies = folder.path().join("policies.d");
+    fs::create_dir(&policies).unwrap();
+    let write = |file: &str, name: &str, rest: &str| {
+        fs::write(policies.join(file), format!("[[policy]]\nname = '{name}'\nmatch.cluster = ['a']\n{rest}"))
+            .unwrap();
+    };
+    write("9.toml", "nine", "");
+    write("10.toml", "ten", "");
+    write("B.toml", "upper", "enabled = false\n");
+    write("a.toml", "lower", "[[policy]]\nname = 'second'\nmatch.cluster = ['a']\n");
+    fs::write(policies.join(".hidden.toml"), "broken").unwrap();
+    fs::write(policies.join("old.toml.bak"), "broken").unwrap();
+    let loaded = load(&path, &Environment::default()).unwrap_or_else(|problems| panic!("{problems}"));
+    let names: Vec<_> = loaded.settings.policies.iter().map(Policy::name).collect();
+    assert_eq!(names, ["main", "ten", "nine", "lower", "second"]);
+    assert_eq!(
+        loaded.origins["policy.ten.match.cluster"],
+        format!("{}:3", policies.join("10.toml").display())
+    );
+}
+
+#[test]
+fn every_file_that_cannot_be_read_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    let policies = folder.path().join("policies.d");
+    fs::create_dir_all(policies.join("folder.toml")).unwrap();
+    fs::write(policies.join("binary.toml"), b"\xff\xfe").unwrap();
+    fs::write(policies.join("empty.toml"), b"").unwrap();
+    fs::write(policies.join("bad.toml"), b"[[policy]]\nname = 'x'\nmode = 'on'\nnotify = ['ops']\n").unwrap();
+    std::os::unix::fs::symlink("nowhere", policies.join("broken.toml")).unwrap();
+    let shown = load(&path, &Environment::default()).unwrap_err().to_string();
+    for part in [
+        "config.toml\n  the file does not exist",
+        "folder.toml\n  this is a folder",
+        "binary.toml\n  the file is not UTF-8",
+        "empty.toml\n  the file is empty",
+        "broken.toml\n  the file does not exist",
+        "bad.toml:3:8: policy.x.mode",
+    ] {
+        assert!(shown.contains(part), "{part:?} is missing in:\n{shown}");
+    }
+    assert!(!shown.contains("no channel"), "config.toml might have named it:\n{shown}");
+    assert!(!shown.contains("no [[project]]"), "{shown}");
+}
+
+#[test]
+fn secrets_are_fetched_apart_and_never_shown() {
+    const CANARY: &str = "canary-7f3a9c";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    fs::write(&file, format!("{CANARY}\n")).unwrap();
+    let text = PROJECT.replace("{ env = 'AK' }", "{ credential = 'ak' }")
+        + &format!("security_token = {{ file = '{}' }}\n", file.display())
+        + POLICY;
+    let env = Environment::new([("SK", CANARY)]);
+    let loaded = texts(&text, &[], &env).unwrap();
+    let shown = |loaded: &Loaded| {
+        let lines: Vec<_> = loaded.effective().iter().map(ToString::to_string).collect();
+        format!("{loaded:?}{}{}{env:?}", loaded.effective_json(), lines.join("\n"))
+    };
+    assert!(shown(&loaded).contains("{\"env\":\"SK\"}"), "{}", shown(&loaded));
+    assert!(!shown(&loaded).contains(CANARY));
+
+    // Outside the unit the credential is no problem of `check`, and one of `run`.
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(loaded.settings.check_secrets(&env), []);
+    let problems = loaded.settings.resolve_secrets(&env).unwrap_err().to_string();
+    assert!(
+        problems.contains("credentials.main.access_key\n  the credential \"ak\" is given by systemd"),
+        "{problems}"
+    );
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let [open] = loaded.settings.check_secrets(&env).try_into().unwrap();
+    assert!(open.message.contains("0644") && !open.to_string().contains(CANARY), "{open}");
+
+    fs::write(folder.path().join("ak"), "AKID").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let env = Environment::new([
+        ("SK", CANARY.into()),
+        ("CREDENTIALS_DIRECTORY", folder.path().as_os_str().to_owned()),
+    ]);
+    let secrets = loaded.settings.resolve_secrets(&env).unwrap();
+    assert!(!format!("{secrets:?}").contains(CANARY));
+    let CredentialSecrets::AccessKey { access_key, secret_key, security_token } = &secrets["main"];
+    assert_eq!(access_key.expose_secret(), "AKID");
+    assert_eq!(secret_key.expose_secret(), CANARY);
+    assert_eq!(security_token.as_ref().unwrap().expose_secret(), CANARY);
+}
+
+#[test]
+fn credentials_that_no_project_uses_are_told_and_not_fetched() {
+    let loaded = good(&format!(
+        "{PROJECT}{POLICY}[credentials.old]\ntype = 'ak-sk'\naccess_key = {{ env = 'X' }}\nsecret_key = {{ env = 'Y' }}\n"
+    ));
+    let [warning] = loaded.warnings.as_slice() else { panic!("{:?}", loaded.warnings) };
+    assert_eq!(warning.key.as_deref(), Some("credentials.old"));
+    let env = Environment::new([("AK", "a"), ("SK", "b")]);
+    assert_eq!(loaded.settings.resolve_secrets(&env).unwrap().len(), 1);
+}
+
+#[test]
+fn a_pattern_of_any_form_is_an_error_or_a_pattern() {
+    for pattern in [
+        "{".repeat(64) + &"}".repeat(64),
+        "[".repeat(128),
+        "[!-]".repeat(32),
+        "?".repeat(128),
+        "*".repeat(128),
+        "{a,".repeat(42),
+        "\\".to_owned(),
+    ] {
+        let pattern = pattern.replace('\\', "\\\\");
+        let _ = texts(&format!("{POLICY}match.cluster = [\"{pattern}\"]"), &[], &Environment::default());
+    }
+}
+
+/// Pieces of settings, so that more than syntax errors is reached.
+fn piece() -> impl Strategy<Value = String> {
+    let keys = "(mode|poll|idle_interval|policy|project|name|match|cluster|credentials|main|access_key|retry|[a-z.'\"é]{0,6})";
+    let values = "(5|-1|1e9|nan|'x'|'5m'|'none'|true|\\[\\]|\\[1, 'a'\\]|\\{\\}|\\{ env = 'A' \\}|1979-05-27|[!-~é]{0,8})";
+    prop_oneof![
+        (keys, values).prop_map(|(key, value)| format!("{key} = {value}\n")),
+        keys.prop_map(|key| format!("[{key}]\n")),
+        keys.prop_map(|key| format!("[[{key}]]\n")),
+        (keys, keys, values).prop_map(|(table, key, value)| format!("{table}.{key} = {value}\n")),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn arbitrary_text_is_settings_or_problems(main in ".*", policies in "\\PC*") {
+        let _ = texts(&main, &[&policies], &Environment::default());
+    }
+
+    #[test]
+    fn arbitrary_pieces_are_settings_or_problems(
+        main in proptest::collection::vec(piece(), 0..12),
+        policies in proptest::collection::vec(piece(), 0..6),
+    ) {
+        let found = texts(&main.concat(), &[&policies.concat()], &Environment::default());
+        if let Err(problems) = found {
+            prop_assert!(problems.has_errors());
+            prop_assert!(problems.0.iter().all(|problem| !problem.message.is_empty()));
+        }
+    }
+
+    #[test]
+    fn an_arbitrary_pattern_is_a_pattern_or_a_problem(pattern in "[a-c*?!\\[\\]{},^-]{1,128}") {
+        let text = format!("{POLICY}match.cluster = ['{pattern}']\n");
+        let _ = texts(&text, &[], &Environment::default());
+    }
+
+    #[test]
+    fn an_arbitrary_environment_is_an_override_or_a_problem(name in "[A-Z_]{0,20}", value in ".*") {
+        let env = Environment::new([(format!("UPGRADE_REMEDIATOR__{name}"), value)]);
+        let _ = texts(PROJECT, &[], &env);
+    }
+}
+
+#[test]
+fn the_listing_names_the_effective_mode_and_where_it_comes_from() {
+    let loaded =
+        good(&format!("mode = 'dry-run'\n{PROJECT}{POLICY}mode = 'enforce'\nretry.max_interval = '3h'\n"));
+    let lines: Vec<_> = loaded.effective().iter().map(ToString::to_string).collect();
+    for line in [
+        "mode = \"dry-run\"  # config.toml:1",
+        "journal.url = \"sqlite:/var/lib/upgrade-remediator/journal.db\"  # default",
+        "project.prod.endpoint = \"https://css.eu-west-101.myhuaweicloud.com\"  # default",
+        "credentials.main.secret_key = {\"env\":\"SK\"}  # config.toml:10",
+        "policy.logs.mode = \"dry-run\"  # config.toml:1",
+        "policy.logs.retry.max_interval = \"3h\"  # config.toml:14",
+        "policy.logs.retry.max_retries = 5  # default",
+    ] {
+        assert!(lines.iter().any(|found| found == line), "{line} is missing in {lines:#?}");
+    }
+    assert_eq!(loaded.effective_json()["limits.requests_per_second"]["value"], 20);
+}
+
+#[test]
+fn a_path_without_a_folder_is_read_from_where_the_process_stands() {
+    let shown = load(Path::new("no-such-config.toml"), &Environment::default()).unwrap_err().to_string();
+    assert!(shown.contains("no-such-config.toml\n  the file does not exist"), "{shown}");
+}

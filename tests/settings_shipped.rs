@@ -1,0 +1,192 @@
+//! The files that are shipped are good, and say what the code does.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use upgrade_remediator::model::policy::{Mode, OnExhausted, Policy, Terms};
+use upgrade_remediator::settings::{Environment, Loaded, load};
+
+fn shipped(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name)
+}
+
+fn load_or_show(path: &Path, env: &Environment) -> Loaded {
+    load(path, env).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn alone(text: &str) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    fs::write(&path, text).unwrap();
+    (folder, path)
+}
+
+fn warnings(loaded: &Loaded) -> Vec<String> {
+    loaded.warnings.iter().map(ToString::to_string).collect()
+}
+
+fn values(loaded: &Loaded) -> BTreeMap<String, Value> {
+    loaded.effective().into_iter().map(|effective| (effective.key, effective.value)).collect()
+}
+
+/// config.toml with every line that begins with '#' and no blank put to use.
+fn all_keys(folder: &Path) -> String {
+    let ca_file = folder.join("ca.pem");
+    fs::write(&ca_file, "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n").unwrap();
+    let text = fs::read_to_string(shipped("config.toml")).unwrap();
+    let mut out = String::new();
+    for line in text.lines() {
+        let key = line
+            .strip_prefix('#')
+            .filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '['));
+        out.push_str(key.unwrap_or(line));
+        out.push('\n');
+    }
+    out.replace("/etc/ssl/private-cloud.pem", ca_file.to_str().unwrap())
+}
+
+#[test]
+fn config_toml_loads_with_its_policies_and_says_that_no_project_is_there() {
+    let loaded = load_or_show(&shipped("config.toml"), &Environment::default());
+    let names: Vec<_> = loaded.settings.policies.iter().map(Policy::name).collect();
+    assert_eq!(names, ["cautious", "standard"], "the example is not loaded");
+    assert_eq!(loaded.settings.mode, Mode::DryRun);
+    let warnings = warnings(&loaded);
+    assert!(warnings.len() == 1 && warnings[0].contains("there is no [[project]]"), "{warnings:?}");
+}
+
+#[test]
+fn config_toml_shows_the_defaults() {
+    let (_folder, path) = alone("# nothing\n[[policy]]\nname = 'standard'\n");
+    let built_in = load_or_show(&path, &Environment::default());
+    let shown = load_or_show(&shipped("config.toml"), &Environment::default());
+    let mut shown_values = values(&shown);
+    shown_values.retain(|key, _| !key.starts_with("policy.cautious."));
+    assert_eq!(shown_values, values(&built_in));
+}
+
+#[test]
+fn config_toml_shows_every_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    fs::write(&path, all_keys(folder.path())).unwrap();
+    let loaded = load_or_show(&path, &Environment::default());
+    let hidden: Vec<_> = loaded.origins.iter().filter(|(_, origin)| *origin == "default").collect();
+    assert_eq!(hidden, [], "keys that config.toml does not show");
+    assert_eq!(loaded.settings.projects.len(), 1);
+    for key in [
+        "project.prod.endpoint",
+        "project.prod.ca_file",
+        "project.prod.proxy",
+        "credentials.main.security_token",
+        "channel.ops.hmac_secret",
+        "notify.default",
+    ] {
+        assert!(loaded.origins.contains_key(key), "{key}");
+    }
+    let warnings = warnings(&loaded);
+    for key in [
+        "journal.retention",
+        "breaker.failures",
+        "http.listen",
+        "control.socket",
+        "notify.default",
+        "channel.ops",
+    ] {
+        let told = warnings.iter().any(|w| w.contains(&format!(": {key}\n  has no effect in this version")));
+        assert!(told, "{key}: {warnings:#?}");
+    }
+}
+
+#[test]
+fn minimal_toml_is_useful_as_it_is() {
+    let (_folder, path) = alone(&fs::read_to_string(shipped("minimal.toml")).unwrap());
+    let loaded = load_or_show(&path, &Environment::default());
+    assert_eq!(warnings(&loaded), [""; 0]);
+    let [policy] = loaded.settings.policies.as_slice() else { panic!("{:?}", loaded.settings) };
+    assert_eq!(policy.terms, Terms::defaults("everything", Mode::DryRun));
+    assert_eq!(loaded.settings.projects[0].endpoint, "https://css.eu-west-101.myhuaweicloud.com");
+    // Beside the other policies, it says that they are never tried.
+    let loaded = load_or_show(&shipped("minimal.toml"), &Environment::default());
+    assert!(warnings(&loaded).iter().all(|warning| warning.contains("never tried")));
+}
+
+#[test]
+fn the_standard_policy_writes_out_the_defaults() {
+    let env = Environment::new([("UPGRADE_REMEDIATOR__MODE", "enforce")]);
+    let loaded = load_or_show(&shipped("config.toml"), &env);
+    let policies = &loaded.settings.policies;
+    assert_eq!(policies[1].terms, Terms::defaults("standard", Mode::Enforce));
+    assert_eq!(policies[0].terms.on_exhausted, OnExhausted::Escalate);
+}
+
+#[test]
+fn the_night_window_is_good_but_for_the_window() {
+    let text = fs::read_to_string(shipped("policies.d/30-night-window.toml.example")).unwrap();
+    let (_folder, path) = alone(&text);
+    assert_eq!(load_or_show(&path, &Environment::default()).settings.policies.len(), 1);
+
+    let (_, later) = text.split_once("# later:\n").unwrap();
+    let window: String = later.lines().map(|line| line.trim_start_matches("# ").to_owned() + "\n").collect();
+    let (_folder, path) = alone(&(text.clone() + &window));
+    let problems = load(&path, &Environment::default()).unwrap_err().to_string();
+    assert!(problems.contains("policy.night-window.window\n  windows come in a later version"), "{problems}");
+    assert!(problems.contains("1 error,"), "{problems}");
+}
+
+#[test]
+fn the_file_of_a_performance_run_loads_with_warnings_only() {
+    let (folder, path) = alone("x");
+    let folder = folder.path().display();
+    fs::write(format!("{folder}/ca.pem"), "-----BEGIN CERTIFICATE-----\n").unwrap();
+    let text = format!(
+        r#"
+mode = "dry-run"
+[journal]
+url = "sqlite:{folder}/journal.db"
+[poll]
+discovery_interval = "1h"
+idle_interval = "1h"
+active_interval = "1h"
+max_failure_age = "36500d"
+[limits]
+max_requests_in_flight = 64
+requests_per_second = 1000000
+max_actions_in_flight = 1000000
+max_actions_per_hour = 1000000
+[breaker]
+failures = 1000000
+[http]
+listen = ""
+[control]
+socket = "{folder}/control.sock"
+[log]
+filter = "warn"
+[[project]]
+name = "bench"
+region = "cn-north-4"
+project_id = "6204a5bd270343b5885144cf9c8c158d"
+endpoint = "http://127.0.0.1:40123"
+ca_file = "{folder}/ca.pem"
+credentials = "main"
+[credentials.main]
+type = "ak-sk"
+access_key = {{ env = "HUAWEICLOUD_SDK_AK" }}
+secret_key = {{ env = "HUAWEICLOUD_SDK_SK" }}
+[[policy]]
+name = "all"
+[policy.retry]
+initial_interval = "1h"
+max_interval = "1h"
+"#
+    );
+    fs::write(&path, text).unwrap();
+    let loaded = load_or_show(&path, &Environment::default());
+    let mut keys: Vec<_> = loaded.warnings.iter().filter_map(|warning| warning.key.clone()).collect();
+    keys.sort();
+    assert_eq!(keys, ["breaker.failures", "control.socket"]);
+}
