@@ -133,7 +133,10 @@ fn events() -> Vec<Event> {
         Event::Running { execute_times: Some(2) },
         Event::Progress { completed: 1 },
         failure(&format!("{{\"id\":\"task\",\"pad\":\"{}\"}}", "é".repeat(200_000)), 0.1 + 0.2),
-        Event::Changed { whole: "{}".to_owned() },
+        Event::Changed {
+            whole: "{}".to_owned(),
+            shape: Shape { execute_times: Some(2), end_time: "2026-01-02T03:00:00".parse().ok() },
+        },
         Event::Touched { changed: "endTime".to_owned() },
         Event::FellBack { highest: 3, read: 2 },
         Event::Missing,

@@ -14,7 +14,7 @@ use rusqlite::config::DbConfig;
 use tempfile::TempDir;
 use upgrade_remediator::journal::reader::{KnownCluster, Query};
 use upgrade_remediator::journal::{Journal, JournalError, JournalReader, SqliteJournal, SqliteOptions};
-use upgrade_remediator::model::event::{Event, StoredEntry, Subject};
+use upgrade_remediator::model::event::{Event, Shape, StoredEntry, Subject};
 use upgrade_remediator::model::id::{ClusterId, ProjectName, TaskId};
 use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::model::task::TaskKind;
@@ -63,7 +63,9 @@ async fn closed_journal() -> (TempDir, PathBuf) {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("journal.db");
     let (journal, _) = open(&path).unwrap();
-    let lines = (0..300).map(|n| (subject("c1"), Event::Changed { whole: format!("{n:0>500}") }));
+    let shape = Shape { execute_times: None, end_time: None };
+    let changed = |n| Event::Changed { whole: format!("{n:0>500}"), shape: shape.clone() };
+    let lines = (0..300).map(|n| (subject("c1"), changed(n)));
     journal.record(now(), lines.collect()).await.unwrap();
     journal.close().await.unwrap();
     (directory, path)

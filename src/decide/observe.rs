@@ -234,9 +234,13 @@ impl Scratch<'_> {
 
     /// Whether the reading shows this very failure: the same triple, where the highest `executeTimes` stays.
     fn tells_of(&self, task: &Task, failure: &Failure) -> bool {
+        self.shape(task) == failure.seen.shape
+    }
+
+    /// The shape of a failure, where the highest `executeTimes` stays.
+    fn shape(&self, task: &Task) -> Shape {
         let highest = self.known(&task.id).and_then(|known| known.highest_execute_times);
-        task.execute_times.max(highest) == failure.seen.shape.execute_times
-            && task.end_time == failure.seen.shape.end_time
+        Shape { execute_times: task.execute_times.max(highest), end_time: task.end_time }
     }
 
     /// Whether anything of the failed task differs from what later readings are compared with.
@@ -267,7 +271,8 @@ impl Scratch<'_> {
             if now.since(failure.first_seen) <= self.eyes.poll.settle_timeout {
                 self.see_progress(task);
                 if let Some(whole) = task.whole.clone() {
-                    self.note(&task.id, Event::Changed { whole });
+                    let shape = self.shape(task);
+                    self.note(&task.id, Event::Changed { whole, shape });
                 }
             } else {
                 let changed = differing_keys(&failure.whole, task.whole.as_deref().unwrap_or_default());
@@ -342,10 +347,7 @@ impl Scratch<'_> {
         let seen = FailureSeen {
             number: before.map_or(0, |failure| failure.seen.number).saturating_add(1),
             status: task.status.clone(),
-            shape: Shape {
-                execute_times: task.execute_times.max(known.highest_execute_times),
-                end_time: task.end_time,
-            },
+            shape: self.shape(task),
             seen_before,
             whole: task.whole.clone().unwrap_or_default(),
             completed: task.completed.count(),

@@ -815,3 +815,29 @@ fn limits_and_a_wrong_clock_hold_back() {
     scene.clock_offset = Some(jiff::SignedDuration::from_secs(-301));
     assert_eq!(scene.code(&[failed(1)]), "clock-off");
 }
+
+#[test]
+fn an_early_change_is_what_the_effect_of_a_put_is_compared_with() {
+    // The first reading of the failure had no endTime, or no executeTimes, yet.
+    for first in [
+        Task { end_time: None, whole: Some("{}".to_owned()), ..failed(1) },
+        Task { execute_times: None, whole: Some("{}".to_owned()), ..failed(1) },
+    ] {
+        for meaning in [Meaning::Accepted, Meaning::Unknown] {
+            let mut scene = Scene::new();
+            scene.read(&[running(1)]);
+            scene.pass(Duration::from_secs(30));
+            scene.read(std::slice::from_ref(&first));
+            scene.pass(Duration::from_secs(30));
+            assert_eq!(scene.code(&[failed(1)]), "backoff");
+            scene.pass(2 * MINUTE);
+            scene.send(&[failed(1)], meaning);
+            for _ in 0..19 {
+                scene.pass(Duration::from_secs(15));
+                assert_eq!(scene.code(&[failed(1)]), "settling", "{first:?}: nothing has happened");
+            }
+            assert_eq!(scene.known().used.ours, 0);
+            assert_eq!(scene.known().failure.unwrap().seen.number, 1);
+        }
+    }
+}

@@ -124,7 +124,7 @@ pub enum Event {
     /// A failure was first seen.
     Failed(Box<FailureSeen>),
     /// The failed task changed soon after it was first seen; later readings are compared with this.
-    Changed { whole: String },
+    Changed { whole: String, shape: Shape },
     /// The failed task changed, and it was not us.
     Touched { changed: String },
     /// `executeTimes` fell. The highest stays.

@@ -275,9 +275,12 @@ impl TaskHistory {
                 }
             }
             Event::Failed(seen) => self.fail(at, seen),
-            Event::Changed { whole } => {
+            Event::Changed { whole, shape } => {
+                self.raise_execute_times(shape.execute_times);
+                self.counted_execute_times = self.counted_execute_times.or(shape.execute_times);
                 if let Some(failure) = &mut self.failure {
                     failure.whole.clone_from(whole);
+                    failure.seen.shape.clone_from(shape);
                 }
             }
             Event::Touched { changed } => {

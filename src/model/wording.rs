@@ -234,7 +234,10 @@ mod tests {
                 "failure 2: FAILED at ess-1, step 0 Data migration, how many nodes are completed cannot be read, \
                  execution 3, no policy",
             ),
-            (Event::Changed { whole: String::new() }, "the failed task changed soon after it was first seen"),
+            (
+                Event::Changed { whole: String::new(), shape: shape() },
+                "the failed task changed soon after it was first seen",
+            ),
             (
                 Event::Touched { changed: "agencyName".to_owned() },
                 "somebody else changed the failed task: agencyName",

@@ -3,6 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
 
 use super::*;
+use crate::model::event::Shape;
 use crate::model::id::{ClusterId, ProjectName, TaskId};
 use crate::model::moment::Mono;
 
@@ -23,7 +24,8 @@ fn subject() -> Subject {
 }
 
 fn changed(length: usize) -> Vec<(Subject, Event)> {
-    vec![(subject(), Event::Changed { whole: "x".repeat(length) })]
+    let shape = Shape { execute_times: None, end_time: None };
+    vec![(subject(), Event::Changed { whole: "x".repeat(length), shape })]
 }
 
 fn new_journal(directory: &TempDir) -> SqliteJournal {
