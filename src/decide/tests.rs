@@ -841,3 +841,26 @@ fn an_early_change_is_what_the_effect_of_a_put_is_compared_with() {
         }
     }
 }
+
+#[test]
+fn a_task_that_comes_back_still_has_its_open_attempt() {
+    for meaning in [Meaning::Accepted, Meaning::Unknown] {
+        let mut scene = Scene::new();
+        scene.read(&[failed(1)]);
+        scene.pass(2 * MINUTE);
+        scene.send(&[failed(1)], meaning);
+        for _ in 0..2 {
+            scene.pass(Duration::from_secs(30));
+            scene.read(&[]);
+        }
+        assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Closing::Gone));
+        assert_eq!(scene.ledger.others_in_flight(&ClusterId::new("c-2").unwrap()), 0);
+        scene.pass(Duration::from_secs(30));
+        assert_eq!(scene.code(&[failed(1)]), "settling", "the PUT may have been accepted");
+        scene.pass(MINUTE);
+        scene.read(&[failed(2)]);
+        scene.pass(MINUTE);
+        scene.read(&[failed(2)]);
+        assert_eq!(scene.known().used, crate::model::history::Used { ours: 1, external: 0 });
+    }
+}

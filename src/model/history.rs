@@ -351,7 +351,10 @@ impl TaskHistory {
             }
             Event::Closed(closing) => {
                 self.closed = Some((closing.clone(), at));
-                self.open = None;
+                // What is gone may come back, and the PUT may have been accepted all the same.
+                if *closing != Closing::Gone {
+                    self.open = None;
+                }
                 self.running = None;
             }
         }
