@@ -32,7 +32,7 @@ pub use standing::Standing;
 const NOT_ACCEPTED_LIMIT: u32 = 3;
 /// Accepted this often in a row without effect, a task is a human's.
 const WITHOUT_EFFECT_LIMIT: u32 = 2;
-/// An attempt that no reading settled for this long after `settle_timeout` is a human's.
+/// An attempt that no reading settled for this long after it could first have been settled is a human's.
 const SETTLING_PATIENCE: Duration = Duration::from_hours(1);
 
 /// What a decision is made from, beside the terms, the history and the moment.
@@ -177,7 +177,11 @@ impl Case<'_> {
             let detail = "neither executeTimes nor endTime can be read".to_owned();
             return Some(self.escalate(Reason::CannotSettle { attempt: open.id, detail }));
         }
-        if age >= poll.settle_timeout.saturating_add(SETTLING_PATIENCE) {
+        // While nobody could read it, or was asked not to settle it yet, no two readings could agree.
+        let could_settle =
+            [Some(open.sent.after(poll.settle_timeout)), Some(open.settle_from), open.first_reading];
+        let could_settle = could_settle.into_iter().flatten().max_by_key(|from| from.mono);
+        if could_settle.is_some_and(|from| self.now.since(from) >= SETTLING_PATIENCE) {
             let detail = format!("no two readings agreed for {}", crate::model::text::span(age));
             return Some(self.escalate(Reason::CannotSettle { attempt: open.id, detail }));
         }

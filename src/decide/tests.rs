@@ -864,3 +864,35 @@ fn a_task_that_comes_back_still_has_its_open_attempt() {
         assert_eq!(scene.known().used, crate::model::history::Used { ours: 1, external: 0 });
     }
 }
+
+#[test]
+fn an_attempt_that_nobody_could_read_for_long_is_settled_and_no_humans() {
+    for meaning in [Meaning::Accepted, Meaning::Unknown] {
+        for shown in [failed(1), failed(2)] {
+            let mut scene = Scene::new();
+            scene.read(&[failed(1)]);
+            scene.pass(2 * MINUTE);
+            scene.send(&[failed(1)], meaning);
+            // The daemon was down, or the service.
+            scene.pass(10 * 60 * MINUTE);
+            assert_eq!(scene.code(std::slice::from_ref(&shown)), "settling");
+            scene.pass(Duration::from_secs(15));
+            scene.read(&[shown]);
+            assert!(scene.known().open.is_none() && scene.known().escalated.is_none());
+        }
+    }
+    // A service that asked to wait for longer than that.
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    let attempt = scene.send(&[failed(1)], Meaning::Unknown);
+    scene.answer(attempt, Meaning::Unknown, Some(120 * MINUTE));
+    for _ in 0..119 {
+        scene.pass(MINUTE);
+        assert_eq!(scene.code(&[failed(1)]), "settling");
+    }
+    scene.pass(MINUTE);
+    scene.read(&[failed(1)]);
+    scene.pass(MINUTE);
+    assert_eq!(scene.code(&[failed(1)]), "retry-due");
+}

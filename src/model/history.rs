@@ -51,6 +51,8 @@ pub struct OpenAttempt {
     pub before_progress: bool,
     /// The first of the two readings that settle it.
     pub reading: Option<SettlingReading>,
+    /// When there was a first such reading at all, whatever it showed.
+    pub first_reading: Option<Moment>,
 }
 
 impl OpenAttempt {
@@ -298,6 +300,7 @@ impl TaskHistory {
             }
             Event::SettlingReading { attempt, effect, status, shape } => {
                 if let Some(open) = self.open.as_mut().filter(|open| open.id == *attempt) {
+                    open.first_reading.get_or_insert(at);
                     open.reading = Some(SettlingReading {
                         at,
                         effect: *effect,
@@ -320,6 +323,7 @@ impl TaskHistory {
                     ran: false,
                     before_progress: false,
                     reading: None,
+                    first_reading: None,
                 });
                 if let Some(failure) = &mut self.failure {
                     failure.held = false;
