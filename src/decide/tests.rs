@@ -896,3 +896,22 @@ fn an_attempt_that_nobody_could_read_for_long_is_settled_and_no_humans() {
     scene.pass(MINUTE);
     assert_eq!(scene.code(&[failed(1)]), "retry-due");
 }
+
+#[test]
+fn progress_gives_back_what_retries_of_others_used() {
+    for seen_running in [true, false] {
+        let mut scene = Scene::new();
+        scene.terms.as_mut().unwrap().retry.max_retries = 1;
+        scene.read(&[failed(1)]);
+        scene.pass(MINUTE);
+        if seen_running {
+            scene.read(&[with_nodes(running(2), &["a"])]);
+            scene.pass(MINUTE);
+        }
+        let decision = scene.read(&[with_nodes(failed(2), &["a"])]);
+        assert!(matches!(decision.reason, Reason::Backoff { retry: 1, .. }), "{decision:?}");
+        // One more of theirs without progress counts.
+        scene.pass(MINUTE);
+        assert_eq!(scene.code(&[with_nodes(failed(3), &["a"])]), "node-completed");
+    }
+}

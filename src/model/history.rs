@@ -123,6 +123,7 @@ pub struct Escalation {
 
 /// Everything the journal knows of one task.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and none excludes another")]
 pub struct TaskHistory {
     /// Upgrade or AZ switchover.
     pub kind: TaskKind,
@@ -150,6 +151,8 @@ pub struct TaskHistory {
     pub failure: Option<Failure>,
     /// Earlier failures, by which stale readings are known.
     pub earlier: Vec<(Shape, String)>,
+    /// Whether nodes were completed since the present failure: retries of others until then brought that about.
+    pub progressed: bool,
     /// Retries used since the last progress.
     pub used: Used,
     /// Retries used since the task was first seen.
@@ -225,6 +228,7 @@ impl TaskHistory {
             ran_since_failure: false,
             failure: None,
             earlier: Vec::new(),
+            progressed: false,
             used: Used::default(),
             used_ever: Used::default(),
             attempts: 0,
@@ -238,7 +242,9 @@ impl TaskHistory {
     }
 
     fn count_external(&mut self, external: u32) {
-        self.used.external = self.used.external.saturating_add(external);
+        if !self.progressed {
+            self.used.external = self.used.external.saturating_add(external);
+        }
         self.used_ever.external = self.used_ever.external.saturating_add(external);
     }
 
@@ -266,6 +272,7 @@ impl TaskHistory {
             }
             Event::Progress { completed } => {
                 self.most_completed = Some(*completed);
+                self.progressed = true;
                 self.used = Used::default();
                 self.waited = Duration::ZERO;
                 if let Some(open) = &mut self.open {
@@ -280,6 +287,8 @@ impl TaskHistory {
             Event::Changed { whole, shape } => {
                 self.raise_execute_times(shape.execute_times);
                 self.counted_execute_times = self.counted_execute_times.or(shape.execute_times);
+                // What it completed belongs to the present failure itself.
+                self.progressed = false;
                 if let Some(failure) = &mut self.failure {
                     failure.whole.clone_from(whole);
                     failure.seen.shape.clone_from(shape);
@@ -382,6 +391,7 @@ impl TaskHistory {
         self.raise_execute_times(seen.shape.execute_times);
         self.counted_execute_times = self.counted_execute_times.max(seen.shape.execute_times);
         self.count_external(seen.external);
+        self.progressed = false;
         self.running = None;
         self.ran_since_failure = false;
         self.open.take_if(|open| open.action == Action::Abort);
