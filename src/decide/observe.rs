@@ -65,7 +65,7 @@ pub fn observe(eyes: Eyes<'_>, reading: &Reading, history: &ClusterHistory) -> V
         _ => standing.task().map(|task| (&task.id, task.start_time)),
     };
     if let Some((newest, start)) = newest {
-        scratch.supersede(newest, start, &known);
+        scratch.supersede(newest, start, reading);
     }
     scratch.events
 }
@@ -372,13 +372,16 @@ impl Scratch<'_> {
     }
 
     /// A newer task takes the place of older ones whose attempts are settled, or which no reading settles any more.
-    fn supersede(&mut self, newest: &TaskId, start: Option<DateTime>, known: &[TaskId]) {
+    fn supersede(&mut self, newest: &TaskId, start: Option<DateTime>, reading: &Reading) {
         let patience = self.eyes.poll.settle_timeout.saturating_add(SETTLING_PATIENCE);
-        for id in known.iter().filter(|id| *id != newest) {
+        let known: Vec<TaskId> = self.history.tasks.keys().filter(|id| *id != newest).cloned().collect();
+        for id in &known {
+            // One that ran and is shown with a status that we do not know runs no more.
+            let runs_no_more = reading.task(id).is_some_and(|task| task.status != TaskStatus::Running);
             let older = self.known(id).is_some_and(|older| {
                 older.closed.is_none()
                     && older.open.as_ref().is_none_or(|open| self.now.since(open.sent) >= patience)
-                    && older.running.is_none()
+                    && (older.running.is_none() || runs_no_more)
                     && !older.missing
                     && older.start_time.is_some()
                     && older.start_time < start

@@ -915,3 +915,22 @@ fn progress_gives_back_what_retries_of_others_used() {
         assert_eq!(scene.code(&[with_nodes(failed(3), &["a"])]), "node-completed");
     }
 }
+
+#[test]
+fn a_newer_task_closes_one_that_ran_and_shows_an_unknown_status() {
+    let mut scene = Scene::new();
+    let old = |task: Task| named("t", "2026-01-01T00:00:00", task);
+    scene.read(&[old(failed(1))]);
+    scene.pass(2 * MINUTE);
+    scene.send(&[old(failed(1))], Meaning::Accepted);
+    for _ in 0..2 {
+        scene.pass(MINUTE);
+        scene.read(&[old(running(2))]);
+    }
+    assert_eq!(scene.ledger.others_in_flight(&ClusterId::new("c-2").unwrap()), 1);
+    let terminated = old(Task { status: TaskStatus::Other("TERMINATED".to_owned()), ..failed(2) });
+    scene.pass(MINUTE);
+    scene.read(&[named("n", "2026-01-02T00:00:00", success(1)), terminated]);
+    assert_eq!(scene.ledger.others_in_flight(&ClusterId::new("c-2").unwrap()), 0);
+    assert!(matches!(scene.known().closed, Some((Closing::Superseded { .. }, _))));
+}
