@@ -202,9 +202,13 @@ impl Scratch<'_> {
         }
     }
 
-    /// Whether the reading shows a failure that a later one has replaced.
+    /// Whether the reading shows a failure that a later one has replaced. One that goes on showing it shows the
+    /// present.
     fn is_stale(&self, task: &Task) -> bool {
         let Some(known) = self.known(&task.id) else { return false };
+        if known.stale_since.is_some_and(|since| self.now.since(since) >= self.eyes.poll.settle_timeout) {
+            return false;
+        }
         let shape = Shape::of(task);
         let now = known.failure.as_ref();
         known.earlier.iter().any(|(earlier, whole)| {

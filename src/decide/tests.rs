@@ -934,3 +934,48 @@ fn a_newer_task_closes_one_that_ran_and_shows_an_unknown_status() {
     assert_eq!(scene.ledger.others_in_flight(&ClusterId::new("c-2").unwrap()), 0);
     assert!(matches!(scene.known().closed, Some((Closing::Superseded { .. }, _))));
 }
+
+#[test]
+fn a_failure_with_the_words_of_an_earlier_one_is_no_stale_reading_for_ever() {
+    let mute = |whole: &str| Task {
+        execute_times: None,
+        end_time: None,
+        whole: Some(whole.to_owned()),
+        ..failed(1)
+    };
+    let running = Task { execute_times: None, ..running(1) };
+    let mut scene = Scene::new();
+    scene.terms.as_mut().unwrap().retry.max_retries = 5;
+    scene.read(std::slice::from_ref(&running));
+    scene.pass(MINUTE);
+    for (number, whole) in [(1, "{\"step\":1}"), (2, "{\"step\":2}"), (3, "{\"step\":1}")] {
+        scene.read(&[mute(whole)]);
+        scene.pass(6 * MINUTE);
+        scene.read(&[mute(whole)]);
+        assert_eq!(scene.known().failure.unwrap().seen.number, number);
+        scene.pass(60 * MINUTE);
+        scene.send(&[mute(whole)], Meaning::Accepted);
+        for _ in 0..2 {
+            scene.pass(MINUTE);
+            scene.read(std::slice::from_ref(&running));
+        }
+        scene.pass(MINUTE);
+    }
+}
+
+#[test]
+fn an_older_failure_that_is_shown_for_good_is_a_humans() {
+    let mut scene = Scene::new();
+    scene.terms.as_mut().unwrap().retry.initial_interval = 60 * MINUTE;
+    scene.read(&[failed(1)]);
+    scene.pass(MINUTE);
+    scene.read(&[failed(2)]);
+    scene.pass(MINUTE);
+    assert_eq!(scene.code(&[failed(1)]), "stale-reading");
+    let mut code = "";
+    for _ in 0..600 {
+        scene.pass(MINUTE);
+        code = scene.code(&[failed(1)]);
+    }
+    assert_eq!(code, "with-human");
+}

@@ -169,6 +169,8 @@ pub struct TaskHistory {
     pub closed: Option<(Closing, Moment)>,
     /// It was missing from the last answer.
     pub missing: bool,
+    /// Since when every decision says that the reading shows the past.
+    pub stale_since: Option<Moment>,
     /// The last decision that was journaled: its verdict's word and its reason.
     pub decided: Option<(String, Reason)>,
 }
@@ -237,6 +239,7 @@ impl TaskHistory {
             escalated: None,
             closed: None,
             missing: false,
+            stale_since: None,
             decided: None,
         }
     }
@@ -321,6 +324,7 @@ impl TaskHistory {
             Event::Settled { attempt, settlement } => self.settle(at, *attempt, *settlement),
             Event::Intent { action, waited, .. } => {
                 self.waited = self.waited.saturating_add(*waited);
+                self.stale_since = None;
                 self.decided = None;
                 self.attempts = self.attempts.saturating_add(1);
                 self.open = Some(OpenAttempt {
@@ -395,6 +399,7 @@ impl TaskHistory {
         self.running = None;
         self.ran_since_failure = false;
         self.open.take_if(|open| open.action == Action::Abort);
+        self.stale_since = None;
         self.decided = None;
         if matches!(self.closed, Some((Closing::Remedied | Closing::SolvedByOthers, _))) {
             self.closed = None;
@@ -507,6 +512,8 @@ impl TaskHistory {
 
     fn decided(&mut self, at: Moment, verdict: &str, reason: &Reason) {
         self.decided = Some((verdict.to_owned(), reason.clone()));
+        let before = self.stale_since;
+        self.stale_since = matches!(reason, Reason::StaleReading).then(|| before.unwrap_or(at));
         let Some(failure) = &mut self.failure else { return };
         match reason {
             Reason::HeldUntilNow { until } => {
