@@ -51,7 +51,9 @@ fn interval(retry: &Retry, used: u32) -> Duration {
         clock: Still(origin),
     };
     let mut wait = retry.initial_interval;
-    for _ in 0..=used {
+    // An interval that does not grow needs no counting: the retries of others may be any number.
+    let steps = if retry.multiplier > 1.0 { used } else { 0 };
+    for _ in 0..=steps {
         wait = calculator.next_backoff().unwrap_or(retry.max_interval);
         if wait >= retry.max_interval {
             break;

@@ -979,3 +979,17 @@ fn an_older_failure_that_is_shown_for_good_is_a_humans() {
     }
     assert_eq!(code, "with-human");
 }
+
+#[test]
+fn a_number_of_executions_beyond_all_measure_keeps_nobody_busy() {
+    let mut scene = Scene::new();
+    let terms = scene.terms.as_mut().unwrap();
+    terms.retry.max_retries = u32::MAX;
+    terms.retry.multiplier = 1.0;
+    assert_eq!(scene.code(&[failed(1)]), "backoff");
+    let mut many = failed(1);
+    many.execute_times = Some(4_000_000_000);
+    let mut scene = Scene { ledger: Ledger::default(), ..scene };
+    let decision = scene.read(&[many]);
+    assert!(matches!(decision.reason, Reason::Backoff { wait, .. } if wait == 2 * MINUTE), "{decision:?}");
+}
