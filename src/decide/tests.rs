@@ -993,3 +993,18 @@ fn a_number_of_executions_beyond_all_measure_keeps_nobody_busy() {
     let decision = scene.read(&[many]);
     assert!(matches!(decision.reason, Reason::Backoff { wait, .. } if wait == 2 * MINUTE), "{decision:?}");
 }
+
+#[test]
+fn an_abort_that_a_policy_took_back_begins_its_grace_anew() {
+    let mut scene = Scene::new();
+    scene.terms.as_mut().unwrap().retry.max_retries = 0;
+    assert_eq!(scene.code(&[failed(1)]), "abort-pending");
+    scene.pass(MINUTE);
+    scene.terms.as_mut().unwrap().retry.max_retries = 5;
+    assert_eq!(scene.code(&[failed(1)]), "backoff");
+    scene.pass(20 * MINUTE);
+    scene.terms.as_mut().unwrap().retry.max_retries = 0;
+    assert_eq!(scene.code(&[failed(1)]), "abort-pending", "it is told again, with time to say no");
+    scene.pass(15 * MINUTE);
+    assert_eq!(scene.code(&[failed(1)]), "abort-due");
+}

@@ -341,6 +341,9 @@ impl TaskHistory {
                 if let Some(failure) = &mut self.failure {
                     failure.held = false;
                     failure.not_before = None;
+                    if *action == Action::Retry {
+                        failure.exhausted = None;
+                    }
                     failure.waited_from = Some(failure.wait_from);
                 }
             }
@@ -522,6 +525,8 @@ impl TaskHistory {
                 failure.not_before = Some(at.after(wait));
             }
             Reason::AbortPending { .. } if failure.exhausted.is_none() => failure.exhausted = Some(at),
+            // Another policy has taken the abort back: should it come again, it is told again.
+            Reason::Backoff { .. } => failure.exhausted = None,
             _ if verdict == "held" => failure.held = true,
             _ => {}
         }
