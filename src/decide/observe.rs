@@ -347,6 +347,10 @@ impl Scratch<'_> {
             _ => 0,
         };
         let beyond = u32::try_from(growth).unwrap_or(u32::MAX).saturating_sub(ours);
+        // An endTime that stayed as it was is that of the failure before.
+        let of_before = before.is_some_and(|before| before.seen.shape.end_time == task.end_time);
+        let steps = task.last_step();
+        let ended = if of_before && (steps.is_some() || known.ever_ran) { steps } else { task.ended() };
         let ran_without_us = before.is_some() && known.ran_since_failure && ours == 0;
         let seen = FailureSeen {
             number: before.map_or(0, |failure| failure.seen.number).saturating_add(1),
@@ -358,7 +362,7 @@ impl Scratch<'_> {
             total: u32::try_from(task.total_nodes.len()).unwrap_or(u32::MAX),
             failing: failing(task),
             external: beyond.max(u32::from(ran_without_us)),
-            too_old: is_too_old(task, known.ever_ran, self.eyes.poll.max_failure_age, self.now.wall),
+            too_old: is_too_old(ended, known.ever_ran, self.eyes.poll.max_failure_age, self.now.wall),
             seen_to_happen: known.ever_ran || before.is_some(),
             terms: (self.eyes.terms)(task.kind),
         };
@@ -412,11 +416,11 @@ fn has_grown(task: &Task, known: &TaskHistory) -> bool {
 
 /// Whether the failure had ended too long before it was first seen: by `endTime`, else by the latest time of a
 /// step, else it is fresh only if the task was seen running.
-fn is_too_old(task: &Task, ever_ran: bool, limit: Duration, now: Timestamp) -> bool {
+fn is_too_old(ended: Option<DateTime>, ever_ran: bool, limit: Duration, now: Timestamp) -> bool {
     // A time in the future by more than any zone explains is no time to judge by.
     const WIDEST_ZONE: SignedDuration = SignedDuration::from_hours(14);
     let utc = jiff::tz::TimeZone::UTC.to_datetime(now);
-    match task.ended().map(|ended| utc.duration_since(ended)) {
+    match ended.map(|ended| utc.duration_since(ended)) {
         Some(age) if age >= -WIDEST_ZONE => {
             age > SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX)
         }

@@ -1008,3 +1008,23 @@ fn an_abort_that_a_policy_took_back_begins_its_grace_anew() {
     scene.pass(15 * MINUTE);
     assert_eq!(scene.code(&[failed(1)]), "abort-due");
 }
+
+#[test]
+fn an_end_time_that_stays_as_it_was_does_not_make_a_new_failure_old() {
+    let frozen = |execution| Task { end_time: failed(1).end_time, ..failed(execution) };
+    let mut scene = Scene::new();
+    scene.terms.as_mut().unwrap().retry.max_retries = 5;
+    scene.read(&[frozen(1)]);
+    scene.pass(2 * MINUTE);
+    scene.send(&[frozen(1)], Meaning::Accepted);
+    for _ in 0..100 {
+        scene.pass(60 * MINUTE);
+        assert_eq!(scene.code(&[running(2)]), "running");
+    }
+    assert_eq!(scene.code(&[frozen(2)]), "backoff");
+    // Where nothing else tells its age, that endTime still does.
+    let mut scene = Scene::new();
+    scene.read(&[frozen(1)]);
+    scene.pass(MINUTE);
+    assert_eq!(scene.code(&[frozen(2)]), "backoff");
+}

@@ -225,8 +225,12 @@ impl Task {
 
     /// When it ended as far as the task itself tells: `endTime`, else the latest time of a step.
     pub fn ended(&self) -> Option<DateTime> {
-        let steps = || self.steps.iter().flat_map(|step| [step.begin_time, step.end_time]).flatten().max();
-        self.end_time.or_else(steps)
+        self.end_time.or_else(|| self.last_step())
+    }
+
+    /// The latest time of a step.
+    pub fn last_step(&self) -> Option<DateTime> {
+        self.steps.iter().flat_map(|step| [step.begin_time, step.end_time]).flatten().max()
     }
 
     /// The step that failed, where one says so.
