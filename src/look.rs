@@ -150,7 +150,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         cluster: &Cluster,
         listed: Option<Moment>,
     ) -> Result<(Decision, bool), LookError> {
-        let reading = self.read(&cluster.id).await?;
+        let (reading, _) = self.read(&cluster.id).await?;
         if !self.state().unwritten.is_empty() {
             self.write_what_is_unwritten(&self.gate.lock().await).await?;
         }
@@ -159,20 +159,27 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             return Ok((decision, false));
         }
         // Something is due. What is acted on is another reading than the one that said so.
-        let fresh = self.read(&cluster.id).await?;
+        let (fresh, apart) = self.read(&cluster.id).await?;
         let decision = self.understand(cluster, &fresh, listed).await?;
         if !matches!(decision.verdict, Verdict::Act(_)) {
             return Ok((decision, false));
         }
+        if apart > self.poll.request_timeout {
+            // One of the lists had to be asked for again and again, and the other one is old by now.
+            return Ok((Decision { next_look: Duration::ZERO, ..decision }, false));
+        }
         self.act(cluster, &fresh, decision).await
     }
 
-    /// Reads both lists, one right after the other. A reading changes nothing, so a stop cuts it short.
-    async fn read(&self, cluster: &ClusterId) -> Result<Reading, LookError> {
+    /// Reads both lists, one right after the other, and tells how long after the first the second came. A reading
+    /// changes nothing, so a stop cuts it short.
+    async fn read(&self, cluster: &ClusterId) -> Result<(Reading, Duration), LookError> {
         let both = async {
             let upgrades = self.css.tasks(cluster, TaskKind::Upgrade).await?;
+            let first = self.clock.now();
             let switchovers = self.css.tasks(cluster, TaskKind::AzSwitchover).await?;
-            Ok(Reading::new(self.clock.now(), [upgrades, switchovers]))
+            let now = self.clock.now();
+            Ok((Reading::new(now, [upgrades, switchovers]), now.since(first)))
         };
         self.stopping.run_until_cancelled(both).await.unwrap_or(Err(LookError::Stopping))
     }
@@ -238,7 +245,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         cluster: &Cluster,
         listed: Option<Moment>,
     ) -> Result<(Reading, Decision), String> {
-        let reading = self.read(&cluster.id).await.map_err(|error| chain(&error))?;
+        let (reading, _) = self.read(&cluster.id).await.map_err(|error| chain(&error))?;
         let seen = self.observe(cluster, &reading, listed);
         let state = self.state();
         let mut history = state.ledger.history(&cluster.id).clone();

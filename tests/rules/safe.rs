@@ -296,3 +296,18 @@ async fn a_partial_failure_may_be_retried() {
     stage.pass(3 * HOUR).await;
     assert_eq!((stage.sent_at(), stage.end()), (vec![120], "remedied".to_owned()));
 }
+
+#[tokio::test]
+async fn a_reading_whose_halves_lie_far_apart_lets_nothing_out() {
+    // The second list of the reading before the PUT comes only after it was asked for three times.
+    let text = format!(
+        "{FAILED}\n[[fault]]\non = \"tasks\"\nnth = 6\ntimes = 2\nwhat = \"throttled\"\nretry_after = \"20s\""
+    );
+    let mut stage = Script::new(&text).start().await;
+    assert_eq!(stage.look().await, "backoff");
+    stage.skip(2 * MINUTE);
+    let report = stage.look_at("a").await;
+    assert_eq!(stage.sent().len(), 0, "the first of the two lists is 40 s old: {report:?}");
+    assert!(report.next_look.is_zero());
+    assert!(acted(&stage.look_at("a").await));
+}
