@@ -17,6 +17,8 @@ use crate::model::reason::Reason;
 use crate::model::text::chain;
 use crate::notify::{News, Tell};
 
+/// The trouble that a refused credential is.
+const CREDENTIAL: &str = "credential";
 /// So many clusters are told of one by one; more are told of as a number.
 const ONE_BY_ONE: usize = 3;
 
@@ -32,6 +34,8 @@ struct Told {
     /// The trouble that keeps the clusters from being listed, and the one that keeps all of them from being read.
     listing: Option<&'static str>,
     reading: Option<&'static str>,
+    /// The clusters that the latter still keeps from being read.
+    blind_at: BTreeSet<ClusterId>,
     journal_fails: bool,
     list_short: bool,
     /// Clusters that cannot be read, with the error's code.
@@ -82,7 +86,17 @@ impl<T: Tell> Telling<T> {
     /// A cluster was read, and this was decided.
     pub(super) fn read(&self, cluster: &Cluster, at: Moment, decision: &Decision) {
         let (project, id, cluster_name) = (&self.project, &cluster.id, cluster.name.as_str());
-        self.sees(|told| &mut told.reading);
+        let mut told = self.told();
+        told.blind_at.remove(id);
+        // A credential is good for every cluster or for none; any other trouble may be one cluster's alone.
+        if told.reading.is_none_or(|trouble| trouble == CREDENTIAL) {
+            told.blind_at.clear();
+        }
+        let all_seen = told.blind_at.is_empty();
+        drop(told);
+        if all_seen {
+            self.sees(|told| &mut told.reading);
+        }
         let mut told = self.told();
         let was_unreadable = told.unreadable.remove(id).is_some();
         let was_told = told.one_by_one.remove(id);
@@ -124,6 +138,7 @@ impl<T: Tell> Telling<T> {
     /// A cluster could not be read.
     pub(super) fn unreadable(&self, cluster: &Cluster, error: &CloudError) {
         if is_of_the_project(error) {
+            self.told().blind_at.insert(cluster.id.clone());
             self.blind(error, |told| &mut told.reading);
             return;
         }
@@ -204,6 +219,7 @@ impl<T: Tell> Telling<T> {
         {
             let mut told = self.told();
             for cluster in went {
+                told.blind_at.remove(cluster);
                 told.unreadable.remove(cluster);
                 told.one_by_one.remove(cluster);
                 told.reasons.remove(cluster);
@@ -251,7 +267,7 @@ fn trouble(error: &CloudError) -> (&'static str, &'static str) {
         CloudError::Unauthorized(_)
         | CloudError::CredentialResting { .. }
         | CloudError::CredentialUnproven => (
-            "credential",
+            CREDENTIAL,
             "check the keys of its credentials and this machine's clock, then restart; it is tried again by itself, \
              seldom enough not to lock the key",
         ),

@@ -1,6 +1,6 @@
 //! What may be acted on at all.
 
-use super::stage::{FAILED, HOPELESS, HOUR, MINUTE, SECOND, Script, acted, code};
+use super::stage::{FAILED, HOPELESS, HOUR, MINUTE, SECOND, Script, acted, code, shortly_before};
 
 const BOTH_KINDS: [&str; 2] = ["upgrade", "az-switchover"];
 
@@ -295,6 +295,21 @@ async fn a_partial_failure_may_be_retried() {
     let mut stage = Script::new(&text).start().await;
     stage.pass(3 * HOUR).await;
     assert_eq!((stage.sent_at(), stage.end()), (vec![120], "remedied".to_owned()));
+}
+
+#[tokio::test]
+async fn a_trouble_that_one_cluster_alone_shows_is_told_once_and_not_at_every_look() {
+    let fleet = FAILED.replace("name = \"a\"", "name = \"a\"\ncount = 3");
+    for what in ["what = \"throttled\"", "what = \"status\"\nstatus = 404\nbody = \"<html></html>\""] {
+        let text = format!(
+            "{fleet}\n[[fault]]\non = \"tasks\"\ncluster = \"a-2\"\nuntil = \"1h\"\ntimes = \"always\"\n{what}"
+        );
+        let mut stage = Script::new(&text).start().await;
+        stage.pass(shortly_before(HOUR)).await;
+        assert_eq!((stage.ear.heard("blind"), stage.ear.heard("sees")), (1, 0), "{what}");
+        stage.pass(HOUR).await;
+        assert_eq!((stage.ear.heard("blind"), stage.ear.heard("sees")), (1, 1), "{what}");
+    }
 }
 
 #[tokio::test]

@@ -133,6 +133,7 @@ impl Tell for Ear {
             News::ProjectActs { .. } => "project-acts",
             News::Unreadable { .. } => "unreadable",
             News::Blind { .. } => "blind",
+            News::Sees { .. } => "sees",
             News::Readable { .. } => "readable",
             _ => "other",
         };
