@@ -10,7 +10,6 @@
 //! A look never sleeps and never repeats anything: it returns when to look again. Its memory is the project's
 //! [`Ledger`], which is the fold of the journal and changes only by what the journal has accepted.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use crate::decide::observe::{self, Eyes};
 use crate::decide::{self, Facts, Guards, Standing};
 use crate::journal::{Intent, Journal, JournalError};
 use crate::model::answer::Meaning;
-use crate::model::cluster::{Cluster, ClusterList};
+use crate::model::cluster::{Cluster, ClusterList, Tags};
 use crate::model::decision::{Action, Decision, Order, Verdict};
 use crate::model::event::{Closing, Entry, Event, Subject};
 use crate::model::history::ClusterHistory;
@@ -31,7 +30,7 @@ use crate::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use crate::model::ledger::Ledger;
 use crate::model::moment::Moment;
 use crate::model::policy::{Policy, Terms};
-use crate::model::project::{Limits, Poll};
+use crate::model::project::{Limits, Poll, Stretch};
 use crate::model::reason::Reason;
 use crate::model::task::{Reading, TaskKind, TaskStatus};
 use crate::model::text::chain;
@@ -495,7 +494,8 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             engine: String::new(),
             version: String::new(),
             actions: Vec::new(),
-            tags: BTreeMap::new(),
+            tags: Tags::default(),
+            state: 0,
         };
         open.map(cluster).collect()
     }
@@ -503,6 +503,11 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
     /// Clusters came or went.
     pub fn tell_clusters(&self, came: usize, went: &[ClusterId], watched: usize) {
         self.telling.clusters(came, went, watched);
+    }
+
+    /// Idle clusters are read less often than the settings ask for, or (`None`) often enough again.
+    pub fn tell_stretch(&self, stretch: Option<&Stretch>) {
+        self.telling.stretch(stretch);
     }
 
     /// What the journal knows of the project, for status and tests.

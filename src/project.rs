@@ -1,14 +1,18 @@
 //! One project as the watcher drives it: listing its clusters, looking at them, letting go of those that are gone.
 
+use std::sync::{Mutex, PoisonError};
+
 use crate::clock::Clock;
 use crate::cloud::Css;
 use crate::journal::Journal;
-use crate::look::Looker;
+use crate::look::{Looker, Report};
 use crate::model::cluster::{Cluster, ClusterList};
 use crate::model::id::ClusterId;
 use crate::model::moment::Moment;
+use crate::model::project::{Poll, Stretch};
+use crate::model::reason::Reason;
 use crate::notify::Tell;
-use crate::watch::{Next, Project};
+use crate::watch::{Lane, Next, Project};
 
 /// Engines whose clusters have neither upgrade nor AZ-switchover tasks.
 const WITHOUT_TASKS: [&str; 1] = ["logstash"];
@@ -16,17 +20,23 @@ const WITHOUT_TASKS: [&str; 1] = ["logstash"];
 /// A project under watch.
 pub struct WatchedProject<S, J, C, T> {
     looker: Looker<S, J, C, T>,
+    stretch: Mutex<Option<Stretch>>,
 }
 
 impl<S: Css, J: Journal, C: Clock, T: Tell> WatchedProject<S, J, C, T> {
     /// Puts a project under watch.
     pub fn new(looker: Looker<S, J, C, T>) -> Self {
-        Self { looker }
+        Self { looker, stretch: Mutex::default() }
     }
 
     /// What looks at its clusters.
     pub fn looker(&self) -> &Looker<S, J, C, T> {
         &self.looker
+    }
+
+    /// Whether idle clusters are read less often than the settings ask for, for want of requests: for status.
+    pub fn stretch(&self) -> Option<Stretch> {
+        *self.stretch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -43,7 +53,8 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Project for WatchedProject<S, J, C, 
 
     async fn look(&self, cluster: &Cluster, listed: Option<Moment>) -> Next {
         let report = self.looker.look(cluster, listed).await;
-        Next { look: report.next_look, discovery: report.wants_discovery }
+        let lane = lane(&report, &self.looker.poll);
+        Next { look: report.next_look, lane, discovery: report.wants_discovery }
     }
 
     async fn forget(&self, cluster: &Cluster) -> bool {
@@ -56,5 +67,99 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Project for WatchedProject<S, J, C, 
 
     fn changed(&self, came: usize, went: &[ClusterId], watched: usize) {
         self.looker.tell_clusters(came, went, watched);
+    }
+
+    fn requests_per_second(&self) -> Option<f64> {
+        self.looker.css.requests_per_second()
+    }
+
+    fn stretched(&self, stretch: Option<Stretch>) {
+        let before = {
+            let mut known = self.stretch.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *known, stretch)
+        };
+        if before.is_some() != stretch.is_some() {
+            self.looker.tell_stretch(stretch.as_ref());
+        }
+    }
+}
+
+/// What the next look at a cluster is for.
+fn lane(report: &Report, poll: &Poll) -> Lane {
+    if report.sent {
+        return Lane::Urgent;
+    }
+    let Some(decision) = &report.decision else {
+        // A cluster that could not be read is looked at soon where something of it is unfinished.
+        return if report.next_look < poll.idle_interval { Lane::Running } else { Lane::Idle };
+    };
+    match decision.reason {
+        Reason::Settling { .. }
+        | Reason::CheckingIfGone { .. }
+        | Reason::RetryDue { .. }
+        | Reason::AbortDue { .. } => Lane::Urgent,
+        Reason::StaleReading | Reason::Idle if report.next_look < poll.idle_interval => Lane::Urgent,
+        // The next look comes when the wait is over, and not before.
+        Reason::Backoff { .. }
+        | Reason::HeldUntilNow { .. }
+        | Reason::AbortPending { .. }
+        | Reason::ServiceBusy { .. }
+            if report.next_look < poll.active_interval =>
+        {
+            Lane::Urgent
+        }
+        _ if report.next_look >= poll.idle_interval && !matches!(decision.reason, Reason::Running { .. }) => {
+            Lane::Idle
+        }
+        _ => Lane::Running,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::decision::{Decision, Verdict};
+    use crate::model::id::AttemptId;
+
+    fn report(reason: Reason, next_look: Duration) -> Report {
+        let decision = Some(Decision { task: None, verdict: Verdict::Wait, reason, next_look });
+        Report { decision, next_look, wants_discovery: false, sent: false, problem: None }
+    }
+
+    #[test]
+    fn what_is_settled_or_due_comes_before_what_runs_and_that_before_what_is_idle() {
+        let poll = Poll::default();
+        let until = jiff::Timestamp::UNIX_EPOCH;
+        let running = Reason::Running { done: None, total: 3, execution: None };
+        let settling = Reason::Settling {
+            attempt: AttemptId(1),
+            action: crate::model::decision::Action::Retry,
+            answered: true,
+        };
+        let backoff = Reason::Backoff { retry: 1, max_retries: 5, wait: Duration::from_mins(2), until };
+        let soon = Duration::from_secs(7);
+        for (reason, next_look, expected) in [
+            (Reason::Idle, poll.idle_interval, Lane::Idle),
+            (Reason::Idle, poll.settle_interval, Lane::Urgent),
+            (running.clone(), poll.active_interval, Lane::Running),
+            (settling, poll.settle_interval, Lane::Urgent),
+            (backoff.clone(), poll.active_interval, Lane::Running),
+            (backoff, soon, Lane::Urgent),
+            (Reason::StaleReading, poll.settle_interval, Lane::Urgent),
+            (Reason::StaleReading, poll.idle_interval, Lane::Idle),
+            (Reason::NoPolicy, poll.idle_interval, Lane::Idle),
+            (Reason::ListIncomplete, poll.active_interval, Lane::Running),
+        ] {
+            assert_eq!(lane(&report(reason.clone(), next_look), &poll), expected, "{reason:?} {next_look:?}");
+        }
+        let all_alike = Poll { idle_interval: poll.active_interval, ..poll.clone() };
+        assert_eq!(lane(&report(running, poll.active_interval), &all_alike), Lane::Running);
+        let sent = Report { sent: true, ..report(Reason::Idle, poll.settle_interval) };
+        assert_eq!(lane(&sent, &poll), Lane::Urgent);
+        let unreadable = |next_look| Report { decision: None, ..report(Reason::Idle, next_look) };
+        assert_eq!(lane(&unreadable(poll.idle_interval), &poll), Lane::Idle);
+        assert_eq!(lane(&unreadable(poll.active_interval), &poll), Lane::Running);
     }
 }

@@ -1,7 +1,7 @@
 //! The watcher in virtual time: what is looked at when, and what delays what.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use upgrade_remediator::clock::Clock;
-use upgrade_remediator::model::cluster::{Cluster, ClusterList};
+use upgrade_remediator::model::cluster::{Cluster, ClusterList, Tags};
 use upgrade_remediator::model::id::ClusterId;
 use upgrade_remediator::model::moment::{Moment, Mono};
-use upgrade_remediator::model::project::Poll;
-use upgrade_remediator::watch::{Next, Project, Watcher};
+use upgrade_remediator::model::project::{Poll, Stretch};
+use upgrade_remediator::watch::{Lane, Next, Project, Watcher};
 
 /// Follows tokio's paused time.
 struct Virtual(Instant);
@@ -44,27 +44,45 @@ struct Script {
     list_takes: Duration,
     look_takes: BTreeMap<&'static str, Duration>,
     next_look: Duration,
+    lane: Lane,
+    /// The lane and the wait of single clusters.
+    lanes: BTreeMap<String, (Lane, Duration)>,
+    /// Requests in a second.
+    rate: Mutex<Option<f64>>,
+    /// A time in which the service does not answer.
+    outage: Option<(Duration, Duration)>,
     looks: Mutex<Vec<(String, i64)>>,
     discoveries: Mutex<Vec<i64>>,
     forgotten: Mutex<Vec<String>>,
+    stretches: Mutex<Vec<(i64, Option<Stretch>)>>,
     /// What an earlier process knew.
     remembered: Vec<&'static str>,
 }
 
-fn list(names: &[&str]) -> ClusterList {
-    let cluster = |name: &&str| Cluster {
+fn cluster(name: &str) -> Cluster {
+    Cluster {
         id: ClusterId::new(name).unwrap(),
-        name: (*name).to_owned(),
+        name: name.to_owned(),
         engine: "opensearch".to_owned(),
         version: String::new(),
         actions: Vec::new(),
-        tags: BTreeMap::new(),
-    };
-    ClusterList {
-        clusters: names.iter().map(cluster).collect(),
-        unusable: Vec::new(),
-        total_size: Some(names.len() as u64),
+        tags: Tags::default(),
+        state: 0,
     }
+}
+
+fn list_of(clusters: Vec<Cluster>) -> ClusterList {
+    let total_size = Some(clusters.len() as u64);
+    ClusterList { clusters, unusable: Vec::new(), total_size }
+}
+
+fn list(names: &[&str]) -> ClusterList {
+    list_of(names.iter().map(|name| cluster(name)).collect())
+}
+
+/// So many clusters, by numbers.
+fn fleet(count: usize) -> ClusterList {
+    list_of((0..count).map(|n| cluster(&format!("c{n:05}"))).collect())
 }
 
 impl Script {
@@ -75,9 +93,14 @@ impl Script {
             list_takes: Duration::from_millis(1),
             look_takes: BTreeMap::new(),
             next_look: Duration::from_secs(10),
+            lane: Lane::Running,
+            lanes: BTreeMap::new(),
+            rate: Mutex::new(None),
+            outage: None,
             looks: Mutex::default(),
             discoveries: Mutex::default(),
             forgotten: Mutex::default(),
+            stretches: Mutex::default(),
             remembered: Vec::new(),
         }
     }
@@ -89,6 +112,19 @@ impl Script {
     fn looks_at(&self, name: &str) -> Vec<i64> {
         let looks = self.looks.lock().unwrap();
         looks.iter().filter(|(cluster, _)| cluster == name).map(|(_, at)| *at).collect()
+    }
+
+    /// How many looks began in these seconds.
+    fn looks_within(&self, seconds: std::ops::Range<i64>) -> usize {
+        self.looks.lock().unwrap().iter().filter(|(_, at)| seconds.contains(at)).count()
+    }
+
+    /// The longest time between two looks at one cluster.
+    fn longest_gap(&self) -> i64 {
+        let mut last: BTreeMap<String, i64> = BTreeMap::new();
+        let looks = self.looks.lock().unwrap();
+        let gaps = looks.iter().map(|(name, at)| at - last.insert(name.clone(), *at).unwrap_or(*at));
+        gaps.max().unwrap()
     }
 }
 
@@ -104,7 +140,12 @@ impl Project for Script {
         self.looks.lock().unwrap().push((cluster.name.clone(), self.seconds()));
         let takes = self.look_takes.get(cluster.name.as_str()).copied().unwrap_or_default();
         self.clock.sleep(takes).await;
-        Next { look: self.next_look, discovery: false }
+        let now = Duration::from_millis(u64::try_from(self.clock.now().mono.0).unwrap());
+        if self.outage.is_some_and(|(from, until)| (from..until).contains(&now)) {
+            self.clock.sleep(Duration::from_secs(30)).await;
+        }
+        let (lane, look) = self.lanes.get(&cluster.name).copied().unwrap_or((self.lane, self.next_look));
+        Next { look, lane, discovery: false }
     }
 
     async fn forget(&self, cluster: &Cluster) -> bool {
@@ -117,6 +158,14 @@ impl Project for Script {
     }
 
     fn changed(&self, _came: usize, _went: &[ClusterId], _watched: usize) {}
+
+    fn requests_per_second(&self) -> Option<f64> {
+        *self.rate.lock().unwrap()
+    }
+
+    fn stretched(&self, stretch: Option<Stretch>) {
+        self.stretches.lock().unwrap().push((self.seconds(), stretch));
+    }
 }
 
 fn poll() -> Poll {
@@ -228,4 +277,173 @@ async fn once_looks_at_everything_once() {
     let blind = Arc::new(Script::new(vec![None]));
     let watcher = Watcher::new(Arc::clone(&blind), Arc::clone(&blind.clock), poll(), 2);
     assert!(!watcher.run_once(CancellationToken::new()).await.unwrap());
+}
+
+/// A project where nothing runs.
+fn quiet(lists: Vec<Option<ClusterList>>) -> Script {
+    Script { lane: Lane::Idle, next_look: poll().idle_interval, ..Script::new(lists) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_clusters_spread_over_the_whole_interval_and_none_waits_longer_than_that() {
+    let script = watch(quiet(vec![Some(fleet(600))]), 64, 3_000).await;
+    assert_eq!(script.looks_within(0..4), 600, "the first readings, over the active interval");
+    // Then 600 clusters at 10 minutes are one in a second.
+    for minute in 0..49 {
+        let from = 4 + 60 * minute;
+        let looks = script.looks_within(from..from + 60);
+        assert!((58..=62).contains(&looks), "{looks} in minute {minute}");
+    }
+    assert!(script.longest_gap() <= 601, "{}", script.longest_gap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_list_shows_to_be_busy_is_read_often_and_only_while_it_does() {
+    let busy = Cluster { actions: vec!["UPGRADING".to_owned()], ..cluster("b") };
+    let shown = Some(list_of(vec![cluster("a"), busy]));
+    let script = watch(quiet(vec![shown, Some(list(&["a", "b"]))]), 8, 180).await;
+    let (a, b) = (script.looks_at("a").len(), script.looks_at("b").len());
+    assert_eq!(a, 1, "nothing runs there");
+    assert!((15..=18).contains(&b), "every 4 s for a minute, then once for the change: {b}");
+    assert!(script.looks_at("b").iter().all(|at| *at <= 68), "{:?}", script.looks_at("b"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_in_the_list_brings_the_next_look_forward() {
+    let changed = Cluster { state: 7, ..cluster("b") };
+    let lists = vec![Some(list(&["a", "b"])), Some(list_of(vec![cluster("a"), changed]))];
+    let script = watch(quiet(lists), 8, 200).await;
+    assert_eq!(script.looks_at("a"), [0]);
+    assert_eq!(script.looks_at("b"), [2, 60]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_found_although_no_list_ever_shows_anything() {
+    let script = watch(quiet(vec![Some(fleet(50))]), 8, 1_300).await;
+    let looks = script.looks_at("c00049");
+    assert!(looks.len() >= 3 && script.longest_gap() <= 601, "{looks:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_all_are_late_what_settles_comes_first_then_what_runs_then_the_list_then_the_rest() {
+    let mut script = quiet(vec![Some(list(&["a", "b", "c", "idle"]))]);
+    script.look_takes.insert("c", Duration::from_secs(100));
+    script.lanes.insert("a".to_owned(), (Lane::Running, Duration::from_secs(4)));
+    script.lanes.insert("b".to_owned(), (Lane::Urgent, Duration::from_secs(5)));
+    // One look at once, and from second 2 on the one at c takes it for 100 s.
+    let script = watch(script, 1, 105).await;
+    let looks = script.looks.lock().unwrap().clone();
+    let after: Vec<&str> = looks.iter().filter(|(_, at)| *at >= 102).map(|(name, _)| name.as_str()).collect();
+    assert_eq!(after[..3], ["b", "a", "idle"], "b was due after a, and both before the idle one: {looks:?}");
+    assert_eq!(script.discoveries.lock().unwrap()[..2], [0, 60], "which takes no place of a look");
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_looks_at_idle_clusters_leave_places_for_what_runs() {
+    let mut script = quiet(vec![Some(fleet(100))]);
+    script.lanes.insert("c00000".to_owned(), (Lane::Running, Duration::from_secs(4)));
+    script.look_takes = (1..100).map(|n| (&*format!("c{n:05}").leak(), Duration::from_mins(10))).collect();
+    let script = watch(script, 16, 60).await;
+    assert_eq!(script.looks_at("c00000"), (0..15).map(|n| 4 * n).collect::<Vec<_>>());
+    assert_eq!(script.looks.lock().unwrap().len(), 15 + 14, "14 of 16 places for the others");
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_too_few_requests_idle_clusters_stretch_and_running_ones_do_not() {
+    let mut script = quiet(vec![Some(fleet(1_000))]);
+    // Room for half of what 1,000 clusters at 10 minutes need.
+    *script.rate.get_mut().unwrap() = Some(2.0);
+    for n in 0..2 {
+        script.lanes.insert(format!("c{n:05}"), (Lane::Running, Duration::from_secs(4)));
+    }
+    let script = Arc::new(script);
+    let stop = CancellationToken::new();
+    let watcher = Watcher::new(Arc::clone(&script), Arc::clone(&script.clock), poll(), 8);
+    let running = tokio::spawn(watcher.run(stop.clone()));
+    tokio::time::sleep(Duration::from_secs(20_000)).await;
+    *script.rate.lock().unwrap() = Some(20.0);
+    tokio::time::sleep(Duration::from_secs(20_000)).await;
+    stop.cancel();
+    running.await.unwrap().unwrap();
+
+    for second in [5_000, 15_000, 30_000] {
+        let looks = script.looks_at("c00001");
+        let gap =
+            looks.iter().find(|at| **at >= second).unwrap() - looks.iter().rfind(|at| **at < second).unwrap();
+        assert!(gap <= 5, "a running cluster waited for {gap} s");
+    }
+    // Nine tenths of 2/s less what the two running ones and the list take; a look is two requests.
+    let idle = script.looks_within(10_000..20_000) - 2 * 2_500;
+    assert!((3_500..4_200).contains(&idle), "{idle}");
+    let idle = script.looks_within(30_000..40_000) - 2 * 2_500;
+    assert!((15_800..17_600).contains(&idle), "and all of them again once there is room: {idle}");
+    let stretches = script.stretches.lock().unwrap();
+    let (at, stretch) = stretches.first().unwrap();
+    assert!(
+        *at <= 1 && stretch.is_some_and(|stretch| stretch.actual > Duration::from_secs(1_100)),
+        "{stretch:?}"
+    );
+    let (at, last) = stretches.last().unwrap();
+    assert!(last.is_none() && (20_000..20_010).contains(at), "{at} {last:?}");
+    assert!(stretches.len() < 8, "told when it changes, not at every look: {stretches:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn first_looks_at_a_large_fleet_take_no_more_than_half_of_the_rate() {
+    let mut script = quiet(vec![Some(fleet(1_000))]);
+    *script.rate.get_mut().unwrap() = Some(20.0);
+    let script = watch(script, 16, 300).await;
+    let looks = script.looks_within(0..100);
+    assert!((495..=505).contains(&looks), "5 looks a second are 10 requests: {looks}");
+    assert_eq!(
+        script.looks.lock().unwrap().iter().map(|(name, _)| name).collect::<BTreeSet<_>>().len(),
+        1_000
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_outage_nothing_is_made_up_for() {
+    let mut script = quiet(vec![Some(fleet(2_000))]);
+    for n in 0..20 {
+        script.lanes.insert(format!("c{n:05}"), (Lane::Running, Duration::from_secs(4)));
+    }
+    // For an hour every look ends in a time-out.
+    let (from, until) = (Duration::from_secs(2_000), Duration::from_secs(5_600));
+    script.outage = Some((from, until));
+    let script = watch(script, 16, 8_000).await;
+    let normal = script.looks_within(1_000..1_060);
+    // The last time-outs end 30 s after it.
+    let first = script.looks_within(5_600..5_660).max(script.looks_within(5_630..5_690));
+    #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+    let ratio = first as f64 / normal as f64;
+    assert!(ratio <= 1.1, "{first} looks in the first minute, {normal} in a normal one");
+    assert!(script.looks_within(7_000..7_060) * 10 >= normal * 9, "and all of it goes on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_project_changes_nothing_for_another() {
+    let clock = Virtual::new();
+    let project = |look_takes: Duration, rate| {
+        let mut script = quiet(vec![Some(fleet(60))]);
+        script.clock = Arc::clone(&clock);
+        script.look_takes = (0..60).map(|n| (&*format!("c{n:05}").leak(), look_takes)).collect();
+        *script.rate.get_mut().unwrap() = Some(rate);
+        Arc::new(script)
+    };
+    let alone = watch(quiet(vec![Some(fleet(60))]), 8, 2_000).await;
+    let (well, slow) = (project(Duration::ZERO, 20.0), project(Duration::from_secs(30), 0.1));
+    let stop = CancellationToken::new();
+    let watchers = [&slow, &well].map(|script| {
+        let watcher = Watcher::new(Arc::clone(script), Arc::clone(&clock), poll(), 8);
+        tokio::spawn(watcher.run(stop.clone()))
+    });
+    tokio::time::sleep(Duration::from_secs(2_000)).await;
+    stop.cancel();
+    for watcher in watchers {
+        watcher.await.unwrap().unwrap();
+    }
+    let count = |script: &Script| script.looks.lock().unwrap().len();
+    assert!(count(&slow) * 2 < count(&well), "{} {}", count(&slow), count(&well));
+    assert!(count(&well).abs_diff(count(&alone)) <= 2, "{} {}", count(&well), count(&alone));
+    assert!(well.stretches.lock().unwrap().is_empty());
 }

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::credential::{Credential, Pass};
 use super::error::{BuildError, CloudError, Refusal};
 use super::http::HttpTransport;
-use super::pace::Pace;
+use super::pace::{Pace, Rank};
 use super::paging;
 use super::request::{Call, Endpoint, Site};
 use super::retry::Retries;
@@ -123,7 +123,7 @@ impl<T: Transport, C: Clock> Client<T, C> {
 
     /// Reads once, and gives the body of an answer with status 200.
     async fn get_once(&self, call: Call<'_>) -> Result<(Head, Vec<u8>), CloudError> {
-        let _place = self.pace.place(&*self.clock).await;
+        let _place = self.pace.place(&*self.clock, Rank::Reading).await;
         // After the place and not before it: who waited for one must not leave with a credential that rests by now.
         let pass = self.credential.enter(&*self.clock).await?;
         let (head, body) =
@@ -175,6 +175,9 @@ impl<T: Transport, C: Clock> Client<T, C> {
         let head = self.head(&response, now.wall);
         let request_id = head.request_id.as_deref();
         tracing::debug!(operation = call.name(), status = head.status, request_id, duration_ms, "answer");
+        if head.status == 429 {
+            self.pace.throttled(begin.mono, now.mono, head.retry_after);
+        }
         let refusal = (head.status == 401).then(|| self.refusal(&head, shape_of(&head, &response.body)));
         pass.answered(now, refusal.as_ref());
         Ok((head, response.body))
@@ -235,7 +238,7 @@ impl<T: Transport, C: Clock> Css for Client<T, C> {
     async fn permit(&self) -> Result<Permit, CloudError> {
         // Before the wait, so that it is not in vain, and after it, because it may have been long.
         self.credential.proven(self.clock.now())?;
-        let place = self.pace.place(&*self.clock).await;
+        let place = self.pace.place(&*self.clock, Rank::Acting).await;
         self.credential.proven(self.clock.now())?;
         Ok(Permit { _place: Some(place) })
     }
@@ -246,6 +249,10 @@ impl<T: Transport, C: Clock> Css for Client<T, C> {
 
     async fn abort(&self, cluster: &ClusterId, task: &Abortable, permit: Permit) -> Reply {
         self.put(Call::Abort { cluster, task }, permit).await
+    }
+
+    fn requests_per_second(&self) -> Option<f64> {
+        Some(self.pace.per_second(self.clock.now().mono))
     }
 
     fn clock_offset(&self) -> Option<SignedDuration> {

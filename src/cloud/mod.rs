@@ -101,6 +101,12 @@ pub trait Css: Send + Sync + 'static {
         permit: Permit,
     ) -> impl Future<Output = Reply> + Send;
 
+    /// How many requests may begin in a second, as of now: fewer than the limit after a 429. `None` where nothing
+    /// limits them.
+    fn requests_per_second(&self) -> Option<f64> {
+        None
+    }
+
     /// By how much our wall clock is ahead of the service's, from the `Date` of the latest answer, to the second.
     /// `None` before there was one. Known after a refusal too: a wrong clock is a common cause of one.
     fn clock_offset(&self) -> Option<SignedDuration>;

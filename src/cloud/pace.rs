@@ -1,28 +1,51 @@
-//! How many requests are under way at once, and how many begin in a second. First come, first served.
+//! How many requests are under way at once, and how many begin in a second. Whoever acts goes before whoever
+//! reads; among equals, first come, first served.
+//!
+//! A service that answers 429 gets half as many from then on, and a little more again with every second that
+//! passes without another one.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::model::moment::Mono;
 use crate::model::project::Limits;
 
-/// A quarter of a second's requests may begin at once after a pause.
-const BURSTS_PER_SECOND: u32 = 4;
+/// What may begin at once after a pause: the requests of a twentieth of a second. Gateways allow little more.
+const BURSTS_PER_SECOND: f64 = 20.0;
+/// From nothing to the whole rate takes this long after the last 429.
+const RECOVERY: Duration = Duration::from_mins(10);
+/// The rate is never halved below this part of the limit.
+const LOWEST_PART: f64 = 1.0 / 64.0;
+/// A wish to wait holds all requests back for no longer than this; the rate is halved as well.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Hands out places for requests.
 #[derive(Debug)]
 pub(super) struct Pace {
-    places: Arc<Semaphore>,
+    places: Turnstile,
+    /// Who waits for the rate: one at a time, so that a process that was stopped for a while finds one request
+    /// due, and not all that wait.
+    turns: Turnstile,
     rate: Mutex<Rate>,
 }
 
 /// A place among the requests under way, free again once this is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
-    _place: Option<OwnedSemaphorePermit>,
+    _place: Turn,
+}
+
+/// Who goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rank {
+    /// A PUT that is due.
+    Acting,
+    /// A reading.
+    Reading,
 }
 
 impl Pace {
@@ -30,7 +53,8 @@ impl Pace {
     pub(super) fn new(limits: &Limits) -> Self {
         let places = usize::try_from(limits.max_requests_in_flight.max(1)).unwrap_or(usize::MAX);
         Self {
-            places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
+            places: Turnstile::new(places),
+            turns: Turnstile::new(1),
             rate: Mutex::new(Rate::new(limits.requests_per_second)),
         }
     }
@@ -38,48 +62,191 @@ impl Pace {
     /// Waits for a place, then for the rate.
     ///
     /// Cancel safety: nothing is lost but the turn.
-    pub(super) async fn place<C: Clock>(&self, clock: &C) -> Place {
-        // The semaphore is never closed, so there always is a permit.
-        let place = Place { _place: Arc::clone(&self.places).acquire_owned().await.ok() };
-        let wait = self.rate.lock().unwrap_or_else(PoisonError::into_inner).take(clock.now().mono);
-        if !wait.is_zero() {
+    pub(super) async fn place<C: Clock>(&self, clock: &C, rank: Rank) -> Place {
+        let place = Place { _place: self.places.enter(rank).await };
+        let turn = self.turns.enter(rank).await;
+        loop {
+            let wait = self.rate().take(clock.now().mono);
+            if wait.is_zero() {
+                break;
+            }
             clock.sleep(wait).await;
         }
+        drop(turn);
         place
+    }
+
+    /// The service asked to slow down, in an answer to a request that was sent at `sent`.
+    pub(super) fn throttled(&self, sent: Mono, now: Mono, wish: Option<Duration>) {
+        self.rate().throttled(sent, now, wish.unwrap_or_default().min(LONGEST_PAUSE));
+    }
+
+    /// How many requests may begin in a second, as of now.
+    pub(super) fn per_second(&self, now: Mono) -> f64 {
+        self.rate().at(now)
+    }
+
+    fn rate(&self) -> MutexGuard<'_, Rate> {
+        self.rate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lets a number of holders in at once; the others wait in two rows.
+#[derive(Debug, Clone)]
+struct Turnstile(Arc<Mutex<Rows>>);
+
+#[derive(Debug)]
+struct Rows {
+    free: usize,
+    acting: VecDeque<oneshot::Sender<Turn>>,
+    reading: VecDeque<oneshot::Sender<Turn>>,
+}
+
+/// One of the holders. Dropping it lets the next one in.
+#[derive(Debug)]
+struct Turn {
+    /// Nothing in one that was handed on.
+    of: Option<Turnstile>,
+}
+
+impl Turnstile {
+    fn new(free: usize) -> Self {
+        let rows = Rows { free, acting: VecDeque::new(), reading: VecDeque::new() };
+        Self(Arc::new(Mutex::new(rows)))
+    }
+
+    /// Cancel safety: nothing is lost but the turn. One that was given to somebody who left goes to the next.
+    async fn enter(&self, rank: Rank) -> Turn {
+        let given = {
+            let mut rows = self.rows();
+            if rows.free > 0 {
+                rows.free -= 1;
+                return Turn { of: Some(self.clone()) };
+            }
+            let (turn, given) = oneshot::channel();
+            match rank {
+                Rank::Acting => rows.acting.push_back(turn),
+                Rank::Reading => rows.reading.push_back(turn),
+            }
+            given
+        };
+        // A sender stays in its row until it gives, so there always is a turn in the end.
+        given.await.unwrap_or(Turn { of: None })
+    }
+
+    fn leave(self) {
+        loop {
+            let next = {
+                let mut rows = self.rows();
+                let next = rows.acting.pop_front();
+                let Some(next) = next.or_else(|| rows.reading.pop_front()) else {
+                    rows.free += 1;
+                    return;
+                };
+                next
+            };
+            match next.send(Turn { of: Some(self.clone()) }) {
+                Ok(()) => return,
+                // Nobody waits there any more: this turn is not one.
+                Err(mut refused) => refused.of = None,
+            }
+        }
+    }
+
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(turnstile) = self.of.take() {
+            turnstile.leave();
+        }
     }
 }
 
 /// A token bucket, kept as the time at which it will be full again.
 #[derive(Debug)]
 struct Rate {
-    /// Microseconds for one request.
-    interval: i64,
-    /// How far ahead of an even pace requests may run, in microseconds.
-    slack: i64,
-    /// When the last request that was let through would have begun at an even pace, and one interval more.
+    /// Requests in a second that the settings allow.
+    limit: f64,
+    /// What they were reduced to, and when.
+    reduced: Option<(f64, Mono)>,
+    /// Nothing begins before this: the service asked to wait.
+    paused_until: Option<Mono>,
+    /// When the last request that was let through would have begun at an even pace, and one interval more: in
+    /// microseconds.
     next: i64,
 }
 
 impl Rate {
     fn new(per_second: u32) -> Self {
-        let per_second = per_second.max(1);
-        let interval = (1_000_000 / i64::from(per_second)).max(1);
-        let burst = i64::from((per_second / BURSTS_PER_SECOND).max(1));
-        Self { interval, slack: (burst - 1) * interval, next: i64::MIN }
+        Self { limit: f64::from(per_second.max(1)), reduced: None, paused_until: None, next: i64::MIN }
     }
 
-    /// Takes a token and tells how long to wait before using it. Those who come later wait longer.
-    fn take(&mut self, now: Mono) -> Duration {
-        let now = now.0.saturating_mul(1_000);
-        let even = self.next.max(now);
-        self.next = even.saturating_add(self.interval);
-        let wait = even.saturating_sub(self.slack).saturating_sub(now);
-        Duration::from_micros(u64::try_from(wait).unwrap_or(0))
+    /// Requests in a second, as of now.
+    fn at(&mut self, now: Mono) -> f64 {
+        let Some((reduced, since)) = self.reduced else { return self.limit };
+        let recovered = reduced + self.limit * now.since(since).div_duration_f64(RECOVERY);
+        if recovered >= self.limit {
+            self.reduced = None;
+            return self.limit;
+        }
+        recovered
     }
+
+    /// Halves it. All that was sent before it was last halved says the same once more.
+    fn throttled(&mut self, sent: Mono, now: Mono, pause: Duration) {
+        self.paused_until = self.paused_until.max(Some(now.after(pause)));
+        if self.reduced.is_some_and(|(_, since)| sent <= since) {
+            return;
+        }
+        let half = (self.at(now) / 2.0).max(self.limit * LOWEST_PART);
+        self.reduced = Some((half, now));
+    }
+
+    /// Takes a token, or tells how long to wait before asking again.
+    fn take(&mut self, now: Mono) -> Duration {
+        if let Some(until) = self.paused_until {
+            if now < until {
+                return until.since(now);
+            }
+            self.paused_until = None;
+        }
+        let per_second = self.at(now);
+        let interval = interval(per_second);
+        // How far ahead of an even pace requests may run.
+        let burst = interval.saturating_mul(whole(per_second / BURSTS_PER_SECOND).max(1) - 1);
+        let now = micros(now);
+        let even = self.next.max(now);
+        let wait = even.saturating_sub(burst).saturating_sub(now);
+        if wait > 0 {
+            return Duration::from_micros(u64::try_from(wait).unwrap_or(0));
+        }
+        self.next = even.saturating_add(interval);
+        Duration::ZERO
+    }
+}
+
+fn micros(at: Mono) -> i64 {
+    at.0.saturating_mul(1_000)
+}
+
+/// Microseconds for one request.
+fn interval(per_second: f64) -> i64 {
+    whole(1_000_000.0 / per_second).max(1)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "bounded by the limits, and a cast saturates")]
+fn whole(number: f64) -> i64 {
+    number as i64
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
     use crate::cloud::testing::VirtualClock;
 
@@ -87,33 +254,110 @@ mod tests {
         Limits { max_requests_in_flight: in_flight, requests_per_second: per_second, ..Limits::default() }
     }
 
+    /// When so many requests begin, one after the other as soon as they may.
+    fn begins(rate: &mut Rate, from: i64, count: usize) -> Vec<i64> {
+        let mut now = Mono(from);
+        let mut begins = Vec::new();
+        while begins.len() < count {
+            match rate.take(now) {
+                Duration::ZERO => begins.push(now.0 - from),
+                wait => now = now.after(wait.max(Duration::from_millis(1))),
+            }
+        }
+        begins
+    }
+
     #[test]
     fn a_small_burst_is_let_through_and_then_the_pace_is_even() {
-        let mut rate = Rate::new(20);
-        let waits: Vec<u128> = (0..8).map(|_| rate.take(Mono(1_000)).as_millis()).collect();
-        assert_eq!(waits, [0, 0, 0, 0, 0, 50, 100, 150]);
-        assert_eq!(rate.take(Mono(60_000)), Duration::ZERO, "a pause fills the bucket");
-        let waits: Vec<u128> = (0..5).map(|_| rate.take(Mono(60_000)).as_millis()).collect();
-        assert_eq!(waits, [0, 0, 0, 0, 50], "and never fuller than full");
+        let mut rate = Rate::new(100);
+        assert_eq!(begins(&mut rate, 1_000, 8), [0, 0, 0, 0, 0, 10, 20, 30]);
+        assert_eq!(begins(&mut rate, 60_000, 6), [0, 0, 0, 0, 0, 10], "a pause fills the bucket, not more");
+        assert_eq!(begins(&mut Rate::new(20), 0, 3), [0, 50, 100]);
     }
 
     #[test]
     fn slow_and_fast_rates_keep_their_count() {
-        let mut slow = Rate::new(1);
-        assert_eq!([slow.take(Mono(0)), slow.take(Mono(0))], [Duration::ZERO, Duration::from_secs(1)]);
-        let mut fast = Rate::new(5_000);
-        let last = (0..10_000).map(|_| fast.take(Mono(0))).last().unwrap();
-        assert_eq!(last, Duration::from_millis(1_750));
+        assert_eq!(begins(&mut Rate::new(1), 0, 3), [0, 1_000, 2_000]);
+        let last = begins(&mut Rate::new(5_000), 0, 10_000).last().copied();
+        assert!((1_940..=1_960).contains(&last.unwrap()), "{last:?}");
+    }
+
+    #[test]
+    fn a_429_halves_the_rate_once_for_all_that_was_under_way_and_it_recovers_slowly() {
+        let mut rate = Rate::new(100);
+        let near = |rate: &mut Rate, at: i64, expected: f64| {
+            let is = rate.at(Mono(at));
+            assert!((is - expected).abs() < 0.01, "{is} at {at}, not {expected}");
+        };
+        rate.throttled(Mono(0), Mono(100), Duration::ZERO);
+        rate.throttled(Mono(50), Mono(120), Duration::ZERO);
+        near(&mut rate, 100, 50.0);
+        rate.throttled(Mono(150), Mono(200), Duration::ZERO);
+        near(&mut rate, 200, 25.0);
+        near(&mut rate, 200 + 60_000, 35.0);
+        near(&mut rate, 200 + 450_000, 100.0);
+        for n in 0..50 {
+            rate.throttled(Mono(1_000_000 + n), Mono(1_000_000 + n), Duration::ZERO);
+        }
+        assert!(rate.at(Mono(1_000_050)) >= 100.0 / 64.0, "never to a standstill");
+    }
+
+    #[test]
+    fn a_wish_to_wait_holds_everything_back() {
+        let mut rate = Rate::new(100);
+        rate.throttled(Mono(0), Mono(0), Duration::from_secs(3));
+        assert_eq!(begins(&mut rate, 0, 4), [3_000, 3_000, 3_020, 3_040]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn no_more_than_the_limit_are_under_way() {
         let clock = VirtualClock::new();
         let pace = Pace::new(&limits(2, 1_000));
-        let (first, _second) = (pace.place(&clock).await, pace.place(&clock).await);
-        let third = tokio::time::timeout(Duration::from_mins(1), pace.place(&clock)).await;
-        assert!(third.is_err());
+        let read = || pace.place(&clock, Rank::Reading);
+        let (first, _second) = (read().await, read().await);
+        assert!(tokio::time::timeout(Duration::from_mins(1), read()).await.is_err());
         drop(first);
-        assert!(tokio::time::timeout(Duration::from_mins(1), pace.place(&clock)).await.is_ok());
+        assert!(tokio::time::timeout(Duration::from_mins(1), read()).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_acts_goes_before_all_who_wait_to_read_and_who_left_takes_no_place() {
+        let clock = VirtualClock::new();
+        let pace = Pace::new(&limits(1, 1_000));
+        let held = pace.place(&clock, Rank::Reading).await;
+        let mut left = Box::pin(pace.place(&clock, Rank::Reading));
+        let mut read = pin!(pace.place(&clock, Rank::Reading));
+        let mut act = pin!(pace.place(&clock, Rank::Acting));
+        let at_once = Duration::from_millis(5);
+        assert!(tokio::time::timeout(at_once, &mut left).await.is_err());
+        assert!(tokio::time::timeout(at_once, &mut read).await.is_err());
+        assert!(tokio::time::timeout(at_once, &mut act).await.is_err());
+        drop(left);
+        drop(held);
+        assert!(tokio::time::timeout(at_once, &mut read).await.is_err(), "the place is for who acts");
+        let acting = tokio::time::timeout(at_once, act).await.unwrap();
+        drop(acting);
+        assert!(tokio::time::timeout(at_once, read).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_stood_still_makes_nothing_up() {
+        let clock = VirtualClock::new();
+        let pace = Arc::new(Pace::new(&limits(64, 10)));
+        let mut waiting = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            let pace = Arc::clone(&pace);
+            waiting.spawn(async move {
+                drop(pace.place(&clock, Rank::Reading).await);
+                clock.now()
+            });
+        }
+        clock.sleep(Duration::from_millis(1)).await;
+        // A minute passes in which nobody runs.
+        tokio::time::advance(Duration::from_mins(1)).await;
+        let stood_still = clock.now();
+        let begins = waiting.join_all().await;
+        let soon = begins.iter().filter(|at| at.since(stood_still) < Duration::from_millis(500)).count();
+        assert!(soon <= 6, "{soon} of 20 within half a second, at 10/s");
     }
 }

@@ -64,7 +64,8 @@ mod tests {
             engine: "opensearch".to_owned(),
             version: "2.17.1".to_owned(),
             actions: Vec::new(),
-            tags: [("team".to_owned(), "search".to_owned())].into(),
+            tags: [("team", "search")].into(),
+            state: 0,
         }
     }
 

@@ -12,7 +12,7 @@ use crate::model::event::{Entry, Event};
 use crate::model::id::{ClusterId, ProjectName};
 use crate::model::ledger::Rest;
 use crate::model::moment::Moment;
-use crate::model::project::UNKNOWN_STATUS_PATIENCE;
+use crate::model::project::{Stretch, UNKNOWN_STATUS_PATIENCE};
 use crate::model::reason::Reason;
 use crate::model::text::chain;
 use crate::notify::{News, Tell};
@@ -227,6 +227,11 @@ impl<T: Tell> Telling<T> {
             }
         }
         self.teller.tell(&News::Clusters { project: &self.project, came, went, watched });
+    }
+
+    /// Idle clusters are read less often than the settings ask for, or often enough again.
+    pub(super) fn stretch(&self, stretch: Option<&Stretch>) {
+        self.teller.tell(&News::Stretched { project: &self.project, stretch });
     }
 
     /// The journal could not be written.

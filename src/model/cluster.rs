@@ -19,7 +19,50 @@ pub struct Cluster {
     /// What runs on it now, by the API's words; never the signal for an upgrade (no source says which words).
     pub actions: Vec<String>,
     /// Its tags.
-    pub tags: BTreeMap<String, String>,
+    pub tags: Tags,
+    /// What else the list shows of its state, as a number that differs when it does.
+    pub state: u64,
+}
+
+/// The tags of a cluster, by their keys. A list and not a map: there are few, and of many clusters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tags(Box<[(Box<str>, Box<str>)]>);
+
+impl Tags {
+    /// The value of a tag.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.iter().find(|(known, _)| *known == key).map(|(_, value)| value)
+    }
+
+    /// All of them, sorted by their keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (&**key, &**value))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<K: Into<Box<str>>, V: Into<Box<str>>> FromIterator<(K, V)> for Tags {
+    /// Of one key that is given twice the last value counts.
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(tags: I) -> Self {
+        let tags: BTreeMap<Box<str>, Box<str>> =
+            tags.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+        Self(tags.into_iter().collect())
+    }
+}
+
+impl<K: Into<Box<str>>, V: Into<Box<str>>, const N: usize> From<[(K, V); N]> for Tags {
+    fn from(tags: [(K, V); N]) -> Self {
+        tags.into_iter().collect()
+    }
 }
 
 /// The clusters of one project as one discovery found them.

@@ -61,6 +61,17 @@ impl Default for Limits {
     }
 }
 
+/// Idle clusters are read less often than the settings ask for, for want of requests.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stretch {
+    /// The settings' `idle_interval`.
+    pub wanted: Duration,
+    /// How long it takes to read each of them once.
+    pub actual: Duration,
+    /// The requests that may begin in a second: the settings' limit, or less after a 429.
+    pub per_second: f64,
+}
+
 /// The first rest after a refusal (domain.md, 'What the answers to a PUT mean').
 pub const FIRST_REST: Duration = Duration::from_mins(30);
 /// Rests double up to this.

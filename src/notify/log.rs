@@ -1,10 +1,12 @@
 //! The listener that is always there: the log. One line for every change of state, quiet otherwise.
 
+use std::time::Duration;
+
 use tracing::{debug, error, info, warn};
 
 use super::{News, Tell};
 use crate::model::project::RestCause;
-use crate::model::text::shown;
+use crate::model::text::{shown, span};
 use crate::model::wording::Weight;
 
 /// Tells by log lines.
@@ -96,12 +98,27 @@ impl Tell for LogTeller {
                     "project {project}: the list shows {seen} clusters and says that there are {total}; some are not watched",
                 );
             }
+            News::Stretched { project, stretch: Some(stretch) } => {
+                warn!(
+                    %project,
+                    "project {project}: {:.1} requests a second are not enough: clusters where nothing runs are read \
+                     every {} instead of every {}; raise limits.requests_per_second or poll.idle_interval",
+                    stretch.per_second, span(whole_seconds(stretch.actual)), span(stretch.wanted),
+                );
+            }
+            News::Stretched { project, stretch: None } => {
+                info!(%project, "project {project}: clusters where nothing runs are read as often as they should be again");
+            }
             News::Clusters { project, came, went, watched } => {
                 let went = went.len();
                 info!(%project, came, went, watched, "project {project}: {watched} clusters watched ({came} new, {went} gone)");
             }
         }
     }
+}
+
+fn whole_seconds(time: Duration) -> Duration {
+    Duration::from_secs(time.as_secs())
 }
 
 fn name(cluster_name: &str) -> String {

@@ -6,6 +6,7 @@
 use crate::model::event::Entry;
 use crate::model::id::{ClusterId, ProjectName};
 use crate::model::ledger::Rest;
+use crate::model::project::Stretch;
 use crate::model::reason::Reason;
 
 pub mod log;
@@ -42,6 +43,8 @@ pub enum News<'a> {
     LeftAlone { project: &'a ProjectName, code: &'a str, more: usize },
     /// The list is shorter than its totalSize.
     ListShort { project: &'a ProjectName, seen: usize, total: Option<u64>, unusable: &'a [String] },
+    /// Idle clusters are read less often than the settings ask for, or (`None`) often enough again.
+    Stretched { project: &'a ProjectName, stretch: Option<&'a Stretch> },
     /// Clusters came or went.
     Clusters { project: &'a ProjectName, came: usize, went: &'a [ClusterId], watched: usize },
 }

@@ -1,9 +1,12 @@
 //! When to look: discovery of clusters, and one queue of looks by the time at which they are due.
 //!
-//! It knows nothing of tasks: a look says when the next one is due. One look at a cluster at a time; a slow or
-//! broken cluster delays no other. Late ticks are never made up for.
+//! It knows nothing of tasks: a look says when the next one is due and in which [`Lane`]. One look at a cluster at
+//! a time; a slow or broken cluster delays no other. Late ticks are never made up for ([`spread`] says how), and
+//! where the rate of requests is not enough, idle clusters are read less often, which is told.
+//!
+//! Each project has a watcher of its own, with limits of its own: whatever happens in one changes nothing for the
+//! others.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,20 +18,48 @@ use crate::clock::Clock;
 use crate::model::cluster::{Cluster, ClusterList};
 use crate::model::id::ClusterId;
 use crate::model::moment::{Moment, Mono};
-use crate::model::project::Poll;
+use crate::model::project::{Poll, Stretch};
 
+mod fleet;
 pub mod queue;
+mod spread;
 
+use fleet::Fleet;
 use queue::Queue;
+use spread::{Load, Spread};
 
 /// Looks are due this soon after a discovery was asked for, at the earliest.
 const REDISCOVERY: Duration = Duration::from_secs(10);
+/// Of the looks at once, one in so many is kept for what matters more than clusters where nothing runs: a service
+/// that answers slowly must not fill all places with those.
+const KEPT_PLACES: usize = 8;
+
+/// What a look is for. Lanes that stand first begin first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// An attempt is settled, or a PUT is due.
+    Urgent,
+    /// A task runs or failed and is ours to handle, or the list of clusters shows that something runs.
+    Running,
+    /// The cluster was not read yet, or its entry in the list of clusters changed. Begins after a discovery that is
+    /// due.
+    Unread,
+    /// Nothing runs.
+    Idle,
+}
+
+impl Lane {
+    /// All, the first first.
+    pub const ALL: [Self; 4] = [Self::Urgent, Self::Running, Self::Unread, Self::Idle];
+}
 
 /// What a look says to the watcher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Next {
     /// When to look again.
     pub look: Duration,
+    /// What for.
+    pub lane: Lane,
     /// The list of clusters should be read soon.
     pub discovery: bool,
 }
@@ -45,15 +76,10 @@ pub trait Project: Send + Sync + 'static {
     fn remembered(&self) -> Vec<Cluster>;
     /// Clusters came or went.
     fn changed(&self, came: usize, went: &[ClusterId], watched: usize);
-}
-
-/// A cluster that is watched.
-struct Watched {
-    cluster: Arc<Cluster>,
-    listed: Moment,
-    /// Complete lists in a row that did not show it.
-    missed: u8,
-    looking: bool,
+    /// How many requests may begin in a second, as of now. `None`: any number.
+    fn requests_per_second(&self) -> Option<f64>;
+    /// Idle clusters are read less often than they should be, or (`None`) often enough again.
+    fn stretched(&self, stretch: Option<Stretch>);
 }
 
 /// The watcher of one project.
@@ -63,17 +89,16 @@ pub struct Watcher<P, C> {
     poll: Poll,
     /// Looks at once. Each has at most one request in flight.
     at_once: usize,
-    clusters: BTreeMap<ClusterId, Watched>,
-    /// Clusters that an earlier process knew and no list has shown yet, with the complete lists in a row that did
-    /// not: what went while nobody watched must be let go too.
-    remembered: BTreeMap<ClusterId, (Cluster, u8)>,
+    fleet: Fleet,
     queue: Queue,
+    spread: Spread,
     tasks: JoinSet<Done>,
     looks: usize,
     discovering: bool,
     next_discovery: Mono,
     /// Whether any list was read yet.
     discovered: bool,
+    stretch: Option<Stretch>,
 }
 
 /// What has ended.
@@ -86,21 +111,21 @@ impl<P: Project, C: Clock> Watcher<P, C> {
     /// A watcher that has seen nothing yet.
     pub fn new(project: Arc<P>, clock: Arc<C>, poll: Poll, at_once: u32) -> Self {
         let next_discovery = clock.now().mono;
-        let remembered = project.remembered().into_iter();
-        let remembered = remembered.map(|cluster| (cluster.id.clone(), (cluster, 0))).collect();
+        let fleet = Fleet::new(project.remembered());
         Self {
             project,
             clock,
             poll,
             at_once: usize::try_from(at_once).unwrap_or(usize::MAX).max(1),
-            clusters: BTreeMap::new(),
-            remembered,
+            fleet,
             queue: Queue::default(),
+            spread: Spread::default(),
             tasks: JoinSet::new(),
             looks: 0,
             discovering: false,
             next_discovery,
             discovered: false,
+            stretch: None,
         }
     }
 
@@ -111,16 +136,9 @@ impl<P: Project, C: Clock> Watcher<P, C> {
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), JoinError> {
         let mut result = Ok(());
         while !stop.is_cancelled() && result.is_ok() {
-            let now = self.clock.now().mono;
-            if now >= self.next_discovery {
-                self.start_discovery(&stop);
-            }
-            while self.looks < self.at_once
-                && let Some(cluster) = self.queue.pop_due(now)
-            {
-                self.start_look(&cluster);
-            }
-            let wait = self.next_due().map(|due| due.since(self.clock.now().mono));
+            let load = self.load();
+            self.begin_what_is_due(&load, &stop);
+            let wait = self.next_begin(&load).map(|due| due.since(self.clock.now().mono));
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(done) = self.tasks.join_next() => match done {
@@ -143,7 +161,7 @@ impl<P: Project, C: Clock> Watcher<P, C> {
         let mut result = Ok(());
         while !stop.is_cancelled() && result.is_ok() {
             while self.looks < self.at_once
-                && let Some(cluster) = self.queue.pop()
+                && let Some(cluster) = Lane::ALL.into_iter().find_map(|lane| self.queue.pop(lane))
             {
                 self.start_look(&cluster);
             }
@@ -167,19 +185,59 @@ impl<P: Project, C: Clock> Watcher<P, C> {
         result
     }
 
+    /// What there is to do and how much of it may be done; tells when idle clusters begin or cease to be read less
+    /// often for it.
+    fn load(&mut self) -> Load {
+        let load = Load { lanes: self.fleet.in_lanes(), rate: self.project.requests_per_second() };
+        let stretch = load.stretch(&self.poll);
+        let differs = match (&self.stretch, &stretch) {
+            (None, None) => false,
+            (Some(before), Some(now)) => !(0.9..1.1).contains(&now.actual.div_duration_f64(before.actual)),
+            _ => true,
+        };
+        if differs {
+            self.stretch = stretch;
+            self.project.stretched(stretch);
+        }
+        load
+    }
+
+    fn begin_what_is_due(&mut self, load: &Load, stop: &CancellationToken) {
+        let now = self.clock.now().mono;
+        for lane in Lane::ALL {
+            if lane == Lane::Unread && now >= self.next_discovery {
+                self.start_discovery(stop);
+            }
+            while self.has_place(lane)
+                && self.queue.next_due(lane).is_some_and(|due| due <= now)
+                && self.spread.open(lane, load, &self.poll) <= now
+                && let Some(cluster) = self.queue.pop(lane)
+            {
+                self.spread.begun(lane, now, load, &self.poll);
+                self.start_look(&cluster);
+            }
+        }
+    }
+
+    fn has_place(&self, lane: Lane) -> bool {
+        let kept = if lane < Lane::Unread { 0 } else { self.at_once / KEPT_PLACES };
+        self.looks < self.at_once - kept
+    }
+
     /// When something is to be begun next. `None`: only when something that is under way has ended.
-    fn next_due(&self) -> Option<Mono> {
-        let look = if self.looks < self.at_once { self.queue.next_due() } else { None };
+    fn next_begin(&self, load: &Load) -> Option<Mono> {
+        let lanes = Lane::ALL.into_iter().filter(|lane| self.has_place(*lane));
+        let looks = lanes.filter_map(|lane| {
+            Some(self.queue.next_due(lane)?.max(self.spread.open(lane, load, &self.poll)))
+        });
         let discovery = if self.discovering { None } else { Some(self.next_discovery) };
-        look.into_iter().chain(discovery).min()
+        looks.chain(discovery).min()
     }
 
     fn start_look(&mut self, id: &ClusterId) {
-        let Some(watched) = self.clusters.get_mut(id).filter(|watched| !watched.looking) else { return };
-        watched.looking = true;
+        let Some((cluster, listed)) = self.fleet.start_look(id) else { return };
         self.looks += 1;
-        let (project, cluster, listed) =
-            (Arc::clone(&self.project), Arc::clone(&watched.cluster), watched.listed);
+        let project = Arc::clone(&self.project);
         self.tasks.spawn(async move {
             let next = project.look(&cluster, Some(listed)).await;
             Done::Look(cluster.id.clone(), next)
@@ -215,9 +273,8 @@ impl<P: Project, C: Clock> Watcher<P, C> {
         if next.discovery {
             self.next_discovery = self.next_discovery.min(now.after(REDISCOVERY));
         }
-        if let Some(watched) = self.clusters.get_mut(&id) {
-            watched.looking = false;
-            self.queue.push(now.after(next.look), id);
+        if let Some((lane, wait)) = self.fleet.looked(&id, next, &self.poll) {
+            self.queue.push(lane, now.after(wait), id);
         }
     }
 
@@ -235,65 +292,46 @@ impl<P: Project, C: Clock> Watcher<P, C> {
         };
         self.discovered = true;
         let complete = list.is_complete();
-        let shown: BTreeSet<ClusterId> = list.clusters.iter().map(|cluster| cluster.id.clone()).collect();
-        let came = self.take_in(list, now);
-        let went = if complete { self.let_go(&shown).await } else { Vec::new() };
+        let news = self.fleet.take_in(list, now);
+        let came = news.active.len() + news.came.len();
+        self.push_spread(now.mono, Lane::Running, &news.active);
+        let step = self.push_spread(now.mono, Lane::Unread, &news.came);
+        self.fleet.spread_second(&news.came, step, self.poll.idle_interval);
+        self.push_spread(now.mono, Lane::Unread, &news.changed);
+        let went = if complete { self.let_go().await } else { Vec::new() };
         if came > 0 || !went.is_empty() {
-            self.project.changed(came, &went, self.clusters.len());
+            self.project.changed(came, &went, self.fleet.len());
         }
     }
 
-    /// Takes the clusters of a list in. First looks are spread over `active_interval`.
-    fn take_in(&mut self, list: ClusterList, now: Moment) -> usize {
-        let mut came = Vec::new();
-        for cluster in list.clusters {
-            let id = cluster.id.clone();
-            self.remembered.remove(&id);
-            let cluster = Arc::new(cluster);
-            if let Some(watched) = self.clusters.get_mut(&id) {
-                watched.cluster = cluster;
-                watched.listed = now;
-                watched.missed = 0;
-            } else {
-                let watched = Watched { cluster, listed: now, missed: 0, looking: false };
-                self.clusters.insert(id.clone(), watched);
-                came.push(id);
+    /// Spreads looks over `active_interval`, and over more where they would take too much of the rate. One that is
+    /// due sooner, or in a lane that matters more, stays. Returns the time between two.
+    fn push_spread(&mut self, now: Mono, lane: Lane, clusters: &[ClusterId]) -> Duration {
+        let load = Load { lanes: self.fleet.in_lanes(), rate: self.project.requests_per_second() };
+        let step = load.first_step(clusters.len(), &self.poll);
+        for (n, id) in (0..).zip(clusters) {
+            let due = now.after(step.saturating_mul(n));
+            if self.queue.place(id).is_none_or(|(before, at)| lane < before && due < at) {
+                self.fleet.set_lane(id, lane);
+                self.queue.push(lane, due, id.clone());
             }
         }
-        let count = came.len();
-        let step = self.poll.active_interval / u32::try_from(count).unwrap_or(u32::MAX).max(1);
-        for (n, id) in came.into_iter().enumerate() {
-            let spread = step.saturating_mul(u32::try_from(n).unwrap_or(u32::MAX));
-            self.queue.push(now.mono.after(spread), id);
-        }
-        count
+        step
     }
 
     /// Lets go of clusters that two complete lists in a row did not show.
-    async fn let_go(&mut self, shown: &BTreeSet<ClusterId>) -> Vec<ClusterId> {
-        let watched = self.clusters.iter_mut();
-        let watched = watched.map(|(id, it)| (id, &*it.cluster, &mut it.missed, it.looking));
-        let remembered =
-            self.remembered.iter_mut().map(|(id, (cluster, missed))| (id, &*cluster, missed, false));
-        let mut gone = Vec::new();
-        for (id, cluster, missed, looking) in
-            watched.chain(remembered).filter(|(id, ..)| !shown.contains(*id))
-        {
-            *missed = missed.saturating_add(1);
-            if *missed == 1 {
-                // The second list comes soon, so that a gone cluster is not looked at for long.
-                self.next_discovery = self.next_discovery.min(self.clock.now().mono.after(REDISCOVERY));
-            } else if !looking {
-                gone.push((id.clone(), cluster.clone()));
-            }
+    async fn let_go(&mut self) -> Vec<ClusterId> {
+        let missed = self.fleet.miss();
+        if missed.first_time {
+            // The second list comes soon, so that a gone cluster is not looked at for long.
+            self.next_discovery = self.next_discovery.min(self.clock.now().mono.after(REDISCOVERY));
         }
         let mut went = Vec::new();
-        for (id, cluster) in gone {
+        for cluster in missed.gone {
             if self.project.forget(&cluster).await {
-                self.clusters.remove(&id);
-                self.remembered.remove(&id);
-                self.queue.remove(&id);
-                went.push(id);
+                self.fleet.remove(&cluster.id);
+                self.queue.remove(&cluster.id);
+                went.push(cluster.id.clone());
             }
         }
         went

@@ -1,47 +1,59 @@
-//! The queue of looks: which cluster is due next. A cluster stands in it at most once.
+//! The queue of looks: which cluster is due next, in lanes by what the look is for. A cluster stands in it at
+//! most once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Lane;
 use crate::model::id::ClusterId;
 use crate::model::moment::Mono;
 
-/// Clusters by the time at which they are due.
+/// Clusters by the time at which they are due, lane by lane.
 #[derive(Debug, Default)]
 pub struct Queue {
-    due: BTreeSet<(Mono, ClusterId)>,
-    of: BTreeMap<ClusterId, Mono>,
+    lanes: [BTreeSet<(Mono, ClusterId)>; Lane::ALL.len()],
+    of: BTreeMap<ClusterId, (Lane, Mono)>,
 }
 
 impl Queue {
-    /// Puts a cluster in, or moves it to another time.
-    pub fn push(&mut self, due: Mono, cluster: ClusterId) {
+    /// Puts a cluster in, or moves it to another lane and time.
+    pub fn push(&mut self, lane: Lane, due: Mono, cluster: ClusterId) {
         self.remove(&cluster);
-        self.due.insert((due, cluster.clone()));
-        self.of.insert(cluster, due);
+        self.lane(lane).insert((due, cluster.clone()));
+        self.of.insert(cluster, (lane, due));
     }
 
     /// Takes a cluster out, whenever it is due.
     pub fn remove(&mut self, cluster: &ClusterId) {
-        if let Some(due) = self.of.remove(cluster) {
-            self.due.remove(&(due, cluster.clone()));
+        if let Some((id, (lane, due))) = self.of.remove_entry(cluster) {
+            self.lane(lane).remove(&(due, id));
         }
     }
 
-    /// When the first one is due.
-    pub fn next_due(&self) -> Option<Mono> {
-        self.due.first().map(|(due, _)| *due)
+    /// In which lane a cluster waits, and when it is due.
+    pub fn place(&self, cluster: &ClusterId) -> Option<(Lane, Mono)> {
+        self.of.get(cluster).copied()
     }
 
-    /// Takes the first one out.
-    pub fn pop(&mut self) -> Option<ClusterId> {
-        let (_, cluster) = self.due.pop_first()?;
+    /// When the first one of a lane is due.
+    pub fn next_due(&self, lane: Lane) -> Option<Mono> {
+        self.lanes.get(lane as usize)?.first().map(|(due, _)| *due)
+    }
+
+    /// How many wait in a lane.
+    pub fn waiting(&self, lane: Lane) -> usize {
+        self.lanes.get(lane as usize).map_or(0, BTreeSet::len)
+    }
+
+    /// Takes the first one of a lane out.
+    pub fn pop(&mut self, lane: Lane) -> Option<ClusterId> {
+        let (_, cluster) = self.lane(lane).pop_first()?;
         self.of.remove(&cluster);
         Some(cluster)
     }
 
-    /// Takes the first one out, if it is due.
-    pub fn pop_due(&mut self, now: Mono) -> Option<ClusterId> {
-        if self.next_due()? > now { None } else { self.pop() }
+    #[expect(clippy::indexing_slicing, reason = "there is one set for each lane")]
+    fn lane(&mut self, lane: Lane) -> &mut BTreeSet<(Mono, ClusterId)> {
+        &mut self.lanes[lane as usize]
     }
 }
 
@@ -54,27 +66,29 @@ mod tests {
     }
 
     #[test]
-    fn clusters_come_out_in_the_order_in_which_they_are_due() {
+    fn clusters_of_a_lane_come_out_in_the_order_in_which_they_are_due() {
         let mut queue = Queue::default();
-        queue.push(Mono(30), id("c"));
-        queue.push(Mono(10), id("a"));
-        queue.push(Mono(20), id("b"));
-        assert_eq!(queue.pop_due(Mono(9)), None);
-        assert_eq!(queue.pop_due(Mono(25)), Some(id("a")));
-        assert_eq!(queue.pop_due(Mono(25)), Some(id("b")));
-        assert_eq!(queue.pop_due(Mono(25)), None);
-        assert_eq!(queue.next_due(), Some(Mono(30)));
+        queue.push(Lane::Idle, Mono(30), id("c"));
+        queue.push(Lane::Idle, Mono(10), id("a"));
+        queue.push(Lane::Running, Mono(20), id("b"));
+        assert_eq!(queue.next_due(Lane::Idle), Some(Mono(10)));
+        assert_eq!(queue.pop(Lane::Idle), Some(id("a")));
+        assert_eq!(queue.pop(Lane::Idle), Some(id("c")));
+        assert_eq!(queue.pop(Lane::Idle), None);
+        assert_eq!(queue.next_due(Lane::Running), Some(Mono(20)));
     }
 
     #[test]
     fn a_cluster_stands_in_it_once() {
         let mut queue = Queue::default();
-        queue.push(Mono(30), id("a"));
-        queue.push(Mono(10), id("a"));
-        assert_eq!(queue.pop(), Some(id("a")));
-        assert_eq!(queue.pop(), None);
-        queue.push(Mono(1), id("a"));
+        queue.push(Lane::Idle, Mono(30), id("a"));
+        queue.push(Lane::Urgent, Mono(10), id("a"));
+        assert_eq!(queue.place(&id("a")), Some((Lane::Urgent, Mono(10))));
+        assert_eq!((queue.waiting(Lane::Idle), queue.waiting(Lane::Urgent)), (0, 1));
+        assert_eq!(queue.pop(Lane::Urgent), Some(id("a")));
+        assert_eq!(queue.pop(Lane::Urgent), None);
+        queue.push(Lane::Idle, Mono(1), id("a"));
         queue.remove(&id("a"));
-        assert_eq!(queue.next_due(), None);
+        assert_eq!(queue.next_due(Lane::Idle), None);
     }
 }

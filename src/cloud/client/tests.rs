@@ -408,3 +408,15 @@ fn an_endpoint_must_be_https_or_loopback_and_end_after_the_port() {
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_429_halves_the_rate_and_holds_everything_back_for_as_long_as_it_asks() {
+    let throttled = answer_with(429, ("retry-after", "2"), r#"{"error_code":"APIGW.0308","error_msg":"m"}"#);
+    let rig = Rig::new([throttled]);
+    let (before, began) = (rig.client.requests_per_second().unwrap(), rig.clock.now());
+    rig.read().await.unwrap();
+    assert_eq!(rig.script.sent().len(), 2, "the reading is repeated");
+    assert!(rig.clock.now().since(began) >= Duration::from_secs(4), "1 s for each answer, 2 s of waiting");
+    let after = rig.client.requests_per_second().unwrap();
+    assert!((0.5..0.52).contains(&(after / before)), "{after} of {before}");
+}

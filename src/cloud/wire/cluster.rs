@@ -1,11 +1,12 @@
 //! One cluster, of a list or alone.
 
-use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::lenient::{List, Loose, Object};
-use crate::model::cluster::Cluster;
+use crate::model::cluster::{Cluster, Tags};
 use crate::model::id::ClusterId;
 
 #[derive(Deserialize)]
@@ -20,6 +21,14 @@ struct Element<'a> {
     actions: List<'a>,
     #[serde(borrow, default)]
     tags: List<'a>,
+    #[serde(borrow, default)]
+    status: Loose<'a>,
+    #[serde(borrow, default)]
+    updated: Loose<'a>,
+    #[serde(borrow, default, rename = "actionProgress")]
+    progress: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "failedReason")]
+    failure: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -47,7 +56,7 @@ pub(super) fn read(text: &str) -> Result<Cluster, String> {
         serde_json::from_str(text).map_err(|_| "JSON that contradicts itself".to_owned())?;
     let Loose::Text(id) = &element.id else { return Err(format!("its id is {}", element.id.kind())) };
     let id = ClusterId::new(id).map_err(|error| error.to_string())?;
-    let (engine, version) = element.datastore.0.map_or_else(Default::default, |datastore| {
+    let (engine, version) = element.datastore.0.as_ref().map_or_else(Default::default, |datastore| {
         (datastore.engine.text_or_empty().to_ascii_lowercase(), datastore.version.text_or_empty())
     });
     Ok(Cluster {
@@ -57,10 +66,23 @@ pub(super) fn read(text: &str) -> Result<Cluster, String> {
         version,
         actions: element.actions.names().unwrap_or_default(),
         tags: tags(&element.tags),
+        state: state(&element),
     })
 }
 
-fn tags(list: &List<'_>) -> BTreeMap<String, String> {
+/// What tells that something happened to it, beside what is kept. No secrecy, no lasting value: any hash will do.
+fn state(element: &Element<'_>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for field in [&element.status, &element.updated] {
+        field.text().hash(&mut hasher);
+    }
+    for field in [element.progress, element.failure] {
+        field.map(RawValue::get).hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+fn tags(list: &List<'_>) -> Tags {
     let tag = |text: &str| {
         let tag: Object<Tag<'_>> = serde_json::from_str(text).ok()?;
         let tag = tag.0?;
@@ -85,7 +107,7 @@ mod tests {
         assert_eq!(cluster.id.as_str(), "ea244205-d641-45d9-9dcb-ab2236bcd07e");
         assert_eq!((cluster.name.as_str(), cluster.engine.as_str()), ("css-8bc5", "elasticsearch"));
         assert_eq!(cluster.version, "7.10.2");
-        assert_eq!(cluster.tags, BTreeMap::from([("team".to_owned(), "search".to_owned())]));
+        assert_eq!(cluster.tags, [("team", "search")].into());
         assert!(cluster.actions.is_empty());
     }
 
@@ -105,14 +127,30 @@ mod tests {
             (r#""actions":["REBOOTING","SOMETHING-NEW"]"#, |c| c.actions == ["REBOOTING", "SOMETHING-NEW"]),
             (r#""actions":"GROWING""#, |c| c.actions == ["GROWING"]),
             (r#""tags":[{"key":"a","value":null},{"key":null},7,{"key":"b","value":1}]"#, |c| {
-                c.tags.len() == 2 && c.tags["a"].is_empty() && c.tags["b"] == "1"
+                c.tags.iter().eq([("a", ""), ("b", "1")])
             }),
-            (r#""tags":{"key":"a","value":"b"}"#, |c| c.tags["a"] == "b"),
+            (r#""tags":{"key":"a","value":"b"}"#, |c| c.tags.get("a") == Some("b")),
             (r#""tags":7,"unknown":{"deep":[1]}"#, |c| c.tags.is_empty()),
         ] {
             let cluster = read(&format!(r#"{{"id":"c-1",{fields}}}"#)).unwrap();
             assert!(check(&cluster), "{fields}: {cluster:?}");
         }
+    }
+
+    #[test]
+    fn whatever_shows_that_something_happens_to_it_changes_its_state_and_nothing_else_does() {
+        let state = |fields: &str| read(&format!(r#"{{"id":"c-1","status":"200"{fields}}}"#)).unwrap().state;
+        let quiet = state("");
+        assert_eq!(state(r#","endpoint":"10.0.0.1:9200","bandwidthSize":5"#), quiet);
+        assert_eq!(state(r#","failedReason":null"#), quiet);
+        for fields in [
+            r#","updated":"2026-01-02T03:04:05""#,
+            r#","actionProgress":{"UPGRADING":"40%"}"#,
+            r#","failedReason":{"errorCode":"CSS.6001"}"#,
+        ] {
+            assert_ne!(state(fields), quiet, "{fields}");
+        }
+        assert_ne!(read(r#"{"id":"c-1","status":"303"}"#).unwrap().state, quiet);
     }
 
     #[test]

@@ -1,0 +1,198 @@
+//! The clusters of one project that are watched, as the lists of clusters showed them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Lane, Next};
+use crate::model::cluster::{Cluster, ClusterList};
+use crate::model::id::ClusterId;
+use crate::model::moment::Moment;
+use crate::model::project::Poll;
+
+/// A cluster that is watched.
+struct Watched {
+    cluster: Arc<Cluster>,
+    listed: Moment,
+    /// The latest list that showed it, by its number.
+    list: u32,
+    /// Complete lists in a row that did not show it.
+    missed: u8,
+    lane: Lane,
+    looking: bool,
+    /// Its entry changed while it was looked at.
+    changed: bool,
+    /// How long after its first reading an idle cluster is read for the second time.
+    second: Option<Duration>,
+}
+
+/// All of them.
+#[derive(Default)]
+pub(super) struct Fleet {
+    clusters: BTreeMap<ClusterId, Watched>,
+    /// Clusters that an earlier process knew and no list has shown yet, with the complete lists in a row that did
+    /// not: what went while nobody watched must be let go too.
+    remembered: BTreeMap<ClusterId, (Cluster, u8)>,
+    lists: u32,
+    lanes: [usize; Lane::ALL.len()],
+}
+
+/// What a list brought.
+#[derive(Default)]
+pub(super) struct News {
+    /// Clusters that were not watched, and on which something runs or is unfinished.
+    pub(super) active: Vec<ClusterId>,
+    /// Others that were not watched.
+    pub(super) came: Vec<ClusterId>,
+    /// Clusters whose entry changed, and that are not looked at right now.
+    pub(super) changed: Vec<ClusterId>,
+}
+
+/// What a complete list did not show.
+pub(super) struct Missed {
+    /// It was the first such list for some cluster.
+    pub(super) first_time: bool,
+    /// Clusters that two in a row did not show.
+    pub(super) gone: Vec<Arc<Cluster>>,
+}
+
+impl Fleet {
+    /// None yet, but those that an earlier process knew.
+    pub(super) fn new(remembered: Vec<Cluster>) -> Self {
+        let remembered = remembered.into_iter().map(|cluster| (cluster.id.clone(), (cluster, 0))).collect();
+        Self { remembered, ..Self::default() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.clusters.len()
+    }
+
+    /// How many there are in each lane.
+    pub(super) fn in_lanes(&self) -> [usize; Lane::ALL.len()] {
+        self.lanes
+    }
+
+    pub(super) fn set_lane(&mut self, id: &ClusterId, lane: Lane) {
+        if let Some(watched) = self.clusters.get_mut(id) {
+            shift(&mut self.lanes, Some(watched.lane), Some(lane));
+            watched.lane = lane;
+        }
+    }
+
+    /// When these clusters, whose first readings stand `step` apart, are read for the second time if they are idle:
+    /// after all the first readings, spread over the whole interval, and none later than `idle_interval` after its
+    /// first.
+    pub(super) fn spread_second(&mut self, clusters: &[ClusterId], step: Duration, idle_interval: Duration) {
+        let count = u32::try_from(clusters.len()).unwrap_or(u32::MAX).max(1);
+        let all_first = step.saturating_mul(count).min(idle_interval);
+        for (n, id) in (1..).zip(clusters) {
+            if let Some(watched) = self.clusters.get_mut(id) {
+                let part = f64::from(n) / f64::from(count);
+                watched.second = Some(all_first.mul_f64(1.0 - part) + idle_interval.mul_f64(part));
+            }
+        }
+    }
+
+    /// A look begins: at what, and when a list last showed it. `None` where it is looked at already.
+    pub(super) fn start_look(&mut self, id: &ClusterId) -> Option<(Arc<Cluster>, Moment)> {
+        let watched = self.clusters.get_mut(id).filter(|watched| !watched.looking)?;
+        watched.looking = true;
+        Some((Arc::clone(&watched.cluster), watched.listed))
+    }
+
+    /// A look has ended: in which lane and after which wait the next one is due. `None` where the cluster is not
+    /// watched any more.
+    pub(super) fn looked(&mut self, id: &ClusterId, next: Next, poll: &Poll) -> Option<(Lane, Duration)> {
+        let watched = self.clusters.get_mut(id)?;
+        watched.looking = false;
+        let (mut lane, mut wait) = (next.lane, next.look);
+        if lane == Lane::Idle {
+            wait = watched.second.take().unwrap_or(wait).min(wait);
+            if !watched.cluster.actions.is_empty() {
+                (lane, wait) = (Lane::Running, wait.min(poll.active_interval));
+            }
+        }
+        if std::mem::take(&mut watched.changed) && lane == Lane::Idle {
+            (lane, wait) = (Lane::Unread, Duration::ZERO);
+        }
+        self.set_lane(id, lane);
+        Some((lane, wait))
+    }
+
+    /// Takes the clusters of a list in.
+    pub(super) fn take_in(&mut self, list: ClusterList, now: Moment) -> News {
+        self.lists = self.lists.wrapping_add(1);
+        let mut news = News::default();
+        for cluster in list.clusters {
+            let remembered = self.remembered.remove(&cluster.id).is_some();
+            if let Some(watched) = self.clusters.get_mut(&cluster.id) {
+                (watched.listed, watched.list, watched.missed) = (now, self.lists, 0);
+                if *watched.cluster == cluster {
+                    continue;
+                }
+                watched.changed = watched.looking;
+                if !watched.looking {
+                    news.changed.push(cluster.id.clone());
+                }
+                watched.cluster = Arc::new(cluster);
+            } else {
+                let id = cluster.id.clone();
+                let active = remembered || !cluster.actions.is_empty();
+                let lane = if active { Lane::Running } else { Lane::Unread };
+                let new = Watched {
+                    cluster: Arc::new(cluster),
+                    listed: now,
+                    list: self.lists,
+                    missed: 0,
+                    lane,
+                    looking: false,
+                    changed: false,
+                    second: None,
+                };
+                shift(&mut self.lanes, None, Some(lane));
+                self.clusters.insert(id.clone(), new);
+                if active { news.active.push(id) } else { news.came.push(id) }
+            }
+        }
+        news
+    }
+
+    /// The list that was just taken in was complete: what did it not show?
+    pub(super) fn miss(&mut self) -> Missed {
+        let mut missed = Missed { first_time: false, gone: Vec::new() };
+        for watched in self.clusters.values_mut().filter(|watched| watched.list != self.lists) {
+            watched.missed = watched.missed.saturating_add(1);
+            if watched.missed == 1 {
+                missed.first_time = true;
+            } else if !watched.looking {
+                missed.gone.push(Arc::clone(&watched.cluster));
+            }
+        }
+        for (cluster, lists) in self.remembered.values_mut() {
+            *lists = lists.saturating_add(1);
+            if *lists == 1 {
+                missed.first_time = true;
+            } else {
+                missed.gone.push(Arc::new(cluster.clone()));
+            }
+        }
+        missed
+    }
+
+    pub(super) fn remove(&mut self, id: &ClusterId) {
+        self.remembered.remove(id);
+        if let Some(watched) = self.clusters.remove(id) {
+            shift(&mut self.lanes, Some(watched.lane), None);
+        }
+    }
+}
+
+/// One cluster less in a lane, and one more in another.
+fn shift(lanes: &mut [usize], from: Option<Lane>, to: Option<Lane>) {
+    if let Some(count) = from.and_then(|lane| lanes.get_mut(lane as usize)) {
+        *count = count.saturating_sub(1);
+    }
+    if let Some(count) = to.and_then(|lane| lanes.get_mut(lane as usize)) {
+        *count += 1;
+    }
+}
