@@ -50,6 +50,26 @@ pub use credential::{AccessKey, Credential};
 pub use error::{BuildError, CloudError, Refusal};
 pub use wire::shape::BodyKind;
 
+/// The reading of bodies alone, so that it can be measured.
+#[doc(hidden)]
+pub mod parse {
+    use super::wire;
+    use crate::model::cluster::Cluster;
+    use crate::model::task::{Task, TaskKind};
+
+    /// The clusters of a page; nothing where it is none.
+    pub fn clusters(body: &[u8]) -> Option<Vec<Cluster>> {
+        let page = wire::clusters(body).ok()?;
+        Some(page.items.into_iter().map(|(_, cluster)| cluster).collect())
+    }
+
+    /// The tasks of a page; nothing where it is none.
+    pub fn tasks(body: &[u8], kind: TaskKind) -> Option<Vec<Task>> {
+        let page = wire::tasks(body, kind).ok()?;
+        Some(page.items.into_iter().map(|(_, task)| task).collect())
+    }
+}
+
 /// The calls of the API that are made.
 pub trait Css: Send + Sync + 'static {
     /// All clusters of the project. Whether they are all is [`ClusterList::is_complete`].

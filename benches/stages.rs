@@ -1,0 +1,265 @@
+//! What each stage of a look costs, and a whole sweep over HTTP against the in-process simulator.
+//!
+//! ```sh
+//! cargo bench                 # all
+//! cargo bench -- parse        # those with this in their name
+//! ```
+//!
+//! Figures and what they were measured on: `docs/performance.md`. They are compared by ratios within one run: this
+//! is no gate, as machines differ and are shared.
+#![expect(clippy::unwrap_used, reason = "a bench that cannot go on fails")]
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+use upgrade_remediator::clock::{Clock, SystemClock};
+use upgrade_remediator::cloud::sign::{self, Signable};
+use upgrade_remediator::cloud::transport::{Request, Response, Transport, TransportError};
+use upgrade_remediator::cloud::{AccessKey, Client, Credential, Options, parse};
+use upgrade_remediator::decide::{self, Facts, Guards};
+use upgrade_remediator::journal::{Journal, MemoryJournal, SqliteJournal, SqliteOptions};
+use upgrade_remediator::look::Looker;
+use upgrade_remediator::model::cluster::{Cluster, Tags};
+use upgrade_remediator::model::event::{Event, Subject};
+use upgrade_remediator::model::history::ClusterHistory;
+use upgrade_remediator::model::id::{ClusterId, ProjectId, ProjectName, TaskId};
+use upgrade_remediator::model::ledger::Ledger;
+use upgrade_remediator::model::policy::{Match, Mode, Policy, Terms};
+use upgrade_remediator::model::project::{Limits, Poll};
+use upgrade_remediator::model::task::{Reading, TaskKind, TaskList};
+use upgrade_remediator::notify::{News, Tell};
+use upgrade_remediator::project::WatchedProject;
+use upgrade_remediator::simulator::scenario::{DEFAULT_ACCESS_KEY, DEFAULT_PROJECT_ID, DEFAULT_SECRET_KEY};
+use upgrade_remediator::simulator::{Scenario, Simulator, World};
+use upgrade_remediator::watch::Watcher;
+
+fn main() {
+    divan::main();
+}
+
+/// Clusters of the simulated sweep.
+const FLEET: usize = 500;
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// As many bytes as the API's own samples have, with fields that nobody reads.
+fn task(status: &str) -> Value {
+    let steps: Vec<Value> = ["Create", "Migrate", "Replace", "Delete"]
+        .iter()
+        .enumerate()
+        .map(|(order, name)| {
+            json!({ "order": order, "name": name, "status": status, "desc": name,
+                    "beginTime": "2026-01-02T03:04:05", "endTime": "2026-01-02T03:14:05" })
+        })
+        .collect();
+    json!({
+        "id": "b7ac4c5b-3bda-4feb-a303-eb80f4bce986", "status": status, "executeTimes": "1",
+        "startTime": "2026-01-02T03:04:05", "endTime": "2026-01-02T04:04:05", "agencyName": "css_upgrade_agency",
+        "imageInfo": { "id": "439b5d30-5968-45df-b088-d030a858522d", "displayName": "7.10.2_25.9.0",
+                       "datastoreType": "elasticsearch", "datastoreVersion": "7.10.2", "priority": 8 },
+        "totalNodes": "logs-ess-esn-1-1,logs-ess-esn-2-1,logs-ess-esn-3-1", "completedNodes": "",
+        "currentNodeName": "logs-ess-esn-1-1", "currentNodeDetail": steps,
+    })
+}
+
+fn detail(status: &str) -> Vec<u8> {
+    json!({ "totalSize": 1, "detailList": [task(status)] }).to_string().into_bytes()
+}
+
+fn list(count: usize) -> Vec<u8> {
+    let clusters: Vec<Value> = (0..count)
+        .map(|n| {
+            let instances: Vec<Value> = (0..3)
+                .map(|node| {
+                    json!({ "id": format!("{n:08}-0000-4000-8000-00000000000{node}"), "type": "ess", "status": "200",
+                            "name": format!("logs-{n}-ess-esn-{node}-1"), "azCode": "az-1", "ip": "10.0.0.1",
+                            "specCode": "ess.spec-4u8g", "volume": { "type": "HIGH", "size": 100 } })
+                })
+                .collect();
+            json!({ "id": format!("{n:08}-3bda-4feb-a303-eb80f4bce986"), "name": format!("logs-{n}"), "status": "200",
+                    "datastore": { "type": "elasticsearch", "version": "7.10.2" }, "instances": instances,
+                    "updated": "2026-01-02T03:04:05", "actions": [], "actionProgress": {}, "publicIp": null,
+                    "tags": [{ "key": "team", "value": "search" }] })
+        })
+        .collect();
+    json!({ "totalSize": count, "clusters": clusters }).to_string().into_bytes()
+}
+
+fn cluster() -> Cluster {
+    Cluster {
+        id: ClusterId::new("ea244205-d641-45d9-9dcb-ab2236bcd07e").unwrap(),
+        name: "logs".to_owned(),
+        engine: "elasticsearch".to_owned(),
+        version: "7.10.2".to_owned(),
+        actions: Vec::new(),
+        tags: Tags::default(),
+        state: 0,
+    }
+}
+
+#[divan::bench]
+fn sign(bencher: Bencher<'_, '_>) {
+    let (access, secret) = (DEFAULT_ACCESS_KEY.into(), DEFAULT_SECRET_KEY.into());
+    let date = sign::date(Timestamp::UNIX_EPOCH);
+    let path = format!("/v1.0/{DEFAULT_PROJECT_ID}/clusters/{}/upgrade/detail", cluster().id);
+    let headers = [
+        ("content-type", "application/json"),
+        ("host", "css.eu-west-101.myhuaweicloud.com"),
+        ("x-project-id", DEFAULT_PROJECT_ID),
+    ];
+    bencher.bench_local(|| {
+        let signable = Signable {
+            method: "GET",
+            path: black_box(&path),
+            query: &[("limit", "1000")],
+            headers: &headers,
+            date: &date,
+            body: b"",
+        };
+        signable.authorization(&access, &secret)
+    });
+}
+
+#[divan::bench]
+fn parse_list_page_of_1000(bencher: Bencher<'_, '_>) {
+    let body = list(1_000);
+    bencher.counter(ItemsCount::new(1_000_u32)).bench_local(|| parse::clusters(black_box(&body)).unwrap());
+}
+
+#[divan::bench(args = ["SUCCESS", "FAILED"])]
+fn parse_detail(bencher: Bencher<'_, '_>, status: &str) {
+    let body = detail(status);
+    bencher.bench_local(|| parse::tasks(black_box(&body), TaskKind::Upgrade).unwrap());
+}
+
+#[divan::bench(args = ["SUCCESS", "FAILED"])]
+fn decide(bencher: Bencher<'_, '_>, status: &str) {
+    let now = SystemClock::new().now();
+    let tasks = parse::tasks(&detail(status), TaskKind::Upgrade).unwrap();
+    let upgrades = TaskList { tasks, unusable: 0, total_size: Some(1) };
+    let reading = Reading::new(now, [upgrades, TaskList { total_size: Some(0), ..TaskList::default() }]);
+    let (terms, ledger, cluster) = (Terms::defaults("all", Mode::Enforce), Ledger::default(), cluster());
+    let (limits, poll) = (Limits::default(), Poll::default());
+    bencher.bench_local(|| {
+        let guards = Guards { ledger: &ledger, limits: &limits, clock_offset: None };
+        let facts =
+            Facts { cluster: &cluster.id, reading: black_box(&reading), guards, poll: &poll, seed: 1 };
+        decide::decide(Some(&terms), facts, &ClusterHistory::EMPTY, now)
+    });
+}
+
+/// One entry, flushed to the disk before it returns: the disk is what is measured.
+#[divan::bench(sample_count = 50, sample_size = 5)]
+fn journal_commit(bencher: Bencher<'_, '_>) {
+    let (runtime, folder) = (runtime(), TempDir::new().unwrap());
+    let now = SystemClock::new().now();
+    let options = SqliteOptions::new(now.wall, 1);
+    let (journal, _) = SqliteJournal::open(&folder.path().join("journal.db"), &options).unwrap();
+    let subject = Subject {
+        project: ProjectName::new("bench").unwrap(),
+        cluster: cluster().id,
+        task: TaskId::new("b7ac4c5b-3bda-4feb-a303-eb80f4bce986").unwrap(),
+    };
+    bencher.bench_local(|| {
+        let lines = vec![(subject.clone(), Event::Running { execute_times: Some(1) })];
+        runtime.block_on(journal.record(now, lines)).unwrap()
+    });
+    runtime.block_on(journal.close()).unwrap();
+}
+
+/// Answers every request at once: a detail for upgrades, nothing for AZ switchovers.
+struct Canned(Vec<u8>);
+
+impl Transport for Canned {
+    async fn send(&self, request: Request) -> Result<Response, TransportError> {
+        let none = request.query.contains("AZ_MIGRATION");
+        let body = if none { br#"{"totalSize":0,"detailList":[]}"#.to_vec() } else { self.0.clone() };
+        Ok(Response { status: 200, headers: Vec::new(), body: Ok(body) })
+    }
+}
+
+/// Hears nothing.
+struct Deaf;
+
+impl Tell for Deaf {
+    fn tell(&self, _: &News<'_>) {}
+}
+
+fn options(endpoint: String) -> Options {
+    let key = AccessKey::new(DEFAULT_ACCESS_KEY.into(), DEFAULT_SECRET_KEY.into(), None).unwrap();
+    Options {
+        endpoint,
+        project: ProjectId::new(DEFAULT_PROJECT_ID).unwrap(),
+        ca_pem: None,
+        request_timeout: Poll::default().request_timeout,
+        limits: Limits { max_requests_in_flight: 64, requests_per_second: 1_000_000, ..Limits::default() },
+        credential: Credential::new(key, 1),
+        seed: 1,
+    }
+}
+
+fn looker<S>(css: S, clock: &Arc<SystemClock>) -> Looker<S, MemoryJournal, SystemClock, Deaf>
+where
+    S: upgrade_remediator::cloud::Css,
+{
+    let policy = Policy { matches: Match::default(), terms: Terms::defaults("all", Mode::DryRun) };
+    Looker::new(
+        ProjectName::new("bench").unwrap(),
+        css,
+        Arc::new(MemoryJournal::new(1)),
+        Arc::clone(clock),
+        Arc::new(Deaf),
+        vec![policy],
+        Poll::default(),
+        options(String::new()).limits,
+        1,
+        CancellationToken::new(),
+        Ledger::default(),
+    )
+}
+
+/// Two requests, two answers, observed and decided: everything but the wire.
+#[divan::bench]
+fn one_look_without_the_wire(bencher: Bencher<'_, '_>) {
+    let (runtime, clock, cluster) = (runtime(), Arc::new(SystemClock::new()), cluster());
+    let endpoint = "https://css.eu-west-101.myhuaweicloud.com".to_owned();
+    let client = Client::new(Canned(detail("SUCCESS")), options(endpoint), Arc::clone(&clock)).unwrap();
+    let looker = looker(client, &clock);
+    bencher.bench_local(|| {
+        let report = runtime.block_on(looker.look(&cluster, None));
+        assert!(report.problem.is_none());
+        report
+    });
+}
+
+/// The simulator's own work is in it, on the same core.
+#[divan::bench(sample_count = 5, sample_size = 1)]
+fn sweep_of_500_over_http_with_the_simulator(bencher: Bencher<'_, '_>) {
+    let (runtime, clock) = (runtime(), Arc::new(SystemClock::new()));
+    let scenario = format!(
+        "[[cluster]]\nname = \"logs\"\ncount = {FLEET}\n[[cluster.task]]\nkind = \"upgrade\"\nstart = \"-2h\"\n\
+         end = \"-1h\"\nstatus = \"SUCCESS\"\n"
+    );
+    let simulator = runtime.block_on(async {
+        let world = World::new(Scenario::parse(&scenario, "bench").unwrap(), 1, clock.now().wall);
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        Simulator::start(listener, world, Arc::clone(&clock)).unwrap()
+    });
+    bencher.counter(ItemsCount::new(FLEET)).bench_local(|| {
+        let client = Client::over_http(options(simulator.url()), Arc::clone(&clock)).unwrap();
+        let project = Arc::new(WatchedProject::new(looker(client, &clock)));
+        let watcher = Watcher::new(project, Arc::clone(&clock), Poll::default(), 64);
+        assert!(runtime.block_on(watcher.run_once(CancellationToken::new())).unwrap());
+    });
+    runtime.block_on(simulator.shutdown());
+}
