@@ -14,4 +14,5 @@ pub mod reason;
 pub mod secret;
 pub mod task;
 pub mod text;
+pub mod window;
 pub mod wording;

@@ -8,6 +8,7 @@ use globset::{GlobBuilder, GlobMatcher};
 use serde::{Deserialize, Serialize};
 
 use super::task::TaskKind;
+use super::window::Window;
 
 /// Whether PUTs are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -66,6 +67,9 @@ pub struct Terms {
     pub abort_grace: Duration,
     /// How to retry.
     pub retry: Retry,
+    /// When to act; absent: always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
 }
 
 impl Default for Retry {
@@ -93,6 +97,7 @@ impl Terms {
             on_exhausted: OnExhausted::Abort,
             abort_grace: Duration::from_mins(15),
             retry: Retry::default(),
+            window: None,
         }
     }
 }

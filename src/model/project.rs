@@ -72,6 +72,30 @@ pub struct Stretch {
     pub per_second: f64,
 }
 
+/// Many failures at once mean that the cloud is ill: the settings' `[breaker]`, for each project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Breaker {
+    /// So many different tasks seen to fail …
+    pub failures: u32,
+    /// … within this time open it …
+    pub within: Duration,
+    /// … for this long; then one PUT goes through, as a probe.
+    pub cooldown: Duration,
+    /// A probe's task that still runs after this closes it.
+    pub probe: Duration,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self {
+            failures: 10,
+            within: Duration::from_mins(10),
+            cooldown: Duration::from_mins(30),
+            probe: Duration::from_mins(15),
+        }
+    }
+}
+
 /// The first rest after a refusal (domain.md, 'What the answers to a PUT mean').
 pub const FIRST_REST: Duration = Duration::from_mins(30);
 /// Rests double up to this.

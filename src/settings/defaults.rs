@@ -5,6 +5,7 @@
 //! are the model's (`Terms::defaults`), those of a project come from its region (`endpoint`).
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use config::{Map, Value, ValueKind};
 
@@ -14,12 +15,14 @@ use super::key::KeyPath;
 use super::layer::{Layer, Origin};
 use super::problem::{Problem, nearest};
 use crate::model::policy::Mode;
-use crate::model::project::{Limits, Poll};
+use crate::model::project::{Breaker, Limits, Poll};
 
 /// What acts when nobody says so: nothing.
 pub(super) const MODE: Mode = Mode::DryRun;
 /// Where the journal lies outside a unit with a `StateDirectory=`.
 const STATE_DIRECTORY: &str = "/var/lib/upgrade-remediator";
+/// How long finished tasks are kept.
+pub(super) const RETENTION: Duration = Duration::from_hours(365 * 24);
 /// Where the control socket lies outside a unit with a `RuntimeDirectory=`.
 const RUNTIME_DIRECTORY: &str = "/run/upgrade-remediator";
 
@@ -34,7 +37,7 @@ pub(super) fn endpoint(region: &str) -> String {
 }
 
 fn scalars(env: &Environment) -> Vec<(&'static str, &'static str, ValueKind)> {
-    let (poll, limits) = (Poll::default(), Limits::default());
+    let (poll, limits, breaker) = (Poll::default(), Limits::default(), Breaker::default());
     let span = |duration| ValueKind::from(duration::text(duration));
     let count = |count: u32| ValueKind::I64(i64::from(count));
     let inside = |variable: &str, fallback: &str, file: &str| {
@@ -52,7 +55,7 @@ fn scalars(env: &Environment) -> Vec<(&'static str, &'static str, ValueKind)> {
     vec![
         ("", "mode", mode.into()),
         ("journal", "url", format!("sqlite:{journal}").into()),
-        ("journal", "retention", "365d".into()),
+        ("journal", "retention", span(RETENTION)),
         ("poll", "discovery_interval", span(poll.discovery_interval)),
         ("poll", "idle_interval", span(poll.idle_interval)),
         ("poll", "active_interval", span(poll.active_interval)),
@@ -64,10 +67,10 @@ fn scalars(env: &Environment) -> Vec<(&'static str, &'static str, ValueKind)> {
         ("limits", "requests_per_second", count(limits.requests_per_second)),
         ("limits", "max_actions_in_flight", count(limits.max_actions_in_flight)),
         ("limits", "max_actions_per_hour", count(limits.max_actions_per_hour)),
-        ("breaker", "failures", count(10)),
-        ("breaker", "within", "10m".into()),
-        ("breaker", "cooldown", "30m".into()),
-        ("breaker", "probe", "15m".into()),
+        ("breaker", "failures", count(breaker.failures)),
+        ("breaker", "within", span(breaker.within)),
+        ("breaker", "cooldown", span(breaker.cooldown)),
+        ("breaker", "probe", span(breaker.probe)),
         ("http", "listen", "127.0.0.1:9187".into()),
         ("control", "socket", inside("RUNTIME_DIRECTORY", RUNTIME_DIRECTORY, "control.sock").into()),
         ("log", "filter", "info".into()),

@@ -30,6 +30,7 @@ mod written;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use effective::Effective;
 pub use environment::{Environment, PREFIX as ENVIRONMENT_PREFIX};
@@ -39,7 +40,7 @@ pub use secret::{CredentialSecrets, SecretReference};
 
 use crate::model::id::{ProjectId, ProjectName};
 use crate::model::policy::{Mode, Policy};
-use crate::model::project::{Limits, Poll};
+use crate::model::project::{Breaker, Limits, Poll};
 use files::{Readers, read_text};
 
 /// The folder of more policies, beside whichever config file is used.
@@ -130,10 +131,16 @@ pub struct Settings {
     pub mode: Mode,
     /// The journal.
     pub journal: JournalUrl,
+    /// How long the journal keeps what is finished.
+    pub retention: Duration,
     /// How often to look.
     pub poll: Poll,
     /// How much at once, for each project.
     pub limits: Limits,
+    /// When to take the cloud for ill, for each project.
+    pub breaker: Breaker,
+    /// Where commands reach the daemon, an absolute path; `None` turns it off.
+    pub control: Option<PathBuf>,
     /// The log.
     pub log: Log,
     /// By name. Each project's are among them.

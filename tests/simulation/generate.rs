@@ -268,6 +268,7 @@ fn terms(dice: &mut Dice, name: &str, dry_run: bool) -> Terms {
             retry_partial_failed: dice.chance(0.7),
             count_external: dice.chance(0.7),
         },
+        window: None,
     }
 }
 

@@ -14,19 +14,6 @@ use crate::model::text::shown;
 /// The answer to what is accepted and not used.
 pub(super) const NO_EFFECT: &str = "has no effect in this version";
 
-/// `[breaker]`.
-pub(super) fn breaker(section: &Section<'_>, written: &written::Breaker) {
-    section.at_least_one("failures", written.failures.as_ref(), 1);
-    warn_where_set(section, &["failures", "within", "cooldown", "probe"]);
-    for (key, duration) in
-        [("within", &written.within), ("cooldown", &written.cooldown), ("probe", &written.probe)]
-    {
-        if let Some(Strict(duration)) = duration {
-            section.positive(key, None, *duration);
-        }
-    }
-}
-
 /// `[http]`: `""` turns off what is off.
 pub(super) fn http(section: &Section<'_>, written: written::Http) {
     let Some(Strict(listen)) = written.listen.filter(|listen| !listen.0.is_empty()) else { return };
@@ -40,14 +27,6 @@ pub(super) fn http(section: &Section<'_>, written: written::Http) {
         );
     }
     warn_where_set(section, &["listen"]);
-}
-
-/// `[control]`.
-pub(super) fn control(section: &Section<'_>, written: written::Control) {
-    if let Some(Strict(socket)) = written.socket {
-        section.absolute_path("socket", &socket);
-    }
-    warn_where_set(section, &["socket"]);
 }
 
 /// `[notify]`.

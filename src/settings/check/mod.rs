@@ -8,6 +8,7 @@ mod section;
 
 use std::cell::RefCell;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
@@ -18,8 +19,11 @@ use self::section::Section;
 use super::strict::Tree;
 use super::written::{self, ConfigFile, Format, PolicyFile};
 use super::{JournalUrl, Log, LogFormat, Problem, Settings, defaults};
-use crate::model::project::{Limits, Poll};
+use crate::model::project::{Breaker, Limits, Poll};
 use crate::model::text::shown;
+
+/// What fits into an address of a Unix socket, in bytes.
+const MAX_SOCKET_PATH: usize = 107;
 
 /// Checks everything. `whole` says whether config.toml could be read: names are looked up only then.
 /// There are settings wherever there is no error among the problems.
@@ -32,14 +36,14 @@ pub(super) fn check(
     let found = RefCell::new(Vec::new());
     let top = Section::top(tree, &found);
     let mode = config.mode.map_or(defaults::MODE, |mode| mode.0);
-    let journal = journal(&top.child("journal"), &config.journal.unwrap_or_default().0);
+    let (journal, retention) = journal(&top.child("journal"), &config.journal.unwrap_or_default().0);
     let poll = poll(&top.child("poll"), &config.poll.unwrap_or_default().0);
     let limits = limits(&top.child("limits"), &config.limits.unwrap_or_default().0);
     let log = log(&top.child("log"), config.log.unwrap_or_default().0);
 
-    later::breaker(&top.child("breaker"), &config.breaker.unwrap_or_default().0);
+    let breaker = breaker(&top.child("breaker"), &config.breaker.unwrap_or_default().0);
+    let control = control(&top.child("control"), config.control.unwrap_or_default().0);
     later::http(&top.child("http"), config.http.unwrap_or_default().0);
-    later::control(&top.child("control"), config.control.unwrap_or_default().0);
     let channels = Channels::check(&top.child("channel"), config.channel.unwrap_or_default(), whole);
     later::notify(&top.child("notify"), &config.notify.unwrap_or_default().0, &channels);
 
@@ -64,8 +68,11 @@ pub(super) fn check(
         (Some(journal), Some(log)) => Some(Settings {
             mode,
             journal,
+            retention,
             poll,
             limits,
+            breaker,
+            control,
             log,
             credentials: credentials.good,
             projects: projects.good,
@@ -76,12 +83,13 @@ pub(super) fn check(
     (settings, found.into_inner())
 }
 
-fn journal(section: &Section<'_>, written: &written::Journal) -> Option<JournalUrl> {
-    if let Some(retention) = &written.retention {
-        section.positive("retention", None, retention.0);
-    }
+fn journal(section: &Section<'_>, written: &written::Journal) -> (Option<JournalUrl>, Duration) {
+    let retention = section.positive("retention", written.retention.as_ref(), defaults::RETENTION);
     warn_where_set(section, &["retention"]);
-    let url = &written.url.as_ref()?.0;
+    (written.url.as_ref().and_then(|url| journal_url(section, &url.0)), retention)
+}
+
+fn journal_url(section: &Section<'_>, url: &str) -> Option<JournalUrl> {
     if let Some(path) = url.strip_prefix("sqlite:") {
         return section.absolute_path("url", path).then(|| JournalUrl::Sqlite(PathBuf::from(path)));
     }
@@ -92,6 +100,32 @@ fn journal(section: &Section<'_>, written: &written::Journal) -> Option<JournalU
         section.error("url", "unknown kind of journal; \"sqlite:/PATH\" is needed");
     }
     None
+}
+
+fn breaker(section: &Section<'_>, written: &written::Breaker) -> Breaker {
+    let default = Breaker::default();
+    Breaker {
+        failures: section.at_least_one("failures", written.failures.as_ref(), default.failures),
+        within: section.positive("within", written.within.as_ref(), default.within),
+        cooldown: section.positive("cooldown", written.cooldown.as_ref(), default.cooldown),
+        probe: section.positive("probe", written.probe.as_ref(), default.probe),
+    }
+}
+
+/// `""` turns it off.
+fn control(section: &Section<'_>, written: written::Control) -> Option<PathBuf> {
+    let path = written.socket?.0;
+    if path.is_empty() || !section.absolute_path("socket", &path) {
+        return None;
+    }
+    if path.len() > MAX_SOCKET_PATH {
+        section.error(
+            "socket",
+            format!("the path has {} bytes; the path of a socket has at most {MAX_SOCKET_PATH}", path.len()),
+        );
+        return None;
+    }
+    Some(PathBuf::from(path))
 }
 
 fn poll(section: &Section<'_>, written: &written::Poll) -> Poll {

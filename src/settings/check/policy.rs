@@ -54,6 +54,7 @@ impl<'a> Policies<'a> {
                 written.retry.as_ref().map(|table| &table.0),
                 defaults.retry,
             ),
+            window: None,
             policy: defaults.policy,
         };
         let matches = matches(&section.child("match"), written.matches.as_ref().map(|table| &table.0));
