@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use upgrade_remediator::model::policy::{Mode, Policy};
+use upgrade_remediator::model::project::Breaker;
 use upgrade_remediator::model::secret::ExposeSecret as _;
 use upgrade_remediator::settings::{
     CredentialSecrets, Environment, FileText, JournalUrl, Loaded, Problems, load, load_texts,
@@ -92,6 +93,7 @@ fn a_wrong_value_is_named_with_its_key_and_what_is_allowed() {
         (top("[log]\nfilter = 'a=b=c'"), &["log.filter", "no directives"]),
         (top("[http]\nlisten = 'here'"), &["http.listen", "ADDRESS:PORT"]),
         (top("[control]\nsocket = 'x'"), &["control.socket", "absolute"]),
+        (top(&format!("[control]\nsocket = '/{}'", "x".repeat(107))), &["control.socket", "at most 107"]),
         (top("[notify]\ndefault = ['ops']"), &["notify.default[0]", "no channel of the name \"ops\""]),
         (top("[notify]\nreminders = ['1h', 5]"), &["notify.reminders[1]", "found the number 5"]),
     ]);
@@ -203,7 +205,8 @@ fn a_wrong_policy_is_told() {
         (policy("match.tags = ['team']"), &["match.tags", "a table is needed"]),
         (policy("notify = ['ops']"), &["policy.logs.notify[0]", "no channel"]),
         (policy("expect.per_node = 5"), &["expect.per_node", "in quotes"]),
-        (policy("window = {}"), &["policy.logs.window", "act at any time"]),
+        (policy("window = {}"), &["policy.logs.window.timezone", "missing", "Europe/Berlin"]),
+        (policy("window = true"), &["policy.logs.window", "a table is needed"]),
         (policy("enabled = false\nretry.multiplier = 0"), &["at least 1"]),
         (policy(POLICY), &["policy.logs.name", "defined twice: also at config.toml:11"]),
         (policy("[[policy]]\nenabled = true"), &["config.toml:12:1: policy[1].name", "missing"]),
@@ -212,6 +215,92 @@ fn a_wrong_policy_is_told() {
         ("[policy]\nname = 'x'".to_owned(), &["write [[policy]]"]),
         ("a = = 1".to_owned(), &["config.toml:1:", "not TOML"]),
     ]);
+}
+
+#[test]
+fn a_wrong_window_is_told() {
+    let window =
+        |rest: &str| format!("{PROJECT}{POLICY}[policy.window]\ntimezone = 'Europe/Berlin'\n{rest}\n");
+    let allow = |entry: &str| window(&format!("allow = [{entry}]"));
+    let deny = |entry: &str| window(&format!("deny = [{entry}]"));
+    each_is_told(&[
+        (
+            window("").replace("Berlin", "Berln"),
+            &["config.toml:13:12: policy.logs.window.timezone", "did you mean \"Europe/Berlin\"?"],
+        ),
+        (window("").replace("Europe/Berlin", "europe/berlin"), &["did you mean \"Europe/Berlin\"?"]),
+        (window("").replace("Europe/Berlin", "CET-1CEST"), &["no time zone", "\"CET-1CEST\""]),
+        (window("allow = []"), &["policy.logs.window.allow", "never open", "leave the key away"]),
+        (window("alow = []"), &["did you mean allow?"]),
+        (window("allow = {}"), &["window.allow", "a list is needed"]),
+        (allow("{ days = [] }"), &["window.allow[0].days", "no day"]),
+        (allow("{ days = ['mo'] }"), &["window.allow[0].days[0]", "\"mon\", \"tue\"", "mon-fri"]),
+        (allow("{ days = 'mon' }"), &["window.allow[0].days", "write days = "]),
+        (allow("{ day = ['mon'] }"), &["window.allow[0].day", "did you mean days?"]),
+        (allow("{ from = '9:00' }"), &["window.allow[0].from", "\"00:00\" to \"24:00\""]),
+        (allow("{ from = 22 }"), &["window.allow[0].from", "found the number 22"]),
+        (allow("{ from = 22:00:00 }"), &["window.allow[0].from", "without quotes"]),
+        (allow("{ from = '24:00' }"), &["window.allow[0].from", "cannot start"]),
+        (allow("{ from = '22:00', to = '22:00' }"), &["window.allow[0].to", "empty"]),
+        (allow("{ to = '00:00' }"), &["window.allow[0].to", "empty"]),
+        (deny("{ from = '2026-12-20T00:00' }"), &["window.deny[0].to", "missing"]),
+        (
+            deny("{ from = '2026-12-20T00:00', to = '2026-12-20T00:00' }"),
+            &["window.deny[0].to", "not later than from"],
+        ),
+        (
+            deny("{ from = '2026-12-20', to = '2026-12-21T00:00Z' }"),
+            &["window.deny[0].from", "window.deny[0].to", "without a zone"],
+        ),
+        (window(&format!("deny = [{}]", "{},".repeat(1_001))), &["at most 1000"]),
+    ]);
+}
+
+#[test]
+fn a_window_that_restricts_nothing_is_told() {
+    let loaded = good(&format!("{PROJECT}{POLICY}window.timezone = 'UTC'\n"));
+    let [warning] = loaded.warnings.as_slice() else { panic!("{:?}", loaded.warnings) };
+    assert_eq!(warning.key.as_deref(), Some("policy.logs.window"));
+    assert!(warning.message.contains("always open"), "{warning}");
+}
+
+#[test]
+fn the_keys_of_a_window_have_their_defaults() {
+    let window = |rest: &str| {
+        let loaded = good(&format!("{PROJECT}{POLICY}[policy.window]\ntimezone = 'UTC'\n{rest}\n"));
+        loaded.settings.policies[0].terms.window.clone().unwrap()
+    };
+    let is = |text: &str, expected: &[[&str; 2]]| {
+        assert_eq!(window(text).open().collect::<Vec<_>>(), expected, "{text}");
+    };
+    is("allow = [{ days = ['sat'] }]", &[["sat 00:00", "sun 00:00"]]);
+    is("allow = [{ days = ['sun'], from = '22:00' }]", &[["sun 22:00", "sun 24:00"]]);
+    is("allow = [{ days = ['mon'], to = '06:00' }]", &[["mon 00:00", "mon 06:00"]]);
+    is("allow = [{ days = ['tue', 'fri-mon'] }]", &[["mon 00:00", "wed 00:00"], ["fri 00:00", "sun 24:00"]]);
+    is("allow = [{}]", &[["mon 00:00", "sun 24:00"]]);
+    is("deny = []", &[["mon 00:00", "sun 24:00"]]);
+}
+
+#[test]
+fn breaker_socket_and_retention_are_read() {
+    let text = "journal.retention = '30d'\n[breaker]\nfailures = 3\nwithin = '1m'\ncooldown = '2m'\nprobe = '3m'\n\
+                [control]\nsocket = '/x/control.sock'\n";
+    let settings = good(&format!("{text}{PROJECT}{POLICY}")).settings;
+    let minutes = Duration::from_mins;
+    let breaker = Breaker { failures: 3, within: minutes(1), cooldown: minutes(2), probe: minutes(3) };
+    assert_eq!(settings.breaker, breaker);
+    assert_eq!(settings.control.as_deref(), Some(Path::new("/x/control.sock")));
+    assert_eq!(settings.retention, Duration::from_hours(30 * 24));
+
+    let defaults = good(&format!("{PROJECT}{POLICY}")).settings;
+    assert_eq!(defaults.breaker, Breaker::default());
+    assert_eq!(defaults.retention, Duration::from_hours(365 * 24));
+    let socket = "/run/upgrade-remediator/control.sock";
+    assert_eq!(defaults.control.as_deref(), Some(Path::new(socket)));
+    let env = Environment::new([("RUNTIME_DIRECTORY", "/run/x")]);
+    let runtime = texts(PROJECT, &[], &env).unwrap().settings;
+    assert_eq!(runtime.control.as_deref(), Some(Path::new("/run/x/control.sock")));
+    assert_eq!(good(&format!("control.socket = ''\n{PROJECT}{POLICY}")).settings.control, None, "turned off");
 }
 
 #[test]

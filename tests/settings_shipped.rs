@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tempfile::TempDir;
 use upgrade_remediator::model::policy::{Mode, OnExhausted, Policy, Terms};
+use upgrade_remediator::model::window::WindowState;
 use upgrade_remediator::settings::{Environment, Loaded, load};
 
 fn shipped(name: &str) -> PathBuf {
@@ -53,7 +54,7 @@ fn all_keys(folder: &Path) -> String {
 fn config_toml_loads_with_its_policies_and_says_that_no_project_is_there() {
     let loaded = load_or_show(&shipped("config.toml"), &Environment::default());
     let names: Vec<_> = loaded.settings.policies.iter().map(Policy::name).collect();
-    assert_eq!(names, ["cautious", "standard"], "the example is not loaded");
+    assert_eq!(names, ["cautious", "night-window", "standard"]);
     assert_eq!(loaded.settings.mode, Mode::DryRun);
     let warnings = warnings(&loaded);
     assert!(warnings.len() == 1 && warnings[0].contains("there is no [[project]]"), "{warnings:?}");
@@ -65,7 +66,7 @@ fn config_toml_shows_the_defaults() {
     let built_in = load_or_show(&path, &Environment::default());
     let shown = load_or_show(&shipped("config.toml"), &Environment::default());
     let mut shown_values = values(&shown);
-    shown_values.retain(|key, _| !key.starts_with("policy.cautious."));
+    shown_values.retain(|key, _| !key.starts_with("policy.") || key.starts_with("policy.standard."));
     assert_eq!(shown_values, values(&built_in));
 }
 
@@ -89,14 +90,7 @@ fn config_toml_shows_every_key() {
         assert!(loaded.origins.contains_key(key), "{key}");
     }
     let warnings = warnings(&loaded);
-    for key in [
-        "journal.retention",
-        "breaker.failures",
-        "http.listen",
-        "control.socket",
-        "notify.default",
-        "channel.ops",
-    ] {
+    for key in ["journal.retention", "http.listen", "notify.default", "channel.ops"] {
         let told = warnings.iter().any(|w| w.contains(&format!(": {key}\n  has no effect in this version")));
         assert!(told, "{key}: {warnings:#?}");
     }
@@ -120,22 +114,22 @@ fn the_standard_policy_writes_out_the_defaults() {
     let env = Environment::new([("UPGRADE_REMEDIATOR__MODE", "enforce")]);
     let loaded = load_or_show(&shipped("config.toml"), &env);
     let policies = &loaded.settings.policies;
-    assert_eq!(policies[1].terms, Terms::defaults("standard", Mode::Enforce));
+    assert_eq!(policies[2].terms, Terms::defaults("standard", Mode::Enforce));
     assert_eq!(policies[0].terms.on_exhausted, OnExhausted::Escalate);
 }
 
 #[test]
-fn the_night_window_is_good_but_for_the_window() {
-    let text = fs::read_to_string(shipped("policies.d/30-night-window.toml.example")).unwrap();
-    let (_folder, path) = alone(&text);
-    assert_eq!(load_or_show(&path, &Environment::default()).settings.policies.len(), 1);
-
-    let (_, later) = text.split_once("# later:\n").unwrap();
-    let window: String = later.lines().map(|line| line.trim_start_matches("# ").to_owned() + "\n").collect();
-    let (_folder, path) = alone(&(text.clone() + &window));
-    let problems = load(&path, &Environment::default()).unwrap_err().to_string();
-    assert!(problems.contains("policy.night-window.window\n  windows come in a later version"), "{problems}");
-    assert!(problems.contains("1 error,"), "{problems}");
+fn the_night_window_is_open_at_night_and_closed_around_the_turn_of_the_year() {
+    let loaded = load_or_show(&shipped("config.toml"), &Environment::default());
+    let window = loaded.settings.policies[1].terms.window.as_ref().unwrap();
+    let time = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
+    // 2026-11-24 is a Tuesday.
+    let day = window.at(time("2026-11-24T12:00:00+01:00"));
+    assert_eq!(day, WindowState::Closed { opens: Some(time("2026-11-24T22:00:00+01:00")) });
+    let weekend = window.at(time("2026-11-28T12:00:00+01:00"));
+    assert_eq!(weekend, WindowState::Open { closes: Some(time("2026-11-30T00:00:00+01:00")) });
+    let holidays = window.at(time("2026-12-26T12:00:00+01:00"));
+    assert_eq!(holidays, WindowState::Closed { opens: Some(time("2027-01-03T00:00:00+01:00")) });
 }
 
 #[test]
@@ -188,5 +182,5 @@ max_interval = "1h"
     let loaded = load_or_show(&path, &Environment::default());
     let mut keys: Vec<_> = loaded.warnings.iter().filter_map(|warning| warning.key.clone()).collect();
     keys.sort();
-    assert_eq!(keys, ["breaker.failures", "control.socket"]);
+    assert_eq!(keys, [""; 0]);
 }

@@ -66,8 +66,8 @@ pub enum WindowState {
     Closed { opens: Option<Timestamp> },
 }
 
-/// The time zone of this name in the IANA database: the machine's, else the one in the binary. `None` where there is
-/// no zone of exactly this name.
+/// The time zone of this name in the IANA database: the machine's, else the one in the binary, read once for the
+/// process. `None` where there is no zone of exactly this name.
 pub fn zone(name: &str) -> Option<TimeZone> {
     let zone = TimeZone::get(name).ok()?;
     // `Etc/Unknown` is a zone by name only; and names are looked up in any case.

@@ -1,6 +1,7 @@
 //! The effective values with their origins, for `check`: what the daemon would run with, secrets as references.
 
 use std::fmt;
+use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
@@ -36,6 +37,7 @@ impl Loaded {
         list.add(&top.key("mode"), mode(settings.mode));
         let JournalUrl::Sqlite(path) = &settings.journal;
         list.add(&top.key("journal").key("url"), json!(format!("sqlite:{}", path.display())));
+        list.add(&top.key("journal").key("retention"), json!(duration::text(settings.retention)));
         let poll = &settings.poll;
         for (key, value) in [
             ("discovery_interval", poll.discovery_interval),
@@ -57,6 +59,15 @@ impl Loaded {
         ] {
             list.add(&top.key("limits").key(key), json!(value));
         }
+        let breaker = &settings.breaker;
+        list.add(&top.key("breaker").key("failures"), json!(breaker.failures));
+        for (key, value) in
+            [("within", breaker.within), ("cooldown", breaker.cooldown), ("probe", breaker.probe)]
+        {
+            list.add(&top.key("breaker").key(key), json!(duration::text(value)));
+        }
+        let socket = settings.control.as_deref().map(Path::to_string_lossy).unwrap_or_default();
+        list.add(&top.key("control").key("socket"), json!(socket));
         list.add(&top.key("log").key("filter"), json!(settings.log.filter));
         list.add(&top.key("log").key("format"), log_format(settings.log.format));
         for project in &settings.projects {
@@ -161,7 +172,20 @@ impl Listing<'_> {
         ] {
             self.add(&at.key(key), value);
         }
+
+        if let Some(window) = &terms.window {
+            let at = path.key("window");
+            self.add(&at.key("timezone"), json!(window.timezone()));
+            self.add(&at.key("allow"), json!(window.open().collect::<Vec<_>>()));
+            let denied = window.denied().iter().map(|(from, to)| [from, to].map(minutes));
+            self.add(&at.key("deny"), json!(denied.collect::<Vec<_>>()));
+        }
     }
+}
+
+/// As the settings write it.
+fn minutes(time: &jiff::civil::DateTime) -> String {
+    time.strftime("%Y-%m-%dT%H:%M").to_string()
 }
 
 fn mode(mode: Mode) -> Value {

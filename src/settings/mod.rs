@@ -14,6 +14,7 @@
 //! ```
 
 mod check;
+mod civil;
 mod defaults;
 mod document;
 mod duration;

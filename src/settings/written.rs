@@ -6,11 +6,12 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
-use serde::{Deserialize, de};
 use serde_json::Value;
 
+use super::civil::{DateTime, Days, TimeOfDay};
 use super::scalar::{Endless, Scalar, Strict, kind, word};
 use super::secret::SecretReference;
 use crate::model::policy::{Mode, OnExhausted};
@@ -256,8 +257,7 @@ pub(super) struct Policy {
     #[serde(rename = "match")]
     pub(super) matches: Option<Table<Match>>,
     pub(super) retry: Option<Table<Retry>>,
-    /// Refused whatever it says.
-    pub(super) window: Option<de::IgnoredAny>,
+    pub(super) window: Option<Table<Window>>,
     pub(super) expect: Option<Table<Expect>>,
 }
 
@@ -285,6 +285,29 @@ pub(super) struct Retry {
     pub(super) reset_on_progress: Option<Strict<bool>>,
     pub(super) retry_partial_failed: Option<Strict<bool>>,
     pub(super) count_external: Option<Strict<bool>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Window {
+    pub(super) timezone: Option<Strict<String>>,
+    pub(super) allow: Option<List<Table<Allowed>>>,
+    pub(super) deny: Option<List<Table<Denied>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Allowed {
+    pub(super) days: Option<List<Strict<Days>>>,
+    pub(super) from: Option<Strict<TimeOfDay>>,
+    pub(super) to: Option<Strict<TimeOfDay>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Denied {
+    pub(super) from: Option<Strict<DateTime>>,
+    pub(super) to: Option<Strict<DateTime>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

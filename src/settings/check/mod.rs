@@ -5,6 +5,7 @@ mod later;
 mod policy;
 mod project;
 mod section;
+mod window;
 
 use std::cell::RefCell;
 use std::path::PathBuf;

@@ -54,16 +54,13 @@ impl<'a> Policies<'a> {
                 written.retry.as_ref().map(|table| &table.0),
                 defaults.retry,
             ),
-            window: None,
+            window: written
+                .window
+                .as_ref()
+                .and_then(|table| super::window::window(&section.child("window"), &table.0)),
             policy: defaults.policy,
         };
         let matches = matches(&section.child("match"), written.matches.as_ref().map(|table| &table.0));
-        if written.window.is_some() {
-            section.error_at_key(
-                "window",
-                "windows come in a later version; without them this policy would act at any time",
-            );
-        }
         self.channels.named(section, "notify", written.notify.as_ref());
         if written.notify.is_some() {
             section.warn("notify", super::later::NO_EFFECT);
