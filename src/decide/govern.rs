@@ -1,9 +1,12 @@
-//! Which policy governs a task: the first one whose every line holds.
+//! Which policy governs a task: the first one whose every line holds; and why another does not.
+
+use std::fmt;
 
 use crate::model::cluster::Cluster;
 use crate::model::id::ProjectName;
 use crate::model::policy::{Match, Pattern, Policy};
 use crate::model::task::TaskKind;
+use crate::model::text::shown;
 
 /// The first policy that covers the task, if any.
 pub fn governing<'a>(
@@ -15,40 +18,133 @@ pub fn governing<'a>(
     policies.iter().find(|policy| first_miss(&policy.matches, project, cluster, kind).is_none())
 }
 
-/// The first line of a `match` that does not hold, by its key; `None` where all hold.
-pub fn first_miss(
-    matches: &Match,
+/// Every policy in its order by its name, and the first line of its `match` that does not hold for the task. Of those
+/// where every line holds, the first one governs.
+pub fn matching<'a>(
+    policies: &'a [Policy],
     project: &ProjectName,
     cluster: &Cluster,
     kind: TaskKind,
-) -> Option<&'static str> {
+) -> Vec<(&'a str, Result<(), Mismatch>)> {
+    let judge = |policy: &'a Policy| {
+        let miss = first_miss(&policy.matches, project, cluster, kind);
+        let matched = match miss {
+            None => Ok(()),
+            Some(line) => Err(line.explain(&policy.matches, project, cluster, kind)),
+        };
+        (policy.name(), matched)
+    };
+    policies.iter().map(judge).collect()
+}
+
+/// A line of a `match`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line<'a> {
+    Project,
+    Cluster,
+    Task,
+    Engine,
+    Version,
+    /// The tag of this name.
+    Tag(&'a str),
+}
+
+/// Why a policy does not cover a task: the line that does not hold, what it wants, and what is there instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The line's key: `project`, `cluster`, `task`, `engine`, `version`, `tags.NAME`.
+    pub key: String,
+    /// What it wants, as it was written: any of these.
+    pub wanted: Vec<String>,
+    /// What was found: a cluster by its name and its id, everything else by one word; nothing where it is not there.
+    pub found: Vec<String>,
+}
+
+/// `cluster is "logs-eu" (c-1), which none of "prod-*", "*-prod" covers`
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quoted = |text: &String| format!("\"{}\"", shown(text, 80));
+        match self.found.as_slice() {
+            [] => write!(f, "{} is not there or not known", self.key)?,
+            [word] => write!(f, "{} is {}", self.key, quoted(word))?,
+            [name, id @ ..] => {
+                let ids: Vec<_> = id.iter().map(|id| shown(id, 80)).collect();
+                write!(f, "{} is {} ({})", self.key, quoted(name), ids.join(", "))?;
+            }
+        }
+        let wanted: Vec<_> = self.wanted.iter().map(quoted).collect();
+        match (self.found.is_empty(), wanted.as_slice()) {
+            (true, [one]) => write!(f, ", and {one} is wanted"),
+            (true, _) => write!(f, ", and one of {} is wanted", wanted.join(", ")),
+            (false, [one]) => write!(f, ", which {one} does not cover"),
+            (false, _) => write!(f, ", which none of {} covers", wanted.join(", ")),
+        }
+    }
+}
+
+impl Line<'_> {
+    fn explain(self, matches: &Match, project: &ProjectName, cluster: &Cluster, kind: TaskKind) -> Mismatch {
+        let texts = |patterns: &Option<Vec<Pattern>>| {
+            patterns.iter().flatten().map(|pattern| pattern.as_str().to_owned()).collect()
+        };
+        // Empty where the API gave none.
+        let word = |text: &str| if text.is_empty() { Vec::new() } else { vec![text.to_owned()] };
+        let (key, wanted, found) = match self {
+            Self::Project => ("project", texts(&matches.project), word(project.as_str())),
+            Self::Cluster => {
+                let found = vec![cluster.name.clone(), cluster.id.as_str().to_owned()];
+                ("cluster", texts(&matches.cluster), found)
+            }
+            Self::Task => {
+                let wanted = matches.task.iter().flatten().map(ToString::to_string).collect();
+                ("task", wanted, word(kind.word()))
+            }
+            Self::Engine => ("engine", texts(&matches.engine), word(&cluster.engine)),
+            Self::Version => ("version", texts(&matches.version), word(&cluster.version)),
+            Self::Tag(name) => {
+                let wanted = matches.tags.get(name).map(|pattern| pattern.as_str().to_owned());
+                return Mismatch {
+                    key: format!("tags.{}", shown(name, 80)),
+                    wanted: wanted.into_iter().collect(),
+                    found: cluster.tags.get(name).cloned().into_iter().collect(),
+                };
+            }
+        };
+        Mismatch { key: key.to_owned(), wanted, found }
+    }
+}
+
+/// The first line of a `match` that does not hold; `None` where all hold.
+fn first_miss<'a>(
+    matches: &'a Match,
+    project: &ProjectName,
+    cluster: &Cluster,
+    kind: TaskKind,
+) -> Option<Line<'a>> {
     let covers = |patterns: &Option<Vec<Pattern>>, names: &[&str]| {
         patterns
             .as_ref()
             .is_none_or(|patterns| names.iter().any(|name| patterns.iter().any(|p| p.covers(name))))
     };
     if !covers(&matches.project, &[project.as_str()]) {
-        return Some("project");
+        return Some(Line::Project);
     }
     if !covers(&matches.cluster, &[&cluster.name, cluster.id.as_str()]) {
-        return Some("cluster");
+        return Some(Line::Cluster);
     }
     if matches.task.as_ref().is_some_and(|kinds| !kinds.contains(&kind)) {
-        return Some("task");
+        return Some(Line::Task);
     }
     if !covers(&matches.engine, &[&cluster.engine]) {
-        return Some("engine");
+        return Some(Line::Engine);
     }
     if !covers(&matches.version, &[&cluster.version]) {
-        return Some("version");
+        return Some(Line::Version);
     }
-    let tagged = |(key, pattern): (&String, &Pattern)| {
-        cluster.tags.get(key).is_some_and(|value| pattern.covers(value))
+    let untagged = |(key, pattern): &(&String, &Pattern)| {
+        !cluster.tags.get(*key).is_some_and(|value| pattern.covers(value))
     };
-    if !matches.tags.iter().all(tagged) {
-        return Some("tags");
-    }
-    None
+    matches.tags.iter().find(untagged).map(|(key, _)| Line::Tag(key))
 }
 
 #[cfg(test)]
@@ -73,6 +169,90 @@ mod tests {
         texts.iter().map(|text| Pattern::new(text).unwrap()).collect()
     }
 
+    fn policy(name: &str, matches: Match) -> Policy {
+        Policy { matches, terms: Terms::defaults(name, Mode::Enforce) }
+    }
+
+    /// What one policy's `match` says to an upgrade of the cluster.
+    fn told(matches: Match) -> String {
+        let project = ProjectName::new("prod").unwrap();
+        let policies = [policy("logs", matches)];
+        match matching(&policies, &project, &cluster(), TaskKind::Upgrade).as_slice() {
+            [("logs", Ok(()))] => "covers".to_owned(),
+            [("logs", Err(mismatch))] => mismatch.to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn each_line_that_does_not_hold_says_what_it_wants_and_what_is_there() {
+        let tags = |name: &str, value: &str| Match {
+            tags: [(name.to_owned(), Pattern::new(value).unwrap())].into(),
+            ..Match::default()
+        };
+        let none = Match::default;
+        for (matches, sentence) in [
+            (none(), "covers"),
+            (
+                Match { project: Some(patterns(&["test*"])), ..none() },
+                "project is \"prod\", which \"test*\" does not cover",
+            ),
+            (
+                Match { cluster: Some(patterns(&["prod-*", "*-prod"])), ..none() },
+                "cluster is \"logs-eu\" (c-1), which none of \"prod-*\", \"*-prod\" covers",
+            ),
+            (Match { cluster: Some(patterns(&["logs-??"])), ..none() }, "covers"),
+            (Match { cluster: Some(patterns(&["c-[0-3]"])), ..none() }, "covers"),
+            (
+                Match { cluster: Some(patterns(&["LOGS-EU"])), ..none() },
+                "cluster is \"logs-eu\" (c-1), which \"LOGS-EU\" does not cover",
+            ),
+            (
+                Match { task: Some(vec![TaskKind::AzSwitchover]), ..none() },
+                "task is \"upgrade\", which \"az-switchover\" does not cover",
+            ),
+            (
+                Match { engine: Some(patterns(&["elasticsearch"])), ..none() },
+                "engine is \"opensearch\", which \"elasticsearch\" does not cover",
+            ),
+            (Match { engine: Some(patterns(&["{elastic,open}search"])), ..none() }, "covers"),
+            (
+                Match { version: Some(patterns(&["7.10.*", "1.*"])), ..none() },
+                "version is \"2.17.1\", which none of \"7.10.*\", \"1.*\" covers",
+            ),
+            (tags("team", "sea*"), "covers"),
+            (tags("team", "logs"), "tags.team is \"search\", which \"logs\" does not cover"),
+            (tags("owner", "*"), "tags.owner is not there or not known, and \"*\" is wanted"),
+        ] {
+            assert_eq!(told(matches), sentence);
+        }
+    }
+
+    #[test]
+    fn what_the_api_did_not_give_is_not_known() {
+        let silent = Cluster { version: String::new(), ..cluster() };
+        let project = ProjectName::new("prod").unwrap();
+        let policies = [policy("a", Match { version: Some(patterns(&["7.*", "8.*"])), ..Match::default() })];
+        let found = matching(&policies, &project, &silent, TaskKind::Upgrade);
+        let sentence = found[0].1.as_ref().unwrap_err().to_string();
+        assert_eq!(sentence, "version is not there or not known, and one of \"7.*\", \"8.*\" is wanted");
+    }
+
+    #[test]
+    fn every_policy_is_judged_in_its_order_and_the_first_that_covers_governs() {
+        let policies = [
+            policy("a", Match { cluster: Some(patterns(&["x"])), ..Match::default() }),
+            policy("b", Match { engine: Some(patterns(&["open*"])), ..Match::default() }),
+            policy("c", Match::default()),
+        ];
+        let project = ProjectName::new("prod").unwrap();
+        let found = matching(&policies, &project, &cluster(), TaskKind::Upgrade);
+        let covers: Vec<_> = found.iter().map(|(name, matched)| (*name, matched.is_ok())).collect();
+        assert_eq!(covers, [("a", false), ("b", true), ("c", true)]);
+        let governing = governing(&policies, &project, &cluster(), TaskKind::Upgrade);
+        assert_eq!(governing.map(Policy::name), Some("b"));
+    }
+
     #[test]
     fn the_line_that_does_not_hold_is_told() {
         let project = ProjectName::new("prod").unwrap();
@@ -81,20 +261,20 @@ mod tests {
         for (matches, miss) in [
             (none(), None),
             (Match { project: Some(patterns(&["prod*"])), ..none() }, None),
-            (Match { project: Some(patterns(&["test*", "dev"])), ..none() }, Some("project")),
+            (Match { project: Some(patterns(&["test*", "dev"])), ..none() }, Some(Line::Project)),
             (Match { cluster: Some(patterns(&["logs-*"])), ..none() }, None),
             (Match { cluster: Some(patterns(&["c-1"])), ..none() }, None),
-            (Match { cluster: Some(patterns(&["logs"])), ..none() }, Some("cluster")),
-            (Match { cluster: Some(patterns(&[])), ..none() }, Some("cluster")),
-            (Match { task: Some(vec![TaskKind::AzSwitchover]), ..none() }, Some("task")),
-            (Match { engine: Some(patterns(&["elasticsearch"])), ..none() }, Some("engine")),
+            (Match { cluster: Some(patterns(&["logs"])), ..none() }, Some(Line::Cluster)),
+            (Match { cluster: Some(patterns(&[])), ..none() }, Some(Line::Cluster)),
+            (Match { task: Some(vec![TaskKind::AzSwitchover]), ..none() }, Some(Line::Task)),
+            (Match { engine: Some(patterns(&["elasticsearch"])), ..none() }, Some(Line::Engine)),
             (Match { version: Some(patterns(&["2.*"])), ..none() }, None),
-            (Match { version: Some(patterns(&["7.10.*"])), ..none() }, Some("version")),
+            (Match { version: Some(patterns(&["7.10.*"])), ..none() }, Some(Line::Version)),
             (Match { tags: tags("sea*"), ..none() }, None),
-            (Match { tags: tags("logs"), ..none() }, Some("tags")),
+            (Match { tags: tags("logs"), ..none() }, Some(Line::Tag("team"))),
             (
                 Match { tags: [("owner".to_owned(), Pattern::new("*").unwrap())].into(), ..none() },
-                Some("tags"),
+                Some(Line::Tag("owner")),
             ),
         ] {
             assert_eq!(first_miss(&matches, &project, &cluster(), TaskKind::Upgrade), miss, "{matches:?}");
@@ -103,11 +283,10 @@ mod tests {
 
     #[test]
     fn the_first_policy_that_matches_wins() {
-        let policy = |name: &str, cluster: &str| Policy {
-            matches: Match { cluster: Some(patterns(&[cluster])), ..Match::default() },
-            terms: Terms::defaults(name, Mode::Enforce),
+        let of = |name: &str, cluster: &str| {
+            policy(name, Match { cluster: Some(patterns(&[cluster])), ..Match::default() })
         };
-        let policies = [policy("a", "none"), policy("b", "logs-*"), policy("c", "*")];
+        let policies = [of("a", "none"), of("b", "logs-*"), of("c", "*")];
         let project = ProjectName::new("prod").unwrap();
         let found = governing(&policies, &project, &cluster(), TaskKind::Upgrade);
         assert_eq!(found.map(Policy::name), Some("b"));

@@ -227,7 +227,10 @@ const TURNS: [(&str, &str); 7] = [
     ("UTC", "2026-12-31T00:00"),
 ];
 
-fn cases() -> impl Strategy<Value = (&'static str, Timestamp, Option<Vec<Span>>, Vec<(DateTime, DateTime)>)> {
+/// A zone, a moment, and a window's allow and deny.
+type Case = (&'static str, Timestamp, Option<Vec<Span>>, Vec<(DateTime, DateTime)>);
+
+fn cases() -> impl Strategy<Value = Case> {
     (0..TURNS.len()).prop_flat_map(|case| {
         let (name, around) = TURNS[case];
         let around: DateTime = around.parse().unwrap();
