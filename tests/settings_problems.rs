@@ -11,7 +11,8 @@ use upgrade_remediator::model::policy::{Mode, Policy};
 use upgrade_remediator::model::project::Breaker;
 use upgrade_remediator::model::secret::ExposeSecret as _;
 use upgrade_remediator::settings::{
-    CredentialSecrets, Environment, FileText, JournalUrl, Loaded, Problems, load, load_texts,
+    CredentialSecrets, Environment, FileText, JournalUrl, Loaded, LogFormat, Problem, Problems, load,
+    load_texts,
 };
 
 const PROJECT: &str = "\
@@ -88,7 +89,6 @@ fn a_wrong_value_is_named_with_its_key_and_what_is_allowed() {
         ),
         (top("[journal]\nurl = 'sqlite:relative.db'"), &["journal.url", "must be absolute"]),
         (top("[journal]\nurl = 'mysql:/x'"), &["unknown kind of journal"]),
-        (top("[log]\nformat = 'journald'"), &["log.format", "later version"]),
         (top("[log]\nformat = 'xml'"), &["log.format", "\"auto\", \"text\", \"json\""]),
         (top("[log]\nfilter = 'a=b=c'"), &["log.filter", "no directives"]),
         (top("[http]\nlisten = 'here'"), &["http.listen", "ADDRESS:PORT"]),
@@ -104,7 +104,7 @@ fn a_wrong_project_is_told() {
     let project =
         |rest: &str| format!("[[project]]\nname = 'x'\nregion = 'eu-west-101'\n{rest}\n{PROJECT}{POLICY}");
     each_is_told(&[
-        (project("credentials = 'main'"), &["project.x.project_id", "later version"]),
+        (project("credentials = 'main'"), &["project.x.project_id", "not supported by this version"]),
         (project("project_id = 'a/b'\ncredentials = 'main'"), &["project.x.project_id", "'/'"]),
         (project("project_id = 'a'\ncredentials = 'mian'"), &["\"mian\"", "did you mean \"main\"?"]),
         (project("project_id = 'a'"), &["project.x.credentials", "missing"]),
@@ -115,6 +115,10 @@ fn a_wrong_project_is_told() {
         (
             project("project_id = 'a'\ncredentials = 'main'\nendpoint = 'http://css.example'"),
             &["project.x.endpoint", "loopback"],
+        ),
+        (
+            project("project_id = 'a'\ncredentials = 'main'\nendpoint = 'https://169.254.169.254'"),
+            &["project.x.endpoint", "link-local"],
         ),
         (
             project("project_id = 'a'\ncredentials = 'main'\nproxy = 'http://u:canary@h'"),
@@ -151,10 +155,46 @@ fn wrong_credentials_are_told_without_the_secret() {
         (credentials("type = 'ak-sk'\naccess_key = {}"), &["found 0 keys"]),
         (credentials("type = 'ak-sk'\naccess_key = { env = 'A' }"), &["credentials.b.secret_key", "missing"]),
         (credentials("type = 'ak-sk'\nuser = 'x'"), &["credentials.b.user", "no such key"]),
-        (credentials("type = 'token'\ntoken = { env = 'T' }"), &["credentials.b.type", "later version"]),
+        (credentials("type = 'token'"), &["credentials.b.token", "missing"]),
+        (credentials("type = 'password'\nuser = ' '"), &["b.user", "empty", "b.password", "b.domain"]),
+        (credentials("type = 'password'\npassword = 'canary'"), &["credentials.b.password", "(not shown)"]),
+        (credentials("type = 'ecs-agency'\ntoken = { env = 'T' }"), &["b.token", "no such key"]),
+        (credentials("type = 'agency'"), &["b.source", "missing", "b.agency_name", "agency_urn is needed"]),
+        (credentials("type = 'agency'\nsource = 'b'\nagency_urn = 'u'"), &["b.source", "themselves"]),
+        (
+            credentials("type = 'agency'\nsource = 'mian'\nagency_name = 'n'"),
+            &["b.source", "did you mean \"main\"?", "b.domain_name", "goes with agency_name"],
+        ),
+        (
+            credentials("type = 'agency'\nsource = 'main'\nagency_name = 'n'\nagency_urn = 'u'"),
+            &["b.agency_urn", "exactly one"],
+        ),
+        (
+            credentials("type = 'token'\ntoken = { env = 'T' }").replace("= 'main'", "= 'b'"),
+            &["project.prod.credentials", "of type \"token\", which is not supported by this version"],
+        ),
         (credentials("type = 'aksk'"), &["credentials.b.type", "did you mean \"ak-sk\"?"]),
         (credentials("access_key = { env = 'A' }"), &["credentials.b.type", "missing"]),
     ]);
+}
+
+#[test]
+fn what_this_version_cannot_use_is_checked_and_warned_of() {
+    let loaded = good(&format!(
+        "log.format = 'journald'\n{PROJECT}{POLICY}[credentials.b]\ntype = 'agency'\nsource = 'main'\n\
+         agency_urn = 'u'\n[credentials.c]\ntype = 'profile'\n"
+    ));
+    let warnings: Vec<_> = loaded.warnings.iter().map(Problem::in_one_line).collect();
+    for part in [
+        "log.format: \"journald\" has no effect in this version",
+        "credentials.b.type: credentials of type \"agency\" cannot be used by a project in this version",
+        "credentials.c.type: credentials of type \"profile\" cannot be used",
+        "credentials.c: no project uses these credentials",
+    ] {
+        assert!(warnings.iter().any(|warning| warning.contains(part)), "{part} is missing in {warnings:#?}");
+    }
+    assert_eq!(loaded.settings.log.format, LogFormat::Auto);
+    assert_eq!(loaded.settings.credentials.len(), 1);
 }
 
 #[test]
@@ -424,6 +464,63 @@ fn a_policy_behind_one_that_covers_everything_is_told() {
     let [warning] = loaded.warnings.as_slice() else { panic!("{:?}", loaded.warnings) };
     assert_eq!(warning.key.as_deref(), Some("policy.b"));
     assert!(warning.message.contains("\"logs\" before it covers every task"), "{warning}");
+}
+
+#[test]
+fn a_policy_behind_a_wider_one_is_told_and_no_other() {
+    let never_tried = |first: &str, second: &str| {
+        let text = format!(
+            "{PROJECT}[[policy]]\nname = 'a'\n{first}\n[[policy]]\nname = 'b'\n{second}\n[[policy]]\nname = 'c'\n"
+        );
+        let warnings = good(&text).warnings;
+        let [] = warnings.as_slice() else {
+            let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+            assert_eq!(warning.key.as_deref(), Some("policy.b"));
+            assert!(
+                warning.message.contains("\"a\" before it covers everything that this one does"),
+                "{warning}"
+            );
+            return true;
+        };
+        false
+    };
+    for (first, second) in [
+        ("match.cluster = ['logs-*']", "match.cluster = ['logs-a', 'logs-b']"),
+        ("match.cluster = ['logs-*']", "match.cluster = ['logs-*']\nmatch.task = ['upgrade']"),
+        ("match.task = ['upgrade']", "match.task = ['upgrade']\nmatch.engine = ['opensearch']"),
+        ("match.tags = { team = '*' }", "match.tags = { team = 'search', env = 'x' }"),
+        ("match.version = ['7.*', '*']\nmatch.cluster = ['x']", "match.cluster = ['x']"),
+    ] {
+        assert!(never_tried(first, second), "{first} | {second}");
+    }
+    for (first, second) in [
+        ("match.cluster = ['logs-*']", "match.cluster = ['logs-a', 'other']"),
+        ("match.cluster = ['logs-*']", "match.cluster = ['logs-?*']"),
+        ("match.cluster = ['logs-*']", "match.engine = ['opensearch']"),
+        ("match.task = ['upgrade']", "match.cluster = ['x']"),
+        ("match.tags = { team = '*' }", "match.cluster = ['x']"),
+        ("match.tags = { team = 'a' }", "match.tags = { team = '*' }"),
+        ("enabled = false", "match.cluster = ['x']"),
+    ] {
+        assert!(!never_tried(first, second), "{first} | {second}");
+    }
+}
+
+#[test]
+fn a_match_that_could_not_be_read_is_not_taken_for_one_that_covers_everything() {
+    for broken in ["match.clustr = ['a']", "match = 5", "match.cluster = 'a'", "match.cluster = ['a[']"] {
+        let problems =
+            bad(&format!("{PROJECT}{POLICY}{broken}\n[[policy]]\nname = 'b'\nmatch.cluster = ['x']\n"));
+        assert_eq!(problems.0.len(), 1, "{problems}");
+    }
+}
+
+#[test]
+fn a_pattern_that_covers_no_project_is_told_with_the_nearest() {
+    let loaded = good(&format!("{PROJECT}{POLICY}match.project = ['prd', 'pr*']\n"));
+    let [warning] = loaded.warnings.as_slice() else { panic!("{:?}", loaded.warnings) };
+    assert_eq!(warning.key.as_deref(), Some("policy.logs.match.project[0]"));
+    assert_eq!(warning.hint.as_deref(), Some("did you mean \"prod\"?"));
 }
 
 #[test]

@@ -1,49 +1,125 @@
 //! `check`: every problem of the settings, or the values in effect with their origins, secrets masked.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use serde_json::json;
+use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use super::{Failure, Outcome, UNUSABLE_CONFIGURATION, WARNINGS_ONLY, print, print_json};
-use crate::settings::{Environment, Loaded, Problem, Problems};
+use crate::clock::{Clock as _, SystemClock};
+use crate::model::text::span;
+use crate::model::window::{HORIZON, Window, WindowState};
+use crate::settings::{Coloured, Environment, Loaded, Problem, Problems};
 
 /// Prints the problems, or the settings.
 pub(super) fn check(loaded: Result<Loaded, Failure>, environment: &Environment, json: bool) -> Outcome {
+    let now = SystemClock::new().now().wall;
     let (loaded, problems) = match loaded {
         Ok(loaded) => {
             let mut problems = loaded.warnings.clone();
-            problems.extend(loaded.settings.check_secrets(environment));
-            (Some(loaded), problems)
+            problems.extend(loaded.check_secrets(environment));
+            problems.extend(windows(&loaded).filter_map(|(name, window)| {
+                let never = window.at(now) == WindowState::Closed { opens: None };
+                never.then(|| loaded.located(never_opens(name)))
+            }));
+            (Some(loaded), Problems(problems))
         }
-        Err(Failure::Settings(Problems(problems))) => (None, problems),
+        Err(Failure::Settings(problems)) => (None, problems),
         Err(failure) => return Err(failure),
     };
-    let errors = problems.iter().any(Problem::is_error);
+    let errors = problems.has_errors();
+    let good = loaded.filter(|_| !errors);
     if json {
-        let effective = loaded.as_ref().filter(|_| !errors).map(Loaded::effective_json);
-        print_json(
-            &json!({ "problems": problems.iter().map(as_json).collect::<Vec<_>>(), "effective": effective }),
-        )?;
-    } else if errors {
-        print(&format!("{}\n", Problems(problems.clone())))?;
-    } else if let Some(loaded) = &loaded {
-        let mut lines: Vec<String> = loaded.effective().iter().map(ToString::to_string).collect();
-        for warning in &problems {
-            lines.push(format!("\n{}", warning.to_string().trim_end()));
+        print_json(&json!({
+            "problems": problems.0.iter().map(as_json).collect::<Vec<_>>(),
+            "effective": good.as_ref().map(|loaded| effective_json(loaded, environment)),
+            "windows": good.as_ref().map(|loaded| windows_json(loaded, now)),
+        }))?;
+    } else {
+        let mut text = good.as_ref().map(|loaded| effective(loaded, environment, now)).unwrap_or_default();
+        if !problems.0.is_empty() {
+            let blank = if text.is_empty() { "" } else { "\n" };
+            let _ = writeln!(text, "{blank}{}", Coloured(&problems));
         }
-        lines.push(String::new());
-        print(&lines.join("\n"))?;
+        print(&text)?;
     }
     Ok(if errors {
         ExitCode::from(UNUSABLE_CONFIGURATION)
-    } else if problems.is_empty() {
+    } else if problems.0.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(WARNINGS_ONLY)
     })
 }
 
-fn as_json(problem: &Problem) -> serde_json::Value {
+/// The windows by the names of their policies.
+fn windows(loaded: &Loaded) -> impl Iterator<Item = (&str, &Window)> {
+    loaded.settings.policies.iter().filter_map(|policy| Some((policy.name(), policy.terms.window.as_ref()?)))
+}
+
+fn never_opens(policy: &str) -> Problem {
+    let days = HORIZON.as_hours() / 24;
+    Problem::error(format!("it does not open within the next {days} days: this policy does not act"))
+        .at_key(window_key(policy))
+        .as_warning()
+}
+
+/// As the listing of the values names it.
+fn window_key(policy: &str) -> String {
+    crate::settings::key_of(&["policy", policy, "window"])
+}
+
+/// One line for each value, and for each window what it does next.
+fn effective(loaded: &Loaded, environment: &Environment, now: Timestamp) -> String {
+    let secrets = loaded.settings.secrets(environment);
+    let mut text = String::new();
+    for value in loaded.effective() {
+        let secret = secrets.get(&value.key).map(|state| format!("; {state}")).unwrap_or_default();
+        let _ = writeln!(text, "{value}{secret}");
+    }
+    for (name, window) in windows(loaded) {
+        let _ = writeln!(text, "{} is {}", window_key(name), what_next(window, now));
+    }
+    text
+}
+
+fn what_next(window: &Window, now: Timestamp) -> String {
+    let (word, change) = match window.at(now) {
+        WindowState::Open { closes } => ("open", closes),
+        WindowState::Closed { opens } => ("closed", opens),
+    };
+    match change {
+        Some(change) => {
+            let wait = change.duration_since(now).unsigned_abs();
+            format!("{word} until {} (for {})", window.shown(change), span(wait))
+        }
+        None => format!("{word} for the next {} days at least", HORIZON.as_hours() / 24),
+    }
+}
+
+fn effective_json(loaded: &Loaded, environment: &Environment) -> Value {
+    let mut values = loaded.effective_json();
+    for (key, state) in loaded.settings.secrets(environment) {
+        if let Some(value) = values.get_mut(&key) {
+            value["secret"] = json!(state);
+        }
+    }
+    values
+}
+
+fn windows_json(loaded: &Loaded, now: Timestamp) -> Value {
+    let state = |(name, window): (&str, &Window)| {
+        let state = match window.at(now) {
+            WindowState::Open { closes } => json!({ "open": true, "closes": closes }),
+            WindowState::Closed { opens } => json!({ "open": false, "opens": opens }),
+        };
+        (name.to_owned(), state)
+    };
+    windows(loaded).map(state).collect::<serde_json::Map<_, _>>().into()
+}
+
+fn as_json(problem: &Problem) -> Value {
     json!({
         "severity": problem.severity.word(),
         "file": problem.file.as_ref().map(|file| file.to_string_lossy()),
@@ -52,5 +128,6 @@ fn as_json(problem: &Problem) -> serde_json::Value {
         "key": problem.key,
         "message": problem.message,
         "hint": problem.hint,
+        "source": problem.snippet.as_ref().map(|snippet| &snippet.text),
     })
 }

@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 
 use crate::daemon::BuildFault;
 use crate::model::text::chain;
-use crate::settings::{self, Environment, Loaded, Problems};
+use crate::settings::{self, Coloured, Environment, Loaded, Problems};
 
 mod check;
 mod demo;
@@ -94,6 +94,16 @@ impl Failure {
             fault => Self::Other(fault.into()),
         }
     }
+
+    /// Problems of the settings that were found late, with their places.
+    fn located(self, loaded: &Loaded) -> Self {
+        match self {
+            Self::Settings(Problems(problems)) => Self::Settings(Problems(
+                problems.into_iter().map(|problem| loaded.located(problem)).collect(),
+            )),
+            other => other,
+        }
+    }
 }
 
 type Outcome = Result<ExitCode, Failure>;
@@ -108,8 +118,12 @@ pub fn main() -> ExitCode {
     let Common { config, json } = arguments.common;
     let settings = || settings::load(&config, &environment).map_err(Failure::Settings);
     let outcome = match arguments.command {
-        Command::Run { once } => settings().and_then(|loaded| run::run(&loaded, &environment, once)),
-        Command::Plan => settings().and_then(|loaded| plan::plan(&loaded, &environment, json)),
+        Command::Run { once } => settings().and_then(|loaded| {
+            run::run(&loaded, &environment, once).map_err(|failure| failure.located(&loaded))
+        }),
+        Command::Plan => settings().and_then(|loaded| {
+            plan::plan(&loaded, &environment, json).map_err(|failure| failure.located(&loaded))
+        }),
         Command::Check => check::check(settings(), &environment, json),
         Command::History(options) => settings().and_then(|loaded| history::history(&loaded, &options, json)),
         Command::Simulator(options) => simulator::simulator(&options),
@@ -128,7 +142,7 @@ fn tell(failure: &Failure) -> ExitCode {
     let mut stderr = anstream::stderr();
     // Where stderr cannot be written, the exit code still tells.
     let (_, code) = match failure {
-        Failure::Settings(problems) => (writeln!(stderr, "{problems}"), UNUSABLE_CONFIGURATION),
+        Failure::Settings(problems) => (writeln!(stderr, "{}", Coloured(problems)), UNUSABLE_CONFIGURATION),
         Failure::Unusable(error) => {
             (writeln!(stderr, "error: {}", chain(error.as_ref())), UNUSABLE_CONFIGURATION)
         }
@@ -160,12 +174,7 @@ fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
 /// Logs what was accepted in the settings and should be looked at.
 fn log_warnings(loaded: &Loaded) {
     for warning in &loaded.warnings {
-        let line = one_line(&warning.to_string());
         // The level says that it is one.
-        tracing::warn!("{}", line.strip_prefix("warning: ").unwrap_or(&line));
+        tracing::warn!("{}", warning.in_one_line());
     }
-}
-
-fn one_line(text: &str) -> String {
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }

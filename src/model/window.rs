@@ -102,6 +102,12 @@ impl Window {
         &self.denied
     }
 
+    /// What the clock on the wall shows at a moment: `2026-11-24 22:00 CET`.
+    pub fn shown(&self, at: Timestamp) -> String {
+        let zone = self.zone.clone().unwrap_or(TimeZone::UTC);
+        at.to_zoned(zone).strftime("%Y-%m-%d %H:%M %Z").to_string()
+    }
+
     /// How it stands at this moment, and when that changes.
     pub fn at(&self, now: Timestamp) -> WindowState {
         let Some(zone) = &self.zone else { return WindowState::Closed { opens: None } };

@@ -126,6 +126,15 @@ pub(super) fn overrides(env: &Environment) -> (Layer, Vec<Problem>) {
         };
         set(&mut layer, section, key, kind, &Origin::Environment(variable.clone()));
     }
+    // Other names that begin like ours are left alone (a container's links are made of a service's name), but for
+    // those that were plainly meant to override something.
+    for (variable, ..) in &known {
+        let slip = variable.replace("__", "_");
+        if env.get(&slip).is_some() {
+            let problem = Problem::error(format!("the environment variable {slip} overrides nothing"));
+            problems.push(problem.as_warning().with_hint(format!("did you mean {variable}?")));
+        }
+    }
     (layer, problems)
 }
 
@@ -215,8 +224,22 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_with_another_prefix_is_left_alone() {
-        let (layer, problems) = overrides(&Environment::new([("UPGRADE_REMEDIATOR_CONFIG", "x")]));
-        assert!(layer.values.is_empty() && problems.is_empty());
+    fn a_variable_with_another_prefix_is_left_alone_but_for_a_slip() {
+        let (layer, problems) = overrides(&Environment::new([
+            ("UPGRADE_REMEDIATOR_CONFIG", "x"),
+            ("UPGRADE_REMEDIATOR_SERVICE_HOST", "10.0.0.1"),
+            ("UPGRADE_REMEDIATOR_MODE", "enforce"),
+            ("UPGRADE_REMEDIATOR_POLL_IDLE_INTERVAL", "1m"),
+        ]));
+        assert!(layer.values.is_empty());
+        let hints: Vec<_> = problems.iter().filter_map(|problem| problem.hint.as_deref()).collect();
+        assert_eq!(
+            hints,
+            [
+                "did you mean UPGRADE_REMEDIATOR__MODE?",
+                "did you mean UPGRADE_REMEDIATOR__POLL__IDLE_INTERVAL?"
+            ]
+        );
+        assert!(problems.iter().all(|problem| !problem.is_error()));
     }
 }

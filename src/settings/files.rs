@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 /// No file that the settings read is larger.
 pub const MAX_FILE_BYTES: u64 = 1 << 20;
+/// No folder of policies has more files.
+const MAX_FILES: usize = 1_000;
 
 /// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +21,8 @@ pub(super) enum ReadError {
     Folder,
     #[error("this is not a regular file")]
     NotRegular,
+    #[error("the folder has more than {MAX_FILES} files of policies")]
+    TooMany,
     #[error("the file has more than {MAX_FILE_BYTES} bytes")]
     TooLarge,
     #[error("the file is empty")]
@@ -56,6 +60,9 @@ pub(super) fn read_bytes(path: &Path, readers: Readers) -> Result<Vec<u8>, ReadE
     let file = File::open(path)?;
     let metadata = file.metadata()?;
     check_kind(&metadata)?;
+    if metadata.len() > MAX_FILE_BYTES {
+        return Err(ReadError::TooLarge);
+    }
     let mode = metadata.permissions().mode() & 0o7777;
     if readers == Readers::OwnerOnly && mode & 0o077 != 0 {
         return Err(ReadError::Open { mode });
@@ -100,6 +107,9 @@ pub(super) fn toml_files(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
         let bytes = name.as_bytes();
         bytes.ends_with(b".toml") && !bytes.starts_with(b".")
     });
+    if names.len() > MAX_FILES {
+        return Err(ReadError::TooMany);
+    }
     names.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
     Ok(names.into_iter().map(|name| folder.join(name)).collect())
 }
@@ -117,6 +127,8 @@ mod tests {
         fs::write(path("blank"), " \n\n").unwrap();
         fs::write(path("binary"), b"a\nb\n\xff\xfe").unwrap();
         fs::write(path("huge"), vec![b'#'; usize::try_from(MAX_FILE_BYTES).unwrap() + 1]).unwrap();
+        // A hole of 100 MB, so that the test itself writes none of it.
+        File::create(path("hole")).unwrap().set_len(100 << 20).unwrap();
         fs::write(path("largest"), vec![b'#'; usize::try_from(MAX_FILE_BYTES).unwrap()]).unwrap();
         std::os::unix::fs::symlink(path("loop"), path("loop")).unwrap();
         std::os::unix::fs::symlink(path("good"), path("link")).unwrap();
@@ -130,6 +142,7 @@ mod tests {
         assert!(matches!(read("blank"), Err(ReadError::Empty)));
         assert!(matches!(read("binary"), Err(ReadError::NotText { line: 3 })));
         assert!(matches!(read("huge"), Err(ReadError::TooLarge)));
+        assert!(matches!(read("hole"), Err(ReadError::TooLarge)));
         assert!(read("loop").unwrap_err().to_string().contains("symbolic links"));
         assert!(matches!(read_text(Path::new("/dev/null"), Readers::Anybody), Err(ReadError::NotRegular)));
     }
@@ -161,5 +174,9 @@ mod tests {
         assert_eq!(names, ["100-a.toml", "20-b.toml", "Z.toml", "a.toml"]);
         assert!(toml_files(&folder.path().join("absent")).unwrap().is_empty());
         assert!(toml_files(&folder.path().join("a.toml")).is_err());
+        for n in 0..=MAX_FILES {
+            fs::write(folder.path().join(format!("{n}.toml")), "x").unwrap();
+        }
+        assert!(matches!(toml_files(folder.path()), Err(ReadError::TooMany)));
     }
 }

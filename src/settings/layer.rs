@@ -5,49 +5,34 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use config::{ConfigError, Map, Source, Value};
 
 use super::key::KeyPath;
-
-/// A place in a file, both from 1; the column counts characters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Position {
-    pub(super) line: usize,
-    pub(super) column: usize,
-}
+use super::source::SourceText;
 
 /// Where a value comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) enum Origin {
     /// Built in.
     Default,
     /// The environment variable of this name.
     Environment(String),
     /// A file: the places of the key and of its value.
-    File { file: Arc<Path>, key: Position, value: Position },
+    File { source: Arc<SourceText>, key: Range<usize>, value: Range<usize> },
 }
 
-impl Origin {
-    /// As it is shown with an effective value: `default`, `environment NAME`, `FILE:LINE`.
-    pub(super) fn short(&self) -> String {
-        match self {
-            Self::Default => "default".to_owned(),
-            Self::Environment(name) => format!("environment {name}"),
-            Self::File { file, value, .. } => format!("{}:{}", file.display(), value.line),
-        }
-    }
-}
-
-/// As `config` knows it: with the column.
+/// As it is shown with an effective value: `default`, `environment NAME`, `FILE:LINE`.
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Default | Self::Environment(_) => f.write_str(&self.short()),
-            Self::File { file, value, .. } => {
-                write!(f, "{}:{}:{}", file.display(), value.line, value.column)
+            Self::Default => f.write_str("default"),
+            Self::Environment(name) => write!(f, "environment {name}"),
+            Self::File { source, value, .. } => {
+                write!(f, "{}:{}", source.file().display(), source.line(value.start))
             }
         }
     }

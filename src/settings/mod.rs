@@ -26,6 +26,7 @@ mod layer;
 mod problem;
 mod scalar;
 mod secret;
+mod source;
 mod strict;
 mod written;
 
@@ -36,8 +37,9 @@ use std::time::Duration;
 pub use effective::Effective;
 pub use environment::{Environment, PREFIX as ENVIRONMENT_PREFIX};
 pub use files::MAX_FILE_BYTES;
-pub use problem::{Problem, Problems, Severity};
+pub use problem::{Coloured, Problem, Problems, Severity};
 pub use secret::{CredentialSecrets, SecretReference};
+pub use source::Snippet;
 
 use crate::model::id::{ProjectId, ProjectName};
 use crate::model::policy::{Mode, Policy};
@@ -161,6 +163,27 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// Where each key comes from: `FILE:LINE`, `default` or `environment NAME`. Absent: default.
     pub origins: BTreeMap<String, String>,
+    /// For what is found only when it is used: the places of secrets and windows, by their keys.
+    places: BTreeMap<String, Problem>,
+}
+
+impl Loaded {
+    /// What [`Settings::check_secrets`] finds, with the places.
+    pub fn check_secrets(&self, env: &Environment) -> Vec<Problem> {
+        self.settings.check_secrets(env).into_iter().map(|problem| self.located(problem)).collect()
+    }
+
+    /// The same problem at the place of its key, where that is known and not told yet.
+    #[must_use]
+    pub fn located(&self, mut problem: Problem) -> Problem {
+        let place = problem.key.as_ref().and_then(|key| self.places.get(key));
+        if let (None, Some(place)) = (&problem.file, place) {
+            problem.file.clone_from(&place.file);
+            (problem.line, problem.column) = (place.line, place.column);
+            problem.snippet.clone_from(&place.snippet);
+        }
+        problem
+    }
 }
 
 /// A file's text with its name.
@@ -197,6 +220,11 @@ pub fn load(path: &Path, env: &Environment) -> Result<Loaded, Problems> {
 pub fn load_texts(main: &FileText, policies: &[FileText], env: &Environment) -> Result<Loaded, Problems> {
     let order: Vec<PathBuf> = std::iter::once(main).chain(policies).map(|text| text.file.clone()).collect();
     put_together(Some(main), policies, env, Vec::new(), &order)
+}
+
+/// A key as messages and listings name it: `policy.logs.window`, with quotes where TOML needs them.
+pub fn key_of(steps: &[&str]) -> String {
+    steps.iter().fold(key::KeyPath::default(), |path, step| path.key(step)).to_string()
 }
 
 fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<FileText> {
@@ -244,12 +272,18 @@ fn put_together(
         .chain(policy_files.iter().map(|(_, tree)| tree))
         .flat_map(strict::Tree::labelled_origins)
         .collect();
+    let places = std::iter::once(&tree)
+        .chain(policy_files.iter().map(|(_, tree)| tree))
+        .flat_map(strict::Tree::places)
+        .collect();
     let (settings, found) = check::check(config_file, &tree, &policy_files, whole);
     problems.extend(found);
 
     let problems = Problems::in_order(problems, order);
     match settings {
-        Some(settings) if !problems.has_errors() => Ok(Loaded { settings, warnings: problems.0, origins }),
+        Some(settings) if !problems.has_errors() => {
+            Ok(Loaded { settings, warnings: problems.0, origins, places })
+        }
         _ => Err(problems),
     }
 }

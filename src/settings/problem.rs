@@ -3,8 +3,18 @@
 //! A problem never repeats a value that may be a secret: whoever makes one sees to that.
 
 use std::cmp::Ordering;
-use std::fmt;
+use std::fmt::{self, Write as _};
+use std::ops::Range;
 use std::path::PathBuf;
+
+use anstyle::{AnsiColor, Style};
+
+use super::source::{Snippet, SourceText};
+
+/// More problems than this in one file help nobody.
+pub(super) const MAX_PROBLEMS: usize = 100;
+/// A nearest word is looked for among so many at most: it bounds what many wrong words take.
+const MAX_COMPARED: usize = 1_000;
 
 /// Whether the settings can be used in spite of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,6 +52,8 @@ pub struct Problem {
     pub hint: Option<String>,
     /// Error or warning.
     pub severity: Severity,
+    /// The line, where it can be shown.
+    pub snippet: Option<Snippet>,
 }
 
 impl Problem {
@@ -55,7 +67,18 @@ impl Problem {
             message: message.into(),
             hint: None,
             severity: Severity::Error,
+            snippet: None,
         }
+    }
+
+    /// The same, at this place of a file, with the line.
+    #[must_use]
+    pub(super) fn pointing_at(mut self, source: &SourceText, span: &Range<usize>) -> Self {
+        self.file = Some(source.file().to_owned());
+        self.line = Some(source.line(span.start));
+        self.column = Some(source.column(span.start));
+        self.snippet = source.snippet(span.clone());
+        self
     }
 
     /// The same, in this file.
@@ -92,31 +115,93 @@ impl Problem {
     }
 }
 
-/// One block of two or three lines: `error: FILE:LINE:COLUMN: KEY`, the message, the hint.
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.severity.word())?;
+impl Problem {
+    /// In one line, for a log: without the line of the file.
+    pub fn in_one_line(&self) -> String {
+        let mut text = self.heading();
+        let _ = write!(text, ": {}", self.message);
+        if let Some(hint) = &self.hint {
+            let _ = write!(text, "; {hint}");
+        }
+        text
+    }
+
+    /// `FILE:LINE:COLUMN: KEY`, as far as it is known.
+    fn heading(&self) -> String {
+        let mut parts = Vec::new();
         if let Some(file) = &self.file {
-            write!(f, ": {}", file.display())?;
-            if let Some(line) = self.line {
-                write!(f, ":{line}")?;
+            let mut place = file.display().to_string();
+            for number in [self.line, self.line.and(self.column)].into_iter().flatten() {
+                let _ = write!(place, ":{number}");
             }
-            if let (Some(_), Some(column)) = (self.line, self.column) {
-                write!(f, ":{column}")?;
-            }
+            parts.push(place);
         }
-        if let Some(key) = &self.key {
-            write!(f, ": {key}")?;
-        }
-        if self.file.is_some() || self.key.is_some() {
-            write!(f, "\n  {}", self.message)?;
+        parts.extend(self.key.clone());
+        parts.join(": ")
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, colours: &Colours) -> fmt::Result {
+        let severity = match self.severity {
+            Severity::Error => colours.error,
+            Severity::Warning => colours.warning,
+        };
+        write!(f, "{severity}{}{severity:#}: ", self.severity.word())?;
+        let heading = self.heading();
+        if heading.is_empty() {
+            f.write_str(&self.message)?;
         } else {
-            write!(f, ": {}", self.message)?;
+            let style = colours.heading;
+            write!(f, "{style}{heading}{style:#}\n  {}", self.message)?;
+        }
+        if let (Some(line), Some(snippet)) = (self.line, &self.snippet) {
+            let line = line.to_string();
+            let (style, indent) = (colours.frame, line.len());
+            let (start, marks) = (snippet.start, "^".repeat(snippet.width));
+            write!(f, "\n {style}{:indent$} |{style:#}", "")?;
+            write!(f, "\n {style}{line} |{style:#} {}", snippet.text)?;
+            write!(f, "\n {style}{:indent$} |{style:#} {:start$}{severity}{marks}{severity:#}", "", "")?;
         }
         match &self.hint {
-            Some(hint) => write!(f, "\n  help: {hint}"),
+            Some(hint) => write!(f, "\n  {}help{:#}: {hint}", colours.help, colours.help),
             None => Ok(()),
         }
+    }
+}
+
+/// One block: `error: FILE:LINE:COLUMN: KEY`, the message, the line with a mark under what is meant, the hint.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, &Colours::default())
+    }
+}
+
+/// None, by default.
+#[derive(Default)]
+struct Colours {
+    error: Style,
+    warning: Style,
+    heading: Style,
+    frame: Style,
+    help: Style,
+}
+
+impl Colours {
+    const ON: Self = Self {
+        error: AnsiColor::Red.on_default().bold(),
+        warning: AnsiColor::Yellow.on_default().bold(),
+        heading: Style::new().bold(),
+        frame: AnsiColor::Blue.on_default().bold(),
+        help: AnsiColor::Cyan.on_default(),
+    };
+}
+
+/// Problems with colours; whoever prints it takes them away where it is not to a terminal.
+#[derive(Debug)]
+pub struct Coloured<'a>(pub &'a Problems);
+
+impl fmt::Display for Coloured<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.write(f, &Colours::ON)
     }
 }
 
@@ -147,16 +232,23 @@ impl Problems {
     }
 }
 
-/// One block for each problem, and how many there are.
-impl fmt::Display for Problems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Problems {
+    fn write(&self, f: &mut fmt::Formatter<'_>, colours: &Colours) -> fmt::Result {
         for problem in &self.0 {
-            writeln!(f, "{problem}")?;
+            problem.write(f, colours)?;
+            f.write_str("\n\n")?;
         }
         let errors = self.0.iter().filter(|problem| problem.is_error()).count();
         let warnings = self.0.len() - errors;
         let plural = |n: usize| if n == 1 { "" } else { "s" };
         write!(f, "{errors} error{}, {warnings} warning{}", plural(errors), plural(warnings))
+    }
+}
+
+/// One block for each problem, and how many there are.
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, &Colours::default())
     }
 }
 
@@ -170,6 +262,7 @@ pub(super) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str
     let written = written.to_lowercase();
     known
         .into_iter()
+        .take(MAX_COMPARED)
         .map(|word| (strsim::damerau_levenshtein(&written, &word.to_lowercase()), word))
         .filter(|(distance, word)| *distance <= (word.chars().count() / 3).max(1))
         .min_by_key(|(distance, _)| *distance)
@@ -192,6 +285,26 @@ mod tests {
             "error: /etc/x.toml:3:17: poll.idle_interval\n  found 5; a duration is needed\n  help: write \"5s\""
         );
         assert_eq!(Problem::error("no file").as_warning().to_string(), "warning: no file");
+        assert_eq!(
+            problem.in_one_line(),
+            "/etc/x.toml:3:17: poll.idle_interval: found 5; a duration is needed; write \"5s\""
+        );
+    }
+
+    #[test]
+    fn the_line_stands_under_the_message_with_its_mark() {
+        let text = "\n\n\n\n\n\n\n\n\nmode = 'on'\n";
+        let table = toml::de::DeTable::parse(text).unwrap();
+        let source = SourceText::new(std::path::Path::new("x.toml"), text, Some(table.get_ref()));
+        let problem = Problem::error("not so").at_key("mode").with_hint("so").pointing_at(&source, &(16..20));
+        assert_eq!(
+            problem.to_string(),
+            "error: x.toml:10:8: mode\n  not so\n    |\n 10 | mode = 'on'\n    |        ^^^^\n  help: so"
+        );
+        let problems = Problems(vec![problem]);
+        let coloured = Coloured(&problems).to_string();
+        assert_ne!(coloured, problems.to_string());
+        assert_eq!(anstream::adapter::strip_str(&coloured).to_string(), problems.to_string());
     }
 
     #[test]

@@ -196,6 +196,20 @@ impl Settings {
         problems
     }
 
+    /// Each secret of the credentials by its key, and whether it can be had, in a few words.
+    pub fn secrets(&self, env: &Environment) -> BTreeMap<String, &'static str> {
+        let of = |(name, credentials): (&String, &Credentials)| {
+            let state = |reference: &SecretReference| match reference.fetch(env) {
+                Ok(_) => "found, not shown",
+                Err(Unavailable::GivenAtStart { .. }) => "given by systemd at start",
+                Err(Unavailable::Broken(..)) => "cannot be had",
+            };
+            let references = credentials.references();
+            references.into_iter().map(|(key, of)| (at(name, key), state(of))).collect::<Vec<_>>()
+        };
+        self.credentials.iter().flat_map(of).collect()
+    }
+
     fn used_credentials(&self) -> impl Iterator<Item = (&String, &Credentials)> {
         self.credentials
             .iter()
@@ -203,9 +217,14 @@ impl Settings {
     }
 }
 
+/// The key of a secret.
+fn at(name: &str, key: &str) -> String {
+    super::key::KeyPath::default().key("credentials").key(name).key(key).to_string()
+}
+
 impl Unavailable {
     fn problem(self, name: &str, key: &str) -> Problem {
-        let at = super::key::KeyPath::default().key("credentials").key(name).key(key).to_string();
+        let at = at(name, key);
         match self {
             Self::GivenAtStart { name } => Problem::error(format!(
                 "the credential {name:?} is given by systemd at start, and ${CREDENTIALS_DIRECTORY} is not set"

@@ -12,11 +12,8 @@ use serde_json::Value;
 
 use super::key::{KeyPath, Segment};
 use super::layer::{Layer, Origin};
-use super::problem::{Problem, nearest};
+use super::problem::{MAX_PROBLEMS, Problem, nearest};
 use super::scalar::kind;
-
-/// More problems than this in one file help nobody.
-const MAX_PROBLEMS: usize = 100;
 
 /// What a file (with the layers around it) says, and where each key of it stands.
 #[derive(Default)]
@@ -44,12 +41,10 @@ impl Tree {
         let mut place = Some(path.clone());
         while let Some(here) = place {
             match self.origins.get(&here) {
-                Some(Origin::File { file, key, value }) => {
+                Some(Origin::File { source, key, value }) => {
                     // For what is missing, the table that lacks it is named by its head.
-                    let shown = if at == At::Key || here != *path { key } else { value };
-                    problem.file = Some(file.to_path_buf());
-                    (problem.line, problem.column) = (Some(shown.line), Some(shown.column));
-                    return problem;
+                    let meant = if at == At::Key || here != *path { key } else { value };
+                    return problem.pointing_at(source, meant);
                 }
                 Some(Origin::Environment(name)) => {
                     problem.message = format!("{} (from the environment variable {name})", problem.message);
@@ -73,14 +68,31 @@ impl Tree {
         self.dropped.contains(path)
     }
 
+    /// Whether something stood there, or in the table there, and was told as a problem already.
+    pub(super) fn any_dropped(&self, path: &KeyPath) -> bool {
+        let first = self.dropped.range(path..).next();
+        first.is_some_and(|found| found.segments().starts_with(path.segments()))
+    }
+
     /// `FILE:LINE` of a key.
     pub(super) fn place(&self, path: &KeyPath) -> Option<String> {
-        self.origins.get(path).map(Origin::short)
+        self.origins.get(path).map(ToString::to_string)
     }
 
     /// All keys by their labels, with their origins.
     pub(super) fn labelled_origins(&self) -> impl Iterator<Item = (String, String)> {
-        self.origins.iter().map(|(path, origin)| (path.label(&self.values), origin.short()))
+        self.origins.iter().map(|(path, origin)| (path.label(&self.values), origin.to_string()))
+    }
+
+    /// The places of secrets and windows, by their labels, each as a problem that is yet to be found.
+    pub(super) fn places(&self) -> impl Iterator<Item = (String, Problem)> {
+        let wanted = |path: &&KeyPath| match path.segments() {
+            [Segment::Key(top), _, Segment::Key(_)] if top == "credentials" => true,
+            [Segment::Key(top), _, Segment::Key(key)] => top == "policy" && key == "window",
+            _ => false,
+        };
+        let place = |path: &KeyPath| (path.label(&self.values), self.problem(path, At::Value, ""));
+        self.origins.keys().filter(wanted).map(place)
     }
 
     /// What stands at a key.
@@ -203,7 +215,11 @@ mod tests {
     #[test]
     fn a_table_written_as_a_list_is_not_taken_for_one() {
         let found = problems("journal = ['sqlite:/x', '1d']\n");
-        assert_eq!(found, ["error: c.toml:1:11: journal\n  found a list; a table is needed"]);
+        let marked = "   |\n 1 | journal = [***, ***]\n   |           ^^^^^^^^^^";
+        assert_eq!(
+            found,
+            [format!("error: c.toml:1:11: journal\n  found a list; a table is needed\n{marked}")]
+        );
     }
 
     #[test]
@@ -220,10 +236,12 @@ mod tests {
         let found = problems("[poll]\n  idle_intervall = '5m'\n[xyz]\n");
         assert_eq!(
             found[0],
-            "error: c.toml:2:3: poll.idle_intervall\n  unknown key\n  help: did you mean idle_interval?"
+            "error: c.toml:2:3: poll.idle_intervall\n  unknown key\n   |\n 2 |   idle_intervall = ***\n   \
+             |   ^^^^^^^^^^^^^^\n  help: did you mean idle_interval?"
         );
         assert!(
-            found[1].starts_with("error: c.toml:3:2: xyz\n  unknown key\n  help: known here: mode,"),
+            found[1].starts_with("error: c.toml:3:2: xyz\n  unknown key\n   |\n 3 | [xyz]\n")
+                && found[1].contains("\n  help: known here: mode,"),
             "{found:?}"
         );
         assert_eq!(found.len(), 2);

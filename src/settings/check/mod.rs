@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
-use self::later::{Channels, warn_where_set};
+use self::later::{Channels, NO_EFFECT, warn_where_set};
 use self::policy::Policies;
 use self::project::{AllCredentials, Projects};
 use self::section::Section;
@@ -52,7 +52,7 @@ pub(super) fn check(
     let projects = Projects::check(&top.child("project"), config.project.unwrap_or_default(), &credentials);
     channels.check_projects(&projects.names);
 
-    let mut policies = Policies::new(mode, &channels);
+    let mut policies = Policies::new(mode, &channels, whole.then_some(&projects.names));
     policies.add(&top.child("policy"), config.policy.as_deref().unwrap_or_default());
     for (file, tree) in policy_files {
         policies.add(&Section::top(tree, &found).child("policy"), file.policy.as_deref().unwrap_or_default());
@@ -214,11 +214,8 @@ fn log(section: &Section<'_>, written: written::Log) -> Option<Log> {
         Some(Format::Text) => Some(LogFormat::Text),
         Some(Format::Json) => Some(LogFormat::Json),
         Some(Format::Journald) => {
-            section.error(
-                "format",
-                "\"journald\" comes in a later version; allowed: \"auto\", \"text\", \"json\"",
-            );
-            None
+            section.warn("format", format!("\"journald\" {NO_EFFECT}: the log is written as with \"auto\""));
+            Some(LogFormat::Auto)
         }
         None => None,
     };

@@ -1,7 +1,8 @@
 //! Policies: which tasks, how to retry, what at the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::problem::nearest;
 use super::super::written::{self, Table};
 use super::later::Channels;
 use super::section::Section;
@@ -13,19 +14,39 @@ use crate::settings::scalar::Strict;
 /// No name and no pattern is longer, in characters; it also bounds what a glob can grow to when it is compiled.
 const MAX_LENGTH: usize = 128;
 
+/// Comparing all policies with each other is quadratic: after so many comparisons nothing more is said.
+const MAX_COMPARISONS: usize = 1_000_000;
+
 /// The policies of all files, in the order in which they are tried.
 pub(super) struct Policies<'a> {
     mode: Mode,
     channels: &'a Channels<'a>,
+    /// The names of all projects, good or not; `None` where config.toml could not be read.
+    projects: Option<&'a BTreeSet<String>>,
     places: BTreeMap<String, String>,
-    catch_all: Option<String>,
     enabled: Vec<Policy>,
+    /// Of each of them, whether a part of its `match` could not be read.
+    doubtful: Vec<bool>,
+    /// How many comparisons of patterns are left to find out what is never tried.
+    comparisons: usize,
 }
 
 impl<'a> Policies<'a> {
     /// None yet. `mode` is the global one.
-    pub(super) fn new(mode: Mode, channels: &'a Channels<'a>) -> Self {
-        Self { mode, channels, places: BTreeMap::new(), catch_all: None, enabled: Vec::new() }
+    pub(super) fn new(
+        mode: Mode,
+        channels: &'a Channels<'a>,
+        projects: Option<&'a BTreeSet<String>>,
+    ) -> Self {
+        Self {
+            mode,
+            channels,
+            projects,
+            places: BTreeMap::new(),
+            enabled: Vec::new(),
+            doubtful: Vec::new(),
+            comparisons: MAX_COMPARISONS,
+        }
     }
 
     /// Those that are enabled.
@@ -61,6 +82,7 @@ impl<'a> Policies<'a> {
             policy: defaults.policy,
         };
         let matches = matches(&section.child("match"), written.matches.as_ref().map(|table| &table.0));
+        self.warn_of_no_project(&section.child("match").child("project"), matches.project.as_deref());
         self.channels.named(section, "notify", written.notify.as_ref());
         if written.notify.is_some() {
             section.warn("notify", super::later::NO_EFFECT);
@@ -69,12 +91,59 @@ impl<'a> Policies<'a> {
         if written.enabled.as_ref().is_some_and(|enabled| !enabled.0) {
             return;
         }
-        if let Some(all) = &self.catch_all {
-            section.warn_here(format!("it is never tried: the policy \"{all}\" before it covers every task"));
-        } else if matches == Match::default() {
-            self.catch_all.clone_from(&name);
+        // A line that could not be read may have said anything.
+        let doubtful = section.child("match").any_dropped();
+        if !doubtful {
+            self.warn_of_unreachable(section, &matches);
         }
+        self.doubtful.push(doubtful);
         self.enabled.push(Policy { matches, terms });
+    }
+
+    /// Whether each pattern for projects covers one.
+    fn warn_of_no_project(&mut self, section: &Section<'_>, patterns: Option<&[Pattern]>) {
+        let (Some(patterns), Some(projects)) = (patterns, self.projects.filter(|names| !names.is_empty()))
+        else {
+            return;
+        };
+        for (index, pattern) in patterns.iter().enumerate() {
+            let left = &mut self.comparisons;
+            let covered = projects.iter().any(|name| {
+                *left = left.saturating_sub(1);
+                *left == 0 || pattern.covers(name)
+            });
+            if !covered {
+                let message = format!("there is no project that \"{}\" covers", shown(pattern.as_str(), 60));
+                let near = nearest(pattern.as_str(), projects.iter().map(String::as_str));
+                let hint = match near {
+                    Some(near) => format!("did you mean \"{near}\"?"),
+                    None => "the names of projects are those under [[project]]".to_owned(),
+                };
+                section.element(index).warn_with_hint(message, hint);
+            }
+        }
+    }
+
+    /// Whether one policy before covers all that this one covers, as far as their patterns tell by themselves.
+    fn warn_of_unreachable(&mut self, section: &Section<'_>, matches: &Match) {
+        let left = &mut self.comparisons;
+        if *left == 0 {
+            return;
+        }
+        let mut before = self.enabled.iter().zip(&self.doubtful).filter(|(_, doubtful)| !**doubtful);
+        let Some((before, _)) = before.find(|(before, _)| covers(&before.matches, matches, left)) else {
+            return;
+        };
+        let name = shown(before.name(), 60);
+        let why = if before.matches == Match::default() {
+            format!("the policy \"{name}\" before it covers every task")
+        } else {
+            format!("the policy \"{name}\" before it covers everything that this one does")
+        };
+        section.warn_with_hint(
+            format!("it is never tried: {why}"),
+            "the first policy that matches governs a task: put the narrower one first",
+        );
     }
 
     fn name(&mut self, section: &Section<'_>, written: Option<&Strict<String>>) -> Option<String> {
@@ -98,6 +167,46 @@ impl<'a> Policies<'a> {
         }
         Some(name.clone())
     }
+}
+
+/// Whether every task that `narrow` covers is covered by `wide` too. Never said where it is not so; where the
+/// comparisons are used up, it is not said at all.
+fn covers(wide: &Match, narrow: &Match, left: &mut usize) -> bool {
+    *left = left.saturating_sub(1);
+    let one = |wide: &Pattern, narrow: &Pattern| {
+        // A text without a glob stands for itself alone.
+        let literal = !narrow.as_str().contains(['*', '?', '[', ']', '{', '}', '\\']);
+        wide.as_str() == "*" || wide == narrow || (literal && wide.covers(narrow.as_str()))
+    };
+    let mut all = |wide: &Option<Vec<Pattern>>, narrow: &Option<Vec<Pattern>>| match (wide, narrow) {
+        (None, _) => true,
+        (Some(wide), None) => {
+            *left = left.saturating_sub(wide.len());
+            wide.iter().any(|pattern| pattern.as_str() == "*")
+        }
+        (Some(wide), Some(narrow)) => {
+            !narrow.is_empty()
+                && narrow.iter().all(|narrow| {
+                    wide.iter().any(|wide| {
+                        *left = left.saturating_sub(1);
+                        *left > 0 && one(wide, narrow)
+                    })
+                })
+        }
+    };
+    all(&wide.project, &narrow.project)
+        && all(&wide.cluster, &narrow.cluster)
+        && all(&wide.engine, &narrow.engine)
+        && all(&wide.version, &narrow.version)
+        && wide.task.as_ref().is_none_or(|wide| {
+            let narrow = narrow.task.as_deref().unwrap_or(&TaskKind::ALL);
+            narrow.iter().all(|kind| wide.contains(kind))
+        })
+        && wide.tags.iter().all(|(tag, wide)| {
+            *left = left.saturating_sub(1);
+            *left > 0 && narrow.tags.get(tag).is_some_and(|narrow| one(wide, narrow))
+        })
+        && *left > 0
 }
 
 /// A name that can be shown in one line and typed back.

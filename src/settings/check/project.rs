@@ -8,7 +8,6 @@ use reqwest::Url;
 
 use super::super::files::{Readers, read_bytes};
 use super::super::problem::nearest;
-use super::super::secret::SecretReference;
 use super::super::written::{self, List, Table};
 use super::super::{Credentials, Project, defaults};
 use super::later::NO_EFFECT;
@@ -18,86 +17,144 @@ use crate::model::id::{ProjectId, ProjectName};
 use crate::model::text::shown;
 use crate::settings::scalar::Strict;
 
-/// The types of credentials, with the keys that each takes.
-const TYPES: [(&str, &[&str]); 6] = [
-    ("ak-sk", &["access_key", "secret_key", "security_token"]),
-    ("password", &["user", "password", "domain"]),
-    ("token", &["token"]),
-    ("ecs-agency", &[]),
-    ("agency", &["source", "agency_name", "agency_urn", "domain_name"]),
-    ("profile", &["path"]),
+/// A type of credentials: its keys, those that it needs and those that it may have.
+type Type = (&'static str, &'static [&'static str], &'static [&'static str]);
+const TYPES: [Type; 6] = [
+    ("ak-sk", &["access_key", "secret_key"], &["security_token"]),
+    ("password", &["user", "password", "domain"], &[]),
+    ("token", &["token"], &[]),
+    ("ecs-agency", &[], &[]),
+    ("agency", &["source"], &["agency_name", "agency_urn", "domain_name"]),
+    ("profile", &[], &["path"]),
 ];
+/// The one that this version can use.
+const SUPPORTED: &str = "ak-sk";
 
 type WrittenCredentials = BTreeMap<String, Option<Table<written::Credentials>>>;
 
 /// Credentials by name.
 pub(super) struct AllCredentials<'a> {
     section: Section<'a>,
-    /// Those that are good.
+    /// Those that are good and that this version can use.
     pub(super) good: BTreeMap<String, Credentials>,
-    /// Good or not.
-    names: BTreeSet<String>,
+    /// Good or not, with the type of those whose type this version cannot use.
+    names: BTreeMap<String, Option<&'static str>>,
 }
 
 impl<'a> AllCredentials<'a> {
     /// Checks `[credentials]`.
     pub(super) fn check(section: Section<'a>, written: WrittenCredentials) -> Self {
-        let names = written.keys().cloned().collect();
-        let good = written
-            .into_iter()
-            .filter_map(|(name, credentials)| {
-                if let Err(problem) = check_name(&name) {
-                    section.error_at_key(&name, problem);
-                }
-                let Table(credentials) = credentials?;
-                Some((name.clone(), one_of(&section.child(&name), credentials)?))
-            })
-            .collect();
-        Self { section, good, names }
+        let (mut good, mut names, mut sources) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        for (name, credentials) in written {
+            if let Err(problem) = check_name(&name) {
+                section.error_at_key(&name, problem);
+            }
+            let here = section.child(&name);
+            let kind = credentials.as_ref().and_then(|Table(credentials)| kind(&here, credentials));
+            names.insert(name.clone(), kind.filter(|kind| *kind != SUPPORTED));
+            let (Some(kind), Some(Table(credentials))) = (kind, credentials) else { continue };
+            if kind == SUPPORTED {
+                good.extend(access_key(credentials).map(|credentials| (name, credentials)));
+            } else {
+                other_type(&here, kind, &credentials);
+                sources.extend(credentials.source.map(|Strict(source)| (name, source)));
+            }
+        }
+        let all = Self { section, good, names };
+        all.check_sources(&sources);
+        all
+    }
+
+    /// Whether the credentials that an agency is taken on with exist, and are others.
+    fn check_sources(&self, sources: &[(String, String)]) {
+        for (name, source) in sources {
+            let section = self.section.child(name);
+            if name == source {
+                section.error("source", "these are the credentials themselves; others are needed");
+            } else if !self.names.contains_key(source) {
+                self.unknown(&section, "source", source);
+            }
+        }
+    }
+
+    fn unknown(&self, section: &Section<'_>, key: &str, name: &str) {
+        let message = format!("there are no credentials of the name \"{}\"", shown(name, 60));
+        let hint = match nearest(name, self.names.keys().map(String::as_str)) {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => "add a table [credentials.NAME] and give its NAME here".to_owned(),
+        };
+        section.error_with_hint(key, message, hint);
     }
 
     fn warn_of_unused(&self, used: &BTreeSet<String>) {
-        for name in self.names.difference(used) {
+        for name in self.names.keys().filter(|name| !used.contains(*name)) {
             self.section.warn(name, "no project uses these credentials");
         }
     }
 }
 
-fn one_of(section: &Section<'_>, written: written::Credentials) -> Option<Credentials> {
+/// Whether there are the keys that the type needs, and no others. The type, if it is one.
+fn kind(section: &Section<'_>, written: &written::Credentials) -> Option<&'static str> {
     let given = written.given();
-    let Some(Strict(kind)) = written.kind else {
-        section.missing("type", "missing; allowed: \"ak-sk\"");
+    let allowed = || TYPES.map(|(known, ..)| format!("\"{known}\"")).join(", ");
+    let Some(Strict(kind)) = &written.kind else {
+        section.missing("type", format!("missing; allowed: {}", allowed()));
         return None;
     };
-    let Some((kind, keys)) = TYPES.into_iter().find(|(known, _)| *known == kind) else {
+    let Some((kind, needed, possible)) = TYPES.into_iter().find(|(known, ..)| known == kind) else {
         // The word is not repeated: it stands among secrets.
-        let message = "unknown type of credentials; allowed: \"ak-sk\"";
-        match nearest(&kind, TYPES.map(|(known, _)| known)) {
+        let message = format!("unknown type of credentials; allowed: {}", allowed());
+        match nearest(kind, TYPES.map(|(known, ..)| known)) {
             Some(near) => section.error_with_hint("type", message, format!("did you mean \"{near}\"?")),
             None => section.error("type", message),
         }
         return None;
     };
-    for key in given.into_iter().filter(|key| !keys.contains(key)) {
+    for key in needed.iter().filter(|key| !given.contains(key)) {
+        section.missing(key, format!("missing; credentials of type \"{kind}\" need it"));
+    }
+    for key in given.into_iter().filter(|key| !needed.contains(key) && !possible.contains(key)) {
         section.error_at_key(key, format!("credentials of type \"{kind}\" have no such key"));
     }
-    if kind != "ak-sk" {
-        section.error(
-            "type",
-            format!("credentials of type \"{kind}\" come in a later version; allowed: \"ak-sk\""),
-        );
-        return None;
-    }
-    let required = |key: &str, reference: Option<Strict<SecretReference>>| {
-        if reference.is_none() {
-            section.missing(key, "missing; credentials of type \"ak-sk\" need it");
+    Some(kind)
+}
+
+fn access_key(written: written::Credentials) -> Option<Credentials> {
+    Some(Credentials::AccessKey {
+        access_key: written.access_key?.0,
+        secret_key: written.secret_key?.0,
+        security_token: written.security_token.map(|token| token.0),
+    })
+}
+
+/// What a type that this version cannot use needs beyond single keys.
+fn other_type(section: &Section<'_>, kind: &str, written: &written::Credentials) {
+    if kind == "agency" {
+        match (&written.agency_name, &written.agency_urn) {
+            (Some(_), Some(_)) => {
+                section.error_at_key("agency_urn", "agency_name is given too; exactly one of them is needed");
+            }
+            (None, None) => section.missing("agency_name", "missing; agency_name or agency_urn is needed"),
+            (Some(_), None) if written.domain_name.is_none() => {
+                section.missing("domain_name", "missing; it goes with agency_name");
+            }
+            _ => {}
         }
-        reference.map(|reference| reference.0)
-    };
-    let access_key = required("access_key", written.access_key);
-    let secret_key = required("secret_key", written.secret_key);
-    let security_token = written.security_token.map(|token| token.0);
-    Some(Credentials::AccessKey { access_key: access_key?, secret_key: secret_key?, security_token })
+    }
+    for (key, text) in [
+        ("user", &written.user),
+        ("domain", &written.domain),
+        ("agency_name", &written.agency_name),
+        ("agency_urn", &written.agency_urn),
+        ("domain_name", &written.domain_name),
+        ("path", &written.path),
+    ] {
+        if text.as_ref().is_some_and(|text| text.0.trim().is_empty()) {
+            section.error(key, "it is empty");
+        }
+    }
+    section
+        .warn("type", format!("credentials of type \"{kind}\" cannot be used by a project in this version"));
 }
 
 /// What came of `[[project]]`.
@@ -204,19 +261,17 @@ impl Projects {
             return None;
         };
         self.used.insert(name.clone());
-        if credentials.names.contains(name) {
-            return Some(name.clone());
-        }
-        let message = format!("there are no credentials of the name \"{}\"", shown(name, 60));
-        match nearest(name, credentials.names.iter().map(String::as_str)) {
-            Some(near) => {
-                section.error_with_hint("credentials", message, format!("did you mean \"{near}\"?"));
-            }
-            None => section.error_with_hint(
+        match credentials.names.get(name) {
+            Some(None) => return Some(name.clone()),
+            Some(Some(kind)) => section.error(
                 "credentials",
-                message,
-                "add a table [credentials.NAME] and give its NAME here",
+                format!(
+                    "the credentials \"{}\" are of type \"{kind}\", which is not supported by this version; \
+                     \"{SUPPORTED}\" is",
+                    shown(name, 60)
+                ),
             ),
+            None => credentials.unknown(section, "credentials", name),
         }
         None
     }
@@ -247,7 +302,8 @@ fn project_id(section: &Section<'_>, written: Option<&Strict<String>>) -> Option
     let Some(Strict(id)) = written else {
         section.missing(
             "project_id",
-            "missing; looking it up from the region comes in a later version: copy it from the console (My Credentials)",
+            "missing; looking it up from the region is not supported by this version: copy it from the console (My \
+             Credentials)",
         );
         return None;
     };
@@ -276,7 +332,10 @@ fn endpoint(text: &str) -> Result<String, String> {
     if url.port() == Some(0) {
         return Err("port 0 cannot be reached".to_owned());
     }
-    if url.scheme() == "http" && !is_loopback(&url) {
+    if let Some(what) = address(&url).and_then(nowhere) {
+        return Err(format!("the address is {what}, where no CSS service is; {EXPECTED}"));
+    }
+    if url.scheme() == "http" && !address(&url).is_some_and(|address| address.is_loopback()) {
         return Err(
             "http:// is allowed only to a loopback address (127.0.0.1, [::1]); use https://".to_owned()
         );
@@ -284,11 +343,26 @@ fn endpoint(text: &str) -> Result<String, String> {
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
-/// By address and not by name: what a name means is decided elsewhere.
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
+/// The address that is written as the host. What a name means is decided elsewhere.
+fn address(url: &Url) -> Option<IpAddr> {
+    let host = url.host_str()?;
     let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    address.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+}
+
+/// What an address is that no request with a signature may go to: where machines find their metadata, or nobody.
+fn nowhere(address: IpAddr) -> Option<&'static str> {
+    let link_local = match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    if link_local {
+        return Some("link-local");
+    }
+    if address.is_multicast() || address == IpAddr::V4(std::net::Ipv4Addr::BROADCAST) {
+        return Some("one of many hosts");
+    }
+    address.is_unspecified().then_some("unspecified")
 }
 
 fn ca_file(section: &Section<'_>, written: Option<&Strict<String>>) -> Option<PathBuf> {
@@ -319,7 +393,7 @@ fn later_keys(section: &Section<'_>, written: &written::Project) {
     if let Some(Strict(text)) = &written.proxy {
         match Url::parse(text) {
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
-                if !url.username().is_empty() || url.password().is_some() {
+                if !url.username().is_empty() || url.password().is_some() || text.contains('@') {
                     section.error("proxy", "a user or password in a URL is not allowed");
                 }
             }
@@ -364,7 +438,15 @@ mod tests {
             ("http://css.example", "loopback"),
             ("http://localhost:8080", "loopback"),
             ("http://128.0.0.1", "loopback"),
-            ("http://0.0.0.0:1", "loopback"),
+            ("http://0.0.0.0:1", "unspecified"),
+            ("https://[::]", "unspecified"),
+            ("https://169.254.169.254", "link-local"),
+            ("https://2852039166", "link-local"),
+            ("https://0xa9.0xfe.0xa9.0xfe", "link-local"),
+            ("https://[fe80::1]", "link-local"),
+            ("https://[::ffff:169.254.169.254]", "link-local"),
+            ("https://224.0.0.1", "many hosts"),
+            ("https://[ff02::1]", "many hosts"),
             ("http://127.0.0.1.example", "loopback"),
         ] {
             let problem = endpoint(text).unwrap_err();

@@ -9,6 +9,9 @@ use super::super::problem::Problem;
 use super::super::scalar::Strict;
 use super::super::strict::{At, Tree};
 
+/// More problems than this help nobody.
+const MAX_FOUND: usize = 500;
+
 /// One table of a file.
 #[derive(Clone)]
 pub(super) struct Section<'a> {
@@ -40,8 +43,12 @@ impl<'a> Section<'a> {
         message: impl Into<String>,
         turn: impl FnOnce(Problem) -> Problem,
     ) {
-        let problem = self.tree.problem(path, at, message);
-        self.found.borrow_mut().push(turn(problem));
+        let mut found = self.found.borrow_mut();
+        if found.len() < MAX_FOUND {
+            found.push(turn(self.tree.problem(path, at, message)));
+        } else if found.len() == MAX_FOUND {
+            found.push(Problem::error("too many problems; those that follow are not shown"));
+        }
     }
 
     /// An error at the value of a key.
@@ -71,6 +78,11 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Whether something in this table was told as a problem already, because it could not be read.
+    pub(super) fn any_dropped(&self) -> bool {
+        self.tree.any_dropped(&self.path)
+    }
+
     /// A warning at a key.
     pub(super) fn warn(&self, key: &str, message: impl Into<String>) {
         self.report(&self.path.key(key), At::Key, message, Problem::as_warning);
@@ -79,6 +91,11 @@ impl<'a> Section<'a> {
     /// A warning at this table as a whole.
     pub(super) fn warn_here(&self, message: impl Into<String>) {
         self.report(&self.path, At::Key, message, Problem::as_warning);
+    }
+
+    /// The same, with advice.
+    pub(super) fn warn_with_hint(&self, message: impl Into<String>, hint: impl Into<String>) {
+        self.report(&self.path, At::Key, message, |problem| problem.as_warning().with_hint(hint));
     }
 
     /// Whether a user set this key.

@@ -1,0 +1,472 @@
+//! The text of a file, to point into: lines, columns, and a line of it for people with a mark under what is meant.
+//!
+//! Must never: show a secret. A value is shown only where its key is one that takes no secret, and a comment never;
+//! where the file is no TOML, and so nothing is known for sure, only lines that are plainly harmless are.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+use unicode_width::UnicodeWidthChar;
+
+use super::secret::SecretReference;
+use crate::model::text::shown;
+
+/// Shown instead of what may be a secret.
+const MASK: &str = "***";
+/// So many bytes of a line are shown before and after the beginning of what is meant.
+const BEFORE: usize = 60;
+const AFTER: usize = 100;
+
+/// A line of a file as people may see it, and what of it is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snippet {
+    /// The line, or the part of it around what is meant, without secrets and comments.
+    pub text: String,
+    /// Before what is meant, in columns of a terminal.
+    pub start: usize,
+    /// What is meant, in columns of a terminal; at least one.
+    pub width: usize,
+}
+
+/// A text with its lines, and which parts of it may be shown.
+pub(super) struct SourceText {
+    file: PathBuf,
+    text: String,
+    /// Where each line begins.
+    starts: Vec<usize>,
+    /// Keys and single values in their order; absent where the text is no TOML.
+    marks: Option<Vec<Mark>>,
+}
+
+struct Mark {
+    span: Range<usize>,
+    shown: bool,
+}
+
+/// Without the text: a secret may stand in it.
+impl fmt::Debug for SourceText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SourceText").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+impl SourceText {
+    /// A text, and what it was read as, if it was.
+    pub(super) fn new(file: &Path, text: &str, table: Option<&DeTable<'_>>) -> Self {
+        let after_breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(n, _)| n + 1);
+        let marks = table.map(|table| {
+            let mut marks = Marks { keys: Vec::new(), found: Vec::new() };
+            marks.table(table);
+            marks.found.sort_by_key(|mark| (mark.span.start, mark.span.end));
+            marks.found
+        });
+        Self {
+            file: file.to_owned(),
+            text: text.to_owned(),
+            starts: std::iter::once(0).chain(after_breaks).collect(),
+            marks,
+        }
+    }
+
+    pub(super) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// The line at an offset, from 1.
+    pub(super) fn line(&self, offset: usize) -> usize {
+        self.starts.partition_point(|start| *start <= offset).max(1)
+    }
+
+    /// The column at an offset, from 1, in characters.
+    pub(super) fn column(&self, offset: usize) -> usize {
+        let start = self.line_span(offset).start;
+        self.text.get(start..offset).map_or(offset - start, |before| before.chars().count()) + 1
+    }
+
+    /// From the beginning of a line to its break.
+    fn line_span(&self, offset: usize) -> Range<usize> {
+        let line = self.line(offset);
+        let start = self.starts.get(line - 1).copied().unwrap_or(0);
+        let end = self.starts.get(line).map_or(self.text.len(), |next| next - 1);
+        let text = self.text.get(start..end).unwrap_or_default();
+        start..start + text.trim_end_matches('\r').len()
+    }
+
+    /// The line with this span, or with the beginning of it.
+    pub(super) fn snippet(&self, span: Range<usize>) -> Option<Snippet> {
+        let line = self.line_span(span.start);
+        let span = span.start..span.end.min(line.end).max(span.start);
+        let mut drawing = Drawing::new(span.clone());
+        let Some(marks) = &self.marks else {
+            drawing.doubtful(self.text.get(line.clone())?, line.start)?;
+            return Some(drawing.finished());
+        };
+        let from = self.boundary(line.start.max(span.start.saturating_sub(BEFORE)));
+        let to = self.boundary(line.end.min(span.start + AFTER));
+        if from > line.start {
+            drawing.push(from, '…');
+        }
+        let mut at = from;
+        // Marks do not overlap: only the last one before can reach in.
+        let first = marks.partition_point(|mark| mark.span.end <= from);
+        for mark in marks.iter().skip(first).take_while(|mark| mark.span.start < to) {
+            if !drawing.plain(self.text.get(at..mark.span.start.max(at))?, at) {
+                return Some(drawing.finished());
+            }
+            at = mark.span.start.max(at);
+            let end = mark.span.end.min(to).max(at);
+            if mark.shown {
+                drawing.verbatim(self.text.get(at..end)?, at);
+            } else {
+                drawing.mask(at..mark.span.end);
+            }
+            at = end;
+        }
+        if drawing.plain(self.text.get(at..to.max(at))?, at) && to < line.end {
+            drawing.push(to, '…');
+        }
+        Some(drawing.finished())
+    }
+
+    /// The same offset, or the next one before it that is not within a character.
+    fn boundary(&self, mut offset: usize) -> usize {
+        while !self.text.is_char_boundary(offset) {
+            offset -= 1;
+        }
+        offset
+    }
+}
+
+/// A line that is being drawn.
+struct Drawing {
+    text: String,
+    columns: usize,
+    span: Range<usize>,
+    start: Option<usize>,
+    end: Option<usize>,
+}
+
+impl Drawing {
+    fn new(span: Range<usize>) -> Self {
+        Self { text: String::new(), columns: 0, span, start: None, end: None }
+    }
+
+    fn at(&mut self, offset: usize) {
+        if offset >= self.span.start {
+            self.start.get_or_insert(self.columns);
+        }
+        if offset >= self.span.end {
+            self.end.get_or_insert(self.columns);
+        }
+    }
+
+    fn push(&mut self, offset: usize, c: char) {
+        self.at(offset);
+        // A tab is a blank, and what a terminal would obey is shown.
+        let safe = if c == '\t' { " ".to_owned() } else { shown(c.encode_utf8(&mut [0; 4]), 1) };
+        self.columns += safe.chars().filter_map(UnicodeWidthChar::width).sum::<usize>();
+        self.text.push_str(&safe);
+    }
+
+    fn verbatim(&mut self, text: &str, offset: usize) {
+        for (n, c) in text.char_indices() {
+            self.push(offset + n, c);
+        }
+    }
+
+    /// What stands between keys and values, up to a comment. Whether there was none.
+    fn plain(&mut self, text: &str, offset: usize) -> bool {
+        let comment = text.find('#');
+        let kept = text.get(..comment.unwrap_or(text.len())).unwrap_or_default();
+        self.verbatim(if comment.is_some() { kept.trim_end() } else { kept }, offset);
+        comment.is_none()
+    }
+
+    fn mask(&mut self, hidden: Range<usize>) {
+        // Wherever within it something is meant, all of it is marked.
+        if hidden.contains(&self.span.start) {
+            self.start.get_or_insert(self.columns);
+        }
+        self.text.push_str(MASK);
+        self.columns += MASK.len();
+        if hidden.contains(&self.span.start) && self.span.end <= hidden.end {
+            self.end.get_or_insert(self.columns);
+        }
+    }
+
+    /// A line of a file that is no TOML. `None` where nothing of it is known to be harmless.
+    fn doubtful(&mut self, line: &str, offset: usize) -> Option<()> {
+        let plain = |text: &str, more: &str| {
+            text.chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ' ') || more.contains(c))
+        };
+        if line.len() > BEFORE + AFTER {
+            return None;
+        }
+        if line.trim_start().starts_with('[') && plain(line, "[]") {
+            self.verbatim(line, offset);
+            return Some(());
+        }
+        let (key, value) = line.split_once('=')?;
+        if !plain(key, "\t") {
+            return None;
+        }
+        let name = key.rsplit('.').next().unwrap_or(key).trim();
+        let at_value = offset + key.len() + 1;
+        self.verbatim(key, offset);
+        self.push(at_value - 1, '=');
+        let alone = !value.contains(['=', '{', '#']) && !value.contains("\"\"\"") && !value.contains("'''");
+        if alone && HARMLESS.contains(&name) {
+            self.verbatim(value, at_value);
+        } else {
+            self.text.push(' ');
+            self.columns += 1;
+            self.mask(at_value..offset + line.len() + 1);
+        }
+        Some(())
+    }
+
+    fn finished(mut self) -> Snippet {
+        self.at(usize::MAX);
+        let start = self.start.unwrap_or(self.columns);
+        let width = self.end.unwrap_or(self.columns).saturating_sub(start).max(1);
+        Snippet { text: self.text, start, width }
+    }
+}
+
+/// Keys whose values are no secrets, wherever they stand.
+const HARMLESS: [&str; 58] = [
+    "mode",
+    "retention",
+    "discovery_interval",
+    "idle_interval",
+    "active_interval",
+    "settle_interval",
+    "settle_timeout",
+    "max_failure_age",
+    "request_timeout",
+    "max_requests_in_flight",
+    "requests_per_second",
+    "max_actions_in_flight",
+    "max_actions_per_hour",
+    "failures",
+    "within",
+    "cooldown",
+    "probe",
+    "default",
+    "reminders",
+    "listen",
+    "socket",
+    "filter",
+    "format",
+    "name",
+    "region",
+    "project_id",
+    "credentials",
+    "ca_file",
+    "enabled",
+    "on_exhausted",
+    "abort_grace",
+    "notify",
+    "project",
+    "cluster",
+    "task",
+    "engine",
+    "version",
+    "max_retries",
+    "initial_interval",
+    "multiplier",
+    "max_interval",
+    "randomization_factor",
+    "max_elapsed_time",
+    "reset_on_progress",
+    "retry_partial_failed",
+    "count_external",
+    "timezone",
+    "allow",
+    "deny",
+    "days",
+    "from",
+    "to",
+    "per_node",
+    "allowance",
+    "no_progress",
+    "host",
+    "port",
+    "source",
+];
+
+/// Finds the keys and the single values of a table.
+struct Marks<'a> {
+    keys: Vec<&'a str>,
+    found: Vec<Mark>,
+}
+
+impl<'a> Marks<'a> {
+    fn table(&mut self, table: &'a DeTable<'_>) {
+        for (key, value) in table {
+            self.found.push(Mark { span: key.span(), shown: true });
+            self.keys.push(key.get_ref().as_ref());
+            self.value(value);
+            self.keys.pop();
+        }
+    }
+
+    fn value(&mut self, value: &'a Spanned<DeValue<'_>>) {
+        match value.get_ref() {
+            DeValue::Table(table) => self.table(table),
+            DeValue::Array(list) => {
+                for element in list {
+                    self.value(element);
+                }
+            }
+            DeValue::String(text) => {
+                let shown = self.harmless(Some(text.as_ref()));
+                self.found.push(Mark { span: value.span(), shown });
+            }
+            _ => self.found.push(Mark { span: value.span(), shown: self.harmless(None) }),
+        }
+    }
+
+    /// Whether the value at this key, a text or another, can be no secret.
+    fn harmless(&self, text: Option<&str>) -> bool {
+        let Some(key) = self.keys.last() else { return false };
+        // A tag may have any name, and is no secret.
+        if HARMLESS.contains(key) || (self.keys.first() == Some(&"policy") && self.keys.contains(&"tags")) {
+            return true;
+        }
+        let Some(text) = text else { return false };
+        match (self.keys.as_slice(), *key) {
+            (["journal", _], "url") => text.starts_with("sqlite:"),
+            // A password stands before an '@', a token in a query.
+            (["project", _], "endpoint" | "iam_endpoint" | "proxy") => !text.contains(['@', '?', '#', '\\']),
+            (_, "credential") => SecretReference::credential(text).is_ok(),
+            (_, "file") => SecretReference::file(text).is_ok(),
+            (_, "env") => SecretReference::environment(text).is_ok(),
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is shown of the line that has this word, with a mark under it.
+    fn drawn(text: &str, word: &str) -> String {
+        let table = DeTable::parse(text).unwrap();
+        drawn_from(&SourceText::new(Path::new("x.toml"), text, Some(table.get_ref())), word).unwrap()
+    }
+
+    /// The same of a text that is no TOML.
+    fn doubtful(text: &str, word: &str) -> Option<String> {
+        drawn_from(&SourceText::new(Path::new("x.toml"), text, None), word)
+    }
+
+    fn drawn_from(source: &SourceText, word: &str) -> Option<String> {
+        let start = source.text.find(word).unwrap();
+        let Snippet { text, start, width } = source.snippet(start..start + word.len())?;
+        Some(format!("{text}\n{:start$}{}", "", "^".repeat(width)))
+    }
+
+    #[test]
+    fn what_is_meant_is_marked() {
+        assert_eq!(drawn("[poll]\n  idle_interval = 5 \n", "5"), "  idle_interval = 5 \n                  ^");
+        assert_eq!(drawn("[poll]\nidle = '5m'\n", "idle"), "idle = ***\n^^^^");
+        assert_eq!(drawn("[[policy]]\r\nname = 'x'\r\n", "[[policy]]"), "[[policy]]\n^^^^^^^^^^");
+        assert_eq!(drawn("mode = 'on'", "'on'"), "mode = 'on'\n       ^^^^");
+    }
+
+    #[test]
+    fn of_several_lines_the_first_is_shown() {
+        let text = "[policy]\nnotify = [\n  'a',\n  'b',\n]\n";
+        assert_eq!(drawn(text, "[\n  'a',\n  'b',\n]"), "notify = [\n         ^");
+        assert_eq!(drawn(text, "'b'"), "  'b',\n  ^^^");
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_hidden_and_still_marked() {
+        let text = "[credentials.main]\naccess_key = 'canary'\nsecret_key = { value = 'canary', n = 5 }\n";
+        assert_eq!(drawn(text, "'canary'"), "access_key = ***\n             ^^^");
+        assert_eq!(
+            drawn(text, "{ value = 'canary', n = 5 }").lines().next().unwrap(),
+            "secret_key = { value = ***, n = *** }"
+        );
+        let at_value = drawn(text, "{ value = 'canary', n = 5 }");
+        assert!(at_value.ends_with(&format!("\n{:13}{}", "", "^".repeat(24))), "{at_value}");
+        for (text, shown) in [
+            ("secretkey = 'canary'", "secretkey = ***"),
+            ("journal.url = 'postgres://u:canary@h/d'", "journal.url = ***"),
+            ("journal.url = 'sqlite:/x'", "journal.url = 'sqlite:/x'"),
+            ("channel = [{ url = 'https://h/canary' }]", "channel = [{ url = *** }]"),
+            (
+                "project = [{ endpoint = 'https://u:canary@h', name = 'a' }]",
+                "project = [{ endpoint = ***, name = 'a' }]",
+            ),
+            ("project = [{ endpoint = 'https://h' }]", "project = [{ endpoint = 'https://h' }]"),
+            ("a.b = { env = 'NAME' }", "a.b = { env = 'NAME' }"),
+            ("a.b = { env = 'canary!' }", "a.b = { env = *** }"),
+            ("mode = 'on' # was: canary", "mode = 'on'"),
+            ("policy = [{ match.tags = { team = 'a' } }]", "policy = [{ match.tags = { team = 'a' } }]"),
+            ("a.tags = { team = 'canary' }", "a.tags = { team = *** }"),
+        ] {
+            let drawn = drawn(text, text.split(['.', ' ']).next().unwrap());
+            assert_eq!(drawn.lines().next().unwrap(), shown);
+        }
+    }
+
+    #[test]
+    fn a_secret_over_several_lines_is_hidden_in_each() {
+        let text = "[credentials.main]\ntoken = '''\ncanary\nname = 'canary'\n''' # canary\nx = 1\n";
+        for word in ["token", "canary\nname", "name = ", "''' #"] {
+            let drawn = drawn(text, word);
+            assert!(!drawn.contains("canary") && drawn.contains("***"), "{drawn}");
+        }
+    }
+
+    #[test]
+    fn of_a_long_line_the_part_around_is_shown() {
+        let text = format!("name = ['{}', 5, '{}']", "é".repeat(500), "ü".repeat(500));
+        let drawn = drawn(&text, "5");
+        assert!(drawn.starts_with("…é") && drawn.contains("', 5, 'ü") && drawn.contains("ü…\n"), "{drawn}");
+        let (line, marks) = drawn.split_once('\n').unwrap();
+        assert!(line.chars().count() < 200);
+        assert_eq!(line.chars().position(|c| c == '5'), Some(marks.len() - 1));
+        // Cut within what is hidden, before and after.
+        let text = format!("x = ['{0}', 5, '{0}']", "canary".repeat(500));
+        assert_eq!(self::drawn(&text, "5").lines().next().unwrap(), "…***, ***, ***…");
+    }
+
+    #[test]
+    fn wide_and_invisible_characters_leave_the_mark_in_its_place() {
+        assert_eq!(drawn("name = ['集群', 5]", "5"), "name = ['集群', 5]\n                ^");
+        assert_eq!(drawn("name = ['e\u{301}', 5]", "5"), "name = ['e\u{301}', 5]\n             ^");
+        assert_eq!(drawn("name = ['\u{202e}', 5]", "5"), "name = ['\\u{202e}', 5]\n                    ^");
+        assert_eq!(drawn("\tname\t= 5", "5"), " name = 5\n        ^");
+    }
+
+    #[test]
+    fn of_what_is_no_toml_only_what_is_plainly_harmless_is_shown() {
+        let shown = |text: &str, word: &str| doubtful(text, word).unwrap();
+        assert_eq!(shown("idle_interval = 5m\n", "5m"), "idle_interval = 5m\n                ^^");
+        assert_eq!(shown("[poll\nx = 1", "[poll"), "[poll\n^^^^^");
+        assert_eq!(shown("secret_key = \"canary\nx = 1", "\"canary"), "secret_key = ***\n             ^^^");
+        assert_eq!(shown("secret_key = canary\nx = 1", "secret_key"), "secret_key = ***\n^^^^^^^^^^");
+        assert_eq!(shown("mode = = canary\n", "= canary"), "mode = ***\n       ^^^");
+        assert_eq!(shown("mode = on # canary\n", "on"), "mode = ***\n       ^^^");
+        for text in ["canary", "'canary' = 5", "{ canary", "\"[canary\""] {
+            assert_eq!(doubtful(text, "canary"), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_end_of_a_file_can_be_meant() {
+        let source = SourceText::new(Path::new("x.toml"), "name = ", None);
+        assert_eq!(source.snippet(7..7), Some(Snippet { text: "name = ".to_owned(), start: 7, width: 1 }));
+        let source = SourceText::new(Path::new("x.toml"), "", None);
+        assert_eq!((source.line(0), source.column(0), source.snippet(0..0)), (1, 1, None));
+    }
+}
