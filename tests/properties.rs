@@ -12,11 +12,12 @@ use upgrade_remediator::model::answer::{Answer, Meaning};
 use upgrade_remediator::model::decision::{Action, Decision, Verdict};
 use upgrade_remediator::model::event::{Entry, Event, Settlement, Subject};
 use upgrade_remediator::model::history::ClusterHistory;
+use upgrade_remediator::model::hold::Holds;
 use upgrade_remediator::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use upgrade_remediator::model::ledger::Ledger;
 use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::model::policy::{Mode, OnExhausted, Retry, Terms};
-use upgrade_remediator::model::project::{Limits, Poll};
+use upgrade_remediator::model::project::{Breaker, Limits, Poll};
 use upgrade_remediator::model::reason::Reason;
 use upgrade_remediator::model::task::{CompletedNodes, Reading, Step, Task, TaskKind, TaskList, TaskStatus};
 
@@ -178,6 +179,7 @@ impl Stage {
             terms: &in_force,
             poll: &poll,
             listed: Some(self.now),
+            looked_before: true,
         };
         for (_, event) in observe(eyes, &reading, &self.history()) {
             self.record(event);
@@ -188,7 +190,15 @@ impl Stage {
         {
             known.saw_running(self.now);
         }
-        let guards = Guards { ledger: &self.ledger, limits: &limits, clock_offset: None };
+        let (holds, breaker) = (Holds::default(), Breaker::default());
+        let guards = Guards {
+            project: &project,
+            ledger: &self.ledger,
+            holds: &holds,
+            limits: &limits,
+            breaker: &breaker,
+            clock_offset: None,
+        };
         let facts = Facts { cluster: &id, reading: &reading, guards, poll: &poll, seed: 1 };
         let history = self.history();
         let decision = decide(Some(terms), facts, &history, self.now);

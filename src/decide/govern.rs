@@ -106,7 +106,7 @@ impl Line<'_> {
                 return Mismatch {
                     key: format!("tags.{}", shown(name, 80)),
                     wanted: wanted.into_iter().collect(),
-                    found: cluster.tags.get(name).cloned().into_iter().collect(),
+                    found: cluster.tags.get(name).map(str::to_owned).into_iter().collect(),
                 };
             }
         };
@@ -142,7 +142,7 @@ fn first_miss<'a>(
         return Some(Line::Version);
     }
     let untagged = |(key, pattern): &(&String, &Pattern)| {
-        !cluster.tags.get(*key).is_some_and(|value| pattern.covers(value))
+        !cluster.tags.get(key).is_some_and(|value| pattern.covers(value))
     };
     matches.tags.iter().find(untagged).map(|(key, _)| Line::Tag(key))
 }

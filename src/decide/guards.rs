@@ -2,25 +2,55 @@
 
 use jiff::SignedDuration;
 
+use super::breaker;
 use crate::model::decision::Action;
-use crate::model::id::ClusterId;
+use crate::model::hold::Holds;
+use crate::model::id::{ClusterId, ProjectName};
 use crate::model::ledger::Ledger;
 use crate::model::moment::Moment;
-use crate::model::project::{Limits, MAX_CLOCK_OFFSET};
+use crate::model::project::{Breaker, Limits, MAX_CLOCK_OFFSET};
 use crate::model::reason::Reason;
 
 /// The state of a project that may hold a PUT back.
 #[derive(Clone, Copy)]
 pub struct Guards<'a> {
+    /// The project's name in the settings.
+    pub project: &'a ProjectName,
     /// What the journal knows of the project.
     pub ledger: &'a Ledger,
+    /// What people said is to be left alone.
+    pub holds: &'a Holds,
     /// How much at once.
     pub limits: &'a Limits,
+    /// When many failures at once stop the acting.
+    pub breaker: &'a Breaker,
     /// Our clock less the service's, by the latest answer.
     pub clock_offset: Option<SignedDuration>,
 }
 
 impl Guards<'_> {
+    /// The hold that covers the cluster, if one does.
+    pub fn on_hold(&self, cluster: &ClusterId, now: Moment) -> Option<Reason> {
+        let hold = self.holds.covering(self.project, cluster, now)?;
+        Some(Reason::OnHold {
+            hold: hold.number,
+            scope: hold.scope.clone(),
+            by: hold.by.clone(),
+            why: hold.reason.clone(),
+            until: hold.until,
+        })
+    }
+
+    /// When a hold on the cluster last ended, where that was after `since`.
+    pub fn hold_ended(&self, cluster: &ClusterId, since: Moment, now: Moment) -> Option<Moment> {
+        self.holds.ended_since(since, self.project, cluster, now)
+    }
+
+    /// Whether the project's rest was ended by a reload, and its probe is still to go out.
+    pub fn probes_at_once(&self) -> bool {
+        self.ledger.rest.is_some_and(|rest| rest.probe_at_once)
+    }
+
     /// The first guard that holds this action back, if any.
     pub fn hold_back(&self, cluster: &ClusterId, action: Action, now: Moment) -> Option<Reason> {
         if let Some(offset) = self.clock_offset
@@ -37,6 +67,9 @@ impl Guards<'_> {
             && now.mono < rest.until.mono
         {
             return Some(Reason::ClusterResting { until: rest.until.wall });
+        }
+        if let Some(reason) = breaker::hold_back(self.ledger, self.breaker, now) {
+            return Some(reason);
         }
         if self.ledger.puts_within_an_hour(now) >= self.limits.max_actions_per_hour {
             return Some(Reason::ActionsPerHour { limit: self.limits.max_actions_per_hour });

@@ -16,8 +16,10 @@ use crate::model::policy::{Mode, OnExhausted, Terms};
 use crate::model::project::{MAX_BUSY, Poll};
 use crate::model::reason::Reason;
 use crate::model::task::{Reading, Task, TaskStatus};
+use crate::model::window::WindowState::Closed;
 
 pub mod backoff;
+pub mod breaker;
 pub mod govern;
 pub mod guards;
 pub mod observe;
@@ -256,9 +258,17 @@ impl Case<'_> {
         }
         if terms.mode == Mode::Enforce {
             let grace = terms.abort_grace;
-            let due = failure.exhausted.unwrap_or(self.now).after(grace);
+            let exhausted = failure.exhausted.unwrap_or(self.now);
+            let due = exhausted.after(grace);
             if failure.exhausted.is_none() || self.now.mono < due.mono {
                 return self.until(Reason::AbortPending { used, external, grace, until: due.wall }, due);
+            }
+            // The grace ran on under a hold. Whoever released it gets a while to say no all the same.
+            if let Some(released) = self.facts.guards.hold_ended(self.facts.cluster, exhausted, self.now) {
+                let due = released.after(backoff::first_wait(&terms.retry, self.draw(failure)));
+                if self.now.mono < due.mono {
+                    return self.until(Reason::HeldUntilNow { until: due.wall }, due);
+                }
             }
         }
         if let Some((_, answer)) = &failure.busy {
@@ -278,13 +288,19 @@ impl Case<'_> {
     /// Something is due: send it, unless something other than time holds it back.
     fn act(&self, terms: &Terms, failure: &Failure, order: Order, reason: Reason) -> Judgement {
         let action = order.action();
+        if let Some(reason) = self.facts.guards.on_hold(self.facts.cluster, self.now) {
+            return self.held(reason);
+        }
+        if let Some(Closed { opens }) = terms.window.as_ref().map(|window| window.at(self.now.wall)) {
+            return self.held(Reason::WindowClosed { opens });
+        }
         if terms.mode == Mode::DryRun {
             return self.held(Reason::DryRun { action });
         }
         if let Some(reason) = self.facts.guards.hold_back(self.facts.cluster, action, self.now) {
             return self.held(reason);
         }
-        if failure.held {
+        if failure.held && !self.facts.guards.probes_at_once() {
             // What held it back has ended. Nothing overdue fires at once.
             let due = self.now.after(backoff::first_wait(&terms.retry, self.draw(failure)));
             return self.until(Reason::HeldUntilNow { until: due.wall }, due);

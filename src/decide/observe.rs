@@ -34,6 +34,8 @@ pub struct Eyes<'a> {
     pub poll: &'a Poll,
     /// When a list of the project's clusters last showed the cluster.
     pub listed: Option<Moment>,
+    /// This process has read the cluster before: what is new now was seen to happen.
+    pub looked_before: bool,
 }
 
 /// The events that this reading adds, in the order in which they are to be journaled.
@@ -363,7 +365,7 @@ impl Scratch<'_> {
             failing: failing(task),
             external: beyond.max(u32::from(ran_without_us)),
             too_old: is_too_old(ended, known.ever_ran, self.eyes.poll.max_failure_age, self.now.wall),
-            seen_to_happen: known.ever_ran || before.is_some(),
+            seen_to_happen: self.eyes.looked_before || ours > 0,
             terms: (self.eyes.terms)(task.kind),
         };
         self.note(&task.id, Event::Failed(Box::new(seen)));

@@ -7,11 +7,14 @@ use super::*;
 use crate::decide::observe::{Eyes, observe};
 use crate::model::answer::{Answer, Meaning};
 use crate::model::event::{Entry, Event, Subject};
+use crate::model::hold::Holds;
 use crate::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use crate::model::ledger::Ledger;
 use crate::model::moment::Mono;
-use crate::model::project::Limits;
+use crate::model::project::{Breaker, Limits};
 use crate::model::task::{CompletedNodes, Step, TaskKind, TaskList};
+
+mod held;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -22,6 +25,9 @@ struct Scene {
     terms: Option<Terms>,
     poll: Poll,
     limits: Limits,
+    holds: Holds,
+    breaker: Breaker,
+    looked_before: bool,
     listed: Option<Moment>,
     clock_offset: Option<jiff::SignedDuration>,
     number: u64,
@@ -47,6 +53,9 @@ impl Scene {
             terms: Some(terms()),
             poll: Poll::default(),
             limits: Limits::default(),
+            holds: Holds::default(),
+            breaker: Breaker::default(),
+            looked_before: true,
             listed: None,
             clock_offset: None,
             number: 0,
@@ -91,6 +100,7 @@ impl Scene {
             terms: &terms,
             poll: &self.poll,
             listed: self.listed,
+            looked_before: self.looked_before,
         };
         for (subject, event) in observe(eyes, &reading, &self.history()) {
             self.record(&subject.task, event);
@@ -104,7 +114,14 @@ impl Scene {
         {
             self.ledger.clusters.entry(id.clone()).or_default().raise_newest(start, &task.id);
         }
-        let guards = Guards { ledger: &self.ledger, limits: &self.limits, clock_offset: self.clock_offset };
+        let guards = Guards {
+            project: &project,
+            ledger: &self.ledger,
+            holds: &self.holds,
+            limits: &self.limits,
+            breaker: &self.breaker,
+            clock_offset: self.clock_offset,
+        };
         let facts = Facts { cluster: &id, reading: &reading, guards, poll: &self.poll, seed: 1 };
         let decision = decide(self.terms.as_ref(), facts, &self.history(), self.now);
         assert_eq!(decision, decide(self.terms.as_ref(), facts, &self.history(), self.now), "equal inputs");

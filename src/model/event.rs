@@ -8,6 +8,7 @@ use jiff::civil::DateTime;
 use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
+use super::breaker::{Healing, Opening};
 use super::decision::Action;
 use super::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use super::moment::Moment;
@@ -96,7 +97,8 @@ pub struct FailureSeen {
     pub external: u32,
     /// Ended too long before it was first seen: told, never acted on.
     pub too_old: bool,
-    /// Whether the look before did not show it, while the task was already known.
+    /// Whether it was seen to happen: an earlier look of the same process did not show it, or it is a task that we
+    /// retried. Such failures are what the breaker counts.
     pub seen_to_happen: bool,
     /// The terms in force when it was first seen.
     pub terms: Option<Terms>,
@@ -151,6 +153,10 @@ pub enum Event {
     Escalated { reason: Reason },
     /// Its story ended.
     Closed(Closing),
+    /// The project's breaker opened, for so long, with what was read of this task.
+    BreakerOpened { opening: Opening, cooldown: Duration },
+    /// The project's breaker closed, by what this task did after the PUT that was let through.
+    BreakerClosed { attempt: AttemptId, because: Healing },
 }
 
 impl Event {
@@ -175,6 +181,8 @@ impl Event {
             Self::Decided { .. } => "decided",
             Self::Escalated { .. } => "escalated",
             Self::Closed(_) => "closed",
+            Self::BreakerOpened { .. } => "breaker-opened",
+            Self::BreakerClosed { .. } => "breaker-closed",
         }
     }
 }

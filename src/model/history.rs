@@ -377,6 +377,8 @@ impl TaskHistory {
                 }
                 self.running = None;
             }
+            // Of the project, not of the task.
+            Event::BreakerOpened { .. } | Event::BreakerClosed { .. } => {}
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::answer::Meaning;
+use super::breaker::{Breaker, Shown};
 use super::event::{Entry, Event, Settlement};
 use super::history::ClusterHistory;
 use super::id::{AttemptId, ClusterId};
@@ -23,6 +24,8 @@ pub struct Rest {
     pub until: Moment,
     /// The probe that is under way.
     pub probe: Option<AttemptId>,
+    /// After a reload: the first due PUT goes out as the probe, without waiting again.
+    pub probe_at_once: bool,
 }
 
 /// Everything the journal knows of one project. Changed by [`Ledger::apply`] alone.
@@ -38,6 +41,8 @@ pub struct Ledger {
     pub rest: Option<Rest>,
     /// Single clusters that rest.
     pub resting: BTreeMap<ClusterId, Rest>,
+    /// The breaker.
+    pub breaker: Breaker,
 }
 
 impl Ledger {
@@ -58,6 +63,7 @@ impl Ledger {
                     self.puts.pop_front();
                 }
                 if let Some(rest) = &mut self.rest {
+                    rest.probe_at_once = false;
                     rest.probe = Some(AttemptId(entry.number));
                 }
             }
@@ -67,6 +73,8 @@ impl Ledger {
             _ => {}
         }
         self.let_go_of_probe();
+        self.breaker.apply(entry);
+        self.let_go_of_breaker_probe();
     }
 
     fn answered(&mut self, cluster: &ClusterId, attempt: AttemptId, meaning: Meaning, at: Moment) {
@@ -108,6 +116,22 @@ impl Ledger {
         }
     }
 
+    /// A PUT that the breaker let through and that showed nothing (it was not accepted, or it was an abort) makes
+    /// room for another one.
+    fn let_go_of_breaker_probe(&mut self) {
+        let Some(open) = &mut self.breaker.open else { return };
+        // What it has shown is for the next turn of the breaker.
+        let Some(probe) = open.probe.as_ref().filter(|probe| !probe.decides()) else { return };
+        let task = self.clusters.get(&probe.cluster).and_then(|cluster| cluster.tasks.get(&probe.task));
+        let may_show = task.is_some_and(|task| {
+            let is_open = task.open.as_ref().is_some_and(|open| open.id == probe.attempt);
+            task.closed.is_none() && task.escalated.is_none() && (is_open || probe.shown == Shown::Accepted)
+        });
+        if !may_show {
+            open.probe = None;
+        }
+    }
+
     /// Lets the project rest, or rest for longer. The answers to PUTs that were under way when it began to rest
     /// change nothing.
     fn refuse_project(&mut self, cause: RestCause, attempt: Option<AttemptId>, at: Moment) {
@@ -116,17 +140,28 @@ impl Ledger {
             Some(rest) if rest.probe.is_some() && rest.probe == attempt => rest.refusals.saturating_add(1),
             Some(_) => return,
         };
-        self.rest = Some(Rest { cause, refusals, until: at.after(rest_after(refusals)), probe: None });
+        let until = at.after(rest_after(refusals));
+        self.rest = Some(Rest { cause, refusals, until, probe: None, probe_at_once: false });
     }
 
     /// Lets one cluster rest; with a second one refused the project rests.
     fn refuse_cluster(&mut self, cluster: &ClusterId, at: Moment) {
         let refusals = self.resting.get(cluster).map_or(1, |rest| rest.refusals.saturating_add(1));
         let until = at.after(rest_after(refusals));
-        self.resting
-            .insert(cluster.clone(), Rest { cause: RestCause::Forbidden, refusals, until, probe: None });
+        let rest = Rest { cause: RestCause::Forbidden, refusals, until, probe: None, probe_at_once: false };
+        self.resting.insert(cluster.clone(), rest);
         if self.resting.len() > 1 {
             self.refuse_project(RestCause::Forbidden, None, at);
+        }
+    }
+
+    /// Ends the rests of single clusters, and lets one PUT of a resting project try again at once: after a reload,
+    /// what was wrong may be mended. Not journaled: a restart goes on with the rest, which sends nothing.
+    pub fn end_rests(&mut self, now: Moment) {
+        self.resting.clear();
+        if let Some(rest) = &mut self.rest {
+            rest.until = now;
+            rest.probe_at_once = true;
         }
     }
 
@@ -151,6 +186,14 @@ impl Ledger {
     /// See [`ClusterHistory::wake`].
     pub fn wake(&mut self, now: Moment) {
         self.clusters.values_mut().for_each(|cluster| cluster.wake(now));
+        // Without an answer in the journal nobody knows what became of the PUT that was let through.
+        if let Some(probe) = self.breaker.open.as_mut().and_then(|open| open.probe.as_mut()) {
+            let task = self.clusters.get(&probe.cluster).and_then(|cluster| cluster.tasks.get(&probe.task));
+            let open = task.and_then(|task| task.open.as_ref()).filter(|open| open.id == probe.attempt);
+            if open.is_some_and(|open| open.answer.is_none()) {
+                probe.shown = Shown::Unknown;
+            }
+        }
     }
 }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::policy::Policy;
+
 /// How often to look, and how long to wait for an effect: the settings' `[poll]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Poll {
@@ -61,17 +63,6 @@ impl Default for Limits {
     }
 }
 
-/// Idle clusters are read less often than the settings ask for, for want of requests.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Stretch {
-    /// The settings' `idle_interval`.
-    pub wanted: Duration,
-    /// How long it takes to read each of them once.
-    pub actual: Duration,
-    /// The requests that may begin in a second: the settings' limit, or less after a 429.
-    pub per_second: f64,
-}
-
 /// Many failures at once mean that the cloud is ill: the settings' `[breaker]`, for each project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Breaker {
@@ -94,6 +85,30 @@ impl Default for Breaker {
             probe: Duration::from_mins(15),
         }
     }
+}
+
+/// Everything the settings say of how a project is looked after: what a reload may change.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Rules {
+    /// The policies in force, in their order.
+    pub policies: Vec<Policy>,
+    /// Intervals and time limits.
+    pub poll: Poll,
+    /// How much at once.
+    pub limits: Limits,
+    /// When many failures at once stop the acting.
+    pub breaker: Breaker,
+}
+
+/// Idle clusters are read less often than the settings ask for, for want of requests.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stretch {
+    /// The settings' `idle_interval`.
+    pub wanted: Duration,
+    /// How long it takes to read each of them once.
+    pub actual: Duration,
+    /// The requests that may begin in a second: the settings' limit, or less after a 429.
+    pub per_second: f64,
 }
 
 /// The first rest after a refusal (domain.md, 'What the answers to a PUT mean').

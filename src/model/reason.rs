@@ -8,8 +8,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
+use super::breaker::Opening;
 use super::decision::Action;
-use super::id::{AttemptId, TaskId};
+use super::hold::Scope;
+use super::id::{AttemptId, ClusterId, TaskId};
 use super::project::{MAX_CLOCK_OFFSET, RestCause};
 use super::task::AbortDoubt;
 use super::text::{counted, shown, span};
@@ -72,6 +74,14 @@ pub enum Reason {
     ActionsInFlight { limit: u32 },
     /// As many PUTs were sent within an hour as are allowed.
     ActionsPerHour { limit: u32 },
+    /// A human said that it is to be left alone.
+    OnHold { hold: u64, scope: Scope, by: String, why: String, until: Option<Timestamp> },
+    /// The policy acts at other times only.
+    WindowClosed { opens: Option<Timestamp> },
+    /// Too many tasks failed at once: the breaker of the project is open.
+    BreakerOpen { opening: Opening, until: Timestamp },
+    /// One PUT was let through, and what becomes of its task decides whether the breaker closes.
+    BreakerProbing { attempt: AttemptId, cluster: ClusterId },
 
     // Acting.
     /// A retry is due.
@@ -134,6 +144,10 @@ impl Reason {
             Self::ClockOff { .. } => "clock-off",
             Self::ActionsInFlight { .. } => "actions-in-flight",
             Self::ActionsPerHour { .. } => "actions-per-hour",
+            Self::OnHold { .. } => "on-hold",
+            Self::WindowClosed { .. } => "window-closed",
+            Self::BreakerOpen { .. } => "breaker-open",
+            Self::BreakerProbing { .. } => "breaker-probing",
             Self::RetryDue { .. } => "retry-due",
             Self::AbortDue { .. } => "abort-due",
             Self::RetriesUsedUp { .. } => "retries-used-up",
@@ -161,6 +175,7 @@ impl Reason {
                 | Reason::ServiceBusy { until, .. }
                 | Reason::HeldUntilNow { until }
                 | Reason::AbortPending { until, .. }
+                | Reason::BreakerOpen { until, .. }
                 | Reason::ProjectResting { until, .. }
                 | Reason::ClusterResting { until } => *until = Timestamp::UNIX_EPOCH,
                 Reason::ClockOff { seconds } => *seconds = seconds.signum(),
@@ -310,6 +325,29 @@ impl fmt::Display for Reason {
             Self::ActionsPerHour { limit } => write!(
                 f,
                 "as many PUTs were sent within the last hour as max_actions_per_hour allows ({limit})"
+            ),
+            Self::OnHold { hold, scope, by, why, until } => {
+                write!(f, "held by {by}, hold #{hold} on {scope}, ")?;
+                match until {
+                    Some(until) => write!(f, "until {}", at(*until))?,
+                    None => f.write_str("until it is released")?,
+                }
+                write!(f, ": {}", shown(why, 200))
+            }
+            Self::WindowClosed { opens: Some(opens) } => {
+                write!(f, "the policy's window is closed, and opens at {}", at(*opens))
+            }
+            Self::WindowClosed { opens: None } => {
+                f.write_str("the policy's window is closed, and no opening of it can be found")
+            }
+            Self::BreakerOpen { opening, until } => write!(
+                f,
+                "the breaker of the project is open because {opening}; from {} on one PUT tries again",
+                at(*until)
+            ),
+            Self::BreakerProbing { attempt, cluster } => write!(
+                f,
+                "the breaker of the project let PUT {attempt} on cluster {cluster} through, and waits for what becomes of it"
             ),
             Self::RetryDue { retry, max_retries, waited } if waited.is_zero() => {
                 write!(f, "retry {retry} of {max_retries} is due again")

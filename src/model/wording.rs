@@ -3,8 +3,9 @@
 use std::fmt;
 
 use super::decision::Action;
-use super::event::{Closing, Event, Settlement};
-use super::text::{counted, shown};
+use super::event::{Closing, Entry, Event, Settlement};
+use super::reason::Reason;
+use super::text::{counted, shown, span};
 
 /// How much an event matters to somebody who reads along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,9 +29,11 @@ impl Event {
             | Self::Missing
             | Self::Reappeared
             | Self::SettlingReading { .. } => Weight::Detail,
-            Self::Running { .. } | Self::Progress { .. } | Self::Intent { .. } | Self::Closed(_) => {
-                Weight::Change
-            }
+            Self::Running { .. }
+            | Self::Progress { .. }
+            | Self::Intent { .. }
+            | Self::Closed(_)
+            | Self::BreakerClosed { .. } => Weight::Change,
             Self::Settled { settlement, .. } => match settlement {
                 Settlement::Accepted => Weight::Change,
                 Settlement::WithoutEffect | Settlement::NotAccepted => Weight::Trouble,
@@ -50,12 +53,26 @@ impl Event {
             | Self::Answered { .. }
             | Self::NotSent { .. }
             | Self::StillThere { .. } => Weight::Trouble,
-            Self::Escalated { .. } => Weight::Human,
+            Self::Escalated { .. } | Self::BreakerOpened { .. } => Weight::Human,
         }
     }
 }
 
+impl Entry {
+    /// The command that a human wants to know with this, and what it is for.
+    pub fn advice(&self) -> Option<String> {
+        let purpose = match &self.event {
+            Event::Decided { reason: Reason::AbortPending { .. }, .. } => "to stop it",
+            Event::Escalated { .. } => "before acting by hand",
+            _ => return None,
+        };
+        let cluster = &self.subject.cluster;
+        Some(format!("{purpose}: upgrade-remediator hold cluster:{cluster} --reason \"…\""))
+    }
+}
+
 impl fmt::Display for Event {
+    #[expect(clippy::too_many_lines, reason = "one sentence for each event, in one list")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::FirstSeen { kind, execute_times, external, .. } => {
@@ -153,6 +170,16 @@ impl fmt::Display for Event {
                 Closing::Superseded { by } => write!(f, "superseded by the newer task {by}"),
                 Closing::Gone => f.write_str("gone: two looks did not find it"),
             },
+            Self::BreakerOpened { opening, cooldown } => write!(
+                f,
+                "the breaker of the project is open: {opening}; nothing is sent in the project for {}, then one PUT as a probe",
+                span(*cooldown)
+            ),
+            Self::BreakerClosed { attempt, because } => write!(
+                f,
+                "the breaker of the project is closed: after PUT {attempt}, let through as a probe, its task {}",
+                because.words()
+            ),
         }
     }
 }
@@ -166,7 +193,6 @@ mod tests {
     use crate::model::event::{FailureSeen, Shape};
     use crate::model::id::{AttemptId, TaskId};
     use crate::model::policy::{Mode, Terms};
-    use crate::model::reason::Reason;
     use crate::model::task::{TaskKind, TaskStatus};
 
     fn first_seen(external: u32) -> Event {

@@ -1,0 +1,67 @@
+//! When the breaker of a project opens, and when it closes again.
+
+use crate::model::breaker::{Healing, Opening, Probe, Shown};
+use crate::model::event::Event;
+use crate::model::id::{ClusterId, TaskId};
+use crate::model::ledger::Ledger;
+use crate::model::moment::Moment;
+use crate::model::project::Breaker;
+use crate::model::reason::Reason;
+
+/// What becomes of the breaker now, if it changes: an event to be journaled, and of which task where it is not the
+/// one that was just looked at.
+pub fn turn(
+    ledger: &Ledger,
+    settings: &Breaker,
+    now: Moment,
+) -> Option<(Event, Option<(ClusterId, TaskId)>)> {
+    let opened = |opening| Event::BreakerOpened { opening, cooldown: settings.cooldown };
+    let Some(open) = &ledger.breaker.open else {
+        let failures = ledger.breaker.failures(settings.within, now);
+        let many = Opening::ManyFailed { failures, within: settings.within };
+        return is_tripped(ledger, settings, now).then(|| (opened(many), None));
+    };
+    let probe = open.probe.as_ref()?;
+    let attempt = probe.attempt;
+    let event = match probe.shown {
+        Shown::Good(because) => Event::BreakerClosed { attempt, because },
+        Shown::Failed => opened(Opening::ProbeFailed { attempt }),
+        Shown::Unknown => opened(Opening::ProbeUnknown { attempt }),
+        Shown::Nothing | Shown::Accepted if still_runs(ledger, probe, settings) => {
+            Event::BreakerClosed { attempt, because: Healing::StillRuns }
+        }
+        Shown::Nothing | Shown::Accepted => return None,
+    };
+    Some((event, Some((probe.cluster.clone(), probe.task.clone()))))
+}
+
+/// Whether the breaker holds a PUT back now.
+pub fn hold_back(ledger: &Ledger, settings: &Breaker, now: Moment) -> Option<Reason> {
+    let Some(open) = &ledger.breaker.open else {
+        // It opens with the next turn; nothing slips out before that.
+        let failures = ledger.breaker.failures(settings.within, now);
+        let opening = Opening::ManyFailed { failures, within: settings.within };
+        let until = now.after(settings.cooldown).wall;
+        return is_tripped(ledger, settings, now).then_some(Reason::BreakerOpen { opening, until });
+    };
+    if now.mono < open.until.mono {
+        return Some(Reason::BreakerOpen { opening: open.opening.clone(), until: open.until.wall });
+    }
+    let probe = open.probe.as_ref()?;
+    Some(Reason::BreakerProbing { attempt: probe.attempt, cluster: probe.cluster.clone() })
+}
+
+/// Whether so many tasks were seen to fail that a closed breaker opens.
+fn is_tripped(ledger: &Ledger, settings: &Breaker, now: Moment) -> bool {
+    ledger.breaker.open.is_none() && ledger.breaker.failures(settings.within, now) >= settings.failures
+}
+
+/// Whether the probe's task was read RUNNING so long after the PUT that it counts as healed.
+fn still_runs(ledger: &Ledger, probe: &Probe, settings: &Breaker) -> bool {
+    let task = ledger.history(&probe.cluster).tasks.get(&probe.task);
+    let running = task.and_then(|task| task.running);
+    running.is_some_and(|read| read.mono >= probe.sent.after(settings.probe).mono)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+//! Stories of a breaker: entries folded in, and what it says then.
+
+use std::time::Duration;
+
+use super::*;
+use crate::model::answer::{Answer, Meaning};
+use crate::model::decision::Action;
+use crate::model::event::{Closing, Entry, FailureSeen, Settlement, Shape, Subject};
+use crate::model::id::{AttemptId, ProjectName};
+use crate::model::moment::Mono;
+use crate::model::task::{TaskKind, TaskStatus};
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+struct Scene {
+    now: Moment,
+    ledger: Ledger,
+    settings: Breaker,
+    number: u64,
+}
+
+impl Scene {
+    /// A breaker that opens at three failures.
+    fn new() -> Self {
+        let now = Moment { wall: "2026-01-02T12:00:00Z".parse().unwrap(), mono: Mono(0) };
+        let settings = Breaker { failures: 3, ..Breaker::default() };
+        Self { now, ledger: Ledger::default(), settings, number: 0 }
+    }
+
+    fn pass(&mut self, wait: Duration) {
+        self.now = self.now.after(wait);
+    }
+
+    fn record(&mut self, cluster: &str, event: Event) -> u64 {
+        self.number += 1;
+        let subject = Subject {
+            project: ProjectName::new("p").unwrap(),
+            cluster: ClusterId::new(cluster).unwrap(),
+            task: TaskId::new(&format!("task-of-{cluster}")).unwrap(),
+        };
+        self.ledger.apply(&Entry { number: self.number, at: self.now, subject, event });
+        self.number
+    }
+
+    fn fail(&mut self, cluster: &str, seen_to_happen: bool) {
+        if self.ledger.history(&ClusterId::new(cluster).unwrap()).tasks.is_empty() {
+            self.record(
+                cluster,
+                Event::FirstSeen {
+                    kind: TaskKind::Upgrade,
+                    cluster_name: cluster.to_owned(),
+                    start_time: None,
+                    execute_times: Some(1),
+                    completed: Some(0),
+                    external: 0,
+                },
+            );
+        }
+        let seen = FailureSeen {
+            number: 1,
+            status: TaskStatus::Failed,
+            shape: Shape { execute_times: Some(1), end_time: None },
+            seen_before: Duration::ZERO,
+            whole: String::new(),
+            completed: Some(0),
+            total: 3,
+            failing: String::new(),
+            external: 0,
+            too_old: false,
+            seen_to_happen,
+            terms: None,
+        };
+        self.record(cluster, Event::Failed(Box::new(seen)));
+    }
+
+    /// Journals what the breaker does, if it does something, and tells its word.
+    fn turn(&mut self) -> Option<&'static str> {
+        let (event, of) = turn(&self.ledger, &self.settings, self.now)?;
+        let word = event.word();
+        let cluster = of.map_or_else(|| "any".to_owned(), |(cluster, _)| cluster.to_string());
+        self.record(&cluster, event);
+        Some(word)
+    }
+
+    fn held(&self) -> Option<&'static str> {
+        hold_back(&self.ledger, &self.settings, self.now).map(|reason| reason.code())
+    }
+
+    fn send(&mut self, cluster: &str, action: Action, meaning: Option<Meaning>) -> AttemptId {
+        let reason = Reason::StaleReading;
+        let number = self.record(cluster, Event::Intent { action, failure: 1, waited: MINUTE, reason });
+        let attempt = AttemptId(number);
+        if let Some(meaning) = meaning {
+            let (status, message) = (Some(200), String::new());
+            let answer = Answer { meaning, status, code: None, message, request_id: None, retry_after: None };
+            self.record(cluster, Event::Answered { attempt, answer });
+        }
+        attempt
+    }
+
+    /// Opened, and waiting for its probe.
+    fn half_open() -> Self {
+        let mut scene = Self::new();
+        for cluster in ["a", "b", "c"] {
+            scene.fail(cluster, true);
+        }
+        assert_eq!(scene.turn(), Some("breaker-opened"));
+        scene.pass(30 * MINUTE);
+        assert_eq!(scene.held(), None, "one PUT may try");
+        scene
+    }
+
+    /// As a restart finds it.
+    fn restart(&mut self) {
+        self.ledger.wake(self.now);
+    }
+}
+
+#[test]
+fn it_opens_when_so_many_different_tasks_were_seen_to_fail_within_the_time() {
+    let mut scene = Scene::new();
+    scene.fail("a", true);
+    scene.fail("a", true);
+    scene.fail("b", true);
+    assert_eq!((scene.turn(), scene.held()), (None, None), "two tasks, one of them twice");
+    scene.pass(9 * MINUTE);
+    scene.fail("c", true);
+    assert_eq!(scene.held(), Some("breaker-open"), "nothing slips out before it is journaled");
+    assert_eq!(scene.turn(), Some("breaker-opened"));
+    assert_eq!(scene.turn(), None, "it tells once");
+    scene.pass((30 * MINUTE).saturating_sub(Duration::from_millis(1)));
+    assert_eq!(scene.held(), Some("breaker-open"));
+}
+
+#[test]
+fn what_is_older_or_was_only_found_does_not_count() {
+    let mut scene = Scene::new();
+    scene.fail("a", true);
+    scene.pass(11 * MINUTE);
+    scene.fail("b", true);
+    scene.fail("c", true);
+    for found in ["d", "e", "f", "g"] {
+        scene.fail(found, false);
+    }
+    assert_eq!((scene.turn(), scene.held()), (None, None));
+}
+
+#[test]
+fn half_open_lets_one_put_through_and_the_others_wait_for_what_it_shows() {
+    let mut scene = Scene::half_open();
+    scene.send("a", Action::Retry, Some(Meaning::Accepted));
+    assert_eq!((scene.turn(), scene.held()), (None, Some("breaker-probing")));
+}
+
+#[test]
+fn it_closes_when_the_probe_completes_a_node_or_succeeds_and_counts_anew() {
+    for event in [Event::Progress { completed: 1 }, Event::Closed(Closing::Remedied)] {
+        let mut scene = Scene::half_open();
+        let attempt = scene.send("a", Action::Retry, Some(Meaning::Accepted));
+        scene.record("a", Event::Settled { attempt, settlement: Settlement::Accepted });
+        assert_eq!(scene.held(), Some("breaker-probing"), "accepted is not healed");
+        scene.record("a", event);
+        assert_eq!(scene.turn(), Some("breaker-closed"));
+        assert_eq!(scene.held(), None);
+        scene.fail("d", true);
+        scene.fail("e", true);
+        assert_eq!(scene.turn(), None, "closing empties the count");
+    }
+}
+
+#[test]
+fn it_closes_when_the_probe_still_runs_long_after_the_put() {
+    let mut scene = Scene::half_open();
+    scene.send("a", Action::Retry, Some(Meaning::Accepted));
+    scene.record("a", Event::Running { execute_times: Some(2) });
+    scene.pass(15 * MINUTE);
+    assert_eq!(scene.turn(), None, "it was read running, but not at this time");
+    let task = TaskId::new("task-of-a").unwrap();
+    let history = scene.ledger.clusters.get_mut(&ClusterId::new("a").unwrap()).unwrap();
+    history.tasks.get_mut(&task).unwrap().saw_running(scene.now);
+    assert_eq!(scene.turn(), Some("breaker-closed"));
+}
+
+#[test]
+fn it_opens_again_when_the_probe_fails_or_has_no_effect_or_its_outcome_is_unknown() {
+    let mut scene = Scene::half_open();
+    let attempt = scene.send("a", Action::Retry, Some(Meaning::Accepted));
+    scene.record("a", Event::Settled { attempt, settlement: Settlement::Accepted });
+    scene.fail("a", true);
+    assert_eq!((scene.turn(), scene.held()), (Some("breaker-opened"), Some("breaker-open")));
+
+    let mut scene = Scene::half_open();
+    let attempt = scene.send("a", Action::Retry, Some(Meaning::Accepted));
+    scene.record("a", Event::Settled { attempt, settlement: Settlement::WithoutEffect });
+    assert_eq!(scene.turn(), Some("breaker-opened"));
+
+    let mut scene = Scene::half_open();
+    scene.send("a", Action::Retry, Some(Meaning::Unknown));
+    assert_eq!(scene.turn(), Some("breaker-opened"));
+    scene.pass(30 * MINUTE);
+    assert_eq!(scene.held(), None, "and lets the next one through after its time");
+}
+
+#[test]
+fn a_probe_that_a_crash_left_without_an_answer_opens_it_again() {
+    let mut scene = Scene::half_open();
+    scene.send("a", Action::Retry, None);
+    assert_eq!(scene.turn(), None, "the answer may be under way");
+    scene.restart();
+    assert_eq!(scene.turn(), Some("breaker-opened"));
+}
+
+#[test]
+fn a_put_that_shows_nothing_makes_room_for_another_one() {
+    for (action, meaning) in [
+        (Action::Retry, Meaning::Busy),
+        (Action::Retry, Meaning::NotAcceptable),
+        (Action::Retry, Meaning::ForbiddenCluster),
+        (Action::Abort, Meaning::Accepted),
+    ] {
+        let mut scene = Scene::half_open();
+        scene.send("a", action, Some(meaning));
+        assert_eq!((scene.turn(), scene.held()), (None, None), "{action} {meaning:?}");
+    }
+    let mut scene = Scene::half_open();
+    let attempt = scene.send("a", Action::Retry, Some(Meaning::Accepted));
+    scene.record("a", Event::Settled { attempt, settlement: Settlement::Accepted });
+    scene.record("a", Event::Closed(Closing::Gone));
+    assert_eq!(scene.held(), None, "a probe that is gone");
+}
+
+#[test]
+fn a_restart_changes_nothing_about_it() {
+    let mut scene = Scene::half_open();
+    let attempt = scene.send("a", Action::Retry, Some(Meaning::Accepted));
+    scene.record("a", Event::Settled { attempt, settlement: Settlement::Accepted });
+    let before = scene.ledger.breaker.clone();
+    scene.restart();
+    assert_eq!(scene.ledger.breaker, before);
+    assert_eq!(scene.held(), Some("breaker-probing"));
+}

@@ -1,0 +1,193 @@
+//! The breaker of a project: many tasks failing within a short time mean that the cloud is ill.
+//!
+//! What it counts and how it stands is the fold of the journal. Whether it opens or closes is decided elsewhere
+//! (`decide::breaker`) and journaled like everything else, so a restart changes nothing.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::answer::Meaning;
+use super::event::{Closing, Entry, Event, Settlement};
+use super::id::{AttemptId, ClusterId, TaskId};
+use super::moment::Moment;
+
+/// Why the breaker opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "because", rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the variants' docs tell their fields")]
+pub enum Opening {
+    /// So many different tasks were seen to fail.
+    ManyFailed { failures: u32, within: Duration },
+    /// The task of the PUT that was let through failed again.
+    ProbeFailed { attempt: AttemptId },
+    /// What became of the PUT that was let through is unknown.
+    ProbeUnknown { attempt: AttemptId },
+}
+
+impl fmt::Display for Opening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ManyFailed { failures, within } => {
+                write!(f, "{failures} tasks were seen to fail within {}", super::text::span(*within))
+            }
+            Self::ProbeFailed { attempt } => {
+                write!(f, "the task of PUT {attempt}, let through as a probe, failed again")
+            }
+            Self::ProbeUnknown { attempt } => {
+                write!(f, "what became of PUT {attempt}, let through as a probe, is unknown")
+            }
+        }
+    }
+}
+
+/// Why the breaker closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Healing {
+    /// The probe's task completed a node.
+    CompletedNode,
+    /// It succeeded.
+    Succeeded,
+    /// It still runs, long after the PUT.
+    StillRuns,
+}
+
+impl Healing {
+    /// What the probe's task did.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::CompletedNode => "completed a node",
+            Self::Succeeded => "succeeded",
+            Self::StillRuns => "still runs",
+        }
+    }
+}
+
+/// The one PUT that a half-open breaker let through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// The PUT.
+    pub attempt: AttemptId,
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// Its task.
+    pub task: TaskId,
+    /// When its intent was committed.
+    pub sent: Moment,
+    /// What it has shown so far.
+    pub shown: Shown,
+}
+
+/// What a probe has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// Nothing yet.
+    Nothing,
+    /// It was accepted, which says little.
+    Accepted,
+    /// Its task completed a node since, or succeeded.
+    Good(Healing),
+    /// Its task failed again since, or showed no effect.
+    Failed,
+    /// What became of it is unknown: by its answer, or because the process ended before there was one.
+    Unknown,
+}
+
+/// An open breaker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Open {
+    /// Why it opened.
+    pub opening: Opening,
+    /// Until when nothing is sent. Then one PUT is let through.
+    pub until: Moment,
+    /// That PUT, while it is not known yet what it shows.
+    pub probe: Option<Probe>,
+}
+
+/// How the breaker stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Breaker {
+    /// Failures that were seen to happen since it last closed, oldest first.
+    seen: VecDeque<(Moment, ClusterId, TaskId)>,
+    /// It is open (or half-open, once its time is over).
+    pub open: Option<Open>,
+}
+
+impl Breaker {
+    /// Folds one entry in.
+    pub(super) fn apply(&mut self, entry: &Entry) {
+        let (cluster, task) = (&entry.subject.cluster, &entry.subject.task);
+        match &entry.event {
+            Event::Failed(seen) if seen.seen_to_happen && !seen.too_old => {
+                self.seen.push_back((entry.at, cluster.clone(), task.clone()));
+            }
+            Event::BreakerOpened { opening, cooldown } => {
+                self.open =
+                    Some(Open { opening: opening.clone(), until: entry.at.after(*cooldown), probe: None });
+            }
+            Event::BreakerClosed { .. } => *self = Self::default(),
+            _ => {}
+        }
+        let Some(open) = &mut self.open else { return };
+        if let Event::Intent { .. } = entry.event {
+            open.probe.get_or_insert_with(|| Probe {
+                attempt: AttemptId(entry.number),
+                cluster: cluster.clone(),
+                task: task.clone(),
+                sent: entry.at,
+                shown: Shown::Nothing,
+            });
+        } else if let Some(probe) =
+            open.probe.as_mut().filter(|it| it.cluster == *cluster && it.task == *task)
+        {
+            probe.learn(&entry.event);
+        }
+    }
+
+    /// Different tasks that were seen to fail within this time before `now`.
+    pub fn failures(&self, within: Duration, now: Moment) -> u32 {
+        let recent = self.seen.iter().rev().take_while(|(at, ..)| now.since(*at) <= within);
+        let tasks: BTreeSet<(&ClusterId, &TaskId)> =
+            recent.map(|(_, cluster, task)| (cluster, task)).collect();
+        u32::try_from(tasks.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Forgets what no longer counts, so that it does not grow.
+    pub fn forget(&mut self, within: Duration, now: Moment) {
+        while self.seen.front().is_some_and(|(at, ..)| now.since(*at) > within) {
+            self.seen.pop_front();
+        }
+    }
+}
+
+impl Probe {
+    /// Whether what it shows opens or closes the breaker. The first such thing counts.
+    pub(super) fn decides(&self) -> bool {
+        !matches!(self.shown, Shown::Nothing | Shown::Accepted)
+    }
+
+    fn learn(&mut self, event: &Event) {
+        let shown = match event {
+            Event::Progress { .. } => Shown::Good(Healing::CompletedNode),
+            Event::Closed(Closing::Remedied | Closing::SolvedByOthers) => Shown::Good(Healing::Succeeded),
+            Event::Failed(_) => Shown::Failed,
+            Event::Settled { attempt, settlement } if *attempt == self.attempt => match settlement {
+                Settlement::Accepted => Shown::Accepted,
+                Settlement::WithoutEffect => Shown::Failed,
+                Settlement::NotAccepted => return,
+            },
+            Event::Answered { attempt, answer }
+                if *attempt == self.attempt && answer.meaning == Meaning::Unknown =>
+            {
+                Shown::Unknown
+            }
+            _ => return,
+        };
+        if !self.decides() {
+            self.shown = shown;
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! Holds: a human's word to the daemon to leave a cluster, a project or everything alone.
+//!
+//! A hold stops the next PUT of any kind, and never the looking. Holds stack: whatever one of them covers is held.
+
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::id::{ClusterId, ProjectName};
+use super::moment::Moment;
+use super::text::shown;
+
+/// What a hold covers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Scope {
+    /// Every cluster of every project.
+    All,
+    /// Every cluster of a project, by its name in the settings.
+    Project(ProjectName),
+    /// One cluster, by its id.
+    Cluster(ClusterId),
+}
+
+impl Scope {
+    /// Whether it covers this cluster.
+    pub fn covers(&self, project: &ProjectName, cluster: &ClusterId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Project(name) => name == project,
+            Self::Cluster(id) => id == cluster,
+        }
+    }
+}
+
+/// As people write it: `all`, `project:NAME`, `cluster:ID`.
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Project(name) => write!(f, "project:{name}"),
+            Self::Cluster(id) => write!(f, "cluster:{id}"),
+        }
+    }
+}
+
+impl From<Scope> for String {
+    fn from(scope: Scope) -> Self {
+        scope.to_string()
+    }
+}
+
+impl TryFrom<String> for Scope {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let bad = |error: super::id::IdError| error.to_string();
+        match text.split_once(':') {
+            None if text == "all" => Ok(Self::All),
+            Some(("project", name)) => Ok(Self::Project(ProjectName::new(name).map_err(bad)?)),
+            Some(("cluster", id)) => Ok(Self::Cluster(ClusterId::new(id).map_err(bad)?)),
+            _ => Err(format!("found \"{}\"; all, project:NAME or cluster:ID is allowed", shown(&text, 80))),
+        }
+    }
+}
+
+/// A hold that somebody wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewHold {
+    /// When it was asked for.
+    pub at: Timestamp,
+    /// What it covers.
+    pub scope: Scope,
+    /// The cluster's name, where the scope is one.
+    pub cluster_name: Option<String>,
+    /// Its end; `None`: until it is released.
+    pub until: Option<Timestamp>,
+    /// Why.
+    pub reason: String,
+    /// Who: `uid 1000`.
+    pub by: String,
+}
+
+/// A hold as it is stored: by wall time alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredHold {
+    /// Its number, never used again.
+    pub number: u64,
+    /// When it began.
+    pub at: Timestamp,
+    /// What it covers.
+    pub scope: Scope,
+    /// The cluster's name, where the scope is one.
+    pub cluster_name: Option<String>,
+    /// Its end; `None`: until it is released.
+    pub until: Option<Timestamp>,
+    /// Why.
+    pub reason: String,
+    /// Who: `uid 1000`.
+    pub by: String,
+    /// Who released it, and when.
+    pub released: Option<(Timestamp, String)>,
+}
+
+impl StoredHold {
+    /// What a hold becomes once it has a number.
+    pub fn new(number: u64, hold: NewHold) -> Self {
+        let NewHold { at, scope, cluster_name, until, reason, by } = hold;
+        Self { number, at, scope, cluster_name, until, reason, by, released: None }
+    }
+}
+
+impl fmt::Display for StoredHold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "hold #{} on {}", self.number, self.scope)?;
+        if let Some(name) = &self.cluster_name {
+            write!(f, " ({})", shown(name, 80))?;
+        }
+        write!(f, " by {}", self.by)?;
+        match self.until {
+            Some(until) => write!(f, " until {}", until.strftime("%F %T UTC"))?,
+            None => f.write_str(" until it is released")?,
+        }
+        write!(f, ": {}", shown(&self.reason, 200))
+    }
+}
+
+/// A hold by this process's clocks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Known {
+    stored: StoredHold,
+    at: Moment,
+    /// The end by the clock that waits go by; `None`: until it is released.
+    until: Option<Moment>,
+    released: Option<Moment>,
+}
+
+impl Known {
+    /// When it ends or ended, where that is known.
+    fn end(&self) -> Option<Moment> {
+        self.released.or(self.until)
+    }
+
+    fn is_in_force(&self, now: Moment) -> bool {
+        self.end().is_none_or(|end| now.mono < end.mono)
+    }
+}
+
+/// All holds that matter: those in force, and those that ended while something waited under them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Holds(Vec<Known>);
+
+impl Holds {
+    /// Those of a journal, as a process that reads them at `now` understands them. The rest of a hold is what the
+    /// wall clock says.
+    pub fn recall(stored: impl IntoIterator<Item = StoredHold>, now: Moment) -> Self {
+        let mut holds = Self::default();
+        for hold in stored {
+            let at = now.recall(hold.at);
+            let released = hold.released.as_ref().map(|(at, _)| now.recall(*at));
+            holds.0.push(Known {
+                at,
+                until: hold.until.map(|until| point(now, until)),
+                released,
+                stored: hold,
+            });
+        }
+        holds
+    }
+
+    /// Adds one that was placed at `now`.
+    pub fn place(&mut self, hold: StoredHold, now: Moment) {
+        let until = hold.until.map(|until| point(now, until));
+        self.0.push(Known { stored: hold, at: now, until, released: None });
+    }
+
+    /// Ends these.
+    pub fn release(&mut self, numbers: &[u64], now: Moment, by: &str) {
+        for hold in self.0.iter_mut().filter(|hold| numbers.contains(&hold.stored.number)) {
+            hold.released = Some(now);
+            hold.stored.released = Some((now.wall, by.to_owned()));
+        }
+    }
+
+    /// Those in force, oldest first.
+    pub fn in_force(&self, now: Moment) -> impl Iterator<Item = &StoredHold> {
+        self.0.iter().filter(move |hold| hold.is_in_force(now)).map(|hold| &hold.stored)
+    }
+
+    /// The hold that keeps this cluster held for longest, if one is in force.
+    pub fn covering(&self, project: &ProjectName, cluster: &ClusterId, now: Moment) -> Option<&StoredHold> {
+        let covering = self.of(project, cluster).filter(|hold| hold.is_in_force(now));
+        let last = |hold: &&Known| hold.until.map_or(i64::MAX, |until| until.mono.0);
+        covering.max_by_key(last).map(|hold| &hold.stored)
+    }
+
+    /// When the cluster was last held after `since`, where it no longer is.
+    pub fn ended_since(
+        &self,
+        since: Moment,
+        project: &ProjectName,
+        cluster: &ClusterId,
+        now: Moment,
+    ) -> Option<Moment> {
+        let ends = self.of(project, cluster).filter_map(Known::end);
+        ends.filter(|end| since.mono < end.mono && end.mono <= now.mono).max_by_key(|end| end.mono)
+    }
+
+    /// Those whose time was over after `since`, and is by `now`.
+    pub fn ended_by_themselves(&self, since: Moment, now: Moment) -> impl Iterator<Item = &StoredHold> {
+        let over = move |end: Moment| since.mono < end.mono && end.mono <= now.mono;
+        let ended = self.0.iter().filter(move |hold| hold.released.is_none() && hold.until.is_some_and(over));
+        ended.map(|hold| &hold.stored)
+    }
+
+    /// When the next hold ends by itself.
+    pub fn next_end(&self, now: Moment) -> Option<Moment> {
+        let ends = self.0.iter().filter(|hold| hold.is_in_force(now)).filter_map(|hold| hold.until);
+        ends.min_by_key(|end| end.mono)
+    }
+
+    fn of(&self, project: &ProjectName, cluster: &ClusterId) -> impl Iterator<Item = &Known> {
+        self.0.iter().filter(move |hold| hold.stored.scope.covers(project, cluster))
+    }
+}
+
+/// A point of wall time, past or to come, on this process's clocks.
+fn point(now: Moment, wall: Timestamp) -> Moment {
+    let ahead = wall.duration_since(now.wall);
+    if ahead > SignedDuration::ZERO {
+        Moment { wall, ..now.after(ahead.unsigned_abs()) }
+    } else {
+        now.recall(wall)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::moment::Mono;
+
+    fn now() -> Moment {
+        Moment { wall: "2026-01-02T03:04:05Z".parse().unwrap(), mono: Mono(1_000) }
+    }
+
+    fn project() -> ProjectName {
+        ProjectName::new("prod").unwrap()
+    }
+
+    fn cluster(id: &str) -> ClusterId {
+        ClusterId::new(id).unwrap()
+    }
+
+    fn hold(number: u64, scope: &str, minutes: Option<u64>) -> StoredHold {
+        let new = NewHold {
+            at: now().wall,
+            scope: Scope::try_from(scope.to_owned()).unwrap(),
+            cluster_name: None,
+            until: minutes.map(|minutes| now().after(Duration::from_mins(minutes)).wall),
+            reason: "maintenance".to_owned(),
+            by: "uid 0".to_owned(),
+        };
+        StoredHold::new(number, new)
+    }
+
+    #[test]
+    fn a_scope_is_written_as_it_is_read_and_nothing_else_is_one() {
+        for text in ["all", "project:prod", "cluster:ea244205-d641"] {
+            assert_eq!(Scope::try_from(text.to_owned()).unwrap().to_string(), text);
+        }
+        for text in ["", "ALL", "project:", "cluster:a/b", "node:x", "all:x"] {
+            assert!(Scope::try_from(text.to_owned()).is_err(), "{text:?} was taken");
+        }
+    }
+
+    #[test]
+    fn holds_stack_and_each_covers_its_own_scope() {
+        let mut holds = Holds::default();
+        holds.place(hold(1, "cluster:a", Some(10)), now());
+        holds.place(hold(2, "project:prod", Some(30)), now());
+        let covering = |holds: &Holds, id: &str, minutes| {
+            let at = now().after(Duration::from_mins(minutes));
+            holds.covering(&project(), &cluster(id), at).map(|hold| hold.number)
+        };
+        assert_eq!(
+            [covering(&holds, "a", 5), covering(&holds, "b", 5)],
+            [Some(2), Some(2)],
+            "the longest is named"
+        );
+        let other = ProjectName::new("test").unwrap();
+        assert_eq!(holds.covering(&other, &cluster("a"), now()).map(|hold| hold.number), Some(1));
+        holds.release(&[2], now().after(Duration::from_mins(6)), "uid 0");
+        assert_eq!([covering(&holds, "a", 7), covering(&holds, "b", 7)], [Some(1), None]);
+        assert_eq!(covering(&holds, "a", 10), None, "it ends by itself");
+    }
+
+    #[test]
+    fn the_end_of_a_hold_is_known_for_a_while_so_that_nothing_fires_at_once() {
+        let mut holds = Holds::default();
+        holds.place(hold(1, "all", Some(10)), now());
+        let at = |minutes| now().after(Duration::from_mins(minutes));
+        let ended = |since, now| holds.ended_since(since, &project(), &cluster("a"), now);
+        assert_eq!(ended(at(0), at(9)), None);
+        assert_eq!(ended(at(0), at(11)).map(|end| end.wall), Some(at(10).wall));
+        assert_eq!(ended(at(10), at(11)), None, "what began to wait later never waited under it");
+    }
+
+    #[test]
+    fn a_restart_keeps_the_rest_of_a_hold_and_a_jump_of_the_wall_clock_ends_none() {
+        let stored = hold(1, "all", Some(10));
+        let later = Moment { mono: Mono(7), ..now().after(Duration::from_mins(4)) };
+        let holds = Holds::recall([stored], later);
+        assert_eq!(holds.in_force(later.after(Duration::from_mins(5))).count(), 1);
+        assert_eq!(holds.in_force(later.after(Duration::from_mins(6))).count(), 0);
+        let jumped = Moment { wall: now().after(Duration::from_hours(9)).wall, ..later };
+        assert_eq!(holds.in_force(jumped).count(), 1);
+        assert_eq!(holds.next_end(later).map(|end| end.since(later)), Some(Duration::from_mins(6)));
+    }
+}
