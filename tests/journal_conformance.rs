@@ -13,10 +13,12 @@ use upgrade_remediator::journal::{
     Intent, Journal, JournalError, JournalReader, MemoryJournal, SqliteJournal, SqliteOptions,
 };
 use upgrade_remediator::model::answer::{Answer, Meaning};
+use upgrade_remediator::model::breaker::{Healing, Opening};
 use upgrade_remediator::model::decision::{Action, Order};
 use upgrade_remediator::model::event::{
     Closing, Entry, Event, FailureSeen, Settlement, Shape, StoredEntry, Subject,
 };
+use upgrade_remediator::model::hold::{NewHold, Scope, StoredHold};
 use upgrade_remediator::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::model::policy::{Mode, Terms};
@@ -27,6 +29,8 @@ use upgrade_remediator::model::task::{TaskKind, TaskStatus};
 trait Kind {
     type Journal: Journal;
     fn open(&self) -> (Self::Journal, Vec<StoredEntry>);
+    /// The holds, as somebody finds them who comes later.
+    fn holds(&self) -> Vec<StoredHold>;
 }
 
 struct Memory(MemoryJournal);
@@ -36,6 +40,9 @@ impl Kind for Memory {
     fn open(&self) -> (MemoryJournal, Vec<StoredEntry>) {
         (self.0.clone(), self.0.stored())
     }
+    fn holds(&self) -> Vec<StoredHold> {
+        self.0.holds()
+    }
 }
 
 struct Sqlite(TempDir);
@@ -44,6 +51,12 @@ impl Kind for Sqlite {
     type Journal = SqliteJournal;
     fn open(&self) -> (SqliteJournal, Vec<StoredEntry>) {
         open(&self.0.path().join("journal.db"))
+    }
+    fn holds(&self) -> Vec<StoredHold> {
+        let path = self.0.path().join("journal.db");
+        let read = JournalReader::open(&path).unwrap().holds().unwrap();
+        assert_eq!(open(&path).0.holds(), read, "whoever reads sees what a daemon sees");
+        read
     }
 }
 
@@ -168,6 +181,16 @@ fn events() -> Vec<Event> {
     ] {
         events.push(Event::Closed(closing));
     }
+    for opening in [
+        Opening::ManyFailed { failures: 10, within: Duration::from_mins(10) },
+        Opening::ProbeFailed { attempt },
+        Opening::ProbeUnknown { attempt },
+    ] {
+        events.push(Event::BreakerOpened { opening, cooldown: Duration::from_mins(30) });
+    }
+    for because in [Healing::CompletedNode, Healing::Succeeded, Healing::StillRuns] {
+        events.push(Event::BreakerClosed { attempt, because });
+    }
     events
 }
 
@@ -192,10 +215,12 @@ fn variant(event: &Event) -> usize {
         Event::Decided { .. } => 15,
         Event::Escalated { .. } => 16,
         Event::Closed(_) => 17,
+        Event::BreakerOpened { .. } => 18,
+        Event::BreakerClosed { .. } => 19,
     }
 }
 
-const VARIANTS: usize = 18;
+const VARIANTS: usize = 20;
 
 fn same(entries: &[Entry], stored: &[StoredEntry]) {
     assert_eq!(entries.len(), stored.len());
@@ -333,6 +358,41 @@ async fn a_simulated_failure_keeps_what_it_was_asked_to_keep() {
     assert!(journal.begin(at(0), intent()).await.is_err());
     journal.set_full(false);
     assert_eq!(journal.begin(at(0), intent()).await.unwrap().attempt(), AttemptId(2));
+}
+
+async fn holds_and_their_release_come_back_as_they_were(kind: &impl Kind) {
+    let new = |scope: &str, until: Option<Timestamp>| NewHold {
+        at: wall(),
+        scope: Scope::try_from(scope.to_owned()).unwrap(),
+        cluster_name: scope.starts_with("cluster").then(|| "logs \"é\"".to_owned()),
+        until,
+        reason: "it's \n maintenance".to_owned(),
+        by: "uid 1000".to_owned(),
+    };
+    let (journal, _) = kind.open();
+    let mut expected = Vec::new();
+    for (scope, until) in [("all", None), ("project:prod", Some(at(60).wall)), ("cluster:c-1", None)] {
+        expected.push(journal.place_hold(new(scope, until)).await.unwrap());
+    }
+    let numbers: Vec<u64> = expected.iter().map(|hold| hold.number).collect();
+    assert_eq!(numbers, [1, 2, 3]);
+    journal.release_holds(at(5).wall, vec![1, 3], "uid 0".to_owned()).await.unwrap();
+    journal.release_holds(at(9).wall, vec![1], "uid 7".to_owned()).await.unwrap();
+    for released in [0, 2] {
+        expected[released].released = Some((at(5).wall, "uid 0".to_owned()));
+    }
+    drop(journal);
+    assert_eq!(kind.holds(), expected, "a release that was made is not made again");
+}
+
+#[tokio::test]
+async fn holds_come_back_from_memory() {
+    holds_and_their_release_come_back_as_they_were(&memory()).await;
+}
+
+#[tokio::test]
+async fn holds_come_back_from_sqlite() {
+    holds_and_their_release_come_back_as_they_were(&sqlite()).await;
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use jiff::{Timestamp, TimestampRound, Unit};
 
 use super::{Journal, JournalError};
 use crate::model::event::{Entry, Event, StoredEntry, Subject};
+use crate::model::hold::{NewHold, StoredHold};
 use crate::model::moment::Moment;
 
 /// How a record is to fail.
@@ -31,6 +32,7 @@ pub struct MemoryJournal {
 #[derive(Debug, Default)]
 struct State {
     entries: Vec<Entry>,
+    holds: Vec<StoredHold>,
     failures: VecDeque<Failure>,
     full: bool,
 }
@@ -72,6 +74,11 @@ impl MemoryJournal {
         self.entries().into_iter().map(stored).collect()
     }
 
+    /// All holds, oldest first.
+    pub fn holds(&self) -> Vec<StoredHold> {
+        self.state().holds.clone()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -80,6 +87,17 @@ impl MemoryJournal {
         if lines.is_empty() {
             return Ok(Vec::new());
         }
+        self.write(|state| {
+            let first = state.entries.len() as u64 + 1;
+            let entry = |(number, (subject, event))| Entry { number, at, subject, event };
+            let entries: Vec<_> = (first..).zip(lines).map(entry).collect();
+            state.entries.extend_from_slice(&entries);
+            entries
+        })
+    }
+
+    /// Does this to the state, and fails where it is to.
+    fn write<T>(&self, work: impl FnOnce(&mut State) -> T) -> Result<T, JournalError> {
         let mut state = self.state();
         if state.full {
             return Err(JournalError::Simulated);
@@ -88,11 +106,8 @@ impl MemoryJournal {
         if failure == Some(Failure::BeforeKeeping) {
             return Err(JournalError::Simulated);
         }
-        let first = state.entries.len() as u64 + 1;
-        let entry = |(number, (subject, event))| Entry { number, at, subject, event };
-        let entries: Vec<_> = (first..).zip(lines).map(entry).collect();
-        state.entries.extend_from_slice(&entries);
-        if failure == Some(Failure::AfterKeeping) { Err(JournalError::Simulated) } else { Ok(entries) }
+        let done = work(&mut state);
+        if failure == Some(Failure::AfterKeeping) { Err(JournalError::Simulated) } else { Ok(done) }
     }
 }
 
@@ -103,6 +118,28 @@ impl Journal for MemoryJournal {
         lines: Vec<(Subject, Event)>,
     ) -> impl Future<Output = Result<Vec<Entry>, JournalError>> + Send {
         std::future::ready(self.keep(at, lines))
+    }
+
+    fn place_hold(&self, hold: NewHold) -> impl Future<Output = Result<StoredHold, JournalError>> + Send {
+        std::future::ready(self.write(|state| {
+            let hold = StoredHold::new(state.holds.len() as u64 + 1, hold);
+            state.holds.push(hold.clone());
+            hold
+        }))
+    }
+
+    fn release_holds(
+        &self,
+        at: Timestamp,
+        numbers: Vec<u64>,
+        by: String,
+    ) -> impl Future<Output = Result<(), JournalError>> + Send {
+        std::future::ready(self.write(|state| {
+            let open = state.holds.iter_mut().filter(|hold| hold.released.is_none());
+            for hold in open.filter(|hold| numbers.contains(&hold.number)) {
+                hold.released = Some((at, by.clone()));
+            }
+        }))
     }
 }
 

@@ -6,14 +6,18 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::model::decision::Order;
 use crate::model::event::{Entry, Event, Subject};
+use crate::model::hold::{NewHold, StoredHold};
 use crate::model::id::AttemptId;
 use crate::model::moment::Moment;
 use crate::model::reason::Reason;
 
 mod connect;
 pub mod error;
+mod holds;
 mod lock;
 pub mod memory;
 mod owner;
@@ -112,6 +116,23 @@ pub trait Journal: Send + Sync + 'static {
             Ok(Journaled { value: intent, entry })
         }
     }
+
+    /// Keeps a hold. It is durable when this returns.
+    ///
+    /// # Errors
+    /// As [`Journal::record`].
+    fn place_hold(&self, hold: NewHold) -> impl Future<Output = Result<StoredHold, JournalError>> + Send;
+
+    /// Keeps that these holds were released.
+    ///
+    /// # Errors
+    /// As [`Journal::record`].
+    fn release_holds(
+        &self,
+        at: Timestamp,
+        numbers: Vec<u64>,
+        by: String,
+    ) -> impl Future<Output = Result<(), JournalError>> + Send;
 }
 
 impl<J: Journal> Journal for Arc<J> {
@@ -121,5 +142,18 @@ impl<J: Journal> Journal for Arc<J> {
         lines: Vec<(Subject, Event)>,
     ) -> impl Future<Output = Result<Vec<Entry>, JournalError>> + Send {
         J::record(self, at, lines)
+    }
+
+    fn place_hold(&self, hold: NewHold) -> impl Future<Output = Result<StoredHold, JournalError>> + Send {
+        J::place_hold(self, hold)
+    }
+
+    fn release_holds(
+        &self,
+        at: Timestamp,
+        numbers: Vec<u64>,
+        by: String,
+    ) -> impl Future<Output = Result<(), JournalError>> + Send {
+        J::release_holds(self, at, numbers, by)
     }
 }

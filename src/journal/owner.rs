@@ -11,9 +11,11 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use super::error::JournalError;
+use super::holds::{self, Release};
 use super::lock::Lock;
 use super::place::{Identity, Place};
 use super::stored::NewRow;
+use crate::model::hold::{NewHold, StoredHold};
 
 /// As many commands share one transaction. Bounds how long the first of them waits.
 const MAX_GROUP: usize = 256;
@@ -28,6 +30,10 @@ pub(super) struct Keep {
 pub(super) enum Command {
     /// To keep rows.
     Keep(Keep),
+    /// To keep a hold.
+    PlaceHold(NewHold, oneshot::Sender<Result<StoredHold, JournalError>>),
+    /// To note that holds were released.
+    ReleaseHolds(Release, oneshot::Sender<Result<(), JournalError>>),
     /// To close the file, after all that was asked before.
     Close(oneshot::Sender<Result<(), JournalError>>),
     /// To run any SQL: the only way for a test to make the disk full, or a commit fail.
@@ -74,6 +80,14 @@ impl Owner {
         while let Some(command) = next.take() {
             match command {
                 Command::Keep(first) => next = self.keep_group(first, commands),
+                Command::PlaceHold(hold, answer) => {
+                    let placed = self.write(|transaction| holds::insert(transaction, hold));
+                    let _ = answer.send(placed.map_err(|failure| failure.error(&self.place)));
+                }
+                Command::ReleaseHolds(release, answer) => {
+                    let released = self.write(|transaction| holds::release(transaction, &release));
+                    let _ = answer.send(released.map_err(|failure| failure.error(&self.place)));
+                }
                 Command::Close(answer) => {
                     let _ = answer.send(self.close());
                     return;
@@ -136,6 +150,14 @@ impl Owner {
 
     /// Keeps all of it or nothing, in one transaction.
     fn commit(&mut self, group: &[Keep]) -> Result<Vec<Vec<u64>>, Failure> {
+        self.write(|transaction| {
+            let insert = |row: &NewRow| row.insert(transaction).map(i64::cast_unsigned);
+            group.iter().map(|keep| keep.rows.iter().map(insert).collect()).collect()
+        })
+    }
+
+    /// Does this work in one transaction, on the file that was opened and no other.
+    fn write<T>(&mut self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Failure> {
         if self.place.identity().ok() != Some(self.identity) {
             return Err(Failure::Replaced);
         }
@@ -148,13 +170,8 @@ impl Owner {
         // Dropped without a commit it is rolled back.
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(not_begun)?;
-        let mut numbers = Vec::with_capacity(group.len());
-        for keep in group {
-            let insert = |row: &NewRow| row.insert(&transaction).map(i64::cast_unsigned);
-            let kept = keep.rows.iter().map(insert).collect::<rusqlite::Result<Vec<_>>>();
-            numbers.push(kept.map_err(not_kept)?);
-        }
+        let done = work(&transaction).map_err(not_kept)?;
         transaction.commit().map_err(|error| Failure::Commit(Arc::new(error)))?;
-        Ok(numbers)
+        Ok(done)
     }
 }

@@ -19,10 +19,12 @@ use rusqlite::types::ToSql;
 
 use super::connect::{self, Way};
 use super::error::JournalError;
+use super::holds;
 use super::place::Place;
 use super::schema::{self, Meta};
 use super::stored::{self, time_text};
 use crate::model::event::StoredEntry;
+use crate::model::hold::StoredHold;
 use crate::model::id::{ClusterId, ProjectName};
 
 /// A daemon that starts while the file is read as immutable is noticed, and the file read again; after so many
@@ -36,6 +38,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Query {
     /// Of clusters with this id, or with this name when a task of theirs was first seen.
     pub cluster: Option<String>,
+    /// Of this project.
+    pub project: Option<ProjectName>,
     /// Journaled then or later.
     pub since: Option<Timestamp>,
 }
@@ -89,6 +93,11 @@ impl JournalReader {
             );
             parameters.push((":cluster", cluster));
         }
+        let project = query.project.as_ref().map(ProjectName::as_str);
+        if let Some(project) = &project {
+            filters.push("project = :project");
+            parameters.push((":project", project));
+        }
         if let Some(since) = &since {
             filters.push("at >= :since");
             parameters.push((":since", since));
@@ -100,6 +109,14 @@ impl JournalReader {
             stored::read(self.place.path(), connection, &filter, &parameters, |entry| entries.push(entry))?;
             Ok(entries)
         })
+    }
+
+    /// All holds that were ever placed, oldest first.
+    ///
+    /// # Errors
+    /// Where the journal cannot be read.
+    pub fn holds(&self) -> Result<Vec<StoredHold>, JournalError> {
+        read(&self.place, |connection| holds::read(self.place.path(), connection))
     }
 
     /// The clusters that the journal knows, ordered by project and id. A name may stand there several times.

@@ -16,8 +16,10 @@ use super::stored::time_text;
 pub(super) const APPLICATION_ID: u32 = 0x5570_526d;
 
 /// The ordered list. The n-th (from 1) makes schema n.
-pub(super) const MIGRATIONS: &[&str] =
-    &[concat!(include_str!("schema/0001_entries.sql"), include_str!("schema/0001_views.sql"))];
+pub(super) const MIGRATIONS: &[&str] = &[
+    concat!(include_str!("schema/0001_entries.sql"), include_str!("schema/0001_views.sql")),
+    include_str!("schema/0002_holds.sql"),
+];
 
 /// The newest schema that this version knows.
 pub(super) fn newest() -> u32 {

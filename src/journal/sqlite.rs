@@ -29,12 +29,14 @@ use tokio::sync::oneshot;
 use super::Journal;
 use super::connect::{self, Way};
 use super::error::JournalError;
+use super::holds::{self, Release};
 use super::lock::Lock;
 use super::owner::{Command, Keep, Owner};
 use super::place::Place;
 use super::schema::{self, Meta};
 use super::stored::{self, NewRow};
 use crate::model::event::{Entry, Event, StoredEntry, Subject};
+use crate::model::hold::{NewHold, StoredHold};
 use crate::model::moment::Moment;
 
 /// Longer than any transaction of a shell or a backup should take, and short enough for a stop, which waits for
@@ -73,6 +75,8 @@ struct Inner {
     place: Place,
     meta: Meta,
     is_new: bool,
+    /// As they stood when it was opened.
+    holds: Vec<StoredHold>,
     /// `None` only while this is dropped.
     commands: Option<mpsc::Sender<Command>>,
     thread: Option<JoinHandle<()>>,
@@ -126,7 +130,7 @@ impl SqliteJournal {
     }
 
     fn start(place: Place, lock: Lock, prepared: Prepared) -> Result<Self, JournalError> {
-        let Prepared { connection, meta, is_new } = prepared;
+        let Prepared { connection, meta, is_new, holds } = prepared;
         let identity = place.identity().map_err(|source| JournalError::File {
             path: place.path().to_owned(),
             doing: "looking at the opened files",
@@ -138,7 +142,7 @@ impl SqliteJournal {
             .name("journal".to_owned())
             .spawn(move || owner.run(&waiting))
             .map_err(|source| JournalError::Thread { path: place.path().to_owned(), source })?;
-        let inner = Inner { place, meta, is_new, commands: Some(commands), thread: Some(thread) };
+        let inner = Inner { place, meta, is_new, holds, commands: Some(commands), thread: Some(thread) };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -165,6 +169,11 @@ impl SqliteJournal {
     /// Whether this opening created it.
     pub fn is_new(&self) -> bool {
         self.inner.is_new
+    }
+
+    /// The holds as they stood when it was opened, oldest first.
+    pub fn holds(&self) -> &[StoredHold] {
+        &self.inner.holds
     }
 
     /// Closes it for every clone, after all that was asked before. When this returns, another process can open
@@ -209,6 +218,14 @@ impl Journal for SqliteJournal {
         let entry = |(number, (subject, event))| Entry { number, at, subject, event };
         Ok(numbers.into_iter().zip(lines).map(entry).collect())
     }
+
+    async fn place_hold(&self, hold: NewHold) -> Result<StoredHold, JournalError> {
+        self.ask(|answer| Command::PlaceHold(hold, answer)).await?
+    }
+
+    async fn release_holds(&self, at: Timestamp, numbers: Vec<u64>, by: String) -> Result<(), JournalError> {
+        self.ask(|answer| Command::ReleaseHolds(Release { at, numbers, by }, answer)).await?
+    }
 }
 
 /// A journal that is ready to be written.
@@ -216,6 +233,7 @@ struct Prepared {
     connection: rusqlite::Connection,
     meta: Meta,
     is_new: bool,
+    holds: Vec<StoredHold>,
 }
 
 fn prepare(
@@ -237,7 +255,8 @@ fn prepare(
         schema::migrate(&mut connection, schema::MIGRATIONS).map_err(fault)?;
     }
     let meta = Meta::read(place.path(), &connection)?;
-    Ok(Prepared { connection, meta, is_new })
+    let holds = holds::read(place.path(), &connection)?;
+    Ok(Prepared { connection, meta, is_new, holds })
 }
 
 /// Reads all of it before anything is changed.
@@ -246,6 +265,7 @@ fn verify(place: &Place, options: &SqliteOptions, each: impl FnMut(StoredEntry))
     schema::check(place.path(), &connection)?;
     schema::check_pages(place.path(), &connection)?;
     Meta::read(place.path(), &connection)?;
+    holds::read(place.path(), &connection)?;
     stored::read(place.path(), &connection, "", &[], each)
 }
 
