@@ -26,14 +26,15 @@ use upgrade_remediator::cloud::transport::{Request, Response, Transport, Transpo
 use upgrade_remediator::cloud::{AccessKey, Client, Credential, Options, parse};
 use upgrade_remediator::decide::{self, Facts, Guards};
 use upgrade_remediator::journal::{Journal, MemoryJournal, SqliteJournal, SqliteOptions};
-use upgrade_remediator::look::Looker;
+use upgrade_remediator::look::{Looker, Parts};
 use upgrade_remediator::model::cluster::{Cluster, Tags};
 use upgrade_remediator::model::event::{Event, Subject};
 use upgrade_remediator::model::history::ClusterHistory;
+use upgrade_remediator::model::hold::Holds;
 use upgrade_remediator::model::id::{ClusterId, ProjectId, ProjectName, TaskId};
 use upgrade_remediator::model::ledger::Ledger;
 use upgrade_remediator::model::policy::{Match, Mode, Policy, Terms};
-use upgrade_remediator::model::project::{Limits, Poll};
+use upgrade_remediator::model::project::{Limits, Poll, Rules};
 use upgrade_remediator::model::task::{Reading, TaskKind, TaskList};
 use upgrade_remediator::notify::{News, Tell};
 use upgrade_remediator::project::WatchedProject;
@@ -149,11 +150,19 @@ fn decide(bencher: Bencher<'_, '_>, status: &str) {
     let upgrades = TaskList { tasks, unusable: 0, total_size: Some(1) };
     let reading = Reading::new(now, [upgrades, TaskList { total_size: Some(0), ..TaskList::default() }]);
     let (terms, ledger, cluster) = (Terms::defaults("all", Mode::Enforce), Ledger::default(), cluster());
-    let (limits, poll) = (Limits::default(), Poll::default());
+    let rules = Rules::default();
+    let (project, holds) = (ProjectName::new("bench").unwrap(), Holds::default());
     bencher.bench_local(|| {
-        let guards = Guards { ledger: &ledger, limits: &limits, clock_offset: None };
+        let guards = Guards {
+            project: &project,
+            ledger: &ledger,
+            holds: &holds,
+            limits: &rules.limits,
+            breaker: &rules.breaker,
+            clock_offset: None,
+        };
         let facts =
-            Facts { cluster: &cluster.id, reading: black_box(&reading), guards, poll: &poll, seed: 1 };
+            Facts { cluster: &cluster.id, reading: black_box(&reading), guards, poll: &rules.poll, seed: 1 };
         decide::decide(Some(&terms), facts, &ClusterHistory::EMPTY, now)
     });
 }
@@ -213,19 +222,18 @@ where
     S: upgrade_remediator::cloud::Css,
 {
     let policy = Policy { matches: Match::default(), terms: Terms::defaults("all", Mode::DryRun) };
-    Looker::new(
-        ProjectName::new("bench").unwrap(),
+    Looker::new(Parts {
+        project: ProjectName::new("bench").unwrap(),
         css,
-        Arc::new(MemoryJournal::new(1)),
-        Arc::clone(clock),
-        Arc::new(Deaf),
-        vec![policy],
-        Poll::default(),
-        options(String::new()).limits,
-        1,
-        CancellationToken::new(),
-        Ledger::default(),
-    )
+        journal: Arc::new(MemoryJournal::new(1)),
+        clock: Arc::clone(clock),
+        teller: Arc::new(Deaf),
+        rules: Rules { policies: vec![policy], limits: options(String::new()).limits, ..Rules::default() },
+        holds: Arc::default(),
+        seed: 1,
+        stopping: CancellationToken::new(),
+        ledger: Ledger::default(),
+    })
 }
 
 /// Two requests, two answers, observed and decided: everything but the wire.
@@ -258,7 +266,7 @@ fn sweep_of_500_over_http_with_the_simulator(bencher: Bencher<'_, '_>) {
     bencher.counter(ItemsCount::new(FLEET)).bench_local(|| {
         let client = Client::over_http(options(simulator.url()), Arc::clone(&clock)).unwrap();
         let project = Arc::new(WatchedProject::new(looker(client, &clock)));
-        let watcher = Watcher::new(project, Arc::clone(&clock), Poll::default(), 64);
+        let watcher = Watcher::new(project, Arc::clone(&clock));
         assert!(runtime.block_on(watcher.run_once(CancellationToken::new())).unwrap());
     });
     runtime.block_on(simulator.shutdown());

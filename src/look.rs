@@ -10,7 +10,8 @@
 //! A look never sleeps and never repeats anything: it returns when to look again. Its memory is the project's
 //! [`Ledger`], which is the fold of the journal and changes only by what the journal has accepted.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -26,11 +27,12 @@ use crate::model::cluster::{Cluster, ClusterList, Tags};
 use crate::model::decision::{Action, Decision, Order, Verdict};
 use crate::model::event::{Closing, Entry, Event, Subject};
 use crate::model::history::ClusterHistory;
+use crate::model::hold::Holds;
 use crate::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use crate::model::ledger::Ledger;
 use crate::model::moment::Moment;
-use crate::model::policy::{Policy, Terms};
-use crate::model::project::{Limits, Poll, Stretch};
+use crate::model::policy::Terms;
+use crate::model::project::{Rules, Stretch};
 use crate::model::reason::Reason;
 use crate::model::task::{Reading, TaskKind, TaskStatus};
 use crate::model::text::chain;
@@ -47,26 +49,47 @@ const FRESH: Duration = Duration::from_secs(5);
 pub struct Looker<S, J, C, T> {
     /// The project's name in the settings.
     pub project: ProjectName,
+    /// The service. A reload may put another client in its place.
+    css: RwLock<Arc<S>>,
+    journal: Arc<J>,
+    clock: Arc<C>,
+    /// What the settings say. A reload may change it.
+    rules: RwLock<Arc<Rules>>,
+    /// What people said is to be left alone, in all projects.
+    holds: Arc<RwLock<Holds>>,
+    /// The journal's seed for jitter.
+    seed: u64,
+    /// Cancelled once the daemon is stopping: readings are dropped, and no further intent is committed.
+    stopping: CancellationToken,
+    telling: Telling<T>,
+    state: Mutex<State>,
+    /// Held from the last judgement of the guards to the end of the intent's commit, and while what the guards
+    /// judge by is changed from outside.
+    gate: tokio::sync::Mutex<()>,
+}
+
+/// What a [`Looker`] is made of.
+pub struct Parts<S, J, C, T> {
+    /// The project's name in the settings.
+    pub project: ProjectName,
     /// The service.
     pub css: S,
     /// The journal.
     pub journal: Arc<J>,
     /// The clock.
     pub clock: Arc<C>,
-    /// The policies in force, in their order.
-    pub policies: Vec<Policy>,
-    /// Intervals and time limits.
-    pub poll: Poll,
-    /// How much at once.
-    pub limits: Limits,
+    /// Who is told.
+    pub teller: Arc<T>,
+    /// What the settings say.
+    pub rules: Rules,
+    /// What people said is to be left alone, shared by all projects.
+    pub holds: Arc<RwLock<Holds>>,
     /// The journal's seed for jitter.
     pub seed: u64,
-    /// Cancelled once the daemon is stopping: readings are dropped, and no further intent is committed.
+    /// To be cancelled once the daemon is stopping.
     pub stopping: CancellationToken,
-    telling: Telling<T>,
-    state: Mutex<State>,
-    /// Held from the last judgement of the guards to the end of the intent's commit.
-    gate: tokio::sync::Mutex<()>,
+    /// The fold of what the journal holds of the project.
+    pub ledger: Ledger,
 }
 
 /// What the looks of one project share.
@@ -76,6 +99,10 @@ struct State {
     /// Answers that could not be journaled yet. Until they are, their attempts are open and no intent is
     /// committed.
     unwritten: Vec<Unwritten>,
+    /// Clusters that this process has read: what is new after that was seen to happen.
+    looked: BTreeSet<ClusterId>,
+    /// The names of the clusters that a list has shown.
+    names: BTreeMap<ClusterId, String>,
 }
 
 /// What came back from a PUT, and is not in the journal yet.
@@ -114,25 +141,22 @@ enum LookError {
 }
 
 impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
-    /// Puts a project together. `ledger` is the fold of what the journal holds of it.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one project, each of another type")]
-    pub fn new(
-        project: ProjectName,
-        css: S,
-        journal: Arc<J>,
-        clock: Arc<C>,
-        teller: Arc<T>,
-        policies: Vec<Policy>,
-        poll: Poll,
-        limits: Limits,
-        seed: u64,
-        stopping: CancellationToken,
-        ledger: Ledger,
-    ) -> Self {
-        let telling = Telling::new(project.clone(), teller);
-        let state = Mutex::new(State { ledger, ..State::default() });
-        let gate = tokio::sync::Mutex::new(());
-        Self { project, css, journal, clock, policies, poll, limits, seed, stopping, telling, state, gate }
+    /// Puts a project together.
+    pub fn new(parts: Parts<S, J, C, T>) -> Self {
+        let Parts { project, css, journal, clock, teller, rules, holds, seed, stopping, ledger } = parts;
+        Self {
+            css: RwLock::new(Arc::new(css)),
+            journal,
+            clock,
+            rules: RwLock::new(Arc::new(rules)),
+            holds,
+            seed,
+            stopping,
+            telling: Telling::new(project.clone(), teller),
+            state: Mutex::new(State { ledger, ..State::default() }),
+            gate: tokio::sync::Mutex::new(()),
+            project,
+        }
     }
 
     /// Looks at the cluster once, and acts if something is due. `listed`: when a list of the project's clusters
@@ -163,7 +187,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         if !matches!(decision.verdict, Verdict::Act(_)) {
             return Ok((decision, false));
         }
-        if apart > self.poll.request_timeout {
+        if apart > self.rules().poll.request_timeout {
             // One of the lists had to be asked for again and again, and the other one is old by now.
             return Ok((Decision { next_look: Duration::ZERO, ..decision }, false));
         }
@@ -173,10 +197,11 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
     /// Reads both lists, one right after the other, and tells how long after the first the second came. A reading
     /// changes nothing, so a stop cuts it short.
     async fn read(&self, cluster: &ClusterId) -> Result<(Reading, Duration), LookError> {
+        let css = self.css();
         let both = async {
-            let upgrades = self.css.tasks(cluster, TaskKind::Upgrade).await?;
+            let upgrades = css.tasks(cluster, TaskKind::Upgrade).await?;
             let first = self.clock.now();
-            let switchovers = self.css.tasks(cluster, TaskKind::AzSwitchover).await?;
+            let switchovers = css.tasks(cluster, TaskKind::AzSwitchover).await?;
             let now = self.clock.now();
             Ok((Reading::new(now, [upgrades, switchovers]), now.since(first)))
         };
@@ -193,6 +218,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         let seen = self.observe(cluster, reading, listed);
         self.record(cluster, reading.at, seen).await?;
         self.remember_reading(cluster, reading);
+        self.turn_breaker(cluster, reading.at).await?;
 
         let decision = self.decide(cluster, reading, reading.at);
         let changed = self.what_to_journal(cluster, &decision);
@@ -203,16 +229,19 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
 
     /// What the reading adds to what is known.
     fn observe(&self, cluster: &Cluster, reading: &Reading, listed: Option<Moment>) -> Vec<(Subject, Event)> {
-        let terms = |kind| self.terms(cluster, kind);
+        let rules = self.rules();
+        let terms = |kind| self.terms(&rules, cluster, kind);
+        let state = self.state();
         let eyes = Eyes {
             project: &self.project,
             cluster: &cluster.id,
             cluster_name: &cluster.name,
             terms: &terms,
-            poll: &self.poll,
+            poll: &rules.poll,
             listed,
+            looked_before: state.looked.contains(&cluster.id),
         };
-        observe::observe(eyes, reading, self.state().ledger.history(&cluster.id))
+        observe::observe(eyes, reading, state.ledger.history(&cluster.id))
     }
 
     /// What to do by this reading and all that is known.
@@ -229,9 +258,19 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         reading: &Reading,
         now: Moment,
     ) -> Decision {
-        let terms = Standing::of(reading, history).task().and_then(|task| self.terms(cluster, task.kind));
-        let guards = Guards { ledger, limits: &self.limits, clock_offset: self.css.clock_offset() };
-        let facts = Facts { cluster: &cluster.id, reading, guards, poll: &self.poll, seed: self.seed };
+        let rules = self.rules();
+        let task = Standing::of(reading, history).task();
+        let terms = task.and_then(|task| self.terms(&rules, cluster, task.kind));
+        let holds = self.holds.read().unwrap_or_else(PoisonError::into_inner);
+        let guards = Guards {
+            project: &self.project,
+            ledger,
+            holds: &holds,
+            limits: &rules.limits,
+            breaker: &rules.breaker,
+            clock_offset: self.css().clock_offset(),
+        };
+        let facts = Facts { cluster: &cluster.id, reading, guards, poll: &rules.poll, seed: self.seed };
         decide::decide(terms.as_ref(), facts, history, now)
     }
 
@@ -263,7 +302,8 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         fresh: &Reading,
         decision: Decision,
     ) -> Result<(Decision, bool), LookError> {
-        let permit = self.css.permit();
+        let css = self.css();
+        let permit = css.permit();
         let permit = self.stopping.run_until_cancelled(permit).await.ok_or(LookError::Stopping)??;
         let gate = self.gate.lock().await;
         if self.stopping.is_cancelled() {
@@ -293,7 +333,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         self.fold(cluster, std::slice::from_ref(journaled.entry()));
         drop(gate);
 
-        let outcome = act::execute(&self.css, &journaled, permit).await;
+        let outcome = act::execute(&*css, &journaled, permit).await;
         let attempt = journaled.attempt();
         let action = journaled.value().order.action();
         let lines = what_came_back(attempt, action, outcome)
@@ -305,6 +345,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         let unwritten = Unwritten { attempt, at: self.clock.now(), cluster: cluster.clone(), lines };
         self.state().unwritten.push(unwritten);
         self.write_what_is_unwritten(&gate).await?;
+        self.turn_breaker(cluster, self.clock.now()).await?;
         drop(gate);
         Ok((decision, true))
     }
@@ -320,6 +361,22 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             _ => Duration::ZERO,
         };
         Some((order.clone(), failure, waited))
+    }
+
+    /// Opens or closes the breaker, where what is known now says so.
+    async fn turn_breaker(&self, cluster: &Cluster, now: Moment) -> Result<(), JournalError> {
+        let settings = &self.rules().breaker;
+        let turned = {
+            let mut state = self.state();
+            state.ledger.breaker.forget(settings.within, now);
+            let newest =
+                state.ledger.history(&cluster.id).newest_start.as_ref().map(|(_, task)| task.clone());
+            decide::breaker::turn(&state.ledger, settings, now).and_then(|(event, of)| {
+                let (id, task) = of.or_else(|| Some((cluster.id.clone(), newest?)))?;
+                Some((Subject { project: self.project.clone(), cluster: id, task }, event))
+            })
+        };
+        self.record(cluster, now, turned.into_iter().collect()).await
     }
 
     /// The decision as an event, where it tells something else than the one before it.
@@ -387,7 +444,8 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         let after = state.ledger.rest;
         drop(state);
         for entry in entries {
-            self.telling.journaled(cluster, entry);
+            let other = (entry.subject.cluster != cluster.id).then(|| self.name_of(&entry.subject.cluster));
+            self.telling.journaled(other.as_deref().unwrap_or(&cluster.name), entry);
         }
         self.telling.rest(before, after);
     }
@@ -395,6 +453,9 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
     /// Keeps what a reading shows and the journal need not know: that a task still runs, and which is the newest.
     fn remember_reading(&self, cluster: &Cluster, reading: &Reading) {
         let mut state = self.state();
+        if !state.looked.contains(&cluster.id) {
+            state.looked.insert(cluster.id.clone());
+        }
         let newest = reading.tasks.iter().filter_map(|task| Some((task.start_time?, &task.id))).max();
         if let Some((start, id)) = newest {
             // Kept for every cluster with a task: it is the floor below which nothing is ever acted on.
@@ -413,7 +474,8 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         match result {
             Ok((decision, sent)) => {
                 let wants_discovery = matches!(decision.reason, Reason::CheckingIfGone { .. });
-                let next_look = if sent { self.poll.settle_interval } else { decision.next_look };
+                let settle_interval = self.rules().poll.settle_interval;
+                let next_look = if sent { settle_interval } else { decision.next_look };
                 Report { next_look, decision: Some(decision), wants_discovery, sent, problem: None }
             }
             Err(error) => {
@@ -438,14 +500,16 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         let state = self.state();
         let mut tasks = state.ledger.history(cluster).tasks.values();
         let busy = tasks.any(|task| task.closed.is_none() && task.escalated.is_none());
-        if busy { self.poll.active_interval } else { self.poll.idle_interval }
+        let poll = &self.rules().poll;
+        if busy { poll.active_interval } else { poll.idle_interval }
     }
 
     /// Lists the clusters of the project.
     pub async fn list(&self) -> Option<ClusterList> {
-        match self.css.clusters().await {
+        match self.css().clusters().await {
             Ok(list) => {
                 self.telling.listed(&list);
+                self.remember_names(&list);
                 Some(list)
             }
             Err(error) => {
@@ -453,6 +517,32 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
                 None
             }
         }
+    }
+
+    fn remember_names(&self, list: &ClusterList) {
+        let mut state = self.state();
+        for cluster in &list.clusters {
+            if state.names.get(&cluster.id) != Some(&cluster.name) {
+                state.names.insert(cluster.id.clone(), cluster.name.clone());
+            }
+        }
+    }
+
+    /// Whether the cluster is one of this project, as far as is known.
+    pub fn knows(&self, cluster: &ClusterId) -> bool {
+        let state = self.state();
+        state.names.contains_key(cluster) || state.ledger.clusters.contains_key(cluster)
+    }
+
+    /// The clusters with this id or this name, as a list has shown them, or as the journal knows them.
+    pub fn find(&self, text: &str) -> Vec<(ClusterId, String)> {
+        let state = self.state();
+        let listed = state.names.iter().map(|(id, name)| (id, name.as_str()));
+        let unlisted = state.ledger.clusters.iter().filter(|(id, _)| !state.names.contains_key(*id));
+        let unlisted = unlisted
+            .filter_map(|(id, cluster)| Some((id, cluster.tasks.values().next()?.cluster_name.as_str())));
+        let found = listed.chain(unlisted).filter(|(id, name)| id.as_str() == text || *name == text);
+        found.map(|(id, name)| (id.clone(), name.to_owned())).collect()
     }
 
     /// The cluster stands in complete lists no more: its tasks are gone with it. `false` where that could not be
@@ -465,7 +555,10 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             open.map(|(id, _)| (self.subject(cluster, id), Event::Closed(Closing::Gone))).collect()
         };
         match self.record(cluster, self.clock.now(), gone).await {
-            Ok(()) => true,
+            Ok(()) => {
+                self.state().names.remove(&cluster.id);
+                true
+            }
             Err(error) => {
                 self.telling.journal_fails(&error);
                 false
@@ -515,9 +608,54 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         self.state().ledger.clone()
     }
 
-    fn terms(&self, cluster: &Cluster, kind: TaskKind) -> Option<Terms> {
-        decide::govern::governing(&self.policies, &self.project, cluster, kind)
-            .map(|policy| policy.terms.clone())
+    fn terms(&self, rules: &Rules, cluster: &Cluster, kind: TaskKind) -> Option<Terms> {
+        let policy = decide::govern::governing(&rules.policies, &self.project, cluster, kind)?;
+        Some(policy.terms.clone())
+    }
+
+    /// The name of a cluster as the journal knows it.
+    fn name_of(&self, cluster: &ClusterId) -> String {
+        let state = self.state();
+        let task = state.ledger.history(cluster).tasks.values().next();
+        task.map_or_else(|| cluster.to_string(), |task| task.cluster_name.clone())
+    }
+
+    /// The present.
+    pub fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// What the settings say now.
+    pub fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The client in use now.
+    pub fn css(&self) -> Arc<S> {
+        Arc::clone(&self.css.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes other settings, and another client where there is one. No intent is committed meanwhile, and every
+    /// later one is judged by these.
+    pub async fn reload(&self, rules: Rules, css: Option<S>) {
+        let _gate = self.pause().await;
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        if let Some(css) = css {
+            *self.css.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(css);
+        }
+        self.state().ledger.end_rests(self.clock.now());
+    }
+
+    /// While this is held, no intent is committed.
+    pub async fn pause(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.gate.lock().await
+    }
+
+    /// Whether a PUT's outcome is not certain yet.
+    pub fn has_open_attempts(&self) -> bool {
+        let state = self.state();
+        let mut tasks = state.ledger.clusters.values().flat_map(|cluster| cluster.tasks.values());
+        !state.unwritten.is_empty() || tasks.any(|task| task.open.is_some() && task.escalated.is_none())
     }
 
     fn subject(&self, cluster: &Cluster, task: &TaskId) -> Subject {

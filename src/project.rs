@@ -1,6 +1,8 @@
 //! One project as the watcher drives it: listing its clusters, looking at them, letting go of those that are gone.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::cloud::Css;
@@ -9,7 +11,7 @@ use crate::look::{Looker, Report};
 use crate::model::cluster::{Cluster, ClusterList};
 use crate::model::id::ClusterId;
 use crate::model::moment::Moment;
-use crate::model::project::{Poll, Stretch};
+use crate::model::project::{Poll, Rules, Stretch};
 use crate::model::reason::Reason;
 use crate::notify::Tell;
 use crate::watch::{Lane, Next, Project};
@@ -21,17 +23,23 @@ const WITHOUT_TASKS: [&str; 1] = ["logstash"];
 pub struct WatchedProject<S, J, C, T> {
     looker: Looker<S, J, C, T>,
     stretch: Mutex<Option<Stretch>>,
+    nudge: Notify,
 }
 
 impl<S: Css, J: Journal, C: Clock, T: Tell> WatchedProject<S, J, C, T> {
     /// Puts a project under watch.
     pub fn new(looker: Looker<S, J, C, T>) -> Self {
-        Self { looker, stretch: Mutex::default() }
+        Self { looker, stretch: Mutex::default(), nudge: Notify::new() }
     }
 
     /// What looks at its clusters.
     pub fn looker(&self) -> &Looker<S, J, C, T> {
         &self.looker
+    }
+
+    /// Has clusters with an unfinished story looked at at once.
+    pub fn nudge(&self) {
+        self.nudge.notify_one();
     }
 
     /// Whether idle clusters are read less often than the settings ask for, for want of requests: for status.
@@ -53,7 +61,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Project for WatchedProject<S, J, C, 
 
     async fn look(&self, cluster: &Cluster, listed: Option<Moment>) -> Next {
         let report = self.looker.look(cluster, listed).await;
-        let lane = lane(&report, &self.looker.poll);
+        let lane = lane(&report, &self.looker.rules().poll);
         Next { look: report.next_look, lane, discovery: report.wants_discovery }
     }
 
@@ -69,8 +77,16 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Project for WatchedProject<S, J, C, 
         self.looker.tell_clusters(came, went, watched);
     }
 
+    fn rules(&self) -> Arc<Rules> {
+        self.looker.rules()
+    }
+
+    async fn nudged(&self) {
+        self.nudge.notified().await;
+    }
+
     fn requests_per_second(&self) -> Option<f64> {
-        self.looker.css.requests_per_second()
+        self.looker.css().requests_per_second()
     }
 
     fn stretched(&self, stretch: Option<Stretch>) {

@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use upgrade_remediator::clock::Clock;
 use upgrade_remediator::model::cluster::{Cluster, ClusterList, Tags};
 use upgrade_remediator::model::id::ClusterId;
 use upgrade_remediator::model::moment::{Moment, Mono};
-use upgrade_remediator::model::project::{Poll, Stretch};
+use upgrade_remediator::model::project::{Limits, Poll, Rules, Stretch};
 use upgrade_remediator::watch::{Lane, Next, Project, Watcher};
 
 /// Follows tokio's paused time.
@@ -47,6 +48,8 @@ struct Script {
     lane: Lane,
     /// The lane and the wait of single clusters.
     lanes: BTreeMap<String, (Lane, Duration)>,
+    rules: Mutex<Arc<Rules>>,
+    nudge: Notify,
     /// Requests in a second.
     rate: Mutex<Option<f64>>,
     /// A time in which the service does not answer.
@@ -95,6 +98,8 @@ impl Script {
             next_look: Duration::from_secs(10),
             lane: Lane::Running,
             lanes: BTreeMap::new(),
+            rules: Mutex::new(rules(poll(), 16)),
+            nudge: Notify::new(),
             rate: Mutex::new(None),
             outage: None,
             looks: Mutex::default(),
@@ -159,6 +164,14 @@ impl Project for Script {
 
     fn changed(&self, _came: usize, _went: &[ClusterId], _watched: usize) {}
 
+    fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.lock().unwrap())
+    }
+
+    async fn nudged(&self) {
+        self.nudge.notified().await;
+    }
+
     fn requests_per_second(&self) -> Option<f64> {
         *self.rate.lock().unwrap()
     }
@@ -166,6 +179,17 @@ impl Project for Script {
     fn stretched(&self, stretch: Option<Stretch>) {
         self.stretches.lock().unwrap().push((self.seconds(), stretch));
     }
+}
+
+/// What the settings say, with so many looks at once.
+fn rules(poll: Poll, at_once: u32) -> Arc<Rules> {
+    let limits = Limits { max_requests_in_flight: at_once, ..Limits::default() };
+    Arc::new(Rules { poll, limits, ..Rules::default() })
+}
+
+fn watcher_of(script: Arc<Script>, clock: Arc<Virtual>, at_once: u32) -> Watcher<Script, Virtual> {
+    *script.rules.lock().unwrap() = rules(poll(), at_once);
+    Watcher::new(script, clock)
 }
 
 fn poll() -> Poll {
@@ -180,7 +204,7 @@ fn poll() -> Poll {
 async fn watch(script: Script, at_once: u32, seconds: u64) -> Arc<Script> {
     let script = Arc::new(script);
     let stop = CancellationToken::new();
-    let watcher = Watcher::new(Arc::clone(&script), Arc::clone(&script.clock), poll(), at_once);
+    let watcher = watcher_of(Arc::clone(&script), Arc::clone(&script.clock), at_once);
     let running = tokio::spawn(watcher.run(stop.clone()));
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     stop.cancel();
@@ -271,11 +295,11 @@ async fn a_list_that_cannot_be_had_is_asked_for_again_soon_while_nothing_is_watc
 #[tokio::test(start_paused = true)]
 async fn once_looks_at_everything_once() {
     let script = Arc::new(Script::new(vec![Some(list(&["a", "b", "c"]))]));
-    let watcher = Watcher::new(Arc::clone(&script), Arc::clone(&script.clock), poll(), 2);
+    let watcher = watcher_of(Arc::clone(&script), Arc::clone(&script.clock), 2);
     assert!(watcher.run_once(CancellationToken::new()).await.unwrap());
     assert_eq!(script.looks.lock().unwrap().len(), 3);
     let blind = Arc::new(Script::new(vec![None]));
-    let watcher = Watcher::new(Arc::clone(&blind), Arc::clone(&blind.clock), poll(), 2);
+    let watcher = watcher_of(Arc::clone(&blind), Arc::clone(&blind.clock), 2);
     assert!(!watcher.run_once(CancellationToken::new()).await.unwrap());
 }
 
@@ -358,7 +382,7 @@ async fn with_too_few_requests_idle_clusters_stretch_and_running_ones_do_not() {
     }
     let script = Arc::new(script);
     let stop = CancellationToken::new();
-    let watcher = Watcher::new(Arc::clone(&script), Arc::clone(&script.clock), poll(), 8);
+    let watcher = watcher_of(Arc::clone(&script), Arc::clone(&script.clock), 8);
     let running = tokio::spawn(watcher.run(stop.clone()));
     tokio::time::sleep(Duration::from_secs(20_000)).await;
     *script.rate.lock().unwrap() = Some(20.0);
@@ -434,7 +458,7 @@ async fn a_slow_project_changes_nothing_for_another() {
     let (well, slow) = (project(Duration::ZERO, 20.0), project(Duration::from_secs(30), 0.1));
     let stop = CancellationToken::new();
     let watchers = [&slow, &well].map(|script| {
-        let watcher = Watcher::new(Arc::clone(script), Arc::clone(&clock), poll(), 8);
+        let watcher = watcher_of(Arc::clone(script), Arc::clone(&clock), 8);
         tokio::spawn(watcher.run(stop.clone()))
     });
     tokio::time::sleep(Duration::from_secs(2_000)).await;
@@ -446,4 +470,40 @@ async fn a_slow_project_changes_nothing_for_another() {
     assert!(count(&slow) * 2 < count(&well), "{} {}", count(&slow), count(&well));
     assert!(count(&well).abs_diff(count(&alone)) <= 2, "{} {}", count(&well), count(&alone));
     assert!(well.stretches.lock().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_settings_are_followed_from_the_next_look_on() {
+    let script =
+        Arc::new(Script { next_look: poll().idle_interval, ..Script::new(vec![Some(list(&["a"]))]) });
+    let stop = CancellationToken::new();
+    let running =
+        tokio::spawn(watcher_of(Arc::clone(&script), Arc::clone(&script.clock), 2).run(stop.clone()));
+    script.clock.sleep(Duration::from_secs(90)).await;
+    assert_eq!(script.discoveries.lock().unwrap().len(), 2);
+    *script.rules.lock().unwrap() = rules(Poll { discovery_interval: Duration::from_secs(10), ..poll() }, 2);
+    script.nudge.notify_one();
+    script.clock.sleep(Duration::from_mins(1)).await;
+    assert!(script.discoveries.lock().unwrap().len() >= 7, "{:?}", script.discoveries);
+    stop.cancel();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_nudge_has_unfinished_stories_looked_at_at_once_and_nothing_else() {
+    let script = Arc::new(Script {
+        next_look: Duration::from_mins(10),
+        remembered: vec!["a"],
+        ..Script::new(vec![Some(list(&["a", "b"]))])
+    });
+    let stop = CancellationToken::new();
+    let running =
+        tokio::spawn(watcher_of(Arc::clone(&script), Arc::clone(&script.clock), 2).run(stop.clone()));
+    script.clock.sleep(Duration::from_mins(2)).await;
+    let before = (script.looks_at("a").len(), script.looks_at("b").len());
+    script.nudge.notify_one();
+    script.clock.sleep(Duration::from_secs(5)).await;
+    assert_eq!((script.looks_at("a").len(), script.looks_at("b").len()), (before.0 + 1, before.1));
+    stop.cancel();
+    running.await.unwrap().unwrap();
 }

@@ -56,7 +56,7 @@ impl<T: Tell> Telling<T> {
     }
 
     /// Something was journaled.
-    pub(super) fn journaled(&self, cluster: &Cluster, entry: &Entry) {
+    pub(super) fn journaled(&self, cluster_name: &str, entry: &Entry) {
         // At a first start there may be hundreds of old failures, and of tasks that no policy covers.
         if let Event::Decided { reason, .. } = &entry.event
             && matches!(reason, Reason::TooOld { .. } | Reason::NoPolicy)
@@ -69,7 +69,7 @@ impl<T: Tell> Telling<T> {
                 return;
             }
         }
-        self.teller.tell(&News::Journaled { cluster_name: &cluster.name, entry });
+        self.teller.tell(&News::Journaled { cluster_name, entry });
     }
 
     /// The project began to rest, rests for longer, or acts again.

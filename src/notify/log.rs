@@ -37,8 +37,9 @@ impl Tell for LogTeller {
                     task = %subject.task,
                     entry = entry.number,
                     event = event.word(),
-                    "{}: {event}",
+                    "{}: {event}{}",
                     name(cluster_name),
+                    entry.advice().map(|advice| format!("; {advice}")).unwrap_or_default(),
                 );
             }
             News::Cluster { project, cluster, cluster_name, reason } => {

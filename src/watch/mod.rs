@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::model::cluster::{Cluster, ClusterList};
 use crate::model::id::ClusterId;
 use crate::model::moment::{Moment, Mono};
-use crate::model::project::{Poll, Stretch};
+use crate::model::project::{Rules, Stretch};
 
 mod fleet;
 pub mod queue;
@@ -76,6 +76,11 @@ pub trait Project: Send + Sync + 'static {
     fn remembered(&self) -> Vec<Cluster>;
     /// Clusters came or went.
     fn changed(&self, came: usize, went: &[ClusterId], watched: usize);
+    /// What the settings say now.
+    fn rules(&self) -> Arc<Rules>;
+    /// Ends when something changed for which clusters with an unfinished story are to be looked at at once: other
+    /// settings, or the end of a hold.
+    fn nudged(&self) -> impl Future<Output = ()> + Send;
     /// How many requests may begin in a second, as of now. `None`: any number.
     fn requests_per_second(&self) -> Option<f64>;
     /// Idle clusters are read less often than they should be, or (`None`) often enough again.
@@ -86,9 +91,8 @@ pub trait Project: Send + Sync + 'static {
 pub struct Watcher<P, C> {
     project: Arc<P>,
     clock: Arc<C>,
-    poll: Poll,
-    /// Looks at once. Each has at most one request in flight.
-    at_once: usize,
+    /// What the settings say. Looks at once are as many as requests in flight: each has at most one.
+    rules: Arc<Rules>,
     fleet: Fleet,
     queue: Queue,
     spread: Spread,
@@ -109,14 +113,14 @@ enum Done {
 
 impl<P: Project, C: Clock> Watcher<P, C> {
     /// A watcher that has seen nothing yet.
-    pub fn new(project: Arc<P>, clock: Arc<C>, poll: Poll, at_once: u32) -> Self {
+    pub fn new(project: Arc<P>, clock: Arc<C>) -> Self {
+        let rules = project.rules();
         let next_discovery = clock.now().mono;
         let fleet = Fleet::new(project.remembered());
         Self {
             project,
             clock,
-            poll,
-            at_once: usize::try_from(at_once).unwrap_or(usize::MAX).max(1),
+            rules,
             fleet,
             queue: Queue::default(),
             spread: Spread::default(),
@@ -136,6 +140,7 @@ impl<P: Project, C: Clock> Watcher<P, C> {
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), JoinError> {
         let mut result = Ok(());
         while !stop.is_cancelled() && result.is_ok() {
+            self.rules = self.project.rules();
             let load = self.load();
             self.begin_what_is_due(&load, &stop);
             let wait = self.next_begin(&load).map(|due| due.since(self.clock.now().mono));
@@ -145,6 +150,7 @@ impl<P: Project, C: Clock> Watcher<P, C> {
                     Ok(done) => self.take(done).await,
                     Err(panic) => result = Err(panic),
                 },
+                () = self.project.nudged() => self.bring_forward(),
                 () = self.clock.sleep(wait.unwrap_or_default()), if wait.is_some() => {}
             }
         }
@@ -160,7 +166,7 @@ impl<P: Project, C: Clock> Watcher<P, C> {
         self.start_discovery(&stop);
         let mut result = Ok(());
         while !stop.is_cancelled() && result.is_ok() {
-            while self.looks < self.at_once
+            while self.looks < self.at_once()
                 && let Some(cluster) = Lane::ALL.into_iter().find_map(|lane| self.queue.pop(lane))
             {
                 self.start_look(&cluster);
@@ -177,6 +183,18 @@ impl<P: Project, C: Clock> Watcher<P, C> {
         Ok(discovered)
     }
 
+    /// Lists the clusters, and looks at those with an unfinished story, as soon as the rate allows.
+    fn bring_forward(&mut self) {
+        let now = self.clock.now().mono;
+        self.next_discovery = now;
+        for cluster in self.project.remembered() {
+            if self.queue.place(&cluster.id).is_some() {
+                self.fleet.set_lane(&cluster.id, Lane::Running);
+                self.queue.push(Lane::Running, now, cluster.id);
+            }
+        }
+    }
+
     /// Waits for what is under way: a look that has begun to act is left to end, whatever else went wrong.
     async fn finish(mut self, mut result: Result<(), JoinError>) -> Result<(), JoinError> {
         while let Some(done) = self.tasks.join_next().await {
@@ -189,7 +207,7 @@ impl<P: Project, C: Clock> Watcher<P, C> {
     /// often for it.
     fn load(&mut self) -> Load {
         let load = Load { lanes: self.fleet.in_lanes(), rate: self.project.requests_per_second() };
-        let stretch = load.stretch(&self.poll);
+        let stretch = load.stretch(&self.rules.poll);
         let differs = match (&self.stretch, &stretch) {
             (None, None) => false,
             (Some(before), Some(now)) => !(0.9..1.1).contains(&now.actual.div_duration_f64(before.actual)),
@@ -210,25 +228,29 @@ impl<P: Project, C: Clock> Watcher<P, C> {
             }
             while self.has_place(lane)
                 && self.queue.next_due(lane).is_some_and(|due| due <= now)
-                && self.spread.open(lane, load, &self.poll) <= now
+                && self.spread.open(lane, load, &self.rules.poll) <= now
                 && let Some(cluster) = self.queue.pop(lane)
             {
-                self.spread.begun(lane, now, load, &self.poll);
+                self.spread.begun(lane, now, load, &self.rules.poll);
                 self.start_look(&cluster);
             }
         }
     }
 
+    fn at_once(&self) -> usize {
+        usize::try_from(self.rules.limits.max_requests_in_flight).unwrap_or(usize::MAX).max(1)
+    }
+
     fn has_place(&self, lane: Lane) -> bool {
-        let kept = if lane < Lane::Unread { 0 } else { self.at_once / KEPT_PLACES };
-        self.looks < self.at_once - kept
+        let kept = if lane < Lane::Unread { 0 } else { self.at_once() / KEPT_PLACES };
+        self.looks < self.at_once() - kept
     }
 
     /// When something is to be begun next. `None`: only when something that is under way has ended.
     fn next_begin(&self, load: &Load) -> Option<Mono> {
         let lanes = Lane::ALL.into_iter().filter(|lane| self.has_place(*lane));
         let looks = lanes.filter_map(|lane| {
-            Some(self.queue.next_due(lane)?.max(self.spread.open(lane, load, &self.poll)))
+            Some(self.queue.next_due(lane)?.max(self.spread.open(lane, load, &self.rules.poll)))
         });
         let discovery = if self.discovering { None } else { Some(self.next_discovery) };
         looks.chain(discovery).min()
@@ -273,7 +295,7 @@ impl<P: Project, C: Clock> Watcher<P, C> {
         if next.discovery {
             self.next_discovery = self.next_discovery.min(now.after(REDISCOVERY));
         }
-        if let Some((lane, wait)) = self.fleet.looked(&id, next, &self.poll) {
+        if let Some((lane, wait)) = self.fleet.looked(&id, next, &self.rules.poll) {
             self.queue.push(lane, now.after(wait), id);
         }
     }
@@ -281,12 +303,12 @@ impl<P: Project, C: Clock> Watcher<P, C> {
     /// Takes a list in.
     async fn discover(&mut self, list: Option<ClusterList>) {
         let now = self.clock.now();
-        self.next_discovery = now.mono.after(self.poll.discovery_interval);
+        self.next_discovery = now.mono.after(self.rules.poll.discovery_interval);
         let Some(list) = list else {
             if !self.discovered {
                 // Nothing is watched yet: do not wait for the whole interval.
                 self.next_discovery =
-                    now.mono.after(self.poll.active_interval.min(self.poll.discovery_interval));
+                    now.mono.after(self.rules.poll.active_interval.min(self.rules.poll.discovery_interval));
             }
             return;
         };
@@ -296,7 +318,7 @@ impl<P: Project, C: Clock> Watcher<P, C> {
         let came = news.active.len() + news.came.len();
         self.push_spread(now.mono, Lane::Running, &news.active);
         let step = self.push_spread(now.mono, Lane::Unread, &news.came);
-        self.fleet.spread_second(&news.came, step, self.poll.idle_interval);
+        self.fleet.spread_second(&news.came, step, self.rules.poll.idle_interval);
         self.push_spread(now.mono, Lane::Unread, &news.changed);
         let went = if complete { self.let_go().await } else { Vec::new() };
         if came > 0 || !went.is_empty() {
@@ -308,7 +330,7 @@ impl<P: Project, C: Clock> Watcher<P, C> {
     /// due sooner, or in a lane that matters more, stays. Returns the time between two.
     fn push_spread(&mut self, now: Mono, lane: Lane, clusters: &[ClusterId]) -> Duration {
         let load = Load { lanes: self.fleet.in_lanes(), rate: self.project.requests_per_second() };
-        let step = load.first_step(clusters.len(), &self.poll);
+        let step = load.first_step(clusters.len(), &self.rules.poll);
         for (n, id) in (0..).zip(clusters) {
             let due = now.after(step.saturating_mul(n));
             if self.queue.place(id).is_none_or(|(before, at)| lane < before && due < at) {

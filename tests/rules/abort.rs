@@ -160,7 +160,7 @@ async fn a_failure_that_was_first_seen_under_other_terms_is_not_aborted() {
     stage.look().await;
     let mut fewer = super::stage::terms();
     fewer.retry.max_retries = 0;
-    stage.govern(Some(fewer));
+    stage.govern(Some(fewer)).await;
     stage.pass(6 * HOUR).await;
     assert_eq!((stage.sent().len(), stage.end()), (0, "human: policy-changed".to_owned()));
 }
@@ -172,7 +172,7 @@ async fn a_failure_that_was_first_seen_without_a_policy_is_not_aborted() {
     terms.retry.max_retries = 0;
     let mut stage = script.start().await;
     assert_eq!(stage.look().await, "no-policy");
-    stage.govern(Some(terms));
+    stage.govern(Some(terms)).await;
     stage.pass(6 * HOUR).await;
     assert_eq!((stage.sent().len(), stage.end()), (0, "human: policy-changed".to_owned()));
 }

@@ -1,5 +1,6 @@
 //! What a policy and the project's guards hold back, and what happens when that ends.
 
+use upgrade_remediator::clock::Clock as _;
 use upgrade_remediator::model::policy::Mode;
 
 use super::stage::{FAILED, HOPELESS, HOUR, MINUTE, SECOND, Script, code, shortly_before, terms};
@@ -36,7 +37,7 @@ async fn after_dry_run_and_without_a_policy_nothing_overdue_fires_at_once() {
         stage.pass(HOUR).await;
         assert_eq!(stage.sent().len(), 0);
         assert_eq!(stage.look().await, if before.is_some() { "dry-run" } else { "no-policy" });
-        stage.govern(Some(terms()));
+        stage.govern(Some(terms())).await;
         assert_eq!(stage.look().await, "held-until-now");
         stage.pass(shortly_before(2 * MINUTE)).await;
         assert_eq!(stage.sent().len(), 0);
@@ -173,8 +174,58 @@ async fn once_the_daemon_is_stopping_nothing_is_sent() {
     let mut stage = Script::new(FAILED).start().await;
     stage.look().await;
     stage.skip(2 * MINUTE);
-    stage.looker.stopping.cancel();
+    stage.stopping.cancel();
     let report = stage.look_at("a").await;
     assert!(!report.sent && report.decision.is_none(), "{report:?}");
     assert_eq!(stage.sent().len(), 0);
+}
+
+#[tokio::test]
+async fn a_hold_stops_the_next_put_of_any_kind_and_nothing_else() {
+    for (script, held) in [(Script::new(FAILED), 2 * MINUTE), (Script::new(HOPELESS).retries(0), 15 * MINUTE)]
+    {
+        let mut stage = script.start().await;
+        stage.pass(MINUTE).await;
+        let hold = stage.hold("project:prod").await;
+        let looks = stage.pass(5 * HOUR).await;
+        assert_eq!((stage.sent().len(), stage.look().await), (0, "on-hold"));
+        assert!(looks.len() > 100, "looking goes on: {}", looks.len());
+        stage.release(hold);
+        assert_eq!(stage.look().await, "held-until-now");
+        stage.pass(shortly_before(2 * MINUTE)).await;
+        assert_eq!(stage.sent().len(), 0, "nothing overdue fires at once");
+        stage.pass(2 * SECOND).await;
+        assert_eq!(stage.sent().len(), 1, "held for {held:?} of its wait");
+    }
+}
+
+#[tokio::test]
+async fn a_hold_that_comes_between_the_decision_and_the_commit_stops_the_put() {
+    let mut stage = Script::new(FAILED).start().await;
+    stage.look().await;
+    stage.skip(2 * MINUTE);
+    let cluster = stage.clusters["a"].clone();
+    // The look has decided to send, and waits for the gate that the hold is being placed behind.
+    let gate = stage.looker.pause().await;
+    let mut look = Box::pin(stage.looker.look(&cluster, None));
+    let reads =
+        |stage: &super::stage::Stage| stage.requests().iter().filter(|(_, r)| r.method == "GET").count();
+    let before = reads(&stage);
+    tokio::select! {
+        report = &mut look => panic!("it passed the gate: {report:?}"),
+        () = async { while reads(&stage) < before + 4 { tokio::time::sleep(SECOND / 500).await } } => {}
+    }
+    let new = upgrade_remediator::model::hold::NewHold {
+        at: stage.clock.now().wall,
+        scope: upgrade_remediator::model::hold::Scope::All,
+        cluster_name: None,
+        until: None,
+        reason: "stop".to_owned(),
+        by: "uid 7".to_owned(),
+    };
+    let hold = upgrade_remediator::model::hold::StoredHold::new(1, new);
+    stage.holds.write().unwrap().place(hold, stage.clock.now());
+    drop(gate);
+    let report = look.await;
+    assert_eq!((code(&report), stage.sent().len()), ("on-hold", 0));
 }

@@ -6,6 +6,7 @@
 
 mod abort;
 mod answers;
+mod breaker;
 mod held;
 mod lost;
 mod others;

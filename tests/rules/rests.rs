@@ -310,3 +310,35 @@ async fn a_crash_during_the_probe_does_not_stop_the_project_for_ever() {
     stage.pass(3 * HOUR).await;
     assert_eq!(stage.sent().len(), 4, "{:?}", stage.sent_at());
 }
+
+#[tokio::test]
+async fn a_reload_lets_one_probe_out_at_once_and_the_others_wait_until_it_was_accepted() {
+    let fault = "what = \"status\"\nstatus = 403\ncode = \"APIGW.0302\"";
+    let mut stage = until_the_first_put(three(&put_fault("", "1", fault))).await;
+    for name in ["a", "b", "c"] {
+        stage.look_at(name).await;
+    }
+    stage.pass(MINUTE).await;
+    assert_eq!(stage.sent().len(), 1, "it rests");
+    stage.govern(Some(super::stage::terms())).await;
+    for name in ["b", "c", "a"] {
+        stage.look_at(name).await;
+    }
+    assert_eq!(clusters(&stage), ["a", "b"], "one probe, at once");
+    let probe = stage.sent_at()[1];
+    stage.pass(10 * MINUTE).await;
+    let others = stage.sent_at()[2..].to_vec();
+    assert_eq!(others.len(), 2);
+    assert!(others.iter().all(|at| *at >= probe + 120), "{probe} {others:?}");
+}
+
+#[tokio::test]
+async fn a_reload_ends_the_rest_of_a_single_cluster() {
+    let fault = "what = \"status\"\nstatus = 403\ncode = \"CSS.0042\"";
+    let mut stage = until_the_first_put(three(&put_fault("a", "1", fault))).await;
+    assert_eq!(super::stage::code(&stage.look_at("a").await), "cluster-resting");
+    stage.govern(Some(super::stage::terms())).await;
+    assert_eq!(super::stage::code(&stage.look_at("a").await), "held-until-now");
+    stage.pass(2 * MINUTE).await;
+    assert_eq!(clusters(&stage).iter().filter(|name| *name == "a").count(), 2);
+}

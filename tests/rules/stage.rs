@@ -2,7 +2,7 @@
 //! that stands still unless the story moves it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -12,16 +12,17 @@ use upgrade_remediator::clock::Clock;
 use upgrade_remediator::cloud::http::HttpTransport;
 use upgrade_remediator::cloud::{AccessKey, Client, Credential, Css, Options};
 use upgrade_remediator::journal::{Journal, MemoryJournal};
-use upgrade_remediator::look::{Looker, Report};
+use upgrade_remediator::look::{Looker, Parts, Report};
 use upgrade_remediator::model::cluster::Cluster;
 use upgrade_remediator::model::decision::Verdict;
 use upgrade_remediator::model::event::{Entry, Event, StoredEntry};
 use upgrade_remediator::model::history::TaskHistory;
+use upgrade_remediator::model::hold::{Holds, NewHold, Scope};
 use upgrade_remediator::model::id::{ClusterId, ProjectId, ProjectName};
 use upgrade_remediator::model::ledger::Ledger;
 use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::model::policy::{Match, Mode, Policy, Terms};
-use upgrade_remediator::model::project::{Limits, Poll};
+use upgrade_remediator::model::project::{Breaker, Limits, Poll, Rules};
 use upgrade_remediator::model::reason::Reason;
 use upgrade_remediator::notify::{News, Tell};
 use upgrade_remediator::simulator::log::{Hazard, LogEntry, PutKind, Record, RequestRecord};
@@ -76,6 +77,11 @@ impl StoryClock {
     fn pass(&self, wait: Duration) {
         let mut now = self.0.lock().unwrap();
         *now = now.after(wait);
+    }
+
+    /// Since the beginning of the story.
+    pub(crate) fn passed(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.now().mono.0).unwrap())
     }
 
     /// Sets the wall clock forward or back; the monotonic one takes no notice.
@@ -147,6 +153,7 @@ pub(crate) struct Script {
     pub(crate) terms: Option<Terms>,
     pub(crate) poll: Poll,
     pub(crate) limits: Limits,
+    pub(crate) breaker: Breaker,
 }
 
 /// The terms of the stories: the defaults without jitter, so that waits are 2, 4, 8 minutes and so on.
@@ -160,7 +167,24 @@ impl Script {
     pub(crate) fn new(scenario: &str) -> Self {
         // In a story any number of requests may leave at one instant.
         let limits = Limits { requests_per_second: 1_000_000, ..Limits::default() };
-        Self { scenario: scenario.to_owned(), terms: Some(terms()), poll: Poll::default(), limits }
+        Self {
+            scenario: scenario.to_owned(),
+            terms: Some(terms()),
+            poll: Poll::default(),
+            limits,
+            breaker: Breaker::default(),
+        }
+    }
+
+    /// What the settings would say, with this policy in force.
+    fn rules(&self, terms: Option<Terms>) -> Rules {
+        let policies = terms.into_iter().map(|terms| Policy { matches: Match::default(), terms }).collect();
+        Rules {
+            policies,
+            poll: self.poll.clone(),
+            limits: self.limits.clone(),
+            breaker: self.breaker.clone(),
+        }
     }
 
     /// Changes the policy.
@@ -215,6 +239,8 @@ pub(crate) struct Stage<J = MemoryJournal> {
     pub(crate) journal: Arc<J>,
     pub(crate) looker: Looker<Client<HttpTransport, StoryClock>, Arc<J>, StoryClock, Ear>,
     pub(crate) ear: Arc<Ear>,
+    pub(crate) holds: Arc<RwLock<Holds>>,
+    pub(crate) stopping: CancellationToken,
     pub(crate) clusters: BTreeMap<String, Cluster>,
     listed: Option<Moment>,
     missed: BTreeMap<ClusterId, u32>,
@@ -250,20 +276,20 @@ impl<J: Journal> Stage<J> {
         }
         ledger.wake(now);
         let ear = Arc::new(Ear::default());
-        let policies = script.terms.iter().cloned();
-        let looker = Looker::new(
-            ProjectName::new("prod").unwrap(),
+        let rules = script.rules(script.terms.clone());
+        let (holds, stopping) = (Arc::default(), CancellationToken::new());
+        let looker = Looker::new(Parts {
+            project: ProjectName::new("prod").unwrap(),
             css,
-            Arc::new(Arc::clone(&journal)),
-            Arc::clone(&clock),
-            Arc::clone(&ear),
-            policies.map(|terms| Policy { matches: Match::default(), terms }).collect(),
-            script.poll.clone(),
-            script.limits.clone(),
-            1,
-            CancellationToken::new(),
+            journal: Arc::new(Arc::clone(&journal)),
+            clock: Arc::clone(&clock),
+            teller: Arc::clone(&ear),
+            rules,
+            holds: Arc::clone(&holds),
+            seed: 1,
+            stopping: stopping.clone(),
             ledger,
-        );
+        });
         let mut stage = Self {
             script,
             clock,
@@ -272,6 +298,8 @@ impl<J: Journal> Stage<J> {
             journal,
             looker,
             ear,
+            holds,
+            stopping,
             clusters: BTreeMap::new(),
             listed: None,
             missed: BTreeMap::new(),
@@ -289,9 +317,30 @@ impl<J: Journal> Stage<J> {
     }
 
     /// The same process with another policy in force.
-    pub(crate) fn govern(&mut self, terms: Option<Terms>) {
-        let policies = terms.into_iter().map(|terms| Policy { matches: Match::default(), terms });
-        self.looker.policies = policies.collect();
+    pub(crate) async fn govern(&mut self, terms: Option<Terms>) {
+        self.looker.reload(self.script.rules(terms), None).await;
+    }
+
+    /// Places a hold, as the daemon does when it is asked to; gives its number.
+    pub(crate) async fn hold(&mut self, scope: &str) -> u64 {
+        let now = self.clock.now();
+        let new = NewHold {
+            at: now.wall,
+            scope: Scope::try_from(scope.to_owned()).unwrap(),
+            cluster_name: None,
+            until: None,
+            reason: "I am at it".to_owned(),
+            by: "uid 7".to_owned(),
+        };
+        let _gate = self.looker.pause().await;
+        let hold = self.journal.place_hold(new).await.unwrap();
+        self.holds.write().unwrap().place(hold.clone(), now);
+        hold.number
+    }
+
+    /// Ends it.
+    pub(crate) fn release(&self, hold: u64) {
+        self.holds.write().unwrap().release(&[hold], self.clock.now(), "uid 7");
     }
 
     /// Lists the clusters, as the watcher does now and then. Two complete lists in a row without a cluster mean
@@ -299,7 +348,7 @@ impl<J: Journal> Stage<J> {
     pub(crate) async fn discover(&mut self) {
         let now = self.clock.now();
         self.next_discovery = now.after(self.script.poll.discovery_interval);
-        let Ok(list) = self.looker.css.clusters().await else { return };
+        let Ok(list) = self.looker.css().clusters().await else { return };
         let complete = list.is_complete();
         self.listed = Some(now);
         let shown: BTreeSet<String> = list.clusters.iter().map(|cluster| cluster.name.clone()).collect();

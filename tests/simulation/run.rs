@@ -16,12 +16,13 @@ use upgrade_remediator::clock::Clock;
 use upgrade_remediator::cloud::{AccessKey, Client, Credential, Options};
 use upgrade_remediator::daemon::Ledgers;
 use upgrade_remediator::journal::MemoryJournal;
-use upgrade_remediator::look::Looker;
+use upgrade_remediator::look::{Looker, Parts};
 use upgrade_remediator::model::cluster::{Cluster, ClusterList};
 use upgrade_remediator::model::event::{Entry, Event};
 use upgrade_remediator::model::id::{ClusterId, ProjectId, ProjectName};
 use upgrade_remediator::model::ledger::Ledger;
 use upgrade_remediator::model::moment::Moment;
+use upgrade_remediator::model::project::{Breaker, Rules};
 use upgrade_remediator::project::WatchedProject;
 use upgrade_remediator::simulator::log::LogEntry;
 use upgrade_remediator::simulator::scenario::{DEFAULT_ACCESS_KEY, DEFAULT_PROJECT_ID, DEFAULT_SECRET_KEY};
@@ -231,19 +232,24 @@ impl Player {
         };
         let wire = Wire { stage: Arc::clone(&self.stage), request_timeout: plan.poll.request_timeout };
         let stopping = CancellationToken::new();
-        let looker = Looker::new(
-            name.clone(),
-            Client::new(wire, options, Arc::clone(&clock)).unwrap(),
-            Arc::new(StagedJournal { stage: Arc::clone(&self.stage), memory: self.memory.clone() }),
-            Arc::clone(&clock),
-            Arc::new(Listener { stage: Arc::clone(&self.stage) }),
-            plan.policies(epoch),
-            plan.poll.clone(),
-            plan.limits.clone(),
-            self.memory.seed(),
-            stopping.clone(),
-            ledgers.take(&name, clock.now()),
-        );
+        let rules = Rules {
+            policies: plan.policies(epoch),
+            poll: plan.poll.clone(),
+            limits: plan.limits.clone(),
+            breaker: Breaker { failures: u32::MAX, ..Breaker::default() },
+        };
+        let looker = Looker::new(Parts {
+            project: name.clone(),
+            css: Client::new(wire, options, Arc::clone(&clock)).unwrap(),
+            journal: Arc::new(StagedJournal { stage: Arc::clone(&self.stage), memory: self.memory.clone() }),
+            clock: Arc::clone(&clock),
+            teller: Arc::new(Listener { stage: Arc::clone(&self.stage) }),
+            rules,
+            holds: Arc::default(),
+            seed: self.memory.seed(),
+            stopping: stopping.clone(),
+            ledger: ledgers.take(&name, clock.now()),
+        });
         let project = Arc::new(WatchedProject::new(looker));
         let remembered = project.remembered().into_iter();
         Process {
@@ -346,7 +352,7 @@ impl Process {
     }
 
     fn has_place(&self) -> bool {
-        let most = self.project.looker().limits.max_requests_in_flight;
+        let most = self.project.looker().rules().limits.max_requests_in_flight;
         self.running.len() < usize::try_from(most).unwrap_or(usize::MAX)
     }
 

@@ -19,6 +19,7 @@ use upgrade_remediator::journal::memory::Failure;
 use upgrade_remediator::journal::{Journal, JournalError, MemoryJournal};
 use upgrade_remediator::model::decision::Action;
 use upgrade_remediator::model::event::{Entry, Event, Subject};
+use upgrade_remediator::model::hold::{NewHold, StoredHold};
 use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::notify::{News, Tell};
 use upgrade_remediator::simulator::log::{Record, RequestRecord};
@@ -466,6 +467,19 @@ impl Journal for StagedJournal {
         }
         stage.pass(if is_intent { Point::IntentKept } else { Point::AfterKeeping }).await;
         result
+    }
+
+    async fn place_hold(&self, hold: NewHold) -> Result<StoredHold, JournalError> {
+        self.memory.place_hold(hold).await
+    }
+
+    async fn release_holds(
+        &self,
+        at: jiff::Timestamp,
+        numbers: Vec<u64>,
+        by: String,
+    ) -> Result<(), JournalError> {
+        self.memory.release_holds(at, numbers, by).await
     }
 }
 
