@@ -1,8 +1,10 @@
-//! Signals: a first SIGTERM or SIGINT stops in order, a second one cuts.
+//! Signals: SIGHUP reloads; a first SIGTERM or SIGINT stops in order, a second one cuts.
 
 use std::io;
+use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -11,6 +13,7 @@ pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    reload: Arc<Notify>,
 }
 
 impl Signals {
@@ -23,7 +26,13 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            reload: Arc::default(),
         })
+    }
+
+    /// Notified at each SIGHUP. Many that come together are one.
+    pub fn reload(&self) -> Arc<Notify> {
+        Arc::clone(&self.reload)
     }
 
     /// Cancels `stopping` at the first signal to stop, and returns at the second: what is left is then to be cut.
@@ -42,9 +51,7 @@ impl Signals {
             tokio::select! {
                 Some(()) = self.terminate.recv() => return,
                 Some(()) = self.interrupt.recv() => return,
-                Some(()) = self.hang_up.recv() => {
-                    warn!("reload is not supported in this version: settings are read at the start only");
-                }
+                Some(()) = self.hang_up.recv() => self.reload.notify_one(),
                 else => return std::future::pending().await,
             }
         }

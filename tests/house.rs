@@ -53,13 +53,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("settings", &["model"]),
     ("lifecycle", &[]),
     ("telemetry", &["settings"]),
-    ("daemon", &["clock", "cloud", "journal", "look", "model", "notify", "project", "settings", "watch"]),
+    // It carries words; what they do is the daemon's.
+    ("control", &["model"]),
+    (
+        "daemon",
+        &["clock", "cloud", "control", "journal", "look", "model", "notify", "project", "settings", "watch"],
+    ),
     // Its JSON and its check of signatures share nothing with the client's, so that one slip is not on both sides.
     ("simulator", &["clock", "model"]),
     (
         "cli",
         &[
             "clock",
+            "control",
             "daemon",
             "journal",
             "lifecycle",

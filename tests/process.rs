@@ -58,7 +58,7 @@ async fn an_idle_daemon_stops_in_order_at_either_signal_and_not_at_sighup() {
         let mut daemon = bench.daemon();
         bench.looks_on(2).await;
         daemon.signal("HUP");
-        daemon.says("settings are read at the start only").await;
+        daemon.says("the settings were reloaded").await;
         bench.looks_on(2).await;
         assert!(daemon.runs());
         daemon.signal(signal);

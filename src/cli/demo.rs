@@ -11,12 +11,13 @@ use anstyle::{AnsiColor, Style};
 use anyhow::{Context as _, anyhow};
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::table::{table, text};
 use super::{Failure, Outcome, print, print_json, runtime};
 use crate::clock::{Clock as _, SystemClock};
-use crate::daemon::{self, Projects};
+use crate::daemon::{self, Builder, Service};
 use crate::lifecycle::Signals;
 use crate::model::event::{Closing, Event};
 use crate::model::ledger::Ledger;
@@ -147,17 +148,18 @@ async fn stories(quiet: bool, stopping: &CancellationToken) -> Result<Vec<Ending
         ("DEMO_SECRET_KEY", scenario::DEFAULT_SECRET_KEY),
     ]);
     let main = FileText { file: PathBuf::from("demo.toml"), text };
-    let settings = settings::load_texts(&main, &[], &environment).map_err(Failure::Settings)?.settings;
-    let (journal, ledgers) = daemon::open_journal(&settings, &*clock)?;
-    let seed = journal.seed();
+    let loaded = settings::load_texts(&main, &[], &environment).map_err(Failure::Settings)?;
+    let (journal, mut ledgers) = daemon::open_journal(&loaded.settings, &*clock)?;
     let teller = Arc::new(Storyteller { clock: Arc::clone(&clock), began, quiet });
-    let parts = (Arc::new(journal.clone()), seed, ledgers);
-    let projects = Projects::build(&settings, &environment, parts, &clock, &teller, stopping)?;
+    let parts = (Arc::new(journal.clone()), journal.seed(), &mut ledgers);
+    let builder = Builder::new(&environment, parts, &clock, &teller, stopping);
+    let service = Service::build(main.file, loaded, environment, builder, ledgers)?;
+    let projects = service.projects();
     if !quiet {
         print(&introduction(&simulator.url()))?;
     }
 
-    let ledger = || projects.all().first().map(|project| project.looker().ledger()).unwrap_or_default();
+    let ledger = || projects.first().map(|project| project.looker().ledger()).unwrap_or_default();
     let ended = async {
         while clock.now().since(began) < PATIENCE && !all_ended(&ledger()) {
             clock.sleep(Duration::from_millis(100)).await;
@@ -170,7 +172,9 @@ async fn stories(quiet: bool, stopping: &CancellationToken) -> Result<Vec<Ending
         stopping.cancel();
         ended
     };
-    let (watched, ended) = tokio::join!(projects.watch(), ended);
+    // Nobody reloads it, and nobody asks anything of it.
+    let (_ask, questions) = mpsc::channel(1);
+    let (watched, ended) = tokio::join!(service.run(Arc::default(), questions), ended);
     watched.context("a part of the daemon panicked")?;
     let endings = judge(&ledger(), &simulator.log());
     journal.close().await?;

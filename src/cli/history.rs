@@ -45,7 +45,7 @@ pub(super) fn history(loaded: &Loaded, options: &Options, json: bool) -> Outcome
             return Err(Failure::Other(anyhow::anyhow!("the journal knows no cluster {cluster:?}")));
         }
     }
-    let entries = reader.entries(&Query { cluster: options.cluster.clone(), since })?;
+    let entries = reader.entries(&Query { cluster: options.cluster.clone(), since, ..Query::default() })?;
     if json {
         print_json(&Value::Array(entries.iter().map(as_json).collect()))?;
     } else {

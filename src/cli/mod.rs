@@ -15,6 +15,7 @@ use crate::settings::{self, Coloured, Environment, Loaded, Problems};
 mod check;
 mod demo;
 mod history;
+mod hold;
 mod plan;
 mod run;
 mod simulator;
@@ -60,6 +61,12 @@ enum Command {
     Check,
     /// What was seen, decided, sent and answered, from the journal.
     History(history::Options),
+    /// Send nothing for a cluster, a project or everything, for a while or until `release`.
+    Hold(hold::HoldOptions),
+    /// End the holds of a scope.
+    Release(hold::ReleaseOptions),
+    /// The holds in force.
+    Holds,
     /// A CSS API with tasks that fail by script, to point the daemon or any client at.
     Simulator(simulator::Options),
     /// Daemon and simulator in one process: five stories of failed tasks, live. Needs no account.
@@ -119,13 +126,18 @@ pub fn main() -> ExitCode {
     let settings = || settings::load(&config, &environment).map_err(Failure::Settings);
     let outcome = match arguments.command {
         Command::Run { once } => settings().and_then(|loaded| {
-            run::run(&loaded, &environment, once).map_err(|failure| failure.located(&loaded))
+            run::run(&config, loaded.clone(), &environment, once).map_err(|failure| failure.located(&loaded))
         }),
         Command::Plan => settings().and_then(|loaded| {
             plan::plan(&loaded, &environment, json).map_err(|failure| failure.located(&loaded))
         }),
         Command::Check => check::check(settings(), &environment, json),
         Command::History(options) => settings().and_then(|loaded| history::history(&loaded, &options, json)),
+        Command::Hold(options) => settings().and_then(|loaded| hold::hold(&config, &loaded, options, json)),
+        Command::Release(options) => {
+            settings().and_then(|loaded| hold::release(&config, &loaded, options, json))
+        }
+        Command::Holds => settings().and_then(|loaded| hold::holds(&config, &loaded, json)),
         Command::Simulator(options) => simulator::simulator(&options),
         Command::Demo => demo::demo(json),
     };

@@ -11,12 +11,13 @@ use tokio_util::sync::CancellationToken;
 use super::table::{table, text};
 use super::{Failure, Outcome, print, print_json, runtime};
 use crate::clock::{Clock as _, SystemClock};
-use crate::daemon::{HttpProject, Ledgers, Projects};
+use crate::daemon::{Builder, HttpProject, Ledgers, Projects};
 use crate::journal::JournalError;
 use crate::journal::memory::MemoryJournal;
 use crate::journal::reader::{JournalReader, Query};
 use crate::model::cluster::Cluster;
 use crate::model::decision::{Decision, Verdict};
+use crate::model::hold::Holds;
 use crate::model::task::Reading;
 use crate::model::text::{shown, span};
 use crate::notify::log::LogTeller;
@@ -39,17 +40,11 @@ pub(super) fn plan(loaded: &Loaded, environment: &Environment, json: bool) -> Ou
     telemetry::start(&settings.log.filter, settings.log.format)?;
     let runtime = runtime()?;
     let clock = Arc::new(SystemClock::new());
-    let (ledgers, seed) = read_journal(settings, &clock)?;
-    let journal = (Arc::new(MemoryJournal::new(seed)), seed, ledgers);
-    let projects = Projects::build(
-        settings,
-        environment,
-        journal,
-        &clock,
-        &Arc::new(LogTeller),
-        &CancellationToken::new(),
-    )
-    .map_err(Failure::of_build)?;
+    let (mut ledgers, seed) = read_journal(settings, &clock)?;
+    let journal = (Arc::new(MemoryJournal::new(seed)), seed, &mut ledgers);
+    let teller = Arc::new(LogTeller);
+    let builder = Builder::new(environment, journal, &clock, &teller, &CancellationToken::new());
+    let projects = Projects::build(settings, builder, ledgers).map_err(Failure::of_build)?;
     let Looked { lines, short, all } = runtime.block_on(look_at_all(&projects))?;
     if json {
         print_json(&Value::Array(lines.iter().map(as_json).collect()))?;
@@ -63,13 +58,15 @@ pub(super) fn plan(loaded: &Loaded, environment: &Environment, json: bool) -> Ou
 fn read_journal(settings: &Settings, clock: &SystemClock) -> Result<(Ledgers, u64), Failure> {
     let JournalUrl::Sqlite(path) = &settings.journal;
     let now = clock.now();
-    let mut ledgers = Ledgers::default();
     let reader = match JournalReader::open(path) {
         Ok(reader) => reader,
         // Before the first start there is none yet.
-        Err(JournalError::Missing { .. } | JournalError::DirectoryMissing { .. }) => return Ok((ledgers, 0)),
+        Err(JournalError::Missing { .. } | JournalError::DirectoryMissing { .. }) => {
+            return Ok((Ledgers::default(), 0));
+        }
         Err(error) => return Err(error.into()),
     };
+    let mut ledgers = Ledgers::with_holds(Holds::recall(reader.holds()?, now));
     for entry in reader.entries(&Query::default())? {
         ledgers.fold(entry, now);
     }
@@ -106,7 +103,7 @@ async fn look_at_all(projects: &Projects<MemoryJournal, LogTeller>) -> Result<Lo
 }
 
 async fn look_at(project: &Arc<PlanProject>, clusters: Vec<Cluster>) -> Result<Vec<Line>, Failure> {
-    let listed = Some(project.looker().clock.now());
+    let listed = Some(project.looker().now());
     let mut looks = JoinSet::new();
     let mut lines = Vec::new();
     for cluster in clusters {

@@ -1,15 +1,18 @@
 //! `run`: the daemon in the foreground, or one look at everything.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{Failure, Outcome, log_warnings, runtime};
 use crate::clock::SystemClock;
-use crate::daemon::{self, Projects};
+use crate::control::{Question, Server};
+use crate::daemon::{self, Builder, Ledgers, Projects, Service};
 use crate::journal::sqlite::SqliteJournal;
 use crate::lifecycle::Signals;
 use crate::model::policy::Mode;
@@ -17,23 +20,32 @@ use crate::notify::log::LogTeller;
 use crate::settings::{Environment, Loaded, Settings};
 use crate::telemetry;
 
+type Projectless = Builder<SqliteJournal, LogTeller>;
+
 /// Runs until a signal, or once.
-pub(super) fn run(loaded: &Loaded, environment: &Environment, once: bool) -> Outcome {
-    let settings = &loaded.settings;
-    telemetry::start(&settings.log.filter, settings.log.format)?;
-    log_warnings(loaded);
+pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once: bool) -> Outcome {
+    telemetry::start(&loaded.settings.log.filter, loaded.settings.log.format)?;
+    log_warnings(&loaded);
     let runtime = runtime()?;
     runtime.block_on(async {
         // Before the journal is opened: from here on a signal always stops in order.
         let signals = Signals::listen().context("cannot listen to signals")?;
         let stopping = CancellationToken::new();
         let clock = Arc::new(SystemClock::new());
-        let (journal, projects) = build(settings, environment, &clock, &stopping)?;
-        tell_start(settings, &journal);
-        let work =
-            async { if once { projects.watch_once().await } else { projects.watch().await.map(|()| true) } };
+        let (journal, mut ledgers) = daemon::open_journal(&loaded.settings, &*clock)
+            .map_err(|error| Failure::of_build(error.into()))?;
+        let parts = (Arc::new(journal.clone()), journal.seed(), &mut ledgers);
+        let builder = Builder::new(environment, parts, &clock, &Arc::new(LogTeller), &stopping);
+        let reload = signals.reload();
+        let work = async {
+            if once {
+                look_once(&loaded.settings, builder, ledgers, &journal).await
+            } else {
+                serve(config, loaded, environment.clone(), builder, ledgers, &journal, reload).await
+            }
+        };
         let done = tokio::select! {
-            done = work => done.context("a part of the daemon panicked; everything else was stopped")?,
+            done = work => done?,
             () = signals.run(stopping.clone()) => return Ok(ExitCode::FAILURE),
         };
         journal.close().await.context("the journal could not be closed")?;
@@ -42,21 +54,52 @@ pub(super) fn run(loaded: &Loaded, environment: &Environment, once: bool) -> Out
     })
 }
 
-type Built = (SqliteJournal, Projects<SqliteJournal, LogTeller>);
+const PANICKED: &str = "a part of the daemon panicked; everything else was stopped";
 
-fn build(
+async fn look_once(
     settings: &Settings,
-    environment: &Environment,
-    clock: &Arc<SystemClock>,
-    stopping: &CancellationToken,
-) -> Result<Built, Failure> {
-    let (journal, ledgers) =
-        daemon::open_journal(settings, &**clock).map_err(|error| Failure::of_build(error.into()))?;
-    let seed = journal.seed();
-    let parts = (Arc::new(journal.clone()), seed, ledgers);
-    let projects = Projects::build(settings, environment, parts, clock, &Arc::new(LogTeller), stopping)
+    builder: Projectless,
+    ledgers: Ledgers,
+    journal: &SqliteJournal,
+) -> Result<bool, Failure> {
+    let projects = Projects::build(settings, builder, ledgers).map_err(Failure::of_build)?;
+    tell_start(settings, journal);
+    Ok(projects.watch_once().await.context(PANICKED)?)
+}
+
+async fn serve(
+    config: &Path,
+    loaded: Loaded,
+    environment: Environment,
+    builder: Projectless,
+    ledgers: Ledgers,
+    journal: &SqliteJournal,
+    reload: Arc<tokio::sync::Notify>,
+) -> Result<bool, Failure> {
+    let settings = loaded.settings.clone();
+    let stopping = builder.stopping();
+    let service = Service::build(config.to_owned(), loaded, environment, builder, ledgers)
         .map_err(Failure::of_build)?;
-    Ok((journal, projects))
+    let questions = listen(&settings, &stopping)?;
+    tell_start(&settings, journal);
+    service.run(reload, questions).await.context(PANICKED)?;
+    Ok(true)
+}
+
+/// Listens at the control socket. Where its directory is missing, as on a workstation, the daemon runs without one.
+fn listen(settings: &Settings, stopping: &CancellationToken) -> Result<mpsc::Receiver<Question>, Failure> {
+    let (ask, questions) = mpsc::channel(1);
+    let Some(path) = &settings.control else { return Ok(questions) };
+    if path.parent().is_some_and(Path::is_dir) {
+        let server = Server::bind(path).context("the control socket cannot be made")?;
+        tokio::spawn(server.run(ask, stopping.clone()));
+    } else {
+        warn!(
+            socket = %path.display(),
+            "there is no control socket, as its directory is missing: hold, release and holds cannot reach this daemon",
+        );
+    }
+    Ok(questions)
 }
 
 fn tell_start(settings: &Settings, journal: &SqliteJournal) {

@@ -62,6 +62,14 @@ impl AccessKey {
         self.security_token.as_ref().map(ExposeSecret::expose_secret)
     }
 
+    fn is_the_same_as(&self, other: &Self) -> bool {
+        fn parts(key: &AccessKey) -> [Option<&str>; 3] {
+            [Some(&key.access), Some(&key.secret), key.security_token.as_ref()]
+                .map(|secret| secret.map(ExposeSecret::expose_secret))
+        }
+        parts(self) == parts(other)
+    }
+
     /// Takes out of a stranger's text what it may have repeated of the key.
     pub(super) fn scrub(&self, text: &str) -> String {
         [Some(&self.secret), self.security_token.as_ref(), Some(&self.access)]
@@ -130,6 +138,11 @@ impl Credential {
             gate.era += 1;
             gate.proof = Proof::None;
         });
+    }
+
+    /// Whether this is the credential of that key.
+    pub fn is_of(&self, key: &AccessKey) -> bool {
+        self.key.is_the_same_as(key)
     }
 
     pub(super) fn key(&self) -> &AccessKey {

@@ -46,6 +46,14 @@ use crate::model::policy::{Mode, Policy};
 use crate::model::project::{Breaker, Limits, Poll};
 use files::{Readers, read_text};
 
+/// A duration as the settings write it: `"30s"`, `"1h 30m"`, `"3d"`.
+///
+/// # Errors
+/// What is allowed, where the text is none.
+pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    duration::parse(text).map_err(|error| error.to_string())
+}
+
 /// The folder of more policies, beside whichever config file is used.
 pub const POLICY_FOLDER: &str = "policies.d";
 

@@ -125,6 +125,8 @@ settle_timeout = "900ms"
 request_timeout = "800ms"
 [limits]
 requests_per_second = 500
+[control]
+socket = "{socket}"
 [[project]]
 name = "test"
 region = "eu-west-101"
@@ -137,6 +139,7 @@ access_key = {{ env = "TEST_ACCESS_KEY" }}
 secret_key = {{ env = "TEST_SECRET_KEY" }}
 {policy}"#,
             journal = self.journal().display(),
+            socket = self.socket().display(),
         );
         fs::write(self.config(), settings).unwrap();
     }
@@ -147,6 +150,24 @@ secret_key = {{ env = "TEST_SECRET_KEY" }}
 
     pub(crate) fn journal(&self) -> PathBuf {
         self.folder.path().join("journal.db")
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join("control.sock")
+    }
+
+    /// Replaces something in the settings.
+    pub(crate) fn edit(&self, before: &str, after: &str) {
+        let settings = fs::read_to_string(self.config()).unwrap();
+        assert!(settings.contains(before), "{before:?} is not in the settings");
+        fs::write(self.config(), settings.replace(before, after)).unwrap();
+    }
+
+    /// Runs a command to its end: its exit code, and what it printed.
+    pub(crate) async fn runs(&self, arguments: &[&str]) -> (i32, String, String) {
+        let mut process = Process::start(self.command(arguments));
+        let code = process.code().await.unwrap();
+        (code, process.stdout(), process.stderr())
     }
 
     /// The binary with these arguments and these settings, in an environment of its own.

@@ -1,0 +1,175 @@
+//! `hold`, `release` and `holds`: leaving clusters alone, over the daemon's control socket.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use super::table::{table, text};
+use super::{Failure, Outcome, print, print_json};
+use crate::clock::{Clock as _, SystemClock};
+use crate::control::{Answer, AskError, Request, ask};
+use crate::journal::JournalError;
+use crate::journal::reader::JournalReader;
+use crate::model::hold::{Holds, StoredHold};
+use crate::model::text::{chain, shown};
+use crate::settings::{JournalUrl, Loaded, parse_duration};
+
+/// What to leave alone, for how long, and why.
+#[derive(Debug, Args)]
+pub(super) struct HoldOptions {
+    /// all, project:NAME or cluster:NAME-OR-ID.
+    scope: String,
+    /// For so long ("2h", "1h 30m", "3d"); without it until `release`.
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
+    lasts: Option<Duration>,
+    /// Why, for those who find the hold later.
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
+/// Which holds to end.
+#[derive(Debug, Args)]
+pub(super) struct ReleaseOptions {
+    /// all, project:NAME or cluster:NAME-OR-ID: holds of exactly this scope are ended.
+    scope: String,
+}
+
+/// Places a hold.
+pub(super) fn hold(config: &Path, loaded: &Loaded, options: HoldOptions, as_json: bool) -> Outcome {
+    let HoldOptions { scope, lasts, reason } = options;
+    match put(config, loaded, &Request::Hold { scope, lasts, reason }, "so nothing was held")? {
+        Answer::Held { hold, dry_run } => {
+            if as_json {
+                print_json(&json!({ "hold": hold, "dry_run": dry_run }))?;
+            } else {
+                let release = format!("upgrade-remediator release {}", hold.scope);
+                let note = if dry_run { "\nThe daemon is in dry-run, and sends nothing anyway." } else { "" };
+                print(&format!(
+                    "{hold}\nNo further retry or abort is sent for it; looking and settling go on.{note}\nTo end it: {release}\n"
+                ))?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        answer => Err(unexpected(answer)),
+    }
+}
+
+/// Ends holds.
+pub(super) fn release(config: &Path, loaded: &Loaded, options: ReleaseOptions, as_json: bool) -> Outcome {
+    match put(config, loaded, &Request::Release { scope: options.scope }, "so nothing was released")? {
+        Answer::Released { released, still } => {
+            if as_json {
+                print_json(&json!({ "released": released, "still_held_by": still }))?;
+            } else {
+                let mut lines: Vec<String> =
+                    released.iter().map(|hold| format!("released: {hold}\n")).collect();
+                lines.extend(still.iter().map(|hold| format!("still held by: {hold}\n")));
+                if still.is_empty() {
+                    lines.push(
+                        "What was due meanwhile is read again and waits once more; nothing fires at once.\n"
+                            .to_owned(),
+                    );
+                }
+                print(&lines.concat())?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        answer => Err(unexpected(answer)),
+    }
+}
+
+/// Prints the holds in force: the daemon's, or while it is down those of the journal.
+pub(super) fn holds(config: &Path, loaded: &Loaded, as_json: bool) -> Outcome {
+    let holds = match ask(socket(loaded)?, &Request::Holds) {
+        Ok(Answer::Holds { holds }) => holds,
+        Ok(answer) => return Err(unexpected(answer)),
+        Err(down @ AskError::NotRunning { .. }) => {
+            let holds = journaled(loaded)?;
+            note(&format!(
+                "{}: these stand in the journal, and are in force when it starts. {}",
+                chain(&down),
+                how_to_stop_for_good(config)
+            ));
+            holds
+        }
+        Err(error) => return Err(Failure::Other(error.into())),
+    };
+    if as_json {
+        print_json(&json!(holds))?;
+    } else if holds.is_empty() {
+        print("nothing is held\n")?;
+    } else {
+        print(&as_table(&holds))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn socket(loaded: &Loaded) -> Result<&Path, Failure> {
+    loaded.settings.control.as_deref().ok_or_else(|| {
+        Failure::Other(anyhow::anyhow!(
+            "control.socket is \"\" in the settings: the daemon cannot be spoken to"
+        ))
+    })
+}
+
+fn put(config: &Path, loaded: &Loaded, request: &Request, so: &str) -> Result<Answer, Failure> {
+    match ask(socket(loaded)?, request) {
+        Ok(Answer::Refused { why }) => Err(Failure::Other(anyhow::anyhow!(why))),
+        Ok(answer) => Ok(answer),
+        Err(down @ AskError::NotRunning { .. }) => {
+            let down = chain(&down);
+            Err(Failure::Other(anyhow::anyhow!("{down}, {so}. {}", how_to_stop_for_good(config))))
+        }
+        Err(error) => Err(Failure::Other(error.into())),
+    }
+}
+
+/// What to do instead while there is no daemon to tell.
+fn how_to_stop_for_good(config: &Path) -> String {
+    format!(
+        "While it is down nothing is sent. To keep it so: systemctl disable --now upgrade-remediator, or set \
+         mode = \"dry-run\" in {} before it is started again.",
+        config.display()
+    )
+}
+
+fn journaled(loaded: &Loaded) -> Result<Vec<StoredHold>, Failure> {
+    let JournalUrl::Sqlite(path) = &loaded.settings.journal;
+    let stored = match JournalReader::open(path) {
+        Ok(reader) => reader.holds()?,
+        Err(JournalError::Missing { .. } | JournalError::DirectoryMissing { .. }) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    let now = SystemClock::new().now();
+    Ok(Holds::recall(stored, now).in_force(now).cloned().collect())
+}
+
+fn as_table(holds: &[StoredHold]) -> String {
+    let mut rows = table(&["HOLD", "SCOPE", "UNTIL (UTC)", "BY", "REASON"]);
+    for hold in holds {
+        let scope = match &hold.cluster_name {
+            Some(name) => format!("{}\n({})", hold.scope, shown(name, 40)),
+            None => hold.scope.to_string(),
+        };
+        let until =
+            hold.until.map_or_else(|| "released".to_owned(), |until| until.strftime("%F %T").to_string());
+        rows.add_row([format!("#{}", hold.number), scope, until, hold.by.clone(), shown(&hold.reason, 200)]);
+    }
+    text(&rows)
+}
+
+fn unexpected(answer: Answer) -> Failure {
+    let why = match answer {
+        Answer::Refused { why } => why,
+        _ => "the daemon answered something else than was asked".to_owned(),
+    };
+    Failure::Other(anyhow::anyhow!(why))
+}
+
+#[expect(clippy::print_stderr, reason = "a note beside the result")]
+fn note(text: &str) {
+    eprintln!("{text}");
+}

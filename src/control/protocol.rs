@@ -1,0 +1,80 @@
+//! What is said over the control socket.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use crate::model::hold::StoredHold;
+
+/// Both sides say which form they speak; another one is refused.
+pub const VERSION: u32 = 1;
+
+/// No request and no answer is longer, in bytes.
+pub const MAX_BYTES: u64 = 1 << 20;
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
+#[expect(missing_docs, reason = "the variants' docs tell their fields")]
+pub enum Request {
+    /// Send nothing for what the scope covers: `all`, `project:NAME`, `cluster:NAME-OR-ID`. Without a time until it
+    /// is released.
+    Hold {
+        scope: String,
+        #[serde(rename = "for")]
+        lasts: Option<Duration>,
+        reason: String,
+    },
+    /// End the holds of this scope.
+    Release { scope: String },
+    /// The holds in force.
+    Holds,
+}
+
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the variants' docs tell their fields")]
+pub enum Answer {
+    /// It is held: no further intent can be committed for what the hold covers. `dry_run`: none would be anyway.
+    Held { hold: StoredHold, dry_run: bool },
+    /// These were ended. `still`: what else covers some of it.
+    Released { released: Vec<StoredHold>, still: Vec<StoredHold> },
+    /// The holds in force, oldest first.
+    Holds { holds: Vec<StoredHold> },
+    /// It was not done, and why.
+    Refused { why: String },
+}
+
+/// A request on the wire.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Asked<R> {
+    pub(super) version: u32,
+    pub(super) request: R,
+}
+
+/// Who asks, as the kernel says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// The user.
+    pub uid: u32,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "uid {}", self.uid)
+    }
+}
+
+/// A request that waits for its answer. Dropped without one, the asker is told that the daemon is stopping.
+#[derive(Debug)]
+pub struct Question {
+    /// What is asked for.
+    pub request: Request,
+    /// Who asks.
+    pub peer: Peer,
+    /// Where the answer goes.
+    pub answer: oneshot::Sender<Answer>,
+}

@@ -1,0 +1,123 @@
+//! Builds the parts from the settings, one watcher for each project, and runs them until they are to stop.
+
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+
+use crate::clock::{Clock, SystemClock, random_seed};
+use crate::cloud::http::HttpTransport;
+use crate::cloud::{BuildError, Client};
+use crate::journal::JournalError;
+use crate::journal::sqlite::{SqliteJournal, SqliteOptions};
+use crate::model::event::StoredEntry;
+use crate::model::hold::Holds;
+use crate::model::id::ProjectName;
+use crate::model::ledger::Ledger;
+use crate::model::moment::Moment;
+use crate::project::WatchedProject;
+use crate::settings::{JournalUrl, Problems, Settings};
+
+mod build;
+mod changes;
+mod operate;
+mod projects;
+mod service;
+
+pub use build::Builder;
+pub use projects::Projects;
+pub use service::Service;
+
+/// The client of the daemon.
+pub type HttpClient = Client<HttpTransport, SystemClock>;
+
+/// A project over HTTP.
+pub type HttpProject<J, T> = WatchedProject<HttpClient, J, SystemClock, T>;
+
+/// Why the daemon could not be put together.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages tell the fields")]
+pub enum BuildFault {
+    /// A secret cannot be had.
+    #[error("secrets cannot be read:\n{0}")]
+    Secrets(Problems),
+    /// A key that is none.
+    #[error("credentials {name} cannot be used")]
+    Key {
+        name: String,
+        #[source]
+        source: crate::cloud::error::KeyError,
+    },
+    /// The file of a private CA.
+    #[error("cannot read the ca_file {path} of project {project}")]
+    CaFile {
+        project: ProjectName,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// An endpoint or a CA that cannot be used.
+    #[error("the client of project {project} cannot be built")]
+    Client {
+        project: ProjectName,
+        #[source]
+        source: BuildError,
+    },
+    /// The journal.
+    #[error("the journal cannot be used")]
+    Journal(#[from] JournalError),
+}
+
+impl BuildFault {
+    /// Whether the settings are to blame, and not the machine.
+    pub fn is_of_the_settings(&self) -> bool {
+        !matches!(self, Self::Journal(_))
+    }
+}
+
+/// What the journal knows, by project: the fold of its entries, and the holds.
+#[derive(Debug, Default)]
+pub struct Ledgers {
+    projects: std::collections::BTreeMap<ProjectName, Ledger>,
+    holds: Holds,
+}
+
+impl Ledgers {
+    /// With these holds, and no entries yet.
+    pub fn with_holds(holds: Holds) -> Self {
+        Self { holds, ..Self::default() }
+    }
+
+    /// Folds one stored entry in, as a process that starts at `now` understands it.
+    pub fn fold(&mut self, entry: StoredEntry, now: Moment) {
+        let entry = entry.recall(now);
+        self.projects.entry(entry.subject.project.clone()).or_default().apply(&entry);
+    }
+
+    /// That of one project, ready to be used from `now` on.
+    pub fn take(&mut self, project: &ProjectName, now: Moment) -> Ledger {
+        let mut ledger = self.projects.remove(project).unwrap_or_default();
+        ledger.wake(now);
+        ledger
+    }
+
+    /// The holds, to be shared by all projects.
+    pub fn share_holds(&mut self) -> Arc<RwLock<Holds>> {
+        Arc::new(RwLock::new(std::mem::take(&mut self.holds)))
+    }
+}
+
+/// Opens the journal that the settings name and folds what it holds.
+///
+/// # Errors
+/// Where it cannot be used. Nothing on disk is changed then.
+pub fn open_journal(
+    settings: &Settings,
+    clock: &impl Clock,
+) -> Result<(SqliteJournal, Ledgers), JournalError> {
+    let JournalUrl::Sqlite(path) = &settings.journal;
+    let now = clock.now();
+    let mut ledgers = Ledgers::default();
+    let options = SqliteOptions::new(now.wall, random_seed());
+    let journal = SqliteJournal::open_each(path, &options, |entry| ledgers.fold(entry, now))?;
+    ledgers.holds = Holds::recall(journal.holds().iter().cloned(), now);
+    Ok((journal, ledgers))
+}

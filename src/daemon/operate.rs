@@ -1,0 +1,208 @@
+//! What people ask of the running daemon over the control socket.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use tracing::{info, warn};
+
+use super::service::Service;
+use crate::clock::Clock as _;
+use crate::control::{Answer, Peer, Question, Request};
+use crate::journal::Journal;
+use crate::model::hold::{NewHold, Scope, StoredHold};
+use crate::model::id::{ClusterId, ProjectName};
+use crate::model::policy::Mode;
+use crate::model::text::{chain, shown};
+use crate::notify::Tell;
+
+/// No reason is longer, in characters.
+const MAX_REASON: usize = 500;
+/// A hold for longer than that is one until it is released.
+const LONGEST: Duration = Duration::from_hours(24 * 3650);
+
+/// What a scope covers, found by its name.
+struct Found {
+    scope: Scope,
+    cluster_name: Option<String>,
+}
+
+impl<J: Journal, T: Tell> Service<J, T> {
+    /// Does what is asked, and answers.
+    pub(super) async fn answer(&mut self, question: Question) {
+        let Question { request, peer, answer } = question;
+        let done = match request {
+            Request::Hold { scope, lasts, reason } => self.hold(&scope, lasts, &reason, peer).await,
+            Request::Release { scope } => self.release(&scope, peer).await,
+            Request::Holds => Ok(Answer::Holds { holds: self.holds_in_force() }),
+        };
+        // Whoever asked may be gone; what was done is done.
+        let _ = answer.send(done.unwrap_or_else(|why| Answer::Refused { why }));
+    }
+
+    /// Places a hold. When this returns, no further intent can be committed for what it covers.
+    async fn hold(
+        &mut self,
+        scope: &str,
+        lasts: Option<Duration>,
+        reason: &str,
+        peer: Peer,
+    ) -> Result<Answer, String> {
+        let Found { scope, cluster_name } = self.find(scope)?;
+        if reason.trim().is_empty() {
+            return Err("a hold needs a reason, for those who find it later".to_owned());
+        }
+        if reason.chars().count() > MAX_REASON {
+            return Err(format!("the reason is longer than {MAX_REASON} characters"));
+        }
+        let now = self.clock().now();
+        let until = match lasts {
+            Some(Duration::ZERO) => return Err("a hold for no time holds nothing".to_owned()),
+            Some(lasts) if lasts > LONGEST => None,
+            Some(lasts) => {
+                SignedDuration::try_from(lasts).ok().and_then(|lasts| now.wall.checked_add(lasts).ok())
+            }
+            None => None,
+        };
+        let new = NewHold {
+            at: now.wall,
+            scope,
+            cluster_name,
+            until,
+            reason: reason.trim().to_owned(),
+            by: peer.to_string(),
+        };
+        // Every gate, until the hold is in force: an intent is committed before it or never.
+        let mut gates = Vec::new();
+        for running in self.running.values() {
+            gates.push(running.project.looker().pause().await);
+        }
+        let hold = self.builder.journal().place_hold(new).await.map_err(|error| {
+            format!("the hold could not be journaled, so nothing is held by it: {}", chain(&error))
+        })?;
+        self.holds_mut().place(hold.clone(), now);
+        drop(gates);
+        warn!(hold = hold.number, scope = %hold.scope, by = %hold.by, "nothing is sent: {hold}");
+        Ok(Answer::Held { hold, dry_run: self.settings().mode == Mode::DryRun })
+    }
+
+    /// Ends all holds of exactly this scope.
+    async fn release(&mut self, scope: &str, peer: Peer) -> Result<Answer, String> {
+        let scope = match self.find(scope) {
+            Ok(found) => found.scope,
+            // A hold outlives the cluster and the project that it names.
+            Err(why) => self.scope_of_a_hold(scope).ok_or(why)?,
+        };
+        let in_force = self.holds_in_force();
+        let (released, still): (Vec<_>, Vec<_>) = in_force.into_iter().partition(|hold| hold.scope == scope);
+        if released.is_empty() {
+            let others: Vec<String> = still.iter().map(|hold| format!("\n  {hold}")).collect();
+            let others = if others.is_empty() { "none".to_owned() } else { others.concat() };
+            return Err(format!("nothing is held on {scope}; holds in force: {others}"));
+        }
+        let now = self.clock().now();
+        let numbers: Vec<u64> = released.iter().map(|hold| hold.number).collect();
+        let by = peer.to_string();
+        self.builder.journal().release_holds(now.wall, numbers.clone(), by.clone()).await.map_err(
+            |error| format!("the release could not be journaled, so the hold goes on: {}", chain(&error)),
+        )?;
+        self.holds_mut().release(&numbers, now, &by);
+        for hold in &released {
+            info!(hold = hold.number, scope = %hold.scope, by, "released: {hold}");
+        }
+        self.nudge_all();
+        let still = still.into_iter().filter(|hold| self.overlap(&hold.scope, &scope)).collect();
+        Ok(Answer::Released { released, still })
+    }
+
+    /// Whether something is covered by both scopes, as far as is known.
+    fn overlap(&self, one: &Scope, other: &Scope) -> bool {
+        match (one, other) {
+            (Scope::All, _) | (_, Scope::All) => true,
+            (Scope::Project(one), Scope::Project(other)) => one == other,
+            (Scope::Cluster(one), Scope::Cluster(other)) => one == other,
+            (Scope::Project(project), Scope::Cluster(cluster))
+            | (Scope::Cluster(cluster), Scope::Project(project)) => {
+                let running = self.running.get(project);
+                running.is_some_and(|running| running.project.looker().knows(cluster))
+            }
+        }
+    }
+
+    fn holds_in_force(&self) -> Vec<StoredHold> {
+        let now = self.clock().now();
+        self.holds().in_force(now).cloned().collect()
+    }
+
+    fn holds_mut(&self) -> std::sync::RwLockWriteGuard<'_, crate::model::hold::Holds> {
+        self.builder.holds.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The scope of a hold in force that is written so, by its name or its id.
+    fn scope_of_a_hold(&self, text: &str) -> Option<Scope> {
+        let named = text.strip_prefix("cluster:");
+        let is_it = |hold: &StoredHold| {
+            hold.scope.to_string() == text || (named.is_some() && hold.cluster_name.as_deref() == named)
+        };
+        let scopes: BTreeSet<String> = self
+            .holds_in_force()
+            .iter()
+            .filter(|hold| is_it(hold))
+            .map(|hold| hold.scope.to_string())
+            .collect();
+        let mut scopes = scopes.into_iter();
+        // Several clusters of one name: which is meant cannot be told.
+        scopes.next().filter(|_| scopes.next().is_none()).and_then(|scope| Scope::try_from(scope).ok())
+    }
+
+    /// What `all`, `project:NAME` or `cluster:NAME-OR-ID` means here.
+    fn find(&self, text: &str) -> Result<Found, String> {
+        let whole = |scope| Found { scope, cluster_name: None };
+        match text.split_once(':') {
+            None if text == "all" => Ok(whole(Scope::All)),
+            Some(("project", name)) => {
+                let known = || self.running.keys().map(ProjectName::as_str).collect::<Vec<_>>().join(", ");
+                match ProjectName::new(name) {
+                    Ok(name) if self.running.contains_key(&name) => Ok(whole(Scope::Project(name))),
+                    _ => Err(format!("there is no project {:?}; projects: {}", shown(name, 80), known())),
+                }
+            }
+            Some(("cluster", name)) => {
+                let (id, name) = self.find_cluster(name)?;
+                Ok(Found { scope: Scope::Cluster(id), cluster_name: Some(name) })
+            }
+            _ => Err(format!(
+                "the scope \"{}\" is not understood; all, project:NAME or cluster:NAME-OR-ID is allowed",
+                shown(text, 80)
+            )),
+        }
+    }
+
+    /// A cluster by its id or its name.
+    fn find_cluster(&self, text: &str) -> Result<(ClusterId, String), String> {
+        let mut named = Vec::new();
+        for running in self.running.values() {
+            for (id, name) in running.project.looker().find(text) {
+                if id.as_str() == text {
+                    return Ok((id, name));
+                }
+                named.push((id, name, running.project.looker().project.clone()));
+            }
+        }
+        let mut found = named.iter();
+        match (found.next(), found.next()) {
+            (Some((id, name, _)), None) => Ok((id.clone(), name.clone())),
+            (None, _) => Err(format!(
+                "no cluster {:?} is known by name or id; a cluster is known once a list has shown it",
+                shown(text, 80)
+            )),
+            _ => {
+                let ids: Vec<String> = named
+                    .iter()
+                    .map(|(id, _, project)| format!("\n  cluster:{id} (project {project})"))
+                    .collect();
+                Err(format!("several clusters are named {:?}; give an id: {}", shown(text, 80), ids.concat()))
+            }
+        }
+    }
+}

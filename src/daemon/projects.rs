@@ -1,0 +1,70 @@
+//! The projects of one state of the settings, for commands that look at everything once.
+
+use std::sync::Arc;
+
+use tokio::task::{JoinError, JoinSet};
+
+use super::build::Builder;
+use super::{BuildFault, HttpProject, Ledgers};
+use crate::clock::Clock as _;
+use crate::journal::Journal;
+use crate::notify::Tell;
+use crate::settings::Settings;
+use crate::watch::Watcher;
+
+/// The projects, each with its client and what the journal knows of it.
+pub struct Projects<J, T> {
+    all: Vec<Arc<HttpProject<J, T>>>,
+    builder: Builder<J, T>,
+}
+
+impl<J: Journal, T: Tell> Projects<J, T> {
+    /// Builds every project. Connects to nothing.
+    ///
+    /// # Errors
+    /// Where a secret, a key, an endpoint or a CA cannot be used.
+    pub fn build(
+        settings: &Settings,
+        mut builder: Builder<J, T>,
+        mut ledgers: Ledgers,
+    ) -> Result<Self, BuildFault> {
+        let now = builder.clock.now();
+        let credentials = builder.credentials(settings)?;
+        let mut all = Vec::new();
+        for project in &settings.projects {
+            let Some(link) = Builder::<J, T>::link(settings, project, &credentials)? else { continue };
+            let css = builder.client(project, &link)?;
+            all.push(builder.project(settings, project, css, ledgers.take(&project.name, now)));
+        }
+        builder.take_credentials(credentials);
+        Ok(Self { all, builder })
+    }
+
+    /// The projects, in the order of the settings.
+    pub fn all(&self) -> &[Arc<HttpProject<J, T>>] {
+        &self.all
+    }
+
+    /// Looks at everything once. `false` where some project could not be listed.
+    ///
+    /// # Errors
+    /// Where a part of the daemon panicked.
+    pub async fn watch_once(&self) -> Result<bool, JoinError> {
+        let mut watchers = JoinSet::new();
+        for project in &self.all {
+            watchers.spawn(
+                Watcher::new(Arc::clone(project), Arc::clone(&self.builder.clock))
+                    .run_once(self.builder.stopping.clone()),
+            );
+        }
+        let mut all = Ok(true);
+        while let Some(ended) = watchers.join_next().await {
+            let seen = ended.and_then(|watched| watched);
+            all = all.and_then(|all| seen.map(|seen| all && seen));
+        }
+        for project in &self.all {
+            project.looker().write_what_is_left().await;
+        }
+        all
+    }
+}

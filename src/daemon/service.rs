@@ -1,0 +1,313 @@
+//! The running daemon: a watcher for each project, reloads, and what people ask of it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLockReadGuard};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::build::{self, Builder, Link};
+use super::{BuildFault, HttpClient, HttpProject, Ledgers, changes};
+use crate::clock::{Clock as _, SystemClock};
+use crate::control::Question;
+use crate::journal::reader::{JournalReader, Query};
+use crate::journal::{Journal, JournalError};
+use crate::model::hold::Holds;
+use crate::model::id::ProjectName;
+use crate::model::ledger::Ledger;
+use crate::model::moment::Moment;
+use crate::model::project::Rules;
+use crate::model::text::chain;
+use crate::notify::Tell;
+use crate::settings::{self, Environment, JournalUrl, Loaded, Settings};
+use crate::watch::Watcher;
+
+/// How often a project that was removed is asked whether its last PUT is settled.
+const LEAVING_CHECK: Duration = Duration::from_secs(5);
+
+/// A project under watch.
+pub(super) struct Running<J, T> {
+    pub(super) project: Arc<HttpProject<J, T>>,
+    link: Link,
+    /// Cancelled once its watcher is to end.
+    stop: CancellationToken,
+    /// It is gone from the settings: nothing is sent, and its watcher ends once no attempt is open.
+    leaving: bool,
+}
+
+/// The running daemon.
+pub struct Service<J, T> {
+    config: PathBuf,
+    environment: Environment,
+    pub(super) loaded: Loaded,
+    pub(super) builder: Builder<J, T>,
+    pub(super) running: BTreeMap<ProjectName, Running<J, T>>,
+    watchers: JoinSet<(ProjectName, Result<(), JoinError>)>,
+    stopping: CancellationToken,
+}
+
+/// What a reload has made ready. Making it ready may fail; taking it cannot.
+struct Ready<J, T> {
+    loaded: Loaded,
+    links: Vec<(settings::Project, Link, Option<HttpClient>)>,
+    ledgers: BTreeMap<ProjectName, Ledger>,
+    credentials: BTreeMap<String, Arc<crate::cloud::Credential>>,
+    _of: std::marker::PhantomData<(J, T)>,
+}
+
+/// Why a reload changed nothing.
+#[derive(Debug, thiserror::Error)]
+enum ReloadFault {
+    #[error("{0}")]
+    Settings(settings::Problems),
+    #[error(transparent)]
+    Build(#[from] BuildFault),
+    #[error("the journal cannot be read for a project that is new")]
+    Journal(#[from] JournalError),
+}
+
+impl<J: Journal, T: Tell> Service<J, T> {
+    /// Builds every project of the settings that were loaded from `config`. Connects to nothing.
+    ///
+    /// # Errors
+    /// Where a secret, a key, an endpoint or a CA cannot be used.
+    pub fn build(
+        config: PathBuf,
+        loaded: Loaded,
+        environment: Environment,
+        builder: Builder<J, T>,
+        mut ledgers: Ledgers,
+    ) -> Result<Self, BuildFault> {
+        let stopping = builder.stopping.clone();
+        let (running, watchers) = (BTreeMap::new(), JoinSet::new());
+        let mut service =
+            Self { config, environment, loaded: loaded.clone(), builder, running, watchers, stopping };
+        let now = service.builder.clock.now();
+        let mut ready = service.ready(loaded, |_| Ok(Ledger::default())).map_err(|fault| match fault {
+            ReloadFault::Build(fault) => fault,
+            ReloadFault::Journal(error) => BuildFault::Journal(error),
+            ReloadFault::Settings(problems) => BuildFault::Secrets(problems),
+        })?;
+        for (name, ledger) in &mut ready.ledgers {
+            *ledger = ledgers.take(name, now);
+        }
+        service.begin(ready);
+        Ok(service)
+    }
+
+    /// The projects under watch.
+    pub fn projects(&self) -> Vec<Arc<HttpProject<J, T>>> {
+        self.running.values().map(|running| Arc::clone(&running.project)).collect()
+    }
+
+    /// Runs until the daemon is stopping, then waits for the looks that are under way.
+    ///
+    /// # Errors
+    /// Where a part of the daemon panicked: the others are stopped in order first.
+    pub async fn run(
+        mut self,
+        reload: Arc<Notify>,
+        mut questions: mpsc::Receiver<Question>,
+    ) -> Result<(), JoinError> {
+        let mut result = Ok(());
+        let clock = Arc::clone(&self.builder.clock);
+        let mut told_until = clock.now();
+        while result.is_ok() {
+            let now = clock.now();
+            self.tell_ended_holds(told_until, now);
+            told_until = now;
+            let next_end = self.holds().next_end(now).map(|end| end.since(now));
+            let leaving = self.running.values().any(|running| running.leaving).then_some(LEAVING_CHECK);
+            let wake = next_end.into_iter().chain(leaving).min();
+            tokio::select! {
+                () = self.stopping.cancelled() => break,
+                Some(ended) = self.watchers.join_next() => result = self.ended(ended),
+                () = reload.notified() => self.reload().await,
+                Some(question) = questions.recv() => self.answer(question).await,
+                () = clock.sleep(wake.unwrap_or_default()), if wake.is_some() => self.let_leave(),
+            }
+        }
+        // Who still asks is told that the daemon is stopping.
+        drop(questions);
+        self.stopping.cancel();
+        while let Some(ended) = self.watchers.join_next().await {
+            result = result.and(ended.and_then(|(_, watched)| watched));
+        }
+        for running in self.running.values() {
+            running.project.looker().write_what_is_left().await;
+        }
+        result
+    }
+
+    /// A watcher has ended: because its project is gone from the settings, or because something panicked. Then all
+    /// are stopped, so that nothing is left half-alive.
+    fn ended(
+        &mut self,
+        ended: Result<(ProjectName, Result<(), JoinError>), JoinError>,
+    ) -> Result<(), JoinError> {
+        let (name, watched) = ended?;
+        watched?;
+        if let Some(running) = self.running.remove(&name) {
+            info!(project = %name, "project {name} is not watched any more");
+            debug_assert!(running.leaving || self.stopping.is_cancelled(), "a watcher ended by itself");
+        }
+        Ok(())
+    }
+
+    /// Reads the settings again, all or nothing.
+    async fn reload(&mut self) {
+        info!(config = %self.config.display(), "reloading the settings");
+        let name_of_journal = {
+            let JournalUrl::Sqlite(path) = &self.loaded.settings.journal;
+            path.clone()
+        };
+        let now = self.builder.clock.now();
+        let ready = settings::load(&self.config, &self.environment)
+            .map_err(ReloadFault::Settings)
+            .and_then(|loaded| self.ready(loaded, |name| ledger_of(name, &name_of_journal, now)));
+        match ready {
+            Ok(ready) => self.take(ready).await,
+            Err(fault) => self.tell_why_not(fault),
+        }
+    }
+
+    /// One line for the fact, and one for each problem of the settings.
+    fn tell_why_not(&self, fault: ReloadFault) {
+        let config = self.config.display();
+        let (why, problems) = match fault {
+            ReloadFault::Settings(problems) | ReloadFault::Build(BuildFault::Secrets(problems)) => {
+                ("they cannot be used".to_owned(), problems.0)
+            }
+            fault => (chain(&fault), Vec::new()),
+        };
+        error!(%config, "the settings were not reloaded and nothing changed: {why}");
+        for problem in problems {
+            error!(%config, "{}: {}", problem.severity.word(), problem.in_one_line());
+        }
+    }
+
+    /// Makes everything ready that these settings need and that may fail.
+    fn ready(
+        &self,
+        loaded: Loaded,
+        ledger: impl Fn(&ProjectName) -> Result<Ledger, JournalError>,
+    ) -> Result<Ready<J, T>, ReloadFault> {
+        let settings = &loaded.settings;
+        let credentials = self.builder.credentials(settings)?;
+        let (mut links, mut ledgers) = (Vec::new(), BTreeMap::new());
+        for project in &settings.projects {
+            let Some(link) = Builder::<J, T>::link(settings, project, &credentials)? else { continue };
+            let before = self.running.get(&project.name);
+            let same = before.is_some_and(|running| running.link == link);
+            let client = if same { None } else { Some(self.builder.client(project, &link)?) };
+            if before.is_none() {
+                ledgers.insert(project.name.clone(), ledger(&project.name)?);
+            }
+            links.push((project.clone(), link, client));
+        }
+        Ok(Ready { loaded, links, ledgers, credentials, _of: std::marker::PhantomData })
+    }
+
+    /// Takes new settings: no timer, no attempt and, where nothing of it changed, no connection is lost.
+    async fn take(&mut self, ready: Ready<J, T>) {
+        let lines = changes::changes(&self.loaded, &ready.loaded);
+        for warning in &ready.loaded.warnings {
+            warn!("{}", warning.in_one_line());
+        }
+        let rules = build::rules(&ready.loaded.settings);
+        let mut clients: BTreeMap<ProjectName, Option<HttpClient>> = BTreeMap::new();
+        let mut ready = ready;
+        for (project, link, client) in &mut ready.links {
+            if let Some(running) = self.running.get_mut(&project.name) {
+                running.link = link.clone();
+                running.leaving = false;
+                clients.insert(project.name.clone(), client.take());
+            }
+        }
+        for (name, running) in &mut self.running {
+            let looker = running.project.looker();
+            if let Some(client) = clients.remove(name) {
+                looker.reload(rules.clone(), client).await;
+                running.project.nudge();
+            } else {
+                // Its plans go with it: without a policy nothing is sent. What is open is still settled.
+                let rules = Rules { policies: Vec::new(), ..(*looker.rules()).clone() };
+                looker.reload(rules, None).await;
+                running.leaving = true;
+            }
+        }
+        let came = ready.ledgers.len();
+        self.begin(ready);
+        self.let_leave();
+        info!(changes = lines.len(), projects = self.running.len(), came, "the settings were reloaded");
+        for line in lines {
+            info!("changed: {line}");
+        }
+    }
+
+    /// Takes the settings and credentials, and begins to watch the projects that are new.
+    fn begin(&mut self, ready: Ready<J, T>) {
+        let Ready { loaded, links, mut ledgers, credentials, .. } = ready;
+        for (project, link, client) in links {
+            let (Some(ledger), Some(client)) = (ledgers.remove(&project.name), client) else { continue };
+            let name = project.name.clone();
+            let project = self.builder.project(&loaded.settings, &project, client, ledger);
+            let stop = self.stopping.child_token();
+            let watched =
+                Watcher::new(Arc::clone(&project), Arc::clone(&self.builder.clock)).run(stop.clone());
+            let of = name.clone();
+            self.watchers.spawn(async move { (of, watched.await) });
+            self.running.insert(name, Running { project, link, stop, leaving: false });
+        }
+        self.builder.take_credentials(credentials);
+        self.loaded = loaded;
+    }
+
+    /// Ends the watchers of removed projects that have nothing open any more.
+    fn let_leave(&mut self) {
+        for running in self.running.values() {
+            if running.leaving && !running.project.looker().has_open_attempts() {
+                running.stop.cancel();
+            }
+        }
+    }
+
+    fn tell_ended_holds(&self, since: Moment, now: Moment) {
+        for hold in self.holds().ended_by_themselves(since, now) {
+            info!(hold = hold.number, "the hold has ended: {hold}");
+            self.nudge_all();
+        }
+    }
+
+    /// Something may be due now that was held back.
+    pub(super) fn nudge_all(&self) {
+        self.running.values().for_each(|running| running.project.nudge());
+    }
+
+    pub(super) fn holds(&self) -> RwLockReadGuard<'_, Holds> {
+        self.builder.holds.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.loaded.settings
+    }
+
+    pub(super) fn clock(&self) -> &SystemClock {
+        &self.builder.clock
+    }
+}
+
+/// What the journal knows of a project that is new in the settings, and may be an old one.
+fn ledger_of(name: &ProjectName, journal: &std::path::Path, now: Moment) -> Result<Ledger, JournalError> {
+    let mut ledgers = Ledgers::default();
+    let entries =
+        JournalReader::open(journal)?.entries(&Query { project: Some(name.clone()), ..Query::default() })?;
+    for entry in entries {
+        ledgers.fold(entry, now);
+    }
+    Ok(ledgers.take(name, now))
+}

@@ -1,0 +1,192 @@
+//! Holds, placed and released with the real commands on a running daemon; what people see, and what stays.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+
+use upgrade_remediator::model::event::Event;
+use upgrade_remediator::model::reason::Reason;
+use upgrade_remediator::simulator::scenario::DEFAULT_PROJECT_ID;
+
+#[expect(dead_code, reason = "other tests need more of it")]
+mod support;
+
+use support::{ABORTS, Bench, FAILED_ONCE, RETRIES, eventually};
+
+fn on_hold(event: &Event) -> bool {
+    matches!(event, Event::Decided { reason: Reason::OnHold { .. }, .. })
+}
+
+/// A bench whose daemon has seen its failure and is kept from sending by a hold that was placed in time.
+async fn held(scope: &str, policy: &str) -> (Bench, support::Process) {
+    let slow = policy.replace("initial_interval = \"300ms\"", "initial_interval = \"3s\"");
+    let slow = slow.replace("max_interval = \"300ms\"", "max_interval = \"3s\"");
+    let slow = slow.replace("abort_grace = \"300ms\"", "abort_grace = \"3s\"");
+    let bench = Bench::new(FAILED_ONCE, &slow).await;
+    let daemon = bench.daemon();
+    bench.journaled("the failure", |event| matches!(event, Event::Failed(_))).await;
+    let (code, out, err) = bench.runs(&["hold", scope, "--reason", "moving shards by hand"]).await;
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(out.contains("hold #1 on") && out.contains("To end it: upgrade-remediator release"), "{out}");
+    (bench, daemon)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hold_stops_what_is_due_and_its_release_lets_it_go_on() {
+    for scope in ["all", "project:test", "cluster:logs"] {
+        let (bench, daemon) = held(scope, RETRIES).await;
+        bench.journaled("that it is held", on_hold).await;
+        bench.looks_on(10).await;
+        assert_eq!(bench.puts().len(), 0);
+        daemon.says("nothing is sent: hold #1").await;
+        let (code, out, _) = bench.runs(&["release", scope]).await;
+        assert!(code == 0 && out.contains("released: hold #1"), "{out}");
+        assert_eq!(bench.ended(&["logs"]).await["logs"], "remedied");
+        bench.judge();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hold_stops_a_pending_abort_also_over_a_restart() {
+    let aborts = format!("{ABORTS}initial_interval = \"300ms\"\nmax_interval = \"300ms\"\n");
+    let (bench, daemon) = held("cluster:logs", &aborts).await;
+    bench.journaled("that it is held", on_hold).await;
+    daemon.kill();
+    let daemon = bench.daemon();
+    bench.looks_on(10).await;
+    assert_eq!(bench.puts().len(), 0);
+    let (_, out, _) = bench.runs(&["holds", "--json"]).await;
+    let holds: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&holds[0]["number"], &holds[0]["cluster_name"]), (&1.into(), &"logs".into()), "{out}");
+    assert_eq!(
+        holds[0]["by"],
+        format!(
+            "uid {}",
+            std::fs::metadata(bench.config()).map(|m| std::os::unix::fs::MetadataExt::uid(&m)).unwrap()
+        )
+    );
+    bench.runs(&["release", "cluster:logs"]).await;
+    let end = bench.ended(&["logs"]).await.remove("logs").unwrap();
+    assert_eq!(end, "aborted");
+    drop(daemon);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hold_with_a_time_ends_by_itself() {
+    let bench = Bench::new(FAILED_ONCE, RETRIES).await;
+    let daemon = bench.daemon();
+    eventually("the socket", || bench.socket().exists().then_some(())).await;
+    let (code, out, err) = bench.runs(&["hold", "all", "--for", "2s", "--reason", "a short one"]).await;
+    assert_eq!(code, 0, "{out}{err}");
+    daemon.says("the hold has ended: hold #1").await;
+    assert_eq!(bench.ended(&["logs"]).await["logs"], "remedied");
+    let (_, out, _) = bench.runs(&["holds"]).await;
+    assert_eq!(out, "nothing is held\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_held_or_released_is_told_why() {
+    let bench = Bench::new(FAILED_ONCE, ABORTS).await;
+    // A second project, with a cluster of the same name and another id.
+    let twin = Bench::new(
+        &format!("{}{FAILED_ONCE}", FAILED_ONCE.replace("logs", "first")).replace(
+            "\nnode_time = \"200ms\"\n[[cluster]]\nname = \"logs\"",
+            "\n[[cluster]]\nname = \"logs\"",
+        ),
+        ABORTS,
+    )
+    .await;
+    bench.edit(
+        "[[project]]",
+        &format!(
+            "[[project]]\nname = \"twin\"\nregion = \"eu-west-101\"\nproject_id = \"{DEFAULT_PROJECT_ID}\"\n\
+        endpoint = \"{}\"\ncredentials = \"test\"\n[[project]]",
+            twin.simulator.url()
+        ),
+    );
+    let _daemon = bench.daemon();
+    bench.looks_on(4).await;
+    twin.looks_on(4).await;
+    for (arguments, code, told) in [
+        (vec!["hold", "cluster:logs", "--reason", "x"], 1, "several clusters are named"),
+        (vec!["hold", "cluster:nobody", "--reason", "x"], 1, "no cluster \"nobody\" is known"),
+        (vec!["hold", "project:nobody", "--reason", "x"], 1, "projects: test, twin"),
+        (vec!["hold", "node:x", "--reason", "x"], 1, "all, project:NAME or cluster:NAME-OR-ID is allowed"),
+        (vec!["hold", "all", "--reason", " "], 1, "needs a reason"),
+        (vec!["hold", "all", "--for", "0s", "--reason", "x"], 1, "holds nothing"),
+        (vec!["hold", "all", "--for", "soon", "--reason", "x"], 2, "duration"),
+        (vec!["hold", "all"], 2, "--reason"),
+        (vec!["release", "all"], 1, "nothing is held on all; holds in force: none"),
+    ] {
+        let (exit, out, err) = bench.runs(&arguments).await;
+        assert_eq!((exit, out.as_str()), (code, ""), "{arguments:?}: {err}");
+        assert!(err.contains(told), "{arguments:?}: {err}");
+    }
+    assert!(bench.runs(&["holds"]).await.1.contains("nothing is held"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn holds_stack_and_what_still_holds_is_told() {
+    let (bench, _daemon) = held("cluster:logs", RETRIES).await;
+    let (code, out, _) =
+        bench.runs(&["hold", "all", "--for", "1h", "--reason", "the whole cloud is ill"]).await;
+    assert!(code == 0 && out.contains("hold #2 on all"), "{out}");
+    let (_, out, _) = bench.runs(&["release", "cluster:logs"]).await;
+    assert!(out.contains("released: hold #1") && out.contains("still held by: hold #2 on all"), "{out}");
+    let (_, out, _) = bench.runs(&["holds"]).await;
+    assert!(out.contains("#2") && out.contains("the whole cloud is ill"), "{out}");
+    assert!(out.lines().all(|line| line.chars().count() <= 80), "{out}");
+    bench.looks_on(10).await;
+    assert_eq!(bench.puts().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_daemon_is_down_they_say_how_to_stop_it_for_good() {
+    let (bench, daemon) = held("all", RETRIES).await;
+    daemon.kill();
+    let (code, out, err) = bench.runs(&["hold", "all", "--reason", "x"]).await;
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("no daemon answers at") && err.contains("nothing was held"), "{err}");
+    assert!(err.contains("systemctl disable --now upgrade-remediator") && err.contains("dry-run"), "{err}");
+    let (code, out, err) = bench.runs(&["holds"]).await;
+    assert!(code == 0 && out.contains("#1") && err.contains("stand in the journal"), "{out}{err}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_socket_is_for_its_owner_and_group_alone_and_goes_with_the_daemon() {
+    let bench = Bench::new(FAILED_ONCE, RETRIES).await;
+    let mut daemon = bench.daemon();
+    eventually("the socket", || bench.socket().exists().then_some(())).await;
+    assert_eq!(std::fs::metadata(bench.socket()).unwrap().permissions().mode() & 0o777, 0o660);
+    let mut second = support::Process::start(bench.command(&["run"]));
+    assert_eq!(second.code().await, Some(1));
+    assert!(bench.socket().exists(), "a second daemon leaves the first one's socket alone");
+    daemon.signal("TERM");
+    assert_eq!(daemon.code().await, Some(0));
+    assert!(!bench.socket().exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nonsense_on_the_socket_is_answered_and_changes_nothing() {
+    let bench = Bench::new(FAILED_ONCE, ABORTS).await;
+    let mut daemon = bench.daemon();
+    eventually("the socket", || bench.socket().exists().then_some(())).await;
+    let say = |line: &[u8]| {
+        let mut stream = UnixStream::connect(bench.socket()).unwrap();
+        stream.write_all(line).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    for line in
+        [&b"\n"[..], b"{}\n", b"\xff\xfe\n", b"{\"version\":9,\"request\":{}}\n", b"GET / HTTP/1.1\r\n\r\n"]
+    {
+        let answer = say(line);
+        assert!(answer.contains("refused"), "{answer}");
+    }
+    drop(UnixStream::connect(bench.socket()).unwrap());
+    assert!(daemon.runs());
+    assert!(bench.runs(&["holds"]).await.1.contains("nothing is held"));
+}

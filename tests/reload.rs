@@ -1,0 +1,119 @@
+//! SIGHUP: all or nothing, without losing a timer or an attempt, and what changed is told.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use upgrade_remediator::model::event::Event;
+use upgrade_remediator::model::reason::Reason;
+
+#[expect(dead_code, reason = "other tests need more of it")]
+mod support;
+
+use support::{ABORTS, Bench, FAILED_ONCE, RETRIES};
+
+fn retries_in(time: &str) -> String {
+    RETRIES.replace("300ms", time)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn good_settings_take_effect_and_what_changed_is_told() {
+    let bench = Bench::new(FAILED_ONCE, &retries_in("1h")).await;
+    let daemon = bench.daemon();
+    bench.journaled("the wait", |event| matches!(event, Event::Decided { .. })).await;
+    bench.edit("initial_interval = \"1h\"", "initial_interval = \"1s\"");
+    daemon.signal("HUP");
+    daemon.says("the settings were reloaded").await;
+    daemon.says("changed: policy.test.retry.initial_interval: \"1h\" → \"1s\"").await;
+    assert_eq!(bench.ended(&["logs"]).await["logs"], "remedied");
+    // The timer went on from the first sight of the failure; it did not begin anew.
+    let failures = bench.events().iter().filter(|event| matches!(event, Event::Failed(_))).count();
+    assert_eq!(failures, 1);
+    bench.judge();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_file_changes_nothing_and_its_problems_are_told() {
+    let bench = Bench::new(FAILED_ONCE, &retries_in("3s")).await;
+    let mut daemon = bench.daemon();
+    bench.journaled("the wait", |event| matches!(event, Event::Decided { .. })).await;
+    bench.edit("mode = \"enforce\"", "mode = \"dry-run\"");
+    bench.edit("max_retries = 3", "max_retrys = 3");
+    daemon.signal("HUP");
+    daemon.says("the settings were not reloaded and nothing changed").await;
+    daemon.says("max_retrys").await;
+    assert!(daemon.runs());
+    assert_eq!(bench.ended(&["logs"]).await["logs"], "remedied", "it went on in mode enforce");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_that_is_gone_changes_nothing_either() {
+    let bench = Bench::new(FAILED_ONCE, &retries_in("3s")).await;
+    let daemon = bench.daemon();
+    bench.journaled("the wait", |event| matches!(event, Event::Decided { .. })).await;
+    bench.edit("{ env = \"TEST_SECRET_KEY\" }", "{ file = \"/nowhere/secret\" }");
+    daemon.signal("HUP");
+    daemon.says("the settings were not reloaded and nothing changed").await;
+    assert_eq!(bench.ended(&["logs"]).await["logs"], "remedied");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dry_run_by_reload_stops_the_next_put_and_enforce_lets_nothing_fire_at_once() {
+    let bench = Bench::new(FAILED_ONCE, &retries_in("2s")).await;
+    let daemon = bench.daemon();
+    bench.journaled("the wait", |event| matches!(event, Event::Decided { .. })).await;
+    bench.edit("mode = \"enforce\"", "mode = \"dry-run\"");
+    daemon.signal("HUP");
+    daemon.says("changed: mode: \"enforce\" → \"dry-run\"").await;
+    bench
+        .journaled("would retry", |event| {
+            matches!(event, Event::Decided { reason: Reason::DryRun { .. }, .. })
+        })
+        .await;
+    assert_eq!(bench.puts().len(), 0);
+    bench.edit("mode = \"dry-run\"", "mode = \"enforce\"");
+    daemon.signal("HUP");
+    let waits = |event: &Event| matches!(event, Event::Decided { reason: Reason::HeldUntilNow { .. }, .. });
+    bench.journaled("another wait", waits).await;
+    assert_eq!(bench.ended(&["logs"]).await["logs"], "remedied");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_policy_makes_no_abort_due() {
+    let bench = Bench::new(FAILED_ONCE, &retries_in("1h")).await;
+    let daemon = bench.daemon();
+    bench.journaled("the wait", |event| matches!(event, Event::Decided { .. })).await;
+    bench.edit("max_retries = 3", "max_retries = 0");
+    daemon.signal("HUP");
+    assert_eq!(bench.ended(&["logs"]).await["logs"], "policy-changed");
+    assert_eq!(bench.puts().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_project_takes_its_plans_with_it_and_comes_back_as_it_was() {
+    let bench = Bench::new(FAILED_ONCE, &ABORTS.replace("300ms", "4s")).await;
+    let daemon = bench.daemon();
+    bench.journaled("the grace", |event| matches!(event, Event::Decided { .. })).await;
+    let whole = std::fs::read_to_string(bench.config()).unwrap();
+    let (before, rest) = whole.split_once("[[project]]").unwrap();
+    let (_, after) = rest.split_once("[credentials.test]").unwrap();
+    std::fs::write(bench.config(), format!("{before}[credentials.test]{after}")).unwrap();
+    daemon.signal("HUP");
+    daemon.says("project test is not watched any more").await;
+    support::let_pass(std::time::Duration::from_secs(5)).await;
+    assert_eq!(bench.puts().len(), 0, "its abort was due meanwhile");
+    std::fs::write(bench.config(), whole).unwrap();
+    daemon.signal("HUP");
+    daemon.says("changed: project.test.endpoint: new").await;
+    assert_eq!(bench.ended(&["logs"]).await["logs"], "aborted");
+    bench.judge();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_of_signals_is_no_storm_of_reloads_and_harms_nothing() {
+    let bench = Bench::new(FAILED_ONCE, &retries_in("2s")).await;
+    let daemon = bench.daemon();
+    bench.journaled("the wait", |event| matches!(event, Event::Decided { .. })).await;
+    for _ in 0..50 {
+        daemon.signal("HUP");
+    }
+    assert_eq!(bench.ended(&["logs"]).await["logs"], "remedied");
+    bench.judge();
+}
