@@ -36,6 +36,7 @@ pub mod daemon;
 pub mod lifecycle;
 pub mod project;
 pub mod settings;
+pub mod status;
 pub mod telemetry;
 
 // What they are tried against.

@@ -37,6 +37,7 @@ use crate::model::reason::Reason;
 use crate::model::task::{Reading, TaskKind, TaskStatus};
 use crate::model::text::chain;
 use crate::notify::Tell;
+use crate::status::{Around, ProjectReport};
 
 mod telling;
 
@@ -165,7 +166,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
     /// Cancel safety: none. Once begun it must be left to end: a PUT may be under way.
     pub async fn look(&self, cluster: &Cluster, listed: Option<Moment>) -> Report {
         let result = self.look_and_act(cluster, listed).await;
-        self.report(cluster, result)
+        self.tell_of(cluster, result)
     }
 
     async fn look_and_act(
@@ -262,16 +263,37 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         let task = Standing::of(reading, history).task();
         let terms = task.and_then(|task| self.terms(&rules, cluster, task.kind));
         let holds = self.holds.read().unwrap_or_else(PoisonError::into_inner);
-        let guards = Guards {
+        let guards = self.guards(ledger, &holds, &rules);
+        let facts = Facts { cluster: &cluster.id, reading, guards, poll: &rules.poll, seed: self.seed };
+        decide::decide(terms.as_ref(), facts, history, now)
+    }
+
+    fn guards<'a>(&'a self, ledger: &'a Ledger, holds: &'a Holds, rules: &'a Rules) -> Guards<'a> {
+        Guards {
             project: &self.project,
             ledger,
-            holds: &holds,
+            holds,
             limits: &rules.limits,
             breaker: &rules.breaker,
             clock_offset: self.css().clock_offset(),
+        }
+    }
+
+    /// How the project stands, for people. `leaving`: it is gone from the settings.
+    pub fn report(&self, leaving: bool, stretch: Option<Stretch>) -> ProjectReport {
+        let (now, rules) = (self.clock.now(), self.rules());
+        let state = self.state();
+        let holds = self.holds.read().unwrap_or_else(PoisonError::into_inner);
+        let around = Around {
+            name: &self.project,
+            clusters: state.names.len(),
+            list_short: self.telling.list_is_short(),
+            leaving,
+            sends_nothing: self.guards(&state.ledger, &holds, &rules).hold_everything_back(now),
+            max_actions_per_hour: rules.limits.max_actions_per_hour,
+            stretch,
         };
-        let facts = Facts { cluster: &cluster.id, reading, guards, poll: &rules.poll, seed: self.seed };
-        decide::decide(terms.as_ref(), facts, history, now)
+        ProjectReport::new(around, &state.ledger, now)
     }
 
     /// Looks at the cluster without journaling, telling or sending anything: what would be decided now.
@@ -470,7 +492,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
     }
 
     /// Turns the result of a look into a report, and tells of errors that are new.
-    fn report(&self, cluster: &Cluster, result: Result<(Decision, bool), LookError>) -> Report {
+    fn tell_of(&self, cluster: &Cluster, result: Result<(Decision, bool), LookError>) -> Report {
         match result {
             Ok((decision, sent)) => {
                 let wants_discovery = matches!(decision.reason, Reason::CheckingIfGone { .. });

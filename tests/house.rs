@@ -44,6 +44,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "journal::JournalError",
             "model",
             "notify",
+            // Values only: how it stands, for people.
+            "status",
         ],
     ),
     // A project as the watcher drives it.
@@ -54,7 +56,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("lifecycle", &[]),
     ("telemetry", &["settings"]),
     // It carries words; what they do is the daemon's.
-    ("control", &["model"]),
+    ("control", &["model", "status"]),
+    ("status", &["model"]),
     (
         "daemon",
         &["clock", "cloud", "control", "journal", "look", "model", "notify", "project", "settings", "watch"],
@@ -73,6 +76,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "notify",
             "settings",
             "simulator",
+            "status",
             "telemetry",
             "watch",
         ],

@@ -40,7 +40,21 @@ async fn a_bad_file_changes_nothing_and_its_problems_are_told() {
     daemon.says("the settings were not reloaded and nothing changed").await;
     daemon.says("max_retrys").await;
     assert!(daemon.runs());
+    let (code, out, err) = bench.runs(&["status"]).await;
+    assert_eq!(code, 0, "the settings on the disk cannot be used, and the daemon can be asked: {err}");
+    assert!(out.contains("mode enforce") && out.contains("changed nothing:\n  error: "), "{out}");
+    assert!(out.contains("max_retrys") && out.contains("backoff"), "{out}");
     assert_eq!(bench.ended(&["logs"]).await["logs"], "remedied", "it went on in mode enforce");
+    bench.edit("max_retrys = 3", "max_retries = 3");
+    daemon.signal("HUP");
+    daemon.says("the settings were reloaded").await;
+    let (_, out, _) = bench.runs(&["status", "--json"]).await;
+    let status: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (&status["mode"], &status["settings"]["refused"]),
+        (&"dry-run".into(), &serde_json::Value::Null),
+        "{out}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,6 @@
 //! `hold`, `release` and `holds`: leaving clusters alone, over the daemon's control socket.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -38,9 +38,9 @@ pub(super) struct ReleaseOptions {
 }
 
 /// Places a hold.
-pub(super) fn hold(config: &Path, loaded: &Loaded, options: HoldOptions, as_json: bool) -> Outcome {
+pub(super) fn hold(control: &Control<'_>, options: HoldOptions, as_json: bool) -> Outcome {
     let HoldOptions { scope, lasts, reason } = options;
-    match put(config, loaded, &Request::Hold { scope, lasts, reason }, "so nothing was held")? {
+    match put(control, &Request::Hold { scope, lasts, reason }, "so nothing was held")? {
         Answer::Held { hold, dry_run } => {
             if as_json {
                 print_json(&json!({ "hold": hold, "dry_run": dry_run }))?;
@@ -58,8 +58,8 @@ pub(super) fn hold(config: &Path, loaded: &Loaded, options: HoldOptions, as_json
 }
 
 /// Ends holds.
-pub(super) fn release(config: &Path, loaded: &Loaded, options: ReleaseOptions, as_json: bool) -> Outcome {
-    match put(config, loaded, &Request::Release { scope: options.scope }, "so nothing was released")? {
+pub(super) fn release(control: &Control<'_>, options: ReleaseOptions, as_json: bool) -> Outcome {
+    match put(control, &Request::Release { scope: options.scope }, "so nothing was released")? {
         Answer::Released { released, still } => {
             if as_json {
                 print_json(&json!({ "released": released, "still_held_by": still }))?;
@@ -82,16 +82,20 @@ pub(super) fn release(config: &Path, loaded: &Loaded, options: ReleaseOptions, a
 }
 
 /// Prints the holds in force: the daemon's, or while it is down those of the journal.
-pub(super) fn holds(config: &Path, loaded: &Loaded, as_json: bool) -> Outcome {
-    let holds = match ask(socket(loaded)?, &Request::Holds) {
+pub(super) fn holds(
+    control: &Control<'_>,
+    settings: impl FnOnce() -> Result<Loaded, Failure>,
+    as_json: bool,
+) -> Outcome {
+    let holds = match control.ask(&Request::Holds) {
         Ok(Answer::Holds { holds }) => holds,
         Ok(answer) => return Err(unexpected(answer)),
-        Err(down @ AskError::NotRunning { .. }) => {
-            let holds = journaled(loaded)?;
+        Err(Unanswered::Ask(down @ AskError::NotRunning { .. })) => {
+            let holds = journaled(&settings()?)?;
             note(&format!(
                 "{}: these stand in the journal, and are in force when it starts. {}",
                 chain(&down),
-                how_to_stop_for_good(config)
+                how_to_stop_for_good(control.config)
             ));
             holds
         }
@@ -107,21 +111,37 @@ pub(super) fn holds(config: &Path, loaded: &Loaded, as_json: bool) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn socket(loaded: &Loaded) -> Result<&Path, Failure> {
-    loaded.settings.control.as_deref().ok_or_else(|| {
-        Failure::Other(anyhow::anyhow!(
-            "control.socket is \"\" in the settings: the daemon cannot be spoken to"
-        ))
-    })
+/// How to reach the daemon.
+pub(super) struct Control<'a> {
+    /// The file of its settings.
+    pub(super) config: &'a Path,
+    /// Its socket.
+    pub(super) socket: Option<PathBuf>,
 }
 
-fn put(config: &Path, loaded: &Loaded, request: &Request, so: &str) -> Result<Answer, Failure> {
-    match ask(socket(loaded)?, request) {
+impl Control<'_> {
+    /// Asks the daemon.
+    pub(super) fn ask(&self, request: &Request) -> Result<Answer, Unanswered> {
+        ask(self.socket.as_deref().ok_or(Unanswered::TurnedOff)?, request).map_err(Unanswered::Ask)
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unanswered {
+    #[error("control.socket is \"\" in the settings: the daemon cannot be spoken to")]
+    TurnedOff,
+    #[error(transparent)]
+    Ask(AskError),
+}
+
+fn put(control: &Control<'_>, request: &Request, so: &str) -> Result<Answer, Failure> {
+    match control.ask(request) {
         Ok(Answer::Refused { why }) => Err(Failure::Other(anyhow::anyhow!(why))),
         Ok(answer) => Ok(answer),
-        Err(down @ AskError::NotRunning { .. }) => {
+        Err(Unanswered::Ask(down @ AskError::NotRunning { .. })) => {
             let down = chain(&down);
-            Err(Failure::Other(anyhow::anyhow!("{down}, {so}. {}", how_to_stop_for_good(config))))
+            Err(Failure::Other(anyhow::anyhow!("{down}, {so}. {}", how_to_stop_for_good(control.config))))
         }
         Err(error) => Err(Failure::Other(error.into())),
     }
@@ -161,7 +181,7 @@ fn as_table(holds: &[StoredHold]) -> String {
     text(&rows)
 }
 
-fn unexpected(answer: Answer) -> Failure {
+pub(super) fn unexpected(answer: Answer) -> Failure {
     let why = match answer {
         Answer::Refused { why } => why,
         _ => "the daemon answered something else than was asked".to_owned(),

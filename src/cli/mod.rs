@@ -12,6 +12,8 @@ use crate::daemon::BuildFault;
 use crate::model::text::chain;
 use crate::settings::{self, Coloured, Environment, Loaded, Problems};
 
+use hold::Control;
+
 mod check;
 mod demo;
 mod history;
@@ -19,6 +21,7 @@ mod hold;
 mod plan;
 mod run;
 mod simulator;
+mod status;
 mod table;
 
 /// Retries, aborts or escalates failed upgrades and AZ switchovers of Huawei Cloud CSS clusters.
@@ -61,6 +64,8 @@ enum Command {
     Check,
     /// What was seen, decided, sent and answered, from the journal.
     History(history::Options),
+    /// What the running daemon knows of itself.
+    Status,
     /// Send nothing for a cluster, a project or everything, for a while or until `release`.
     Hold(hold::HoldOptions),
     /// End the holds of a scope.
@@ -124,6 +129,7 @@ pub fn main() -> ExitCode {
     let environment = Environment::new(std::env::vars_os());
     let Common { config, json } = arguments.common;
     let settings = || settings::load(&config, &environment).map_err(Failure::Settings);
+    let control = || Control { config: &config, socket: settings::control_socket(&config, &environment) };
     let outcome = match arguments.command {
         Command::Run { once } => settings().and_then(|loaded| {
             run::run(&config, loaded.clone(), &environment, once).map_err(|failure| failure.located(&loaded))
@@ -133,11 +139,10 @@ pub fn main() -> ExitCode {
         }),
         Command::Check => check::check(settings(), &environment, json),
         Command::History(options) => settings().and_then(|loaded| history::history(&loaded, &options, json)),
-        Command::Hold(options) => settings().and_then(|loaded| hold::hold(&config, &loaded, options, json)),
-        Command::Release(options) => {
-            settings().and_then(|loaded| hold::release(&config, &loaded, options, json))
-        }
-        Command::Holds => settings().and_then(|loaded| hold::holds(&config, &loaded, json)),
+        Command::Status => status::status(&control(), json),
+        Command::Hold(options) => hold::hold(&control(), options, json),
+        Command::Release(options) => hold::release(&control(), options, json),
+        Command::Holds => hold::holds(&control(), settings, json),
         Command::Simulator(options) => simulator::simulator(&options),
         Command::Demo => demo::demo(json),
     };

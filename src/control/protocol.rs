@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::model::hold::StoredHold;
+use crate::status::Report;
 
 /// Both sides say which form they speak; another one is refused.
 pub const VERSION: u32 = 1;
@@ -31,10 +32,12 @@ pub enum Request {
     Release { scope: String },
     /// The holds in force.
     Holds,
+    /// What the daemon knows of itself.
+    Status,
 }
 
 /// What is answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the variants' docs tell their fields")]
 pub enum Answer {
@@ -44,6 +47,8 @@ pub enum Answer {
     Released { released: Vec<StoredHold>, still: Vec<StoredHold> },
     /// The holds in force, oldest first.
     Holds { holds: Vec<StoredHold> },
+    /// What the daemon knows of itself.
+    Status { status: Box<Report> },
     /// It was not done, and why.
     Refused { why: String },
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use tracing::{info, warn};
 
-use super::service::Service;
+use super::service::{Running, Service};
 use crate::clock::Clock as _;
 use crate::control::{Answer, Peer, Question, Request};
 use crate::journal::Journal;
@@ -15,6 +15,7 @@ use crate::model::id::{ClusterId, ProjectName};
 use crate::model::policy::Mode;
 use crate::model::text::{chain, shown};
 use crate::notify::Tell;
+use crate::status::Report;
 
 /// No reason is longer, in characters.
 const MAX_REASON: usize = 500;
@@ -35,6 +36,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
             Request::Hold { scope, lasts, reason } => self.hold(&scope, lasts, &reason, peer).await,
             Request::Release { scope } => self.release(&scope, peer).await,
             Request::Holds => Ok(Answer::Holds { holds: self.holds_in_force() }),
+            Request::Status => Ok(Answer::Status { status: Box::new(self.report()) }),
         };
         // Whoever asked may be gone; what was done is done.
         let _ = answer.send(done.unwrap_or_else(|why| Answer::Refused { why }));
@@ -126,6 +128,22 @@ impl<J: Journal, T: Tell> Service<J, T> {
                 let running = self.running.get(project);
                 running.is_some_and(|running| running.project.looker().knows(cluster))
             }
+        }
+    }
+
+    /// What the daemon knows of itself.
+    fn report(&self) -> Report {
+        let report = |running: &Running<J, T>| {
+            running.project.looker().report(running.leaving, running.project.stretch())
+        };
+        Report {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            at: self.clock().now().wall,
+            started: self.started,
+            mode: self.settings().mode,
+            settings: self.in_force.clone(),
+            projects: self.running.values().map(report).collect(),
+            holds: self.holds_in_force(),
         }
     }
 

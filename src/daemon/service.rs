@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLockReadGuard};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -23,7 +24,8 @@ use crate::model::moment::Moment;
 use crate::model::project::Rules;
 use crate::model::text::chain;
 use crate::notify::Tell;
-use crate::settings::{self, Environment, JournalUrl, Loaded, Settings};
+use crate::settings::{self, Environment, JournalUrl, Loaded, Problem, Settings};
+use crate::status::{InForce, Refused};
 use crate::watch::Watcher;
 
 /// How often a project that was removed is asked whether its last PUT is settled.
@@ -36,7 +38,7 @@ pub(super) struct Running<J, T> {
     /// Cancelled once its watcher is to end.
     stop: CancellationToken,
     /// It is gone from the settings: nothing is sent, and its watcher ends once no attempt is open.
-    leaving: bool,
+    pub(super) leaving: bool,
 }
 
 /// The running daemon.
@@ -48,6 +50,9 @@ pub struct Service<J, T> {
     pub(super) running: BTreeMap<ProjectName, Running<J, T>>,
     watchers: JoinSet<(ProjectName, Result<(), JoinError>)>,
     stopping: CancellationToken,
+    pub(super) started: Timestamp,
+    /// The settings in force, for people.
+    pub(super) in_force: InForce,
 }
 
 /// What a reload has made ready. Making it ready may fail; taking it cannot.
@@ -84,9 +89,19 @@ impl<J: Journal, T: Tell> Service<J, T> {
     ) -> Result<Self, BuildFault> {
         let stopping = builder.stopping.clone();
         let (running, watchers) = (BTreeMap::new(), JoinSet::new());
-        let mut service =
-            Self { config, environment, loaded: loaded.clone(), builder, running, watchers, stopping };
-        let now = service.builder.clock.now();
+        let now = builder.clock.now();
+        let in_force = InForce { file: config.display().to_string(), since: now.wall, refused: None };
+        let mut service = Self {
+            config,
+            environment,
+            loaded: loaded.clone(),
+            builder,
+            running,
+            watchers,
+            stopping,
+            started: now.wall,
+            in_force,
+        };
         let mut ready = service.ready(loaded, |_| Ok(Ledger::default())).map_err(|fault| match fault {
             ReloadFault::Build(fault) => fault,
             ReloadFault::Journal(error) => BuildFault::Journal(error),
@@ -176,7 +191,8 @@ impl<J: Journal, T: Tell> Service<J, T> {
     }
 
     /// One line for the fact, and one for each problem of the settings.
-    fn tell_why_not(&self, fault: ReloadFault) {
+    fn tell_why_not(&mut self, fault: ReloadFault) {
+        let at = self.builder.clock.now().wall;
         let config = self.config.display();
         let (why, problems) = match fault {
             ReloadFault::Settings(problems) | ReloadFault::Build(BuildFault::Secrets(problems)) => {
@@ -185,9 +201,15 @@ impl<J: Journal, T: Tell> Service<J, T> {
             fault => (chain(&fault), Vec::new()),
         };
         error!(%config, "the settings were not reloaded and nothing changed: {why}");
-        for problem in problems {
-            error!(%config, "{}: {}", problem.severity.word(), problem.in_one_line());
+        let line = |problem: &Problem| format!("{}: {}", problem.severity.word(), problem.in_one_line());
+        let mut problems: Vec<String> = problems.iter().map(line).collect();
+        for problem in &problems {
+            error!(%config, "{problem}");
         }
+        if problems.is_empty() {
+            problems.push(why);
+        }
+        self.in_force.refused = Some(Refused { at, problems });
     }
 
     /// Makes everything ready that these settings need and that may fail.
@@ -265,6 +287,8 @@ impl<J: Journal, T: Tell> Service<J, T> {
         }
         self.builder.take_credentials(credentials);
         self.loaded = loaded;
+        self.in_force.since = self.builder.clock.now().wall;
+        self.in_force.refused = None;
     }
 
     /// Ends the watchers of removed projects that have nothing open any more.

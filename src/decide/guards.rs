@@ -53,6 +53,24 @@ impl Guards<'_> {
 
     /// The first guard that holds this action back, if any.
     pub fn hold_back(&self, cluster: &ClusterId, action: Action, now: Moment) -> Option<Reason> {
+        if let Some(reason) = self.hold_everything_back(now) {
+            return Some(reason);
+        }
+        if let Some(rest) = self.ledger.resting.get(cluster)
+            && now.mono < rest.until.mono
+        {
+            return Some(Reason::ClusterResting { until: rest.until.wall });
+        }
+        if action == Action::Retry
+            && self.ledger.others_in_flight(cluster) >= self.limits.max_actions_in_flight
+        {
+            return Some(Reason::ActionsInFlight { limit: self.limits.max_actions_in_flight });
+        }
+        None
+    }
+
+    /// The first guard that holds every action in the project back, if any.
+    pub fn hold_everything_back(&self, now: Moment) -> Option<Reason> {
         if let Some(offset) = self.clock_offset
             && offset.unsigned_abs() > MAX_CLOCK_OFFSET
         {
@@ -63,21 +81,11 @@ impl Guards<'_> {
         {
             return Some(Reason::ProjectResting { cause: rest.cause, until: rest.until.wall });
         }
-        if let Some(rest) = self.ledger.resting.get(cluster)
-            && now.mono < rest.until.mono
-        {
-            return Some(Reason::ClusterResting { until: rest.until.wall });
-        }
         if let Some(reason) = breaker::hold_back(self.ledger, self.breaker, now) {
             return Some(reason);
         }
         if self.ledger.puts_within_an_hour(now) >= self.limits.max_actions_per_hour {
             return Some(Reason::ActionsPerHour { limit: self.limits.max_actions_per_hour });
-        }
-        if action == Action::Retry
-            && self.ledger.others_in_flight(cluster) >= self.limits.max_actions_in_flight
-        {
-            return Some(Reason::ActionsInFlight { limit: self.limits.max_actions_in_flight });
         }
         None
     }

@@ -214,6 +214,11 @@ impl<T: Tell> Telling<T> {
         }
     }
 
+    /// Whether the last list of clusters was shorter than it says.
+    pub(super) fn list_is_short(&self) -> bool {
+        self.told().list_short
+    }
+
     /// Clusters came or went.
     pub(super) fn clusters(&self, came: usize, went: &[ClusterId], watched: usize) {
         {

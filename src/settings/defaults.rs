@@ -72,10 +72,15 @@ fn scalars(env: &Environment) -> Vec<(&'static str, &'static str, ValueKind)> {
         ("breaker", "cooldown", span(breaker.cooldown)),
         ("breaker", "probe", span(breaker.probe)),
         ("http", "listen", "127.0.0.1:9187".into()),
-        ("control", "socket", inside("RUNTIME_DIRECTORY", RUNTIME_DIRECTORY, "control.sock").into()),
+        ("control", "socket", control_socket(env).to_string_lossy().into_owned().into()),
         ("log", "filter", "info".into()),
         ("log", "format", "auto".into()),
     ]
+}
+
+/// Where the control socket lies where the settings do not say.
+pub(super) fn control_socket(env: &Environment) -> PathBuf {
+    env.directory("RUNTIME_DIRECTORY").unwrap_or_else(|| RUNTIME_DIRECTORY.into()).join("control.sock")
 }
 
 /// The lowest layer.

@@ -54,6 +54,22 @@ pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
     duration::parse(text).map_err(|error| error.to_string())
 }
 
+/// Where the control socket lies, also where the settings have problems: a running daemon can be spoken to all the
+/// same. `None`: the settings turn it off.
+pub fn control_socket(path: &Path, env: &Environment) -> Option<PathBuf> {
+    if let Ok(loaded) = load(path, env) {
+        return loaded.settings.control;
+    }
+    let text = read_text(path, Readers::Anybody).unwrap_or_default();
+    let written = text.parse::<toml::Table>().ok();
+    let written = written.as_ref().and_then(|file| file.get("control")?.get("socket")?.as_str());
+    match written {
+        Some("") => None,
+        Some(socket) => Some(socket.into()),
+        None => Some(defaults::control_socket(env)),
+    }
+}
+
 /// The folder of more policies, beside whichever config file is used.
 pub const POLICY_FOLDER: &str = "policies.d";
 

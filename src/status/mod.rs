@@ -1,0 +1,160 @@
+//! What the daemon knows of itself, as values: for the command line now, for the page and the metrics later.
+//!
+//! A reason stands here with its code and with its own words, as in the log and the journal.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::model::hold::StoredHold;
+use crate::model::id::{ClusterId, ProjectName, TaskId};
+use crate::model::ledger::Ledger;
+use crate::model::moment::Moment;
+use crate::model::policy::Mode;
+use crate::model::project::Stretch;
+use crate::model::reason::Reason;
+use crate::model::task::TaskKind;
+
+/// A running daemon at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Its version.
+    pub version: String,
+    /// When this was asked.
+    pub at: Timestamp,
+    /// When it started.
+    pub started: Timestamp,
+    /// The global mode in force.
+    pub mode: Mode,
+    /// The settings in force.
+    pub settings: InForce,
+    /// Each project.
+    pub projects: Vec<ProjectReport>,
+    /// The holds in force, oldest first.
+    pub holds: Vec<StoredHold>,
+}
+
+/// The settings in force, and whether newer ones were refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InForce {
+    /// The file.
+    pub file: String,
+    /// When they were read.
+    pub since: Timestamp,
+    /// A later reload that changed nothing, and why.
+    pub refused: Option<Refused>,
+}
+
+/// A reload that changed nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Refused {
+    /// When.
+    pub at: Timestamp,
+    /// What is wrong, one problem each.
+    pub problems: Vec<String>,
+}
+
+/// One project.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProjectReport {
+    /// Its name in the settings.
+    pub name: ProjectName,
+    /// Clusters that the list of clusters has shown.
+    pub clusters: usize,
+    /// The list of clusters is shorter than it says, or has some that cannot be used.
+    pub list_short: bool,
+    /// It is gone from the settings, and only what is open is still settled.
+    pub leaving: bool,
+    /// Why nothing is sent in it, where that is so for all of it: a rest, or the breaker.
+    pub sends_nothing: Option<Why>,
+    /// PUTs within the last hour, and how many are allowed.
+    pub actions_last_hour: (u32, u32),
+    /// Clusters where nothing runs are read less often than the settings ask for: this many seconds apart.
+    pub idle_interval_stretched_to: Option<f64>,
+    /// Tasks whose story has no end yet.
+    pub tasks: Vec<TaskReport>,
+}
+
+/// A reason with its code and its words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    /// The stable code.
+    pub code: String,
+    /// The sentence.
+    pub words: String,
+}
+
+impl From<&Reason> for Why {
+    fn from(reason: &Reason) -> Self {
+        Self { code: reason.code().to_owned(), words: reason.to_string() }
+    }
+}
+
+/// A task whose story has no end yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskReport {
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// The cluster's name.
+    pub cluster_name: String,
+    /// The task.
+    pub task: TaskId,
+    /// Upgrade or AZ switchover.
+    pub kind: TaskKind,
+    /// It is a human's.
+    pub with_human: bool,
+    /// What was last decided about it, or that it runs.
+    pub why: Option<Why>,
+}
+
+/// What is known of a project beside its ledger.
+pub struct Around<'a> {
+    /// Its name in the settings.
+    pub name: &'a ProjectName,
+    /// Clusters that the list of clusters has shown.
+    pub clusters: usize,
+    /// That list is short.
+    pub list_short: bool,
+    /// It is gone from the settings.
+    pub leaving: bool,
+    /// What holds everything in it back now.
+    pub sends_nothing: Option<Reason>,
+    /// PUTs that are allowed within an hour.
+    pub max_actions_per_hour: u32,
+    /// Whether idle clusters are read less often.
+    pub stretch: Option<Stretch>,
+}
+
+impl ProjectReport {
+    /// Puts it together.
+    pub fn new(around: Around<'_>, ledger: &Ledger, now: Moment) -> Self {
+        let tasks = ledger.clusters.iter().flat_map(|(cluster, history)| {
+            let open = history.tasks.iter().filter(|(_, task)| task.closed.is_none());
+            open.map(move |(id, task)| TaskReport {
+                cluster: cluster.clone(),
+                cluster_name: task.cluster_name.clone(),
+                task: id.clone(),
+                kind: task.kind,
+                with_human: task.escalated.is_some(),
+                why: match (&task.escalated, &task.decided) {
+                    (Some(escalation), _) => Some(Why::from(&escalation.reason)),
+                    (None, Some((_, reason))) => Some(Why::from(reason)),
+                    (None, None) => None,
+                },
+            })
+        });
+        let mut tasks: Vec<TaskReport> = tasks.collect();
+        tasks.sort_by(|a, b| {
+            (!a.with_human, &a.cluster_name, &a.cluster).cmp(&(!b.with_human, &b.cluster_name, &b.cluster))
+        });
+        Self {
+            name: around.name.clone(),
+            clusters: around.clusters,
+            list_short: around.list_short,
+            leaving: around.leaving,
+            sends_nothing: around.sends_nothing.as_ref().map(Why::from),
+            actions_last_hour: (ledger.puts_within_an_hour(now), around.max_actions_per_hour),
+            idle_interval_stretched_to: around.stretch.map(|stretch| stretch.actual.as_secs_f64()),
+            tasks,
+        }
+    }
+}
