@@ -3,6 +3,7 @@
 //! Must never: repeat a part of the file in a message (a secret may stand in it), nor pass on a value that the
 //! strict bridge would silently change (numbers that JSON cannot bear, dates).
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,16 +33,21 @@ pub(super) fn parse(file: &Path, text: &str) -> (Option<Layer>, Vec<Problem>) {
         let problems = errors.iter().take(MAX_SYNTAX_PROBLEMS).map(|error| {
             // Only the message: the error's `Display` repeats the line.
             let problem = Problem::error(format!("not TOML: {}", error.message()));
-            match error.span() {
+            let problem = match error.span() {
                 Some(span) => problem.pointing_at(&source, &span),
                 None => problem.in_file(file),
+            };
+            if error.message().contains("must be quoted") {
+                return problem.with_hint("text, durations too, stands in quotes: \"30s\"");
             }
+            problem
         });
         return (None, problems.collect());
     }
     let mut reader = Reader {
         source: Arc::new(SourceText::new(file, text, Some(table.get_ref()))),
         layer: Layer { file: Some(file.to_owned()), ..Layer::default() },
+        names: BTreeMap::new(),
         problems: Vec::new(),
     };
     let mut values = Map::new();
@@ -57,6 +63,8 @@ pub(super) fn parse(file: &Path, text: &str) -> (Option<Layer>, Vec<Problem>) {
 struct Reader {
     source: Arc<SourceText>,
     layer: Layer,
+    /// The elements of lists that have a name.
+    names: BTreeMap<KeyPath, String>,
     problems: Vec<Problem>,
 }
 
@@ -100,7 +108,7 @@ impl Reader {
                 }
             },
             DeValue::Datetime(_) => {
-                let message = "found a date or time without quotes; no key takes one";
+                let message = "found a date or time without quotes; text in quotes is needed";
                 return self.drop(path.clone(), &span, message);
             }
             DeValue::Array(_) | DeValue::Table(_) if path.segments().len() >= MAX_DEPTH => {
@@ -109,6 +117,8 @@ impl Reader {
             DeValue::Array(list) => {
                 let mut values = Vec::new();
                 for (index, element) in list.iter().enumerate() {
+                    let name = element.get_ref().get("name").and_then(|name| name.get_ref().as_str());
+                    self.names.extend(name.map(|name| (path.index(index), name.to_owned())));
                     // What cannot be read keeps its place, so that the others keep theirs.
                     let value = self.value(&path.index(index), element.span(), element);
                     values.push(value.unwrap_or_else(|| Value::new(Some(&text), ValueKind::Nil)));
@@ -124,9 +134,22 @@ impl Reader {
         Some(Value::new(Some(&text), kind))
     }
 
+    /// As [`KeyPath::label`], while there is nothing yet to look it up in.
+    fn label(&self, path: &KeyPath) -> String {
+        let (mut here, mut shown) = (KeyPath::default(), KeyPath::default());
+        for segment in path.segments() {
+            here = here.with(segment.clone());
+            shown = match self.names.get(&here) {
+                Some(name) => shown.key(name),
+                None => shown.with(segment.clone()),
+            };
+        }
+        shown.to_string()
+    }
+
     fn drop(&mut self, path: KeyPath, at: &Range<usize>, message: &str) -> Option<Value> {
         if self.problems.len() < MAX_PROBLEMS {
-            let problem = Problem::error(message).at_key(path.to_string());
+            let problem = Problem::error(message).at_key(self.label(&path));
             self.problems.push(problem.pointing_at(&self.source, at));
         }
         self.layer.dropped.insert(path);

@@ -26,7 +26,7 @@ impl KeyPath {
         self.with(Segment::Index(index))
     }
 
-    fn with(&self, segment: Segment) -> Self {
+    pub(super) fn with(&self, segment: Segment) -> Self {
         let mut segments = self.0.clone();
         segments.push(segment);
         Self(segments)

@@ -260,11 +260,15 @@ pub(super) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str
         return None;
     }
     let written = written.to_lowercase();
+    let length = written.chars().count();
+    let allowed = |word: &str| (word.chars().count() / 3).max(1);
     known
         .into_iter()
         .take(MAX_COMPARED)
+        // Every character too many or too few is a step.
+        .filter(|word| word.chars().count().abs_diff(length) <= allowed(word))
         .map(|word| (strsim::damerau_levenshtein(&written, &word.to_lowercase()), word))
-        .filter(|(distance, word)| *distance <= (word.chars().count() / 3).max(1))
+        .filter(|(distance, word)| *distance <= allowed(word))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, word)| word)
 }

@@ -340,6 +340,7 @@ impl<'a> Marks<'a> {
         }
         let Some(text) = text else { return false };
         match (self.keys.as_slice(), *key) {
+            (_, "type") => text.len() <= 16 && text.chars().all(|c| c.is_ascii_lowercase() || c == '-'),
             (["journal", _], "url") => text.starts_with("sqlite:"),
             // A password stands before an '@', a token in a query.
             (["project", _], "endpoint" | "iam_endpoint" | "proxy") => !text.contains(['@', '?', '#', '\\']),
@@ -409,6 +410,8 @@ mod tests {
             ("project = [{ endpoint = 'https://h' }]", "project = [{ endpoint = 'https://h' }]"),
             ("a.b = { env = 'NAME' }", "a.b = { env = 'NAME' }"),
             ("a.b = { env = 'canary!' }", "a.b = { env = *** }"),
+            ("credentials.a.type = 'aksk'", "credentials.a.type = 'aksk'"),
+            ("credentials.a.type = 'CANARY'", "credentials.a.type = ***"),
             ("mode = 'on' # was: canary", "mode = 'on'"),
             ("policy = [{ match.tags = { team = 'a' } }]", "policy = [{ match.tags = { team = 'a' } }]"),
             ("a.tags = { team = 'canary' }", "a.tags = { team = *** }"),

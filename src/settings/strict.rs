@@ -91,7 +91,11 @@ impl Tree {
             [Segment::Key(top), _, Segment::Key(key)] => top == "policy" && key == "window",
             _ => false,
         };
-        let place = |path: &KeyPath| (path.label(&self.values), self.problem(path, At::Value, ""));
+        let place = |path: &KeyPath| {
+            let window = path.last() == Some(&Segment::Key("window".to_owned()));
+            let at = if window { At::Key } else { At::Value };
+            (path.label(&self.values), self.problem(path, at, ""))
+        };
         self.origins.keys().filter(wanted).map(place)
     }
 

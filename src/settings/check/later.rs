@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use super::super::problem::nearest;
 use super::super::scalar::Strict;
 use super::super::written::{self, List, Table};
 use super::policy::check_name;
@@ -124,7 +123,7 @@ impl<'a> Channels<'a> {
             if known.contains(name) {
                 continue;
             }
-            let near = match nearest(name, known.iter().map(String::as_str)) {
+            let near = match section.nearest(name, known.iter().map(String::as_str)) {
                 Some(near) => format!("; did you mean \"{near}\"?"),
                 None => String::new(),
             };
@@ -142,7 +141,7 @@ fn keys(section: &Section<'_>, channel: &written::Channel) {
     let Some((kind, needed, possible)) = TYPES.into_iter().find(|(known, ..)| known == kind) else {
         let allowed = TYPES.map(|(known, ..)| format!("\"{known}\"")).join(", ");
         let message = format!("unknown type of channel; allowed: {allowed}");
-        match nearest(kind, TYPES.map(|(known, ..)| known)) {
+        match section.nearest(kind, TYPES.map(|(known, ..)| known)) {
             Some(near) => section.error_with_hint("type", message, format!("did you mean \"{near}\"?")),
             None => section.error("type", message),
         }

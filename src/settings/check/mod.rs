@@ -59,10 +59,11 @@ pub(super) fn check(
     }
     let policies = policies.into_enabled();
 
-    if whole && projects.is_empty() {
+    let told = |key: &str| top.child(key).any_dropped();
+    if whole && projects.is_empty() && !told("project") {
         top.warn_here("there is no [[project]]: the daemon has nothing to watch");
     }
-    if whole && policies.is_empty() {
+    if whole && policies.is_empty() && !told("policy") {
         top.warn_here("there is no enabled [[policy]]: every task is watched and none is touched");
     }
     let settings = match (journal, log) {

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::problem::nearest;
 use super::super::written::{self, Table};
 use super::later::Channels;
 use super::section::Section;
@@ -114,7 +113,7 @@ impl<'a> Policies<'a> {
             });
             if !covered {
                 let message = format!("there is no project that \"{}\" covers", shown(pattern.as_str(), 60));
-                let near = nearest(pattern.as_str(), projects.iter().map(String::as_str));
+                let near = section.nearest(pattern.as_str(), projects.iter().map(String::as_str));
                 let hint = match near {
                     Some(near) => format!("did you mean \"{near}\"?"),
                     None => "the names of projects are those under [[project]]".to_owned(),

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use reqwest::Url;
 
 use super::super::files::{Readers, read_bytes};
-use super::super::problem::nearest;
 use super::super::written::{self, List, Table};
 use super::super::{Credentials, Project, defaults};
 use super::later::NO_EFFECT;
@@ -79,7 +78,7 @@ impl<'a> AllCredentials<'a> {
 
     fn unknown(&self, section: &Section<'_>, key: &str, name: &str) {
         let message = format!("there are no credentials of the name \"{}\"", shown(name, 60));
-        let hint = match nearest(name, self.names.keys().map(String::as_str)) {
+        let hint = match section.nearest(name, self.names.keys().map(String::as_str)) {
             Some(near) => format!("did you mean \"{near}\"?"),
             None => "add a table [credentials.NAME] and give its NAME here".to_owned(),
         };
@@ -104,7 +103,7 @@ fn kind(section: &Section<'_>, written: &written::Credentials) -> Option<&'stati
     let Some((kind, needed, possible)) = TYPES.into_iter().find(|(known, ..)| known == kind) else {
         // The word is not repeated: it stands among secrets.
         let message = format!("unknown type of credentials; allowed: {}", allowed());
-        match nearest(kind, TYPES.map(|(known, ..)| known)) {
+        match section.nearest(kind, TYPES.map(|(known, ..)| known)) {
             Some(near) => section.error_with_hint("type", message, format!("did you mean \"{near}\"?")),
             None => section.error("type", message),
         }

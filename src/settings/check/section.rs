@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::duration;
 use super::super::key::KeyPath;
-use super::super::problem::Problem;
+use super::super::problem::{Problem, nearest};
 use super::super::scalar::Strict;
 use super::super::strict::{At, Tree};
 
@@ -49,6 +49,15 @@ impl<'a> Section<'a> {
         } else if found.len() == MAX_FOUND {
             found.push(Problem::error("too many problems; those that follow are not shown"));
         }
+    }
+
+    /// The known word that is nearest to what was written; not looked for where no more problems are shown.
+    pub(super) fn nearest<'k>(
+        &self,
+        written: &str,
+        known: impl IntoIterator<Item = &'k str>,
+    ) -> Option<&'k str> {
+        if self.found.borrow().len() < MAX_FOUND { nearest(written, known) } else { None }
     }
 
     /// An error at the value of a key.

@@ -1,6 +1,5 @@
 //! `[policy.window]`: when a policy may act.
 
-use super::super::problem::nearest;
 use super::super::written::{self, Table};
 use super::section::Section;
 use crate::model::text::shown;
@@ -40,7 +39,7 @@ fn timezone(section: &Section<'_>, written: Option<&Strict<String>>) -> Option<S
         shown(name, 60)
     );
     let known: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
-    match nearest(name, known.iter().map(String::as_str)) {
+    match section.nearest(name, known.iter().map(String::as_str)) {
         Some(near) => section.error_with_hint("timezone", message, format!("did you mean \"{near}\"?")),
         None => section.error("timezone", message),
     }
