@@ -60,7 +60,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("status", &["model"]),
     (
         "daemon",
-        &["clock", "cloud", "control", "journal", "look", "model", "notify", "project", "settings", "watch"],
+        &[
+            "clock", "cloud", "control", "journal", "look", "model", "notify", "project", "settings", "status",
+            "watch",
+        ],
     ),
     // Its JSON and its check of signatures share nothing with the client's, so that one slip is not on both sides.
     ("simulator", &["clock", "model"]),
