@@ -61,8 +61,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "daemon",
         &[
-            "clock", "cloud", "control", "journal", "look", "model", "notify", "project", "settings", "status",
-            "watch",
+            "clock", "cloud", "control", "journal", "look", "model", "notify", "project", "settings",
+            "status", "watch",
         ],
     ),
     // Its JSON and its check of signatures share nothing with the client's, so that one slip is not on both sides.

@@ -76,7 +76,7 @@ fn cluster(name: &str) -> Cluster {
 
 fn list_of(clusters: Vec<Cluster>) -> ClusterList {
     let total_size = Some(clusters.len() as u64);
-    ClusterList { clusters, unusable: Vec::new(), total_size }
+    ClusterList { clusters: clusters.into_iter().map(Arc::new).collect(), unusable: Vec::new(), total_size }
 }
 
 fn list(names: &[&str]) -> ClusterList {
@@ -159,7 +159,7 @@ impl Project for Script {
     }
 
     fn remembered(&self) -> Vec<Cluster> {
-        list(&self.remembered).clusters
+        self.remembered.iter().map(|name| cluster(name)).collect()
     }
 
     fn changed(&self, _came: usize, _went: &[ClusterId], _watched: usize) {}

@@ -102,7 +102,7 @@ async fn look_at_all(projects: &Projects<MemoryJournal, LogTeller>) -> Result<Lo
     Ok(looked)
 }
 
-async fn look_at(project: &Arc<PlanProject>, clusters: Vec<Cluster>) -> Result<Vec<Line>, Failure> {
+async fn look_at(project: &Arc<PlanProject>, clusters: Vec<Arc<Cluster>>) -> Result<Vec<Line>, Failure> {
     let listed = Some(project.looker().now());
     let mut looks = JoinSet::new();
     let mut lines = Vec::new();
@@ -113,7 +113,7 @@ async fn look_at(project: &Arc<PlanProject>, clusters: Vec<Cluster>) -> Result<V
         {
             lines.push(line?);
         }
-        let (project, cluster) = (Arc::clone(project), Arc::new(cluster));
+        let project = Arc::clone(project);
         looks.spawn(async move {
             let result = project.looker().peek(&cluster, listed).await;
             Line { project: project.looker().project.to_string(), cluster, result }

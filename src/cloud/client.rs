@@ -11,6 +11,7 @@ use super::credential::{Credential, Pass};
 use super::error::{BuildError, CloudError, Refusal};
 use super::http::HttpTransport;
 use super::pace::{Pace, Rank};
+use super::pages::Pages;
 use super::paging;
 use super::request::{Call, Endpoint, Site};
 use super::retry::Retries;
@@ -58,6 +59,7 @@ pub struct Client<T, C> {
     credential: Arc<Credential>,
     pace: Pace,
     retries: Retries,
+    pages: Pages,
     clock_offset: Mutex<Option<SignedDuration>>,
 }
 
@@ -96,6 +98,7 @@ impl<T: Transport, C: Clock> Client<T, C> {
             site: Site { endpoint, project: options.project },
             pace: Pace::new(&options.limits),
             retries: Retries::new(options.seed),
+            pages: Pages::default(),
             credential: options.credential,
             clock_offset: Mutex::new(None),
         })
@@ -217,7 +220,10 @@ impl<T: Transport, C: Clock> Client<T, C> {
 
 impl<T: Transport, C: Clock> Css for Client<T, C> {
     async fn clusters(&self) -> Result<ClusterList, CloudError> {
-        let pages = paging::collect(|start| self.get(Call::Clusters { start }, wire::clusters)).await?;
+        let pages = paging::collect(|start| {
+            self.get(Call::Clusters { start }, move |body| self.pages.read(start, body))
+        })
+        .await?;
         Ok(ClusterList { clusters: pages.items, unusable: pages.unusable, total_size: pages.total_size })
     }
 

@@ -18,7 +18,7 @@ use reqwest::{Certificate, redirect, retry};
 
 use super::error::BuildError;
 use super::request::Endpoint;
-use super::transport::{Method, Request, Response, Transport, TransportError};
+use super::transport::{Method, READ_HEADERS, Request, Response, Transport, TransportError};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Load balancers close idle connections after a minute or more; ours are gone before.
@@ -97,18 +97,16 @@ impl Transport for HttpTransport {
             .map_err(transport_error)?;
         let status = response.status().as_u16();
         // A value that is not text is of no use to anybody here.
-        let headers = response
-            .headers()
-            .iter()
-            .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
-        let headers = headers.collect();
+        let read =
+            |name: &str| Some((name.to_owned(), response.headers().get(name)?.to_str().ok()?.to_owned()));
+        let headers = READ_HEADERS.into_iter().filter_map(read).collect();
         let body = body(response, request.body_limit).await;
         Ok(Response { status, headers, body })
     }
 }
 
 fn headers(request: &Request) -> Result<HeaderMap, TransportError> {
-    let mut headers = HeaderMap::new();
+    let mut headers = HeaderMap::with_capacity(request.headers.len() + 1);
     for (name, value) in &request.headers {
         // HTTP renders the same value from the URL: as Host, or as :authority, beside which a Host is odd.
         if *name == HOST.as_str() {
@@ -124,7 +122,9 @@ fn headers(request: &Request) -> Result<HeaderMap, TransportError> {
 
 /// Reads the body, and stops as soon as it is longer than it may be, whatever its Content-Length says.
 async fn body(mut response: reqwest::Response, limit: usize) -> Result<Vec<u8>, TransportError> {
-    let mut body = Vec::new();
+    // The length that is promised is taken for a hint.
+    let promised = response.content_length().and_then(|length| usize::try_from(length).ok());
+    let mut body = Vec::with_capacity(promised.unwrap_or_default().min(limit));
     while let Some(chunk) = response.chunk().await.map_err(transport_error)? {
         if body.len() + chunk.len() > limit {
             return Err(TransportError::TooLong { limit });

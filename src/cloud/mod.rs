@@ -36,7 +36,10 @@ pub mod credential;
 pub mod error;
 pub mod http;
 mod pace;
+mod pages;
 mod paging;
+#[doc(hidden)]
+pub mod parse;
 mod request;
 mod retry;
 pub mod sign;
@@ -49,26 +52,6 @@ pub use client::{Client, Options};
 pub use credential::{AccessKey, Credential};
 pub use error::{BuildError, CloudError, Refusal};
 pub use wire::shape::BodyKind;
-
-/// The reading of bodies alone, so that it can be measured.
-#[doc(hidden)]
-pub mod parse {
-    use super::wire;
-    use crate::model::cluster::Cluster;
-    use crate::model::task::{Task, TaskKind};
-
-    /// The clusters of a page; nothing where it is none.
-    pub fn clusters(body: &[u8]) -> Option<Vec<Cluster>> {
-        let page = wire::clusters(body).ok()?;
-        Some(page.items.into_iter().map(|(_, cluster)| cluster).collect())
-    }
-
-    /// The tasks of a page; nothing where it is none.
-    pub fn tasks(body: &[u8], kind: TaskKind) -> Option<Vec<Task>> {
-        let page = wire::tasks(body, kind).ok()?;
-        Some(page.items.into_iter().map(|(_, task)| task).collect())
-    }
-}
 
 /// The calls of the API that are made.
 pub trait Css: Send + Sync + 'static {

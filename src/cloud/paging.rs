@@ -10,8 +10,9 @@ use std::hash::Hash;
 use super::error::CloudError;
 use super::request::PAGE_SIZE;
 
-/// No list has more pages: a server that always gives something new must not keep us for ever.
-const MAX_PAGES: usize = 50;
+/// No list has more pages, not even of a server that gives ten elements at a time: one that always gives something
+/// new must not keep us for ever.
+const MAX_PAGES: usize = 1_000;
 
 /// One page.
 #[derive(Debug, Clone, PartialEq)]

@@ -107,14 +107,18 @@ impl Call<'_> {
     }
 
     fn path(self, project: &ProjectId) -> String {
-        let clusters = format!("/v1.0/{project}/clusters");
-        match self {
-            Self::Clusters { .. } => clusters,
-            Self::Cluster(cluster) => format!("{clusters}/{cluster}"),
-            Self::Tasks { cluster, .. } => format!("{clusters}/{cluster}/upgrade/detail"),
-            Self::Retry { cluster, task } => format!("{clusters}/{cluster}/upgrade/{task}/retry"),
-            Self::Abort { cluster, task } => format!("{clusters}/{cluster}/upgrade/{}/retry", task.task()),
-        }
+        let clusters = ["/v1.0/", project.as_str(), "/clusters"];
+        let of_task = |cluster: &ClusterId, task: &TaskId| {
+            ["/", cluster.as_str(), "/upgrade/", task.as_str(), "/retry"].concat()
+        };
+        let rest = match self {
+            Self::Clusters { .. } => String::new(),
+            Self::Cluster(cluster) => ["/", cluster.as_str()].concat(),
+            Self::Tasks { cluster, .. } => ["/", cluster.as_str(), "/upgrade/detail"].concat(),
+            Self::Retry { cluster, task } => of_task(cluster, task),
+            Self::Abort { cluster, task } => of_task(cluster, task.task()),
+        };
+        clusters.concat() + &rest
     }
 
     fn query(self) -> Vec<(&'static str, String)> {
@@ -150,11 +154,10 @@ impl Call<'_> {
     pub(super) fn render(self, site: &Site, key: &AccessKey, now: Timestamp) -> Request {
         let (method, path, query) = (self.method(), self.path(&site.project), self.query());
         let query: Vec<(&str, &str)> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let mut headers = vec![
-            ("content-type", "application/json".to_owned()),
-            ("host", site.endpoint.host.clone()),
-            ("x-project-id", site.project.to_string()),
-        ];
+        let mut headers = Vec::with_capacity(8);
+        headers.push(("content-type", "application/json".to_owned()));
+        headers.push(("host", site.endpoint.host.clone()));
+        headers.push(("x-project-id", site.project.as_str().to_owned()));
         if let Some(token) = key.security_token() {
             headers.push(("x-security-token", token.to_owned()));
         }

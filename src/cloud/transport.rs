@@ -55,7 +55,7 @@ impl Request {
     /// The whole URL.
     pub fn url(&self) -> String {
         let Self { base, path, query, .. } = self;
-        if query.is_empty() { format!("{base}{path}") } else { format!("{base}{path}?{query}") }
+        if query.is_empty() { [base.as_str(), path].concat() } else { [base, path, "?", query].concat() }
     }
 
     /// The value of a header.
@@ -86,12 +86,15 @@ impl fmt::Debug for Request {
     }
 }
 
+/// The headers of an answer that are read, in lower case.
+pub const READ_HEADERS: [&str; 4] = ["date", "retry-after", "x-iam-trace-id", "x-request-id"];
+
 /// An answer whose head arrived.
 #[derive(Debug)]
 pub struct Response {
     /// The HTTP status.
     pub status: u16,
-    /// The headers.
+    /// The headers that anybody reads ([`READ_HEADERS`]).
     pub headers: Vec<(String, String)>,
     /// The body, or why it is not whole.
     pub body: Result<Vec<u8>, TransportError>,

@@ -1,6 +1,7 @@
 //! A cluster as the list of clusters shows it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::id::ClusterId;
 
@@ -69,7 +70,7 @@ impl<K: Into<Box<str>>, V: Into<Box<str>>, const N: usize> From<[(K, V); N]> for
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClusterList {
     /// The clusters, without those whose id could not stand in a URL.
-    pub clusters: Vec<Cluster>,
+    pub clusters: Vec<Arc<Cluster>>,
     /// Entries without a usable id, as shown texts.
     pub unusable: Vec<String>,
     /// What the API said of their number.

@@ -127,20 +127,25 @@ impl Fleet {
             let remembered = self.remembered.remove(&cluster.id).is_some();
             if let Some(watched) = self.clusters.get_mut(&cluster.id) {
                 (watched.listed, watched.list, watched.missed) = (now, self.lists, 0);
-                if *watched.cluster == cluster {
+                // The client gives the same one for as long as the service gives the same page.
+                if Arc::ptr_eq(&watched.cluster, &cluster) {
+                    continue;
+                }
+                let same = watched.cluster == cluster;
+                watched.cluster = cluster;
+                if same {
                     continue;
                 }
                 watched.changed = watched.looking;
                 if !watched.looking {
-                    news.changed.push(cluster.id.clone());
+                    news.changed.push(watched.cluster.id.clone());
                 }
-                watched.cluster = Arc::new(cluster);
             } else {
                 let id = cluster.id.clone();
                 let active = remembered || !cluster.actions.is_empty();
                 let lane = if active { Lane::Running } else { Lane::Unread };
                 let new = Watched {
-                    cluster: Arc::new(cluster),
+                    cluster,
                     listed: now,
                     list: self.lists,
                     missed: 0,

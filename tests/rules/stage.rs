@@ -352,7 +352,7 @@ impl<J: Journal> Stage<J> {
         let complete = list.is_complete();
         self.listed = Some(now);
         let shown: BTreeSet<String> = list.clusters.iter().map(|cluster| cluster.name.clone()).collect();
-        for cluster in list.clusters {
+        for cluster in list.clusters.into_iter().map(Arc::unwrap_or_clone) {
             self.missed.remove(&cluster.id);
             self.due.entry(cluster.name.clone()).or_insert(now);
             self.clusters.insert(cluster.name.clone(), cluster);

@@ -425,7 +425,7 @@ impl Process {
         let (complete, listed) = (list.is_complete(), self.clock.now());
         let shown: BTreeSet<_> = list.clusters.iter().map(|cluster| cluster.id.clone()).collect();
         let mut came = Vec::new();
-        for cluster in list.clusters {
+        for cluster in list.clusters.into_iter().map(Arc::unwrap_or_clone) {
             let id = cluster.id.clone();
             self.remembered.remove(&id);
             let looking = self.clusters.get(&id).map(|seen| seen.looking);

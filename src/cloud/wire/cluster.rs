@@ -9,8 +9,9 @@ use super::lenient::{List, Loose, Object};
 use crate::model::cluster::{Cluster, Tags};
 use crate::model::id::ClusterId;
 
+/// What of it is read.
 #[derive(Deserialize)]
-struct Element<'a> {
+pub(super) struct Element<'a> {
     #[serde(borrow, default)]
     id: Loose<'a>,
     #[serde(borrow, default)]
@@ -54,6 +55,11 @@ pub(super) fn read(text: &str) -> Result<Cluster, String> {
     }
     let element: Element<'_> =
         serde_json::from_str(text).map_err(|_| "JSON that contradicts itself".to_owned())?;
+    model(&element)
+}
+
+/// The cluster, or why it cannot be used.
+pub(super) fn model(element: &Element<'_>) -> Result<Cluster, String> {
     let Loose::Text(id) = &element.id else { return Err(format!("its id is {}", element.id.kind())) };
     let id = ClusterId::new(id).map_err(|error| error.to_string())?;
     let (engine, version) = element.datastore.0.as_ref().map_or_else(Default::default, |datastore| {
@@ -65,8 +71,8 @@ pub(super) fn read(text: &str) -> Result<Cluster, String> {
         engine,
         version,
         actions: element.actions.names().unwrap_or_default(),
-        tags: tags(&element.tags),
-        state: state(&element),
+        tags: tags(element.tags),
+        state: state(element),
     })
 }
 
@@ -82,13 +88,13 @@ fn state(element: &Element<'_>) -> u64 {
     hasher.finish()
 }
 
-fn tags(list: &List<'_>) -> Tags {
+fn tags(list: List<'_>) -> Tags {
     let tag = |text: &str| {
         let tag: Object<Tag<'_>> = serde_json::from_str(text).ok()?;
         let tag = tag.0?;
         Some((tag.key.filled()?.into_owned(), tag.value.text_or_empty()))
     };
-    list.elements().unwrap_or_default().iter().filter_map(|raw| tag(raw.get())).collect()
+    list.elements().unwrap_or_default().into_iter().filter_map(|raw| tag(raw.get())).collect()
 }
 
 #[cfg(test)]

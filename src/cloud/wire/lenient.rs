@@ -80,10 +80,12 @@ impl Loose<'_> {
         let text = text.trim();
         let text = text.strip_suffix(['Z', 'z']).unwrap_or(text);
         let (whole, fraction) = text.split_at_checked(19)?;
-        let is_fraction = fraction.is_empty()
-            || fraction
-                .strip_prefix('.')
-                .is_some_and(|f| !f.is_empty() && f.bytes().all(|b| b.is_ascii_digit()));
+        if fraction.is_empty() {
+            return whole.parse().ok();
+        }
+        let is_fraction = fraction
+            .strip_prefix('.')
+            .is_some_and(|f| !f.is_empty() && f.bytes().all(|b| b.is_ascii_digit()));
         // Fractions finer than a nanosecond would not be parsed, and nobody reckons with them.
         let fraction = fraction.get(..fraction.len().min(10))?;
         is_fraction.then(|| format!("{whole}{fraction}").parse().ok()).flatten()
@@ -186,73 +188,67 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// A list whose elements are kept as they were received, to be read one by one.
-#[derive(Debug, Clone, Default)]
-pub(super) enum List<'a> {
-    /// The field is not there, or null.
-    #[default]
-    Absent,
-    /// A list.
-    Elements(Vec<&'a RawValue>),
-    /// One object, which may stand for a list of one.
-    One(&'a RawValue),
-    /// A text, a number or a truth value.
-    Other(Loose<'a>),
-}
+/// A list, kept as it was received and read only where somebody asks.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct List<'a>(Option<&'a RawValue>);
 
 impl<'a> List<'a> {
-    fn read(raw: &'a RawValue) -> Self {
-        let text = raw.get();
-        match text.as_bytes().first() {
-            Some(b'[') => serde_json::from_str(text).map_or(Self::Other(Loose::List), Self::Elements),
-            Some(b'{') => Self::One(raw),
-            _ => match serde_json::from_str(text).unwrap_or_default() {
-                Loose::Null => Self::Absent,
-                other => Self::Other(other),
-            },
+    /// What was found, in a word.
+    pub(super) fn kind(self) -> &'static str {
+        match self.0.map(|raw| raw.get().as_bytes()) {
+            None => Loose::Absent.kind(),
+            Some([b'[', ..]) => Loose::List.kind(),
+            Some([b'{', ..]) => Loose::Object.kind(),
+            Some(_) => self.other().kind(),
         }
     }
 
-    /// What was found, in a word.
-    pub(super) fn kind(&self) -> &'static str {
-        match self {
-            Self::Absent => Loose::Absent.kind(),
-            Self::Elements(_) => Loose::List.kind(),
-            Self::One(_) => Loose::Object.kind(),
-            Self::Other(other) => other.kind(),
-        }
+    /// What is neither a list nor an object.
+    fn other(self) -> Loose<'a> {
+        self.0.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
+    }
+
+    /// Whether the field is not there, or null.
+    pub(super) fn is_absent(self) -> bool {
+        self.0.is_none_or(|raw| raw.get() == "null")
+    }
+
+    /// The elements where it is a list, and nothing else will do.
+    pub(super) fn listed(self) -> Option<Vec<&'a RawValue>> {
+        let text = self.0?.get();
+        if text.starts_with('[') { serde_json::from_str(text).ok() } else { None }
     }
 
     /// The elements, one object standing for a list of one and an empty text for an empty list; nothing where
     /// it cannot be read as a list.
-    pub(super) fn elements(&self) -> Option<&[&'a RawValue]> {
-        match self {
-            Self::Absent => Some(&[]),
-            Self::Elements(elements) => Some(elements),
-            Self::One(element) => Some(std::slice::from_ref(element)),
-            Self::Other(Loose::Text(text)) if text.is_empty() => Some(&[]),
-            Self::Other(_) => None,
+    pub(super) fn elements(self) -> Option<Vec<&'a RawValue>> {
+        let Some(raw) = self.0 else { return Some(Vec::new()) };
+        match raw.get().as_bytes() {
+            [b'[', ..] => self.listed(),
+            [b'{', ..] => Some(vec![raw]),
+            b"null" | b"\"\"" => Some(Vec::new()),
+            _ => None,
         }
     }
 
     /// Names: a text with commas between them, or a list of texts; nothing where it can be read as neither.
-    pub(super) fn names(&self) -> Option<Vec<String>> {
-        let name = |raw: &&RawValue| {
+    pub(super) fn names(self) -> Option<Vec<String>> {
+        let name = |raw: &RawValue| {
             let name = serde_json::from_str::<Loose<'_>>(raw.get()).ok()?;
             name.filled().map(|name| name.trim().to_owned())
         };
-        match self {
-            Self::Absent => Some(Vec::new()),
-            Self::Other(text) => text.text().map(|text| split_names(&text)),
-            Self::Elements(elements) => elements.iter().map(name).collect(),
-            Self::One(_) => None,
+        match self.0.map(|raw| raw.get().as_bytes()) {
+            None | Some(b"null" | b"[]" | b"\"\"") => Some(Vec::new()),
+            Some([b'[', ..]) => self.listed()?.into_iter().map(name).collect(),
+            Some([b'{', ..]) => None,
+            Some(_) => self.other().text().map(|text| split_names(&text)),
         }
     }
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for List<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        <&'de RawValue>::deserialize(deserializer).map(Self::read)
+        <&'de RawValue>::deserialize(deserializer).map(|raw| Self(Some(raw)))
     }
 }
 

@@ -4,7 +4,10 @@
 //!
 //! Elements are read one by one, so that a broken one does not take the others with it: it is counted instead.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::paging::Page;
@@ -12,7 +15,7 @@ use crate::model::cluster::Cluster;
 use crate::model::id::{ClusterId, TaskId};
 use crate::model::task::{Task, TaskKind};
 use crate::model::text::shown;
-use lenient::{List, Loose};
+use lenient::{List, Loose, Object};
 
 mod cluster;
 mod lenient;
@@ -31,15 +34,15 @@ pub(super) enum WireError {
     Shape(String),
 }
 
-/// What lists of both kinds have around their elements.
+/// What lists of both kinds have around their elements. `C` and `T` are the lists themselves.
 #[derive(Deserialize)]
-struct Outer<'a> {
+struct Outer<'a, C, T> {
     #[serde(borrow, default, rename = "totalSize")]
     total_size: Loose<'a>,
-    #[serde(borrow, default)]
-    clusters: List<'a>,
-    #[serde(borrow, default, rename = "detailList")]
-    tasks: List<'a>,
+    #[serde(default)]
+    clusters: C,
+    #[serde(default, rename = "detailList")]
+    tasks: T,
     #[serde(borrow, default, rename = "errCode")]
     css_code: Loose<'a>,
     #[serde(borrow, default, rename = "error_code")]
@@ -52,7 +55,7 @@ struct Outer<'a> {
     code: Loose<'a>,
 }
 
-impl Outer<'_> {
+impl<C, T> Outer<'_, C, T> {
     /// Whether there is any hint of an error; [`shape::read`] then has the last word. Looking for hints spares
     /// the common answer a second reading.
     fn may_hold_an_error(&self) -> bool {
@@ -62,20 +65,56 @@ impl Outer<'_> {
     }
 }
 
+/// The list that was not asked for.
+type Ignored = Option<IgnoredAny>;
+
+/// Elements read together with what is around them: one pass, for answers in which every one is an object and can
+/// be used. For all others it fails, and they are read one by one.
+type Together<E> = Vec<Object<E>>;
+
 /// Reads a page of the list of clusters.
-pub(super) fn clusters(body: &[u8]) -> Result<Page<ClusterId, Cluster>, WireError> {
+pub(super) fn clusters(body: &[u8]) -> Result<Page<ClusterId, Arc<Cluster>>, WireError> {
+    let with_id = |cluster: Cluster| (cluster.id.clone(), Arc::new(cluster));
+    let together = || {
+        let outer: Outer<'_, Option<Together<cluster::Element<'_>>>, Ignored> = quick(body)?;
+        let total_size = Some(outer.total_size.whole_number()?);
+        let read = |element: Object<cluster::Element<'_>>| cluster::model(&element.0?).ok().map(with_id);
+        let items = outer.clusters?.into_iter().map(read).collect::<Option<Vec<_>>>()?;
+        Some(Page { items, unusable: Vec::new(), total_size })
+    };
+    if let Some(page) = together() {
+        return Ok(page);
+    }
     let outer = outer(body)?;
-    page(&outer.total_size, &outer.clusters, "clusters", |raw| {
-        cluster::read(raw.get()).map(|cluster| (cluster.id.clone(), cluster))
-    })
+    page(&outer.total_size, outer.clusters, "clusters", |raw| cluster::read(raw.get()).map(with_id))
 }
 
 /// Reads a page of the tasks of one kind.
 pub(super) fn tasks(body: &[u8], kind: TaskKind) -> Result<Page<TaskId, Task>, WireError> {
+    let with_id = |task: Task| (task.id.clone(), task);
+    let together = || {
+        let outer: Outer<'_, Ignored, Option<Together<task::Element<'_>>>> = quick(body)?;
+        let total_size = Some(outer.total_size.whole_number()?);
+        let read = |element: Object<task::Element<'_>>| task::model(&element.0?, kind).map(with_id);
+        let items = outer.tasks?.into_iter().map(read).collect::<Option<Vec<_>>>()?;
+        Some(Page { items, unusable: Vec::new(), total_size })
+    };
+    if let Some(page) = together() {
+        return Ok(page);
+    }
     let outer = outer(body)?;
-    page(&outer.total_size, &outer.tasks, "detailList", |raw| {
-        task::read(raw.get(), kind).map(|task| (task.id.clone(), task))
-    })
+    page(&outer.total_size, outer.tasks, "detailList", |raw| task::read(raw.get(), kind).map(with_id))
+}
+
+/// A whole answer without any hint of an error, or nothing.
+fn quick<'a, C: Deserialize<'a> + Default, T: Deserialize<'a> + Default>(
+    body: &'a [u8],
+) -> Option<Outer<'a, C, T>> {
+    if body.first() != Some(&b'{') {
+        return None;
+    }
+    let outer: Outer<'a, C, T> = serde_json::from_slice(body).ok()?;
+    (!outer.may_hold_an_error()).then_some(outer)
 }
 
 /// Reads one cluster, which must be the one that was asked for.
@@ -90,13 +129,13 @@ pub(super) fn cluster(body: &[u8], id: &ClusterId) -> Result<Cluster, WireError>
     Ok(found)
 }
 
-fn outer(body: &[u8]) -> Result<Outer<'_>, WireError> {
+fn outer(body: &[u8]) -> Result<Outer<'_, List<'_>, List<'_>>, WireError> {
     // A list would otherwise be read as the fields of the object in their order.
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(WireError::Shape(shape::read(body, true).message));
     }
     // The parser's own words may quote the body; where it stopped is enough.
-    let outer: Outer<'_> = serde_json::from_slice(body).map_err(|error| {
+    let outer: Outer<'_, List<'_>, List<'_>> = serde_json::from_slice(body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         WireError::Shape(format!(
             "JSON that is cut off or contradicts itself, at line {line} column {column}"
@@ -110,7 +149,7 @@ fn outer(body: &[u8]) -> Result<Outer<'_>, WireError> {
 
 fn page<I, T>(
     total_size: &Loose<'_>,
-    list: &List<'_>,
+    list: List<'_>,
     name: &str,
     read: impl Fn(&RawValue) -> Result<(I, T), String>,
 ) -> Result<Page<I, T>, WireError> {
@@ -122,15 +161,15 @@ fn page<I, T>(
             WireError::Shape(format!("a totalSize that is no number: {given}"))
         })?),
     };
-    let elements = match list {
-        List::Absent if total.is_none() => {
-            return Err(WireError::Shape(format!("JSON with neither {name} nor totalSize")));
-        }
-        List::Absent => &[],
-        List::Elements(elements) => elements.as_slice(),
-        List::One(_) | List::Other(_) => {
+    let elements = match list.listed() {
+        Some(elements) => elements,
+        None if !list.is_absent() => {
             return Err(WireError::Shape(format!("{name} that is {}", list.kind())));
         }
+        None if total.is_none() => {
+            return Err(WireError::Shape(format!("JSON with neither {name} nor totalSize")));
+        }
+        None => Vec::new(),
     };
     let mut page =
         Page { items: Vec::with_capacity(elements.len()), unusable: Vec::new(), total_size: total };

@@ -9,8 +9,9 @@ use crate::model::id::TaskId;
 use crate::model::task::{CompletedNodes, Step, Task, TaskKind, TaskStatus};
 use crate::model::text::shown;
 
+/// What of it is read.
 #[derive(Deserialize)]
-struct Element<'a> {
+pub(super) struct Element<'a> {
     #[serde(borrow, default)]
     id: Loose<'a>,
     #[serde(borrow, default)]
@@ -54,10 +55,26 @@ pub(super) fn read(text: &str, kind: TaskKind) -> Result<Task, String> {
     }
     let element: Element<'_> =
         serde_json::from_str(text).map_err(|_| "JSON that contradicts itself".to_owned())?;
+    let mut task = of(&element, kind)?;
+    if task.status.is_failure() {
+        task.whole = Some(canonical(text)?);
+    }
+    Ok(task)
+}
+
+/// The task, where it can be used and need not be kept whole.
+pub(super) fn model(element: &Element<'_>, kind: TaskKind) -> Option<Task> {
+    of(element, kind).ok().filter(|task| !task.status.is_failure())
+}
+
+/// The task, but for the whole of it.
+fn of(element: &Element<'_>, kind: TaskKind) -> Result<Task, String> {
     let Loose::Text(id) = &element.id else { return Err(format!("its id is {}", element.id.kind())) };
     let id = TaskId::new(id).map_err(|error| error.to_string())?;
     let status = TaskStatus::from(element.status.text_or_empty());
-    let whole = if status.is_failure() { Some(canonical(text)?) } else { None };
+    if status == TaskStatus::Success {
+        return Ok(succeeded(element, id, kind));
+    }
     let steps: Option<Vec<Step>> =
         element.steps.elements().and_then(|steps| steps.iter().map(|raw| step(raw.get())).collect());
     let current_batch = element.current_batch.names();
@@ -84,8 +101,26 @@ pub(super) fn read(text: &str, kind: TaskKind) -> Result<Task, String> {
         current_node: element.current_node.text_or_empty(),
         current_batch: current_batch.unwrap_or_default().into_iter().collect(),
         steps: steps.unwrap_or_default(),
-        whole,
+        whole: None,
     })
+}
+
+/// Of a task that succeeded nobody asks more than which it is and when it was: most tasks there are have.
+fn succeeded(element: &Element<'_>, id: TaskId, kind: TaskKind) -> Task {
+    Task {
+        id,
+        kind,
+        status: TaskStatus::Success,
+        start_time: element.start_time.time(),
+        end_time: element.end_time.time(),
+        execute_times: element.execute_times.whole_number(),
+        total_nodes: BTreeSet::new(),
+        completed: CompletedNodes::Unreadable("not read, as it succeeded".to_owned()),
+        current_node: String::new(),
+        current_batch: BTreeSet::new(),
+        steps: Vec::new(),
+        whole: None,
+    }
 }
 
 /// Only an exactly empty text means that no node is done.
@@ -159,6 +194,17 @@ mod tests {
         assert_eq!((task.steps[1].order, task.steps[1].status.as_str()), (Some(12), "WAITING"));
         assert_eq!(task.steps[0].end_time, Some("2023-01-05T02:29:51".parse().unwrap()));
         assert_eq!(task.whole, None, "only a failure is kept whole");
+    }
+
+    #[test]
+    fn of_a_task_that_succeeded_only_what_places_it_is_read() {
+        let task = task(
+            r#""status":"SUCCESS","startTime":"2026-01-02T03:04:05","executeTimes":2,"completedNodes":"""#,
+        );
+        assert_eq!((task.status.word(), task.execute_times), ("SUCCESS", Some(2)));
+        assert!(task.start_time.is_some());
+        assert_eq!(task.completed.count(), None, "and nothing that could be taken for leave to abort");
+        assert!(task.abortable().is_err());
     }
 
     #[test]
