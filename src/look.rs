@@ -293,7 +293,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             max_actions_per_hour: rules.limits.max_actions_per_hour,
             stretch,
         };
-        ProjectReport::new(around, &state.ledger, now)
+        ProjectReport::new(&around, &state.ledger, now)
     }
 
     /// Looks at the cluster without journaling, telling or sending anything: what would be decided now.

@@ -126,7 +126,7 @@ pub struct Around<'a> {
 
 impl ProjectReport {
     /// Puts it together.
-    pub fn new(around: Around<'_>, ledger: &Ledger, now: Moment) -> Self {
+    pub fn new(around: &Around<'_>, ledger: &Ledger, now: Moment) -> Self {
         let tasks = ledger.clusters.iter().flat_map(|(cluster, history)| {
             let open = history.tasks.iter().filter(|(_, task)| task.closed.is_none());
             open.map(move |(id, task)| TaskReport {
