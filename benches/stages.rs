@@ -100,8 +100,8 @@ fn cluster() -> Cluster {
     Cluster {
         id: ClusterId::new("ea244205-d641-45d9-9dcb-ab2236bcd07e").unwrap(),
         name: "logs".to_owned(),
-        engine: "elasticsearch".to_owned(),
-        version: "7.10.2".to_owned(),
+        engine: "elasticsearch".into(),
+        version: "7.10.2".into(),
         actions: Vec::new(),
         tags: Tags::default(),
         state: 0,

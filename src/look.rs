@@ -606,8 +606,8 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         let cluster = |(id, name): (&ClusterId, &String)| Cluster {
             id: id.clone(),
             name: name.clone(),
-            engine: String::new(),
-            version: String::new(),
+            engine: Arc::default(),
+            version: Arc::default(),
             actions: Vec::new(),
             tags: Tags::default(),
             state: 0,

@@ -52,7 +52,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Project for WatchedProject<S, J, C, 
     async fn discover(&self) -> Option<ClusterList> {
         let mut list = self.looker.list().await?;
         let total = list.clusters.len();
-        list.clusters.retain(|cluster| !WITHOUT_TASKS.contains(&cluster.engine.as_str()));
+        list.clusters.retain(|cluster| !WITHOUT_TASKS.contains(&&*cluster.engine));
         // What is not watched is no shortfall of the list.
         let left_out = (total - list.clusters.len()) as u64;
         list.total_size = list.total_size.map(|size| size.saturating_sub(left_out));

@@ -66,8 +66,8 @@ fn cluster(name: &str) -> Cluster {
     Cluster {
         id: ClusterId::new(name).unwrap(),
         name: name.to_owned(),
-        engine: "opensearch".to_owned(),
-        version: String::new(),
+        engine: "opensearch".into(),
+        version: "".into(),
         actions: Vec::new(),
         tags: Tags::default(),
         state: 0,

@@ -64,7 +64,7 @@ mod tests {
         let first = read(None, "7.6.2");
         assert!(Arc::ptr_eq(&read(None, "7.6.2"), &first));
         assert!(!Arc::ptr_eq(&read(Some(1_001), "7.6.2"), &first), "another page");
-        assert_eq!(read(None, "7.9.3").version, "7.9.3");
+        assert_eq!(&*read(None, "7.9.3").version, "7.9.3");
         assert_eq!(read(None, "7.6.2"), first, "and back");
         assert!(pages.read(None, b"{}").is_err());
         let odd = br#"{"totalSize":2,"clusters":[{"id":"c-1"},7]}"#;

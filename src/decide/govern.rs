@@ -157,8 +157,8 @@ mod tests {
         Cluster {
             id: ClusterId::new("c-1").unwrap(),
             name: "logs-eu".to_owned(),
-            engine: "opensearch".to_owned(),
-            version: "2.17.1".to_owned(),
+            engine: "opensearch".into(),
+            version: "2.17.1".into(),
             actions: Vec::new(),
             tags: [("team", "search")].into(),
             state: 0,

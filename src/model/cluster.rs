@@ -14,9 +14,9 @@ pub struct Cluster {
     /// The name its owner gave it; not unique. Empty where the API gave none.
     pub name: String,
     /// The engine in lower case: `elasticsearch`, `opensearch`, `logstash`. Empty where the API gave none.
-    pub engine: String,
+    pub engine: Arc<str>,
     /// The engine's version, such as `7.10.2`. Empty where the API gave none.
-    pub version: String,
+    pub version: Arc<str>,
     /// What runs on it now, by the API's words; never the signal for an upgrade (no source says which words).
     pub actions: Vec<String>,
     /// Its tags.
@@ -25,9 +25,9 @@ pub struct Cluster {
     pub state: u64,
 }
 
-/// The tags of a cluster, by their keys. A list and not a map: there are few, and of many clusters.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tags(Box<[(Box<str>, Box<str>)]>);
+/// The tags of a cluster, by their keys. A list and not a map, and shared: there are few, and of many clusters.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Tags(Arc<[(Box<str>, Box<str>)]>);
 
 impl Tags {
     /// The value of a tag.

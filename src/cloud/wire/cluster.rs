@@ -1,6 +1,8 @@
 //! One cluster, of a list or alone.
 
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -48,30 +50,57 @@ struct Tag<'a> {
     value: Loose<'a>,
 }
 
+/// What many clusters have in common, kept once: ten thousand of them are of two engines and ten versions.
+#[derive(Default)]
+pub(super) struct Shared {
+    texts: HashSet<Arc<str>>,
+    tags: HashSet<Tags>,
+}
+
+impl Shared {
+    fn text(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.texts.get(text) {
+            return Arc::clone(known);
+        }
+        let text: Arc<str> = text.into();
+        self.texts.insert(Arc::clone(&text));
+        text
+    }
+
+    fn tags(&mut self, tags: Tags) -> Tags {
+        if let Some(known) = self.tags.get(&tags) {
+            return known.clone();
+        }
+        self.tags.insert(tags.clone());
+        tags
+    }
+}
+
 /// Reads it, or says why it cannot be used.
-pub(super) fn read(text: &str) -> Result<Cluster, String> {
+pub(super) fn read(text: &str, shared: &mut Shared) -> Result<Cluster, String> {
     if !text.starts_with('{') {
         return Err("not an object".to_owned());
     }
     let element: Element<'_> =
         serde_json::from_str(text).map_err(|_| "JSON that contradicts itself".to_owned())?;
-    model(&element)
+    model(&element, shared)
 }
 
 /// The cluster, or why it cannot be used.
-pub(super) fn model(element: &Element<'_>) -> Result<Cluster, String> {
+pub(super) fn model(element: &Element<'_>, shared: &mut Shared) -> Result<Cluster, String> {
     let Loose::Text(id) = &element.id else { return Err(format!("its id is {}", element.id.kind())) };
     let id = ClusterId::new(id).map_err(|error| error.to_string())?;
-    let (engine, version) = element.datastore.0.as_ref().map_or_else(Default::default, |datastore| {
-        (datastore.engine.text_or_empty().to_ascii_lowercase(), datastore.version.text_or_empty())
-    });
+    let datastore = element.datastore.0.as_ref();
+    let text = |field: Option<&Loose<'_>>| field.map(Loose::text_or_empty).unwrap_or_default();
+    let engine = text(datastore.map(|datastore| &datastore.engine)).to_ascii_lowercase();
+    let version = text(datastore.map(|datastore| &datastore.version));
     Ok(Cluster {
         id,
         name: element.name.text_or_empty(),
-        engine,
-        version,
+        engine: shared.text(&engine),
+        version: shared.text(&version),
         actions: element.actions.names().unwrap_or_default(),
-        tags: tags(element.tags),
+        tags: shared.tags(tags(element.tags)),
         state: state(element),
     })
 }
@@ -101,6 +130,10 @@ fn tags(list: List<'_>) -> Tags {
 mod tests {
     use super::*;
 
+    fn read(text: &str) -> Result<Cluster, String> {
+        super::read(text, &mut Shared::default())
+    }
+
     #[test]
     fn the_published_sample_is_read() {
         let cluster = read(
@@ -111,8 +144,8 @@ mod tests {
         )
         .unwrap();
         assert_eq!(cluster.id.as_str(), "ea244205-d641-45d9-9dcb-ab2236bcd07e");
-        assert_eq!((cluster.name.as_str(), cluster.engine.as_str()), ("css-8bc5", "elasticsearch"));
-        assert_eq!(cluster.version, "7.10.2");
+        assert_eq!((cluster.name.as_str(), &*cluster.engine), ("css-8bc5", "elasticsearch"));
+        assert_eq!(&*cluster.version, "7.10.2");
         assert_eq!(cluster.tags, [("team", "search")].into());
         assert!(cluster.actions.is_empty());
     }
@@ -126,7 +159,7 @@ mod tests {
             ),
             (r#""instances":{"id":"x"},"name":7"#, |c| c.name == "7"),
             (r#""datastore":{"type":"OpenSearch","version":2}"#, |c| {
-                c.engine == "opensearch" && c.version == "2"
+                &*c.engine == "opensearch" && &*c.version == "2"
             }),
             (r#""datastore":"elasticsearch""#, |c| c.engine.is_empty()),
             (r#""datastore":{"type":null}"#, |c| c.engine.is_empty()),
@@ -157,6 +190,20 @@ mod tests {
             assert_ne!(state(fields), quiet, "{fields}");
         }
         assert_ne!(read(r#"{"id":"c-1","status":"303"}"#).unwrap().state, quiet);
+    }
+
+    #[test]
+    fn what_clusters_have_in_common_is_kept_once() {
+        let mut shared = Shared::default();
+        let mut read = |id: &str| {
+            let tags = r#"[{"key":"team","value":"search"}]"#;
+            let json =
+                format!(r#"{{"id":"{id}","datastore":{{"type":"opensearch","version":"2"}},"tags":{tags}}}"#);
+            super::read(&json, &mut shared).unwrap()
+        };
+        let (one, other) = (read("a"), read("b"));
+        assert!(Arc::ptr_eq(&one.engine, &other.engine) && Arc::ptr_eq(&one.version, &other.version));
+        assert!(std::ptr::eq(one.tags.iter().next().unwrap().0, other.tags.iter().next().unwrap().0));
     }
 
     #[test]

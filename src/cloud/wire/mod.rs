@@ -78,7 +78,10 @@ pub(super) fn clusters(body: &[u8]) -> Result<Page<ClusterId, Arc<Cluster>>, Wir
     let together = || {
         let outer: Outer<'_, Option<Together<cluster::Element<'_>>>, Ignored> = quick(body)?;
         let total_size = Some(outer.total_size.whole_number()?);
-        let read = |element: Object<cluster::Element<'_>>| cluster::model(&element.0?).ok().map(with_id);
+        let mut shared = cluster::Shared::default();
+        let read = |element: Object<cluster::Element<'_>>| {
+            cluster::model(&element.0?, &mut shared).ok().map(with_id)
+        };
         let items = outer.clusters?.into_iter().map(read).collect::<Option<Vec<_>>>()?;
         Some(Page { items, unusable: Vec::new(), total_size })
     };
@@ -86,7 +89,10 @@ pub(super) fn clusters(body: &[u8]) -> Result<Page<ClusterId, Arc<Cluster>>, Wir
         return Ok(page);
     }
     let outer = outer(body)?;
-    page(&outer.total_size, outer.clusters, "clusters", |raw| cluster::read(raw.get()).map(with_id))
+    let mut shared = cluster::Shared::default();
+    page(&outer.total_size, outer.clusters, "clusters", |raw| {
+        cluster::read(raw.get(), &mut shared).map(with_id)
+    })
 }
 
 /// Reads a page of the tasks of one kind.
@@ -122,7 +128,7 @@ pub(super) fn cluster(body: &[u8], id: &ClusterId) -> Result<Cluster, WireError>
     outer(body)?;
     let text =
         std::str::from_utf8(body).map_err(|_| WireError::Shape("text that is not UTF-8".to_owned()))?;
-    let found = cluster::read(text.trim()).map_err(WireError::Shape)?;
+    let found = cluster::read(text.trim(), &mut cluster::Shared::default()).map_err(WireError::Shape)?;
     if found.id != *id {
         return Err(WireError::Shape(format!("another cluster ({}) than {id}", found.id)));
     }
@@ -151,7 +157,7 @@ fn page<I, T>(
     total_size: &Loose<'_>,
     list: List<'_>,
     name: &str,
-    read: impl Fn(&RawValue) -> Result<(I, T), String>,
+    mut read: impl FnMut(&RawValue) -> Result<(I, T), String>,
 ) -> Result<Page<I, T>, WireError> {
     let total = match total_size {
         Loose::Absent | Loose::Null => None,
