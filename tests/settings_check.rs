@@ -185,3 +185,12 @@ fn an_inline_secret_is_hidden_on_its_own_line() {
     assert_eq!(code, Some(78));
     assert!(stdout.contains("\n 9 | access_key = ***\n   |              ^^^\n"), "{stdout}");
 }
+
+#[test]
+fn a_command_of_a_later_version_says_so() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_upgrade-remediator"));
+    let output = command.args(["rehearse", "--policy", "x.toml", "--scenario", "demo"]).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(2), &[][..]));
+    assert!(stderr.contains("rehearse comes in a later version"), "{stderr}");
+}

@@ -76,6 +76,12 @@ enum Command {
     Simulator(simulator::Options),
     /// Daemon and simulator in one process: five stories of failed tasks, live. Needs no account.
     Demo,
+    /// Named in the interface already: says that it is not there, and not that nobody knows it.
+    #[command(hide = true, disable_help_flag = true)]
+    Rehearse {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        _rest: Vec<std::ffi::OsString>,
+    },
 }
 
 /// Why a command ended without having done its work.
@@ -145,6 +151,9 @@ pub fn main() -> ExitCode {
         Command::Holds => hold::holds(&control(), settings, json),
         Command::Simulator(options) => simulator::simulator(&options),
         Command::Demo => demo::demo(json),
+        Command::Rehearse { .. } => Err(Failure::Usage(
+            "rehearse comes in a later version; try a policy against `simulator`, or with `plan`".to_owned(),
+        )),
     };
     outcome.unwrap_or_else(|failure| tell(&failure))
 }
