@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn what_the_api_did_not_give_is_not_known() {
-        let silent = Cluster { version: String::new(), ..cluster() };
+        let silent = Cluster { version: "".into(), ..cluster() };
         let project = ProjectName::new("prod").unwrap();
         let policies = [policy("a", Match { version: Some(patterns(&["7.*", "8.*"])), ..Match::default() })];
         let found = matching(&policies, &project, &silent, TaskKind::Upgrade);
