@@ -1,7 +1,7 @@
 //! When to look: discovery of clusters, and one queue of looks by the time at which they are due.
 //!
 //! It knows nothing of tasks: a look says when the next one is due and in which [`Lane`]. One look at a cluster at
-//! a time; a slow or broken cluster delays no other. Late ticks are never made up for ([`spread`] says how), and
+//! a time; a slow or broken cluster delays no other. Late ticks are never made up for (`spread` says how), and
 //! where the rate of requests is not enough, idle clusters are read less often, which is told.
 //!
 //! Each project has a watcher of its own, with limits of its own: whatever happens in one changes nothing for the
