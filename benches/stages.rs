@@ -210,6 +210,7 @@ fn options(endpoint: String) -> Options {
         endpoint,
         project: ProjectId::new(DEFAULT_PROJECT_ID).unwrap(),
         ca_pem: None,
+        proxy: None,
         request_timeout: Poll::default().request_timeout,
         limits: Limits { max_requests_in_flight: 64, requests_per_second: 1_000_000, ..Limits::default() },
         credential: Credential::new(key, 1),

@@ -225,7 +225,37 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         let changed = self.what_to_journal(cluster, &decision);
         self.record(cluster, reading.at, changed).await?;
         self.telling.read(cluster, reading.at, &decision);
+        if reading.complete {
+            let listed = reading.tasks.iter().map(|task| &task.id).collect();
+            self.forget_overdue(&cluster.id, &listed, reading.at).await?;
+        }
         Ok(decision)
+    }
+
+    /// Forgets tasks that ended long ago and that the service does not list any more. What it lists keeps its last
+    /// word: without it an aborted task would be acted on again.
+    async fn forget_overdue(
+        &self,
+        cluster: &ClusterId,
+        listed: &BTreeSet<&TaskId>,
+        now: Moment,
+    ) -> Result<(), JournalError> {
+        let Some(retention) = self.rules().retention else { return Ok(()) };
+        let overdue = self.state().ledger.overdue(cluster, listed, retention, now);
+        if overdue.is_empty() {
+            return Ok(());
+        }
+        let subject = |task: &TaskId| Subject {
+            project: self.project.clone(),
+            cluster: cluster.clone(),
+            task: task.clone(),
+        };
+        self.journal.forget(overdue.iter().map(subject).collect()).await?;
+        let mut state = self.state();
+        for task in &overdue {
+            state.ledger.forget(cluster, task);
+        }
+        Ok(())
     }
 
     /// What the reading adds to what is known.
@@ -532,6 +562,9 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             Ok(list) => {
                 self.telling.listed(&list);
                 self.remember_names(&list);
+                if let Err(error) = self.forget_clusters_beside(&list).await {
+                    self.telling.journal_fails(&error);
+                }
                 Some(list)
             }
             Err(error) => {
@@ -539,6 +572,23 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
                 None
             }
         }
+    }
+
+    /// Forgets what ended long ago on clusters that a complete list does not show.
+    async fn forget_clusters_beside(&self, list: &ClusterList) -> Result<(), JournalError> {
+        if !list.is_complete() {
+            return Ok(());
+        }
+        let shown: BTreeSet<&ClusterId> = list.clusters.iter().map(|cluster| &cluster.id).collect();
+        let beside: Vec<ClusterId> = {
+            let state = self.state();
+            let known = state.ledger.clusters.iter().filter(|(_, history)| !history.tasks.is_empty());
+            known.map(|(id, _)| id).filter(|id| !shown.contains(id)).cloned().collect()
+        };
+        for cluster in beside {
+            self.forget_overdue(&cluster, &BTreeSet::new(), self.clock.now()).await?;
+        }
+        Ok(())
     }
 
     fn remember_names(&self, list: &ClusterList) {

@@ -360,6 +360,29 @@ async fn a_simulated_failure_keeps_what_it_was_asked_to_keep() {
     assert_eq!(journal.begin(at(0), intent()).await.unwrap().attempt(), AttemptId(2));
 }
 
+async fn what_is_forgotten_is_gone_and_its_numbers_are_never_used_again(kind: &impl Kind) {
+    let (journal, _) = kind.open();
+    let line = |task: &str| (subject(task), Event::Missing);
+    journal.record(at(0), vec![line("one"), line("two"), line("one"), line("three")]).await.unwrap();
+    journal.forget(Vec::new()).await.unwrap();
+    journal.forget(vec![subject("one"), subject("three"), subject("unknown")]).await.unwrap();
+    drop(journal);
+    let (journal, stored) = kind.open();
+    assert_eq!(stored.iter().map(|entry| entry.number).collect::<Vec<_>>(), [2]);
+    let entries = journal.record(at(1), vec![line("one")]).await.unwrap();
+    assert_eq!(entries[0].number, 5);
+}
+
+#[tokio::test]
+async fn memory_forgets() {
+    what_is_forgotten_is_gone_and_its_numbers_are_never_used_again(&memory()).await;
+}
+
+#[tokio::test]
+async fn sqlite_forgets() {
+    what_is_forgotten_is_gone_and_its_numbers_are_never_used_again(&sqlite()).await;
+}
+
 async fn holds_and_their_release_come_back_as_they_were(kind: &impl Kind) {
     let new = |scope: &str, until: Option<Timestamp>| NewHold {
         at: wall(),

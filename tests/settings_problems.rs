@@ -332,6 +332,10 @@ fn breaker_socket_and_retention_are_read() {
     assert_eq!(settings.control.as_deref(), Some(Path::new("/x/control.sock")));
     assert_eq!(settings.retention, Duration::from_hours(30 * 24));
 
+    let short = good(&format!("journal.retention = '1d'\n{PROJECT}{POLICY}"));
+    assert_eq!(short.settings.retention, Duration::from_hours(3 * 24), "never shorter than max_failure_age");
+    assert!(short.warnings.iter().any(|warning| warning.message.contains("max_failure_age")));
+
     let defaults = good(&format!("{PROJECT}{POLICY}")).settings;
     assert_eq!(defaults.breaker, Breaker::default());
     assert_eq!(defaults.retention, Duration::from_hours(365 * 24));

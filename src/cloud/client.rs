@@ -40,6 +40,8 @@ pub struct Options {
     pub project: ProjectId,
     /// Certificates of a private CA, in PEM, beside the system's.
     pub ca_pem: Option<Vec<u8>>,
+    /// The proxy that everything goes through.
+    pub proxy: Option<String>,
     /// For one request, from the connection to the last byte.
     pub request_timeout: Duration,
     /// Requests in flight and in a second.
@@ -80,13 +82,14 @@ impl<C: Clock> Client<HttpTransport, C> {
     /// Where the endpoint or the CA certificates cannot be used.
     pub fn over_http(options: Options, clock: Arc<C>) -> Result<Self, BuildError> {
         let endpoint = Endpoint::parse(&options.endpoint)?;
-        let transport = HttpTransport::new(&endpoint, options.ca_pem.as_deref(), options.request_timeout)?;
+        let (ca_pem, proxy) = (options.ca_pem.as_deref(), options.proxy.as_deref());
+        let transport = HttpTransport::new(&endpoint, ca_pem, proxy, options.request_timeout)?;
         Self::new(transport, options, clock)
     }
 }
 
 impl<T: Transport, C: Clock> Client<T, C> {
-    /// A client over another transport, for which `ca_pem` and `request_timeout` mean nothing.
+    /// A client over another transport, for which `ca_pem`, `proxy` and `request_timeout` mean nothing.
     ///
     /// # Errors
     /// Where the endpoint cannot be used.

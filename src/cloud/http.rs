@@ -7,7 +7,7 @@
 //!   means that a PUT never meets a connection that the other side is just closing, and that an error while
 //!   connecting is proof that it never left.
 //! - **No redirect**: a signature is for one URL. A 3xx is an answer like any other.
-//! - **No proxy** from the environment, where it could be set by accident.
+//! - **No proxy** from the environment, where it could be set by accident; only one that the settings name.
 //! - **No unverified certificate**: a private CA is added to the system's, and checking cannot be turned off.
 //! - **No compression**: none is offered, so the bytes that are counted are the bytes that are received.
 
@@ -37,13 +37,17 @@ pub struct HttpTransport {
 }
 
 impl HttpTransport {
-    /// A transport to this endpoint. `ca_pem` is added to the system's certificates.
+    /// A transport to this endpoint. `ca_pem` is added to the system's certificates; `proxy` is the URL of the proxy
+    /// that everything goes through.
     pub(super) fn new(
         endpoint: &Endpoint,
         ca_pem: Option<&[u8]>,
+        proxy: Option<&str>,
         request_timeout: Duration,
     ) -> Result<Self, BuildError> {
         let certificates = certificates(ca_pem)?;
+        let http_error = |error: reqwest::Error| BuildError::Http(Box::new(error.without_url()));
+        let proxy = proxy.map(reqwest::Proxy::all).transpose().map_err(http_error)?;
         // reqwest takes the process's provider, and panics where there is none. There is only one in the build,
         // so an error here means that it is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -54,7 +58,12 @@ impl HttpTransport {
                 .retry(retry::never())
                 .redirect(redirect::Policy::none())
                 .referer(false)
-                .no_proxy()
+                .no_proxy();
+            let builder = match &proxy {
+                Some(proxy) => builder.proxy(proxy.clone()),
+                None => builder,
+            };
+            let builder = builder
                 .connect_timeout(CONNECT_TIMEOUT.min(request_timeout))
                 .timeout(request_timeout)
                 .pool_idle_timeout(IDLE_TIMEOUT)
@@ -67,9 +76,7 @@ impl HttpTransport {
                 builder.tls_certs_only([])
             }
         };
-        let build = |builder: reqwest::ClientBuilder| {
-            builder.build().map_err(|error| BuildError::Http(Box::new(error.without_url())))
-        };
+        let build = |builder: reqwest::ClientBuilder| builder.build().map_err(http_error);
         // A connection that serves one request gains nothing from HTTP/2, and HTTP/1.1 has fewer ways to fail.
         let puts = builder().http1_only().pool_max_idle_per_host(0);
         Ok(Self { reads: build(builder())?, puts: build(puts)? })

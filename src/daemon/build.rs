@@ -38,6 +38,7 @@ pub(super) struct Link {
     endpoint: String,
     project: ProjectId,
     ca_pem: Option<Vec<u8>>,
+    proxy: Option<String>,
     request_timeout: std::time::Duration,
     limits: Limits,
     credential: Arc<Credential>,
@@ -45,10 +46,11 @@ pub(super) struct Link {
 
 impl PartialEq for Link {
     fn eq(&self, other: &Self) -> bool {
-        let Self { endpoint, project, ca_pem, request_timeout, limits, credential } = self;
+        let Self { endpoint, project, ca_pem, proxy, request_timeout, limits, credential } = self;
         *endpoint == other.endpoint
             && *project == other.project
             && *ca_pem == other.ca_pem
+            && *proxy == other.proxy
             && *request_timeout == other.request_timeout
             && limits.max_requests_in_flight == other.limits.max_requests_in_flight
             && limits.requests_per_second == other.limits.requests_per_second
@@ -63,6 +65,7 @@ pub(super) fn rules(settings: &Settings) -> Rules {
         poll: settings.poll.clone(),
         limits: settings.limits.clone(),
         breaker: settings.breaker.clone(),
+        retention: Some(settings.retention),
     }
 }
 
@@ -140,6 +143,7 @@ impl<J: Journal, T: Tell> Builder<J, T> {
             endpoint: project.endpoint.clone(),
             project: project.project_id.clone(),
             ca_pem,
+            proxy: project.proxy.clone(),
             request_timeout: settings.poll.request_timeout,
             limits: settings.limits.clone(),
             credential: Arc::clone(credential),
@@ -152,6 +156,7 @@ impl<J: Journal, T: Tell> Builder<J, T> {
             endpoint: link.endpoint.clone(),
             project: link.project.clone(),
             ca_pem: link.ca_pem.clone(),
+            proxy: link.proxy.clone(),
             request_timeout: link.request_timeout,
             limits: link.limits.clone(),
             credential: Arc::clone(&link.credential),

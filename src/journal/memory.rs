@@ -32,6 +32,8 @@ pub struct MemoryJournal {
 #[derive(Debug, Default)]
 struct State {
     entries: Vec<Entry>,
+    /// The last number that was given.
+    last: u64,
     holds: Vec<StoredHold>,
     failures: VecDeque<Failure>,
     full: bool,
@@ -88,9 +90,10 @@ impl MemoryJournal {
             return Ok(Vec::new());
         }
         self.write(|state| {
-            let first = state.entries.len() as u64 + 1;
+            let first = state.last + 1;
             let entry = |(number, (subject, event))| Entry { number, at, subject, event };
             let entries: Vec<_> = (first..).zip(lines).map(entry).collect();
+            state.last += entries.len() as u64;
             state.entries.extend_from_slice(&entries);
             entries
         })
@@ -118,6 +121,10 @@ impl Journal for MemoryJournal {
         lines: Vec<(Subject, Event)>,
     ) -> impl Future<Output = Result<Vec<Entry>, JournalError>> + Send {
         std::future::ready(self.keep(at, lines))
+    }
+
+    fn forget(&self, tasks: Vec<Subject>) -> impl Future<Output = Result<(), JournalError>> + Send {
+        std::future::ready(self.write(|state| state.entries.retain(|entry| !tasks.contains(&entry.subject))))
     }
 
     fn place_hold(&self, hold: NewHold) -> impl Future<Output = Result<StoredHold, JournalError>> + Send {

@@ -117,6 +117,12 @@ pub trait Journal: Send + Sync + 'static {
         }
     }
 
+    /// Forgets all that was kept of these tasks, all or none. Their numbers are never used again.
+    ///
+    /// # Errors
+    /// As [`Journal::record`].
+    fn forget(&self, tasks: Vec<Subject>) -> impl Future<Output = Result<(), JournalError>> + Send;
+
     /// Keeps a hold. It is durable when this returns.
     ///
     /// # Errors
@@ -142,6 +148,10 @@ impl<J: Journal> Journal for Arc<J> {
         lines: Vec<(Subject, Event)>,
     ) -> impl Future<Output = Result<Vec<Entry>, JournalError>> + Send {
         J::record(self, at, lines)
+    }
+
+    fn forget(&self, tasks: Vec<Subject>) -> impl Future<Output = Result<(), JournalError>> + Send {
+        J::forget(self, tasks)
     }
 
     fn place_hold(&self, hold: NewHold) -> impl Future<Output = Result<StoredHold, JournalError>> + Send {

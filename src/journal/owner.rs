@@ -14,7 +14,8 @@ use super::error::JournalError;
 use super::holds::{self, Release};
 use super::lock::Lock;
 use super::place::{Identity, Place};
-use super::stored::NewRow;
+use super::stored::{self, NewRow};
+use crate::model::event::Subject;
 use crate::model::hold::{NewHold, StoredHold};
 
 /// As many commands share one transaction. Bounds how long the first of them waits.
@@ -30,6 +31,8 @@ pub(super) struct Keep {
 pub(super) enum Command {
     /// To keep rows.
     Keep(Keep),
+    /// To forget all entries of tasks.
+    Forget(Vec<Subject>, oneshot::Sender<Result<(), JournalError>>),
     /// To keep a hold.
     PlaceHold(NewHold, oneshot::Sender<Result<StoredHold, JournalError>>),
     /// To note that holds were released.
@@ -80,6 +83,13 @@ impl Owner {
         while let Some(command) = next.take() {
             match command {
                 Command::Keep(first) => next = self.keep_group(first, commands),
+                Command::Forget(tasks, answer) => {
+                    let forget = |transaction: &Connection| {
+                        tasks.iter().try_for_each(|task| stored::forget(transaction, task))
+                    };
+                    let forgotten = self.write(forget);
+                    let _ = answer.send(forgotten.map_err(|failure| failure.error(&self.place)));
+                }
                 Command::PlaceHold(hold, answer) => {
                     let placed = self.write(|transaction| holds::insert(transaction, hold));
                     let _ = answer.send(placed.map_err(|failure| failure.error(&self.place)));

@@ -219,6 +219,13 @@ impl Journal for SqliteJournal {
         Ok(numbers.into_iter().zip(lines).map(entry).collect())
     }
 
+    async fn forget(&self, tasks: Vec<Subject>) -> Result<(), JournalError> {
+        if tasks.is_empty() {
+            return Ok(());
+        }
+        self.ask(|answer| Command::Forget(tasks, answer)).await?
+    }
+
     async fn place_hold(&self, hold: NewHold) -> Result<StoredHold, JournalError> {
         self.ask(|answer| Command::PlaceHold(hold, answer)).await?
     }

@@ -45,6 +45,15 @@ impl NewRow {
     }
 }
 
+/// Removes all entries of a task.
+pub(super) fn forget(connection: &Connection, task: &Subject) -> rusqlite::Result<()> {
+    let Subject { project, cluster, task } = task;
+    connection
+        .prepare_cached("DELETE FROM entry WHERE project = ?1 AND cluster = ?2 AND task = ?3")?
+        .execute((project.as_str(), cluster.as_str(), task.as_str()))?;
+    Ok(())
+}
+
 /// One row, before it is understood.
 struct Columns {
     number: i64,

@@ -7,7 +7,7 @@ use super::answer::Meaning;
 use super::breaker::{Breaker, Shown};
 use super::event::{Entry, Event, Settlement};
 use super::history::ClusterHistory;
-use super::id::{AttemptId, ClusterId};
+use super::id::{AttemptId, ClusterId, TaskId};
 use super::moment::Moment;
 use super::project::{FIRST_REST, LONGEST_REST, RestCause};
 
@@ -163,6 +163,29 @@ impl Ledger {
             rest.until = now;
             rest.probe_at_once = true;
         }
+    }
+
+    /// Forgets a task, as the journal did. That there was a newer one stays known for as long as the process lives.
+    pub fn forget(&mut self, cluster: &ClusterId, task: &TaskId) {
+        if let Some(history) = self.clusters.get_mut(cluster) {
+            history.tasks.remove(task);
+        }
+    }
+
+    /// Tasks whose story ended longer than `retention` ago, and that are not among those `listed`.
+    pub fn overdue(
+        &self,
+        cluster: &ClusterId,
+        listed: &BTreeSet<&TaskId>,
+        retention: Duration,
+        now: Moment,
+    ) -> Vec<TaskId> {
+        let tasks = self.history(cluster).tasks.iter();
+        let over = |at: Moment| now.since(at) > retention;
+        let overdue = tasks.filter(|(id, task)| {
+            !listed.contains(id) && task.closed.as_ref().is_some_and(|(_, at)| over(*at))
+        });
+        overdue.map(|(id, _)| id.clone()).collect()
     }
 
     /// What is known of a cluster.

@@ -98,6 +98,8 @@ pub struct Rules {
     pub limits: Limits,
     /// When many failures at once stop the acting.
     pub breaker: Breaker,
+    /// How long a task is kept after its end; `None`: for ever.
+    pub retention: Option<Duration>,
 }
 
 /// Idle clusters are read less often than the settings ask for, for want of requests.

@@ -116,6 +116,9 @@ impl Listing<'_> {
         if let Some(file) = &project.ca_file {
             self.add(&path.key("ca_file"), json!(file.to_string_lossy()));
         }
+        if let Some(proxy) = &project.proxy {
+            self.add(&path.key("proxy"), json!(proxy));
+        }
     }
 
     fn credentials(&mut self, path: &KeyPath, credentials: &Credentials) {

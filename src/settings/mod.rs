@@ -149,6 +149,8 @@ pub struct Project {
     pub credentials: String,
     /// A PEM file whose certificates are trusted beside the system's; it could be read when this was checked.
     pub ca_file: Option<PathBuf>,
+    /// The proxy that everything of the project goes through.
+    pub proxy: Option<String>,
 }
 
 /// Checked settings.

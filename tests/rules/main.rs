@@ -11,6 +11,7 @@ mod held;
 mod lost;
 mod others;
 mod rests;
+mod retention;
 mod safe;
 mod settling;
 mod stage;

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use upgrade_remediator::clock::Clock;
 use upgrade_remediator::cloud::http::HttpTransport;
-use upgrade_remediator::cloud::{AccessKey, Client, Credential, Css, Options};
+use upgrade_remediator::cloud::{AccessKey, Client, Credential, Options};
 use upgrade_remediator::journal::{Journal, MemoryJournal};
 use upgrade_remediator::look::{Looker, Parts, Report};
 use upgrade_remediator::model::cluster::Cluster;
@@ -154,6 +154,7 @@ pub(crate) struct Script {
     pub(crate) poll: Poll,
     pub(crate) limits: Limits,
     pub(crate) breaker: Breaker,
+    pub(crate) retention: Option<Duration>,
 }
 
 /// The terms of the stories: the defaults without jitter, so that waits are 2, 4, 8 minutes and so on.
@@ -173,6 +174,7 @@ impl Script {
             poll: Poll::default(),
             limits,
             breaker: Breaker::default(),
+            retention: None,
         }
     }
 
@@ -184,6 +186,7 @@ impl Script {
             poll: self.poll.clone(),
             limits: self.limits.clone(),
             breaker: self.breaker.clone(),
+            retention: self.retention,
         }
     }
 
@@ -263,6 +266,7 @@ impl<J: Journal> Stage<J> {
             endpoint: simulator.url(),
             project: ProjectId::new(DEFAULT_PROJECT_ID).unwrap(),
             ca_pem: None,
+            proxy: None,
             request_timeout: script.poll.request_timeout,
             limits: script.limits.clone(),
             credential: Credential::new(key, 1),
@@ -348,7 +352,7 @@ impl<J: Journal> Stage<J> {
     pub(crate) async fn discover(&mut self) {
         let now = self.clock.now();
         self.next_discovery = now.after(self.script.poll.discovery_interval);
-        let Ok(list) = self.looker.css().clusters().await else { return };
+        let Some(list) = self.looker.list().await else { return };
         let complete = list.is_complete();
         self.listed = Some(now);
         let shown: BTreeSet<String> = list.clusters.iter().map(|cluster| cluster.name.clone()).collect();

@@ -225,6 +225,7 @@ impl Player {
             endpoint: "https://css.example.com".to_owned(),
             project: ProjectId::new(DEFAULT_PROJECT_ID).unwrap(),
             ca_pem: None,
+            proxy: None,
             request_timeout: plan.poll.request_timeout,
             limits: plan.limits.clone(),
             credential: Credential::new(key, seed),
@@ -237,6 +238,7 @@ impl Player {
             poll: plan.poll.clone(),
             limits: plan.limits.clone(),
             breaker: Breaker { failures: u32::MAX, ..Breaker::default() },
+            retention: None,
         };
         let looker = Looker::new(Parts {
             project: name.clone(),

@@ -469,6 +469,10 @@ impl Journal for StagedJournal {
         result
     }
 
+    async fn forget(&self, tasks: Vec<Subject>) -> Result<(), JournalError> {
+        self.memory.forget(tasks).await
+    }
+
     async fn place_hold(&self, hold: NewHold) -> Result<StoredHold, JournalError> {
         self.memory.place_hold(hold).await
     }

@@ -26,6 +26,7 @@ impl Rig {
             endpoint: "https://css.eu-west-101.myhuaweicloud.com".to_owned(),
             project: ProjectId::new("6204a5bd270343b5885144cf9c8c158d").unwrap(),
             ca_pem: None,
+            proxy: None,
             request_timeout: Duration::from_secs(30),
             limits: Limits::default(),
             credential: Arc::clone(&credential),

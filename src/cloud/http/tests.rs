@@ -47,7 +47,7 @@ impl Server {
     }
 
     fn transport(&self, timeout: Duration) -> HttpTransport {
-        HttpTransport::new(&Endpoint::parse(&self.base).unwrap(), None, timeout).unwrap()
+        HttpTransport::new(&Endpoint::parse(&self.base).unwrap(), None, None, timeout).unwrap()
     }
 
     fn request(&self, method: Method) -> Request {
@@ -276,7 +276,7 @@ fn https_server() -> String {
 
 async fn over_https(ca_pem: Option<&[u8]>) -> Result<Response, TransportError> {
     let base = https_server();
-    let transport = HttpTransport::new(&Endpoint::parse(&base).unwrap(), ca_pem, LONG).unwrap();
+    let transport = HttpTransport::new(&Endpoint::parse(&base).unwrap(), ca_pem, None, LONG).unwrap();
     let request = Request {
         method: Method::Put,
         base,
@@ -300,7 +300,7 @@ async fn a_private_ca_is_trusted_where_it_is_given_and_nowhere_else() {
 #[tokio::test]
 async fn what_is_no_certificate_is_told() {
     let endpoint = Endpoint::parse("https://css.example.com").unwrap();
-    let build = |pem: &[u8]| HttpTransport::new(&endpoint, Some(pem), LONG).unwrap_err();
+    let build = |pem: &[u8]| HttpTransport::new(&endpoint, Some(pem), None, LONG).unwrap_err();
     assert!(matches!(build(b"no certificate"), BuildError::CaEmpty));
     assert!(matches!(build(b""), BuildError::CaEmpty));
     let header = "-----BEGIN CERTIFICATE-----\n";
@@ -312,4 +312,37 @@ async fn what_is_no_certificate_is_told() {
         build(format!("{header}AAAA\n-----END CERTIFICATE-----\n").as_bytes()),
         BuildError::Http(_)
     ));
+}
+
+#[tokio::test]
+async fn a_proxy_that_the_settings_name_is_used_and_a_missing_one_proves_that_nothing_left() {
+    let proxy = Server::new(vec![vec![Step::Write(OK)], vec![Step::Write(OK)]]).await;
+    let service = Server::new(vec![]).await;
+    let endpoint = Endpoint::parse(&service.base).unwrap();
+    let through = |proxy: &str| HttpTransport::new(&endpoint, None, Some(proxy), LONG).unwrap();
+    for method in [Method::Get, Method::Put] {
+        let answer = through(&proxy.base).send(service.request(method)).await.unwrap();
+        assert_eq!(answer.status, 200);
+    }
+    let heads = proxy.heads();
+    let asked = format!("GET {}/v1.0/p/clusters?limit=1000", service.base);
+    assert!(heads.len() == 2 && heads[0].1.starts_with(&asked), "{heads:?}");
+    assert!(service.heads().is_empty());
+
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let error = through(&format!("http://{nobody}")).send(service.request(Method::Put)).await.unwrap_err();
+    assert!(error.never_left(), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_proxy_that_opens_no_tunnel_proves_that_nothing_left() {
+    const NO: &str = "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n";
+    let proxy = Server::new(vec![vec![Step::Write(NO)]]).await;
+    let endpoint = Endpoint::parse("https://css.example.com").unwrap();
+    let transport = HttpTransport::new(&endpoint, None, Some(&proxy.base), LONG).unwrap();
+    let request = Request { base: "https://css.example.com".to_owned(), ..proxy.request(Method::Put) };
+    let error = transport.send(request).await.unwrap_err();
+    assert!(error.never_left(), "{error:?}");
+    let heads = proxy.heads();
+    assert!(heads.len() == 1 && heads[0].1.starts_with("CONNECT css.example.com:443"), "{heads:?}");
 }

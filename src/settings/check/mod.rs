@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
-use self::later::{Channels, NO_EFFECT, warn_where_set};
+use self::later::{Channels, NO_EFFECT};
 use self::policy::Policies;
 use self::project::{AllCredentials, Projects};
 use self::section::Section;
@@ -39,6 +39,18 @@ pub(super) fn check(
     let mode = config.mode.map_or(defaults::MODE, |mode| mode.0);
     let (journal, retention) = journal(&top.child("journal"), &config.journal.unwrap_or_default().0);
     let poll = poll(&top.child("poll"), &config.poll.unwrap_or_default().0);
+    let journal_section = top.child("journal");
+    if retention < poll.max_failure_age && journal_section.is_set("retention") {
+        journal_section.warn(
+            "retention",
+            format!(
+                "it is shorter than poll.max_failure_age, which is {}, and that long is kept: what was forgotten earlier could \
+                 be taken for a new failure",
+                Section::text(poll.max_failure_age)
+            ),
+        );
+    }
+    let retention = retention.max(poll.max_failure_age);
     let limits = limits(&top.child("limits"), &config.limits.unwrap_or_default().0);
     let log = log(&top.child("log"), config.log.unwrap_or_default().0);
 
@@ -87,7 +99,6 @@ pub(super) fn check(
 
 fn journal(section: &Section<'_>, written: &written::Journal) -> (Option<JournalUrl>, Duration) {
     let retention = section.positive("retention", written.retention.as_ref(), defaults::RETENTION);
-    warn_where_set(section, &["retention"]);
     (written.url.as_ref().and_then(|url| journal_url(section, &url.0)), retention)
 }
 

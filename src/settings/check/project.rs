@@ -221,6 +221,7 @@ impl Projects {
         let credentials = self.credentials(section, written.credentials.as_ref(), credentials);
         later_keys(section, written);
         let ca_file = ca_file(section, written.ca_file.as_ref());
+        let proxy = proxy(section, written.proxy.as_ref());
         Some(Project {
             name: name?,
             region: region?,
@@ -228,6 +229,7 @@ impl Projects {
             endpoint: endpoint?,
             credentials: credentials?,
             ca_file,
+            proxy,
         })
     }
 
@@ -389,17 +391,21 @@ fn later_keys(section: &Section<'_>, written: &written::Project) {
         }
         section.warn("iam_endpoint", NO_EFFECT);
     }
-    if let Some(Strict(text)) = &written.proxy {
-        match Url::parse(text) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
-                if !url.username().is_empty() || url.password().is_some() || text.contains('@') {
-                    section.error("proxy", "a user or password in a URL is not allowed");
-                }
+}
+
+/// The URL of a proxy. Who must sign in at it is not served: its password would stand in the settings.
+fn proxy(section: &Section<'_>, written: Option<&Strict<String>>) -> Option<String> {
+    let Strict(text) = written?;
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
+            if url.username().is_empty() && url.password().is_none() && !text.contains('@') {
+                return Some(text.clone());
             }
-            _ => section.error("proxy", "an http:// or https:// URL is needed"),
+            section.error("proxy", "a user or password in a URL is not allowed");
         }
-        section.warn("proxy", NO_EFFECT);
+        _ => section.error("proxy", "an http:// or https:// URL is needed"),
     }
+    None
 }
 
 #[cfg(test)]
