@@ -175,7 +175,7 @@ fn as_table(holds: &[StoredHold]) -> String {
             None => hold.scope.to_string(),
         };
         let until =
-            hold.until.map_or_else(|| "released".to_owned(), |until| until.strftime("%F %T").to_string());
+            hold.until.map_or_else(|| "(no end)".to_owned(), |until| until.strftime("%F %T").to_string());
         rows.add_row([format!("#{}", hold.number), scope, until, hold.by.clone(), shown(&hold.reason, 200)]);
     }
     text(&rows)

@@ -24,7 +24,7 @@ use crate::model::moment::Moment;
 use crate::model::project::Rules;
 use crate::model::text::chain;
 use crate::notify::Tell;
-use crate::settings::{self, Environment, JournalUrl, Loaded, Problem, Settings};
+use crate::settings::{self, Environment, JournalUrl, Loaded, Problem, Settings, Severity};
 use crate::status::{InForce, Refused};
 use crate::watch::Watcher;
 
@@ -166,9 +166,10 @@ impl<J: Journal, T: Tell> Service<J, T> {
     ) -> Result<(), JoinError> {
         let (name, watched) = ended?;
         watched?;
-        if let Some(running) = self.running.remove(&name) {
+        // Where all are stopping, it is still to write what is left.
+        if self.running.get(&name).is_some_and(|running| running.leaving) {
+            self.running.remove(&name);
             info!(project = %name, "project {name} is not watched any more");
-            debug_assert!(running.leaving || self.stopping.is_cancelled(), "a watcher ended by itself");
         }
         Ok(())
     }
@@ -194,7 +195,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
     fn tell_why_not(&mut self, fault: ReloadFault) {
         let at = self.builder.clock.now().wall;
         let config = self.config.display();
-        let (why, problems) = match fault {
+        let (why, found) = match fault {
             ReloadFault::Settings(problems) | ReloadFault::Build(BuildFault::Secrets(problems)) => {
                 ("they cannot be used".to_owned(), problems.0)
             }
@@ -202,9 +203,12 @@ impl<J: Journal, T: Tell> Service<J, T> {
         };
         error!(%config, "the settings were not reloaded and nothing changed: {why}");
         let line = |problem: &Problem| format!("{}: {}", problem.severity.word(), problem.in_one_line());
-        let mut problems: Vec<String> = problems.iter().map(line).collect();
-        for problem in &problems {
-            error!(%config, "{problem}");
+        let mut problems: Vec<String> = found.iter().map(line).collect();
+        for problem in &found {
+            match problem.severity {
+                Severity::Error => error!(%config, "{}", problem.in_one_line()),
+                Severity::Warning => warn!(%config, "{}", problem.in_one_line()),
+            }
         }
         if problems.is_empty() {
             problems.push(why);

@@ -327,7 +327,7 @@ impl fmt::Display for Reason {
                 "as many PUTs were sent within the last hour as max_actions_per_hour allows ({limit})"
             ),
             Self::OnHold { hold, scope, by, why, until } => {
-                write!(f, "held by {by}, hold #{hold} on {scope}, ")?;
+                write!(f, "hold #{hold} by {by} on {scope}, ")?;
                 match until {
                     Some(until) => write!(f, "until {}", at(*until))?,
                     None => f.write_str("until it is released")?,
