@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::act::{self, Outcome};
 use crate::clock::Clock;
 use crate::cloud::{CloudError, Css};
+use crate::decide::govern::Mismatch;
 use crate::decide::observe::{self, Eyes};
 use crate::decide::{self, Facts, Guards, Standing};
 use crate::journal::{Intent, Journal, JournalError};
@@ -683,6 +684,17 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
     fn terms(&self, rules: &Rules, cluster: &Cluster, kind: TaskKind) -> Option<Terms> {
         let policy = decide::govern::governing(&rules.policies, &self.project, cluster, kind)?;
         Some(policy.terms.clone())
+    }
+
+    /// Every policy in its order, and the first line of it that does not cover a task of this kind, in words. The
+    /// first one without such a line governs.
+    pub fn policies_for(&self, cluster: &Cluster, kind: TaskKind) -> Vec<(String, Option<String>)> {
+        let rules = self.rules();
+        let matching = decide::govern::matching(&rules.policies, &self.project, cluster, kind);
+        let words = |(name, matched): (&str, Result<(), Mismatch>)| {
+            (name.to_owned(), matched.err().map(|mismatch| mismatch.to_string()))
+        };
+        matching.into_iter().map(words).collect()
     }
 
     /// The name of a cluster as the journal knows it.

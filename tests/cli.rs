@@ -79,6 +79,31 @@ async fn plan_says_where_the_list_of_clusters_is_shorter_than_it_says() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plan_tells_why_no_policy_covers_a_task_and_when_a_window_opens() {
+    let policies = "[[policy]]\nname = \"switchovers\"\n[policy.match]\ntask = [\"az-switchover\"]\n\
+                    [[policy]]\nname = \"search\"\n[policy.match]\ncluster = [\"search-*\"]\n";
+    let bench = Bench::new(FAILED_ONCE, policies).await;
+    let (code, stdout, _) = ran(bench.command(&["plan"])).await;
+    let words = stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(code, Some(0));
+    assert!(words.contains("no policy matches it"), "{stdout}");
+    assert!(words.contains("switchovers: ") && words.contains("search: "), "{stdout}");
+    assert!(words.contains("az-switchover") && words.contains("search-*"), "{stdout}");
+
+    // It has failed, is due, and the window opens in a minute of some day to come.
+    let window = "[[policy]]\nname = \"never-now\"\n[policy.retry]\ninitial_interval = \"1ms\"\n[policy.window]\ntimezone = \"UTC\"\n\
+                  allow = [{ from = \"02:00\", to = \"03:00\" }]\ndeny = [{ from = \"2020-01-01T00:00\", to = \"2099-01-01T00:00\" }]\n";
+    let bench = Bench::new(FAILED_ONCE, window).await;
+    let daemon = bench.daemon();
+    bench.journaled("the closed window", |event| event.to_string().contains("window is closed")).await;
+    drop(daemon);
+    let (_, stdout, _) = ran(bench.command(&["plan", "--json"])).await;
+    let plan = json(&stdout);
+    assert_eq!((&plan[0]["verdict"], &plan[0]["code"]), (&"held".into(), &"window-closed".into()), "{plan}");
+    assert_eq!(plan[0]["policies"][0]["does_not_cover_it_because"], serde_json::Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn plan_knows_what_the_daemon_knows_while_it_runs() {
     let policy = RETRIES.replace("300ms", "30s");
     let bench = Bench::new(FAILED_ONCE, &policy).await;

@@ -1,6 +1,7 @@
 //! `plan`: one full look at everything, and what would be done to each task and why. Sends and records nothing,
 //! and reads the journal without locking or creating it.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use crate::journal::reader::{JournalReader, Query};
 use crate::model::cluster::Cluster;
 use crate::model::decision::{Decision, Verdict};
 use crate::model::hold::Holds;
+use crate::model::reason::Reason;
 use crate::model::task::Reading;
 use crate::model::text::{shown, span};
 use crate::notify::log::LogTeller;
@@ -32,6 +34,8 @@ struct Line {
     project: String,
     cluster: Arc<Cluster>,
     result: Result<(Reading, Decision), String>,
+    /// Where there is a task to decide about: every policy in its order, and why it does not cover the task.
+    policies: Vec<(String, Option<String>)>,
 }
 
 /// Looks and prints.
@@ -115,8 +119,14 @@ async fn look_at(project: &Arc<PlanProject>, clusters: Vec<Arc<Cluster>>) -> Res
         }
         let project = Arc::clone(project);
         looks.spawn(async move {
-            let result = project.looker().peek(&cluster, listed).await;
-            Line { project: project.looker().project.to_string(), cluster, result }
+            let looker = project.looker();
+            let result = looker.peek(&cluster, listed).await;
+            let task = result
+                .as_ref()
+                .ok()
+                .and_then(|(reading, decision)| decision.task.as_ref().and_then(|task| reading.task(task)));
+            let policies = task.map(|task| looker.policies_for(&cluster, task.kind)).unwrap_or_default();
+            Line { project: looker.project.to_string(), cluster, result, policies }
         });
     }
     while let Some(line) = looks.join_next().await {
@@ -145,7 +155,13 @@ fn as_text(lines: &[Line]) -> String {
     for line in lines.iter().filter(|line| !is_quiet(line)) {
         let (would, why) = match &line.result {
             Ok((_, decision)) => {
-                (verdict(decision), format!("{} [{}]", decision.reason, decision.reason.code()))
+                let mut why = format!("{} [{}]", decision.reason, decision.reason.code());
+                if matches!(decision.reason, Reason::NoPolicy) {
+                    for (policy, mismatch) in &line.policies {
+                        let _ = write!(why, "\n{policy}: {}", mismatch.as_deref().unwrap_or("covers it"));
+                    }
+                }
+                (verdict(decision), why)
             }
             Err(error) => ("unreadable", shown(error, 400)),
         };
@@ -168,6 +184,9 @@ fn as_json(line: &Line) -> Value {
             "reason": decision.reason.to_string(),
             "details": decision.reason,
             "next_look": span(decision.next_look),
+            "policies": line.policies.iter().map(|(policy, mismatch)| {
+                json!({ "policy": policy, "does_not_cover_it_because": mismatch })
+            }).collect::<Vec<_>>(),
         }),
         Err(error) => json!({ "error": error }),
     };
