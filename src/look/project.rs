@@ -1,0 +1,245 @@
+//! The project as a whole, beside the looks at its clusters: what is known of it, and what may be exchanged while it
+//! is watched.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
+
+use super::Looker;
+use crate::clock::Clock;
+use crate::cloud::Css;
+use crate::decide::govern::{self, Mismatch};
+use crate::journal::{Journal, JournalError};
+use crate::model::cluster::{Cluster, ClusterList, Tags};
+use crate::model::event::{Closing, Event, Subject};
+use crate::model::id::{ClusterId, TaskId};
+use crate::model::ledger::Ledger;
+use crate::model::moment::Moment;
+use crate::model::project::{Rules, Stretch};
+use crate::model::task::TaskKind;
+use crate::notify::Tell;
+use crate::status::{Around, ProjectReport};
+
+impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
+    /// Lists the clusters of the project.
+    pub async fn list(&self) -> Option<ClusterList> {
+        match self.css().clusters().await {
+            Ok(list) => {
+                self.telling.listed(&list);
+                self.remember_names(&list);
+                if let Err(error) = self.forget_clusters_beside(&list).await {
+                    self.telling.journal_fails(&error);
+                }
+                Some(list)
+            }
+            Err(error) => {
+                self.telling.unlisted(&error);
+                None
+            }
+        }
+    }
+
+    fn remember_names(&self, list: &ClusterList) {
+        let mut state = self.state();
+        for cluster in &list.clusters {
+            if state.names.get(&cluster.id) != Some(&cluster.name) {
+                state.names.insert(cluster.id.clone(), cluster.name.clone());
+            }
+        }
+    }
+
+    /// Whether the cluster is one of this project, as far as is known.
+    pub fn knows(&self, cluster: &ClusterId) -> bool {
+        let state = self.state();
+        state.names.contains_key(cluster) || state.ledger.clusters.contains_key(cluster)
+    }
+
+    /// The clusters with this id or this name, as a list has shown them, or as the journal knows them.
+    pub fn find(&self, text: &str) -> Vec<(ClusterId, String)> {
+        let state = self.state();
+        let listed = state.names.iter().map(|(id, name)| (id, name.as_str()));
+        let unlisted = state.ledger.clusters.iter().filter(|(id, _)| !state.names.contains_key(*id));
+        let unlisted = unlisted
+            .filter_map(|(id, cluster)| Some((id, cluster.tasks.values().next()?.cluster_name.as_str())));
+        let found = listed.chain(unlisted).filter(|(id, name)| id.as_str() == text || *name == text);
+        found.map(|(id, name)| (id.clone(), name.to_owned())).collect()
+    }
+
+    /// The name of a cluster as the journal knows it.
+    pub(super) fn name_of(&self, cluster: &ClusterId) -> String {
+        let state = self.state();
+        let task = state.ledger.history(cluster).tasks.values().next();
+        task.map_or_else(|| cluster.to_string(), |task| task.cluster_name.clone())
+    }
+
+    /// The clusters with a task whose story has no end yet, as the journal knows them: by id and name alone.
+    pub fn remembered(&self) -> Vec<Cluster> {
+        let state = self.state();
+        let open = state.ledger.clusters.iter().filter_map(|(id, history)| {
+            let task = history.tasks.values().find(|task| task.closed.is_none())?;
+            Some((id, &task.cluster_name))
+        });
+        let cluster = |(id, name): (&ClusterId, &String)| Cluster {
+            id: id.clone(),
+            name: name.clone(),
+            engine: Arc::default(),
+            version: Arc::default(),
+            actions: Vec::new(),
+            tags: Tags::default(),
+            state: 0,
+        };
+        open.map(cluster).collect()
+    }
+
+    /// The cluster stands in complete lists no more: its tasks are gone with it. `false` where that could not be
+    /// journaled; it must then be called again.
+    pub async fn forget(&self, cluster: &Cluster) -> bool {
+        let gone: Vec<(Subject, Event)> = {
+            let state = self.state();
+            let tasks = state.ledger.history(&cluster.id).tasks.iter();
+            let open = tasks.filter(|(_, task)| task.closed.is_none());
+            open.map(|(id, _)| (self.subject(cluster, id), Event::Closed(Closing::Gone))).collect()
+        };
+        match self.record(cluster, self.clock.now(), gone).await {
+            Ok(()) => {
+                self.state().names.remove(&cluster.id);
+                true
+            }
+            Err(error) => {
+                self.telling.journal_fails(&error);
+                false
+            }
+        }
+    }
+
+    /// Forgets what ended long ago on clusters that a complete list does not show.
+    async fn forget_clusters_beside(&self, list: &ClusterList) -> Result<(), JournalError> {
+        if !list.is_complete() {
+            return Ok(());
+        }
+        let shown: BTreeSet<&ClusterId> = list.clusters.iter().map(|cluster| &cluster.id).collect();
+        let beside: Vec<ClusterId> = {
+            let state = self.state();
+            let known = state.ledger.clusters.iter().filter(|(_, history)| !history.tasks.is_empty());
+            known.map(|(id, _)| id).filter(|id| !shown.contains(id)).cloned().collect()
+        };
+        for cluster in beside {
+            self.forget_overdue(&cluster, &BTreeSet::new(), self.clock.now()).await?;
+        }
+        Ok(())
+    }
+
+    /// Forgets tasks that ended long ago and that the service does not list any more. What it lists keeps its last
+    /// word: without it an aborted task would be acted on again.
+    pub(super) async fn forget_overdue(
+        &self,
+        cluster: &ClusterId,
+        listed: &BTreeSet<&TaskId>,
+        now: Moment,
+    ) -> Result<(), JournalError> {
+        let Some(retention) = self.rules().retention else { return Ok(()) };
+        let overdue = self.state().ledger.overdue(cluster, listed, retention, now);
+        if overdue.is_empty() {
+            return Ok(());
+        }
+        let subject = |task: &TaskId| Subject {
+            project: self.project.clone(),
+            cluster: cluster.clone(),
+            task: task.clone(),
+        };
+        self.journal.forget(overdue.iter().map(subject).collect()).await?;
+        let mut state = self.state();
+        for task in &overdue {
+            state.ledger.forget(cluster, task);
+        }
+        Ok(())
+    }
+
+    /// The present.
+    pub fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// What the settings say now.
+    pub fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The client in use now.
+    pub fn css(&self) -> Arc<S> {
+        Arc::clone(&self.css.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes other settings, and another client where there is one. No intent is committed meanwhile, and every
+    /// later one is judged by these.
+    pub async fn reload(&self, rules: Rules, css: Option<S>) {
+        let _gate = self.pause().await;
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        if let Some(css) = css {
+            *self.css.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(css);
+        }
+        self.state().ledger.end_rests(self.clock.now());
+    }
+
+    /// While this is held, no intent is committed.
+    pub async fn pause(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.gate.lock().await
+    }
+
+    /// Whether a PUT's outcome is not certain yet.
+    pub fn has_open_attempts(&self) -> bool {
+        let state = self.state();
+        let mut tasks = state.ledger.clusters.values().flat_map(|cluster| cluster.tasks.values());
+        !state.unwritten.is_empty() || tasks.any(|task| task.open.is_some() && task.escalated.is_none())
+    }
+
+    /// For the end of the process: tries once more to journal answers that could not be journaled when they came.
+    /// What cannot be is settled by reading after the next start.
+    pub async fn write_what_is_left(&self) {
+        if let Err(error) = self.write_what_is_unwritten(&self.gate.lock().await).await {
+            self.telling.journal_fails(&error);
+        }
+    }
+
+    /// How the project stands, for people. `leaving`: it is gone from the settings.
+    pub fn report(&self, leaving: bool, stretch: Option<Stretch>) -> ProjectReport {
+        let (now, rules) = (self.clock.now(), self.rules());
+        let state = self.state();
+        let holds = self.holds.read().unwrap_or_else(PoisonError::into_inner);
+        let around = Around {
+            name: &self.project,
+            clusters: state.names.len(),
+            list_short: self.telling.list_is_short(),
+            leaving,
+            sends_nothing: self.guards(&state.ledger, &holds, &rules).hold_everything_back(now),
+            max_actions_per_hour: rules.limits.max_actions_per_hour,
+            stretch,
+        };
+        ProjectReport::new(&around, &state.ledger, now)
+    }
+
+    /// Every policy in its order, and the first line of it that does not cover a task of this kind, in words. The
+    /// first one without such a line governs.
+    pub fn policies_for(&self, cluster: &Cluster, kind: TaskKind) -> Vec<(String, Option<String>)> {
+        let rules = self.rules();
+        let matching = govern::matching(&rules.policies, &self.project, cluster, kind);
+        let words = |(name, matched): (&str, Result<(), Mismatch>)| {
+            (name.to_owned(), matched.err().map(|mismatch| mismatch.to_string()))
+        };
+        matching.into_iter().map(words).collect()
+    }
+
+    /// What the journal knows of the project, for status and tests.
+    pub fn ledger(&self) -> Ledger {
+        self.state().ledger.clone()
+    }
+
+    /// Clusters came or went.
+    pub fn tell_clusters(&self, came: usize, went: &[ClusterId], watched: usize) {
+        self.telling.clusters(came, went, watched);
+    }
+
+    /// Idle clusters are read less often than the settings ask for, or (`None`) often enough again.
+    pub fn tell_stretch(&self, stretch: Option<&Stretch>) {
+        self.telling.stretch(stretch);
+    }
+}
