@@ -1,7 +1,7 @@
 //! How many requests are under way at once, and how many begin in a second. Whoever acts goes before whoever
 //! reads; among equals, first come, first served.
 //!
-//! A service that answers 429 gets half as many from then on, and a little more again with every second that
+//! A service that answers 429 gets half of what it got from then on, and a little more again with every second that
 //! passes without another one.
 
 use std::collections::VecDeque;
@@ -16,10 +16,15 @@ use crate::model::project::Limits;
 
 /// What may begin at once after a pause: the requests of a twentieth of a second. Gateways allow little more.
 const BURSTS_PER_SECOND: f64 = 20.0;
-/// From nothing to the whole rate takes this long after the last 429.
+/// From nothing to what was asked for when the 429 came takes this long.
 const RECOVERY: Duration = Duration::from_mins(10);
-/// The rate is never halved below this part of the limit.
-const LOWEST_PART: f64 = 1.0 / 64.0;
+/// The rate is never halved below this, in a second.
+const LOWEST: f64 = 0.25;
+/// Where less than this was asked for in a second, the 429 says nothing of how much that was: others who use the
+/// same quota ask too.
+const TELLING: f64 = 20.0;
+/// The rate at which requests were begun is measured over this long, and over a quarter of it at the least.
+const WINDOW: Duration = Duration::from_secs(1);
 /// A wish to wait holds all requests back for no longer than this; the rate is halved as well.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -171,24 +176,62 @@ impl Drop for Turn {
 struct Rate {
     /// Requests in a second that the settings allow.
     limit: f64,
-    /// What they were reduced to, and when.
-    reduced: Option<(f64, Mono)>,
+    reduced: Option<Reduced>,
     /// Nothing begins before this: the service asked to wait.
     paused_until: Option<Mono>,
     /// When the last request that was let through would have begun at an even pace, and one interval more: in
     /// microseconds.
     next: i64,
+    begun: Begun,
+}
+
+/// A rate that a 429 has reduced.
+#[derive(Debug, Clone, Copy)]
+struct Reduced {
+    /// To so many requests in a second.
+    to: f64,
+    at: Mono,
+    /// How much is given back in each second.
+    gain: f64,
+}
+
+/// How many requests were begun lately.
+#[derive(Debug)]
+struct Begun {
+    since: Mono,
+    count: u32,
+    /// In a second, in the window before.
+    before: f64,
+}
+
+impl Begun {
+    fn one_more(&mut self, now: Mono) {
+        let window = now.since(self.since);
+        if window >= WINDOW {
+            self.before = f64::from(self.count) / window.as_secs_f64();
+            (self.since, self.count) = (now, 0);
+        }
+        self.count += 1;
+    }
+
+    /// In a second, as of now.
+    fn per_second(&self, now: Mono) -> f64 {
+        let window = now.since(self.since);
+        let now = f64::from(self.count) / window.max(WINDOW / 4).as_secs_f64();
+        if window < WINDOW / 2 { now.max(self.before) } else { now }
+    }
 }
 
 impl Rate {
     fn new(per_second: u32) -> Self {
-        Self { limit: f64::from(per_second.max(1)), reduced: None, paused_until: None, next: i64::MIN }
+        let begun = Begun { since: Mono(i64::MIN), count: 0, before: 0.0 };
+        Self { limit: f64::from(per_second.max(1)), reduced: None, paused_until: None, next: i64::MIN, begun }
     }
 
     /// Requests in a second, as of now.
     fn at(&mut self, now: Mono) -> f64 {
-        let Some((reduced, since)) = self.reduced else { return self.limit };
-        let recovered = reduced + self.limit * now.since(since).div_duration_f64(RECOVERY);
+        let Some(reduced) = self.reduced else { return self.limit };
+        let recovered = reduced.to + reduced.gain * now.since(reduced.at).as_secs_f64();
         if recovered >= self.limit {
             self.reduced = None;
             return self.limit;
@@ -196,14 +239,17 @@ impl Rate {
         recovered
     }
 
-    /// Halves it. All that was sent before it was last halved says the same once more.
+    /// Halves it, and what is halved is what was really asked for: a limit of the settings may be far above what
+    /// the service takes. All that was sent before it was last halved says the same once more.
     fn throttled(&mut self, sent: Mono, now: Mono, pause: Duration) {
         self.paused_until = self.paused_until.max(Some(now.after(pause)));
-        if self.reduced.is_some_and(|(_, since)| sent <= since) {
+        if self.reduced.is_some_and(|reduced| sent <= reduced.at) {
             return;
         }
-        let half = (self.at(now) / 2.0).max(self.limit * LOWEST_PART);
-        self.reduced = Some((half, now));
+        let asked = self.begun.per_second(now).max(TELLING).min(self.at(now));
+        let gain = asked / RECOVERY.as_secs_f64();
+        let gain = self.reduced.map_or(gain, |reduced| reduced.gain.max(gain));
+        self.reduced = Some(Reduced { to: (asked / 2.0).max(LOWEST), at: now, gain });
     }
 
     /// Takes a token, or tells how long to wait before asking again.
@@ -218,13 +264,13 @@ impl Rate {
         let interval = interval(per_second);
         // How far ahead of an even pace requests may run.
         let burst = interval.saturating_mul(whole(per_second / BURSTS_PER_SECOND).max(1) - 1);
-        let now = micros(now);
-        let even = self.next.max(now);
-        let wait = even.saturating_sub(burst).saturating_sub(now);
+        let even = self.next.max(micros(now));
+        let wait = even.saturating_sub(burst).saturating_sub(micros(now));
         if wait > 0 {
             return Duration::from_micros(u64::try_from(wait).unwrap_or(0));
         }
         self.next = even.saturating_add(interval);
+        self.begun.one_more(now);
         Duration::ZERO
     }
 }
@@ -282,31 +328,50 @@ mod tests {
         assert!((1_940..=1_960).contains(&last.unwrap()), "{last:?}");
     }
 
+    fn near(rate: &mut Rate, at: i64, expected: f64) {
+        let is = rate.at(Mono(at));
+        assert!((is - expected).abs() < 0.01 * expected, "{is} at {at}, not {expected}");
+    }
+
     #[test]
     fn a_429_halves_the_rate_once_for_all_that_was_under_way_and_it_recovers_slowly() {
-        let mut rate = Rate::new(100);
-        let near = |rate: &mut Rate, at: i64, expected: f64| {
-            let is = rate.at(Mono(at));
-            assert!((is - expected).abs() < 0.01, "{is} at {at}, not {expected}");
-        };
+        let mut rate = Rate::new(20);
         rate.throttled(Mono(0), Mono(100), Duration::ZERO);
         rate.throttled(Mono(50), Mono(120), Duration::ZERO);
-        near(&mut rate, 100, 50.0);
+        near(&mut rate, 100, 10.0);
         rate.throttled(Mono(150), Mono(200), Duration::ZERO);
-        near(&mut rate, 200, 25.0);
-        near(&mut rate, 200 + 60_000, 35.0);
-        near(&mut rate, 200 + 450_000, 100.0);
+        near(&mut rate, 200, 5.0);
+        near(&mut rate, 200 + 60_000, 7.0);
+        near(&mut rate, 200 + 450_000, 20.0);
         for n in 0..50 {
             rate.throttled(Mono(1_000_000 + n), Mono(1_000_000 + n), Duration::ZERO);
         }
-        assert!(rate.at(Mono(1_000_050)) >= 100.0 / 64.0, "never to a standstill");
+        near(&mut rate, 1_000_050, LOWEST);
+    }
+
+    #[test]
+    fn what_is_halved_is_what_was_asked_for_and_not_a_limit_far_above_it() {
+        let mut rate = Rate::new(1_000_000);
+        // 300 a second for two seconds.
+        for ms in 0..2_000 {
+            if ms % 10 < 3 {
+                assert!(rate.take(Mono(ms)).is_zero());
+            }
+        }
+        rate.throttled(Mono(1_990), Mono(2_000), Duration::ZERO);
+        near(&mut rate, 2_000, 150.0);
+        near(&mut rate, 2_000 + 60_000, 180.0);
+        let mut quiet = Rate::new(100);
+        assert!(quiet.take(Mono(0)).is_zero());
+        quiet.throttled(Mono(0), Mono(500), Duration::ZERO);
+        near(&mut quiet, 500, 10.0);
     }
 
     #[test]
     fn a_wish_to_wait_holds_everything_back() {
         let mut rate = Rate::new(100);
         rate.throttled(Mono(0), Mono(0), Duration::from_secs(3));
-        assert_eq!(begins(&mut rate, 0, 4), [3_000, 3_000, 3_020, 3_040]);
+        assert_eq!(begins(&mut rate, 0, 2), [3_000, 3_100]);
     }
 
     #[tokio::test(start_paused = true)]

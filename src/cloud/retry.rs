@@ -63,7 +63,12 @@ impl Retries {
             if asked > LONGEST_RETRY_AFTER {
                 return Err(error);
             }
-            let Some(wait) = self.with(|state| state.spend(retries)) else { return Err(error) };
+            // After a 429 all requests are fewer, this one included: nothing more is asked for, and nothing is paid.
+            let is_free = matches!(error, CloudError::Throttled(_));
+            if !is_free && !self.with(State::pay) {
+                return Err(error);
+            }
+            let wait = self.with(|state| state.wait(retries));
             tracing::debug!(error = error.code(), retry = retries + 1, "reading again");
             clock.sleep(wait.max(asked)).await;
             retries += 1;
@@ -76,11 +81,17 @@ impl Retries {
 }
 
 impl State {
-    /// Pays for a retry and tells how long to wait before it: doubling, and spread over half of it.
-    fn spend(&mut self, retries_before: u32) -> Option<Duration> {
-        self.budget = self.budget.checked_sub(READINGS_PER_RETRY)?;
+    /// Pays for a retry, if there is enough.
+    fn pay(&mut self) -> bool {
+        let left = self.budget.checked_sub(READINGS_PER_RETRY);
+        self.budget = left.unwrap_or(self.budget);
+        left.is_some()
+    }
+
+    /// How long to wait before a retry: doubling, and spread over half of it.
+    fn wait(&mut self, retries_before: u32) -> Duration {
         let longest = FIRST_WAIT * 2_u32.pow(retries_before);
-        Some(longest.mul_f64(self.random.random_range(0.5..=1.0)))
+        longest.mul_f64(self.random.random_range(0.5..=1.0))
     }
 }
 
@@ -158,6 +169,20 @@ mod tests {
             reads += run(&retries, (0..3).map(|_| server_error(503, None)).collect()).await.1;
         }
         assert!((1_100..=1_120).contains(&reads), "{reads}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reading_that_was_asked_to_slow_down_is_always_read_again_as_all_are_slower_by_then() {
+        let retries = Retries::new(1);
+        for _ in 0..200 {
+            let (done, reads, _) = run(&retries, vec![server_error(429, None)]).await;
+            assert!(done && reads == 2);
+        }
+        assert_eq!(
+            run(&retries, (0..3).map(|_| server_error(429, None)).collect()).await.1,
+            3,
+            "but not for ever"
+        );
     }
 
     #[tokio::test(start_paused = true)]
