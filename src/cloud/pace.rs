@@ -267,7 +267,8 @@ impl Rate {
         let even = self.next.max(micros(now));
         let wait = even.saturating_sub(burst).saturating_sub(micros(now));
         if wait > 0 {
-            return Duration::from_micros(u64::try_from(wait).unwrap_or(0));
+            // In whole milliseconds, as the clock tells them: a shorter wait might never end.
+            return Duration::from_millis(u64::try_from(wait).unwrap_or(0).div_ceil(1_000));
         }
         self.next = even.saturating_add(interval);
         self.begun.one_more(now);
@@ -307,7 +308,7 @@ mod tests {
         while begins.len() < count {
             match rate.take(now) {
                 Duration::ZERO => begins.push(now.0 - from),
-                wait => now = now.after(wait.max(Duration::from_millis(1))),
+                wait => now = now.after(wait),
             }
         }
         begins
