@@ -1,5 +1,6 @@
 //! When the breaker of a project opens, and when it closes again.
 
+use crate::decide::SETTLING_PATIENCE;
 use crate::model::breaker::{Healing, Opening, Probe, Shown};
 use crate::model::event::Event;
 use crate::model::id::{ClusterId, TaskId};
@@ -30,6 +31,9 @@ pub fn turn(
         Shown::Nothing | Shown::Accepted if still_runs(ledger, probe, settings) => {
             Event::BreakerClosed { attempt, because: Healing::StillRuns }
         }
+        Shown::Nothing | Shown::Accepted if shows_nothing(ledger, probe, settings, now) => {
+            opened(Opening::ProbeUnknown { attempt })
+        }
         Shown::Nothing | Shown::Accepted => return None,
     };
     Some((event, Some((probe.cluster.clone(), probe.task.clone()))))
@@ -58,9 +62,20 @@ fn is_tripped(ledger: &Ledger, settings: &Breaker, now: Moment) -> bool {
 
 /// Whether the probe's task was read RUNNING so long after the PUT that it counts as healed.
 fn still_runs(ledger: &Ledger, probe: &Probe, settings: &Breaker) -> bool {
-    let task = ledger.history(&probe.cluster).tasks.get(&probe.task);
-    let running = task.and_then(|task| task.running);
+    let running = last_running(ledger, probe);
     running.is_some_and(|read| read.mono >= probe.sent.after(settings.probe).mono)
+}
+
+/// Whether the probe's task was not read RUNNING for so long that what became of it counts as unknown: its cluster
+/// may not be readable any more, or its status a word that nobody knows. The project must not wait for it for ever.
+fn shows_nothing(ledger: &Ledger, probe: &Probe, settings: &Breaker, now: Moment) -> bool {
+    let last = last_running(ledger, probe).filter(|read| read.mono > probe.sent.mono).unwrap_or(probe.sent);
+    let patience = settings.probe.saturating_add(SETTLING_PATIENCE);
+    now.since(last) >= patience
+}
+
+fn last_running(ledger: &Ledger, probe: &Probe) -> Option<Moment> {
+    ledger.history(&probe.cluster).tasks.get(&probe.task)?.running
 }
 
 #[cfg(test)]

@@ -211,6 +211,26 @@ fn a_probe_that_a_crash_left_without_an_answer_opens_it_again() {
 }
 
 #[test]
+fn a_probe_that_never_shows_anything_is_of_unknown_outcome_after_a_while() {
+    // Its cluster cannot be read any more, or its task is shown with a word that nobody knows.
+    for runs in [false, true] {
+        let mut scene = Scene::half_open();
+        let attempt = scene.send("a", Action::Retry, Some(Meaning::Accepted));
+        scene.record("a", Event::Settled { attempt, settlement: Settlement::Accepted });
+        if runs {
+            scene.pass(10 * MINUTE);
+            scene.record("a", Event::Running { execute_times: Some(2) });
+        }
+        scene.pass((75 * MINUTE).saturating_sub(Duration::from_millis(1)));
+        assert_eq!((scene.turn(), scene.held()), (None, Some("breaker-probing")), "it is waited for");
+        scene.pass(Duration::from_millis(1));
+        assert_eq!((scene.turn(), scene.held()), (Some("breaker-opened"), Some("breaker-open")));
+        scene.pass(30 * MINUTE);
+        assert_eq!(scene.held(), None, "another PUT may try");
+    }
+}
+
+#[test]
 fn a_put_that_shows_nothing_makes_room_for_another_one() {
     for (action, meaning) in [
         (Action::Retry, Meaning::Busy),
