@@ -234,6 +234,9 @@ impl Case<'_> {
         if let Some(not_before) = failure.not_before.filter(|not_before| self.now.mono < not_before.mono) {
             return self.until(Reason::HeldUntilNow { until: not_before.wall }, not_before);
         }
+        if let Some(wait) = self.after_hold(terms, failure, due) {
+            return wait;
+        }
         let reason = Reason::RetryDue { retry: used + 1, max_retries: retry.max_retries, waited: this_wait };
         self.act(terms, failure, Order::Retry(self.task.id.clone()), reason)
     }
@@ -264,11 +267,8 @@ impl Case<'_> {
                 return self.until(Reason::AbortPending { used, external, grace, until: due.wall }, due);
             }
             // The grace ran on under a hold. Whoever released it gets a while to say no all the same.
-            if let Some(released) = self.facts.guards.hold_ended(self.facts.cluster, exhausted, self.now) {
-                let due = released.after(backoff::first_wait(&terms.retry, self.draw(failure)));
-                if self.now.mono < due.mono {
-                    return self.until(Reason::HeldUntilNow { until: due.wall }, due);
-                }
+            if let Some(wait) = self.after_hold(terms, failure, exhausted) {
+                return wait;
             }
         }
         if let Some((_, answer)) = &failure.busy {
@@ -306,6 +306,13 @@ impl Case<'_> {
             return self.until(Reason::HeldUntilNow { until: due.wall }, due);
         }
         (Verdict::Act(order), reason, self.facts.poll.settle_interval)
+    }
+
+    /// The wait after a hold that ended later than `since`, looked under or not.
+    fn after_hold(&self, terms: &Terms, failure: &Failure, since: Moment) -> Option<Judgement> {
+        let ended = self.facts.guards.hold_ended(self.facts.cluster, since, self.now)?;
+        let due = ended.after(backoff::first_wait(&terms.retry, self.draw(failure)));
+        (self.now.mono < due.mono).then(|| self.until(Reason::HeldUntilNow { until: due.wall }, due))
     }
 
     fn backoff(&self, terms: &Terms, failure: &Failure, used: u32) -> Duration {

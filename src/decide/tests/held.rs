@@ -47,6 +47,28 @@ fn a_hold_stops_a_retry_and_what_it_held_waits_once_more_after_it() {
 }
 
 #[test]
+fn what_became_due_under_a_hold_that_nobody_looked_under_waits_once_more_too() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(MINUTE);
+    scene.hold("all", Some(30));
+    // The service could not be reached, or the daemon was down.
+    scene.pass(31 * MINUTE);
+    assert_eq!(scene.code(&[failed(1)]), "held-until-now", "nothing overdue fires at once");
+    scene.pass(MINUTE);
+    assert_eq!(scene.code(&[failed(1)]), "retry-due", "an initial interval after the end of the hold");
+}
+
+#[test]
+fn a_hold_that_ended_before_anything_was_due_delays_nothing() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.hold("all", Some(1));
+    scene.pass(2 * MINUTE);
+    assert_eq!(scene.code(&[failed(1)]), "retry-due");
+}
+
+#[test]
 fn a_hold_of_something_else_holds_nothing() {
     let mut scene = Scene::new();
     scene.read(&[failed(1)]);
