@@ -383,6 +383,32 @@ async fn sqlite_forgets() {
     what_is_forgotten_is_gone_and_its_numbers_are_never_used_again(&sqlite()).await;
 }
 
+async fn what_is_kept_of_a_breaker_outlives_the_task_that_it_was_kept_with(kind: &impl Kind) {
+    let (journal, _) = kind.open();
+    let attempt = AttemptId(1);
+    let opened =
+        Event::BreakerOpened { opening: Opening::ProbeFailed { attempt }, cooldown: Duration::from_mins(30) };
+    let closed = Event::BreakerClosed { attempt, because: Healing::Succeeded };
+    let lines = [("one", opened), ("two", Event::Missing), ("two", closed)];
+    let lines = lines.map(|(task, event)| (subject(task), event)).to_vec();
+    journal.record(at(0), lines).await.unwrap();
+    journal.forget(vec![subject("one"), subject("two")]).await.unwrap();
+    drop(journal);
+    let (_, stored) = kind.open();
+    let words: Vec<_> = stored.iter().map(|entry| entry.event.word()).collect();
+    assert_eq!(words, ["breaker-opened", "breaker-closed"]);
+}
+
+#[tokio::test]
+async fn memory_keeps_what_is_of_the_breaker() {
+    what_is_kept_of_a_breaker_outlives_the_task_that_it_was_kept_with(&memory()).await;
+}
+
+#[tokio::test]
+async fn sqlite_keeps_what_is_of_the_breaker() {
+    what_is_kept_of_a_breaker_outlives_the_task_that_it_was_kept_with(&sqlite()).await;
+}
+
 async fn holds_and_their_release_come_back_as_they_were(kind: &impl Kind) {
     let new = |scope: &str, until: Option<Timestamp>| NewHold {
         at: wall(),

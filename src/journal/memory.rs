@@ -124,7 +124,8 @@ impl Journal for MemoryJournal {
     }
 
     fn forget(&self, tasks: Vec<Subject>) -> impl Future<Output = Result<(), JournalError>> + Send {
-        std::future::ready(self.write(|state| state.entries.retain(|entry| !tasks.contains(&entry.subject))))
+        let stays = |entry: &Entry| entry.event.is_of_project() || !tasks.contains(&entry.subject);
+        std::future::ready(self.write(|state| state.entries.retain(stays)))
     }
 
     fn place_hold(&self, hold: NewHold) -> impl Future<Output = Result<StoredHold, JournalError>> + Send {

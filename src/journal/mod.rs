@@ -117,7 +117,8 @@ pub trait Journal: Send + Sync + 'static {
         }
     }
 
-    /// Forgets all that was kept of these tasks, all or none. Their numbers are never used again.
+    /// Forgets all that was kept of these tasks, all or none; what [is of their project](Event::is_of_project)
+    /// stays. Their numbers are never used again.
     ///
     /// # Errors
     /// As [`Journal::record`].

@@ -45,11 +45,15 @@ impl NewRow {
     }
 }
 
-/// Removes all entries of a task.
+/// Removes all entries of a task, but for those of its project's breaker: an opening without its closing would be
+/// an open breaker again.
 pub(super) fn forget(connection: &Connection, task: &Subject) -> rusqlite::Result<()> {
     let Subject { project, cluster, task } = task;
     connection
-        .prepare_cached("DELETE FROM entry WHERE project = ?1 AND cluster = ?2 AND task = ?3")?
+        .prepare_cached(
+            "DELETE FROM entry WHERE project = ?1 AND cluster = ?2 AND task = ?3 \
+             AND event NOT IN ('breaker-opened', 'breaker-closed')",
+        )?
         .execute((project.as_str(), cluster.as_str(), task.as_str()))?;
     Ok(())
 }

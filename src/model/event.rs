@@ -160,6 +160,11 @@ pub enum Event {
 }
 
 impl Event {
+    /// Whether it is a word on the whole project, and its task only where it was found.
+    pub fn is_of_project(&self) -> bool {
+        matches!(self, Self::BreakerOpened { .. } | Self::BreakerClosed { .. })
+    }
+
     /// The stable word: the same as in JSON.
     pub fn word(&self) -> &'static str {
         match self {
