@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::protocol::{Answer, Asked, MAX_BYTES, Request, VERSION};
+use super::protocol::{Answer, Asked, MAX_ANSWER_BYTES, Request, VERSION};
 
 /// The daemon answers at once, or as soon as a commit that is under way has ended.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -59,9 +59,33 @@ fn converse(stream: &mut UnixStream, request: &Request) -> io::Result<Answer> {
     line.push(b'\n');
     stream.write_all(&line)?;
     let mut answer = Vec::new();
-    BufReader::new(stream).take(MAX_BYTES).read_until(b'\n', &mut answer)?;
+    BufReader::new(stream).take(MAX_ANSWER_BYTES).read_until(b'\n', &mut answer)?;
     if answer.is_empty() {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection"));
     }
     Ok(serde_json::from_slice(&answer)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_may_be_longer_than_any_request() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let answer = Answer::Refused { why: "x".repeat(3 << 20) };
+        let line = format!("{}\n", serde_json::to_string(&answer).unwrap());
+        let daemon = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            BufReader::new(&stream).read_until(b'\n', &mut Vec::new()).unwrap();
+            // Whoever hears too little closes the connection.
+            let _ = stream.write_all(line.as_bytes());
+        });
+        assert_eq!(ask(&path, &Request::Holds).unwrap(), answer);
+        daemon.join().unwrap();
+    }
 }

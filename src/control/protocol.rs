@@ -12,8 +12,11 @@ use crate::status::Report;
 /// Both sides say which form they speak; another one is refused.
 pub const VERSION: u32 = 1;
 
-/// No request and no answer is longer, in bytes.
+/// No request is longer, in bytes.
 pub const MAX_BYTES: u64 = 1 << 20;
+
+/// No answer is longer, in bytes: room for a hold on each of many thousand clusters.
+pub const MAX_ANSWER_BYTES: u64 = 1 << 26;
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
