@@ -67,6 +67,8 @@ pub struct Looker<S, J, C, T> {
     /// Held from the last judgement of the guards to the end of the intent's commit, and while what the guards
     /// judge by is changed from outside.
     gate: tokio::sync::Mutex<()>,
+    /// Held while the breaker turns, so that looks at the same time turn it once.
+    turning: tokio::sync::Mutex<()>,
 }
 
 /// What a [`Looker`] is made of.
@@ -156,6 +158,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             telling: Telling::new(project.clone(), teller),
             state: Mutex::new(State { ledger, ..State::default() }),
             gate: tokio::sync::Mutex::new(()),
+            turning: tokio::sync::Mutex::new(()),
             project,
         }
     }
@@ -374,21 +377,26 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
 
     /// Opens or closes the breaker, where what is known now says so.
     async fn turn_breaker(&self, cluster: &Cluster, now: Moment) -> Result<(), JournalError> {
-        let settings = &self.rules().breaker;
-        let turned = {
-            let mut state = self.state();
-            state.ledger.breaker.forget(settings.within, now);
-            let newest =
-                state.ledger.history(&cluster.id).newest_start.as_ref().map(|(_, task)| task.clone());
-            decide::breaker::turn(&state.ledger, settings, now).and_then(|(event, of)| {
-                let (id, task) = of.or_else(|| Some((cluster.id.clone(), newest?)))?;
-                Some((Subject { project: self.project.clone(), cluster: id, task }, event))
-            })
-        };
+        if self.turn_of_breaker(cluster, now).is_none() {
+            return Ok(());
+        }
+        let _turning = self.turning.lock().await;
+        // Another look may have turned it meanwhile.
+        let turned = self.turn_of_breaker(cluster, now);
         self.record(cluster, now, turned.into_iter().collect()).await
     }
 
     /// The decision as an event, where it tells something else than the one before it.
+    fn turn_of_breaker(&self, cluster: &Cluster, now: Moment) -> Option<(Subject, Event)> {
+        let settings = &self.rules().breaker;
+        let mut state = self.state();
+        state.ledger.breaker.forget(settings.within, now);
+        let newest = state.ledger.history(&cluster.id).newest_start.as_ref().map(|(_, task)| task.clone());
+        let (event, of) = decide::breaker::turn(&state.ledger, settings, now)?;
+        let (id, task) = of.or_else(|| Some((cluster.id.clone(), newest?)))?;
+        Some((Subject { project: self.project.clone(), cluster: id, task }, event))
+    }
+
     fn what_to_journal(&self, cluster: &Cluster, decision: &Decision) -> Vec<(Subject, Event)> {
         let Some(task) = &decision.task else { return Vec::new() };
         let state = self.state();

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use upgrade_remediator::model::event::Event;
+use upgrade_remediator::journal::{Journal, JournalError, MemoryJournal};
+use upgrade_remediator::model::event::{Entry, Event, Subject};
+use upgrade_remediator::model::hold::{NewHold, StoredHold};
+use upgrade_remediator::model::moment::Moment;
 
 use super::stage::{HOUR, MINUTE, Script, Stage, code};
 
@@ -81,4 +84,48 @@ async fn an_open_breaker_is_open_after_a_restart_for_what_is_left_of_its_time() 
     assert_eq!(stage.sent().len(), sent + 1, "one probe");
     stage.pass(20 * MINUTE).await;
     assert_eq!(turns(&stage), ["breaker-opened", "breaker-opened"], "the probe failed");
+}
+
+/// A journal that takes its time to keep that a breaker opens.
+struct Slow(MemoryJournal);
+
+impl Journal for Slow {
+    async fn record(&self, at: Moment, lines: Vec<(Subject, Event)>) -> Result<Vec<Entry>, JournalError> {
+        if lines.iter().any(|(_, event)| matches!(event, Event::BreakerOpened { .. })) {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        self.0.record(at, lines).await
+    }
+
+    async fn forget(&self, tasks: Vec<Subject>) -> Result<(), JournalError> {
+        self.0.forget(tasks).await
+    }
+
+    async fn place_hold(&self, hold: NewHold) -> Result<StoredHold, JournalError> {
+        self.0.place_hold(hold).await
+    }
+
+    async fn release_holds(
+        &self,
+        at: jiff::Timestamp,
+        numbers: Vec<u64>,
+        by: String,
+    ) -> Result<(), JournalError> {
+        self.0.release_holds(at, numbers, by).await
+    }
+}
+
+#[tokio::test]
+async fn looks_at_the_same_time_open_it_once() {
+    let mut script = ill(4, "2");
+    script.breaker.failures = 2;
+    let mut stage = script.start_on(Slow(MemoryJournal::new(1)), &[]).await;
+    for n in 1..=4 {
+        stage.look_at(&format!("a-{n}")).await;
+    }
+    stage.skip(8 * MINUTE);
+    let [one, two, three, four] = [1, 2, 3, 4].map(|n| stage.clusters[&format!("a-{n}")].clone());
+    let look = |cluster| stage.looker.look(cluster, None);
+    tokio::join!(look(&one), look(&two), look(&three), look(&four));
+    assert_eq!(stage.ear.heard("breaker-opened"), 1);
 }
