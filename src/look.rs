@@ -177,7 +177,8 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         cluster: &Cluster,
         listed: Option<Moment>,
     ) -> Result<(Decision, bool), LookError> {
-        let (reading, _) = self.read(&cluster.id).await?;
+        let css = self.css();
+        let (reading, _) = self.read(&css, &cluster.id).await?;
         if !self.state().unwritten.is_empty() {
             self.write_what_is_unwritten(&self.gate.lock().await).await?;
         }
@@ -186,7 +187,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             return Ok((decision, false));
         }
         // Something is due. What is acted on is another reading than the one that said so.
-        let (fresh, apart) = self.read(&cluster.id).await?;
+        let (fresh, apart) = self.read(&css, &cluster.id).await?;
         let decision = self.understand(cluster, &fresh, listed).await?;
         if !matches!(decision.verdict, Verdict::Act(_)) {
             return Ok((decision, false));
@@ -195,13 +196,12 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             // One of the lists had to be asked for again and again, and the other one is old by now.
             return Ok((Decision { next_look: Duration::ZERO, ..decision }, false));
         }
-        self.act(cluster, &fresh, decision).await
+        self.act(&css, cluster, &fresh, decision).await
     }
 
     /// Reads both lists, one right after the other, and tells how long after the first the second came. A reading
     /// changes nothing, so a stop cuts it short.
-    async fn read(&self, cluster: &ClusterId) -> Result<(Reading, Duration), LookError> {
-        let css = self.css();
+    async fn read(&self, css: &S, cluster: &ClusterId) -> Result<(Reading, Duration), LookError> {
         let both = async {
             let upgrades = css.tasks(cluster, TaskKind::Upgrade).await?;
             let first = self.clock.now();
@@ -295,7 +295,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         cluster: &Cluster,
         listed: Option<Moment>,
     ) -> Result<(Reading, Decision), String> {
-        let (reading, _) = self.read(&cluster.id).await.map_err(|error| chain(&error))?;
+        let (reading, _) = self.read(&self.css(), &cluster.id).await.map_err(|error| chain(&error))?;
         let seen = self.observe(cluster, &reading, listed);
         let state = self.state();
         let mut history = state.ledger.history(&cluster.id).clone();
@@ -307,14 +307,14 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
     }
 
     /// Sends what the fresh reading says is due: takes what the PUT needs, judges all guards once more in one
-    /// step with the commit of the intent, and sends.
+    /// step with the commit of the intent, and sends with the client that read.
     async fn act(
         &self,
+        css: &Arc<S>,
         cluster: &Cluster,
         fresh: &Reading,
         decision: Decision,
     ) -> Result<(Decision, bool), LookError> {
-        let css = self.css();
         let permit = css.permit();
         let permit = self.stopping.run_until_cancelled(permit).await.ok_or(LookError::Stopping)??;
         let gate = self.gate.lock().await;
@@ -324,8 +324,9 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         }
         self.write_what_is_unwritten(&gate).await?;
         let now = self.clock.now();
-        if now.since(fresh.at) > FRESH {
-            // Waiting for the permit took so long that the reading is no longer fresh: the next look reads again.
+        if now.since(fresh.at) > FRESH || !Arc::ptr_eq(css, &self.css()) {
+            // Waiting for the permit took so long that the reading is no longer fresh, or a reload has put another
+            // client in the place of the one that read: the next look reads again.
             return Ok((Decision { next_look: Duration::ZERO, ..decision }, false));
         }
         if self.stopping.is_cancelled() {
@@ -345,7 +346,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         self.fold(cluster, std::slice::from_ref(journaled.entry()));
         drop(gate);
 
-        let outcome = act::execute(&*css, &journaled, permit).await;
+        let outcome = act::execute(&**css, &journaled, permit).await;
         let attempt = journaled.attempt();
         let action = journaled.value().order.action();
         let lines = what_came_back(attempt, action, outcome)
@@ -386,7 +387,6 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         self.record(cluster, now, turned.into_iter().collect()).await
     }
 
-    /// The decision as an event, where it tells something else than the one before it.
     fn turn_of_breaker(&self, cluster: &Cluster, now: Moment) -> Option<(Subject, Event)> {
         let settings = &self.rules().breaker;
         let mut state = self.state();
@@ -397,6 +397,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         Some((Subject { project: self.project.clone(), cluster: id, task }, event))
     }
 
+    /// The decision as an event, where it tells something else than the one before it.
     fn what_to_journal(&self, cluster: &Cluster, decision: &Decision) -> Vec<(Subject, Event)> {
         let Some(task) = &decision.task else { return Vec::new() };
         let state = self.state();

@@ -229,3 +229,37 @@ async fn a_hold_that_comes_between_the_decision_and_the_commit_stops_the_put() {
     let report = look.await;
     assert_eq!((code(&report), stage.sent().len()), ("on-hold", 0));
 }
+
+#[tokio::test]
+async fn a_reading_that_another_client_made_sends_nothing() {
+    let mut stage = Script::new(FAILED).start().await;
+    stage.look().await;
+    stage.skip(2 * MINUTE);
+    let cluster = stage.clusters["a"].clone();
+    let gate = stage.looker.pause().await;
+    let rules = (*stage.looker.rules()).clone();
+    let mut reload = Box::pin(stage.looker.reload(rules, Some(stage.client())));
+    tokio::select! {
+        biased;
+        () = &mut reload => panic!("it passed the gate"),
+        () = tokio::task::yield_now() => {}
+    }
+    let mut look = Box::pin(stage.looker.look(&cluster, None));
+    let reads =
+        |stage: &super::stage::Stage| stage.requests().iter().filter(|(_, r)| r.method == "GET").count();
+    let before = reads(&stage);
+    tokio::select! {
+        report = &mut look => panic!("it passed the gate: {report:?}"),
+        () = async { while reads(&stage) < before + 4 { tokio::time::sleep(SECOND / 500).await } } => {}
+    }
+    // The look stands behind the reload by now, or will in a moment.
+    tokio::select! {
+        biased;
+        report = &mut look => panic!("it passed the gate: {report:?}"),
+        () = tokio::time::sleep(SECOND / 20) => {}
+    }
+    drop(gate);
+    let ((), report) = tokio::join!(reload, look);
+    assert_eq!((report.sent, report.next_look, stage.sent().len()), (false, std::time::Duration::ZERO, 0));
+    assert!(stage.look_at("a").await.sent, "the next look reads with the new one");
+}

@@ -253,6 +253,25 @@ pub(crate) struct Stage<J = MemoryJournal> {
     _judge: Judge,
 }
 
+fn client(
+    script: &Script,
+    simulator: &Simulator,
+    clock: &Arc<StoryClock>,
+) -> Client<HttpTransport, StoryClock> {
+    let key = AccessKey::new(DEFAULT_ACCESS_KEY.into(), DEFAULT_SECRET_KEY.into(), None).unwrap();
+    let options = Options {
+        endpoint: simulator.url(),
+        project: ProjectId::new(DEFAULT_PROJECT_ID).unwrap(),
+        ca_pem: None,
+        proxy: None,
+        request_timeout: script.poll.request_timeout,
+        limits: script.limits.clone(),
+        credential: Credential::new(key, 1),
+        seed: 1,
+    };
+    Client::over_http(options, Arc::clone(clock)).unwrap()
+}
+
 impl<J: Journal> Stage<J> {
     async fn build(
         script: Script,
@@ -261,18 +280,7 @@ impl<J: Journal> Stage<J> {
         journal: Arc<J>,
         stored: &[StoredEntry],
     ) -> Self {
-        let key = AccessKey::new(DEFAULT_ACCESS_KEY.into(), DEFAULT_SECRET_KEY.into(), None).unwrap();
-        let options = Options {
-            endpoint: simulator.url(),
-            project: ProjectId::new(DEFAULT_PROJECT_ID).unwrap(),
-            ca_pem: None,
-            proxy: None,
-            request_timeout: script.poll.request_timeout,
-            limits: script.limits.clone(),
-            credential: Credential::new(key, 1),
-            seed: 1,
-        };
-        let css = Client::over_http(options, Arc::clone(&clock)).unwrap();
+        let css = client(&script, &simulator, &clock);
         let now = clock.now();
         let mut ledger = Ledger::default();
         for entry in stored {
@@ -318,6 +326,11 @@ impl<J: Journal> Stage<J> {
     pub(crate) async fn restarted<K: Journal>(self, journal: K, stored: &[StoredEntry]) -> Stage<K> {
         let Self { script, simulator, clock, .. } = self;
         Stage::build(script, simulator, clock, Arc::new(journal), stored).await
+    }
+
+    /// Another client of the same service.
+    pub(crate) fn client(&self) -> Client<HttpTransport, StoryClock> {
+        client(&self.script, &self.simulator, &self.clock)
     }
 
     /// The same process with another policy in force.
