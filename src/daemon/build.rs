@@ -44,6 +44,13 @@ pub(super) struct Link {
     credential: Arc<Credential>,
 }
 
+impl Link {
+    /// Whether both lead to one project, however it is named in the settings.
+    pub(super) fn is_of_the_same_project(&self, other: &Self) -> bool {
+        self.endpoint == other.endpoint && self.project == other.project
+    }
+}
+
 impl PartialEq for Link {
     fn eq(&self, other: &Self) -> bool {
         let Self { endpoint, project, ca_pem, proxy, request_timeout, limits, credential } = self;

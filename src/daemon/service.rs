@@ -75,6 +75,17 @@ enum ReloadFault {
     Journal(#[from] JournalError),
 }
 
+/// A project that was given another name too soon.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "project {new} is project {old} under another name, and what became of a PUT of {old} is not known yet: reload \
+     again once it is settled"
+)]
+struct Renamed {
+    new: ProjectName,
+    old: ProjectName,
+}
+
 impl<J: Journal, T: Tell> Service<J, T> {
     /// Builds every project of the settings that were loaded from `config`. Connects to nothing.
     ///
@@ -185,26 +196,37 @@ impl<J: Journal, T: Tell> Service<J, T> {
         let ready = settings::load(&self.config, &self.environment)
             .map_err(ReloadFault::Settings)
             .and_then(|loaded| self.ready(loaded, |name| ledger_of(name, &name_of_journal, now)));
-        match ready {
-            Ok(ready) => self.take(ready).await,
-            Err(fault) => self.tell_why_not(fault),
+        match ready.map(|ready| (self.renamed_too_soon(&ready), ready)) {
+            Ok((None, ready)) => self.take(ready).await,
+            Ok((Some(renamed), _)) => self.tell_why_not(renamed.to_string(), &[]),
+            Err(ReloadFault::Settings(problems) | ReloadFault::Build(BuildFault::Secrets(problems))) => {
+                self.tell_why_not("they cannot be used".to_owned(), &problems.0);
+            }
+            Err(fault) => self.tell_why_not(chain(&fault), &[]),
         }
     }
 
+    /// A new project that is one with an open PUT under another name. What is known of the PUT stands under the old
+    /// name, and would hold nothing back under the new one.
+    fn renamed_too_soon(&self, ready: &Ready<J, T>) -> Option<Renamed> {
+        let mut new = ready.links.iter().filter(|(project, ..)| ready.ledgers.contains_key(&project.name));
+        new.find_map(|(project, link, _)| {
+            let is_open = |running: &Running<J, T>| {
+                running.link.is_of_the_same_project(link) && running.project.looker().has_open_attempts()
+            };
+            let (old, _) = self.running.iter().find(|(_, running)| is_open(running))?;
+            Some(Renamed { new: project.name.clone(), old: old.clone() })
+        })
+    }
+
     /// One line for the fact, and one for each problem of the settings.
-    fn tell_why_not(&mut self, fault: ReloadFault) {
+    fn tell_why_not(&mut self, why: String, found: &[Problem]) {
         let at = self.builder.clock.now().wall;
         let config = self.config.display();
-        let (why, found) = match fault {
-            ReloadFault::Settings(problems) | ReloadFault::Build(BuildFault::Secrets(problems)) => {
-                ("they cannot be used".to_owned(), problems.0)
-            }
-            fault => (chain(&fault), Vec::new()),
-        };
         error!(%config, "the settings were not reloaded and nothing changed: {why}");
         let line = |problem: &Problem| format!("{}: {}", problem.severity.word(), problem.in_one_line());
         let mut problems: Vec<String> = found.iter().map(line).collect();
-        for problem in &found {
+        for problem in found {
             match problem.severity {
                 Severity::Error => error!(%config, "{}", problem.in_one_line()),
                 Severity::Warning => warn!(%config, "{}", problem.in_one_line()),
