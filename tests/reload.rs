@@ -121,6 +121,26 @@ async fn a_removed_project_takes_its_plans_with_it_and_comes_back_as_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_project_that_comes_back_before_its_last_look_has_ended_is_watched_again() {
+    let slow = "[[fault]]\non = \"tasks\"\ntimes = \"always\"\nwhat = \"delay\"\ndelay = \"600ms\"\n";
+    let bench = Bench::new(&format!("{FAILED_ONCE}{slow}"), &retries_in("2s")).await;
+    let daemon = bench.daemon();
+    bench.journaled("the wait", |event| matches!(event, Event::Decided { .. })).await;
+    bench.looks_on(1).await;
+    let whole = std::fs::read_to_string(bench.config()).unwrap();
+    let (before, rest) = whole.split_once("[[project]]").unwrap();
+    let (_, after) = rest.split_once("[credentials.test]").unwrap();
+    std::fs::write(bench.config(), format!("{before}[credentials.test]{after}")).unwrap();
+    daemon.signal("HUP");
+    daemon.says("changed: project.test.endpoint: ").await;
+    std::fs::write(bench.config(), whole).unwrap();
+    daemon.signal("HUP");
+    daemon.says("changed: project.test.endpoint: new").await;
+    assert_eq!(bench.ended(&["logs"]).await["logs"], "remedied");
+    bench.judge();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_project_is_not_renamed_while_a_put_of_it_is_not_settled() {
     let lost = "[[fault]]\non = \"retry\"\nwhat = \"status\"\nstatus = 503\n";
     let bench = Bench::new(&format!("{FAILED_ONCE}{lost}"), RETRIES).await;

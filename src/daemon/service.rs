@@ -143,6 +143,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
         let clock = Arc::clone(&self.builder.clock);
         let mut told_until = clock.now();
         while result.is_ok() {
+            self.let_leave();
             let now = clock.now();
             self.tell_ended_holds(told_until, now);
             told_until = now;
@@ -154,7 +155,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
                 Some(ended) = self.watchers.join_next() => result = self.ended(ended),
                 () = reload.notified() => self.reload().await,
                 Some(question) = questions.recv() => self.answer(question).await,
-                () = clock.sleep(wake.unwrap_or_default()), if wake.is_some() => self.let_leave(),
+                () = clock.sleep(wake.unwrap_or_default()), if wake.is_some() => {}
             }
         }
         // Who still asks is told that the daemon is stopping.
@@ -177,12 +178,23 @@ impl<J: Journal, T: Tell> Service<J, T> {
     ) -> Result<(), JoinError> {
         let (name, watched) = ended?;
         watched?;
+        let Some(running) = self.running.get_mut(&name) else { return Ok(()) };
         // Where all are stopping, it is still to write what is left.
-        if self.running.get(&name).is_some_and(|running| running.leaving) {
+        if running.leaving {
             self.running.remove(&name);
             info!(project = %name, "project {name} is not watched any more");
+        } else if !self.stopping.is_cancelled() {
+            // It came back into the settings before its last look had ended.
+            running.stop = self.stopping.child_token();
+            let (project, stop) = (Arc::clone(&running.project), running.stop.clone());
+            self.watch(name, project, stop);
         }
         Ok(())
+    }
+
+    fn watch(&mut self, name: ProjectName, project: Arc<HttpProject<J, T>>, stop: CancellationToken) {
+        let watched = Watcher::new(project, Arc::clone(&self.builder.clock)).run(stop);
+        self.watchers.spawn(async move { (name, watched.await) });
     }
 
     /// Reads the settings again, all or nothing.
@@ -290,7 +302,6 @@ impl<J: Journal, T: Tell> Service<J, T> {
         }
         let came = ready.ledgers.len();
         self.begin(ready);
-        self.let_leave();
         info!(changes = lines.len(), projects = self.running.len(), came, "the settings were reloaded");
         for line in lines {
             info!("changed: {line}");
@@ -305,10 +316,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
             let name = project.name.clone();
             let project = self.builder.project(&loaded.settings, &project, client, ledger);
             let stop = self.stopping.child_token();
-            let watched =
-                Watcher::new(Arc::clone(&project), Arc::clone(&self.builder.clock)).run(stop.clone());
-            let of = name.clone();
-            self.watchers.spawn(async move { (of, watched.await) });
+            self.watch(name.clone(), Arc::clone(&project), stop.clone());
             self.running.insert(name, Running { project, link, stop, leaving: false });
         }
         self.builder.take_credentials(credentials);
