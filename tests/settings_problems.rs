@@ -333,7 +333,11 @@ fn breaker_socket_and_retention_are_read() {
     assert_eq!(settings.retention, Duration::from_hours(30 * 24));
 
     let short = good(&format!("journal.retention = '1d'\n{PROJECT}{POLICY}"));
-    assert_eq!(short.settings.retention, Duration::from_hours(3 * 24), "never shorter than max_failure_age");
+    assert_eq!(
+        short.settings.retention,
+        Duration::from_hours(4 * 24),
+        "never shorter than max_failure_age and a day"
+    );
     assert!(short.warnings.iter().any(|warning| warning.message.contains("max_failure_age")));
 
     let defaults = good(&format!("{PROJECT}{POLICY}")).settings;

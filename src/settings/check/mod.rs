@@ -23,6 +23,8 @@ use super::{JournalUrl, Log, LogFormat, Problem, Settings, defaults};
 use crate::model::project::{Breaker, Limits, Poll};
 use crate::model::text::shown;
 
+/// The cloud's times carry no zone, and may be up to 14 hours ahead of ours.
+const RETENTION_BEYOND_AGE: Duration = Duration::from_hours(24);
 /// What fits into an address of a Unix socket, in bytes.
 const MAX_SOCKET_PATH: usize = 107;
 
@@ -40,17 +42,18 @@ pub(super) fn check(
     let (journal, retention) = journal(&top.child("journal"), &config.journal.unwrap_or_default().0);
     let poll = poll(&top.child("poll"), &config.poll.unwrap_or_default().0);
     let journal_section = top.child("journal");
-    if retention < poll.max_failure_age && journal_section.is_set("retention") {
+    let least = poll.max_failure_age.saturating_add(RETENTION_BEYOND_AGE);
+    if retention < least && journal_section.is_set("retention") {
         journal_section.warn(
             "retention",
             format!(
-                "it is shorter than poll.max_failure_age, which is {}, and that long is kept: what was forgotten earlier could \
-                 be taken for a new failure",
-                Section::text(poll.max_failure_age)
+                "it is shorter than poll.max_failure_age and a day, which is {}, and that long is kept: what was forgotten \
+                 earlier could be taken for a new failure",
+                Section::text(least)
             ),
         );
     }
-    let retention = retention.max(poll.max_failure_age);
+    let retention = retention.max(least);
     let limits = limits(&top.child("limits"), &config.limits.unwrap_or_default().0);
     let log = log(&top.child("log"), config.log.unwrap_or_default().0);
 
