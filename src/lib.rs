@@ -40,4 +40,5 @@ pub mod status;
 pub mod telemetry;
 
 // What they are tried against.
+mod failure_point;
 pub mod simulator;

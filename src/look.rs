@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::cloud::{CloudError, Css};
 use crate::decide::observe::{self, Eyes};
 use crate::decide::{self, Facts, Guards, Standing};
+use crate::failure_point::{self, Point};
 use crate::journal::{Intent, Journal, JournalError};
 use crate::model::answer::Meaning;
 use crate::model::cluster::Cluster;
@@ -345,8 +346,10 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         let journaled = self.journal.begin(now, intent).await?;
         self.fold(cluster, std::slice::from_ref(journaled.entry()));
         drop(gate);
+        failure_point::pass(Point::PutIntended);
 
         let outcome = act::execute(&**css, &journaled, permit).await;
+        failure_point::pass(Point::PutOver);
         let attempt = journaled.attempt();
         let action = journaled.value().order.action();
         let lines = what_came_back(attempt, action, outcome)

@@ -19,6 +19,7 @@ use reqwest::{Certificate, redirect, retry};
 use super::error::BuildError;
 use super::request::Endpoint;
 use super::transport::{Method, READ_HEADERS, Request, Response, Transport, TransportError};
+use crate::failure_point::{self, Point};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Load balancers close idle connections after a minute or more; ours are gone before.
@@ -79,8 +80,17 @@ impl HttpTransport {
         let build = |builder: reqwest::ClientBuilder| builder.build().map_err(http_error);
         // A connection that serves one request gains nothing from HTTP/2, and HTTP/1.1 has fewer ways to fail.
         let puts = builder().http1_only().pool_max_idle_per_host(0);
+        #[cfg(feature = "failure-points")]
+        let puts = puts.connector_layer(tower::util::MapResponseLayer::new(connected));
         Ok(Self { reads: build(builder())?, puts: build(puts)? })
     }
+}
+
+/// Passes the connection of a PUT on as it is.
+#[cfg(feature = "failure-points")]
+fn connected<T>(connection: T) -> T {
+    failure_point::pass(Point::PutConnected);
+    connection
 }
 
 fn certificates(ca_pem: Option<&[u8]>) -> Result<Vec<Certificate>, BuildError> {
@@ -96,18 +106,25 @@ impl Transport for HttpTransport {
             Method::Get => (&self.reads, reqwest::Method::GET),
             Method::Put => (&self.puts, reqwest::Method::PUT),
         };
+        let pass = |point| match request.method {
+            Method::Get => {}
+            Method::Put => failure_point::pass(point),
+        };
+        pass(Point::PutLeaving);
         let response = client
             .request(method, request.url())
             .headers(headers(&request)?)
             .send()
             .await
             .map_err(transport_error)?;
+        pass(Point::PutAnswered);
         let status = response.status().as_u16();
         // A value that is not text is of no use to anybody here.
         let read =
             |name: &str| Some((name.to_owned(), response.headers().get(name)?.to_str().ok()?.to_owned()));
         let headers = READ_HEADERS.into_iter().filter_map(read).collect();
         let body = body(response, request.body_limit).await;
+        pass(Point::PutRead);
         Ok(Response { status, headers, body })
     }
 }

@@ -15,6 +15,7 @@ use super::holds::{self, Release};
 use super::lock::Lock;
 use super::place::{Identity, Place};
 use super::stored::{self, NewRow};
+use crate::failure_point::{self, Point};
 use crate::model::event::Subject;
 use crate::model::hold::{NewHold, StoredHold};
 
@@ -87,15 +88,17 @@ impl Owner {
                     let forget = |transaction: &Connection| {
                         tasks.iter().try_for_each(|task| stored::forget(transaction, task))
                     };
-                    let forgotten = self.write(forget);
+                    let forgotten = self.write(|| "forget".to_owned(), forget);
                     let _ = answer.send(forgotten.map_err(|failure| failure.error(&self.place)));
                 }
                 Command::PlaceHold(hold, answer) => {
-                    let placed = self.write(|transaction| holds::insert(transaction, hold));
+                    let placed =
+                        self.write(|| "hold".to_owned(), |transaction| holds::insert(transaction, hold));
                     let _ = answer.send(placed.map_err(|failure| failure.error(&self.place)));
                 }
                 Command::ReleaseHolds(release, answer) => {
-                    let released = self.write(|transaction| holds::release(transaction, &release));
+                    let released = self
+                        .write(|| "release".to_owned(), |transaction| holds::release(transaction, &release));
                     let _ = answer.send(released.map_err(|failure| failure.error(&self.place)));
                 }
                 Command::Close(answer) => {
@@ -117,7 +120,9 @@ impl Owner {
     /// Closes the file, which empties the write-ahead log into it, and then gives the lock back.
     fn close(self) -> Result<(), JournalError> {
         let Self { connection, place, lock, .. } = self;
+        failure_point::pass(Point::Closing);
         let closed = connection.close().map_err(|(_, error)| JournalError::sqlite(place.path(), error));
+        failure_point::pass(Point::Closed);
         drop(lock);
         closed
     }
@@ -160,14 +165,24 @@ impl Owner {
 
     /// Keeps all of it or nothing, in one transaction.
     fn commit(&mut self, group: &[Keep]) -> Result<Vec<Vec<u64>>, Failure> {
-        self.write(|transaction| {
+        let words = || {
+            let rows = group.iter().flat_map(|keep| &keep.rows);
+            rows.map(NewRow::word).collect::<Vec<_>>().join("+")
+        };
+        self.write(words, |transaction| {
             let insert = |row: &NewRow| row.insert(transaction).map(i64::cast_unsigned);
             group.iter().map(|keep| keep.rows.iter().map(insert).collect()).collect()
         })
     }
 
-    /// Does this work in one transaction, on the file that was opened and no other.
-    fn write<T>(&mut self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Failure> {
+    /// Does this work in one transaction, on the file that was opened and no other. `what` names it, for a failure
+    /// point.
+    fn write<T>(
+        &mut self,
+        what: impl Fn() -> String,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Failure> {
+        failure_point::pass_of(Point::WriteAsked, &what);
         if self.place.identity().ok() != Some(self.identity) {
             return Err(Failure::Replaced);
         }
@@ -180,8 +195,11 @@ impl Owner {
         // Dropped without a commit it is rolled back.
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(not_begun)?;
+        failure_point::pass_of(Point::WriteBegun, &what);
         let done = work(&transaction).map_err(not_kept)?;
+        failure_point::pass_of(Point::WriteInserted, &what);
         transaction.commit().map_err(|error| Failure::Commit(Arc::new(error)))?;
+        failure_point::pass_of(Point::WriteCommitted, &what);
         Ok(done)
     }
 }

@@ -35,6 +35,7 @@ use super::owner::{Command, Keep, Owner};
 use super::place::Place;
 use super::schema::{self, Meta};
 use super::stored::{self, NewRow};
+use crate::failure_point::{self, Point};
 use crate::model::event::{Entry, Event, StoredEntry, Subject};
 use crate::model::hold::{NewHold, StoredHold};
 use crate::model::moment::Moment;
@@ -120,6 +121,7 @@ impl SqliteJournal {
             place.check_writable()?;
         }
         let lock = Lock::take(&place)?;
+        failure_point::pass(Point::Locked);
         match prepare(&place, options, each) {
             Ok(prepared) => Self::start(place, lock, prepared),
             Err(error) => {
@@ -260,6 +262,7 @@ fn prepare(
     keep_log(&connection).map_err(fault)?;
     if schema::check(place.path(), &connection)? < schema::newest() {
         schema::migrate(&mut connection, schema::MIGRATIONS).map_err(fault)?;
+        failure_point::pass(Point::Migrated);
     }
     let meta = Meta::read(place.path(), &connection)?;
     let holds = holds::read(place.path(), &connection)?;
@@ -301,15 +304,19 @@ fn create(place: &Place, options: &SqliteOptions) -> Result<(), JournalError> {
         .mode(0o600)
         .open(&unfinished)
         .map_err(file_fault("creating the file"))
+        .inspect(|_| failure_point::pass(Point::FileMade))
         .and_then(|_| fill(&unfinished, options).map_err(|error| JournalError::sqlite(place.path(), error)))
+        .inspect(|()| failure_point::pass(Point::Filled))
         .and_then(|()| {
             fs::rename(&unfinished, place.path()).map_err(file_fault("renaming the finished file"))
         })
+        .inspect(|()| failure_point::pass(Point::Renamed))
         .and_then(|()| {
             File::open(place.directory())
                 .and_then(|directory| directory.sync_all())
                 .map_err(file_fault("flushing the directory"))
-        });
+        })
+        .inspect(|()| failure_point::pass(Point::Created));
     if made.is_err() {
         let _ = remove_unfinished(place);
     }
@@ -319,6 +326,7 @@ fn create(place: &Place, options: &SqliteOptions) -> Result<(), JournalError> {
 fn fill(unfinished: &Path, options: &SqliteOptions) -> rusqlite::Result<()> {
     let mut connection = connect::read_write(unfinished, options.busy_timeout)?;
     schema::migrate(&mut connection, schema::MIGRATIONS)?;
+    failure_point::pass(Point::SchemaMade);
     let mut random = StdRng::seed_from_u64(options.seed);
     let id = format!("{:016x}{:016x}", random.next_u64(), random.next_u64());
     Meta { id, seed: random.next_u64(), created_at: options.now }.write(&connection)?;

@@ -35,6 +35,11 @@ impl NewRow {
         Ok(Self { at: time_text(at), subject: subject.clone(), event: event.word(), data })
     }
 
+    /// Its event's word.
+    pub(super) fn word(&self) -> &'static str {
+        self.event
+    }
+
     /// Adds it and returns its number.
     pub(super) fn insert(&self, connection: &Connection) -> rusqlite::Result<i64> {
         let mut insert = connection.prepare_cached(
