@@ -2,6 +2,7 @@
 //! the service, by what stands in the journal, by what was printed and by how the process ended.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::path::PathBuf;
@@ -172,7 +173,11 @@ secret_key = {{ env = "TEST_SECRET_KEY" }}
 
     /// The binary with these arguments and these settings, in an environment of its own.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = program();
+        self.with_settings(program(), arguments)
+    }
+
+    /// The same of another binary, or by way of another program.
+    pub(crate) fn with_settings(&self, mut command: Command, arguments: &[&str]) -> Command {
         command.args(arguments).arg("--config").arg(self.config());
         command.env("TEST_ACCESS_KEY", DEFAULT_ACCESS_KEY).env("TEST_SECRET_KEY", DEFAULT_SECRET_KEY);
         command
@@ -312,9 +317,14 @@ impl WriteLock {
     }
 }
 
-/// The binary, with nothing of this process's environment but where programs and temporary files are.
+/// The binary, alone.
 pub(crate) fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_upgrade-remediator"));
+    alone(env!("CARGO_BIN_EXE_upgrade-remediator"))
+}
+
+/// A program with nothing of this process's environment but where programs and temporary files are.
+pub(crate) fn alone(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
     command.env_clear();
     for name in ["PATH", "TMPDIR"] {
         if let Some(value) = std::env::var_os(name) {
@@ -399,9 +409,14 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    /// How it ended, where it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Whether it still runs.
     pub(crate) fn runs(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
+        self.ended().is_none()
     }
 
     /// Waits for its end, for so long.
