@@ -217,7 +217,7 @@ delay = "150ms"
 #[expect(clippy::print_stderr, reason = "the seed is needed to run it again")]
 async fn a_daemon_that_is_killed_by_chance_ends_every_story_well() {
     let given = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().unwrap());
-    let long = Duration::from_secs(given("UPGRADE_REMEDIATOR_CRASH_SECONDS").unwrap_or(8));
+    let long = Duration::from_secs(given("UPGRADE_REMEDIATOR_CRASH_SECONDS").unwrap_or(30));
     let seed = given("UPGRADE_REMEDIATOR_CRASH_SEED").unwrap_or_else(upgrade_remediator::clock::random_seed);
     eprintln!("UPGRADE_REMEDIATOR_CRASH_SEED={seed}");
     let mut random = SmallRng::seed_from_u64(seed);
