@@ -145,12 +145,14 @@ impl<P: Project, C: Clock> Watcher<P, C> {
             self.begin_what_is_due(&load, &stop);
             let wait = self.next_begin(&load).map(|due| due.since(self.clock.now().mono));
             tokio::select! {
+                // In this order, so that equal inputs give equal runs. A nudge is rare, and keeps nothing waiting.
+                biased;
                 () = stop.cancelled() => break,
+                () = self.project.nudged() => self.bring_forward(),
                 Some(done) = self.tasks.join_next() => match done {
                     Ok(done) => self.take(done).await,
                     Err(panic) => result = Err(panic),
                 },
-                () = self.project.nudged() => self.bring_forward(),
                 () = self.clock.sleep(wait.unwrap_or_default()), if wait.is_some() => {}
             }
         }
