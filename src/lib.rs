@@ -41,4 +41,5 @@ pub mod telemetry;
 
 // What they are tried against.
 mod failure_point;
+pub mod planted;
 pub mod simulator;

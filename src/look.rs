@@ -38,6 +38,7 @@ use crate::model::reason::Reason;
 use crate::model::task::{Reading, TaskKind, TaskStatus};
 use crate::model::text::chain;
 use crate::notify::Tell;
+use crate::planted::{self, Fault};
 
 mod project;
 mod telling;
@@ -188,7 +189,11 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             return Ok((decision, false));
         }
         // Something is due. What is acted on is another reading than the one that said so.
-        let (fresh, apart) = self.read(&css, &cluster.id).await?;
+        let (fresh, apart) = if planted::is(Fault::SkipTheReread) {
+            (reading, Duration::ZERO)
+        } else {
+            self.read(&css, &cluster.id).await?
+        };
         let decision = self.understand(cluster, &fresh, listed).await?;
         if !matches!(decision.verdict, Verdict::Act(_)) {
             return Ok((decision, false));
@@ -546,6 +551,9 @@ fn what_came_back(attempt: AttemptId, action: Action, outcome: Outcome) -> Vec<E
         Outcome::NotSent(_) => vec![Event::NotSent { attempt }],
         Outcome::Sent(answer) => {
             let aborted = action == Action::Abort && answer.meaning == Meaning::Accepted;
+            if planted::is(Fault::GatewayNotFoundCloses) && answer.meaning == Meaning::WrongAddress {
+                return vec![Event::Answered { attempt, answer }, Event::Closed(Closing::Gone)];
+            }
             let answered = Event::Answered { attempt, answer };
             if aborted { vec![answered, Event::Closed(Closing::Aborted)] } else { vec![answered] }
         }

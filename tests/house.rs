@@ -11,14 +11,16 @@ use std::path::{Path, PathBuf};
 /// What each top-level module may use. `a::B` allows this one thing (and what is in it), `a` everything of `a`.
 const MAY_USE: &[(&str, &[&str])] = &[
     // The vocabulary.
-    ("model", &[]),
+    // Planted faults reach into everything that decides.
+    ("planted", &[]),
+    ("model", &["planted"]),
     ("clock", &["model"]),
     // Where a test may kill the process; nothing at all in what is shipped.
     ("failure_point", &[]),
     // The stages. They know neither the settings nor each other's insides.
     ("watch", &["clock", "model"]),
-    ("decide", &["model"]),
-    ("journal", &["failure_point", "model"]),
+    ("decide", &["model", "planted"]),
+    ("journal", &["failure_point", "model", "planted"]),
     (
         "act",
         &[
@@ -47,6 +49,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "journal::JournalError",
             "model",
             "notify",
+            "planted",
             // Values only: how it stands, for people.
             "status",
         ],
@@ -54,7 +57,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // A project as the watcher drives it.
     ("project", &["clock::Clock", "cloud::Css", "journal::Journal", "look", "model", "notify", "watch"]),
     // Around them.
-    ("cloud", &["clock", "failure_point", "model"]),
+    ("cloud", &["clock", "failure_point", "model", "planted"]),
     ("settings", &["model"]),
     ("lifecycle", &[]),
     ("telemetry", &["settings"]),

@@ -17,6 +17,7 @@ use crate::model::project::{MAX_BUSY, Poll};
 use crate::model::reason::Reason;
 use crate::model::task::{Reading, Task, TaskStatus};
 use crate::model::window::WindowState::Closed;
+use crate::planted::{self, Fault};
 
 pub mod backoff;
 pub mod breaker;
@@ -229,6 +230,9 @@ impl Case<'_> {
         if let Some(limit) = retry.max_elapsed_time
             && waited > limit
         {
+            if planted::is(Fault::AbortByElapsedTime) {
+                return self.exhausted(terms, failure, used);
+            }
             return self.escalate(Reason::MaxElapsedTime { waited, limit, left: retry.max_retries - used });
         }
         if let Some(not_before) = failure.not_before.filter(|not_before| self.now.mono < not_before.mono) {
@@ -288,7 +292,10 @@ impl Case<'_> {
     /// Something is due: send it, unless something other than time holds it back.
     fn act(&self, terms: &Terms, failure: &Failure, order: Order, reason: Reason) -> Judgement {
         let action = order.action();
-        if let Some(reason) = self.facts.guards.on_hold(self.facts.cluster, self.now) {
+        let ignored = planted::is(Fault::HoldIgnoredForAborts) && action == Action::Abort;
+        if let Some(reason) = self.facts.guards.on_hold(self.facts.cluster, self.now)
+            && !ignored
+        {
             return self.held(reason);
         }
         if let Some(Closed { opens }) = terms.window.as_ref().map(|window| window.at(self.now.wall)) {

@@ -18,6 +18,7 @@ use crate::model::moment::Moment;
 use crate::model::policy::Terms;
 use crate::model::project::Poll;
 use crate::model::task::{Reading, Task, TaskKind, TaskStatus};
+use crate::planted;
 
 /// What a reading is seen with.
 #[derive(Clone, Copy)]
@@ -145,7 +146,9 @@ impl Scratch<'_> {
     fn see_progress(&mut self, task: &Task) {
         let Some(completed) = task.completed.count() else { return };
         let most = self.known(&task.id).and_then(|known| known.most_completed);
-        if completed > most.unwrap_or(0) {
+        let flaps =
+            planted::is(planted::Fault::FlappingIsProgress) && most.is_some_and(|most| completed < most);
+        if completed > most.unwrap_or(0) || flaps {
             self.note(&task.id, Event::Progress { completed });
         }
     }
@@ -207,6 +210,9 @@ impl Scratch<'_> {
     /// Whether the reading shows a failure that a later one has replaced. One that goes on showing it shows the
     /// present.
     fn is_stale(&self, task: &Task) -> bool {
+        if planted::is(planted::Fault::StaleFailedIsNew) {
+            return false;
+        }
         let Some(known) = self.known(&task.id) else { return false };
         if known.stale_since.is_some_and(|since| self.now.since(since) >= self.eyes.poll.settle_timeout) {
             return false;
@@ -263,7 +269,8 @@ impl Scratch<'_> {
         if known.ran_since_failure {
             // Until some time after the last RUNNING reading, the same triple (or an older one) is a stale reading.
             let same = self.tells_of(task, failure) && !Self::changed(task, failure);
-            let waiting = last_ran.is_some_and(|ran| now.since(ran) < self.eyes.poll.settle_timeout);
+            let waiting = last_ran.is_some_and(|ran| now.since(ran) < self.eyes.poll.settle_timeout)
+                && !planted::is(planted::Fault::StaleFailedIsNew);
             if (same || self.has_fallen(task)) && waiting {
                 return;
             }
@@ -300,7 +307,8 @@ impl Scratch<'_> {
             self.settle(task, true);
         } else if open.ran {
             // It ran and fails again with the same words: certain once no stale reading can be left.
-            let quiet = known.running.is_none_or(|ran| self.now.since(ran) >= self.eyes.poll.settle_timeout);
+            let quiet = known.running.is_none_or(|ran| self.now.since(ran) >= self.eyes.poll.settle_timeout)
+                || planted::is(planted::Fault::StaleFailedIsNew);
             if quiet {
                 self.settle(task, true);
             }

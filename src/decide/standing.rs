@@ -4,6 +4,7 @@
 use crate::model::history::ClusterHistory;
 use crate::model::id::TaskId;
 use crate::model::task::{Reading, Task, TaskStatus};
+use crate::planted::{self, Fault};
 
 /// Where a cluster stands by one reading.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +41,12 @@ impl<'a> Standing<'a> {
                 None => Self::Nothing,
             };
         };
+        let failed = reading.tasks.iter().find(|task| task.status == TaskStatus::Failed);
+        if planted::is(Fault::NoNewestTaskRule)
+            && let Some(failed) = failed
+        {
+            return Self::Newest(failed);
+        }
         let rival = reading
             .tasks
             .iter()

@@ -14,6 +14,7 @@ use crate::model::hold::{NewHold, StoredHold};
 use crate::model::id::AttemptId;
 use crate::model::moment::Moment;
 use crate::model::reason::Reason;
+use crate::planted::{self, Fault};
 
 mod connect;
 pub mod error;
@@ -111,6 +112,10 @@ pub trait Journal: Send + Sync + 'static {
                 waited: intent.waited,
                 reason: intent.reason.clone(),
             };
+            if planted::is(Fault::PutBeforeTheCommit) {
+                let entry = Entry { number: u64::MAX, at, subject: intent.subject.clone(), event };
+                return Ok(Journaled { value: intent, entry });
+            }
             let entries = self.record(at, vec![(intent.subject.clone(), event)]).await?;
             let entry = entries.into_iter().next().ok_or(JournalError::Lost)?;
             Ok(Journaled { value: intent, entry })

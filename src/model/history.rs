@@ -15,6 +15,7 @@ use super::moment::Moment;
 use super::policy::Terms;
 use super::reason::Reason;
 use super::task::{TaskKind, TaskStatus};
+use crate::planted::{self, Fault};
 
 /// Retries counted as used, open ones aside.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -454,7 +455,12 @@ impl TaskHistory {
     fn settle(&mut self, at: Moment, attempt: AttemptId, settlement: Settlement) {
         let Some(open) = self.open.take_if(|open| open.id == attempt) else { return };
         match settlement {
-            Settlement::Accepted => self.use_retry(open.before_progress),
+            Settlement::Accepted => {
+                self.use_retry(open.before_progress);
+                if planted::is(Fault::UnknownCountsAsTwo) && !open.is_answered() {
+                    self.use_retry(open.before_progress);
+                }
+            }
             Settlement::WithoutEffect => {
                 self.use_retry(open.before_progress);
                 if let Some(failure) = &mut self.failure {
@@ -480,6 +486,7 @@ impl TaskHistory {
                 self.closed = Some((Closing::Aborted, at));
                 return;
             }
+            Meaning::Unknown if planted::is(Fault::UnknownCountsAsNone) => {}
             Meaning::Accepted | Meaning::Unknown => {
                 open.answer = Some(answer.clone());
                 open.sent = at;
@@ -576,6 +583,10 @@ impl ClusterHistory {
     pub fn wake(&mut self, now: Moment) {
         for task in self.tasks.values_mut().filter(|task| task.running.is_some()) {
             task.running = Some(now);
+        }
+        if planted::is(Fault::BackoffRestarts) {
+            let failures = self.tasks.values_mut().filter_map(|task| task.failure.as_mut());
+            failures.for_each(|failure| failure.wait_from = now);
         }
     }
 

@@ -8,8 +8,11 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use upgrade_remediator::model::policy::{Match, Mode, OnExhausted, Pattern, Policy, Retry, Terms};
-use upgrade_remediator::model::project::{Limits, Poll};
+use upgrade_remediator::model::project::{Breaker, Limits, Poll, Rules};
 use upgrade_remediator::model::task::TaskKind;
+use upgrade_remediator::model::window::{Span, Window};
+
+use crate::stage::Point;
 
 const MINUTE: i64 = 60_000;
 
@@ -24,11 +27,25 @@ pub(crate) struct Weather {
     /// … at most so much after, in milliseconds.
     pub(crate) longest_late: i64,
     pub(crate) journal: f64,
+    /// Readings may show again what was true up to so many milliseconds ago.
+    pub(crate) replay: i64,
+    /// Readings of a running task leave a completed node out.
+    pub(crate) flap: f64,
     /// That a process is killed somewhere.
     pub(crate) crash: f64,
 }
 
-/// What happens to the daemon at a time.
+/// What a hold is placed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Held {
+    All,
+    Project,
+    OtherProject,
+    /// By its number in the scenario.
+    Cluster(i64),
+}
+
+/// What happens to the daemon.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Planned {
     /// The wall clock is off by so much from now on.
@@ -38,6 +55,32 @@ pub(crate) enum Planned {
     /// Stopped in order, and started again.
     Stop,
     JournalFull(bool),
+    /// A hold is placed, with an end after so many milliseconds or without one.
+    Hold(Held, Option<i64>),
+    /// All holds of this scope are released.
+    Release(Held),
+    /// Nothing is held any more.
+    ReleaseAll,
+    /// The settings are read again: these of the plan's policies, and perhaps another client.
+    Reload {
+        epoch: usize,
+        client: bool,
+    },
+}
+
+impl Planned {
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Wall(_) => "the wall clock jumps",
+            Self::Kill => "killed",
+            Self::Stop => "stopped in order",
+            Self::JournalFull(true) => "the disk gets full",
+            Self::JournalFull(false) => "the disk has room again",
+            Self::Hold(..) => "a hold is placed",
+            Self::Release(_) | Self::ReleaseAll => "a hold is released",
+            Self::Reload { .. } => "reloaded",
+        }
+    }
 }
 
 /// A policy, with what it covers in plain words.
@@ -45,6 +88,8 @@ pub(crate) enum Planned {
 pub(crate) struct PolicyPlan {
     pub(crate) cluster: Option<String>,
     pub(crate) kind: Option<TaskKind>,
+    /// When its window is open, in minutes of each such span of a day (UTC): of how many, from, to.
+    pub(crate) window: Option<(u16, u16, u16)>,
     pub(crate) terms: Terms,
 }
 
@@ -59,6 +104,11 @@ pub(crate) struct Plan {
     pub(crate) limits: Limits,
     pub(crate) weather: Weather,
     pub(crate) planned: Vec<(i64, Planned)>,
+    /// What happens at a step, passed for the so-many-th time.
+    pub(crate) triggers: Vec<(Point, u32, Planned)>,
+    pub(crate) breaker: Breaker,
+    /// Nothing goes wrong at all but for restarts, so that it is known when each retry is due.
+    pub(crate) plain: bool,
     /// Nothing goes wrong any more from then on.
     pub(crate) calm: i64,
     pub(crate) wall_jumps: bool,
@@ -68,16 +118,55 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// What the policies say of a task, in the words of the plan.
-    pub(crate) fn terms(&self, epoch: usize, cluster: &str, kind: TaskKind) -> Option<&Terms> {
+    pub(crate) fn policy(&self, epoch: usize, cluster: &str, kind: TaskKind) -> Option<&PolicyPlan> {
         let covers = |policy: &&PolicyPlan| {
             policy.cluster.as_ref().is_none_or(|name| name == cluster)
                 && policy.kind.is_none_or(|of| of == kind)
         };
-        self.policies.get(epoch)?.iter().find(covers).map(|policy| &policy.terms)
+        self.policies.get(epoch)?.iter().find(covers)
+    }
+
+    /// Whether some hold may never be released.
+    pub(crate) fn holds_to_the_end(&self) -> bool {
+        !self.planned.iter().any(|(_, planned)| *planned == Planned::ReleaseAll)
+    }
+
+    /// Whether some policy never sends anything and has a window.
+    pub(crate) fn runs_dry_in_a_window(&self) -> bool {
+        let policies = self.policies.iter().flatten();
+        policies.into_iter().any(|policy| policy.window.is_some() && policy.terms.mode == Mode::DryRun)
+    }
+
+    /// What the settings say.
+    pub(crate) fn rules(&self, epoch: usize) -> Rules {
+        Rules {
+            policies: self.policies(epoch),
+            poll: self.poll.clone(),
+            limits: self.limits.clone(),
+            breaker: self.breaker.clone(),
+        }
+    }
+
+    /// How long the story of a task may go on once nothing goes wrong any more, at the very most: all its waits,
+    /// one after the other.
+    pub(crate) fn patience(&self) -> i64 {
+        let terms = || self.policies.iter().flatten().map(|policy| &policy.terms);
+        let retries = i64::from(terms().map(|terms| terms.retry.max_retries).max().unwrap_or(0)) + 4;
+        let wait = terms().map(|terms| millis(terms.retry.max_interval)).max().unwrap_or(0);
+        let grace = terms().map(|terms| millis(terms.abort_grace)).max().unwrap_or(0);
+        // Progress gives the retries back: once for each node, of at most four, on at most two tasks.
+        let retries = retries * 5 * 2;
+        let windows = self.policies.iter().flatten().any(|policy| policy.window.is_some());
+        let window = if windows { 60 * MINUTE } else { 0 };
+        let held = self.limits.max_actions_per_hour < 10 || self.breaker.failures < 100;
+        let each = if held { 60 * MINUTE + millis(self.breaker.cooldown) } else { 0 };
+        // A rest after a refusal, the longest; a settling that comes to nothing.
+        let once = 2 * 360 * MINUTE + 120 * MINUTE + grace;
+        once + retries * (wait + 25 * MINUTE + millis(self.poll.settle_timeout) * 2 + window + each)
     }
 
     /// The policies as the daemon takes them.
-    pub(crate) fn policies(&self, epoch: usize) -> Vec<Policy> {
+    fn policies(&self, epoch: usize) -> Vec<Policy> {
         let policy = |plan: &PolicyPlan| Policy {
             matches: Match {
                 cluster: plan.cluster.as_ref().map(|name| vec![Pattern::new(name).unwrap()]),
@@ -152,15 +241,23 @@ impl Dice {
 /// Draws the plan of a seed.
 pub(crate) fn plan(seed: u64) -> Plan {
     let mut dice = Dice(StdRng::seed_from_u64(seed));
+    match seed % 20 {
+        19 => return plain(&mut dice, seed),
+        9 => return flapping(&mut dice, seed),
+        _ => {}
+    }
     let calm = dice.range(30, 100) * MINUTE;
-    let stale = if dice.chance(0.3) { dice.range(1, 60) * 1_000 } else { 0 };
+    let bad = dice.chance(0.6);
+    let lag = if dice.chance(0.2) { dice.range(1, 60) * 1_000 } else { 0 };
+    let replay = if dice.chance(0.15) && lag == 0 { dice.range(5, 60) * 1_000 } else { 0 };
+    let stale = lag + replay;
     let poll = poll(&mut dice, stale);
-    let settle = i64::try_from(poll.settle_timeout.as_millis()).unwrap();
-    let clusters = usize::try_from(dice.range(1, 5)).unwrap();
+    let settle = millis(poll.settle_timeout);
+    let clusters = usize::try_from(dice.range(1, 4)).unwrap();
     let dry_run = dice.chance(0.06);
     let first = policies(&mut dice, clusters, dry_run);
-    let second = if dice.chance(0.3) { policies(&mut dice, clusters, dry_run) } else { first.clone() };
-    let bad = dice.chance(0.6);
+    let dry_run = if dice.chance(0.8) { dry_run } else { !dry_run };
+    let second = if dice.chance(0.5) { policies(&mut dice, clusters, dry_run) } else { first.clone() };
     let chance = |dice: &mut Dice, of: f64, most: f64| {
         let most = if dice.chance(of) && bad { most } else { 0.0 };
         dice.0.random_range(0.0..=most)
@@ -172,41 +269,29 @@ pub(crate) fn plan(seed: u64) -> Plan {
         // What arrives later than settle_timeout, less the staleness, cannot be told by any reading.
         longest_late: (settle - stale - 30_000).max(0),
         journal: chance(&mut dice, 0.3, 0.15),
-        crash: if bad && dice.chance(0.7) { 0.8 } else { 0.0 },
+        replay,
+        flap: chance(&mut dice, 0.15, 0.5),
+        crash: if bad && dice.chance(0.6) { 0.8 } else { 0.0 },
     };
     let service_off = if dice.chance(0.2) { dice.range(-180, 180) * 1_000 } else { 0 };
-    let mut planned = Vec::new();
-    let wall_jumps = dice.chance(0.25);
-    if wall_jumps {
-        for _ in 0..dice.range(1, 3) {
-            let far = if dice.chance(0.3) { 120 * MINUTE } else { 5 * MINUTE };
-            planned.push((dice.range(0, calm - 1), Planned::Wall(dice.range(-far, far))));
-        }
-    }
-    if dice.chance(0.2) {
-        for _ in 0..dice.range(1, 2) {
-            planned.push((dice.range(0, calm - 1), Planned::Stop));
-        }
-    }
-    if dice.chance(0.2) {
-        planned.push((dice.range(0, calm - 1), Planned::Kill));
-    }
-    if dice.chance(0.12) {
-        let from = dice.range(0, calm - 1);
-        planned.push((from, Planned::JournalFull(true)));
-        planned.push((dice.range(from, calm), Planned::JournalFull(false)));
-    }
-    planned.sort_by_key(|(at, _)| *at);
-    planned.push((calm, Planned::Wall(service_off)));
-    planned.push((calm, Planned::JournalFull(false)));
-
+    let (planned, triggers, wall_jumps) = happenings(&mut dice, clusters, calm, service_off);
     let limits = Limits {
         max_requests_in_flight: u32::try_from(dice.range(1, 8)).unwrap(),
         requests_per_second: dice.pick(&[2, 5, 20]),
         max_actions_in_flight: dice.pick(&[1, 2, 20]),
         max_actions_per_hour: dice.pick(&[2, 5, 120, 120, 120]),
     };
-    let scenario = scenario(&mut dice, seed, clusters, calm, stale, service_off);
+    let breaker = if dice.chance(0.25) {
+        Breaker {
+            failures: u32::try_from(dice.range(1, 3)).unwrap(),
+            within: dice.millis(MINUTE, 30 * MINUTE),
+            cooldown: dice.millis(MINUTE, 20 * MINUTE),
+            probe: dice.millis(MINUTE, 15 * MINUTE),
+        }
+    } else {
+        Breaker { failures: u32::MAX, ..Breaker::default() }
+    };
+    let scenario = scenario(&mut dice, seed, clusters, calm, lag, service_off);
     Plan {
         seed,
         scenario,
@@ -215,10 +300,147 @@ pub(crate) fn plan(seed: u64) -> Plan {
         limits,
         weather,
         planned,
+        triggers,
+        breaker,
+        plain: false,
         calm,
         wall_jumps,
         stale,
     }
+}
+
+/// What happens to the daemon at a time, and at a step.
+type Happenings = (Vec<(i64, Planned)>, Vec<(Point, u32, Planned)>, bool);
+
+fn happenings(dice: &mut Dice, clusters: usize, calm: i64, service_off: i64) -> Happenings {
+    let (mut planned, mut triggers) = (Vec::new(), Vec::new());
+    let wall_jumps = dice.chance(0.2);
+    for _ in 0..dice.pick(&[0, 0, 1, 2, 3, 4]) {
+        let what = happening(dice, clusters, wall_jumps);
+        if let Planned::Hold(held, None) = what {
+            // Most of those without an end are released some time.
+            if dice.chance(0.7) {
+                planned.push((dice.range(0, calm - 1), Planned::Release(held)));
+            }
+        }
+        if dice.chance(0.5) {
+            planned.push((dice.range(0, calm - 1), what));
+        } else {
+            let point = dice.pick(&Point::ALL);
+            let time = dice.range(1, i64::from(point.usual()));
+            triggers.push((point, u32::try_from(time).unwrap(), what));
+        }
+    }
+    planned.sort_by_key(|(at, _)| *at);
+    planned.push((calm, Planned::Wall(service_off)));
+    planned.push((calm, Planned::JournalFull(false)));
+    if dice.chance(0.9) {
+        planned.push((calm, Planned::ReleaseAll));
+    }
+    (planned, triggers, wall_jumps)
+}
+
+fn happening(dice: &mut Dice, clusters: usize, wall_jumps: bool) -> Planned {
+    let held = |dice: &mut Dice| match dice.range(0, 5) {
+        0 => Held::All,
+        1 => Held::Project,
+        2 => Held::OtherProject,
+        _ => Held::Cluster(dice.range(1, i64::try_from(clusters).unwrap())),
+    };
+    match dice.range(0, 11) {
+        0..=3 => {
+            let lasts = dice.chance(0.5).then(|| dice.range(1_000, 40 * MINUTE));
+            Planned::Hold(held(dice), lasts)
+        }
+        4 => Planned::Release(held(dice)),
+        5 | 6 => Planned::Reload { epoch: usize::from(dice.chance(0.6)), client: dice.chance(0.4) },
+        7 => Planned::Kill,
+        8 => Planned::Stop,
+        9 => Planned::JournalFull(dice.chance(0.7)),
+        _ if wall_jumps => {
+            let far = if dice.chance(0.3) { 120 * MINUTE } else { 5 * MINUTE };
+            Planned::Wall(dice.range(-far, far))
+        }
+        _ => Planned::Kill,
+    }
+}
+
+/// A seed on which it is known when each retry is due: one task that fails and fails, and restarts.
+fn plain(dice: &mut Dice, seed: u64) -> Plan {
+    let calm = dice.range(60, 120) * MINUTE;
+    let poll = poll(dice, 0);
+    let initial_interval = dice.millis(4 * MINUTE, 10 * MINUTE);
+    let terms = Terms {
+        policy: "plain".to_owned(),
+        mode: Mode::Enforce,
+        on_exhausted: OnExhausted::Abort,
+        abort_grace: dice.millis(MINUTE, 15 * MINUTE),
+        retry: Retry {
+            max_retries: u32::try_from(dice.range(1, 4)).unwrap(),
+            initial_interval,
+            multiplier: dice.pick(&[1.0, 1.5, 2.0]),
+            max_interval: initial_interval * 3,
+            randomization_factor: dice.pick(&[0.0, 0.2, 0.5]),
+            max_elapsed_time: None,
+            reset_on_progress: true,
+            retry_partial_failed: true,
+            count_external: true,
+        },
+        window: None,
+    };
+    let policy = PolicyPlan { cluster: None, kind: None, window: None, terms };
+    let mut planned: Vec<_> =
+        (0..dice.range(1, 6)).map(|_| (dice.range(0, calm - 1), Planned::Kill)).collect();
+    planned.sort_by_key(|(at, _)| *at);
+    let node_time = dice.range(20, 120);
+    let scenario = format!(
+        "node_time = \"{node_time}s\"\n[[cluster]]\nname = \"c1\"\nnodes = 2\n[[cluster.task]]\n\
+         kind = \"upgrade\"\nstart = \"10s\"\nfail = [{{ node = 1, times = \"always\", step = 3 }}]\n"
+    );
+    Plan {
+        seed,
+        scenario,
+        policies: [vec![policy.clone()], vec![policy]],
+        poll,
+        limits: Limits::default(),
+        weather: Weather {
+            until: 0,
+            no_connection: 0.0,
+            late: 0.0,
+            longest_late: 0,
+            journal: 0.0,
+            replay: 0,
+            flap: 0.0,
+            crash: 0.0,
+        },
+        planned,
+        triggers: Vec::new(),
+        breaker: Breaker { failures: u32::MAX, ..Breaker::default() },
+        plain: true,
+        calm,
+        wall_jumps: false,
+        stale: 0,
+    }
+}
+
+/// One task that fails and fails after its first node, of which readings know half of the time only.
+fn flapping(dice: &mut Dice, seed: u64) -> Plan {
+    let mut plan = plain(dice, seed);
+    for policy in plan.policies.iter_mut().flatten() {
+        policy.terms.retry.initial_interval = dice.millis(10_000, 60_000);
+        policy.terms.retry.max_interval = Duration::from_mins(2);
+    }
+    let scenario = "node_time = \"60s\"\n[[cluster]]\nname = \"c1\"\nnodes = 3\n[[cluster.task]]\n\
+                     kind = \"upgrade\"\nstart = \"10s\"\nfail = [{ node = 2, times = \"always\", step = 12 }]\n";
+    scenario.clone_into(&mut plan.scenario);
+    plan.weather.until = plan.calm;
+    plan.weather.flap = 0.5;
+    plan.plain = false;
+    plan
+}
+
+pub(crate) fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn poll(dice: &mut Dice, stale: i64) -> Poll {
@@ -235,16 +457,32 @@ fn poll(dice: &mut Dice, stale: i64) -> Poll {
 
 fn policies(dice: &mut Dice, clusters: usize, dry_run: bool) -> Vec<PolicyPlan> {
     let mut policies = Vec::new();
+    let policy = |dice: &mut Dice, name: &str, cluster: Option<String>, kind: Option<TaskKind>| {
+        let window = dice.chance(0.1).then(|| {
+            let of = dice.pick(&[20_u16, 40, 60]);
+            let from = dice.range(0, i64::from(of) - 10);
+            let to = dice.range(from + 5, i64::from(of));
+            (of, u16::try_from(from).unwrap(), u16::try_from(to).unwrap())
+        });
+        let mut terms = terms(dice, name, dry_run);
+        terms.window = window.map(|(of, from, to)| {
+            let starts = (0..24 * 60 / of).map(|n| n * of);
+            let spans: Vec<_> =
+                starts.map(|start| Span { days: [true; 7], from: start + from, to: start + to }).collect();
+            Window::new("UTC", Some(&spans), &[]).unwrap()
+        });
+        PolicyPlan { cluster, kind, window, terms }
+    };
     if dice.chance(0.2) {
         let cluster = Some(format!("c{}", dice.range(1, i64::try_from(clusters).unwrap())));
-        policies.push(PolicyPlan { cluster, kind: None, terms: terms(dice, "one-cluster", dry_run) });
+        policies.push(policy(dice, "one-cluster", cluster, None));
     }
     if dice.chance(0.2) {
         let kind = Some(dice.pick(&TaskKind::ALL));
-        policies.push(PolicyPlan { cluster: None, kind, terms: terms(dice, "one-kind", dry_run) });
+        policies.push(policy(dice, "one-kind", None, kind));
     }
     if policies.is_empty() || dice.chance(0.8) {
-        policies.push(PolicyPlan { cluster: None, kind: None, terms: terms(dice, "all", dry_run) });
+        policies.push(policy(dice, "all", None, None));
     }
     policies
 }
@@ -289,6 +527,18 @@ fn scenario(dice: &mut Dice, seed: u64, clusters: usize, calm: i64, stale: i64, 
     }
     for number in 1..=clusters {
         cluster(dice, &mut text, number, calm, node_time, honest);
+    }
+    if dice.chance(0.04) {
+        // The key is refused for a while.
+        let from = dice.range(0, calm - 2_000);
+        let until = dice.range(from, calm).min(from + 20 * MINUTE);
+        let _ = writeln!(
+            text,
+            "[[fault]]\non = \"any\"\nwhat = \"status\"\nstatus = 401\ncode = \"APIGW.0301\"\n\
+             message = \"refused\"\ntimes = \"always\"\nfrom = {}\nuntil = {}",
+            seconds(from),
+            seconds(until)
+        );
     }
     for number in 0..dice.range(0, 5) {
         // The first fault of each seed goes through all kinds and operations in turn.

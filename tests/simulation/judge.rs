@@ -15,7 +15,7 @@ use upgrade_remediator::simulator::log::{
     DeliveryRecord, Hazard, LogEntry, Operation, PutKind, Record, RequestRecord, TaskChange, TaskRecord,
 };
 
-use crate::generate::Plan;
+use crate::generate::{Held, Plan, PolicyPlan};
 use crate::run::Played;
 use crate::stage::{Kept, Sent, request_of};
 
@@ -30,6 +30,8 @@ pub(crate) fn judge(plan: &Plan, played: &Played) -> Vec<String> {
     judge.every_put(&mut wrong);
     judge.budgets(&mut wrong);
     judge.tellings(&mut wrong);
+    judge.closings(&mut wrong);
+    judge.given_up(&mut wrong);
     wrong
 }
 
@@ -67,11 +69,17 @@ impl<'a> Judge<'a> {
         Self { plan, played, kinds, names }
     }
 
-    /// The terms in force for this task in this process.
-    fn terms(&self, process: u32, cluster: &str, task: &str) -> Option<&'a Terms> {
-        let (_, epoch) =
-            usize::try_from(process).ok()?.checked_sub(1).and_then(|n| self.played.processes.get(n))?;
-        self.plan.terms(*epoch, self.names.get(cluster)?, *self.kinds.get(task)?)
+    /// Which of the plan's policies were in force in this process when the journal had so many entries.
+    fn epoch(&self, process: u32, entries: usize) -> Option<usize> {
+        let epochs = self.played.epochs.iter();
+        let mut epochs = epochs.rev();
+        epochs.find(|epoch| epoch.process == process && epoch.entries <= entries).map(|epoch| epoch.of)
+    }
+
+    /// The policy in force for this task when the intent was committed.
+    fn policy(&self, intent: &Intent<'_>, cluster: &str, task: &str) -> Option<&'a PolicyPlan> {
+        let epoch = self.epoch(intent.kept.process, intent.index)?;
+        self.plan.policy(epoch, self.names.get(cluster)?, *self.kinds.get(task)?)
     }
 
     fn entries_of(&self, task: &'a str) -> impl DoubleEndedIterator<Item = (usize, &'a Entry, Kept)> {
@@ -114,15 +122,25 @@ impl<'a> Judge<'a> {
                 }
                 Some(_) => {}
             }
-            match self.terms(sent.process, &sent.cluster, &sent.task) {
-                None => say("no policy covers the task".to_owned()),
-                Some(terms) if terms.mode == Mode::DryRun => say("the mode is dry-run".to_owned()),
-                Some(terms) => {
-                    if let Some(intent) = &intent {
-                        self.timing(terms, sent, intent, &mut say);
+            if let Some(intent) = &intent {
+                match self.policy(intent, &sent.cluster, &sent.task) {
+                    None => say("no policy covers the task".to_owned()),
+                    Some(policy) => {
+                        if policy.terms.mode == Mode::DryRun {
+                            say("the mode is dry-run".to_owned());
+                        }
+                        self.timing(&policy.terms, sent, intent, &mut say);
+                        self.window(policy, sent, &mut say);
+                        if sent.action == Action::Abort {
+                            self.abort(policy, sent, intent, &mut say);
+                        }
                     }
                 }
+                self.held(sent, intent, &mut say);
+                self.breaker(intent, &mut say);
+                self.resting(index, intent, &mut say);
             }
+            self.read_again(sent, &mut say);
             self.after_earlier_ones(index, sent, &mut say);
             self.hazards(sent, &mut say);
             self.guards(index, sent, &mut say);
@@ -238,10 +256,13 @@ impl<'a> Judge<'a> {
             Action::Retry => {
                 let Event::Failed(seen) = &failed.event else { return };
                 let waited = elapsed((failed, failed_kept), sent, intent) + millis(seen.seen_before);
-                let least = terms.retry.initial_interval.mul_f64(1.0 - terms.retry.randomization_factor);
+                let least = self.least_wait(terms, sent);
                 // Times are kept to the millisecond.
-                if waited + 2 < millis(least) {
-                    say(format!("only {waited} ms after the failure was first seen, not {least:?}"));
+                if waited + 2 < least {
+                    say(format!("only {waited} ms after the failure was first seen, not {least}"));
+                }
+                if self.plan.plain {
+                    self.not_late(terms, waited, least, sent, say);
                 }
             }
             Action::Abort => {
@@ -255,6 +276,295 @@ impl<'a> Judge<'a> {
                 if waited + 2 < millis(terms.abort_grace) {
                     say(format!("only {waited} ms of {:?} grace", terms.abort_grace));
                 }
+            }
+        }
+    }
+
+    /// The interval before this retry less its jitter, by the retries that were certainly used before.
+    fn least_wait(&self, terms: &Terms, sent: &'a Sent) -> i64 {
+        let retry = &terms.retry;
+        let progress = self
+            .changes_of(&sent.task)
+            .any(|(line, change)| line.at.0 <= sent.at && *change == TaskChange::NodeCompleted);
+        let known = |earlier: &&Sent| {
+            let whole = earlier.arrived.is_some_and(|(_, number)| {
+                let request = self.line(number).and_then(|line| request_of(&line.record));
+                request.is_some_and(|request| request.taken) && self.whole(number)
+            });
+            earlier.task == sent.task
+                && earlier.at < sent.at
+                && earlier.action == Action::Retry
+                && earlier.answer == Some(200)
+                && whole
+        };
+        // Where a node was completed, when the daemon learned of it decides what counts.
+        let used = if progress { 0 } else { self.played.sent.iter().filter(known).count() };
+        let mut interval = retry.initial_interval;
+        for _ in 0..used {
+            interval = interval.mul_f64(retry.multiplier).min(retry.max_interval);
+        }
+        millis(interval.min(retry.max_interval).mul_f64(1.0 - retry.randomization_factor))
+    }
+
+    /// I5: where nothing else goes wrong, a retry is sent when its backoff is over, also after a restart.
+    fn not_late(&self, terms: &Terms, waited: i64, least: i64, sent: &Sent, say: &mut impl FnMut(String)) {
+        let jitter = terms.retry.randomization_factor;
+        let most = std::time::Duration::from_millis(least.unsigned_abs());
+        let most = millis(most.div_f64(1.0 - jitter).mul_f64(1.0 + jitter).min(terms.retry.max_interval));
+        let begun = self.played.epochs.iter().filter(|epoch| epoch.at <= sent.at).map(|epoch| epoch.at).max();
+        // A process that has just begun reads everything first, and tasks that ran are read twice.
+        let after_start = begun.map_or(0, |begun| sent.at - begun);
+        let slack = 2 * millis(self.plan.poll.active_interval) + 10_000;
+        if waited > most + slack && after_start > slack {
+            say(format!("{waited} ms after the failure was first seen, and {most} were the longest backoff"));
+        }
+    }
+
+    /// I3: within the window of the policy.
+    fn window(&self, policy: &PolicyPlan, sent: &Sent, say: &mut impl FnMut(String)) {
+        let Some((of, from, to)) = policy.window else { return };
+        let wall = sent.at + sent.clock_ahead + self.service_off();
+        let (from, to) = (i64::from(from) * 60_000, i64::from(to) * 60_000);
+        let open = |wall: i64| (from..to).contains(&wall.rem_euclid(i64::from(of) * 60_000));
+        // It was judged when the intent was decided, and the commit took a while.
+        if !open(wall) && !open(wall - 2_000) && self.played.wall_steady(sent.at) {
+            say(format!(
+                "outside of the window, {} ms after its span began",
+                wall.rem_euclid(i64::from(of) * 60_000)
+            ));
+        }
+    }
+
+    fn service_off(&self) -> i64 {
+        self.played.service_off
+    }
+
+    /// I3: not under a hold that was placed and answered before the intent.
+    fn held(&self, sent: &Sent, intent: &Intent<'_>, say: &mut impl FnMut(String)) {
+        for holding in &self.played.holdings {
+            let covers = match holding.held {
+                Held::All | Held::Project => true,
+                Held::OtherProject => false,
+                Held::Cluster(_) => holding.cluster.as_deref() == Some(sent.cluster.as_str()),
+            };
+            let placed = intent.index >= holding.placed.1;
+            let released = holding.released.is_some_and(|(_, entries)| intent.index >= entries);
+            // After a restart the rest of a hold is what the wall clock says.
+            let by_wall = self.plan.wall_jumps && holding.process != intent.kept.process;
+            let over = holding.ends.is_some_and(|ends| intent.kept.at >= ends || by_wall);
+            if covers && placed && !released && !over {
+                say(format!("under a hold: {holding:?}"));
+            }
+        }
+    }
+
+    /// I3: not while the breaker is open, and not where it should be.
+    fn breaker(&self, intent: &Intent<'_>, say: &mut impl FnMut(String)) {
+        let settings = &self.plan.breaker;
+        let before = || self.played.entries.iter().zip(&self.played.kept).take(intent.index);
+        let turn = before().rposition(|(entry, kept)| {
+            let turns = matches!(entry.event, Event::BreakerOpened { .. } | Event::BreakerClosed { .. });
+            turns && !(kept.in_doubt && kept.process == intent.kept.process)
+        });
+        let last = turn.and_then(|turn| before().nth(turn));
+        let since = |kept: &Kept| intent.kept.at - kept.at;
+        let steady = |kept: &Kept| !self.plan.wall_jumps || kept.process == intent.kept.process;
+        if let Some((Entry { event: Event::BreakerOpened { .. }, .. }, kept)) = last {
+            if since(kept) + 100 < millis(settings.cooldown) && steady(kept) {
+                say(format!("the breaker opened {} ms before", since(kept)));
+            }
+            return;
+        }
+        let from = turn.map_or(0, |turn| turn + 1);
+        let recent: BTreeSet<&str> = before()
+            .skip(from)
+            .filter(|(entry, kept)| {
+                let counts =
+                    matches!(&entry.event, Event::Failed(seen) if seen.seen_to_happen && !seen.too_old);
+                counts && !kept.in_doubt && since(kept) + 1_000 < millis(settings.within) && steady(kept)
+            })
+            .map(|(entry, _)| entry.subject.task.as_str())
+            .collect();
+        if recent.len() >= usize::try_from(settings.failures).unwrap_or(usize::MAX) {
+            say(format!(
+                "{} tasks failed within {:?}, and the breaker is closed",
+                recent.len(),
+                settings.within
+            ));
+        }
+    }
+
+    /// I3: not within half an hour of an answer that stops the project.
+    fn resting(&self, index: usize, intent: &Intent<'_>, say: &mut impl FnMut(String)) {
+        const REST: i64 = 30 * 60_000;
+        for earlier in self.played.sent.iter().take(index) {
+            let Some((_, number)) = earlier.arrived.filter(|_| earlier.answer.is_some()) else { continue };
+            let request = self.line(number).and_then(|line| request_of(&line.record));
+            if !request.is_some_and(stops_the_project) {
+                continue;
+            }
+            let Some(of) = self.intent(earlier) else { continue };
+            let answered = self.played.entries.iter().zip(&self.played.kept).enumerate().find(|(_, (entry, kept))| {
+                !kept.in_doubt
+                    && matches!(&entry.event, Event::Answered { attempt, .. } if attempt.0 == of.entry.number)
+            });
+            let Some((at, (_, kept))) = answered else { continue };
+            let reloaded =
+                self.played.reloads.iter().any(|(_, entries)| (at..=intent.index).contains(entries));
+            let steady = !self.plan.wall_jumps || kept.process == intent.kept.process;
+            let since = intent.kept.at - kept.at;
+            if intent.index > at && since + 100 < REST && !reloaded && steady {
+                say(format!("the project rests since {since} ms"));
+            }
+        }
+    }
+
+    /// Rule 10: what is acted on is another reading than the one that said that something is due.
+    fn read_again(&self, sent: &Sent, say: &mut impl FnMut(String)) {
+        const SOON: i64 = 12_000;
+        let begun = |line: &&LogEntry| (sent.at - SOON * 2..=sent.at).contains(&line.at.0);
+        let lines = self.played.log.iter().rev().take_while(|line| line.at.0 >= sent.at - SOON * 2);
+        let mut readings = Vec::new();
+        for request in lines.filter(begun).filter_map(|line| Some((line.at.0, request_of(&line.record)?))) {
+            let (at, request) = request;
+            if request.method == "GET" && (!request.taken || request.fault.is_some()) {
+                // What was asked for again takes its time.
+                return;
+            }
+            let of_it = request.operation == Operation::Tasks
+                && request.cluster.as_deref() == Some(sent.cluster.as_str())
+                && request.action_mode.as_deref() == Some("AZ_MIGRATION");
+            if of_it {
+                readings.push(at);
+            }
+        }
+        let quiet = self.plan.weather.no_connection == 0.0 && self.plan.limits.requests_per_second > 2;
+        let soon = readings.iter().filter(|at| sent.at - **at <= SOON).count();
+        if quiet && soon < 2 {
+            say(format!("it was read {soon} times just before"));
+        }
+    }
+
+    /// I4: an abort only where no node can be completed, the retries are used up, and the policy is the one under
+    /// which the failure was first seen.
+    fn abort(&self, policy: &PolicyPlan, sent: &'a Sent, intent: &Intent<'a>, say: &mut impl FnMut(String)) {
+        let name = self.names.get(sent.cluster.as_str()).copied().unwrap_or_default();
+        if self.played.unreadable.contains(name) {
+            say("completedNodes cannot be read".to_owned());
+        }
+        let most = self.most_retries(&sent.task, sent.at);
+        if most < policy.terms.retry.max_retries {
+            let allowed = policy.terms.retry.max_retries;
+            say(format!("at most {most} of {allowed} retries were used up"));
+        }
+        let failed = self
+            .entries_of(&sent.task)
+            .filter(|(index, ..)| *index < intent.index)
+            .rfind(|(_, entry, _)| matches!(entry.event, Event::Failed(_)));
+        let Some((index, _, kept)) = failed else { return };
+        // The reading and its record may lie on both sides of a reload.
+        let first = [index, index.saturating_sub(6)].map(|index| {
+            let epoch = self.epoch(kept.process, index).or_else(|| self.epoch(kept.process, index + 6));
+            epoch.and_then(|epoch| self.plan.policy(epoch, name, *self.kinds.get(sent.task.as_str())?))
+        });
+        if !first.iter().flatten().any(|first| first.terms == policy.terms) {
+            say("the failure was first seen under another policy".to_owned());
+        }
+    }
+
+    /// How many retries of whomever can have counted by then: those that the service took, those that it said it
+    /// took, and those before the journal began.
+    fn most_retries(&self, task: &str, by: i64) -> u32 {
+        let restarts = self.played.log.iter().filter(|line| {
+            let restarted =
+                task_of(&line.record).is_some_and(|it| it.task == task && it.change == TaskChange::Restarted);
+            restarted && line.at.0 <= by
+        });
+        let without_effect = self.played.sent.iter().filter(|sent| {
+            let taken =
+                sent.arrived.and_then(|(_, number)| self.line(number)).and_then(|it| request_of(&it.record));
+            sent.task == task
+                && sent.at <= by
+                && !taken.is_some_and(|request| request.taken)
+                && sent.answer == Some(200)
+        });
+        let before =
+            self.played.log.iter().find_map(|line| task_of(&line.record).filter(|it| it.task == task));
+        let before = before.map_or(0, |it| it.execution.saturating_sub(1));
+        let restarts = restarts.count();
+        // Where executeTimes grows by two, each counts as one of ours and one of others.
+        let name = task_of_name(self.played, task);
+        let grows = if self.played.grows_by_two.contains(name) { 2 } else { 1 };
+        u32::try_from(restarts * grows + without_effect.count()).unwrap_or(u32::MAX)
+            + u32::try_from(before).unwrap_or(u32::MAX)
+    }
+
+    /// Nobody is called for retries that were not used.
+    fn given_up(&self, wrong: &mut Vec<String>) {
+        for (index, (entry, kept)) in self.played.entries.iter().zip(&self.played.kept).enumerate() {
+            let task = entry.subject.task.as_str();
+            let Event::Escalated { reason: Reason::RetriesUsedUp { .. } | Reason::NodeCompleted { .. } } =
+                &entry.event
+            else {
+                continue;
+            };
+            let Some(epoch) = self.epoch(kept.process, index) else { continue };
+            let Some(epoch_before) = self.epoch(kept.process, index.saturating_sub(6)).or(Some(epoch)) else {
+                continue;
+            };
+            let (Some(name), Some(kind)) =
+                (self.names.get(entry.subject.cluster.as_str()), self.kinds.get(task))
+            else {
+                continue;
+            };
+            let allowed = [epoch, epoch_before]
+                .into_iter()
+                .filter_map(|epoch| self.plan.policy(epoch, name, *kind))
+                .map(|policy| policy.terms.retry.max_retries)
+                .min();
+            let most = self.most_retries(task, kept.at);
+            if allowed.is_some_and(|allowed| most < allowed) {
+                wrong.push(format!(
+                    "task {task} was given up at {} when at most {most} of {allowed:?} retries were used",
+                    kept.at
+                ));
+            }
+        }
+    }
+
+    /// What is told to have ended has ended: by the world's log.
+    fn closings(&self, wrong: &mut Vec<String>) {
+        for (entry, kept) in self.played.entries.iter().zip(&self.played.kept) {
+            let Event::Closed(closing) = &entry.event else { continue };
+            let (cluster, task) = (entry.subject.cluster.as_str(), entry.subject.task.as_str());
+            let by_then = || self.played.log.iter().filter(|line| line.at.0 <= kept.at);
+            let true_one = match closing {
+                Closing::Gone => {
+                    by_then().any(|line| match &line.record {
+                        Record::ClusterDeleted { cluster: id, .. } => id == cluster,
+                        Record::Task(it) => it.task == task && it.change == TaskChange::Terminated,
+                        _ => false,
+                    }) || self.played.short.contains(cluster)
+                }
+                Closing::Remedied | Closing::SolvedByOthers => by_then().any(|line| {
+                    task_of(&line.record).is_some_and(|it| {
+                        it.task == task
+                            && matches!(&it.change, TaskChange::Ended(status) if status == "SUCCESS")
+                    })
+                }),
+                Closing::Superseded { .. } => by_then().any(|line| {
+                    task_of(&line.record).is_some_and(|it| {
+                        it.cluster == cluster && it.task != task && it.change == TaskChange::Appeared
+                    })
+                }),
+                Closing::Aborted => true,
+            };
+            if !true_one {
+                wrong.push(format!(
+                    "task {task} was closed at {} as {}, which it is not",
+                    kept.at,
+                    closing.word()
+                ));
             }
         }
     }
@@ -383,7 +693,11 @@ impl<'a> Judge<'a> {
                 continue;
             };
             let Some(request) = request_of(&line.record) else { continue };
-            let Some(terms) = self.terms(sent.process, &sent.cluster, &sent.task) else { continue };
+            let Some(policy) = self.intent(sent).and_then(|it| self.policy(&it, &sent.cluster, &sent.task))
+            else {
+                continue;
+            };
+            let terms = &policy.terms;
             let unclear = sent.answer.is_none() || is_unclear(request);
             let counts = counts.entry(&sent.task).or_default();
             let allowed = terms.retry.max_retries;
@@ -431,6 +745,12 @@ fn millis(span: std::time::Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// The name of the task's cluster.
+fn task_of_name<'a>(played: &'a Played, task: &str) -> &'a str {
+    let records = played.log.iter().filter_map(|line| task_of(&line.record));
+    records.filter(|it| it.task == task).map(|it| it.cluster_name.as_str()).next().unwrap_or_default()
+}
+
 fn task_of(record: &Record) -> Option<&TaskRecord> {
     match record {
         Record::Task(task) => Some(task),
@@ -454,8 +774,21 @@ fn is_unclear(request: &RequestRecord) -> bool {
     }
 }
 
+/// Whether the answer says that no PUT of this project can pass.
+fn stops_the_project(request: &RequestRecord) -> bool {
+    let code = request.answer.code.as_deref().unwrap_or_default();
+    let whole = request.answer.delivery == DeliveryRecord::Whole;
+    let stops = match request.answer.status {
+        Some(403) => matches!(code, "APIGW.0302" | "CSS.0010" | "CSS.5045"),
+        Some(404) => !code.starts_with("CSS."),
+        Some(302 | 405) => true,
+        _ => false,
+    };
+    whole && stops
+}
+
 /// I5: the clusters whose newest task has not come to its end yet, with the reason.
-pub(crate) fn unfinished(world: &World, ledger: &Ledger) -> Vec<String> {
+pub(crate) fn unfinished(plan: &Plan, world: &World, ledger: &Ledger) -> Vec<String> {
     let state = world.state();
     let vanished: BTreeSet<&str> = world
         .log()
@@ -485,6 +818,9 @@ pub(crate) fn unfinished(world: &World, ledger: &Ledger) -> Vec<String> {
             "FAILED" | "PARTIAL_FAILED" if vanished.contains(id) => None,
             "FAILED" | "PARTIAL_FAILED" => match known {
                 None => Some("failed, and is not known"),
+                Some(known) if plan.holds_to_the_end() && is_held(known) => None,
+                // A dry-run ends with what it would send, which a closed window hides.
+                Some(known) if plan.runs_dry_in_a_window() && is_out_of_window(known) => None,
                 Some(known) => end_of(known).is_none().then_some("failed, and nothing was done about it"),
             },
             _ => None,
@@ -507,6 +843,15 @@ fn has_rivals(world: &World, cluster: &str) -> bool {
     let mut began: Vec<_> = began.collect();
     began.sort_unstable();
     matches!(began.as_slice(), [.., one, other] if one == other)
+}
+
+/// Whether a hold is what keeps the task from its end.
+fn is_held(known: &TaskHistory) -> bool {
+    matches!(known.decided, Some((_, Reason::OnHold { .. })))
+}
+
+fn is_out_of_window(known: &TaskHistory) -> bool {
+    matches!(known.decided, Some((_, Reason::WindowClosed { .. })))
 }
 
 /// How the story of a failed task ended, where it has.
@@ -532,25 +877,59 @@ pub(crate) fn faults_hit(played: &Played, whats: &[String]) -> BTreeMap<String, 
     for request in played.log.iter().filter_map(|line| request_of(&line.record)) {
         let Some(what) = request.fault.and_then(|number| whats.get(number - 1)) else { continue };
         let on = match request.operation {
-            Operation::Retry | Operation::Abort => "PUT",
-            _ => "reading",
+            Operation::Retry => "retry",
+            Operation::Abort => "abort",
+            Operation::Tasks => "reading",
+            _ => "list",
         };
-        *hit.entry(format!("{what} on a {on}")).or_default() += 1;
+        *hit.entry(format!("table|{what}|{on}")).or_default() += 1;
     }
     hit
 }
 
-/// What people did.
-pub(crate) fn by_hand(played: &Played) -> BTreeMap<String, u64> {
+/// What else happened in the world, by how the story of the task stood by then.
+pub(crate) fn by_others(played: &Played) -> BTreeMap<String, u64> {
     let mut done = BTreeMap::new();
     for line in &played.log {
-        let word = match &line.record {
-            Record::ByHand(put) if put.kind == PutKind::Retry => "by hand: retry",
-            Record::ByHand(_) => "by hand: abort",
-            Record::ClusterDeleted { .. } => "a cluster is deleted",
+        let (word, task, cluster) = match &line.record {
+            Record::ByHand(put) if put.kind == PutKind::Retry => {
+                ("retried by hand", Some(&put.task), &put.cluster)
+            }
+            Record::ByHand(put) => ("terminated by hand", Some(&put.task), &put.cluster),
+            Record::ClusterDeleted { cluster, .. } => ("a cluster is deleted", None, cluster),
+            Record::Task(it) if it.change == TaskChange::Appeared && line.at.0 > 0 => {
+                ("a new task", None, &it.cluster)
+            }
             _ => continue,
         };
-        *done.entry(word.to_owned()).or_default() += 1;
+        let of_it = |entry: &Entry| {
+            entry.subject.cluster.as_str() == cluster
+                && task.is_none_or(|task| entry.subject.task.as_str() == task)
+        };
+        let before = played.entries.iter().zip(&played.kept).filter(|(_, kept)| kept.at <= line.at.0);
+        let last = before.rev().find(|(entry, _)| of_it(entry)).map(|(entry, _)| &entry.event);
+        let stand = match last {
+            None => "not known yet",
+            Some(Event::FirstSeen { .. } | Event::Running { .. } | Event::Progress { .. }) => "it runs",
+            Some(Event::Intent { .. }) => "a PUT is under way",
+            Some(Event::Answered { .. } | Event::SettlingReading { .. }) => "a PUT is settled",
+            Some(Event::Closed(_) | Event::Escalated { .. }) => "it has its end",
+            Some(Event::Decided { reason, .. }) => match reason {
+                Reason::Running { .. } => "it runs",
+                Reason::Settling { .. } | Reason::CheckingIfGone { .. } | Reason::StaleReading => {
+                    "a PUT is settled"
+                }
+                _ => "it waits",
+            },
+            Some(_) => "it waits",
+        };
+        *done.entry(format!("table|{word}|{stand}")).or_default() += 1;
     }
     done
+}
+
+/// How many tasks failed.
+pub(crate) fn failures(played: &Played) -> u64 {
+    played.log.iter().filter_map(|line| task_of(&line.record)).filter(|it| is_failure(&it.change)).count()
+        as u64
 }

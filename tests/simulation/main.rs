@@ -1,8 +1,9 @@
 //! The real look against the simulated cloud, in virtual time, by many seeds.
 //!
 //! Each seed draws clusters, policies, faults, people and crashes; the world's own log is then judged against the
-//! journal. What is real: the looks with all they decide, the client with its requests, signatures, wire forms,
-//! repetitions and its gate before the credential. What is played: the service, the clocks, the journal's disk.
+//! journal. What is real: the watcher, the looks with all they decide, the client with its requests, signatures, wire
+//! forms, repetitions and its gate before the credential. What is played: the service, the clocks, the journal's disk,
+//! and people: holds and reloads take the same gate as the daemon's own (`run.rs`).
 //!
 //! `SIMULATION_SEED=123 cargo test --test simulation -- --nocapture` plays one seed and tells everything;
 //! `SIMULATION_SEEDS=100000 cargo test --test simulation` plays more of them.
@@ -25,7 +26,14 @@ use upgrade_remediator::simulator::log;
 use generate::{Plan, plan};
 use run::{Played, play};
 
-const SEEDS: u64 = 200;
+/// Unless `SIMULATION_SEEDS` says otherwise.
+const SEEDS: u64 = 1_000;
+/// From so many on, every cell of the table must have been reached.
+const SEEDS_FOR_THE_TABLE: u64 = 10_000;
+/// Of them, so many on a journal in a file.
+const SEEDS_ON_DISK: u64 = 40;
+/// A planted fault is found within so many.
+const SEEDS_FOR_A_FAULT: u64 = 3_000;
 
 type Counts = BTreeMap<String, u64>;
 
@@ -63,8 +71,11 @@ fn story(plan: &Plan, played: &Played) -> String {
     for sent in &played.sent {
         lines.push((sent.at, format!("put      {sent:?}")));
     }
-    for (at, epoch) in &played.processes {
-        lines.push((*at, format!("process  begins, policies {epoch}")));
+    for epoch in &played.epochs {
+        lines.push((epoch.at, format!("process  {epoch:?}")));
+    }
+    for holding in &played.holdings {
+        lines.push((holding.placed.0, format!("held     {holding:?}")));
     }
     for (at, planned) in &plan.planned {
         lines.push((*at, format!("planned  {planned:?}")));
@@ -88,13 +99,13 @@ fn story(plan: &Plan, played: &Played) -> String {
 /// Plays a seed and judges it; what is wrong, and what was reached.
 fn try_seed(seed: u64, loud: bool) -> (Vec<String>, Counts) {
     let plan = plan(seed);
-    let played = play(&plan);
+    let played = play(&plan, None);
     if loud {
         eprintln!("{}", story(&plan, &played));
     }
     let mut wrong = judge::judge(&plan, &played);
     wrong.extend(played.unfinished.iter().map(|open| format!("it never came to an end: {open}")));
-    if (loud || seed.is_multiple_of(10)) && whole(&played) != whole(&play(&plan)) {
+    if (loud || seed.is_multiple_of(10)) && whole(&played) != whole(&play(&plan, None)) {
         wrong.push("a second run of the same seed is another one".to_owned());
     }
     (wrong, reached(&plan, &played))
@@ -114,7 +125,8 @@ fn reached(plan: &Plan, played: &Played) -> Counts {
         }
     };
     add(judge::faults_hit(played, &whats));
-    add(judge::by_hand(played));
+    add(judge::by_others(played));
+    add([("task failures".to_owned(), judge::failures(played))].into());
     let mut one = |key: String| add([(key, 1)].into());
     for sent in &played.sent {
         one(format!("sent: {}", sent.action));
@@ -128,31 +140,73 @@ fn reached(plan: &Plan, played: &Played) -> Counts {
     counts
 }
 
-/// What 200 seeds must reach, so that a generator that went silent fails.
+/// Rows and columns of the table of what happened where. Each cell of a block must have been reached.
+fn blocks() -> Vec<(Vec<String>, Vec<String>)> {
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let steps = stage::Point::ALL.iter().map(|point| format!("{point:?}")).collect();
+    let wire = words(&["list", "reading", "retry", "abort"]);
+    let mut faults = words(&generate::FAULTS);
+    faults.push("no connection".to_owned());
+    let happenings = [
+        "killed",
+        "stopped in order",
+        "the wall clock jumps",
+        "the disk gets full",
+        "the disk has room again",
+        "a hold is placed",
+        "a hold is released",
+        "reloaded",
+    ];
+    let stands =
+        ["not known yet", "it runs", "it waits", "a PUT is under way", "a PUT is settled", "it has its end"];
+    vec![
+        (faults, wire),
+        (words(&["arrives when nobody waits any more"]), words(&["retry", "abort"])),
+        (words(&["an older answer again", "a completed node is missing"]), words(&["reading"])),
+        (
+            words(&["disk full", "write fails", "fsync fails, kept"]),
+            words(&["what was seen", "the intent", "the answer", "a hold", "a release"]),
+        ),
+        (words(&happenings), steps),
+        // A person has nothing to retry where the daemon knows of no task, and acts on one task.
+        (
+            words(&["retried by hand", "terminated by hand", "a new task", "a cluster is deleted"]),
+            words(&stands),
+        ),
+    ]
+}
+
+/// The table, and the cells that are empty.
+fn table(counts: &Counts) -> (String, Vec<String>) {
+    let (mut text, mut empty) = (String::new(), Vec::new());
+    for (rows, columns) in blocks() {
+        let _ = write!(text, "\n{:36}", "");
+        for column in &columns {
+            let _ = write!(text, " {column:>18}");
+        }
+        for row in &rows {
+            let _ = write!(text, "\n{row:36}");
+            for column in &columns {
+                let cell = format!("table|{row}|{column}");
+                let number = counts.get(&cell).copied().unwrap_or(0);
+                let _ = write!(text, " {number:>18}");
+                if number == 0 {
+                    empty.push(format!("{row} × {column}"));
+                }
+            }
+        }
+        text.push('\n');
+    }
+    (text, empty)
+}
+
+/// What all seeds together must reach beside the table, so that a generator that went silent fails.
 fn must_be_reached() -> Vec<String> {
     let mut keys = Vec::new();
-    for what in generate::FAULTS {
-        keys.push(format!("{what} on a reading"));
-        keys.push(format!("{what} on a PUT"));
-    }
-    for point in stage::Point::ALL {
-        keys.push(format!("killed: Some({point:?})"));
-    }
     for action in [Action::Retry, Action::Abort] {
         keys.push(format!("sent: {action}"));
     }
     let others = [
-        "killed: at any time",
-        "stopped in order",
-        "wire: no connection, PUT",
-        "wire: no connection, reading",
-        "wire: the PUT arrives when nobody waits for it any more",
-        "journal: fails before keeping",
-        "journal: fails after keeping",
-        "journal: is full",
-        "by hand: retry",
-        "by hand: abort",
-        "a cluster is deleted",
         "end: remedied",
         "end: solved-by-others",
         "end: aborted",
@@ -213,11 +267,12 @@ fn no_seed_makes_the_daemon_do_harm_or_leave_a_task_alone() {
         }
     });
     let counts = counts.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let mut table = String::new();
-    for (key, number) in &counts {
-        let _ = writeln!(table, "{number:>8}  {key}");
+    let mut list = String::new();
+    for (key, number) in counts.iter().filter(|(key, _)| !key.starts_with("table|")) {
+        let _ = writeln!(list, "{number:>8}  {key}");
     }
-    eprintln!("{table}");
+    let (cells, empty) = table(&counts);
+    eprintln!("{list}{cells}");
     let wrong = wrong.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut told = String::new();
     for (seed, found) in &wrong {
@@ -232,4 +287,66 @@ fn no_seed_makes_the_daemon_do_harm_or_leave_a_task_alone() {
         let missing: Vec<_> = must_be_reached().into_iter().filter(|key| !counts.contains_key(key)).collect();
         assert!(missing.is_empty(), "never reached: {missing:#?}");
     }
+    if seeds >= SEEDS_FOR_THE_TABLE {
+        assert!(empty.is_empty(), "empty cells: {empty:#?}");
+    }
+}
+
+/// The same seeds, fewer, on a journal in a file.
+#[test]
+fn on_a_journal_in_a_file_equal_seeds_do_no_harm_either() {
+    let directory = tempfile::tempdir().unwrap();
+    for seed in 0..SEEDS_ON_DISK {
+        let plan = plan(seed);
+        let played = play(&plan, Some(&directory.path().join(format!("{seed}.db"))));
+        let mut wrong = judge::judge(&plan, &played);
+        wrong.extend(played.unfinished.iter().map(|open| format!("it never came to an end: {open}")));
+        assert!(wrong.is_empty(), "seed {seed} on disk: {}", wrong.join("\n"));
+    }
+}
+
+/// Every planted fault is found, and the seed that finds it is green without it.
+#[cfg(debug_assertions)]
+#[test]
+fn every_planted_fault_is_found() {
+    use upgrade_remediator::planted::{Fault, plant};
+
+    let left = Mutex::new(Fault::ALL.to_vec());
+    let missed = Mutex::new(Vec::new());
+    let work = || {
+        loop {
+            let fault = left.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let Some(fault) = fault else { break };
+            let found = (0..SEEDS_FOR_A_FAULT).find_map(|seed| {
+                let plan = plan(seed);
+                plant(Some(fault));
+                let played = play(&plan, None);
+                plant(None);
+                let mut wrong = judge::judge(&plan, &played);
+                wrong.extend(played.unfinished.iter().map(|open| format!("it never came to an end: {open}")));
+                (!wrong.is_empty()).then_some((seed, wrong))
+            });
+            let Some((seed, wrong)) = found else {
+                missed
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(format!("{fault:?} was not found"));
+                continue;
+            };
+            let (clean, _) = try_seed(seed, false);
+            let wrong = wrong.first().map_or("", String::as_str);
+            eprintln!("{fault:?} is found by seed {seed}: {wrong}");
+            if !clean.is_empty() {
+                let text = format!("{fault:?}: seed {seed} is red without it too");
+                missed.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(work);
+        }
+    });
+    let missed = missed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    assert!(missed.is_empty(), "{missed:#?}");
 }

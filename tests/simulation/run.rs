@@ -1,45 +1,63 @@
-//! Plays one seed: drives the looks of one process after the other, as the watcher does, until nothing is left to
-//! be done.
+//! Plays one seed: one process after the other, each driven by the real watcher, until nothing is left to be done.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::path::Path;
+use std::pin::pin;
+use std::sync::{Arc, PoisonError, RwLock};
 
+use jiff::SignedDuration;
 use rand::RngExt;
 use rand::seq::IndexedRandom;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use upgrade_remediator::clock::Clock;
 use upgrade_remediator::cloud::{AccessKey, Client, Credential, Options};
 use upgrade_remediator::daemon::Ledgers;
-use upgrade_remediator::journal::MemoryJournal;
+use upgrade_remediator::journal::{Journal, MemoryJournal, SqliteJournal, SqliteOptions};
 use upgrade_remediator::look::{Looker, Parts};
-use upgrade_remediator::model::cluster::{Cluster, ClusterList};
 use upgrade_remediator::model::event::{Entry, Event};
+use upgrade_remediator::model::hold::{Holds, NewHold, Scope};
 use upgrade_remediator::model::id::{ClusterId, ProjectId, ProjectName};
 use upgrade_remediator::model::ledger::Ledger;
-use upgrade_remediator::model::moment::Moment;
-use upgrade_remediator::model::project::{Breaker, Rules};
 use upgrade_remediator::project::WatchedProject;
 use upgrade_remediator::simulator::log::LogEntry;
-use upgrade_remediator::simulator::scenario::{DEFAULT_ACCESS_KEY, DEFAULT_PROJECT_ID, DEFAULT_SECRET_KEY};
+use upgrade_remediator::simulator::scenario::{
+    ClusterWays, DEFAULT_ACCESS_KEY, DEFAULT_PROJECT_ID, DEFAULT_SECRET_KEY, ExecuteTimesWay,
+};
 use upgrade_remediator::simulator::{Scenario, World};
-use upgrade_remediator::watch::{Next, Project};
+use upgrade_remediator::watch::Watcher;
 
-use crate::generate::{Plan, Planned};
+use crate::generate::{Held, Plan, Planned};
 use crate::judge;
-use crate::stage::{Kept, Listener, Point, ProcessClock, Sent, Stage, StagedJournal, Wire};
+use crate::stage::{Disk, Kept, Listener, Point, ProcessClock, Sent, Stage, StagedJournal, Wire};
 
 const MINUTE: i64 = 60_000;
-/// Rests after refusals may last for hours, and double.
-const PATIENCE: i64 = 4 * 24 * 60 * MINUTE;
 /// How long to go on once nothing is left to be done: nothing may be sent any more.
 const QUIET: i64 = 30 * MINUTE;
 
 type Watched = WatchedProject<Client<Wire, ProcessClock>, StagedJournal, ProcessClock, Listener>;
+
+/// A hold that was placed and answered, by the true time and by how many entries the journal had then.
+#[derive(Debug, Clone)]
+pub(crate) struct Holding {
+    pub(crate) held: Held,
+    pub(crate) cluster: Option<String>,
+    pub(crate) process: u32,
+    pub(crate) placed: (i64, usize),
+    pub(crate) ends: Option<i64>,
+    /// When somebody began to release it.
+    pub(crate) released: Option<(i64, usize)>,
+}
+
+/// From when on which of the plan's policies were in force: true time, entries of the journal, process, which.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Epoch {
+    pub(crate) at: i64,
+    pub(crate) entries: usize,
+    pub(crate) process: u32,
+    pub(crate) of: usize,
+}
 
 /// All that a run left behind.
 pub(crate) struct Played {
@@ -49,13 +67,23 @@ pub(crate) struct Played {
     pub(crate) sent: Vec<Sent>,
     pub(crate) told: Vec<String>,
     pub(crate) counts: BTreeMap<String, u64>,
-    /// When each process began, and by which of the plan's policies.
-    pub(crate) processes: Vec<(i64, usize)>,
+    pub(crate) epochs: Vec<Epoch>,
+    pub(crate) holdings: Vec<Holding>,
+    /// Reloads, by the true time and the entries of the journal, at their beginning.
+    pub(crate) reloads: Vec<(i64, usize)>,
     pub(crate) ledger: Ledger,
     /// What had not come to an end by then.
     pub(crate) unfinished: Vec<String>,
     /// When the wall clock jumped.
-    jumps: Vec<i64>,
+    pub(crate) jumps: Vec<i64>,
+    /// The service's clock less the true time, in milliseconds.
+    pub(crate) service_off: i64,
+    /// Clusters by their names whose completedNodes cannot be read.
+    pub(crate) unreadable: BTreeSet<String>,
+    /// Clusters by their ids whose lists of tasks are short.
+    pub(crate) short: BTreeSet<String>,
+    /// Clusters by their names whose executeTimes grows by two.
+    pub(crate) grows_by_two: BTreeSet<String>,
 }
 
 impl Played {
@@ -65,412 +93,490 @@ impl Played {
     }
 }
 
-/// What a task of the driver came back with.
-enum Came {
-    List(Option<ClusterList>),
-    Looked(ClusterId, Next),
-    Forgot(ClusterId, bool),
-}
-
-struct Running {
-    future: Pin<Box<dyn Future<Output = Came>>>,
-    woken: Arc<Flag>,
-}
-
-struct Flag(AtomicBool);
-
-impl Wake for Flag {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-struct Seen {
-    cluster: Cluster,
-    listed: Moment,
-    missed: u8,
-    looking: bool,
-}
-
-/// One life of the daemon, with the watcher's rules for when to look.
+/// One life of the daemon.
 struct Process {
+    number: u32,
     project: Arc<Watched>,
     clock: Arc<ProcessClock>,
+    journal: Arc<StagedJournal>,
+    holds: Arc<RwLock<Holds>>,
     stopping: CancellationToken,
-    clusters: BTreeMap<ClusterId, Seen>,
-    /// What an earlier process knew and no list has shown yet.
-    remembered: BTreeMap<ClusterId, (Cluster, u8)>,
-    due: BTreeSet<(i64, ClusterId)>,
-    next_discovery: i64,
-    discovering: bool,
-    discovered: bool,
-    running: BTreeMap<u64, Running>,
-    next_task: u64,
+    /// What people do meanwhile; dies with it.
+    people: JoinSet<()>,
+}
+
+/// What the driver and people write down.
+#[derive(Default)]
+struct Notes {
+    epochs: Vec<Epoch>,
+    holdings: Vec<Holding>,
+    reloads: Vec<(i64, usize)>,
+    jumps: Vec<i64>,
 }
 
 struct Player {
-    plan: Plan,
+    plan: Arc<Plan>,
     stage: Arc<Stage>,
-    memory: MemoryJournal,
-    planned: std::collections::VecDeque<(i64, Planned)>,
-    processes: Vec<(i64, usize)>,
+    disk: Option<Disk>,
+    /// Where the journal's file is; `None`: in memory.
+    file: Option<std::path::PathBuf>,
+    planned: VecDeque<(i64, Planned)>,
+    notes: Arc<std::sync::Mutex<Notes>>,
+    processes: u32,
 }
 
-/// Plays the plan to its end.
-pub(crate) fn play(plan: &Plan) -> Played {
-    let scenario = match Scenario::parse(&plan.scenario, "generated") {
-        Ok(scenario) => scenario,
-        Err(error) => panic!("{error}: {:?}\n{}", std::error::Error::source(&error), plan.scenario),
-    };
-    let begin = "2026-03-01T00:00:00Z".parse().unwrap();
-    let stage = Stage::new(World::new(scenario, plan.seed, begin), plan.weather, plan.seed);
-    let memory = MemoryJournal::new(plan.seed);
-    let planned = plan.planned.iter().copied().collect();
-    let mut player = Player { plan: plan.clone(), stage, memory, planned, processes: Vec::new() };
-    let ledger = player.play();
-    let unfinished = player.stage.inspect(|world| judge::unfinished(world, &ledger));
-    let jumps = plan.planned.iter().filter(|(_, planned)| matches!(planned, Planned::Wall(_)));
-    Played {
-        jumps: jumps.map(|(at, _)| *at).collect(),
-        unfinished,
-        log: player.stage.inspect(|world| world.log().to_vec()),
-        entries: player.memory.entries(),
-        kept: player.stage.kept(),
-        sent: player.stage.sent(),
-        told: player.stage.told(),
-        counts: player.stage.counts(),
-        processes: player.processes,
-        ledger,
+/// How a process ended.
+enum End {
+    Killed,
+    Stopped,
+    /// Nothing is left to be done.
+    Over(Box<Ledger>),
+}
+
+/// Plays the plan to its end, on a journal in memory or in a file.
+pub(crate) fn play(plan: &Plan, file: Option<&Path>) -> Played {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let scenario = match Scenario::parse(&plan.scenario, "generated") {
+            Ok(scenario) => scenario,
+            Err(error) => panic!("{error}: {:?}\n{}", std::error::Error::source(&error), plan.scenario),
+        };
+        let begin = "2026-03-01T00:00:00Z".parse().unwrap();
+        let stage = Stage::new(World::new(scenario, plan.seed, begin), plan);
+        let memory = MemoryJournal::new(plan.seed);
+        let mut player = Player {
+            plan: Arc::new(plan.clone()),
+            stage,
+            disk: file.is_none().then(|| Disk::Memory(memory.clone())),
+            file: file.map(Path::to_owned),
+            planned: plan.planned.iter().copied().collect(),
+            notes: Arc::default(),
+            processes: 0,
+        };
+        let ledger = player.play(&memory).await;
+        let unfinished = player.stage.inspect(|world| judge::unfinished(plan, world, &ledger));
+        let ways = player.stage.inspect(Ways::of);
+        let notes = std::mem::take(&mut *player.notes.lock().unwrap_or_else(PoisonError::into_inner));
+        Played {
+            unfinished,
+            log: player.stage.inspect(|world| world.log().to_vec()),
+            entries: memory.entries(),
+            kept: player.stage.kept(),
+            sent: player.stage.sent(),
+            told: player.stage.told(),
+            counts: player.stage.counts(),
+            epochs: notes.epochs,
+            holdings: notes.holdings,
+            reloads: notes.reloads,
+            jumps: notes.jumps,
+            service_off: ways.service_off,
+            unreadable: ways.unreadable,
+            short: ways.short,
+            grows_by_two: ways.grows_by_two,
+            ledger,
+        }
+    })
+}
+
+/// How the world shows things, as far as the judge must know.
+struct Ways {
+    service_off: i64,
+    unreadable: BTreeSet<String>,
+    short: BTreeSet<String>,
+    grows_by_two: BTreeSet<String>,
+}
+
+impl Ways {
+    fn of(world: &World) -> Self {
+        let scenario = world.scenario();
+        let names = |is_it: &dyn Fn(&ClusterWays) -> bool| -> BTreeSet<String> {
+            let clusters = scenario.cluster.iter().filter(|cluster| is_it(&cluster.ways));
+            clusters.map(|cluster| cluster.name.clone()).collect()
+        };
+        let state = world.state();
+        let clusters = || state["clusters"].as_array().into_iter().flatten();
+        let short = names(&|ways| ways.tasks.is_some());
+        let is_in = |of: &BTreeSet<String>, cluster: &serde_json::Value| {
+            cluster["name"].as_str().is_some_and(|name| of.contains(name))
+        };
+        let text = |value: &serde_json::Value| value["id"].as_str().unwrap_or_default().to_owned();
+        Self {
+            service_off: scenario.ways.clock_offset.0.0,
+            unreadable: names(&|ways| ways.completed_nodes.is_some()),
+            short: clusters().filter(|cluster| is_in(&short, cluster)).map(text).collect(),
+            grows_by_two: names(&|ways| ways.execute_times == Some(ExecuteTimesWay::GrowsByTwo)),
+        }
     }
 }
 
 impl Player {
-    fn play(&mut self) -> Ledger {
-        let mut process = self.begin(0);
-        let mut next_check = self.plan.calm;
-        let mut quiet_since = None;
+    async fn play(&mut self, memory: &MemoryJournal) -> Ledger {
+        let mut epoch = 0;
         loop {
-            if self.run_until_idle(&mut process) {
-                let point = self.stage.killed();
-                self.stage.count(format!("killed: {point:?}"));
-                process = self.restart(process);
-                continue;
+            let mut process = self.begin(epoch, memory);
+            let end = self.live(&mut process).await;
+            drop(process);
+            match end {
+                End::Over(ledger) => return *ledger,
+                End::Killed | End::Stopped => {}
             }
-            let now = self.stage.now();
-            if process.start_what_is_due(&self.plan, now) {
-                continue;
+            // What was dropped is gone before anything else happens.
+            self.stage.sleep_millis(1).await;
+            self.stay_down().await;
+            let last =
+                self.notes.lock().unwrap_or_else(PoisonError::into_inner).epochs.last().map(|it| it.of);
+            epoch = self.stage.dice(|dice| if dice.random_bool(0.5) { 1 } else { last.unwrap_or(0) });
+        }
+    }
+
+    /// One process from its beginning to its end.
+    async fn live(&mut self, process: &mut Process) -> End {
+        let stage = Arc::clone(&self.stage);
+        let watcher = Watcher::new(Arc::clone(&process.project), Arc::clone(&process.clock));
+        let mut watched = pin!(watcher.run(process.stopping.clone()));
+        let mut next_check = self.plan.calm.max(stage.now());
+        let mut quiet_since = None;
+        let mut ended_holds = process.clock.now();
+        loop {
+            while let Some((point, planned)) = stage.next_fired() {
+                stage.count(format!("table|{}|{point:?}", planned.word()));
+                if self.happen(process, planned) {
+                    stage.kill(point);
+                }
             }
+            if stage.killed().is_some() {
+                return End::Killed;
+            }
+            let now = stage.now();
+            while let Some((_, planned)) = self.planned.pop_front_if(|(at, _)| *at <= now) {
+                stage.count(format!("at any time: {}", planned.word()));
+                if self.happen(process, planned) {
+                    stage.kill(Point::BeforeReading);
+                    return End::Killed;
+                }
+            }
+            if process.stopping.is_cancelled() {
+                return self.stop(process, watched).await;
+            }
+            let clock_now = process.clock.now();
+            if read(&process.holds).ended_by_themselves(ended_holds, clock_now).count() > 0 {
+                process.project.nudge();
+            }
+            ended_holds = clock_now;
             if now >= next_check {
                 next_check = now + 2 * MINUTE;
                 let ledger = process.project.looker().ledger();
-                let open = self.stage.inspect(|world| judge::unfinished(world, &ledger));
+                let plan = &self.plan;
+                let open = stage.inspect(|world| judge::unfinished(plan, world, &ledger));
                 quiet_since = if open.is_empty() { quiet_since.or(Some(now)) } else { None };
-                if quiet_since.is_some_and(|since| now - since >= QUIET) || now > self.plan.calm + PATIENCE {
-                    self.stage.advance(now);
-                    return ledger;
+                let quiet = quiet_since.is_some_and(|since| now - since >= QUIET);
+                if quiet || now > self.plan.calm + self.plan.patience() {
+                    return End::Over(Box::new(ledger));
                 }
             }
-            let next = [
-                self.stage.next_timer(),
-                process.next_due(),
-                self.planned.front().map(|(at, _)| *at),
-                Some(next_check),
-            ];
-            let next = next.into_iter().flatten().min().unwrap_or(now).max(now);
-            self.stage.advance(next);
-            while let Some((_, planned)) = self.planned.pop_front_if(|(at, _)| *at <= next) {
-                match planned {
-                    Planned::Wall(off) => self.stage.set_wall(off),
-                    Planned::JournalFull(full) => self.stage.set_full(full),
-                    Planned::Kill => {
-                        self.stage.count("killed: at any time");
-                        process = self.restart(process);
+            let hold_ends = read(&process.holds).next_end(clock_now).map(|end| end.since(clock_now));
+            let next = self.planned.front().map(|(at, _)| *at).into_iter().chain([next_check]).min();
+            let wait = next.unwrap_or(now).saturating_sub(now).max(1);
+            let wait = std::time::Duration::from_millis(wait.unsigned_abs());
+            tokio::select! {
+                biased;
+                () = stage.alarm() => {}
+                ended = &mut watched => {
+                    ended.unwrap();
+                    return End::Stopped;
+                }
+                () = stage.sleep(hold_ends.map_or(wait, |end| end.min(wait))) => {}
+            }
+        }
+    }
+
+    /// Stops in order: nothing is begun any more, and what is under way is waited for.
+    async fn stop(
+        &mut self,
+        process: &mut Process,
+        watched: impl Future<Output = Result<(), JoinError>>,
+    ) -> End {
+        let stage = Arc::clone(&self.stage);
+        let project = Arc::clone(&process.project);
+        let mut ended = pin!(async move {
+            watched.await.unwrap();
+            project.looker().write_what_is_left().await;
+        });
+        loop {
+            tokio::select! {
+                biased;
+                () = stage.alarm() => {
+                    while let Some((point, planned)) = stage.next_fired() {
+                        stage.count(format!("table|{}|{point:?}", planned.word()));
+                        if self.happen(process, planned) {
+                            stage.kill(point);
+                        }
                     }
-                    Planned::Stop => {
-                        self.stage.count("stopped in order");
-                        self.stop(&mut process);
-                        process = self.restart(process);
+                    if stage.killed().is_some() {
+                        return End::Killed;
                     }
                 }
+                () = &mut ended => return End::Stopped,
             }
         }
     }
 
     /// Begins a process, by what the journal holds.
-    fn begin(&mut self, epoch: usize) -> Process {
-        let plan = &self.plan;
+    fn begin(&mut self, epoch: usize, memory: &MemoryJournal) -> Process {
+        let plan = Arc::clone(&self.plan);
         let now = self.stage.now();
         let fate = self.stage.dice(|dice| {
             let dies = now < plan.calm && dice.random_bool(plan.weather.crash);
             let point = *Point::ALL.choose(dice).unwrap();
-            let most = if point.is_of_a_put() { 3 } else { 40 };
-            let left = dice.random_range(1..=most);
+            let left = dice.random_range(1..=point.usual());
             dies.then_some((point, left))
         });
         self.stage.begin_process(fate);
-        self.processes.push((now, epoch));
+        self.processes += 1;
+        let entries = self.stage.entries();
+        let of = Epoch { at: now, entries, process: self.processes, of: epoch };
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).epochs.push(of);
         let origin = self.stage.dice(|dice| dice.random_range(-1_000_000..=now));
         let clock = ProcessClock::new(&self.stage, origin);
         let name = ProjectName::new("prod").unwrap();
-        let mut ledgers = Ledgers::default();
-        for mut entry in self.memory.stored() {
-            // What is on disk is JSON: it must mean the same.
-            let text = serde_json::to_string(&entry.event).unwrap();
-            entry.event = serde_json::from_str::<Event>(&text).unwrap();
+        let (stored, holds, seed) = self.open(&clock, memory);
+        let mut ledgers = Ledgers::with_holds(Holds::recall(holds, clock.now()));
+        for entry in stored {
             ledgers.fold(entry, clock.now());
         }
-        let key = AccessKey::new(DEFAULT_ACCESS_KEY.into(), DEFAULT_SECRET_KEY.into(), None).unwrap();
-        let seed = plan.seed.wrapping_add(self.processes.len() as u64);
-        let options = Options {
-            endpoint: "https://css.example.com".to_owned(),
-            project: ProjectId::new(DEFAULT_PROJECT_ID).unwrap(),
-            ca_pem: None,
-            proxy: None,
-            request_timeout: plan.poll.request_timeout,
-            limits: plan.limits.clone(),
-            credential: Credential::new(key, seed),
-            seed,
-        };
-        let wire = Wire { stage: Arc::clone(&self.stage), request_timeout: plan.poll.request_timeout };
+        let wire_seed = plan.seed.wrapping_add(u64::from(self.processes));
         let stopping = CancellationToken::new();
-        let rules = Rules {
-            policies: plan.policies(epoch),
-            poll: plan.poll.clone(),
-            limits: plan.limits.clone(),
-            breaker: Breaker { failures: u32::MAX, ..Breaker::default() },
-            retention: None,
-        };
+        let holds = ledgers.share_holds();
+        let disk = self.disk.clone().unwrap();
+        let journal = Arc::new(StagedJournal { stage: Arc::clone(&self.stage), disk });
         let looker = Looker::new(Parts {
             project: name.clone(),
-            css: Client::new(wire, options, Arc::clone(&clock)).unwrap(),
-            journal: Arc::new(StagedJournal { stage: Arc::clone(&self.stage), memory: self.memory.clone() }),
+            css: client(&self.stage, &plan, &clock, wire_seed),
+            journal: Arc::clone(&journal),
             clock: Arc::clone(&clock),
             teller: Arc::new(Listener { stage: Arc::clone(&self.stage) }),
-            rules,
-            holds: Arc::default(),
-            seed: self.memory.seed(),
+            rules: plan.rules(epoch),
+            holds: Arc::clone(&holds),
+            seed,
             stopping: stopping.clone(),
             ledger: ledgers.take(&name, clock.now()),
         });
-        let project = Arc::new(WatchedProject::new(looker));
-        let remembered = project.remembered().into_iter();
         Process {
-            remembered: remembered.map(|cluster| (cluster.id.clone(), (cluster, 0))).collect(),
-            project,
+            number: self.processes,
+            project: Arc::new(WatchedProject::new(looker)),
             clock,
+            journal,
+            holds,
             stopping,
-            clusters: BTreeMap::new(),
-            due: BTreeSet::new(),
-            next_discovery: now,
-            discovering: false,
-            discovered: false,
-            running: BTreeMap::new(),
-            next_task: 0,
+            people: JoinSet::new(),
         }
     }
 
-    /// Drops a process wherever it is, and begins another one after a while.
-    fn restart(&mut self, process: Process) -> Process {
-        drop(process);
+    /// What is on disk, as a new process reads it.
+    fn open(
+        &mut self,
+        clock: &ProcessClock,
+        memory: &MemoryJournal,
+    ) -> (
+        Vec<upgrade_remediator::model::event::StoredEntry>,
+        Vec<upgrade_remediator::model::hold::StoredHold>,
+        u64,
+    ) {
+        if let Some(file) = &self.file {
+            // The journal of the process before is closed once its last clone is dropped.
+            self.disk = None;
+            let options = SqliteOptions::new(clock.now().wall, self.plan.seed);
+            let (journal, stored) = SqliteJournal::open(file, &options).unwrap();
+            let (holds, seed) = (journal.holds().to_vec(), journal.seed());
+            self.disk = Some(Disk::Sqlite { journal, mirror: memory.clone() });
+            return (stored, holds, seed);
+        }
+        let mut stored = memory.stored();
+        for entry in &mut stored {
+            // What is on disk is JSON: it must mean the same.
+            let text = serde_json::to_string(&entry.event).unwrap();
+            entry.event = serde_json::from_str::<Event>(&text).unwrap();
+        }
+        (stored, memory.holds(), memory.seed())
+    }
+
+    /// No process runs for a while.
+    async fn stay_down(&mut self) {
         let now = self.stage.now();
+        let longest = if self.plan.plain { 2 } else { 40 };
         let down = self.stage.dice(|dice| {
-            let longest = if dice.random_bool(0.2) { 40 * MINUTE } else { 2 * MINUTE };
+            let longest = if dice.random_bool(0.2) { longest * MINUTE } else { 2 * MINUTE };
             dice.random_range(0..=longest)
         });
-        self.stage.end_process();
-        self.advance_while_down(now + down);
-        let (_, epoch) = self.processes.last().copied().unwrap_or_default();
-        let epoch = self.stage.dice(|dice| if dice.random_bool(0.5) { 1 } else { epoch });
-        self.begin(epoch)
-    }
-
-    fn advance_while_down(&mut self, to: i64) {
-        while let Some((at, planned)) = self.planned.pop_front_if(|(at, _)| *at <= to) {
-            self.stage.advance(at);
+        let up = now + down;
+        while let Some((at, planned)) = self.planned.pop_front_if(|(at, _)| *at <= up) {
+            self.stage.sleep_millis(at - self.stage.now()).await;
             match planned {
-                Planned::Wall(off) => self.stage.set_wall(off),
+                Planned::Wall(off) => self.jump(off),
                 Planned::JournalFull(full) => self.stage.set_full(full),
-                Planned::Kill | Planned::Stop => {}
+                // Nobody is there to be asked; what is to be done in the end is done by the next process.
+                Planned::ReleaseAll => self.planned.push_back((up, Planned::ReleaseAll)),
+                _ => {}
+            }
+            if self.planned.front().is_some_and(|(at, what)| *at == up && *what == Planned::ReleaseAll) {
+                break;
             }
         }
-        self.stage.advance(to);
+        self.stage.sleep_millis(up - self.stage.now()).await;
     }
 
-    /// Stops in order: nothing is begun any more, and what is under way is waited for.
-    fn stop(&mut self, process: &mut Process) {
-        process.stopping.cancel();
-        process.due.clear();
-        while !self.run_until_idle(process) && !process.running.is_empty() {
-            process.due.clear();
-            let Some(next) = self.stage.next_timer() else { break };
-            self.stage.advance(next);
-        }
+    fn jump(&self, off: i64) {
+        self.stage.set_wall(off);
+        let now = self.stage.now();
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).jumps.push(now);
     }
 
-    /// Lets everybody run who can. `true`: the process was killed.
-    fn run_until_idle(&self, process: &mut Process) -> bool {
-        loop {
-            if self.stage.killed().is_some() {
-                return true;
+    /// Lets it happen. `true`: the process is killed by it.
+    fn happen(&mut self, process: &mut Process, planned: Planned) -> bool {
+        match planned {
+            Planned::Kill => return true,
+            Planned::Stop => process.stopping.cancel(),
+            Planned::Wall(off) => self.jump(off),
+            Planned::JournalFull(full) => self.stage.set_full(full),
+            Planned::Hold(held, lasts) => {
+                let placing = place(process, &self.stage, &self.notes, held, lasts);
+                process.people.spawn(placing);
             }
-            let woken = |running: &Running| running.woken.0.swap(false, Ordering::Relaxed);
-            let Some(id) = process.running.iter().find(|(_, running)| woken(running)).map(|(id, _)| *id)
-            else {
-                return false;
-            };
-            let Some(running) = process.running.get_mut(&id) else { return false };
-            let waker = Waker::from(Arc::clone(&running.woken));
-            let polled = running.future.as_mut().poll(&mut Context::from_waker(&waker));
-            if self.stage.killed().is_some() {
-                return true;
+            Planned::Release(held) => {
+                process.people.spawn(release(process, &self.stage, &self.notes, Some(held)));
             }
-            if let Poll::Ready(came) = polled {
-                process.running.remove(&id);
-                process.take(came, &self.plan, self.stage.now());
+            Planned::ReleaseAll => {
+                process.people.spawn(release(process, &self.stage, &self.notes, None));
+            }
+            Planned::Reload { epoch, client: anew } => {
+                let seed = self.plan.seed.wrapping_add(1_000 + self.stage.entries() as u64);
+                let css = anew.then(|| client(&self.stage, &self.plan, &process.clock, seed));
+                let (rules, project) = (self.plan.rules(epoch), Arc::clone(&process.project));
+                let (stage, notes, number) =
+                    (Arc::clone(&self.stage), Arc::clone(&self.notes), process.number);
+                let begun = (stage.now(), stage.entries());
+                self.notes.lock().unwrap_or_else(PoisonError::into_inner).reloads.push(begun);
+                process.people.spawn(async move {
+                    project.looker().reload(rules, css).await;
+                    let (at, entries) = (stage.now(), stage.entries());
+                    let now = Epoch { at, entries, process: number, of: epoch };
+                    notes.lock().unwrap_or_else(PoisonError::into_inner).epochs.push(now);
+                    project.nudge();
+                });
             }
         }
+        false
     }
 }
 
-fn millis(span: Duration) -> i64 {
-    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+fn read(holds: &RwLock<Holds>) -> std::sync::RwLockReadGuard<'_, Holds> {
+    holds.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Process {
-    fn spawn(&mut self, future: impl Future<Output = Came> + 'static) {
-        let woken = Arc::new(Flag(AtomicBool::new(true)));
-        self.running.insert(self.next_task, Running { future: Box::pin(future), woken });
-        self.next_task += 1;
-    }
+fn client(
+    stage: &Arc<Stage>,
+    plan: &Plan,
+    clock: &Arc<ProcessClock>,
+    seed: u64,
+) -> Client<Wire, ProcessClock> {
+    let key = AccessKey::new(DEFAULT_ACCESS_KEY.into(), DEFAULT_SECRET_KEY.into(), None).unwrap();
+    let options = Options {
+        endpoint: "https://css.example.com".to_owned(),
+        project: ProjectId::new(DEFAULT_PROJECT_ID).unwrap(),
+        ca_pem: None,
+        request_timeout: plan.poll.request_timeout,
+        limits: plan.limits.clone(),
+        credential: Credential::new(key, seed),
+        seed,
+    };
+    let wire = Wire { stage: Arc::clone(stage), request_timeout: plan.poll.request_timeout };
+    Client::new(wire, options, Arc::clone(clock)).unwrap()
+}
 
-    fn next_due(&self) -> Option<i64> {
-        if self.stopping.is_cancelled() || self.discovering {
-            return None;
-        }
-        let look = self.due.first().map(|(at, _)| *at);
-        // Who waits for a place is woken when a look ends.
-        let look = look.filter(|_| self.has_place());
-        look.into_iter().chain([self.next_discovery]).min()
-    }
+/// The id of a cluster of the scenario.
+fn cluster_id(stage: &Stage, number: i64) -> Option<String> {
+    let state = stage.inspect(World::state);
+    let name = format!("c{number}");
+    let clusters = state["clusters"].as_array()?;
+    let cluster = clusters.iter().find(|cluster| cluster["name"] == name.as_str())?;
+    cluster["id"].as_str().map(str::to_owned)
+}
 
-    fn has_place(&self) -> bool {
-        let most = self.project.looker().rules().limits.max_requests_in_flight;
-        self.running.len() < usize::try_from(most).unwrap_or(usize::MAX)
+/// As the daemon places a hold: behind the gate, in force when it is durable.
+fn place(
+    process: &Process,
+    stage: &Arc<Stage>,
+    notes: &Arc<std::sync::Mutex<Notes>>,
+    held: Held,
+    lasts: Option<i64>,
+) -> impl Future<Output = ()> + Send + 'static {
+    let (project, clock, journal) =
+        (Arc::clone(&process.project), Arc::clone(&process.clock), Arc::clone(&process.journal));
+    let (holds, stage, notes) = (Arc::clone(&process.holds), Arc::clone(stage), Arc::clone(notes));
+    let number = process.number;
+    async move {
+        let cluster = if let Held::Cluster(number) = held { cluster_id(&stage, number) } else { None };
+        let scope = match held {
+            Held::All => Scope::All,
+            Held::Project => Scope::Project(ProjectName::new("prod").unwrap()),
+            Held::OtherProject => Scope::Project(ProjectName::new("other").unwrap()),
+            Held::Cluster(_) => match &cluster {
+                Some(id) => Scope::Cluster(ClusterId::new(id).unwrap()),
+                None => return,
+            },
+        };
+        let now = clock.now();
+        let asked = stage.now();
+        let until = lasts.map(|lasts| now.wall.saturating_add(SignedDuration::from_millis(lasts)).unwrap());
+        let by = "uid 0".to_owned();
+        let new =
+            NewHold { at: now.wall, scope, cluster_name: None, until, reason: "by plan".to_owned(), by };
+        let gate = project.looker().pause().await;
+        let Ok(hold) = journal.place_hold(new).await else { return };
+        holds.write().unwrap_or_else(PoisonError::into_inner).place(hold, now);
+        drop(gate);
+        let placed = (stage.now(), stage.entries());
+        let ends = lasts.map(|lasts| asked + lasts);
+        let holding = Holding { held, cluster, process: number, placed, ends, released: None };
+        notes.lock().unwrap_or_else(PoisonError::into_inner).holdings.push(holding);
     }
+}
 
-    /// Begins the discovery and the looks that are due.
-    fn start_what_is_due(&mut self, _plan: &Plan, now: i64) -> bool {
-        if self.stopping.is_cancelled() || self.discovering {
-            return false;
-        }
-        if now >= self.next_discovery {
-            self.discovering = true;
-            let project = Arc::clone(&self.project);
-            self.spawn(async move { Came::List(project.discover().await) });
-            return true;
-        }
-        let mut begun = false;
-        while self.has_place()
-            && let Some((_, id)) = self.due.pop_first_if_due(now)
+/// As the daemon releases holds: all of exactly this scope, or all there are.
+fn release(
+    process: &Process,
+    stage: &Arc<Stage>,
+    notes: &Arc<std::sync::Mutex<Notes>>,
+    held: Option<Held>,
+) -> impl Future<Output = ()> + Send + 'static {
+    let (project, clock, journal) =
+        (Arc::clone(&process.project), Arc::clone(&process.clock), Arc::clone(&process.journal));
+    let (holds, stage, notes) = (Arc::clone(&process.holds), Arc::clone(stage), Arc::clone(notes));
+    async move {
+        let cluster = if let Some(Held::Cluster(number)) = held { cluster_id(&stage, number) } else { None };
+        let is_it = |scope: &Scope| match (held, scope) {
+            (None, _) | (Some(Held::All), Scope::All) => true,
+            (Some(Held::Project), Scope::Project(name)) => name.as_str() == "prod",
+            (Some(Held::OtherProject), Scope::Project(name)) => name.as_str() == "other",
+            (Some(Held::Cluster(_)), Scope::Cluster(id)) => Some(id.as_str()) == cluster.as_deref(),
+            _ => false,
+        };
+        let now = clock.now();
+        let numbers: Vec<u64> =
+            read(&holds).in_force(now).filter(|hold| is_it(&hold.scope)).map(|hold| hold.number).collect();
+        let begun = (stage.now(), stage.entries());
         {
-            let Some(seen) = self.clusters.get_mut(&id).filter(|seen| !seen.looking) else { continue };
-            seen.looking = true;
-            let (project, cluster, listed) = (Arc::clone(&self.project), seen.cluster.clone(), seen.listed);
-            self.spawn(async move {
-                let next = project.look(&cluster, Some(listed)).await;
-                Came::Looked(cluster.id, next)
-            });
-            begun = true;
-        }
-        begun
-    }
-
-    fn push(&mut self, at: i64, id: ClusterId) {
-        self.due.retain(|(_, known)| *known != id);
-        self.due.insert((at, id));
-    }
-
-    fn take(&mut self, came: Came, plan: &Plan, now: i64) {
-        match came {
-            Came::Looked(id, next) => {
-                if next.discovery {
-                    self.next_discovery = self.next_discovery.min(now + 10_000);
-                }
-                if let Some(seen) = self.clusters.get_mut(&id) {
-                    seen.looking = false;
-                    self.push(now + millis(next.look), id);
-                }
-            }
-            Came::Forgot(id, done) => {
-                if done {
-                    self.clusters.remove(&id);
-                    self.remembered.remove(&id);
-                    self.due.retain(|(_, known)| *known != id);
-                }
-            }
-            Came::List(list) => {
-                self.discovering = false;
-                self.next_discovery = now + millis(plan.poll.discovery_interval);
-                match list {
-                    Some(list) => self.take_list(list, plan, now),
-                    None if !self.discovered => {
-                        self.next_discovery = now + millis(plan.poll.active_interval);
-                    }
-                    None => {}
-                }
+            // Whatever comes of it: from here on the hold may be at its end.
+            let mut notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
+            let open = notes.holdings.iter_mut().filter(|holding| holding.released.is_none());
+            for holding in open.filter(|holding| held.is_none_or(|held| held == holding.held)) {
+                holding.released = Some(begun);
             }
         }
-    }
-
-    fn take_list(&mut self, list: ClusterList, plan: &Plan, now: i64) {
-        self.discovered = true;
-        let (complete, listed) = (list.is_complete(), self.clock.now());
-        let shown: BTreeSet<_> = list.clusters.iter().map(|cluster| cluster.id.clone()).collect();
-        let mut came = Vec::new();
-        for cluster in list.clusters.into_iter().map(Arc::unwrap_or_clone) {
-            let id = cluster.id.clone();
-            self.remembered.remove(&id);
-            let looking = self.clusters.get(&id).map(|seen| seen.looking);
-            let seen = Seen { cluster, listed, missed: 0, looking: looking.unwrap_or(false) };
-            self.clusters.insert(id.clone(), seen);
-            if looking.is_none() {
-                came.push(id);
-            }
+        if journal.release_holds(now.wall, numbers.clone(), "uid 0".to_owned()).await.is_ok() {
+            holds.write().unwrap_or_else(PoisonError::into_inner).release(&numbers, now, "uid 0");
+            project.nudge();
         }
-        let step = millis(plan.poll.active_interval) / i64::try_from(came.len()).unwrap_or(1).max(1);
-        for (at, id) in (0..).map(|n| now + n * step).zip(came) {
-            self.push(at, id);
-        }
-        if !complete {
-            return;
-        }
-        let mut gone = Vec::new();
-        let seen = self.clusters.iter_mut();
-        let seen = seen.map(|(id, seen)| (id, &seen.cluster, &mut seen.missed, seen.looking));
-        let remembered =
-            self.remembered.iter_mut().map(|(id, (cluster, missed))| (id, &*cluster, missed, false));
-        for (id, cluster, missed, looking) in seen.chain(remembered).filter(|(id, ..)| !shown.contains(*id)) {
-            *missed = missed.saturating_add(1);
-            if *missed == 1 {
-                self.next_discovery = self.next_discovery.min(now + 10_000);
-            } else if !looking {
-                gone.push((id.clone(), cluster.clone()));
-            }
-        }
-        for (id, cluster) in gone {
-            let project = Arc::clone(&self.project);
-            self.spawn(async move { Came::Forgot(id, project.forget(&cluster).await) });
-        }
-    }
-}
-
-/// Takes the first one that is due out of the queue.
-trait PopDue {
-    fn pop_first_if_due(&mut self, now: i64) -> Option<(i64, ClusterId)>;
-}
-
-impl PopDue for BTreeSet<(i64, ClusterId)> {
-    fn pop_first_if_due(&mut self, now: i64) -> Option<(i64, ClusterId)> {
-        if self.first().is_some_and(|(at, _)| *at <= now) { self.pop_first() } else { None }
     }
 }

@@ -1,37 +1,43 @@
 //! The stage on which one seed is played: virtual time, a wire to the simulated world, a journal that may fail,
 //! and the points at which the process can be killed.
 //!
-//! Everything happens in one thread. Whoever waits leaves a waker at the time it waits for; the driver moves
-//! the time on when nobody can run.
+//! Everything happens in one thread, in the paused time of a runtime of one seed: the time moves on when nobody can
+//! run, and equal seeds give equal runs.
 
-use std::collections::BTreeMap;
-use std::future::{pending, poll_fn};
+use std::collections::{BTreeMap, VecDeque};
+use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 use upgrade_remediator::clock::Clock;
 use upgrade_remediator::cloud::transport::{Method, Request, Response, Transport, TransportError};
 use upgrade_remediator::journal::memory::Failure;
-use upgrade_remediator::journal::{Journal, JournalError, MemoryJournal};
+use upgrade_remediator::journal::{Journal, JournalError, MemoryJournal, SqliteJournal};
 use upgrade_remediator::model::decision::Action;
 use upgrade_remediator::model::event::{Entry, Event, Subject};
 use upgrade_remediator::model::hold::{NewHold, StoredHold};
 use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::notify::{News, Tell};
+use upgrade_remediator::simulator::Response as SimResponse;
 use upgrade_remediator::simulator::log::{Record, RequestRecord};
 use upgrade_remediator::simulator::{Delivery, SimRequest, SimTime, World, query_pairs};
 
-use crate::generate::Weather;
+use crate::generate::{Plan, Planned, Weather};
 
-/// Where a process can be killed.
+/// The steps of a process: at each it can be killed, and anything else can happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Point {
+    BeforeList,
+    AfterList,
     BeforeReading,
     AfterReading,
+    /// The intent is decided, and on its way to the disk.
+    BeforeIntent,
     /// The intent is durable, the PUT has not left.
     IntentKept,
     BeforePut,
@@ -39,25 +45,82 @@ pub(crate) enum Point {
     PutArrived,
     /// The answer is here, and not in the journal.
     PutAnswered,
+    BeforeAnswer,
+    AnswerKept,
+    /// Anything else that is journaled.
     BeforeKeeping,
     AfterKeeping,
 }
 
 impl Point {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 13] = [
+        Self::BeforeList,
+        Self::AfterList,
         Self::BeforeReading,
         Self::AfterReading,
+        Self::BeforeIntent,
         Self::IntentKept,
         Self::BeforePut,
         Self::PutArrived,
         Self::PutAnswered,
+        Self::BeforeAnswer,
+        Self::AnswerKept,
         Self::BeforeKeeping,
         Self::AfterKeeping,
     ];
 
-    /// Whether it lies on the way of a PUT, which is rare.
-    pub(crate) fn is_of_a_put(self) -> bool {
-        matches!(self, Self::IntentKept | Self::BeforePut | Self::PutArrived | Self::PutAnswered)
+    /// How often it is passed within a run, about.
+    pub(crate) fn usual(self) -> u32 {
+        match self {
+            Self::BeforeReading | Self::AfterReading => 60,
+            Self::BeforeList | Self::AfterList | Self::BeforeKeeping | Self::AfterKeeping => 15,
+            _ => 3,
+        }
+    }
+}
+
+/// What a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum For {
+    List,
+    Reading,
+    Retry,
+    Abort,
+}
+
+impl For {
+    fn of(request: &Request) -> Self {
+        match request.method {
+            Method::Put if request.query.contains("retry_mode") => Self::Abort,
+            Method::Put => Self::Retry,
+            Method::Get if request.path.ends_with("/detail") => Self::Reading,
+            Method::Get => Self::List,
+        }
+    }
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::List => "list",
+            Self::Reading => "reading",
+            Self::Retry => "retry",
+            Self::Abort => "abort",
+        }
+    }
+
+    fn before(self) -> Point {
+        match self {
+            Self::List => Point::BeforeList,
+            Self::Reading => Point::BeforeReading,
+            Self::Retry | Self::Abort => Point::BeforePut,
+        }
+    }
+
+    fn after(self) -> Point {
+        match self {
+            Self::List => Point::AfterList,
+            Self::Reading => Point::AfterReading,
+            Self::Retry | Self::Abort => Point::PutAnswered,
+        }
     }
 }
 
@@ -87,56 +150,63 @@ pub(crate) struct Kept {
 }
 
 struct State {
-    now: i64,
     /// Our wall clock less the true time, in milliseconds.
     wall_off: i64,
-    timers: BTreeMap<(i64, u64), Waker>,
-    next_timer: u64,
     world: World,
-    late: BTreeMap<(i64, u64), (SimRequest, usize)>,
     dice: StdRng,
     weather: Weather,
     /// The journal is full.
     full: bool,
     fate: Option<(Point, u32)>,
+    /// What is to happen at a step.
+    triggers: Vec<(Point, u32, Planned)>,
+    /// What a step has set off.
+    fired: VecDeque<(Point, Planned)>,
     killed: Option<Point>,
     process: u32,
     sent: Vec<Sent>,
     kept: Vec<Kept>,
     told: Vec<String>,
     counts: BTreeMap<String, u64>,
+    /// Answers to readings, by what was read: what a stale or flapping service may show again.
+    shown: BTreeMap<String, VecDeque<(i64, SimResponse)>>,
 }
 
 /// Shared by all that plays one seed.
 pub(crate) struct Stage {
     begin: Timestamp,
+    started: Instant,
     /// The service's clock less the true time, in milliseconds.
     service_off: i64,
     state: Mutex<State>,
+    /// Somebody was killed, or set something off.
+    alarm: Notify,
 }
 
 impl Stage {
-    pub(crate) fn new(world: World, weather: Weather, seed: u64) -> Arc<Self> {
+    /// To be called in the runtime whose time is to be the stage's.
+    #[expect(clippy::disallowed_methods, reason = "paused time is the stage's clock")]
+    pub(crate) fn new(world: World, plan: &Plan) -> Arc<Self> {
         let state = State {
-            now: 0,
             wall_off: 0,
-            timers: BTreeMap::new(),
-            next_timer: 0,
-            late: BTreeMap::new(),
-            dice: StdRng::seed_from_u64(seed ^ 0x5741_4745),
-            weather,
+            dice: StdRng::seed_from_u64(plan.seed ^ 0x5741_4745),
+            weather: plan.weather,
             full: false,
             fate: None,
+            triggers: plan.triggers.clone(),
+            fired: VecDeque::new(),
             killed: None,
             process: 0,
             sent: Vec::new(),
             kept: Vec::new(),
             told: Vec::new(),
             counts: BTreeMap::new(),
+            shown: BTreeMap::new(),
             world,
         };
         let (begin, service_off) = (state.world.begin(), state.world.scenario().ways.clock_offset.0.0);
-        Arc::new(Self { begin, service_off, state: Mutex::new(state) })
+        let (started, alarm) = (Instant::now(), Notify::new());
+        Arc::new(Self { begin, started, service_off, state: Mutex::new(state), alarm })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -144,7 +214,7 @@ impl Stage {
     }
 
     pub(crate) fn now(&self) -> i64 {
-        self.state().now
+        i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
 
     pub(crate) fn dice<R>(&self, throw: impl FnOnce(&mut StdRng) -> R) -> R {
@@ -171,6 +241,11 @@ impl Stage {
         self.state().kept.clone()
     }
 
+    /// How many entries the journal has.
+    pub(crate) fn entries(&self) -> usize {
+        self.state().kept.len()
+    }
+
     pub(crate) fn told(&self) -> Vec<String> {
         self.state().told.clone()
     }
@@ -190,93 +265,84 @@ impl Stage {
         let mut state = self.state();
         state.process += 1;
         state.fate = fate;
+        state.killed = None;
     }
 
-    /// Nobody runs and nobody waits any more.
-    pub(crate) fn end_process(&self) {
-        let mut state = self.state();
-        state.timers.clear();
-        (state.fate, state.killed) = (None, None);
+    /// The process runs no further, wherever it is.
+    pub(crate) fn kill(&self, at: Point) {
+        self.state().killed = Some(at);
     }
 
     pub(crate) fn killed(&self) -> Option<Point> {
         self.state().killed
     }
 
-    pub(crate) fn next_timer(&self) -> Option<i64> {
-        let state = self.state();
-        let late = state.late.keys().next().map(|(at, _)| *at);
-        state.timers.keys().next().map(|(at, _)| *at).into_iter().chain(late).min()
+    pub(crate) fn next_fired(&self) -> Option<(Point, Planned)> {
+        self.state().fired.pop_front()
     }
 
-    /// Moves the time on, lets what is late arrive, and wakes those whose wait is over.
-    pub(crate) fn advance(&self, to: i64) {
-        let mut state = self.state();
-        state.now = state.now.max(to);
-        while let Some(entry) = state.late.first_entry() {
-            if entry.key().0 > to {
-                break;
-            }
-            let ((at, _), (request, index)) = entry.remove_entry();
-            state.arrive(at, &request, Some(index));
-        }
-        let later = state.timers.split_off(&(to + 1, 0));
-        let due = std::mem::replace(&mut state.timers, later);
-        drop(state);
-        due.into_values().for_each(Waker::wake);
+    /// Ends when a step has killed the process or set something off.
+    pub(crate) async fn alarm(&self) {
+        self.alarm.notified().await;
     }
 
-    fn arrives_late(&self, at: i64, request: SimRequest, sent: usize) {
-        let mut state = self.state();
-        let number = state.next_timer;
-        state.next_timer += 1;
-        state.late.insert((at, number), (request, sent));
+    pub(crate) async fn sleep(&self, wait: Duration) {
+        let micros = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
+        tokio::time::sleep(Duration::from_millis(micros.div_ceil(1_000))).await;
     }
 
-    async fn sleep(&self, wait: Duration) {
-        let micros = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
-        let deadline = self.now().saturating_add(micros.saturating_add(999) / 1_000);
-        poll_fn(|context| {
-            let mut state = self.state();
-            if state.now >= deadline {
-                return Poll::Ready(());
-            }
-            let number = state.next_timer;
-            state.next_timer += 1;
-            state.timers.insert((deadline, number), context.waker().clone());
-            Poll::Pending
-        })
-        .await;
-    }
-
-    async fn sleep_millis(&self, millis: i64) {
+    pub(crate) async fn sleep_millis(&self, millis: i64) {
         self.sleep(Duration::from_millis(u64::try_from(millis).unwrap_or(0))).await;
     }
 
-    /// Passes this point, or dies there.
+    /// Passes this step, or dies there.
     async fn pass(&self, point: Point) {
-        let killed = {
+        let now = self.now();
+        let (killed, fired) = {
             let mut state = self.state();
-            match &mut state.fate {
-                Some((fatal, left)) if *fatal == point => {
-                    *left = left.saturating_sub(1);
-                    if *left == 0 {
-                        state.killed = Some(point);
+            let state = &mut *state;
+            let alive = state.killed.is_none() && state.stormy(now);
+            if let Some((fatal, left)) = &mut state.fate
+                && *fatal == point
+                && alive
+            {
+                *left = left.saturating_sub(1);
+                if *left == 0 {
+                    state.killed = Some(point);
+                    *state.counts.entry(format!("table|killed|{point:?}")).or_default() += 1;
+                }
+            }
+            let before = state.fired.len();
+            if alive && state.killed.is_none() {
+                for (at, left, planned) in &mut state.triggers {
+                    if *at == point && *left > 0 {
+                        *left -= 1;
+                        if *left == 0 {
+                            state.fired.push_back((point, *planned));
+                        }
                     }
                 }
-                _ => {}
             }
-            state.killed.is_some()
+            (state.killed.is_some(), state.fired.len() > before)
         };
-        if killed {
+        if killed || fired {
+            self.alarm.notify_one();
+        }
+        if fired {
+            // What was set off begins here, not later.
+            for _ in 0..4 {
+                tokio::task::yield_now().await;
+            }
+        }
+        if killed || self.killed().is_some() {
             pending::<()>().await;
         }
     }
 }
 
 impl State {
-    fn stormy(&self) -> bool {
-        self.now < self.weather.until
+    fn stormy(&self, now: i64) -> bool {
+        now < self.weather.until
     }
 
     /// Lets a request reach the service.
@@ -293,6 +359,53 @@ impl State {
     }
 }
 
+impl State {
+    /// What a service of many servers may make of the answer to a reading: one that was true a while ago, or one
+    /// in which a completed node is missing while the task runs.
+    fn distort(&mut self, now: i64, request: &Request, delivery: Delivery) -> Delivery {
+        let weather = self.weather;
+        let Delivery::Respond(response) = delivery else { return delivery };
+        if response.status != 200 || (weather.replay <= 0 && weather.flap <= 0.0) {
+            return Delivery::Respond(response);
+        }
+        let shown = self.shown.entry(format!("{}?{}", request.path, request.query)).or_default();
+        shown.push_back((now, response.clone()));
+        while shown.front().is_some_and(|(at, _)| now - at > weather.replay) {
+            shown.pop_front();
+        }
+        let mut response = response;
+        if now < weather.until && weather.replay > 0 && self.dice.random_bool(0.3) {
+            let again = self.dice.random_range(0..shown.len().max(1));
+            if let Some((at, earlier)) = shown.get(again) {
+                if *at < now {
+                    *self.counts.entry("table|an older answer again|reading".to_owned()).or_default() += 1;
+                }
+                response.body.clone_from(&earlier.body);
+            }
+        }
+        if weather.flap > 0.0
+            && now < weather.until
+            && self.dice.random_bool(weather.flap)
+            && let Some(body) = without_a_node(&response.body)
+        {
+            *self.counts.entry("table|a completed node is missing|reading".to_owned()).or_default() += 1;
+            response.body = body;
+        }
+        Delivery::Respond(response)
+    }
+}
+
+/// The body, less the last completed node of the task that runs; `None` where there is none.
+fn without_a_node(body: &[u8]) -> Option<Vec<u8>> {
+    let mut json: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let tasks = json.get_mut("detailList")?.as_array_mut()?;
+    let running = tasks.iter_mut().find(|task| task["status"] == "RUNNING")?;
+    let names = running.get("completedNodes")?.as_str()?.trim().to_owned();
+    let (rest, _) = names.rsplit_once(',').or_else(|| (!names.is_empty()).then_some(("", "")))?;
+    running["completedNodes"] = rest.into();
+    serde_json::to_vec(&json).ok()
+}
+
 /// The clocks of one process: the wall clock of the machine, and a monotonic clock of its own.
 pub(crate) struct ProcessClock {
     stage: Arc<Stage>,
@@ -307,9 +420,10 @@ impl ProcessClock {
 
 impl Clock for ProcessClock {
     fn now(&self) -> Moment {
-        let state = self.stage.state();
-        let wall = self.stage.begin.saturating_add(SignedDuration::from_millis(state.now + state.wall_off));
-        Moment { wall: wall.unwrap_or(Timestamp::MAX), mono: Mono(state.now - self.origin) }
+        let now = self.stage.now();
+        let off = self.stage.state().wall_off;
+        let wall = self.stage.begin.saturating_add(SignedDuration::from_millis(now + off));
+        Moment { wall: wall.unwrap_or(Timestamp::MAX), mono: Mono(now - self.origin) }
     }
 
     async fn sleep(&self, wait: Duration) {
@@ -334,10 +448,11 @@ impl Wire {
             return None;
         }
         let parts: Vec<_> = request.path.trim_matches('/').split('/').collect();
+        let at = self.stage.now();
         let mut state = self.stage.state();
         let part = |index: usize| parts.get(index).map(|part| (*part).to_owned()).unwrap_or_default();
         let sent = Sent {
-            at: state.now,
+            at,
             clock_ahead: state.wall_off - self.stage.service_off,
             process: state.process,
             cluster: part(3),
@@ -355,10 +470,12 @@ impl Transport for Wire {
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
         let stage = &*self.stage;
         let is_put = request.method == Method::Put;
-        stage.pass(if is_put { Point::BeforePut } else { Point::BeforeReading }).await;
+        let operation = For::of(&request);
+        stage.pass(operation.before()).await;
         let (no_connection, late, there, back) = {
+            let now = stage.now();
             let mut state = stage.state();
-            let (stormy, weather) = (state.stormy(), state.weather);
+            let (stormy, weather) = (state.stormy(now), state.weather);
             let dice = &mut state.dice;
             let refused = dice.random_bool(weather.no_connection) && stormy;
             let late = dice.random_bool(weather.late) && stormy && is_put;
@@ -366,7 +483,7 @@ impl Transport for Wire {
             (refused, late, dice.random_range(1..60), dice.random_range(1..200))
         };
         if no_connection {
-            stage.count(if is_put { "wire: no connection, PUT" } else { "wire: no connection, reading" });
+            stage.count(format!("table|no connection|{}", operation.word()));
             stage.sleep_millis(there).await;
             return Err(TransportError::Connect("refused".into()));
         }
@@ -383,16 +500,22 @@ impl Transport for Wire {
             body: Vec::new(),
         };
         if let (Some(late), Some(index)) = (late, sent) {
-            stage.count("wire: the PUT arrives when nobody waits for it any more");
-            stage.arrives_late(stage.now() + self.timeout() + late, simulated, index);
+            stage.count(format!("table|arrives when nobody waits any more|{}", operation.word()));
+            let (world, wait) = (Arc::clone(&self.stage), self.timeout() + late);
+            tokio::spawn(async move {
+                world.sleep_millis(wait).await;
+                let now = world.now();
+                world.state().arrive(now, &simulated, Some(index));
+            });
             stage.sleep_millis(self.timeout()).await;
             return Err(TransportError::Timeout("too slow".into()));
         }
         stage.sleep_millis(there).await;
         let (delivery, delay) = {
+            let now = stage.now();
             let mut state = stage.state();
-            let now = state.now;
-            state.arrive(now, &simulated, sent)
+            let (delivery, delay) = state.arrive(now, &simulated, sent);
+            (if operation == For::Reading { state.distort(now, &request, delivery) } else { delivery }, delay)
         };
         if is_put {
             stage.pass(Point::PutArrived).await;
@@ -402,7 +525,7 @@ impl Transport for Wire {
             return Err(TransportError::Timeout("too slow".into()));
         }
         stage.sleep_millis(back + delay).await;
-        stage.pass(if is_put { Point::PutAnswered } else { Point::AfterReading }).await;
+        stage.pass(operation.after()).await;
         let (response, cut) = match delivery {
             Delivery::Respond(response) => (response, false),
             Delivery::Truncate { response, .. } => (response, true),
@@ -427,45 +550,141 @@ impl Transport for Wire {
     }
 }
 
+/// Where the entries are: in memory, or in a file of `SQLite`.
+#[derive(Clone)]
+pub(crate) enum Disk {
+    Memory(MemoryJournal),
+    Sqlite { journal: SqliteJournal, mirror: MemoryJournal },
+}
+
+/// Waits for the journal's thread without letting the virtual time move on.
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = std::task::Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut std::task::Context::from_waker(&waker)) {
+            std::task::Poll::Ready(done) => return done,
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+impl Disk {
+    /// What tells the judge of all entries by the clocks of those who recorded them.
+    pub(crate) fn memory(&self) -> &MemoryJournal {
+        match self {
+            Self::Memory(memory) | Self::Sqlite { mirror: memory, .. } => memory,
+        }
+    }
+
+    async fn record(&self, at: Moment, lines: Vec<(Subject, Event)>) -> Result<Vec<Entry>, JournalError> {
+        match self {
+            Self::Memory(memory) => memory.record(at, lines).await,
+            Self::Sqlite { journal, mirror } => {
+                let before = mirror.entries().len();
+                let simulated = mirror.record(at, lines.clone()).await;
+                if mirror.entries().len() > before {
+                    let written = wait(journal.record(at, lines))?;
+                    return simulated.map(|_| written);
+                }
+                simulated
+            }
+        }
+    }
+
+    async fn place_hold(&self, hold: NewHold) -> Result<StoredHold, JournalError> {
+        match self {
+            Self::Memory(memory) => memory.place_hold(hold).await,
+            Self::Sqlite { journal, mirror } => {
+                let before = mirror.holds().len();
+                let simulated = mirror.place_hold(hold.clone()).await;
+                if mirror.holds().len() > before {
+                    let written = wait(journal.place_hold(hold))?;
+                    return simulated.map(|_| written);
+                }
+                simulated
+            }
+        }
+    }
+
+    async fn release_holds(&self, at: Timestamp, numbers: Vec<u64>, by: String) -> Result<(), JournalError> {
+        match self {
+            Self::Memory(memory) => memory.release_holds(at, numbers, by).await,
+            Self::Sqlite { journal, mirror } => {
+                let before = mirror.holds();
+                let simulated = mirror.release_holds(at, numbers.clone(), by.clone()).await;
+                if mirror.holds() != before {
+                    wait(journal.release_holds(at, numbers, by))?;
+                }
+                simulated
+            }
+        }
+    }
+}
+
 /// The journal, which fails when the weather is bad. It outlives its process.
 pub(crate) struct StagedJournal {
     pub(crate) stage: Arc<Stage>,
-    pub(crate) memory: MemoryJournal,
+    pub(crate) disk: Disk,
 }
 
-impl Journal for StagedJournal {
-    async fn record(&self, at: Moment, lines: Vec<(Subject, Event)>) -> Result<Vec<Entry>, JournalError> {
-        let stage = &*self.stage;
-        stage.pass(Point::BeforeKeeping).await;
-        let wait = stage.dice(|dice| dice.random_range(0..15));
-        stage.sleep_millis(wait).await;
+impl StagedJournal {
+    /// Makes the next record fail, if it is to.
+    fn fail(&self, what: &str) -> Option<Failure> {
+        let now = self.stage.now();
         let (failure, full) = {
-            let mut state = stage.state();
-            let (stormy, chance, full) = (state.stormy(), state.weather.journal, state.full);
+            let mut state = self.stage.state();
+            let (stormy, chance, full) = (state.stormy(now), state.weather.journal, state.full);
             let fails = state.dice.random_bool(chance) && stormy && !full;
             let kept = state.dice.random_bool(0.5);
             let failure = if kept { Failure::AfterKeeping } else { Failure::BeforeKeeping };
             (fails.then_some(failure), full)
         };
-        self.memory.set_full(full);
+        let memory = self.disk.memory();
+        memory.set_full(full);
         if let Some(failure) = failure {
-            self.memory.fail_next(failure);
+            memory.fail_next(failure);
         }
-        let (number, is_intent) = (lines.len(), matches!(lines.as_slice(), [(_, Event::Intent { .. })]));
-        let result = self.memory.record(at, lines).await;
+        match (full, failure) {
+            (true, _) => self.stage.count(format!("table|disk full|{what}")),
+            (_, Some(Failure::AfterKeeping)) => self.stage.count(format!("table|fsync fails, kept|{what}")),
+            (_, Some(Failure::BeforeKeeping)) => self.stage.count(format!("table|write fails|{what}")),
+            (false, None) => {}
+        }
+        failure
+    }
+}
+
+impl Journal for StagedJournal {
+    async fn record(&self, at: Moment, lines: Vec<(Subject, Event)>) -> Result<Vec<Entry>, JournalError> {
+        let stage = &*self.stage;
+        let (before, after, what) = match lines.first() {
+            Some((_, Event::Intent { .. })) => (Point::BeforeIntent, Point::IntentKept, "the intent"),
+            Some((_, Event::Answered { .. } | Event::NotSent { .. })) => {
+                (Point::BeforeAnswer, Point::AnswerKept, "the answer")
+            }
+            _ => (Point::BeforeKeeping, Point::AfterKeeping, "what was seen"),
+        };
+        stage.pass(before).await;
+        let wait = stage.dice(|dice| dice.random_range(0..15));
+        stage.sleep_millis(wait).await;
+        let failure = self.fail(what);
+        let number = lines.len();
+        let result = self.disk.record(at, lines).await;
         let in_doubt = failure == Some(Failure::AfterKeeping);
         if result.is_ok() || in_doubt {
+            let now = stage.now();
             let mut state = stage.state();
-            let (now, process) = (state.now, state.process);
+            let process = state.process;
             state.kept.extend((0..number).map(|_| Kept { at: now, process, in_doubt }));
         }
-        match (&result, failure) {
-            (Err(_), Some(Failure::AfterKeeping)) => stage.count("journal: fails after keeping"),
-            (Err(_), Some(Failure::BeforeKeeping)) => stage.count("journal: fails before keeping"),
-            (Err(_), None) => stage.count("journal: is full"),
-            (Ok(_), _) => {}
-        }
-        stage.pass(if is_intent { Point::IntentKept } else { Point::AfterKeeping }).await;
+        stage.pass(after).await;
         result
     }
 
@@ -474,7 +693,13 @@ impl Journal for StagedJournal {
     }
 
     async fn place_hold(&self, hold: NewHold) -> Result<StoredHold, JournalError> {
-        self.memory.place_hold(hold).await
+        self.stage.pass(Point::BeforeKeeping).await;
+        let wait = self.stage.dice(|dice| dice.random_range(0..15));
+        self.stage.sleep_millis(wait).await;
+        self.fail("a hold");
+        let placed = self.disk.place_hold(hold).await;
+        self.stage.pass(Point::AfterKeeping).await;
+        placed
     }
 
     async fn release_holds(
@@ -483,7 +708,13 @@ impl Journal for StagedJournal {
         numbers: Vec<u64>,
         by: String,
     ) -> Result<(), JournalError> {
-        self.memory.release_holds(at, numbers, by).await
+        self.stage.pass(Point::BeforeKeeping).await;
+        let wait = self.stage.dice(|dice| dice.random_range(0..15));
+        self.stage.sleep_millis(wait).await;
+        self.fail("a release");
+        let released = self.disk.release_holds(at, numbers, by).await;
+        self.stage.pass(Point::AfterKeeping).await;
+        released
     }
 }
 
@@ -495,9 +726,8 @@ pub(crate) struct Listener {
 impl Tell for Listener {
     fn tell(&self, news: &News<'_>) {
         if !matches!(news, News::Journaled { .. }) {
-            let mut state = self.stage.state();
-            let line = format!("{} {news:?}", state.now);
-            state.told.push(line);
+            let line = format!("{} {news:?}", self.stage.now());
+            self.stage.state().told.push(line);
         }
     }
 }
