@@ -137,6 +137,17 @@ impl Plan {
         policies.into_iter().any(|policy| policy.window.is_some() && policy.terms.mode == Mode::DryRun)
     }
 
+    /// Whether some window is over before the wait that follows its opening: then nothing is ever sent in it.
+    pub(crate) fn has_too_short_a_window(&self) -> bool {
+        self.policies.iter().flatten().any(|policy| {
+            let Some((_, from, to)) = policy.window else { return false };
+            let retry = &policy.terms.retry;
+            let wait = retry.initial_interval.mul_f64(1.0 + retry.randomization_factor);
+            let looks = 3 * millis(self.poll.active_interval);
+            i64::from(to - from) * MINUTE <= millis(wait) + looks
+        })
+    }
+
     /// What the settings say.
     pub(crate) fn rules(&self, epoch: usize) -> Rules {
         Rules {

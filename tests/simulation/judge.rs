@@ -398,7 +398,9 @@ impl<'a> Judge<'a> {
     fn resting(&self, index: usize, intent: &Intent<'_>, say: &mut impl FnMut(String)) {
         const REST: i64 = 30 * 60_000;
         for earlier in self.played.sent.iter().take(index) {
-            let Some((_, number)) = earlier.arrived.filter(|_| earlier.answer.is_some()) else { continue };
+            let Some((arrived, number)) = earlier.arrived.filter(|_| earlier.answer.is_some()) else {
+                continue;
+            };
             let request = self.line(number).and_then(|line| request_of(&line.record));
             if !request.is_some_and(stops_the_project) {
                 continue;
@@ -412,7 +414,8 @@ impl<'a> Judge<'a> {
             let reloaded =
                 self.played.reloads.iter().any(|(_, entries)| (at..=intent.index).contains(entries));
             let steady = !self.plan.wall_jumps || kept.process == intent.kept.process;
-            let since = intent.kept.at - kept.at;
+            // It rests from the answer on, which may be journaled late.
+            let since = intent.kept.at - arrived;
             if intent.index > at && since + 100 < REST && !reloaded && steady {
                 say(format!("the project rests since {since} ms"));
             }
@@ -438,7 +441,13 @@ impl<'a> Judge<'a> {
                 readings.push(at);
             }
         }
-        let quiet = self.plan.weather.no_connection == 0.0 && self.plan.limits.requests_per_second > 2;
+        // A service that throttles is asked slowly for a while.
+        let throttled =
+            self.played.log.iter().take_while(|line| line.at.0 <= sent.at).any(|line| {
+                request_of(&line.record).is_some_and(|request| request.answer.status == Some(429))
+            });
+        let limits = &self.plan.limits;
+        let quiet = self.plan.weather.no_connection == 0.0 && limits.requests_per_second > 2 && !throttled;
         let soon = readings.iter().filter(|at| sent.at - **at <= SOON).count();
         if quiet && soon < 2 {
             say(format!("it was read {soon} times just before"));
@@ -522,6 +531,13 @@ impl<'a> Judge<'a> {
                 .filter_map(|epoch| self.plan.policy(epoch, name, *kind))
                 .map(|policy| policy.terms.retry.max_retries)
                 .min();
+            // What a termination by hand leaves may be taken for the effect of a PUT that is late.
+            let by_hand = self.played.log.iter().any(|line| {
+                matches!(&line.record, Record::ByHand(put) if put.task == task && put.kind == PutKind::Abort && line.at.0 <= kept.at)
+            });
+            if by_hand {
+                continue;
+            }
             let most = self.most_retries(task, kept.at);
             if allowed.is_some_and(|allowed| most < allowed) {
                 wrong.push(format!(
@@ -821,6 +837,7 @@ pub(crate) fn unfinished(plan: &Plan, world: &World, ledger: &Ledger) -> Vec<Str
                 Some(known) if plan.holds_to_the_end() && is_held(known) => None,
                 // A dry-run ends with what it would send, which a closed window hides.
                 Some(known) if plan.runs_dry_in_a_window() && is_out_of_window(known) => None,
+                Some(known) if plan.has_too_short_a_window() && waits_for_a_window(known) => None,
                 Some(known) => end_of(known).is_none().then_some("failed, and nothing was done about it"),
             },
             _ => None,
@@ -848,6 +865,12 @@ fn has_rivals(world: &World, cluster: &str) -> bool {
 /// Whether a hold is what keeps the task from its end.
 fn is_held(known: &TaskHistory) -> bool {
     matches!(known.decided, Some((_, Reason::OnHold { .. })))
+}
+
+/// Held back by a window, or waiting once more after it opened.
+fn waits_for_a_window(known: &TaskHistory) -> bool {
+    let waits = matches!(known.decided, Some((_, Reason::HeldUntilNow { .. } | Reason::Backoff { .. })));
+    waits || is_out_of_window(known)
 }
 
 fn is_out_of_window(known: &TaskHistory) -> bool {
