@@ -155,6 +155,7 @@ impl Plan {
             poll: self.poll.clone(),
             limits: self.limits.clone(),
             breaker: self.breaker.clone(),
+            retention: None,
         }
     }
 

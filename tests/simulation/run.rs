@@ -485,6 +485,7 @@ fn client(
         endpoint: "https://css.example.com".to_owned(),
         project: ProjectId::new(DEFAULT_PROJECT_ID).unwrap(),
         ca_pem: None,
+        proxy: None,
         request_timeout: plan.poll.request_timeout,
         limits: plan.limits.clone(),
         credential: Credential::new(key, seed),

@@ -598,6 +598,16 @@ impl Disk {
         }
     }
 
+    async fn forget(&self, tasks: Vec<Subject>) -> Result<(), JournalError> {
+        match self {
+            Self::Memory(memory) => memory.forget(tasks).await,
+            Self::Sqlite { journal, mirror } => {
+                mirror.forget(tasks.clone()).await?;
+                wait(journal.forget(tasks))
+            }
+        }
+    }
+
     async fn place_hold(&self, hold: NewHold) -> Result<StoredHold, JournalError> {
         match self {
             Self::Memory(memory) => memory.place_hold(hold).await,
@@ -689,7 +699,7 @@ impl Journal for StagedJournal {
     }
 
     async fn forget(&self, tasks: Vec<Subject>) -> Result<(), JournalError> {
-        self.memory.forget(tasks).await
+        self.disk.forget(tasks).await
     }
 
     async fn place_hold(&self, hold: NewHold) -> Result<StoredHold, JournalError> {
