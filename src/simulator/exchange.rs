@@ -120,9 +120,16 @@ impl Response {
 
     /// The error code of the body, whichever of the two shapes it has.
     pub(super) fn code(&self) -> Option<String> {
-        let body: Value = serde_json::from_slice(&self.body).ok()?;
-        let code = body.get("errCode").or_else(|| body.get("error_code"))?;
-        code.as_str().map(str::to_owned)
+        /// Only this is read of a body, which may be long.
+        #[derive(serde::Deserialize)]
+        struct Coded {
+            #[serde(rename = "errCode")]
+            service: Option<String>,
+            #[serde(rename = "error_code")]
+            gateway: Option<String>,
+        }
+        let body: Coded = serde_json::from_slice(&self.body).ok()?;
+        body.service.or(body.gateway)
     }
 }
 

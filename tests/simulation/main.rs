@@ -26,8 +26,12 @@ use upgrade_remediator::simulator::log;
 use generate::{Plan, plan};
 use run::{Played, play};
 
+/// As in the daemon. A fifth of a run is spent on memory with the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Unless `SIMULATION_SEEDS` says otherwise.
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 10_000;
 /// From so many on, every cell of the table must have been reached.
 const SEEDS_FOR_THE_TABLE: u64 = 10_000;
 /// Of them, so many on a journal in a file.
@@ -105,7 +109,7 @@ fn try_seed(seed: u64, loud: bool) -> (Vec<String>, Counts) {
     }
     let mut wrong = judge::judge(&plan, &played);
     wrong.extend(played.unfinished.iter().map(|open| format!("it never came to an end: {open}")));
-    if (loud || seed.is_multiple_of(10)) && whole(&played) != whole(&play(&plan, None)) {
+    if (loud || seed.is_multiple_of(50)) && whole(&played) != whole(&play(&plan, None)) {
         wrong.push("a second run of the same seed is another one".to_owned());
     }
     (wrong, reached(&plan, &played))

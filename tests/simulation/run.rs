@@ -34,7 +34,7 @@ use crate::stage::{Disk, Kept, Listener, Point, ProcessClock, Sent, Stage, Stage
 
 const MINUTE: i64 = 60_000;
 /// How long to go on once nothing is left to be done: nothing may be sent any more.
-const QUIET: i64 = 30 * MINUTE;
+const QUIET: i64 = 20 * MINUTE;
 
 type Watched = WatchedProject<Client<Wire, ProcessClock>, StagedJournal, ProcessClock, Listener>;
 
