@@ -19,6 +19,7 @@ use crate::settings::{JournalUrl, Problems, Settings};
 mod build;
 mod changes;
 mod operate;
+mod orders;
 mod projects;
 mod service;
 

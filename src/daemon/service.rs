@@ -49,6 +49,8 @@ pub struct Service<J, T> {
     pub(super) builder: Builder<J, T>,
     pub(super) running: BTreeMap<ProjectName, Running<J, T>>,
     watchers: JoinSet<(ProjectName, Result<(), JoinError>)>,
+    /// What people ordered and is being carried out.
+    pub(super) orders: JoinSet<()>,
     stopping: CancellationToken,
     pub(super) started: Timestamp,
     /// The settings in force, for people.
@@ -109,6 +111,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
             builder,
             running,
             watchers,
+            orders: JoinSet::new(),
             stopping,
             started: now.wall,
             in_force,
@@ -153,6 +156,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
             tokio::select! {
                 () = self.stopping.cancelled() => break,
                 Some(ended) = self.watchers.join_next() => result = self.ended(ended),
+                Some(carried_out) = self.orders.join_next() => result = carried_out,
                 () = reload.notified() => self.reload().await,
                 Some(question) = questions.recv() => self.answer(question).await,
                 () = clock.sleep(wake.unwrap_or_default()), if wake.is_some() => {}
@@ -163,6 +167,9 @@ impl<J: Journal, T: Tell> Service<J, T> {
         self.stopping.cancel();
         while let Some(ended) = self.watchers.join_next().await {
             result = result.and(ended.and_then(|(_, watched)| watched));
+        }
+        while let Some(carried_out) = self.orders.join_next().await {
+            result = result.and(carried_out);
         }
         for running in self.running.values() {
             running.project.looker().write_what_is_left().await;
