@@ -64,7 +64,11 @@ pub fn decide(terms: Option<&Terms>, facts: Facts<'_>, history: &ClusterHistory,
         reason,
         next_look,
     };
-    let task = match Standing::of(facts.reading, history) {
+    let standing = Standing::of(facts.reading, history);
+    if let Some(decision) = open_abort(&standing, facts, history, now) {
+        return decision;
+    }
+    let task = match standing {
         Standing::Nothing => return wait(None, Reason::Idle, poll.idle_interval),
         Standing::Running(task) => {
             return wait(Some(task), running(task), pace_of_running(task, history, poll));
@@ -110,6 +114,26 @@ pub fn decide(terms: Option<&Terms>, facts: Facts<'_>, history: &ClusterHistory,
             Decision { task: Some(task.id.clone()), verdict, reason, next_look }
         }
     }
+}
+
+/// An abort of unknown outcome is a human's, whatever the task shows now: it may run again because others retried it.
+fn open_abort(
+    standing: &Standing<'_>,
+    facts: Facts<'_>,
+    history: &ClusterHistory,
+    now: Moment,
+) -> Option<Decision> {
+    let task = standing.task()?;
+    let known =
+        history.tasks.get(&task.id).filter(|known| known.closed.is_none() && known.escalated.is_none())?;
+    known.open.as_ref().filter(|open| open.action == Action::Abort)?;
+    let (verdict, reason, _) = Case { facts, task, known, now }.open_attempt()?;
+    let next_look = if task.status == TaskStatus::Running {
+        facts.poll.active_interval
+    } else {
+        facts.poll.idle_interval
+    };
+    Some(Decision { task: Some(task.id.clone()), verdict, reason, next_look })
 }
 
 fn running(task: &Task) -> Reason {

@@ -361,7 +361,13 @@ impl Scratch<'_> {
         let of_before = before.is_some_and(|before| before.seen.shape.end_time == task.end_time);
         let steps = task.last_step();
         let ended = if of_before && (steps.is_some() || known.ever_ran) { steps } else { task.ended() };
-        let ran_without_us = before.is_some() && known.ran_since_failure && ours == 0;
+        // What ran soon after the failure was seen, and ended with the same triple, was a reading of the past.
+        let ran_without_us = known.ran_since_failure
+            && ours == 0
+            && before.is_some_and(|before| {
+                let ran = known.running_read.unwrap_or(before.first_seen);
+                !self.tells_of(task, before) || ran.since(before.first_seen) >= self.eyes.poll.settle_timeout
+            });
         let seen = FailureSeen {
             number: before.map_or(0, |failure| failure.seen.number).saturating_add(1),
             status: task.status.clone(),

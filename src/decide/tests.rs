@@ -1046,3 +1046,74 @@ fn an_end_time_that_stays_as_it_was_does_not_make_a_new_failure_old() {
     scene.pass(MINUTE);
     assert_eq!(scene.code(&[frozen(2)]), "backoff");
 }
+
+#[test]
+fn an_abort_of_unknown_outcome_is_a_humans_whatever_the_task_shows_next() {
+    for next in [
+        running(2),
+        success(2),
+        failed(2),
+        Task { status: TaskStatus::from("ABORTED".to_owned()), ..failed(1) },
+    ] {
+        let mut scene = Scene::new();
+        scene.terms.as_mut().unwrap().retry.max_retries = 0;
+        scene.terms.as_mut().unwrap().abort_grace = Duration::ZERO;
+        scene.read(&[failed(1)]);
+        scene.pass(MINUTE);
+        scene.send(&[failed(1)], Meaning::Unknown);
+        scene.pass(MINUTE);
+        let decision = scene.read(std::slice::from_ref(&next));
+        let code = decision.reason.code();
+        if next.status == TaskStatus::Success {
+            assert_eq!(code, "idle", "its story is over");
+        } else {
+            assert_eq!((decision.verdict, code), (Verdict::Escalate, "abort-unknown"), "{:?}", next.status);
+        }
+        scene.pass(10 * MINUTE);
+        assert!(!matches!(scene.read(&[failed(3)]).verdict, Verdict::Act(_)), "never sent again");
+    }
+}
+
+#[test]
+fn a_running_reading_of_the_past_is_no_retry_by_others() {
+    let mut scene = Scene::new();
+    scene.read(&[running(1)]);
+    scene.pass(MINUTE);
+    scene.read(&[failed(1)]);
+    scene.pass(Duration::from_secs(30));
+    scene.read(&[running(1)]);
+    scene.pass(6 * MINUTE);
+    scene.read(&[failed(1)]);
+    assert_eq!(scene.known().used.external, 0);
+    // Long after the failure was first seen, no reading shows what was before it.
+    scene.pass(10 * MINUTE);
+    scene.read(&[running(1)]);
+    scene.pass(6 * MINUTE);
+    scene.read(&[failed(1)]);
+    assert_eq!(scene.known().used.external, 1);
+}
+
+#[test]
+fn a_failure_that_was_kept_in_doubt_and_is_journaled_again_counts_once() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(MINUTE);
+    // Somebody retried it; the journal keeps that twice, as after a flush that failed and was done all the same.
+    scene.read(&[failed(2)]);
+    let known = scene.known();
+    let seen = known.failure.clone().unwrap().seen;
+    assert_eq!((seen.external, known.used.external), (1, 1));
+    scene.record(&TaskId::new("t").unwrap(), Event::Failed(Box::new(seen)));
+    assert_eq!(scene.known().used, known.used);
+    assert_eq!(scene.known().earlier, known.earlier);
+    let first = Event::FirstSeen {
+        kind: TaskKind::Upgrade,
+        cluster_name: "logs".to_owned(),
+        start_time: None,
+        execute_times: Some(3),
+        completed: Some(0),
+        external: 2,
+    };
+    scene.record(&TaskId::new("t").unwrap(), first);
+    assert_eq!(scene.known().used, known.used);
+}

@@ -144,6 +144,8 @@ pub struct TaskHistory {
     pub most_completed: Option<u32>,
     /// The last RUNNING reading, while nothing else was seen after it.
     pub running: Option<Moment>,
+    /// When RUNNING was last read for certain: unlike `running`, a restart does not move it.
+    pub running_read: Option<Moment>,
     /// Whether the daemon ever saw it RUNNING.
     pub ever_ran: bool,
     /// Whether it has run since the last failure was first seen.
@@ -232,6 +234,7 @@ impl TaskHistory {
             counted_execute_times: None,
             most_completed: None,
             running: None,
+            running_read: None,
             ever_ran: false,
             ran_since_failure: false,
             failure: None,
@@ -437,6 +440,7 @@ impl TaskHistory {
     /// at the start, which can only lengthen a wait.
     pub fn saw_running(&mut self, at: Moment) {
         self.running = Some(at);
+        self.running_read = Some(at);
         self.ever_ran = true;
         self.ran_since_failure = true;
         if let Some(open) = &mut self.open {
@@ -445,16 +449,21 @@ impl TaskHistory {
     }
 
     fn fail(&mut self, at: Moment, seen: &FailureSeen) {
-        if let Some(earlier) = self.failure.take() {
-            self.earlier.push((earlier.seen.shape, earlier.whole));
+        let mut external = seen.external;
+        match self.failure.take() {
+            // The same one twice: it was kept although the journal said that it could not be, and was seen again.
+            Some(twice) if twice.seen.number == seen.number => {
+                external = external.saturating_sub(twice.seen.external);
+            }
+            Some(earlier) => self.earlier.push((earlier.seen.shape, earlier.whole)),
+            None => {}
         }
         self.raise_execute_times(seen.shape.execute_times);
         self.counted_execute_times = self.counted_execute_times.max(seen.shape.execute_times);
-        self.count_external(seen.external);
+        self.count_external(external);
         self.progressed = false;
         self.running = None;
         self.ran_since_failure = false;
-        self.open.take_if(|open| open.action == Action::Abort);
         self.stale_since = None;
         self.decided = None;
         if matches!(self.closed, Some((Closing::Remedied | Closing::SolvedByOthers, _))) {
@@ -610,6 +619,10 @@ impl ClusterHistory {
     pub fn apply(&mut self, entry: &Entry) {
         let id = &entry.subject.task;
         if let Event::FirstSeen { kind, cluster_name, start_time, .. } = &entry.event {
+            if self.tasks.contains_key(id) {
+                // Kept although the journal said that it could not be, and seen again.
+                return;
+            }
             let task = self.tasks.entry(id.clone());
             task.or_insert_with(|| TaskHistory::new(*kind, cluster_name.clone(), entry.at));
             if let Some(start) = start_time {

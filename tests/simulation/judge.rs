@@ -211,7 +211,8 @@ impl<'a> Judge<'a> {
             Record::ByHand(put) => put.task == sent.task && put.kind == PutKind::Retry && put.taken,
             _ => false,
         };
-        let between = earlier.at..=sent.at;
+        // A minute ago: the service shows it late.
+        let between = earlier.at - 60_000..=sent.at;
         late && self.played.log.iter().any(|line| between.contains(&line.at.0) && by_hand(line))
     }
 
@@ -415,7 +416,9 @@ impl<'a> Judge<'a> {
                 self.played.reloads.iter().any(|(_, entries)| (at..=intent.index).contains(entries));
             let steady = !self.plan.wall_jumps || kept.process == intent.kept.process;
             // It rests from the answer on, which may be journaled late.
-            let since = intent.kept.at - arrived;
+            let set =
+                self.played.sent.get(index).map_or(0, |sent| (sent.clock_ahead - earlier.clock_ahead).abs());
+            let since = intent.kept.at - arrived + set;
             if intent.index > at && since + 100 < REST && !reloaded && steady {
                 say(format!("the project rests since {since} ms"));
             }
@@ -425,8 +428,10 @@ impl<'a> Judge<'a> {
     /// Rule 10: what is acted on is another reading than the one that said that something is due.
     fn read_again(&self, sent: &Sent, say: &mut impl FnMut(String)) {
         const SOON: i64 = 12_000;
-        let begun = |line: &&LogEntry| (sent.at - SOON * 2..=sent.at).contains(&line.at.0);
-        let lines = self.played.log.iter().rev().take_while(|line| line.at.0 >= sent.at - SOON * 2);
+        // A request that is answered late, or not at all, takes as long as it may.
+        let span = SOON * 2 + millis(self.plan.poll.request_timeout);
+        let begun = |line: &&LogEntry| (sent.at - span..=sent.at).contains(&line.at.0);
+        let lines = self.played.log.iter().rev().take_while(|line| line.at.0 >= sent.at - span);
         let mut readings = Vec::new();
         for request in lines.filter(begun).filter_map(|line| Some((line.at.0, request_of(&line.record)?))) {
             let (at, request) = request;
@@ -462,7 +467,7 @@ impl<'a> Judge<'a> {
             say("completedNodes cannot be read".to_owned());
         }
         let most = self.most_retries(&sent.task, sent.at);
-        if most < policy.terms.retry.max_retries {
+        if most < policy.terms.retry.max_retries && !self.terminated_by_hand(&sent.task, sent.at) {
             let allowed = policy.terms.retry.max_retries;
             say(format!("at most {most} of {allowed} retries were used up"));
         }
@@ -508,6 +513,14 @@ impl<'a> Judge<'a> {
             + u32::try_from(before).unwrap_or(u32::MAX)
     }
 
+    /// What a termination by hand leaves may be taken for the effect of a PUT that is late.
+    fn terminated_by_hand(&self, task: &str, by: i64) -> bool {
+        self.played.log.iter().any(|line| {
+            line.at.0 <= by
+                && matches!(&line.record, Record::ByHand(put) if put.task == task && put.kind == PutKind::Abort)
+        })
+    }
+
     /// Nobody is called for retries that were not used.
     fn given_up(&self, wrong: &mut Vec<String>) {
         for (index, (entry, kept)) in self.played.entries.iter().zip(&self.played.kept).enumerate() {
@@ -517,24 +530,23 @@ impl<'a> Judge<'a> {
             else {
                 continue;
             };
-            let Some(epoch) = self.epoch(kept.process, index) else { continue };
-            let Some(epoch_before) = self.epoch(kept.process, index.saturating_sub(6)).or(Some(epoch)) else {
-                continue;
-            };
             let (Some(name), Some(kind)) =
                 (self.names.get(entry.subject.cluster.as_str()), self.kinds.get(task))
             else {
                 continue;
             };
-            let allowed = [epoch, epoch_before]
-                .into_iter()
+            // It was decided by what was in force a moment before, where a reload came between.
+            let ended = |at: i64| at < kept.at - 30_000;
+            let of_it = || self.played.epochs.iter().filter(|epoch| epoch.process == kept.process);
+            let later = of_it().filter(|epoch| epoch.entries <= index && !ended(epoch.at));
+            let before = of_it().rfind(|epoch| ended(epoch.at));
+            let allowed = later
+                .chain(before)
+                .map(|epoch| epoch.of)
                 .filter_map(|epoch| self.plan.policy(epoch, name, *kind))
                 .map(|policy| policy.terms.retry.max_retries)
                 .min();
-            // What a termination by hand leaves may be taken for the effect of a PUT that is late.
-            let by_hand = self.played.log.iter().any(|line| {
-                matches!(&line.record, Record::ByHand(put) if put.task == task && put.kind == PutKind::Abort && line.at.0 <= kept.at)
-            });
+            let by_hand = self.terminated_by_hand(task, kept.at);
             if by_hand {
                 continue;
             }
@@ -681,8 +693,11 @@ impl<'a> Judge<'a> {
             }
             return;
         }
-        let within =
-            self.played.sent.iter().take(index).filter(|earlier| sent.at - earlier.at < HOUR - 1_000);
+        // After a restart the hour is reckoned by the wall clock, which may have been set right meanwhile.
+        let within = self.played.sent.iter().take(index).filter(|earlier| {
+            let set = (sent.clock_ahead - earlier.clock_ahead).abs();
+            sent.at - earlier.at < HOUR - 1_000 - set
+        });
         let limit = self.plan.limits.max_actions_per_hour;
         if within.count() >= usize::try_from(limit).unwrap_or(usize::MAX) {
             say(format!("more than {limit} PUTs within an hour"));
