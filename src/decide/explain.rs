@@ -72,6 +72,16 @@ pub fn schedule(known: &TaskHistory, terms: &Terms, decision: &Decision) -> Vec<
     for number in used..retry.max_retries.min(used.saturating_add(STEPS)) {
         let n = number + 1;
         let first = number == used;
+        // What is due in a closed window is due when it opens.
+        let closed = due.filter(|_| first).and_then(|due| match terms.window.as_ref()?.at(due) {
+            WindowState::Closed { opens } => Some(opens),
+            WindowState::Open { .. } => None,
+        });
+        if let Some(opens) = closed {
+            let what = format!("retry {n} of {}, some time after the window opens", retry.max_retries);
+            steps.push(Step { at: opens, what });
+            continue;
+        }
         let what = match (first, due) {
             (true, Some(_)) => format!("retry {n} of {}", retry.max_retries),
             (true, None) => format!("retry {n} of {}, once nothing holds it back", retry.max_retries),
@@ -99,9 +109,10 @@ pub fn schedule(known: &TaskHistory, terms: &Terms, decision: &Decision) -> Vec<
     };
     steps.push(Step { at, what });
     if let Some(limit) = retry.max_elapsed_time {
-        let waited = span(known.waited);
+        let so_far =
+            if known.waited.is_zero() { String::new() } else { format!(" ({} so far)", span(known.waited)) };
         let what = format!(
-            "a human is called before a retry that would make it wait more than {} in all ({waited} so far)",
+            "a human is called before a retry that would make it wait more than {} in all{so_far}",
             span(limit)
         );
         steps.push(Step { at: None, what });
@@ -210,7 +221,10 @@ fn of_project(
         "clock",
         off.map_or_else(
             || "not known yet".to_owned(),
-            |off| format!("{} off", span(Duration::from_secs(off.as_secs()))),
+            |off| match off.as_secs() {
+                0 => "less than 1s off".to_owned(),
+                seconds => format!("{} off", span(Duration::from_secs(seconds))),
+            },
         ),
         format!("{} at most", span(MAX_CLOCK_OFFSET)),
         off.is_none_or(|off| off <= MAX_CLOCK_OFFSET),

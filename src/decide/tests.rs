@@ -15,6 +15,7 @@ use crate::model::project::{Breaker, Limits};
 use crate::model::task::{CompletedNodes, Step, TaskKind, TaskList};
 
 mod by_hand;
+mod explain;
 mod held;
 
 const MINUTE: Duration = Duration::from_mins(1);
