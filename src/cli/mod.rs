@@ -15,9 +15,11 @@ use crate::settings::{self, Coloured, Environment, Loaded, Problems};
 use hold::Control;
 
 mod check;
+mod completions;
 mod demo;
 mod history;
 mod hold;
+mod man;
 mod plan;
 mod run;
 mod simulator;
@@ -76,6 +78,10 @@ enum Command {
     Simulator(simulator::Options),
     /// Daemon and simulator in one process: five stories of failed tasks, live. Needs no account.
     Demo,
+    /// What a shell needs to complete this command line, on stdout.
+    Completions(completions::Options),
+    /// The manual page, on stdout.
+    Man(man::Options),
     /// Named in the interface already: says that it is not there, and not that nobody knows it.
     #[command(hide = true, disable_help_flag = true)]
     Rehearse {
@@ -151,6 +157,8 @@ pub fn main() -> ExitCode {
         Command::Holds => hold::holds(&control(), settings, json),
         Command::Simulator(options) => simulator::simulator(&options),
         Command::Demo => demo::demo(json),
+        Command::Completions(options) => completions::completions(&options, Arguments::command()),
+        Command::Man(options) => man::man(&options, Arguments::command()),
         Command::Rehearse { .. } => Err(Failure::Usage(
             "rehearse comes in a later version; try a policy against `simulator`, or with `plan`".to_owned(),
         )),
