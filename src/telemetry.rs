@@ -35,9 +35,7 @@ const PRIORITIES: PriorityMappings = PriorityMappings {
 pub fn start(filter: &str, format: LogFormat, environment: &Environment) -> Result<(), ParseError> {
     let filter = EnvFilter::try_new(filter)?;
     let asked = match format {
-        LogFormat::Auto => {
-            environment.get("JOURNAL_STREAM").and_then(|stream| stream.to_str()).is_some_and(leads)
-        }
+        LogFormat::Auto => is_to_the_journal(environment),
         LogFormat::Journald => true,
         LogFormat::Json | LogFormat::Text => false,
     };
@@ -82,15 +80,16 @@ fn lines(filter: EnvFilter, format: LogFormat) {
     };
 }
 
-/// Whether stderr is the stream to the journal of the system that this names (`DEVICE:INODE`). A stderr that somebody
-/// has sent elsewhere is written to.
-fn leads(stream: &str) -> bool {
+/// Whether stderr is the stream to the journal of the system that systemd has named (`DEVICE:INODE`), and nobody has sent
+/// it elsewhere.
+pub fn is_to_the_journal(environment: &Environment) -> bool {
+    let Some(stream) = environment.get("JOURNAL_STREAM") else { return false };
     let Ok(stderr) =
         io::stderr().as_fd().try_clone_to_owned().and_then(|stderr| File::from(stderr).metadata())
     else {
         return false;
     };
-    stream == format!("{}:{}", stderr.dev(), stderr.ino())
+    *stream == *format!("{}:{}", stderr.dev(), stderr.ino())
 }
 
 /// A panic is a line of the log too, with the priority of one that a human must see.

@@ -11,6 +11,7 @@ use tokio::runtime::Runtime;
 use crate::daemon::BuildFault;
 use crate::model::text::chain;
 use crate::settings::{self, Coloured, Environment, Loaded, Problems};
+use crate::telemetry;
 
 use hold::Control;
 
@@ -163,7 +164,7 @@ pub fn main() -> ExitCode {
             "rehearse comes in a later version; try a policy against `simulator`, or with `plan`".to_owned(),
         )),
     };
-    outcome.unwrap_or_else(|failure| tell(&failure))
+    outcome.unwrap_or_else(|failure| tell(&failure, &environment))
 }
 
 /// What asynchronous commands run on.
@@ -172,20 +173,21 @@ fn runtime() -> Result<Runtime, Failure> {
 }
 
 /// Prints what went wrong, once, with its causes.
-fn tell(failure: &Failure) -> ExitCode {
-    let mut stderr = anstream::stderr();
-    // Where stderr cannot be written, the exit code still tells.
-    let (_, code) = match failure {
-        Failure::Settings(problems) => (writeln!(stderr, "{}", Coloured(problems)), UNUSABLE_CONFIGURATION),
-        Failure::Unusable(error) => {
-            (writeln!(stderr, "error: {}", chain(error.as_ref())), UNUSABLE_CONFIGURATION)
-        }
+fn tell(failure: &Failure, environment: &Environment) -> ExitCode {
+    let (text, code) = match failure {
+        Failure::Settings(problems) => (Coloured(problems).to_string(), UNUSABLE_CONFIGURATION),
+        Failure::Unusable(error) => (format!("error: {}", chain(error.as_ref())), UNUSABLE_CONFIGURATION),
         Failure::Usage(message) => {
             let _ = Arguments::command().error(clap::error::ErrorKind::ValueValidation, message).print();
-            (Ok(()), 2)
+            return ExitCode::from(2);
         }
-        Failure::Other(error) => (writeln!(stderr, "error: {}", chain(error.as_ref())), 1),
+        Failure::Other(error) => (format!("error: {}", chain(error.as_ref())), 1),
     };
+    // As the journal of the system understands a line that is an error.
+    let priority = if telemetry::is_to_the_journal(environment) { "<3>" } else { "" };
+    let text: String = text.lines().map(|line| format!("{priority}{line}\n")).collect();
+    // Where stderr cannot be written, the exit code still tells.
+    let _ = write!(anstream::stderr(), "{text}");
     ExitCode::from(code)
 }
 
