@@ -119,7 +119,7 @@ static TOOLS: LazyLock<PathBuf> = LazyLock::new(|| {
 
 /// The package of this binary, as the release script makes it, in its first and its second revision.
 static PACKAGES: LazyLock<[PathBuf; 2]> = LazyLock::new(|| {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("packages-{}", std::process::id()));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("packages");
     fs::create_dir_all(&folder).unwrap();
     ["1", "2"].map(|revision| {
         let package = folder.join(format!("upgrade-remediator_{revision}.deb"));

@@ -405,3 +405,33 @@ async fn encrypted_credentials_a_second_instance_and_check_with_the_keys_of_the_
     assert!(holds.contains("hold #1"), "{holds}");
     assert!(!machine.runs(&[BINARY, "holds"]).contains("one of two"), "the instances are apart");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_the_journal_of_the_system_cannot_be_reached_the_log_is_lines() {
+    if !is_possible() {
+        return;
+    }
+    let machine = Machine::with_the_package().await;
+    machine.write(
+        "/tmp/config.toml",
+        "[journal]\nurl = \"sqlite:/tmp/journal.db\"\n[log]\nformat = \"journald\"\n",
+    );
+    for (unit, property) in [("fields", "Nice=0"), ("lines", "InaccessiblePaths=/run/systemd/journal/socket")]
+    {
+        let (unit, property) = (format!("--unit={unit}"), format!("--property={property}"));
+        let run = ["systemd-run", "--wait", "--quiet", &unit, &property];
+        machine.runs(
+            &[&run[..], &["/usr/bin/upgrade-remediator", "run", "--once", "--config", "/tmp/config.toml"]]
+                .concat(),
+        );
+    }
+    machine.says("fields.service", "started in mode dry-run").await;
+    machine.says("lines.service", "the journal of the system cannot be reached").await;
+    machine.says("lines.service", "INFO started in mode dry-run").await;
+    let transports = |unit| -> Vec<Value> {
+        let lines = machine.logged(&["--unit", unit, "_COMM=upgrade-remedia"]);
+        lines.into_iter().map(|line| line["_TRANSPORT"].clone()).collect()
+    };
+    assert!(transports("fields.service").iter().all(|transport| transport == "journal"));
+    assert!(transports("lines.service").iter().all(|transport| transport == "stdout"));
+}
