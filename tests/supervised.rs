@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,20 +30,22 @@ use support::{Bench, FAILED_ONCE, Process, RETRIES, eventually};
 /// The end of the socket where the service manager listens.
 struct Manager {
     socket: UnixDatagram,
+    path: PathBuf,
     heard: Vec<String>,
 }
 
 impl Manager {
     fn new(folder: &Path) -> Self {
-        let socket = UnixDatagram::bind(folder.join("notify")).unwrap();
+        let path = folder.join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
         socket.set_nonblocking(true).unwrap();
-        Self { socket, heard: Vec::new() }
+        Self { socket, path, heard: Vec::new() }
     }
 
     /// A daemon that is told to speak to it, and that it has this much patience.
     fn daemon(&self, bench: &Bench, patience: Duration) -> Process {
         let mut command = bench.command(&["run"]);
-        command.env("NOTIFY_SOCKET", bench.folder.path().join("notify"));
+        command.env("NOTIFY_SOCKET", &self.path);
         command.env("WATCHDOG_USEC", patience.as_micros().to_string());
         Process::start(command)
     }

@@ -185,9 +185,9 @@ fn tell(failure: &Failure, environment: &Environment) -> ExitCode {
     };
     // As the journal of the system understands a line that is an error.
     let priority = if telemetry::is_to_the_journal(environment) { "<3>" } else { "" };
-    let text: String = text.lines().map(|line| format!("{priority}{line}\n")).collect();
+    let text = format!("{priority}{}", text.replace('\n', &format!("\n{priority}")));
     // Where stderr cannot be written, the exit code still tells.
-    let _ = write!(anstream::stderr(), "{text}");
+    let _ = writeln!(anstream::stderr(), "{text}");
     ExitCode::from(code)
 }
 

@@ -90,7 +90,7 @@ async fn serve(
     let service = service.run(reload, questions);
     tokio::pin!(service);
     tokio::select! {
-        ended = &mut service => return Ok(ended.map(|()| true)?),
+        ended = &mut service => Ok(ended.map(|()| true)?),
         Err(panic) = listening => {
             error!("{PANICKED}");
             stopping.cancel();

@@ -118,7 +118,6 @@ impl Owner {
                     let _ = answer.send(self.connection.execute_batch(&sql));
                 }
                 #[cfg(test)]
-                #[expect(clippy::panic, reason = "what a test asks for")]
                 Command::Panic => panic!("asked to"),
             }
             if next.is_none() {

@@ -152,7 +152,7 @@ mod tests {
 
     fn line_of(mode: Mode, projects: &[(&str, Summary)], holds: usize, refused: bool) -> String {
         let names: Vec<ProjectName> =
-            projects.iter().map(|(name, _)| ProjectName::new(*name).unwrap()).collect();
+            projects.iter().map(|(name, _)| ProjectName::new(name).unwrap()).collect();
         let projects = names.iter().zip(projects.iter().map(|(_, summary)| summary.clone())).collect();
         line(mode, &projects, holds, refused, at("2026-01-02T12:00:00Z"))
     }

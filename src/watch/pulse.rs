@@ -34,7 +34,7 @@ impl Heart {
             // Who asked may have gone.
             let _ = answer.send(());
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Answers who has asked by now.

@@ -48,6 +48,7 @@ fn missing() -> Result<(), String> {
         ("nsenter", "util-linux"),
         ("xz", "xz-utils"),
         ("dpkg-shlibdeps", "dpkg-dev"),
+        ("strip", "binutils"),
     ];
     let absent: Vec<&str> =
         tools.iter().filter(|(tool, _)| !there(tool)).map(|(_, package)| *package).collect();
@@ -126,10 +127,7 @@ static PACKAGES: LazyLock<[PathBuf; 2]> = LazyLock::new(|| {
         let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/deb"));
         let path = std::env::var("PATH").unwrap_or_default();
         command.env("PATH", format!("{}:{path}", TOOLS.join("bin").display()));
-        command
-            .arg(env!("CARGO_BIN_EXE_upgrade-remediator"))
-            .args(["--strip", "--fast", "--output"])
-            .arg(&package);
+        command.arg(env!("CARGO_BIN_EXE_upgrade-remediator")).args(["--fast", "--output"]).arg(&package);
         command.args(["--deb-revision", revision]);
         tell(&mut command).unwrap();
         package

@@ -58,7 +58,7 @@ fn drop_in(machine: &Machine, lines: &str) {
 fn history(machine: &Machine) -> Vec<String> {
     let (_, text) = machine.tries(&[BINARY, "history", "--json"]);
     let entries: Vec<Value> = serde_json::from_str(&text).unwrap_or_default();
-    entries.iter().map(|entry| entry.to_string()).collect()
+    entries.iter().map(Value::to_string).collect()
 }
 
 async fn stands_in_history(machine: &Machine, what: &str) {

@@ -84,7 +84,7 @@ impl Project for Going {
     }
 
     async fn nudged(&self) {
-        pending().await
+        pending::<()>().await;
     }
 
     fn requests_per_second(&self) -> Option<f64> {
