@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::act::{self, Outcome};
 use crate::clock::Clock;
-use crate::cloud::{CloudError, Css};
+use crate::cloud::{CloudError, Css, Permit};
 use crate::decide::observe::{self, Eyes};
 use crate::decide::{self, Facts, Guards, Standing};
 use crate::failure_point::{self, Point};
@@ -40,9 +40,14 @@ use crate::model::text::chain;
 use crate::notify::Tell;
 use crate::planted::{self, Fault};
 
+mod alone;
+mod by_hand;
+mod explain;
 mod project;
 mod telling;
 
+use alone::Alone;
+pub use by_hand::{ByHandError, Done};
 use telling::Telling;
 
 /// A fresh reading that is older than this when the PUT may leave is read again.
@@ -75,6 +80,8 @@ pub struct Looker<S, J, C, T> {
     gate: tokio::sync::Mutex<()>,
     /// Held while the breaker turns, so that looks at the same time turn it once.
     turning: tokio::sync::Mutex<()>,
+    /// One look at a cluster at a time: the watcher's, or one that a human orders.
+    alone: Alone,
 }
 
 /// What a [`Looker`] is made of.
@@ -110,8 +117,8 @@ struct State {
     unwritten: Vec<Unwritten>,
     /// Clusters that this process has read: what is new after that was seen to happen.
     looked: BTreeSet<ClusterId>,
-    /// The names of the clusters that a list has shown.
-    names: BTreeMap<ClusterId, String>,
+    /// The clusters that a list has shown, as the latest one did.
+    listed: BTreeMap<ClusterId, (Arc<Cluster>, Moment)>,
 }
 
 /// What came back from a PUT, and is not in the journal yet.
@@ -136,6 +143,15 @@ pub struct Report {
     pub sent: bool,
     /// What went wrong, with its code.
     pub problem: Option<String>,
+}
+
+/// What a PUT needs, taken before its intent is committed.
+struct Ready<'a> {
+    permit: Permit,
+    /// Until the intent is committed.
+    gate: tokio::sync::MutexGuard<'a, ()>,
+    /// The moment to judge by.
+    now: Moment,
 }
 
 /// Why a look ended early.
@@ -165,6 +181,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             state: Mutex::new(State { ledger, ..State::default() }),
             gate: tokio::sync::Mutex::new(()),
             turning: tokio::sync::Mutex::new(()),
+            alone: Alone::default(),
             project,
         }
     }
@@ -174,6 +191,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
     ///
     /// Cancel safety: none. Once begun it must be left to end: a PUT may be under way.
     pub async fn look(&self, cluster: &Cluster, listed: Option<Moment>) -> Report {
+        let _alone = self.alone.with(&cluster.id).await;
         let result = self.look_and_act(cluster, listed).await;
         self.tell_of(cluster, result)
     }
@@ -325,6 +343,23 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         fresh: &Reading,
         decision: Decision,
     ) -> Result<(Decision, bool), LookError> {
+        let Some(ready) = self.make_ready(css, fresh).await? else {
+            return Ok((Decision { next_look: Duration::ZERO, ..decision }, false));
+        };
+        let decision = self.decide(cluster, fresh, ready.now);
+        let Some(intent) = self.what_to_send(cluster, &decision) else {
+            let changed = self.what_to_journal(cluster, &decision);
+            self.record(cluster, ready.now, changed).await?;
+            return Ok((decision, false));
+        };
+        self.send(css, cluster, intent, ready).await?;
+        Ok((decision, true))
+    }
+
+    /// Takes what a PUT needs and closes the gate, so that what is judged now still holds when the intent is
+    /// committed. `None`: the reading is not fresh any more, or a reload has put another client in the place of the
+    /// one that read; the next look reads again.
+    async fn make_ready(&self, css: &Arc<S>, fresh: &Reading) -> Result<Option<Ready<'_>>, LookError> {
         let permit = css.permit();
         let permit = self.stopping.run_until_cancelled(permit).await.ok_or(LookError::Stopping)??;
         let gate = self.gate.lock().await;
@@ -335,23 +370,25 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         self.write_what_is_unwritten(&gate).await?;
         let now = self.clock.now();
         if now.since(fresh.at) > FRESH || !Arc::ptr_eq(css, &self.css()) {
-            // Waiting for the permit took so long that the reading is no longer fresh, or a reload has put another
-            // client in the place of the one that read: the next look reads again.
-            return Ok((Decision { next_look: Duration::ZERO, ..decision }, false));
+            return Ok(None);
         }
         if self.stopping.is_cancelled() {
             return Err(LookError::Stopping);
         }
-        let decision = self.decide(cluster, fresh, now);
-        let Some((order, failure, waited)) = self.what_to_send(cluster, &decision) else {
-            let changed = self.what_to_journal(cluster, &decision);
-            self.record(cluster, now, changed).await?;
-            return Ok((decision, false));
-        };
-        let task = order.task().clone();
-        let subject = self.subject(cluster, &task);
-        let intent =
-            Intent { subject: subject.clone(), order, failure, waited, reason: decision.reason.clone() };
+        Ok(Some(Ready { permit, gate, now }))
+    }
+
+    /// Commits the intent, sends its PUT and journals what came back. Once the intent is committed this must be left
+    /// to end.
+    async fn send(
+        &self,
+        css: &Arc<S>,
+        cluster: &Cluster,
+        intent: Intent,
+        ready: Ready<'_>,
+    ) -> Result<Outcome, LookError> {
+        let Ready { permit, gate, now } = ready;
+        let subject = intent.subject.clone();
         let journaled = self.journal.begin(now, intent).await?;
         self.fold(cluster, std::slice::from_ref(journaled.entry()));
         drop(gate);
@@ -365,7 +402,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         failure_point::pass(Point::PutOver);
         let attempt = journaled.attempt();
         let action = journaled.value().order.action();
-        let lines = what_came_back(attempt, action, outcome)
+        let lines = what_came_back(attempt, action, outcome.clone())
             .into_iter()
             .map(|event| (subject.clone(), event))
             .collect();
@@ -376,7 +413,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         self.write_what_is_unwritten(&gate).await?;
         self.turn_breaker(cluster, self.clock.now()).await?;
         drop(gate);
-        Ok((decision, true))
+        Ok(outcome)
     }
 
     /// Ends when a PUT that is under way is not waited for any longer, because the daemon is stopping.
@@ -385,17 +422,23 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         self.clock.sleep(STOP_GRACE).await;
     }
 
-    /// The order of a decision to act, with the failure it answers and the backoff that ended.
-    fn what_to_send(&self, cluster: &Cluster, decision: &Decision) -> Option<(Order, u32, Duration)> {
+    /// The intent of a decision to act: with the failure it answers and the backoff that ended.
+    fn what_to_send(&self, cluster: &Cluster, decision: &Decision) -> Option<Intent> {
         let Verdict::Act(order) = &decision.verdict else { return None };
-        let state = self.state();
-        let task = state.ledger.history(&cluster.id).tasks.get(order.task())?;
-        let failure = task.failure.as_ref()?.seen.number;
         let waited = match decision.reason {
             Reason::RetryDue { waited, .. } => waited,
             _ => Duration::ZERO,
         };
-        Some((order.clone(), failure, waited))
+        self.intent(cluster, order.clone(), waited, decision.reason.clone())
+    }
+
+    fn intent(&self, cluster: &Cluster, order: Order, waited: Duration, reason: Reason) -> Option<Intent> {
+        let failure = {
+            let state = self.state();
+            let task = state.ledger.history(&cluster.id).tasks.get(order.task())?;
+            task.failure.as_ref()?.seen.number
+        };
+        Some(Intent { subject: self.subject(cluster, order.task()), order, failure, waited, reason })
     }
 
     /// Opens or closes the breaker, where what is known now says so.

@@ -188,6 +188,10 @@ fn events() -> Vec<Event> {
     ] {
         events.push(Event::BreakerOpened { opening, cooldown: Duration::from_mins(30) });
     }
+    for failed in [None, Some(("{}".to_owned(), Shape { execute_times: Some(2), end_time: None }))] {
+        let (by, why, command) = ("uid 1000".to_owned(), "room again".to_owned(), "c-1".to_owned());
+        events.push(Event::Reset { by, why, command, failed });
+    }
     for because in [Healing::CompletedNode, Healing::Succeeded, Healing::StillRuns] {
         events.push(Event::BreakerClosed { attempt, because });
     }
@@ -217,10 +221,11 @@ fn variant(event: &Event) -> usize {
         Event::Closed(_) => 17,
         Event::BreakerOpened { .. } => 18,
         Event::BreakerClosed { .. } => 19,
+        Event::Reset { .. } => 20,
     }
 }
 
-const VARIANTS: usize = 20;
+const VARIANTS: usize = 21;
 
 fn same(entries: &[Entry], stored: &[StoredEntry]) {
     assert_eq!(entries.len(), stored.len());

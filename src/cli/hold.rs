@@ -135,7 +135,7 @@ pub(super) enum Unanswered {
     Ask(AskError),
 }
 
-fn put(control: &Control<'_>, request: &Request, so: &str) -> Result<Answer, Failure> {
+pub(super) fn put(control: &Control<'_>, request: &Request, so: &str) -> Result<Answer, Failure> {
     match control.ask(request) {
         Ok(Answer::Refused { why }) => Err(Failure::Other(anyhow::anyhow!(why))),
         Ok(answer) => Ok(answer),
@@ -190,6 +190,6 @@ pub(super) fn unexpected(answer: Answer) -> Failure {
 }
 
 #[expect(clippy::print_stderr, reason = "a note beside the result")]
-fn note(text: &str) {
+pub(super) fn note(text: &str) {
     eprintln!("{text}");
 }

@@ -18,9 +18,11 @@ use hold::Control;
 mod check;
 mod completions;
 mod demo;
+mod explain;
 mod history;
 mod hold;
 mod man;
+mod order;
 mod plan;
 mod run;
 mod simulator;
@@ -67,14 +69,22 @@ enum Command {
     Check,
     /// What was seen, decided, sent and answered, from the journal.
     History(history::Options),
-    /// What the running daemon knows of itself.
-    Status,
+    /// What the daemon knows of itself, or the journal while it is down.
+    Status(status::Options),
+    /// Why what is done about a cluster is done, and what would have to change.
+    Explain(explain::Options),
     /// Send nothing for a cluster, a project or everything, for a while or until `release`.
     Hold(hold::HoldOptions),
     /// End the holds of a scope.
     Release(hold::ReleaseOptions),
     /// The holds in force.
     Holds,
+    /// Send one retry now, past backoff, budget, window, breaker, limits and escalation.
+    RetryNow(order::Options),
+    /// Send the abort now, past budget, policy and grace too; never with a completed node.
+    Abort(order::AbortOptions),
+    /// Take a task back from a human, with no retry counted as used and a new backoff.
+    Reset(order::Options),
     /// A CSS API with tasks that fail by script, to point the daemon or any client at.
     Simulator(simulator::Options),
     /// Daemon and simulator in one process: five stories of failed tasks, live. Needs no account.
@@ -152,10 +162,14 @@ pub fn main() -> ExitCode {
         }),
         Command::Check => check::check(settings(), &environment, json),
         Command::History(options) => settings().and_then(|loaded| history::history(&loaded, &options, json)),
-        Command::Status => status::status(&control(), json),
+        Command::Status(options) => status::status(&control(), settings, &options, json),
+        Command::Explain(options) => explain::explain(&control(), settings, &options, json),
         Command::Hold(options) => hold::hold(&control(), options, json),
         Command::Release(options) => hold::release(&control(), options, json),
         Command::Holds => hold::holds(&control(), settings, json),
+        Command::RetryNow(options) => order::retry_now(&control(), options, json),
+        Command::Abort(options) => order::abort(&control(), options, json),
+        Command::Reset(options) => order::reset(&control(), options, json),
         Command::Simulator(options) => simulator::simulator(&options),
         Command::Demo => demo::demo(json),
         Command::Completions(options) => completions::completions(&options, Arguments::command()),

@@ -1,29 +1,150 @@
-//! `status`: what the running daemon knows of itself.
+//! `status`: what the running daemon knows of itself, or the journal while it is down.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use super::hold::{Control, unexpected};
+use clap::Args;
+use serde_json::json;
+
+use super::hold::{Control, Unanswered, note, unexpected};
 use super::table::{table, text};
 use super::{Failure, Outcome, print, print_json};
-use crate::control::{Answer, Request};
+use crate::clock::{Clock as _, SystemClock};
+use crate::control::{Answer, AskError, Request};
+use crate::daemon::Ledgers;
+use crate::journal::JournalError;
+use crate::journal::reader::{JournalReader, Query};
+use crate::model::hold::{Holds, StoredHold};
+use crate::model::id::ProjectName;
+use crate::model::ledger::Ledger;
+use crate::model::moment::Moment;
 use crate::model::policy::Mode;
-use crate::model::text::{counted, shown};
-use crate::status::{ProjectReport, Report};
+use crate::model::text::{chain, counted, shown};
+use crate::settings::{JournalUrl, Loaded};
+use crate::status::{Around, ProjectReport, Report};
+
+/// How.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Show it anew every two seconds, until it is interrupted.
+    #[arg(long)]
+    watch: bool,
+}
+
+/// Between two looks of `--watch`.
+const AGAIN: Duration = Duration::from_secs(2);
+/// Clears the terminal and goes to its top.
+const CLEAR: &str = "\x1b[2J\x1b[H";
 
 /// Prints it.
-pub(super) fn status(control: &Control<'_>, as_json: bool) -> Outcome {
+pub(super) fn status(
+    control: &Control<'_>,
+    settings: impl Fn() -> Result<Loaded, Failure>,
+    options: &Options,
+    as_json: bool,
+) -> Outcome {
+    if !options.watch {
+        return once(control, &settings, as_json, "");
+    }
+    loop {
+        once(control, &settings, as_json, if as_json { "" } else { CLEAR })?;
+        #[expect(clippy::disallowed_methods, reason = "a person looks on, and nothing else runs here")]
+        std::thread::sleep(AGAIN);
+    }
+}
+
+fn once(
+    control: &Control<'_>,
+    settings: &impl Fn() -> Result<Loaded, Failure>,
+    as_json: bool,
+    before: &str,
+) -> Outcome {
     match control.ask(&Request::Status) {
         Ok(Answer::Status { status }) => {
             if as_json {
-                print_json(&serde_json::to_value(&status)?)?;
+                let mut value = serde_json::to_value(&status)?;
+                if let Some(fields) = value.as_object_mut() {
+                    fields.insert("running".to_owned(), true.into());
+                }
+                print_json(&value)?;
             } else {
-                print(&as_text(&status))?;
+                print(&format!("{before}{}", as_text(&status)))?;
             }
             Ok(ExitCode::SUCCESS)
         }
         Ok(answer) => Err(unexpected(answer)),
+        Err(Unanswered::Ask(down @ AskError::NotRunning { .. })) => {
+            let down = chain(&down);
+            let loaded = settings()?;
+            let known = Known::read(&loaded)?;
+            let reports = known.reports(&loaded);
+            if as_json {
+                print_json(&json!({
+                    "running": false, "why": down, "at": known.now.wall, "projects": reports, "holds": known.holds,
+                }))?;
+            } else {
+                note(&format!("{down}: this is what the journal knows. Nothing is sent while it is down."));
+                let mut out = before.to_owned();
+                write_holds(&mut out, &known.holds);
+                for project in &reports {
+                    write_project(&mut out, project);
+                }
+                print(&out)?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
         Err(error) => Err(Failure::Other(error.into())),
+    }
+}
+
+/// What the journal knows, while no daemon runs.
+pub(super) struct Known {
+    pub(super) now: Moment,
+    pub(super) ledgers: BTreeMap<ProjectName, Ledger>,
+    holds: Vec<StoredHold>,
+}
+
+impl Known {
+    /// Reads it; nothing where there is no journal yet.
+    pub(super) fn read(loaded: &Loaded) -> Result<Self, Failure> {
+        let JournalUrl::Sqlite(path) = &loaded.settings.journal;
+        let now = SystemClock::new().now();
+        let mut known = Self { now, ledgers: BTreeMap::new(), holds: Vec::new() };
+        let reader = match JournalReader::open(path) {
+            Ok(reader) => reader,
+            Err(JournalError::Missing { .. } | JournalError::DirectoryMissing { .. }) => return Ok(known),
+            Err(error) => return Err(error.into()),
+        };
+        known.holds = Holds::recall(reader.holds()?, now).in_force(now).cloned().collect();
+        let mut ledgers = Ledgers::default();
+        let mut names: Vec<ProjectName> =
+            loaded.settings.projects.iter().map(|project| project.name.clone()).collect();
+        for entry in reader.entries(&Query::default())? {
+            if !names.contains(&entry.subject.project) {
+                names.push(entry.subject.project.clone());
+            }
+            ledgers.fold(entry, now);
+        }
+        known.ledgers = names.into_iter().map(|name| (name.clone(), ledgers.take(&name, now))).collect();
+        Ok(known)
+    }
+
+    fn reports(&self, loaded: &Loaded) -> Vec<ProjectReport> {
+        let report = |(name, ledger): (&ProjectName, &Ledger)| {
+            let around = Around {
+                name,
+                clusters: ledger.clusters.len(),
+                list_short: false,
+                leaving: !loaded.settings.projects.iter().any(|project| project.name == *name),
+                sends_nothing: None,
+                max_actions_per_hour: loaded.settings.limits.max_actions_per_hour,
+                stretch: None,
+            };
+            ProjectReport::new(&around, ledger, self.now)
+        };
+        self.ledgers.iter().map(report).collect()
     }
 }
 
@@ -46,11 +167,15 @@ fn as_text(report: &Report) -> String {
             let _ = writeln!(out, "  {problem}");
         }
     }
-    for hold in &report.holds {
-        let _ = writeln!(out, "nothing is sent: {hold}");
-    }
+    write_holds(&mut out, &report.holds);
     report.projects.iter().for_each(|project| write_project(&mut out, project));
     out
+}
+
+fn write_holds(out: &mut String, holds: &[StoredHold]) {
+    for hold in holds {
+        let _ = writeln!(out, "nothing is sent: {hold}");
+    }
 }
 
 fn write_project(out: &mut String, project: &ProjectReport) {

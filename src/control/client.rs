@@ -9,6 +9,8 @@ use super::protocol::{Answer, Asked, MAX_ANSWER_BYTES, Request, VERSION};
 
 /// The daemon answers at once, or as soon as a commit that is under way has ended.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// What reads the service, or sends a PUT to it, takes as long as the service does.
+const PATIENCE_WITH_THE_SERVICE: Duration = Duration::from_mins(10);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +55,13 @@ pub fn ask(path: &Path, request: &Request) -> Result<Answer, AskError> {
 }
 
 fn converse(stream: &mut UnixStream, request: &Request) -> io::Result<Answer> {
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let patience = match request {
+        Request::Explain { .. } | Request::RetryNow(_) | Request::Abort(_) | Request::Reset(_) => {
+            PATIENCE_WITH_THE_SERVICE
+        }
+        Request::Hold { .. } | Request::Release { .. } | Request::Holds | Request::Status => PATIENCE,
+    };
+    stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = serde_json::to_vec(&Asked { version: VERSION, request })?;
     line.push(b'\n');

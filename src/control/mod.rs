@@ -9,5 +9,5 @@ pub mod protocol;
 pub mod server;
 
 pub use client::{AskError, ask};
-pub use protocol::{Answer, Peer, Question, Request};
+pub use protocol::{Answer, Order, Peer, Question, Request};
 pub use server::{BindError, Server};

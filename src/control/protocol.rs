@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::model::hold::StoredHold;
-use crate::status::Report;
+use crate::model::id::{ClusterId, TaskId};
+use crate::status::{Explanation, Report};
 
 /// Both sides say which form they speak; another one is refused.
 pub const VERSION: u32 = 1;
@@ -37,6 +38,28 @@ pub enum Request {
     Holds,
     /// What the daemon knows of itself.
     Status,
+    /// Everything about one cluster, and why what is done is done.
+    Explain { cluster: String },
+    /// Retry the newest task of a cluster now.
+    RetryNow(Order),
+    /// Abort the newest task of a cluster now.
+    Abort(Order),
+    /// Take the newest task of a cluster back from a human.
+    Reset(Order),
+}
+
+/// What a human orders for one cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// Its name or its id.
+    pub cluster: String,
+    /// The task that is meant. Refused if it is not the newest any more.
+    pub task: Option<TaskId>,
+    /// Why.
+    pub reason: String,
+    /// Drawn anew for each command, so that one that arrives twice acts once.
+    pub command: String,
 }
 
 /// What is answered.
@@ -52,6 +75,10 @@ pub enum Answer {
     Holds { holds: Vec<StoredHold> },
     /// What the daemon knows of itself.
     Status { status: Box<Report> },
+    /// Everything about one cluster.
+    Explained { explanation: Box<Explanation> },
+    /// What was ordered was done: the PUT was accepted, or the task is the daemon's again.
+    Done { cluster: ClusterId, cluster_name: String, task: TaskId, words: String },
     /// It was not done, and why.
     Refused { why: String },
 }

@@ -73,6 +73,7 @@ pub(super) fn rules(settings: &Settings) -> Rules {
         limits: settings.limits.clone(),
         breaker: settings.breaker.clone(),
         retention: Some(settings.retention),
+        mode: settings.mode,
     }
 }
 

@@ -20,6 +20,7 @@ mod build;
 mod changes;
 mod liveness;
 mod operate;
+mod orders;
 mod projects;
 mod service;
 

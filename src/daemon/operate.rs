@@ -6,10 +6,12 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use tracing::{info, warn};
 
+use super::orders::Ordering;
 use super::service::{Running, Service};
 use crate::clock::Clock as _;
 use crate::control::{Answer, Peer, Question, Request};
 use crate::journal::Journal;
+use crate::model::decision::Action;
 use crate::model::hold::{NewHold, Scope, StoredHold};
 use crate::model::id::{ClusterId, ProjectName};
 use crate::model::policy::Mode;
@@ -19,6 +21,18 @@ use crate::status::Report;
 
 /// No reason is longer, in characters.
 const MAX_REASON: usize = 500;
+
+/// The reason for what is asked, where there is a usable one.
+pub(super) fn reason(text: &str, of: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err(format!("{of} needs a reason, for those who find it later"));
+    }
+    if text.chars().count() > MAX_REASON {
+        return Err(format!("the reason is longer than {MAX_REASON} characters"));
+    }
+    Ok(text.trim().to_owned())
+}
+
 /// A hold for longer than that is one until it is released.
 const LONGEST: Duration = Duration::from_hours(24 * 3650);
 
@@ -33,6 +47,12 @@ impl<J: Journal, T: Tell> Service<J, T> {
     pub(super) async fn answer(&mut self, question: Question) {
         let Question { request, peer, answer } = question;
         let done = match request {
+            Request::RetryNow(order) => {
+                return self.order(Ordering::Send(Action::Retry), order, peer, answer);
+            }
+            Request::Abort(order) => return self.order(Ordering::Send(Action::Abort), order, peer, answer),
+            Request::Reset(order) => return self.order(Ordering::Reset, order, peer, answer),
+            Request::Explain { cluster } => return self.explain(&cluster, answer),
             Request::Hold { scope, lasts, reason } => self.hold(&scope, lasts, &reason, peer).await,
             Request::Release { scope } => self.release(&scope, peer).await,
             Request::Holds => Ok(Answer::Holds { holds: self.holds_in_force() }),
@@ -51,12 +71,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
         peer: Peer,
     ) -> Result<Answer, String> {
         let Found { scope, cluster_name } = self.find(scope)?;
-        if reason.trim().is_empty() {
-            return Err("a hold needs a reason, for those who find it later".to_owned());
-        }
-        if reason.chars().count() > MAX_REASON {
-            return Err(format!("the reason is longer than {MAX_REASON} characters"));
-        }
+        let reason = self::reason(reason, "a hold")?;
         let now = self.clock().now();
         let until = match lasts {
             Some(Duration::ZERO) => return Err("a hold for no time holds nothing".to_owned()),
@@ -66,14 +81,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
             }
             None => None,
         };
-        let new = NewHold {
-            at: now.wall,
-            scope,
-            cluster_name,
-            until,
-            reason: reason.trim().to_owned(),
-            by: peer.to_string(),
-        };
+        let new = NewHold { at: now.wall, scope, cluster_name, until, reason, by: peer.to_string() };
         // Every gate, until the hold is in force: an intent is committed before it or never.
         let mut gates = Vec::new();
         for running in self.running.values() {
@@ -186,7 +194,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
                 }
             }
             Some(("cluster", name)) => {
-                let (id, name) = self.find_cluster(name)?;
+                let (id, name, _) = self.find_cluster(name)?;
                 Ok(Found { scope: Scope::Cluster(id), cluster_name: Some(name) })
             }
             _ => Err(format!(
@@ -197,19 +205,20 @@ impl<J: Journal, T: Tell> Service<J, T> {
     }
 
     /// A cluster by its id or its name.
-    fn find_cluster(&self, text: &str) -> Result<(ClusterId, String), String> {
+    pub(super) fn find_cluster(&self, text: &str) -> Result<(ClusterId, String, ProjectName), String> {
         let mut named = Vec::new();
         for running in self.running.values() {
             for (id, name) in running.project.looker().find(text) {
+                let project = running.project.looker().project.clone();
                 if id.as_str() == text {
-                    return Ok((id, name));
+                    return Ok((id, name, project));
                 }
-                named.push((id, name, running.project.looker().project.clone()));
+                named.push((id, name, project));
             }
         }
         let mut found = named.iter();
         match (found.next(), found.next()) {
-            (Some((id, name, _)), None) => Ok((id.clone(), name.clone())),
+            (Some(one), None) => Ok(one.clone()),
             (None, _) => Err(format!(
                 "no cluster {:?} is known by name or id; a cluster is known once a list has shown it",
                 shown(text, 80)

@@ -56,6 +56,8 @@ pub struct Service<J, T> {
     pub(super) builder: Builder<J, T>,
     pub(super) running: BTreeMap<ProjectName, Running<J, T>>,
     watchers: JoinSet<(ProjectName, Result<(), JoinError>)>,
+    /// What people ordered and is being carried out.
+    pub(super) orders: JoinSet<()>,
     stopping: CancellationToken,
     pub(super) started: Timestamp,
     /// The settings in force, for people.
@@ -117,6 +119,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
             builder,
             running,
             watchers,
+            orders: JoinSet::new(),
             stopping,
             started: now.wall,
             in_force,
@@ -177,6 +180,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
             tokio::select! {
                 () = self.stopping.cancelled() => break,
                 Some(ended) = self.watchers.join_next() => result = self.ended(ended).map_err(Broken::from),
+                Some(carried_out) = self.orders.join_next() => result = carried_out.map_err(Broken::from),
                 lives = liveness.round(&*clock, || ask_for_life(running, journal)) => match lives {
                     Ok(()) => self.supervisor.alive(),
                     Err(gone) => result = Err(gone.into()),
@@ -198,6 +202,9 @@ impl<J: Journal, T: Tell> Service<J, T> {
         self.stopping.cancel();
         while let Some(ended) = self.watchers.join_next().await {
             result = result.and(ended.and_then(|(_, watched)| watched).map_err(Broken::from));
+        }
+        while let Some(carried_out) = self.orders.join_next().await {
+            result = result.and(carried_out.map_err(Broken::from));
         }
         for running in self.running.values() {
             running.project.looker().write_what_is_left().await;

@@ -37,7 +37,7 @@ pub struct Draw<'a> {
 }
 
 /// The wait before the retry that follows `used` retries, without jitter, in whole milliseconds.
-fn interval(retry: &Retry, used: u32) -> Duration {
+pub fn interval(retry: &Retry, used: u32) -> Duration {
     #[expect(clippy::disallowed_methods, reason = "a fixed origin that nothing is measured from")]
     let origin = Instant::now();
     let mut calculator = ExponentialBackoff {

@@ -53,13 +53,8 @@ impl Guards<'_> {
 
     /// The first guard that holds this action back, if any.
     pub fn hold_back(&self, cluster: &ClusterId, action: Action, now: Moment) -> Option<Reason> {
-        if let Some(reason) = self.hold_everything_back(now) {
+        if let Some(reason) = self.hold_everything_back(now).or_else(|| self.rests(cluster, now)) {
             return Some(reason);
-        }
-        if let Some(rest) = self.ledger.resting.get(cluster)
-            && now.mono < rest.until.mono
-        {
-            return Some(Reason::ClusterResting { until: rest.until.wall });
         }
         if action == Action::Retry
             && self.ledger.others_in_flight(cluster) >= self.limits.max_actions_in_flight
@@ -69,8 +64,28 @@ impl Guards<'_> {
         None
     }
 
+    /// The rest of this cluster, if it rests.
+    pub fn rests(&self, cluster: &ClusterId, now: Moment) -> Option<Reason> {
+        let rest = self.ledger.resting.get(cluster)?;
+        (now.mono < rest.until.mono).then_some(Reason::ClusterResting { until: rest.until.wall })
+    }
+
     /// The first guard that holds every action in the project back, if any.
     pub fn hold_everything_back(&self, now: Moment) -> Option<Reason> {
+        if let Some(reason) = self.forbids(now) {
+            return Some(reason);
+        }
+        if let Some(reason) = breaker::hold_back(self.ledger, self.breaker, now) {
+            return Some(reason);
+        }
+        if self.ledger.puts_within_an_hour(now) >= self.limits.max_actions_per_hour {
+            return Some(Reason::ActionsPerHour { limit: self.limits.max_actions_per_hour });
+        }
+        None
+    }
+
+    /// What holds back in the project even what a human orders: a clock that is off, and a rest.
+    pub fn forbids(&self, now: Moment) -> Option<Reason> {
         if let Some(offset) = self.clock_offset
             && offset.unsigned_abs() > MAX_CLOCK_OFFSET
         {
@@ -80,12 +95,6 @@ impl Guards<'_> {
             && (now.mono < rest.until.mono || rest.probe.is_some())
         {
             return Some(Reason::ProjectResting { cause: rest.cause, until: rest.until.wall });
-        }
-        if let Some(reason) = breaker::hold_back(self.ledger, self.breaker, now) {
-            return Some(reason);
-        }
-        if self.ledger.puts_within_an_hour(now) >= self.limits.max_actions_per_hour {
-            return Some(Reason::ActionsPerHour { limit: self.limits.max_actions_per_hour });
         }
         None
     }

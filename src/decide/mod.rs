@@ -21,6 +21,8 @@ use crate::planted::{self, Fault};
 
 pub mod backoff;
 pub mod breaker;
+pub mod by_hand;
+pub mod explain;
 pub mod govern;
 pub mod guards;
 pub mod observe;
@@ -162,7 +164,10 @@ impl Case<'_> {
     fn with_human(&self) -> Option<Judgement> {
         let escalation = self.known.escalated.as_ref()?;
         let why = escalation.reason.code().to_owned();
-        Some(self.idle(Reason::WithHuman { since: escalation.at.wall, why }))
+        let reason = Reason::WithHuman { since: escalation.at.wall, why };
+        // What a human sent since then is settled as soon as anything else.
+        let sent = self.known.open_retry().is_some_and(|open| open.sent.mono > escalation.at.mono);
+        Some(if sent { self.settling(reason) } else { self.idle(reason) })
     }
 
     /// No PUT while an earlier one may have been accepted.

@@ -14,6 +14,7 @@ use crate::model::moment::Mono;
 use crate::model::project::{Breaker, Limits};
 use crate::model::task::{CompletedNodes, Step, TaskKind, TaskList};
 
+mod by_hand;
 mod held;
 
 const MINUTE: Duration = Duration::from_mins(1);

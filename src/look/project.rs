@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::cloud::Css;
 use crate::decide::govern::{self, Mismatch};
 use crate::journal::{Journal, JournalError};
-use crate::model::cluster::{Cluster, ClusterList, Tags};
+use crate::model::cluster::{Cluster, ClusterList};
 use crate::model::event::{Closing, Event, Subject};
 use crate::model::id::{ClusterId, TaskId};
 use crate::model::ledger::Ledger;
@@ -26,7 +26,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         match self.css().clusters().await {
             Ok(list) => {
                 self.telling.listed(&list);
-                self.remember_names(&list);
+                self.remember_clusters(&list);
                 if let Err(error) = self.forget_clusters_beside(&list).await {
                     self.telling.journal_fails(&error);
                 }
@@ -39,11 +39,21 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         }
     }
 
-    fn remember_names(&self, list: &ClusterList) {
+    fn remember_clusters(&self, list: &ClusterList) {
+        let now = self.clock.now();
         let mut state = self.state();
         for cluster in &list.clusters {
-            if state.names.get(&cluster.id) != Some(&cluster.name) {
-                state.names.insert(cluster.id.clone(), cluster.name.clone());
+            match state.listed.get_mut(&cluster.id) {
+                // One that is as before is kept, as the watcher does: it is the same memory.
+                Some((known, at)) => {
+                    *at = now;
+                    if known != cluster {
+                        *known = Arc::clone(cluster);
+                    }
+                }
+                None => {
+                    state.listed.insert(cluster.id.clone(), (Arc::clone(cluster), now));
+                }
             }
         }
     }
@@ -51,14 +61,14 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
     /// Whether the cluster is one of this project, as far as is known.
     pub fn knows(&self, cluster: &ClusterId) -> bool {
         let state = self.state();
-        state.names.contains_key(cluster) || state.ledger.clusters.contains_key(cluster)
+        state.listed.contains_key(cluster) || state.ledger.clusters.contains_key(cluster)
     }
 
     /// The clusters with this id or this name, as a list has shown them, or as the journal knows them.
     pub fn find(&self, text: &str) -> Vec<(ClusterId, String)> {
         let state = self.state();
-        let listed = state.names.iter().map(|(id, name)| (id, name.as_str()));
-        let unlisted = state.ledger.clusters.iter().filter(|(id, _)| !state.names.contains_key(*id));
+        let listed = state.listed.iter().map(|(id, (cluster, _))| (id, cluster.name.as_str()));
+        let unlisted = state.ledger.clusters.iter().filter(|(id, _)| !state.listed.contains_key(*id));
         let unlisted = unlisted
             .filter_map(|(id, cluster)| Some((id, cluster.tasks.values().next()?.cluster_name.as_str())));
         let found = listed.chain(unlisted).filter(|(id, name)| id.as_str() == text || *name == text);
@@ -79,16 +89,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             let task = history.tasks.values().find(|task| task.closed.is_none())?;
             Some((id, &task.cluster_name))
         });
-        let cluster = |(id, name): (&ClusterId, &String)| Cluster {
-            id: id.clone(),
-            name: name.clone(),
-            engine: Arc::default(),
-            version: Arc::default(),
-            actions: Vec::new(),
-            tags: Tags::default(),
-            state: 0,
-        };
-        open.map(cluster).collect()
+        open.map(|(id, name)| Cluster::known_by(id.clone(), name.clone())).collect()
     }
 
     /// The cluster stands in complete lists no more: its tasks are gone with it. `false` where that could not be
@@ -102,7 +103,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         };
         match self.record(cluster, self.clock.now(), gone).await {
             Ok(()) => {
-                self.state().names.remove(&cluster.id);
+                self.state().listed.remove(&cluster.id);
                 true
             }
             Err(error) => {
@@ -208,7 +209,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         let holds = self.holds.read().unwrap_or_else(PoisonError::into_inner);
         let around = Around {
             name: &self.project,
-            clusters: state.names.len(),
+            clusters: state.listed.len(),
             list_short: self.telling.list_is_short(),
             leaving,
             sends_nothing: self.guards(&state.ledger, &holds, &rules).hold_everything_back(now),
@@ -224,7 +225,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         let state = self.state();
         let holds = self.holds.read().unwrap_or_else(PoisonError::into_inner);
         let sends_nothing = self.guards(&state.ledger, &holds, &rules).hold_everything_back(now);
-        let seen = (state.names.len(), self.telling.is_blind());
+        let seen = (state.listed.len(), self.telling.is_blind());
         Summary::new(seen, &state.ledger, &rules, sends_nothing.as_ref())
     }
 

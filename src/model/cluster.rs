@@ -25,6 +25,21 @@ pub struct Cluster {
     pub state: u64,
 }
 
+impl Cluster {
+    /// One of which nothing but the id and the name is known.
+    pub fn known_by(id: ClusterId, name: String) -> Self {
+        Self {
+            id,
+            name,
+            engine: Arc::default(),
+            version: Arc::default(),
+            actions: Vec::new(),
+            tags: Tags::default(),
+            state: 0,
+        }
+    }
+}
+
 /// The tags of a cluster, by their keys. A list and not a map, and shared: there are few, and of many clusters.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Tags(Arc<[(Box<str>, Box<str>)]>);

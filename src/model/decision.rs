@@ -63,6 +63,19 @@ impl Order {
     }
 }
 
+/// What a human orders for one cluster, beside the action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ordered {
+    /// The task that is meant; the newest one, where none is named.
+    pub task: Option<TaskId>,
+    /// What tells a repeated command from a new one.
+    pub command: String,
+    /// Who: `uid 1000`.
+    pub by: String,
+    /// Why.
+    pub why: String,
+}
+
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {

@@ -151,6 +151,9 @@ pub enum Event {
     Decided { verdict: String, reason: Reason },
     /// The task was handed to a human.
     Escalated { reason: Reason },
+    /// A human gave it back: no retry counts as used, and a new backoff begins. What the task shows from now on
+    /// is what later readings are compared with, where it is failed.
+    Reset { by: String, why: String, command: String, failed: Option<(String, Shape)> },
     /// Its story ended.
     Closed(Closing),
     /// The project's breaker opened, for so long, with what was read of this task.
@@ -185,6 +188,7 @@ impl Event {
             Self::StillThere { .. } => "still-there",
             Self::Decided { .. } => "decided",
             Self::Escalated { .. } => "escalated",
+            Self::Reset { .. } => "reset",
             Self::Closed(_) => "closed",
             Self::BreakerOpened { .. } => "breaker-opened",
             Self::BreakerClosed { .. } => "breaker-closed",

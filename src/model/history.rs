@@ -174,7 +174,12 @@ pub struct TaskHistory {
     pub stale_since: Option<Moment>,
     /// The last decision that was journaled: its verdict's word and its reason.
     pub decided: Option<(String, Reason)>,
+    /// The last commands of people that were carried out on it, so that a repeated one acts once.
+    pub commands: Vec<String>,
 }
+
+/// So many commands are remembered for each task.
+const COMMANDS: usize = 16;
 
 impl TaskHistory {
     /// Retries used up under these terms, an open one included.
@@ -242,7 +247,45 @@ impl TaskHistory {
             missing: false,
             stale_since: None,
             decided: None,
+            commands: Vec::new(),
         }
+    }
+
+    fn remember_command(&mut self, command: &str) {
+        if self.commands.len() >= COMMANDS {
+            self.commands.remove(0);
+        }
+        self.commands.push(command.to_owned());
+    }
+
+    /// A human gave it back.
+    fn reset(&mut self, at: Moment, failed: Option<&(String, Shape)>) {
+        self.escalated = None;
+        self.open = None;
+        self.used = Used::default();
+        self.used_ever = Used::default();
+        self.waited = Duration::ZERO;
+        self.stale_since = None;
+        self.decided = None;
+        let Some(failure) = &mut self.failure else { return };
+        if let Some((whole, shape)) = failed {
+            self.highest_execute_times = self.highest_execute_times.max(shape.execute_times);
+            self.counted_execute_times = self.counted_execute_times.max(shape.execute_times);
+            failure.whole.clone_from(whole);
+            failure.seen.shape.clone_from(shape);
+        }
+        failure.wait_from = at;
+        failure.wait_at_least = Duration::ZERO;
+        failure.waited_from = None;
+        failure.held = false;
+        failure.not_before = None;
+        failure.exhausted = None;
+        failure.not_accepted_in_row = 0;
+        failure.without_effect_in_row = 0;
+        failure.busy = None;
+        failure.not_acceptable = None;
+        failure.doubt = None;
+        failure.touched = None;
     }
 
     fn count_external(&mut self, external: u32) {
@@ -323,7 +366,10 @@ impl TaskHistory {
                 }
             }
             Event::Settled { attempt, settlement } => self.settle(at, *attempt, *settlement),
-            Event::Intent { action, waited, .. } => {
+            Event::Intent { action, waited, reason, .. } => {
+                if let Reason::ByHand { command, .. } = reason {
+                    self.remember_command(command);
+                }
                 self.waited = self.waited.saturating_add(*waited);
                 self.stale_since = None;
                 self.decided = None;
@@ -369,6 +415,10 @@ impl TaskHistory {
             Event::Decided { verdict, reason } => self.decided(at, verdict, reason),
             Event::Escalated { reason } => {
                 self.escalated = Some(Escalation { at, reason: reason.clone() });
+            }
+            Event::Reset { command, failed, .. } => {
+                self.remember_command(command);
+                self.reset(at, failed.as_ref());
             }
             Event::Closed(closing) => {
                 self.closed = Some((closing.clone(), at));

@@ -1,10 +1,12 @@
 //! The vocabulary: values that every other part speaks in. No I/O, no clock, no async.
 
+pub mod advice;
 pub mod answer;
 pub mod breaker;
 pub mod cluster;
 pub mod decision;
 pub mod event;
+pub mod explanation;
 pub mod history;
 pub mod hold;
 pub mod id;

@@ -11,10 +11,11 @@ use super::task::TaskKind;
 use super::window::Window;
 
 /// Whether PUTs are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// Decide and tell; send none.
+    #[default]
     DryRun,
     /// Send.
     Enforce,

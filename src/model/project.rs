@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::policy::Policy;
+use super::policy::{Mode, Policy};
 
 /// How often to look, and how long to wait for an effect: the settings' `[poll]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +100,8 @@ pub struct Rules {
     pub breaker: Breaker,
     /// How long a task is kept after its end; `None`: for ever.
     pub retention: Option<Duration>,
+    /// The global mode: what people order by hand is not sent in dry-run either, where no policy matches.
+    pub mode: Mode,
 }
 
 /// Idle clusters are read less often than the settings ask for, for want of requests.

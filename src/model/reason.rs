@@ -88,6 +88,20 @@ pub enum Reason {
     RetryDue { retry: u32, max_retries: u32, waited: Duration },
     /// An abort is due: retries used up, no node completed, grace over.
     AbortDue { used: u32, max_retries: u32, grace: Duration },
+    /// A human orders it. `command`: what tells a repeated command from a new one.
+    ByHand { action: Action, by: String, why: String, command: String },
+
+    // Refusing what a human orders.
+    /// The named task is not the newest of its cluster.
+    NotNewest { task: TaskId, newest: TaskId },
+    /// The task's status is another one than FAILED.
+    NotFailed { status: String },
+    /// An abort could leave a mixed cluster.
+    NotAbortable { doubt: AbortDoubt },
+    /// It is not with a human.
+    NotWithHuman,
+    /// This very command was carried out before.
+    AlreadyDone,
 
     // To a human.
     /// Retries are used up, and the policy says to call a human.
@@ -150,6 +164,12 @@ impl Reason {
             Self::BreakerProbing { .. } => "breaker-probing",
             Self::RetryDue { .. } => "retry-due",
             Self::AbortDue { .. } => "abort-due",
+            Self::ByHand { .. } => "by-hand",
+            Self::NotNewest { .. } => "not-newest",
+            Self::NotFailed { .. } => "not-failed",
+            Self::NotAbortable { .. } => "not-abortable",
+            Self::NotWithHuman => "not-with-human",
+            Self::AlreadyDone => "already-done",
             Self::RetriesUsedUp { .. } => "retries-used-up",
             Self::NodeCompleted { .. } => "node-completed",
             Self::PartialFailed { .. } => "partial-failed",
@@ -361,6 +381,25 @@ impl fmt::Display for Reason {
                 used_up(*used, 0),
                 span(*grace)
             ),
+            Self::ByHand { action, by, why, .. } => {
+                write!(f, "{by} orders the {action}: {}", shown(why, 200))
+            }
+            Self::NotNewest { task, newest } => {
+                write!(f, "task {task} is not the newest task of the cluster: {newest} is")
+            }
+            Self::NotFailed { status } => write!(
+                f,
+                "its status is \"{}\", and only a task that is FAILED is acted on",
+                shown(status, 60)
+            ),
+            Self::NotAbortable { doubt } => write!(
+                f,
+                "it must not be aborted: {doubt}; aborting it could leave a cluster of mixed versions or zones"
+            ),
+            Self::NotWithHuman => {
+                f.write_str("it is not with a human, so there is nothing to take back from one")
+            }
+            Self::AlreadyDone => f.write_str("this very command was carried out before, and acts once"),
             Self::RetriesUsedUp { used, external } => {
                 write!(f, "{}, and the policy says to call a human", used_up(*used, *external))
             }
@@ -618,6 +657,30 @@ mod tests {
                 "the one retry is used up, no node is completed and the grace of 15m is over",
             ),
             (
+                Reason::ByHand {
+                    action: Action::Abort,
+                    by: "uid 1000".to_owned(),
+                    why: "it blocks the release".to_owned(),
+                    command: "c".to_owned(),
+                },
+                "uid 1000 orders the abort: it blocks the release",
+            ),
+            (
+                Reason::NotNewest { task: TaskId::new("t-1").unwrap(), newest: TaskId::new("t-2").unwrap() },
+                "task t-1 is not the newest task of the cluster: t-2 is",
+            ),
+            (
+                Reason::NotFailed { status: "SUCCESS".to_owned() },
+                "its status is \"SUCCESS\", and only a task that is FAILED is acted on",
+            ),
+            (
+                Reason::NotAbortable { doubt: AbortDoubt::Completed { done: 1, total: 3 } },
+                "it must not be aborted: 1 of 3 nodes is completed; aborting it could leave a cluster of mixed \
+                 versions or zones",
+            ),
+            (Reason::NotWithHuman, "it is not with a human, so there is nothing to take back from one"),
+            (Reason::AlreadyDone, "this very command was carried out before, and acts once"),
+            (
                 Reason::RetriesUsedUp { used: 1, external: 1 },
                 "the one retry is used up (by others), and the policy says to call a human",
             ),
@@ -695,6 +758,6 @@ mod tests {
             assert_eq!(reason.to_string(), sentence);
             told.insert(reason.code());
         }
-        assert_eq!(told.len(), 38, "a reason has no sentence in this table");
+        assert_eq!(told.len(), 44, "a reason has no sentence in this table");
     }
 }

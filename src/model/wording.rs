@@ -32,6 +32,7 @@ impl Event {
             Self::Running { .. }
             | Self::Progress { .. }
             | Self::Intent { .. }
+            | Self::Reset { .. }
             | Self::Closed(_)
             | Self::BreakerClosed { .. } => Weight::Change,
             Self::Settled { settlement, .. } => match settlement {
@@ -161,6 +162,11 @@ impl fmt::Display for Event {
             }
             Self::Decided { verdict, reason } => write!(f, "{verdict}: {reason}"),
             Self::Escalated { reason } => write!(f, "a human is needed: {reason}"),
+            Self::Reset { by, why, .. } => write!(
+                f,
+                "{by} gave it back to the daemon: {}; no retry counts as used, and a new backoff begins",
+                shown(why, 200)
+            ),
             Self::Closed(closing) => match closing {
                 Closing::Remedied => f.write_str("remedied: it succeeded after a retry"),
                 Closing::SolvedByOthers => {
@@ -237,6 +243,7 @@ mod tests {
 
     /// Every event with its sentence: what an operator reads, word for word.
     #[test]
+    #[expect(clippy::too_many_lines, reason = "one line for each event, in one table")]
     fn every_event_reads_as_an_operator_needs_it() {
         let attempt = AttemptId(7);
         let shape = || Shape { execute_times: Some(3), end_time: None };
@@ -316,6 +323,16 @@ mod tests {
                 Event::Escalated { reason: Reason::WithoutEffect { times: 2 } },
                 "a human is needed: 2 retries in a row were accepted and had no effect on the task",
             ),
+            (
+                Event::Reset {
+                    by: "uid 1000".to_owned(),
+                    why: "the zone has room again".to_owned(),
+                    command: "c".to_owned(),
+                    failed: None,
+                },
+                "uid 1000 gave it back to the daemon: the zone has room again; no retry counts as used, and a new \
+                 backoff begins",
+            ),
             (Event::Closed(Closing::Remedied), "remedied: it succeeded after a retry"),
             (
                 Event::Closed(Closing::SolvedByOthers),
@@ -333,6 +350,6 @@ mod tests {
             assert_eq!(event.to_string(), sentence);
             told.insert(event.word());
         }
-        assert_eq!(told.len(), 18, "an event has no sentence in this table");
+        assert_eq!(told.len(), 19, "an event has no sentence in this table");
     }
 }

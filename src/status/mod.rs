@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use crate::model::explanation::{Explanation, Why};
 use crate::model::hold::StoredHold;
 use crate::model::id::{ClusterId, ProjectName, TaskId};
 use crate::model::ledger::Ledger;
@@ -74,21 +75,6 @@ pub struct ProjectReport {
     pub idle_interval_stretched_to: Option<f64>,
     /// Tasks whose story has no end yet.
     pub tasks: Vec<TaskReport>,
-}
-
-/// A reason with its code and its words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Why {
-    /// The stable code.
-    pub code: String,
-    /// The sentence.
-    pub words: String,
-}
-
-impl From<&Reason> for Why {
-    fn from(reason: &Reason) -> Self {
-        Self { code: reason.code().to_owned(), words: reason.to_string() }
-    }
 }
 
 /// A task whose story has no end yet.

@@ -187,6 +187,7 @@ impl Script {
             limits: self.limits.clone(),
             breaker: self.breaker.clone(),
             retention: self.retention,
+            mode: Mode::Enforce,
         }
     }
 

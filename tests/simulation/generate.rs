@@ -156,6 +156,7 @@ impl Plan {
             limits: self.limits.clone(),
             breaker: self.breaker.clone(),
             retention: None,
+            mode: Mode::Enforce,
         }
     }
 

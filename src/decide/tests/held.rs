@@ -5,7 +5,7 @@ use crate::model::hold::{NewHold, Scope, StoredHold};
 use crate::model::window::{Span, Window};
 
 impl Scene {
-    fn hold(&mut self, scope: &str, minutes: Option<u64>) -> u64 {
+    pub(super) fn hold(&mut self, scope: &str, minutes: Option<u64>) -> u64 {
         self.number += 1;
         let new = NewHold {
             at: self.now.wall,

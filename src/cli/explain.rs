@@ -1,0 +1,196 @@
+//! `explain`: why what is done about one cluster is done, and what would have to change.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use clap::Args;
+use jiff::Timestamp;
+
+use super::hold::{Control, Unanswered, note, unexpected};
+use super::status::Known;
+use super::table::{table, text};
+use super::{Failure, Outcome, print, print_json};
+use crate::control::{Answer, AskError, Request};
+use crate::model::cluster::Cluster;
+use crate::model::explanation::{Explanation, Story, TaskFacts};
+use crate::model::text::{chain, counted, shown, span};
+use crate::settings::Loaded;
+
+/// Which cluster.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Its name or its id.
+    cluster: String,
+}
+
+/// Prints it: the daemon's explanation, or while it is down what the journal knows.
+pub(super) fn explain(
+    control: &Control<'_>,
+    settings: impl FnOnce() -> Result<Loaded, Failure>,
+    options: &Options,
+    as_json: bool,
+) -> Outcome {
+    let explanation = match control.ask(&Request::Explain { cluster: options.cluster.clone() }) {
+        Ok(Answer::Explained { explanation }) => *explanation,
+        Ok(answer) => return Err(unexpected(answer)),
+        Err(Unanswered::Ask(down @ AskError::NotRunning { .. })) => {
+            let down = chain(&down);
+            note(&format!("{down}: this is what the journal knows."));
+            by_journal(&settings()?, &options.cluster, &down)?
+        }
+        Err(error) => return Err(Failure::Other(error.into())),
+    };
+    if as_json {
+        print_json(&serde_json::to_value(&explanation)?)?;
+    } else {
+        print(&as_text(&explanation))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn by_journal(loaded: &Loaded, text: &str, down: &str) -> Result<Explanation, Failure> {
+    let mut known = Known::read(loaded)?;
+    let mut found = Vec::new();
+    for (project, ledger) in &known.ledgers {
+        for (id, history) in &ledger.clusters {
+            let name = history.tasks.values().next().map(|task| task.cluster_name.clone());
+            if id.as_str() == text || name.as_deref() == Some(text) {
+                let cluster = Cluster::known_by(id.clone(), name.unwrap_or_default());
+                let limits = vec![down.to_owned()];
+                found.push(Explanation::by_journal(known.now.wall, project, &cluster, history, limits));
+            }
+        }
+    }
+    known.ledgers.clear();
+    match (found.pop(), found.is_empty()) {
+        (Some(one), true) => Ok(one),
+        (None, _) => {
+            Err(Failure::Other(anyhow::anyhow!("the journal knows no cluster {:?}", shown(text, 80))))
+        }
+        (Some(one), false) => {
+            let ids = found.iter().chain([&one]).map(|one| one.cluster.to_string()).collect::<Vec<_>>();
+            Err(Failure::Usage(format!(
+                "several clusters are named {:?}; give one of their ids: {}",
+                shown(text, 80),
+                ids.join(", ")
+            )))
+        }
+    }
+}
+
+fn time(at: Timestamp) -> String {
+    at.strftime("%F %T UTC").to_string()
+}
+
+/// The explanation, from the most urgent question to the last.
+fn as_text(it: &Explanation) -> String {
+    let mut out = format!("{} ({}) in project {}", shown(&it.cluster_name, 80), it.cluster, it.project);
+    if let Some(engine) = &it.engine {
+        let _ = write!(out, ", {}", shown(engine, 60));
+    }
+    for (key, value) in &it.tags {
+        let _ = write!(out, ", {}={}", shown(key, 40), shown(value, 40));
+    }
+    out.push('\n');
+    for limit in &it.limits {
+        let _ = writeln!(out, "known only in part: {}", shown(limit, 400));
+    }
+    let mut rows = table(&["", ""]);
+    rows.set_header(Vec::<String>::new());
+    let mut row = |of: &str, what: String| {
+        rows.add_row([of.to_owned(), what]);
+    };
+    row("NOW", format!("{}: {} [{}]", it.verdict, it.why.words, it.why.code));
+    row("TO CHANGE IT", it.way_on.clone());
+    if let Some(seconds) = it.next_look_seconds {
+        let seconds = std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        row("NEXT LOOK", format!("in {} at the latest", span(seconds)));
+    }
+    if let Some(task) = &it.task {
+        row("TASK", task_in_words(task));
+    }
+    if let Some(story) = &it.story {
+        row("SO FAR", story_in_words(story));
+    }
+    for step in &it.schedule {
+        let at = step.at.map_or_else(String::new, |at| format!("{}: ", time(at)));
+        row("TO COME", format!("{at}{}", step.what));
+    }
+    for policy in &it.policies {
+        let says = match (&policy.mismatch, policy.governs) {
+            (Some(mismatch), _) => format!("does not cover it: {mismatch}"),
+            (None, true) => "governs it".to_owned(),
+            (None, false) => "would cover it too, and comes later".to_owned(),
+        };
+        row("POLICY", format!("{}: {says}", shown(&policy.policy, 60)));
+    }
+    let _ = write!(out, "{}", text(&rows));
+    if !it.guards.is_empty() {
+        let mut rows = table(&["GUARD", "", "STANDS AT", "ALLOWED"]);
+        for guard in &it.guards {
+            let verdict = if guard.passes { "ok" } else { "NO" };
+            rows.add_row([
+                guard.guard.clone(),
+                verdict.to_owned(),
+                shown(&guard.value, 300),
+                guard.limit.clone(),
+            ]);
+        }
+        let _ = write!(out, "\n{}", text(&rows));
+    }
+    out
+}
+
+fn task_in_words(task: &TaskFacts) -> String {
+    let mut words = format!("{} {}: {}", task.kind, task.id, shown(&task.status, 40));
+    let nodes = counted(u64::from(task.nodes), "node", "nodes");
+    let _ = match task.nodes_done {
+        Some(done) => write!(words, ", {done} of {nodes} completed"),
+        None => write!(words, ", how many of {nodes} are completed cannot be read"),
+    };
+    if !task.current_node.is_empty() {
+        let _ = write!(words, ", at {}", shown(&task.current_node, 60));
+    }
+    if let Some(step) = &task.failing_step {
+        let _ = write!(words, ", {}", shown(step, 80));
+    }
+    if let Some(n) = task.executions {
+        let _ = write!(words, ", execution {n}");
+    }
+    if let Some(started) = &task.started {
+        let _ = write!(words, ", began {started}");
+    }
+    if let Some(ended) = &task.ended {
+        let _ = write!(words, ", ended {ended}");
+    }
+    if task.started.is_some() || task.ended.is_some() {
+        words.push_str(" (the service's clock)");
+    }
+    words
+}
+
+fn story_in_words(story: &Story) -> String {
+    let mut words = match story.allowed {
+        Some(allowed) => {
+            format!("{} of {} used", story.used, counted(u64::from(allowed), "retry", "retries"))
+        }
+        None => format!("{} used", counted(u64::from(story.used), "retry", "retries")),
+    };
+    if story.by_others > 0 {
+        let _ = write!(words, " ({} by others)", story.by_others);
+    }
+    let _ = write!(words, ", {} sent", counted(u64::from(story.puts), "PUT", "PUTs"));
+    if let Some(failed) = story.failed {
+        let _ = write!(words, ", failure {} first seen {}", story.failures, time(failed));
+    }
+    if let Some(open) = &story.open {
+        let _ = write!(words, "; {open}");
+    }
+    if let Some((since, why)) = &story.with_human {
+        let _ = write!(words, "; with a human since {}: {} [{}]", time(*since), why.words, why.code);
+    }
+    if let Some(ended) = &story.ended {
+        let _ = write!(words, "; ended: {ended}");
+    }
+    words
+}

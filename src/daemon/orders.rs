@@ -1,0 +1,122 @@
+//! What people order for one cluster, and what they ask of it. Each is a task of its own, as it reads the service and
+//! may send a PUT: nothing else waits for it, and a stop lets it end.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+
+use super::HttpProject;
+use super::operate::reason;
+use super::service::Service;
+use crate::control::{Answer, Order, Peer};
+use crate::journal::Journal;
+use crate::look::Done;
+use crate::model::decision::{Action, Ordered};
+use crate::model::id::ClusterId;
+use crate::model::text::shown;
+use crate::notify::Tell;
+
+/// So many at once: people are few, and each may keep a place of the client.
+const AT_ONCE: usize = 8;
+
+/// What is ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ordering {
+    Send(Action),
+    Reset,
+}
+
+impl Ordering {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Send(Action::Retry) => "retry-now",
+            Self::Send(Action::Abort) => "abort",
+            Self::Reset => "reset",
+        }
+    }
+}
+
+impl<J: Journal, T: Tell> Service<J, T> {
+    /// Has an order carried out, and answers once it is.
+    pub(super) fn order(
+        &mut self,
+        ordering: Ordering,
+        order: Order,
+        peer: Peer,
+        answer: oneshot::Sender<Answer>,
+    ) {
+        let prepared = self.find_project(&order.cluster).and_then(|found| {
+            let why = reason(&order.reason, ordering.word())?;
+            Ok((found, Ordered { task: order.task, command: order.command, by: peer.to_string(), why }))
+        });
+        let (found, ordered) = match prepared {
+            Ok(prepared) => prepared,
+            Err(why) => return drop(answer.send(Answer::Refused { why })),
+        };
+        let Found { project, cluster, name } = found;
+        self.orders.spawn(async move {
+            let looker = project.looker();
+            let (word, by, cause) = (ordering.word(), ordered.by.clone(), ordered.why.clone());
+            let shown_name = shown(&name, 80);
+            info!(project = %looker.project, %cluster, by, "{shown_name}: {by} orders {word}: {cause}");
+            let done = match ordering {
+                Ordering::Send(action) => looker.act_by_hand(&cluster, action, &ordered).await,
+                Ordering::Reset => looker.reset_by_hand(&cluster, &ordered).await,
+            };
+            // What was sent is settled, and what was given back is decided about, without waiting for its turn.
+            project.nudge();
+            let said = match done {
+                Ok(done) => as_answer(cluster, name, done),
+                Err(error) => {
+                    warn!(project = %looker.project, %cluster, by, "{shown_name}: {word} was not done: {error}");
+                    Answer::Refused { why: error.to_string() }
+                }
+            };
+            // Whoever asked may be gone; what was done is done.
+            let _ = answer.send(said);
+        });
+    }
+
+    /// Explains a cluster, by a reading of its own.
+    pub(super) fn explain(&mut self, text: &str, answer: oneshot::Sender<Answer>) {
+        let Found { project, cluster, .. } = match self.find_project(text) {
+            Ok(found) => found,
+            Err(why) => return drop(answer.send(Answer::Refused { why })),
+        };
+        self.orders.spawn(async move {
+            let explanation = Box::new(project.looker().explain(&cluster).await);
+            let _ = answer.send(Answer::Explained { explanation });
+        });
+    }
+
+    fn find_project(&self, text: &str) -> Result<Found<J, T>, String> {
+        if self.orders.len() >= AT_ONCE {
+            return Err(format!("{AT_ONCE} commands are being carried out already; try again"));
+        }
+        let (cluster, name, project) = self.find_cluster(text)?;
+        let running = self.running.get(&project).filter(|running| !running.leaving);
+        let running = running.ok_or("its project is gone from the settings, so nothing is done in it")?;
+        Ok(Found { project: Arc::clone(&running.project), cluster, name })
+    }
+}
+
+struct Found<J, T> {
+    project: Arc<HttpProject<J, T>>,
+    cluster: ClusterId,
+    name: String,
+}
+
+fn as_answer(cluster: ClusterId, cluster_name: String, done: Done) -> Answer {
+    let (task, words) = match done {
+        Done::Accepted { task, answer } => {
+            let words = format!("the service accepted the PUT ({answer})");
+            (task, words)
+        }
+        Done::Reset(task) => {
+            let words = "it is the daemon's again: no retry counts as used, and a new backoff begins";
+            (task, words.to_owned())
+        }
+    };
+    Answer::Done { cluster, cluster_name, task, words }
+}

@@ -1,0 +1,157 @@
+//! What people order by hand: which of it may be sent all the same.
+//!
+//! A human passes over what is a matter of judgement (backoff, budget, window, breaker, limits, escalation, age), and
+//! for an abort over the policy and its grace too. Nobody passes over what would do harm: another status than FAILED, a
+//! task that is not the newest, an attempt whose outcome is not known, a hold, dry-run, a rest, a clock that is off,
+//! and for an abort a completed or unreadable node.
+
+use super::{Case, Facts, SETTLING_PATIENCE, Standing, running};
+use crate::model::decision::{Action, Order, Ordered};
+use crate::model::event::{Closing, Shape};
+use crate::model::history::{ClusterHistory, TaskHistory};
+use crate::model::id::TaskId;
+use crate::model::moment::Moment;
+use crate::model::policy::{Mode, Terms};
+use crate::model::reason::Reason;
+use crate::model::task::{Task, TaskStatus};
+
+/// The order to send, if it may be sent, or why not. `terms` are those of the policy that governs the newest task;
+/// `mode` is the global one.
+///
+/// # Errors
+/// With the first reason that speaks against it.
+pub fn act(
+    action: Action,
+    ordered: &Ordered,
+    (terms, mode): (Option<&Terms>, Mode),
+    facts: Facts<'_>,
+    history: &ClusterHistory,
+    now: Moment,
+) -> Result<Order, Reason> {
+    let (task, known) = newest(ordered, facts, history)?;
+    let by_policy = |retry: &Terms| action == Action::Retry && retry.retry.retry_partial_failed;
+    match &task.status {
+        TaskStatus::Failed => {}
+        TaskStatus::PartialFailed if terms.is_some_and(by_policy) => {}
+        status => return Err(Reason::NotFailed { status: status.word().to_owned() }),
+    }
+    let case = Case { facts, task, known, now };
+    case.may_be_sent()?;
+    if let Some(reason) = facts.guards.on_hold(facts.cluster, now) {
+        return Err(reason);
+    }
+    if mode == Mode::DryRun || terms.is_some_and(|terms| terms.mode == Mode::DryRun) {
+        return Err(Reason::DryRun { action });
+    }
+    if action == Action::Retry && terms.is_none() {
+        return Err(Reason::NoPolicy);
+    }
+    if let Some(reason) = facts.guards.forbids(now).or_else(|| facts.guards.rests(facts.cluster, now)) {
+        return Err(reason);
+    }
+    match action {
+        Action::Retry => Ok(Order::Retry(task.id.clone())),
+        Action::Abort => task.abortable().map(Order::Abort).map_err(|doubt| Reason::NotAbortable { doubt }),
+    }
+}
+
+/// A task that is given back to the daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenBack {
+    /// The task.
+    pub task: TaskId,
+    /// How it shows its failure now, where it is failed: what later readings are compared with.
+    pub failed: Option<(String, Shape)>,
+}
+
+/// The task to take back from a human, if it may be taken back, or why not.
+///
+/// # Errors
+/// With the first reason that speaks against it.
+pub fn reset(
+    ordered: &Ordered,
+    facts: Facts<'_>,
+    history: &ClusterHistory,
+    now: Moment,
+) -> Result<GivenBack, Reason> {
+    let (task, known) = match newest(ordered, facts, history) {
+        // It is given back while it runs: what comes of that is the daemon's again.
+        Err(Reason::Running { .. }) => {
+            let running = Standing::of(facts.reading, history).task();
+            let known = running.and_then(|task| Some((task, history.tasks.get(&task.id)?)));
+            known.ok_or(Reason::NotWithHuman)?
+        }
+        found => found?,
+    };
+    if let Some((closing, _)) = &known.closed {
+        return Err(if *closing == Closing::Aborted { Reason::AbortedByUs } else { Reason::NotWithHuman });
+    }
+    let Some(escalation) = &known.escalated else { return Err(Reason::NotWithHuman) };
+    // Whether a PUT was accepted may still show. Where it cannot, the human has judged.
+    let given_up = matches!(escalation.reason, Reason::CannotSettle { .. });
+    if let Some(open) = known.open_retry().filter(|_| !given_up)
+        && now.since(open.sent) < facts.poll.settle_timeout + SETTLING_PATIENCE
+    {
+        let (attempt, action, answered) = (open.id, open.action, open.is_answered());
+        return Err(Reason::Settling { attempt, action, answered });
+    }
+    let failed = task.status.is_failure().then(|| Some((task.whole.clone()?, Shape::of(task))));
+    Ok(GivenBack { task: task.id.clone(), failed: failed.flatten() })
+}
+
+/// The newest task, where it is certain and the one that is meant, with what is known of it.
+fn newest<'a>(
+    ordered: &Ordered,
+    facts: Facts<'a>,
+    history: &'a ClusterHistory,
+) -> Result<(&'a Task, &'a TaskHistory), Reason> {
+    if history.tasks.values().any(|task| task.commands.contains(&ordered.command)) {
+        return Err(Reason::AlreadyDone);
+    }
+    let standing = Standing::of(facts.reading, history);
+    if let (Some(task), Some(newest)) = (&ordered.task, standing.task())
+        && *task != newest.id
+    {
+        return Err(Reason::NotNewest { task: task.clone(), newest: newest.id.clone() });
+    }
+    let task = match standing {
+        Standing::Nothing => return Err(Reason::Idle),
+        Standing::Running(task) => return Err(running(task)),
+        Standing::Incomplete => return Err(Reason::ListIncomplete),
+        Standing::Unclear(detail) => return Err(Reason::OrderUnclear { detail }),
+        Standing::NewestMissing(task) => return Err(Reason::NewestMissing { task }),
+        Standing::Newest(task) => task,
+    };
+    match history.tasks.get(&task.id) {
+        Some(known) => Ok((task, known)),
+        None if task.status.is_failure() => Err(Reason::StaleReading),
+        None => Err(Reason::NotFailed { status: task.status.word().to_owned() }),
+    }
+}
+
+impl Case<'_> {
+    /// Whether no earlier PUT may still be taken, and the reading shows the present failure.
+    fn may_be_sent(&self) -> Result<(), Reason> {
+        match &self.known.closed {
+            Some((Closing::Aborted, _)) => return Err(Reason::AbortedByUs),
+            Some(_) => return Err(Reason::StaleReading),
+            None => {}
+        }
+        if let Some(open) = &self.known.open {
+            return Err(match open.action {
+                Action::Abort => Reason::AbortUnknown { attempt: open.id, answer: open.answer.clone() },
+                Action::Retry => {
+                    Reason::Settling { attempt: open.id, action: open.action, answered: open.is_answered() }
+                }
+            });
+        }
+        let Some(failure) = &self.known.failure else { return Err(Reason::StaleReading) };
+        if let Some((_, reason, _)) = self.stale(failure) {
+            return Err(reason);
+        }
+        match &failure.doubt {
+            Some((_, _, answer)) => Err(Reason::CheckingIfGone { answer: answer.clone() }),
+            None => Ok(()),
+        }
+    }
+}

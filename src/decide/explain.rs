@@ -1,0 +1,249 @@
+//! Everything that decides about a cluster, laid out: the policies, what is still to come, and each guard with its
+//! value, its limit and its verdict. By the same functions that decide.
+
+use std::time::Duration;
+
+use crate::decide::guards::Guards;
+use crate::decide::{Facts, Standing, backoff, breaker};
+use crate::model::decision::Decision;
+use crate::model::explanation::{Guard, PolicyVerdict, Step, TaskFacts};
+use crate::model::history::TaskHistory;
+use crate::model::moment::Moment;
+use crate::model::policy::{Mode, OnExhausted, Terms};
+use crate::model::project::MAX_CLOCK_OFFSET;
+use crate::model::reason::Reason;
+use crate::model::task::Task;
+use crate::model::text::{counted, shown, span};
+use crate::model::window::WindowState;
+
+/// More steps than that are told as one.
+const STEPS: u32 = 10;
+
+/// The policies as [`super::govern::matching`] judges them: the first that covers the task governs.
+pub fn policies(matching: Vec<(String, Option<String>)>) -> Vec<PolicyVerdict> {
+    let mut governed = false;
+    let verdict = |(policy, mismatch): (String, Option<String>)| {
+        let governs = mismatch.is_none() && !governed;
+        governed |= governs;
+        PolicyVerdict { policy, governs, mismatch }
+    };
+    matching.into_iter().map(verdict).collect()
+}
+
+/// The task, as it was read.
+pub fn facts(task: &Task) -> TaskFacts {
+    let step = task.failing_step();
+    TaskFacts {
+        id: task.id.clone(),
+        kind: task.kind,
+        status: task.status.word().to_owned(),
+        started: task.start_time.map(|time| time.to_string()),
+        ended: task.end_time.map(|time| time.to_string()),
+        executions: task.execute_times,
+        nodes_done: task.completed.count(),
+        nodes: u32::try_from(task.total_nodes.len()).unwrap_or(u32::MAX),
+        current_node: task.current_node.clone(),
+        failing_step: step.map(|step| match step.order {
+            Some(order) => format!("step {order} {}", step.name),
+            None => step.name.clone(),
+        }),
+    }
+}
+
+/// What is still to come if the task goes on failing at the same node, in its order.
+pub fn schedule(known: &TaskHistory, terms: &Terms, decision: &Decision) -> Vec<Step> {
+    let over = known.closed.is_some() || known.escalated.is_some();
+    if over || known.failure.is_none() || known.failure.as_ref().is_some_and(|failure| failure.seen.too_old) {
+        return Vec::new();
+    }
+    let (retry, used) = (&terms.retry, known.retries_used(terms));
+    let mut steps = Vec::new();
+    let due = match decision.reason {
+        Reason::Backoff { until, .. }
+        | Reason::HeldUntilNow { until }
+        | Reason::ServiceBusy { until, .. } => Some(until),
+        _ => None,
+    };
+    let jitter = if retry.randomization_factor > 0.0 {
+        format!(", give or take {:.0} %", retry.randomization_factor * 100.0)
+    } else {
+        String::new()
+    };
+    for number in used..retry.max_retries.min(used.saturating_add(STEPS)) {
+        let n = number + 1;
+        let first = number == used;
+        let what = match (first, due) {
+            (true, Some(_)) => format!("retry {n} of {}", retry.max_retries),
+            (true, None) => format!("retry {n} of {}, once nothing holds it back", retry.max_retries),
+            (false, _) => {
+                let wait = span(backoff::interval(retry, number));
+                format!("retry {n} of {}, {wait} after the next failure{jitter}", retry.max_retries)
+            }
+        };
+        steps.push(Step { at: due.filter(|_| first), what });
+    }
+    let left = retry.max_retries.saturating_sub(used);
+    if left > STEPS {
+        steps.push(Step { at: None, what: format!("{} more retries", left - STEPS) });
+    }
+    let at = match decision.reason {
+        Reason::AbortPending { until, .. } => Some(until),
+        _ => None,
+    };
+    let what = match terms.on_exhausted {
+        OnExhausted::Abort => format!(
+            "the abort, {} after the retries are used up, if no node is completed; else a human is called",
+            span(terms.abort_grace)
+        ),
+        OnExhausted::Escalate => "a human is called, once the retries are used up".to_owned(),
+    };
+    steps.push(Step { at, what });
+    if let Some(limit) = retry.max_elapsed_time {
+        let waited = span(known.waited);
+        let what = format!(
+            "a human is called before a retry that would make it wait more than {} in all ({waited} so far)",
+            span(limit)
+        );
+        steps.push(Step { at: None, what });
+    }
+    steps
+}
+
+/// Everything that can hold a PUT back, as it stands now.
+pub fn guards(
+    terms: Option<&Terms>,
+    mode: Mode,
+    facts: Facts<'_>,
+    known: Option<&TaskHistory>,
+    now: Moment,
+) -> Vec<Guard> {
+    let guards = facts.guards;
+    let mut all = of_task(facts, known);
+    let mut add = |guard: &str, value: String, limit: String, passes: bool| {
+        all.push(Guard { guard: guard.to_owned(), value, limit, passes });
+    };
+    let hold = guards.on_hold(facts.cluster, now);
+    add(
+        "hold",
+        hold.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string),
+        "none".to_owned(),
+        hold.is_none(),
+    );
+    let policy = terms.map_or_else(|| "none".to_owned(), |terms| shown(&terms.policy, 60));
+    add("policy", policy, "one that covers the task".to_owned(), terms.is_some());
+    let effective = terms.map_or(mode, |terms| terms.mode);
+    let word = |mode| if mode == Mode::Enforce { "enforce" } else { "dry-run" }.to_owned();
+    add("mode", word(effective), word(Mode::Enforce), effective == Mode::Enforce);
+    if let Some(window) = terms.and_then(|terms| terms.window.as_ref()) {
+        let (value, passes) = match window.at(now.wall) {
+            WindowState::Open { closes } => (changes("open", "closes", closes, window), true),
+            WindowState::Closed { opens } => (changes("closed", "opens", opens, window), false),
+        };
+        add("window", value, "open".to_owned(), passes);
+    }
+    of_project(guards, facts, now, &mut add);
+    all
+}
+
+fn changes(
+    word: &str,
+    verb: &str,
+    at: Option<jiff::Timestamp>,
+    window: &crate::model::window::Window,
+) -> String {
+    at.map_or_else(|| word.to_owned(), |at| format!("{word}, {verb} at {}", window.shown(at)))
+}
+
+/// The guards of the task itself.
+fn of_task(facts: Facts<'_>, known: Option<&TaskHistory>) -> Vec<Guard> {
+    let mut all = Vec::new();
+    let mut add = |guard: &str, value: String, limit: &str, passes: bool| {
+        all.push(Guard { guard: guard.to_owned(), value, limit: limit.to_owned(), passes });
+    };
+    let history = facts.guards.ledger.history(facts.cluster);
+    let (newest, certain) = match Standing::of(facts.reading, history) {
+        Standing::Newest(task) => (format!("task {}", task.id), true),
+        Standing::Running(task) => (format!("task {} runs", task.id), false),
+        Standing::Nothing => ("no task".to_owned(), false),
+        Standing::Incomplete => (Reason::ListIncomplete.to_string(), false),
+        Standing::Unclear(detail) => (Reason::OrderUnclear { detail }.to_string(), false),
+        Standing::NewestMissing(task) => (Reason::NewestMissing { task }.to_string(), false),
+    };
+    add("newest", newest, "a certain newest task, and none that runs", certain);
+    let task = Standing::of(facts.reading, history).task();
+    let status = task.map_or_else(|| "none".to_owned(), |task| shown(task.status.word(), 40));
+    add("status", status, "FAILED", task.is_some_and(|task| task.status.is_failure()));
+    let open = known.and_then(|known| known.open.as_ref());
+    add(
+        "open PUT",
+        open.map_or_else(|| "none".to_owned(), |open| format!("{} {}", open.action, open.id)),
+        "none",
+        open.is_none(),
+    );
+    let human = known.and_then(|known| known.escalated.as_ref());
+    add(
+        "escalation",
+        human.map_or_else(|| "none".to_owned(), |it| it.reason.code().to_owned()),
+        "none",
+        human.is_none(),
+    );
+    if let Some(task) = task {
+        let (value, passes) = match task.abortable() {
+            Ok(_) => ("no node completed".to_owned(), true),
+            Err(doubt) => (doubt.to_string(), false),
+        };
+        add("nodes (for an abort only)", value, "no completed and no unreadable node", passes);
+    }
+    all
+}
+
+/// The guards above all policies.
+fn of_project(
+    guards: Guards<'_>,
+    facts: Facts<'_>,
+    now: Moment,
+    add: &mut impl FnMut(&str, String, String, bool),
+) {
+    let offset = guards.clock_offset;
+    let off = offset.map(jiff::SignedDuration::unsigned_abs);
+    add(
+        "clock",
+        off.map_or_else(
+            || "not known yet".to_owned(),
+            |off| format!("{} off", span(Duration::from_secs(off.as_secs()))),
+        ),
+        format!("{} at most", span(MAX_CLOCK_OFFSET)),
+        off.is_none_or(|off| off <= MAX_CLOCK_OFFSET),
+    );
+    let rest = guards.forbids(now).filter(|reason| matches!(reason, Reason::ProjectResting { .. }));
+    let rest = rest.or_else(|| guards.rests(facts.cluster, now));
+    add(
+        "rest",
+        rest.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string),
+        "none".to_owned(),
+        rest.is_none(),
+    );
+    let held = breaker::hold_back(guards.ledger, guards.breaker, now);
+    let failures = guards.ledger.breaker.failures(guards.breaker.within, now);
+    add(
+        "breaker",
+        held.as_ref().map_or_else(
+            || {
+                format!(
+                    "closed, {} in {}",
+                    counted(u64::from(failures), "failure", "failures"),
+                    span(guards.breaker.within)
+                )
+            },
+            ToString::to_string,
+        ),
+        format!("fewer than {} in {}", guards.breaker.failures, span(guards.breaker.within)),
+        held.is_none(),
+    );
+    let sent = guards.ledger.puts_within_an_hour(now);
+    let limit = guards.limits.max_actions_per_hour;
+    add("actions per hour", sent.to_string(), format!("fewer than {limit}"), sent < limit);
+    let others = guards.ledger.others_in_flight(facts.cluster);
+    let limit = guards.limits.max_actions_in_flight;
+    add("retries in flight elsewhere", others.to_string(), format!("fewer than {limit}"), others < limit);
+}

@@ -1,0 +1,305 @@
+//! What a human may order, and what nobody may.
+
+use super::*;
+use crate::decide::by_hand;
+use crate::model::decision::Ordered;
+use crate::model::project::RestCause;
+use crate::model::window::{Span, Window};
+
+fn ordered(command: &str) -> Ordered {
+    Ordered { task: None, command: command.to_owned(), by: "uid 7".to_owned(), why: "test".to_owned() }
+}
+
+impl Scene {
+    fn with_facts<R>(&self, tasks: &[Task], of: impl FnOnce(Facts<'_>, &ClusterHistory) -> R) -> R {
+        let upgrades = TaskList { tasks: tasks.to_vec(), unusable: 0, total_size: Some(tasks.len() as u64) };
+        let reading = Reading::new(self.now, [upgrades, TaskList::default()]);
+        let (project, id) = (ProjectName::new("p").unwrap(), cluster());
+        let guards = Guards {
+            project: &project,
+            ledger: &self.ledger,
+            holds: &self.holds,
+            limits: &self.limits,
+            breaker: &self.breaker,
+            clock_offset: self.clock_offset,
+        };
+        let facts = Facts { cluster: &id, reading: &reading, guards, poll: &self.poll, seed: 1 };
+        of(facts, &self.history())
+    }
+
+    /// What comes of this order: the order's task, or the code of the reason against it.
+    fn order(&self, action: Action, tasks: &[Task]) -> Result<Order, &'static str> {
+        self.order_in(Mode::Enforce, action, &ordered("new"), tasks)
+    }
+
+    fn order_in(
+        &self,
+        mode: Mode,
+        action: Action,
+        ordered: &Ordered,
+        tasks: &[Task],
+    ) -> Result<Order, &'static str> {
+        self.with_facts(tasks, |facts, history| {
+            by_hand::act(action, ordered, (self.terms.as_ref(), mode), facts, history, self.now)
+        })
+        .map_err(|reason| reason.code())
+    }
+
+    fn send_by_hand(&mut self, action: Action, command: &str, tasks: &[Task], meaning: Meaning) {
+        let order = self.order_in(Mode::Enforce, action, &ordered(command), tasks).unwrap();
+        let failure = self.known().failure.unwrap().seen.number;
+        let Ordered { command, by, why, .. } = ordered(command);
+        let reason = Reason::ByHand { action, by, why, command };
+        self.record(&order.task().clone(), Event::Intent { action, failure, waited: Duration::ZERO, reason });
+        self.answer(AttemptId(self.number), meaning, None);
+    }
+
+    fn reset(&mut self, tasks: &[Task]) -> Result<(), &'static str> {
+        let ordered = ordered("reset");
+        let given_back = self
+            .with_facts(tasks, |facts, history| by_hand::reset(&ordered, facts, history, self.now))
+            .map_err(|reason| reason.code())?;
+        let Ordered { command, by, why, .. } = ordered;
+        self.record(&given_back.task, Event::Reset { by, why, command, failed: given_back.failed });
+        Ok(())
+    }
+
+    /// Handed to a human with all retries used up.
+    fn given_up() -> Self {
+        let mut scene = Self::new();
+        scene.terms.as_mut().unwrap().retry.max_retries = 0;
+        scene.terms.as_mut().unwrap().on_exhausted = OnExhausted::Escalate;
+        assert_eq!(scene.code(&[failed(1)]), "retries-used-up");
+        scene
+    }
+}
+
+/// What is changed in a scene, by a name.
+type Change = (&'static str, fn(&mut Scene));
+
+const RETRY: Action = Action::Retry;
+const ABORT: Action = Action::Abort;
+
+#[test]
+fn a_human_passes_over_what_is_a_matter_of_judgement() {
+    let scenes: [Change; 6] = [
+        ("backoff", |_| {}),
+        ("window", |scene| {
+            let span = Span { days: [true; 7], from: 22 * 60, to: 6 * 60 };
+            scene.terms.as_mut().unwrap().window = Window::new("UTC", Some(&[span]), &[]);
+        }),
+        ("limits", |scene| {
+            scene.limits = Limits { max_actions_per_hour: 0, max_actions_in_flight: 0, ..Limits::default() }
+        }),
+        ("breaker", |scene| scene.breaker.failures = 1),
+        ("too old", |scene| scene.poll.max_failure_age = Duration::ZERO),
+        ("budget", |scene| scene.terms.as_mut().unwrap().retry.max_retries = 0),
+    ];
+    for (over, change) in scenes {
+        let mut scene = Scene::new();
+        change(&mut scene);
+        let decision = scene.read(&[failed(1)]);
+        assert!(!matches!(decision.verdict, Verdict::Act(_)), "{over}");
+        for action in [RETRY, ABORT] {
+            let order = scene.order(action, &[failed(1)]);
+            assert_eq!(order.map(|order| order.action()), Ok(action), "{over}");
+        }
+    }
+    let scene = Scene::given_up();
+    assert!(scene.order(RETRY, &[failed(1)]).is_ok() && scene.order(ABORT, &[failed(1)]).is_ok());
+}
+
+#[test]
+fn nobody_acts_on_what_is_not_failed_or_not_certainly_the_newest() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    let unknown = Task { status: TaskStatus::from("failed".to_owned()), ..failed(1) };
+    let partial = Task { status: TaskStatus::PartialFailed, ..failed(1) };
+    let undated = Task { start_time: None, ..failed(1) };
+    let newer = named("u", "2026-01-02T11:30:00", success(1));
+    let twin = named("u", "2026-01-02T11:00:00", success(1));
+    for (tasks, code) in [
+        (vec![], "newest-missing"),
+        (vec![running(1)], "running"),
+        (vec![success(1)], "not-failed"),
+        (vec![unknown], "not-failed"),
+        (vec![undated], "order-unclear"),
+        (vec![failed(1), twin], "order-unclear"),
+        (vec![failed(1), newer.clone()], "not-failed"),
+        (vec![failed(1), Task { status: TaskStatus::Running, ..newer }], "running"),
+        (vec![failed(2)], "stale-reading"),
+    ] {
+        for action in [RETRY, ABORT] {
+            assert_eq!(scene.order(action, &tasks), Err(code), "{action}");
+        }
+    }
+    assert_eq!(scene.order(ABORT, std::slice::from_ref(&partial)), Err("not-failed"), "never aborted");
+    let mut scene = Scene::new();
+    scene.read(std::slice::from_ref(&partial));
+    assert!(scene.order(RETRY, std::slice::from_ref(&partial)).is_ok(), "the policy allows it");
+    scene.terms.as_mut().unwrap().retry.retry_partial_failed = false;
+    assert_eq!(scene.order(RETRY, &[partial]), Err("not-failed"));
+    let mut named_task = ordered("new");
+    named_task.task = Some(TaskId::new("another").unwrap());
+    assert_eq!(scene.order_in(Mode::Enforce, RETRY, &named_task, &[failed(1)]), Err("not-newest"));
+}
+
+#[test]
+fn nobody_passes_over_a_hold_dry_run_a_rest_or_a_clock_that_is_off() {
+    let scenes: [Change; 5] = [
+        ("on-hold", |scene| {
+            scene.hold("all", None);
+        }),
+        ("dry-run", |scene| scene.terms.as_mut().unwrap().mode = Mode::DryRun),
+        ("clock-off", |scene| scene.clock_offset = Some(jiff::SignedDuration::from_mins(6))),
+        ("project-resting", |scene| {
+            let until = scene.now.after(MINUTE);
+            let (cause, refusals) = (RestCause::Forbidden, 1);
+            let rest =
+                crate::model::ledger::Rest { cause, refusals, until, probe: None, probe_at_once: false };
+            scene.ledger.rest = Some(rest);
+        }),
+        ("cluster-resting", |scene| {
+            let until = scene.now.after(MINUTE);
+            let (cause, refusals) = (RestCause::Forbidden, 1);
+            let rest =
+                crate::model::ledger::Rest { cause, refusals, until, probe: None, probe_at_once: false };
+            scene.ledger.resting.insert(cluster(), rest);
+        }),
+    ];
+    for (code, change) in scenes {
+        let mut scene = Scene::new();
+        scene.read(&[failed(1)]);
+        change(&mut scene);
+        assert_eq!(scene.order(RETRY, &[failed(1)]), Err(code));
+        assert_eq!(scene.order(ABORT, &[failed(1)]), Err(code));
+    }
+    let mut without_policy = Scene::new();
+    without_policy.terms = None;
+    without_policy.read(&[failed(1)]);
+    assert_eq!(without_policy.order(RETRY, &[failed(1)]), Err("no-policy"));
+    assert!(without_policy.order(ABORT, &[failed(1)]).is_ok());
+    let dry = without_policy.order_in(Mode::DryRun, ABORT, &ordered("new"), &[failed(1)]);
+    assert_eq!(dry, Err("dry-run"), "the global mode, where no policy matches");
+}
+
+#[test]
+fn nobody_sends_a_put_while_an_earlier_one_may_have_been_accepted() {
+    for (action, code) in [(RETRY, "settling"), (ABORT, "abort-unknown")] {
+        let mut scene = Scene::new();
+        scene.read(&[failed(1)]);
+        scene.send_by_hand(action, "first", &[failed(1)], Meaning::Unknown);
+        for next in [RETRY, ABORT] {
+            assert_eq!(scene.order(next, &[failed(1)]), Err(code));
+            let again = scene.order_in(Mode::Enforce, next, &ordered("first"), &[failed(1)]);
+            assert_eq!(again, Err("already-done"));
+        }
+    }
+    let mut aborted = Scene::new();
+    aborted.read(&[failed(1)]);
+    aborted.send_by_hand(ABORT, "first", &[failed(1)], Meaning::Accepted);
+    assert_eq!(aborted.order(RETRY, &[failed(1)]), Err("aborted-by-us"));
+    assert_eq!(aborted.reset(&[failed(1)]), Err("aborted-by-us"));
+}
+
+#[test]
+fn nobody_aborts_with_a_completed_or_unreadable_node() {
+    let unreadable = Task { completed: CompletedNodes::Unreadable("null".to_owned()), ..failed(1) };
+    let batch = Task { current_batch: BTreeSet::from(["a", "b"].map(str::to_owned)), ..failed(1) };
+    let mut done = failed(1);
+    done.steps.iter_mut().for_each(|step| "SUCCESS".clone_into(&mut step.status));
+    for task in [with_nodes(failed(1), &["a"]), with_nodes(failed(1), &["stranger"]), unreadable, batch, done]
+    {
+        let mut scene = Scene::new();
+        scene.read(std::slice::from_ref(&task));
+        assert_eq!(scene.order(ABORT, std::slice::from_ref(&task)), Err("not-abortable"));
+        assert!(scene.order(RETRY, &[task]).is_ok());
+    }
+}
+
+#[test]
+fn a_retry_by_hand_leaves_the_task_with_its_human_and_is_settled_soon() {
+    let mut scene = Scene::given_up();
+    scene.pass(MINUTE);
+    scene.send_by_hand(RETRY, "first", &[failed(1)], Meaning::Accepted);
+    let decision = scene.read(&[failed(1)]);
+    assert_eq!((decision.reason.code(), decision.next_look), ("with-human", scene.poll.settle_interval));
+    for _ in 0..2 {
+        scene.pass(Duration::from_secs(15));
+        assert_eq!(scene.code(&[running(2)]), "running");
+    }
+    assert!(scene.known().open.is_none(), "settled");
+    scene.pass(MINUTE);
+    assert_eq!(scene.code(&[failed(2)]), "with-human", "a new failure is not acted on before a reset");
+    assert!(scene.order(RETRY, &[failed(2)]).is_ok());
+}
+
+#[test]
+fn what_is_given_back_has_all_its_retries_and_a_new_backoff() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.code(&[failed(1)]), "backoff");
+    assert_eq!(scene.reset(&[failed(1)]), Err("not-with-human"));
+    for execution in 1..=2 {
+        scene.read(&[failed(execution)]);
+        scene.pass(5 * MINUTE);
+        scene.send(&[failed(execution)], Meaning::Accepted);
+        for _ in 0..3 {
+            scene.pass(Duration::from_secs(15));
+            scene.read(&[running(execution + 1)]);
+        }
+    }
+    scene.terms.as_mut().unwrap().on_exhausted = OnExhausted::Escalate;
+    scene.pass(MINUTE);
+    assert_eq!(scene.code(&[failed(3)]), "retries-used-up");
+    scene.pass(60 * MINUTE);
+    scene.reset(&[failed(3)]).unwrap();
+    let decision = scene.read(&[failed(3)]);
+    let backoff = Reason::Backoff {
+        retry: 1,
+        max_retries: 2,
+        wait: 2 * MINUTE,
+        until: scene.now.after(2 * MINUTE).wall,
+    };
+    assert_eq!(decision.reason, backoff);
+    scene.pass(2 * MINUTE);
+    assert_eq!(scene.code(&[failed(3)]), "retry-due");
+}
+
+#[test]
+fn what_was_touched_is_taken_back_as_it_is_now() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(6 * MINUTE);
+    let touched = Task { whole: Some("{\"agencyName\":\"x\"}".to_owned()), ..failed(1) };
+    scene.terms.as_mut().unwrap().retry.initial_interval = 20 * MINUTE;
+    assert_eq!(scene.code(std::slice::from_ref(&touched)), "touched-by-others");
+    scene.reset(std::slice::from_ref(&touched)).unwrap();
+    assert_eq!(scene.code(std::slice::from_ref(&touched)), "backoff");
+    scene.pass(20 * MINUTE);
+    assert_eq!(scene.code(&[touched]), "retry-due");
+}
+
+#[test]
+fn an_abort_that_a_human_has_judged_no_longer_stands_in_the_way() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.send_by_hand(ABORT, "first", &[failed(1)], Meaning::Unknown);
+    assert_eq!(scene.code(&[failed(1)]), "abort-unknown");
+    scene.reset(&[failed(1)]).unwrap();
+    assert_eq!(scene.code(&[failed(1)]), "backoff");
+}
+
+#[test]
+fn a_reset_waits_until_a_retry_is_settled_that_may_still_show_its_effect() {
+    let mut scene = Scene::given_up();
+    scene.pass(MINUTE);
+    scene.send_by_hand(RETRY, "first", &[failed(1)], Meaning::Unknown);
+    assert_eq!(scene.reset(&[failed(1)]), Err("settling"));
+    scene.pass(scene.poll.settle_timeout);
+    scene.read(&[failed(1)]);
+    scene.pass(scene.poll.settle_interval);
+    scene.read(&[failed(1)]);
+    assert!(scene.known().open.is_none(), "not accepted, by two readings");
+    assert_eq!(scene.reset(&[failed(1)]), Ok(()));
+    assert_eq!(scene.reset(&[failed(1)]), Err("already-done"));
+}

@@ -1,0 +1,77 @@
+//! One look at a cluster at a time.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::model::id::ClusterId;
+
+/// Which clusters are looked at just now.
+#[derive(Debug, Default)]
+pub(super) struct Alone {
+    now: Mutex<BTreeSet<ClusterId>>,
+    left: Notify,
+}
+
+/// While this is held, nobody else looks at the cluster.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    of: &'a Alone,
+    cluster: ClusterId,
+}
+
+impl Alone {
+    /// Waits until nobody looks at the cluster.
+    pub(super) async fn with(&self, cluster: &ClusterId) -> Place<'_> {
+        loop {
+            // Before the look at who is there, so that nobody leaves unheard in between.
+            let left = self.left.notified();
+            if self.now().insert(cluster.clone()) {
+                return Place { of: self, cluster: cluster.clone() };
+            }
+            left.await;
+        }
+    }
+
+    fn now(&self) -> MutexGuard<'_, BTreeSet<ClusterId>> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.of.now().remove(&self.cluster);
+        self.of.left.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> ClusterId {
+        ClusterId::new(text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_second_look_at_a_cluster_waits_for_the_first_and_others_do_not() {
+        let alone = Alone::default();
+        let (a, b) = (id("a"), id("b"));
+        let (first, other) = (alone.with(&a).await, alone.with(&b).await);
+        let mut second = std::pin::pin!(alone.with(&a));
+        assert!(polled(second.as_mut()).is_none());
+        drop(other);
+        assert!(polled(second.as_mut()).is_none());
+        drop(first);
+        assert!(polled(second.as_mut()).is_some());
+    }
+
+    fn polled<T>(future: std::pin::Pin<&mut impl Future<Output = T>>) -> Option<T> {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        match future.poll(&mut context) {
+            std::task::Poll::Ready(done) => Some(done),
+            std::task::Poll::Pending => None,
+        }
+    }
+}

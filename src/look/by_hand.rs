@@ -1,0 +1,199 @@
+//! A look that a human orders: it reads as any other look does, and sends what was ordered where that may be sent.
+
+use std::time::Duration;
+
+use super::{LookError, Looker};
+use crate::act::Outcome;
+use crate::clock::Clock;
+use crate::cloud::Css;
+use crate::decide::by_hand::{self, GivenBack};
+use crate::decide::{Facts, Standing};
+use crate::journal::Journal;
+use crate::model::answer::{Answer, Meaning};
+use crate::model::cluster::Cluster;
+use crate::model::decision::{Action, Order, Ordered};
+use crate::model::event::Event;
+use crate::model::id::{ClusterId, TaskId};
+use crate::model::moment::Moment;
+use crate::model::reason::Reason;
+use crate::model::task::Reading;
+use crate::model::text::chain;
+use crate::notify::Tell;
+
+/// What a human ordered was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Done {
+    /// The service accepted the PUT.
+    Accepted {
+        /// For which task.
+        task: TaskId,
+        /// Its answer.
+        answer: Answer,
+    },
+    /// The task is the daemon's again.
+    Reset(TaskId),
+}
+
+/// Why what a human ordered was not done, or is not known to be.
+#[derive(Debug, thiserror::Error)]
+pub enum ByHandError {
+    /// It must not be done.
+    #[error("{0} [{code}]", code = .0.code())]
+    Refused(Reason),
+    /// No list of the project's clusters has shown the cluster since the start.
+    #[error("no list of clusters has shown it since the daemon started, so it cannot be acted on yet")]
+    NotListed,
+    /// The service did not accept the PUT.
+    #[error("the service did not accept the {action}: {answer}")]
+    NotAccepted {
+        /// What was sent.
+        action: Action,
+        /// Its answer.
+        answer: Answer,
+    },
+    /// Whether the service accepted the PUT is unknown.
+    #[error("whether the service accepted the {action} is unknown ({answer}); {then}")]
+    Unknown {
+        /// What was sent.
+        action: Action,
+        /// Its answer.
+        answer: Answer,
+        /// What follows from it.
+        then: &'static str,
+    },
+    /// The PUT never left.
+    #[error("the {action} could not be sent, and the service never saw it: {detail}")]
+    NotSent {
+        /// What was to be sent.
+        action: Action,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The cluster could not be read, or the journal not be written.
+    #[error("{0}")]
+    Look(String),
+    /// Waiting for the permit took so long that the reading was no longer fresh, or a reload came between.
+    #[error("the reading was no longer fresh when the PUT could have left; try again")]
+    NotFresh,
+}
+
+impl From<LookError> for ByHandError {
+    fn from(error: LookError) -> Self {
+        Self::Look(chain(&error))
+    }
+}
+
+impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
+    /// Sends what a human orders, where it may be sent. The reading before the PUT is another one than the first.
+    ///
+    /// Cancel safety: none, as [`Looker::look`].
+    ///
+    /// # Errors
+    /// Where it was not sent, or not accepted.
+    pub async fn act_by_hand(
+        &self,
+        cluster: &ClusterId,
+        action: Action,
+        ordered: &Ordered,
+    ) -> Result<Done, ByHandError> {
+        let (cluster, listed) = self.listed(cluster)?;
+        let _alone = self.alone.with(&cluster.id).await;
+        let css = self.css();
+        let (reading, _) = self.read(&css, &cluster.id).await?;
+        self.understand(&cluster, &reading, Some(listed)).await?;
+        self.may_act(&cluster, &reading, action, ordered, self.clock.now()).map_err(ByHandError::Refused)?;
+
+        let (fresh, apart) = self.read(&css, &cluster.id).await?;
+        self.understand(&cluster, &fresh, Some(listed)).await?;
+        if apart > self.rules().poll.request_timeout {
+            return Err(ByHandError::NotFresh);
+        }
+        let ready = self.make_ready(&css, &fresh).await?.ok_or(ByHandError::NotFresh)?;
+        let order =
+            self.may_act(&cluster, &fresh, action, ordered, ready.now).map_err(ByHandError::Refused)?;
+        let task = order.task().clone();
+        let reason = Reason::ByHand {
+            action,
+            by: ordered.by.clone(),
+            why: ordered.why.clone(),
+            command: ordered.command.clone(),
+        };
+        let intent = self.intent(&cluster, order, Duration::ZERO, reason);
+        let intent = intent.ok_or(ByHandError::Refused(Reason::StaleReading))?;
+        let outcome = self.send(&css, &cluster, intent, ready).await?;
+        of_outcome(action, task, outcome)
+    }
+
+    /// Takes a task back from a human, where one has it.
+    ///
+    /// # Errors
+    /// Where it was not taken back.
+    pub async fn reset_by_hand(&self, cluster: &ClusterId, ordered: &Ordered) -> Result<Done, ByHandError> {
+        let (cluster, listed) = self.listed(cluster)?;
+        let _alone = self.alone.with(&cluster.id).await;
+        let (reading, _) = self.read(&self.css(), &cluster.id).await?;
+        self.understand(&cluster, &reading, Some(listed)).await?;
+        // What is judged here must still hold when it is journaled.
+        let gate = self.gate.lock().await;
+        self.write_what_is_unwritten(&gate).await.map_err(LookError::from)?;
+        let now = self.clock.now();
+        let given_back = {
+            let rules = self.rules();
+            let state = self.state();
+            let holds = self.holds.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let guards = self.guards(&state.ledger, &holds, &rules);
+            let facts =
+                Facts { cluster: &cluster.id, reading: &reading, guards, poll: &rules.poll, seed: self.seed };
+            by_hand::reset(ordered, facts, state.ledger.history(&cluster.id), now)
+        };
+        let GivenBack { task, failed } = given_back.map_err(ByHandError::Refused)?;
+        let Ordered { command, by, why, .. } = ordered.clone();
+        let line = (self.subject(&cluster, &task), Event::Reset { by, why, command, failed });
+        self.record(&cluster, now, vec![line]).await.map_err(LookError::from)?;
+        drop(gate);
+        Ok(Done::Reset(task))
+    }
+
+    fn may_act(
+        &self,
+        cluster: &Cluster,
+        reading: &Reading,
+        action: Action,
+        ordered: &Ordered,
+        now: Moment,
+    ) -> Result<Order, Reason> {
+        let rules = self.rules();
+        let state = self.state();
+        let history = state.ledger.history(&cluster.id);
+        let task = Standing::of(reading, history).task();
+        let terms = task.and_then(|task| self.terms(&rules, cluster, task.kind));
+        let holds = self.holds.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let guards = self.guards(&state.ledger, &holds, &rules);
+        let facts = Facts { cluster: &cluster.id, reading, guards, poll: &rules.poll, seed: self.seed };
+        by_hand::act(action, ordered, (terms.as_ref(), rules.mode), facts, history, now)
+    }
+
+    /// The cluster as a list has shown it, and when the latest list did.
+    fn listed(&self, cluster: &ClusterId) -> Result<(std::sync::Arc<Cluster>, Moment), ByHandError> {
+        self.state().listed.get(cluster).cloned().ok_or(ByHandError::NotListed)
+    }
+}
+
+fn of_outcome(action: Action, task: TaskId, outcome: Outcome) -> Result<Done, ByHandError> {
+    match outcome {
+        Outcome::Sent(answer) => match answer.meaning {
+            Meaning::Accepted => Ok(Done::Accepted { task, answer }),
+            Meaning::Unknown => {
+                let then = match action {
+                    Action::Retry => "readings will show it, and the history tells",
+                    Action::Abort => {
+                        "an abort leaves no trace in the API: look at the cluster in the console"
+                    }
+                };
+                Err(ByHandError::Unknown { action, answer, then })
+            }
+            _ => Err(ByHandError::NotAccepted { action, answer }),
+        },
+        Outcome::NotSent(detail) => Err(ByHandError::NotSent { action, detail }),
+    }
+}

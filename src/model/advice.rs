@@ -1,0 +1,92 @@
+//! What would have to change, for each reason: what it waits for by itself, or what a human can do. The same words for
+//! the command line, the page and every message.
+
+use super::reason::Reason;
+
+impl Reason {
+    /// What would have to change for something else to be decided.
+    pub fn way_on(&self) -> &'static str {
+        match self {
+            Self::Idle | Self::AbortedByUs | Self::Closed => {
+                "nothing has to change: a task that fails from now on is looked after"
+            }
+            Self::Running { .. } => "the task has to end: nobody can stop it while it runs",
+            Self::ListIncomplete => "the service has to list all tasks that it says there are",
+            Self::OrderUnclear { .. } => {
+                "a newer task has to show, or a human acts in the console: which one is the newest decides"
+            }
+            Self::NewestMissing { .. } => "the service has to list that task again, or a newer one",
+            Self::UnknownStatus { .. } => {
+                "the status has to become one that is known; look at it in the console"
+            }
+            Self::WithHuman { .. }
+            | Self::RetriesUsedUp { .. }
+            | Self::NodeCompleted { .. }
+            | Self::PartialFailed { .. }
+            | Self::PolicyChanged { .. }
+            | Self::MaxElapsedTime { .. }
+            | Self::TouchedByOthers { .. }
+            | Self::NotAcceptable { .. }
+            | Self::WithoutEffect { .. }
+            | Self::NotAccepted { .. }
+            | Self::BusyTooLong { .. } => {
+                "a human has to act: mend the cause, then `reset` gives it back to the daemon, or `retry-now` sends one \
+                 retry; to act in the console, `hold` it first"
+            }
+            Self::CannotSettle { .. } => {
+                "a human has to see in the console whether that PUT was taken; then `reset` gives it back to the daemon"
+            }
+            Self::AbortUnknown { .. } => {
+                "a human has to see in the console whether the task was terminated; if it was not, `reset` gives it back"
+            }
+            Self::TooOld { .. } => {
+                "a human decides about old failures: `retry-now` or `abort` send one PUT; a new failure is looked after"
+            }
+            Self::Settling { .. } => {
+                "readings have to show what came of the PUT; they are taken by themselves"
+            }
+            Self::StaleReading => "the service has to show the present; it is read again by itself",
+            Self::Backoff { .. } | Self::HeldUntilNow { .. } => {
+                "nothing has to change: the wait ends by itself; `retry-now` ends it at once, `hold` stops what follows"
+            }
+            Self::ServiceBusy { .. } => {
+                "nothing has to change: the same PUT is sent again when the wait is over"
+            }
+            Self::CheckingIfGone { .. } => {
+                "the list and another reading have to tell; both are taken by themselves"
+            }
+            Self::AbortPending { .. } => {
+                "nothing has to change: it is aborted at that time; `hold` stops it, `retry-now` retries once more"
+            }
+            Self::NoPolicy => "a policy has to cover it; then `systemctl reload upgrade-remediator`",
+            Self::DryRun { .. } => {
+                "the mode has to be \"enforce\", globally and in the policy; then `systemctl reload upgrade-remediator`"
+            }
+            Self::ProjectResting { .. } | Self::ClusterResting { .. } => {
+                "the permission, the endpoint or the key has to be mended; a reload then tries at once, time by itself"
+            }
+            Self::ClockOff { .. } => "the clock of this machine has to be set (time synchronisation)",
+            Self::ActionsInFlight { .. } => {
+                "a retried task on another cluster has to end, or the limit has to be raised"
+            }
+            Self::ActionsPerHour { .. } => {
+                "an hour has to pass since the earlier PUTs, or the limit has to be raised"
+            }
+            Self::OnHold { .. } => "the hold has to end: `release` ends it",
+            Self::WindowClosed { .. } => "the policy's window has to open; `retry-now` passes over it",
+            Self::BreakerOpen { .. } | Self::BreakerProbing { .. } => {
+                "the task of one retry that is let through has to go well; `retry-now` passes over the breaker"
+            }
+            Self::RetryDue { .. } | Self::AbortDue { .. } | Self::ByHand { .. } => {
+                "nothing has to change: the PUT is sent at the next look"
+            }
+            Self::NotNewest { .. } => "name the newest task, or none",
+            Self::NotFailed { .. } => "the task has to be FAILED",
+            Self::NotAbortable { .. } => {
+                "nobody may abort it: a retry, or the service's support, has to bring it to its end"
+            }
+            Self::NotWithHuman => "nothing has to change: the daemon looks after it; `hold` stops it",
+            Self::AlreadyDone => "nothing has to change; to do it once more, give the command again",
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Why what is done about one cluster is done, with everything that decides it: what `explain` and the page show.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::cluster::Cluster;
+use super::decision::{Decision, Verdict};
+use super::history::{ClusterHistory, TaskHistory};
+use super::id::{ClusterId, ProjectName, TaskId};
+use super::policy::{Mode, Terms};
+use super::reason::Reason;
+use super::task::TaskKind;
+
+/// A reason with its code and its words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    /// The stable code.
+    pub code: String,
+    /// The sentence.
+    pub words: String,
+}
+
+impl From<&Reason> for Why {
+    fn from(reason: &Reason) -> Self {
+        Self { code: reason.code().to_owned(), words: reason.to_string() }
+    }
+}
+
+/// One cluster, explained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// When this was asked.
+    pub at: Timestamp,
+    /// The project's name in the settings.
+    pub project: ProjectName,
+    /// The cluster's id.
+    pub cluster: ClusterId,
+    /// Its name.
+    pub cluster_name: String,
+    /// Engine and version, where a list has shown them.
+    pub engine: Option<String>,
+    /// Its tags, where a list has shown them.
+    pub tags: BTreeMap<String, String>,
+    /// What could not be had: the daemon is down, or the service did not answer. Then this is what the journal knows.
+    pub limits: Vec<String>,
+    /// The newest task as it was just read.
+    pub task: Option<TaskFacts>,
+    /// What is known of that task, or of the last one that is known.
+    pub story: Option<Story>,
+    /// What is done now: its verdict's word.
+    pub verdict: String,
+    /// Why.
+    pub why: Why,
+    /// When the daemon looks again, at the latest. Unknown where it is down.
+    pub next_look_seconds: Option<f64>,
+    /// What would have to change for something else to be done, or what a human can do.
+    pub way_on: String,
+    /// Every policy in its order.
+    pub policies: Vec<PolicyVerdict>,
+    /// What is still to come, if the task goes on failing.
+    pub schedule: Vec<Step>,
+    /// Everything that can hold a PUT back.
+    pub guards: Vec<Guard>,
+}
+
+impl Explanation {
+    /// With nothing but the decision.
+    pub fn new(at: Timestamp, project: &ProjectName, cluster: &Cluster, decision: &Decision) -> Self {
+        let engine = format!("{} {}", cluster.engine, cluster.version);
+        Self {
+            at,
+            project: project.clone(),
+            cluster: cluster.id.clone(),
+            cluster_name: cluster.name.clone(),
+            engine: Some(engine.trim().to_owned()).filter(|engine| !engine.is_empty()),
+            tags: cluster.tags.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            limits: Vec::new(),
+            task: None,
+            story: None,
+            verdict: decision.verdict.word().to_owned(),
+            why: Why::from(&decision.reason),
+            next_look_seconds: None,
+            way_on: decision.reason.way_on().to_owned(),
+            policies: Vec::new(),
+            schedule: Vec::new(),
+            guards: Vec::new(),
+        }
+    }
+
+    /// By what the journal knows alone.
+    pub fn by_journal(
+        at: Timestamp,
+        project: &ProjectName,
+        cluster: &Cluster,
+        history: &ClusterHistory,
+        limits: Vec<String>,
+    ) -> Self {
+        let last = history.tasks.iter().max_by_key(|(_, task)| task.start_time);
+        let reason = last.and_then(|(_, task)| match (&task.escalated, &task.decided) {
+            (Some(escalation), _) => Some(escalation.reason.clone()),
+            (None, Some((_, reason))) => Some(reason.clone()),
+            (None, None) => task.closed.is_some().then_some(Reason::Closed),
+        });
+        let decision = Decision {
+            task: last.map(|(id, _)| id.clone()),
+            verdict: Verdict::Wait,
+            reason: reason.unwrap_or(Reason::StaleReading),
+            next_look: std::time::Duration::ZERO,
+        };
+        let story = last.map(|(id, task)| Story::new(id, task, None));
+        Self { limits, story, ..Self::new(at, project, cluster, &decision) }
+    }
+}
+
+impl Story {
+    /// What is known of a task, counted by the terms that govern it.
+    pub fn new(id: &TaskId, known: &TaskHistory, terms: Option<&Terms>) -> Self {
+        let failure = known.failure.as_ref();
+        let first = failure.and_then(|failure| failure.seen.terms.as_ref());
+        let defaults = Terms::defaults("", Mode::DryRun);
+        let by = terms.or(first).unwrap_or(&defaults);
+        Self {
+            task: id.clone(),
+            failures: failure.map_or(0, |failure| failure.seen.number),
+            failed: failure.map(|failure| failure.first_seen.wall),
+            used: known.retries_used(by),
+            by_others: known.external_used(by),
+            allowed: terms.or(first).map(|terms| terms.retry.max_retries),
+            puts: known.attempts,
+            open: known.open.as_ref().map(|open| {
+                let (action, attempt) = (open.action, open.id);
+                let answered = if open.is_answered() { "accepted" } else { "no clear answer" };
+                format!("{action}, PUT {attempt}, {answered}; its effect is not certain yet")
+            }),
+            with_human: known
+                .escalated
+                .as_ref()
+                .map(|escalation| (escalation.at.wall, Why::from(&escalation.reason))),
+            ended: known.closed.as_ref().map(|(closing, _)| closing.word().to_owned()),
+        }
+    }
+}
+
+/// A task as a reading shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskFacts {
+    /// Its id.
+    pub id: TaskId,
+    /// Upgrade or AZ switchover.
+    pub kind: TaskKind,
+    /// Its status, as the service writes it.
+    pub status: String,
+    /// By the service's clock, whose zone it does not tell.
+    pub started: Option<String>,
+    /// By the service's clock.
+    pub ended: Option<String>,
+    /// How often it was executed.
+    pub executions: Option<u64>,
+    /// Nodes that are completed; unknown where that cannot be read.
+    pub nodes_done: Option<u32>,
+    /// All nodes.
+    pub nodes: u32,
+    /// The node that is worked on, or was.
+    pub current_node: String,
+    /// The step that failed.
+    pub failing_step: Option<String>,
+}
+
+/// What the journal knows of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Story {
+    /// Which.
+    pub task: TaskId,
+    /// Its failures so far.
+    pub failures: u32,
+    /// When the present or last one was first seen.
+    pub failed: Option<Timestamp>,
+    /// Retries that are used up since the last progress.
+    pub used: u32,
+    /// Of those, the ones that others sent.
+    pub by_others: u32,
+    /// Retries that the policy allows, where one governs it.
+    pub allowed: Option<u32>,
+    /// PUTs of ours, ever.
+    pub puts: u32,
+    /// A PUT whose effect is not certain yet.
+    pub open: Option<String>,
+    /// Handed to a human: since when, and why.
+    pub with_human: Option<(Timestamp, Why)>,
+    /// How its story ended.
+    pub ended: Option<String>,
+}
+
+/// What one policy says to the task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyVerdict {
+    /// Its name.
+    pub policy: String,
+    /// It is the first that covers the task.
+    pub governs: bool,
+    /// Why it does not cover it.
+    pub mismatch: Option<String>,
+}
+
+/// Something that is still to come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// When, where that is known.
+    pub at: Option<Timestamp>,
+    /// What, and under which condition.
+    pub what: String,
+}
+
+/// One thing that can hold a PUT back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guard {
+    /// What it guards: a stable word.
+    pub guard: String,
+    /// How it stands.
+    pub value: String,
+    /// What is allowed.
+    pub limit: String,
+    /// Whether it lets a PUT through.
+    pub passes: bool,
+}
