@@ -37,6 +37,7 @@ pub mod lifecycle;
 pub mod project;
 pub mod settings;
 pub mod status;
+pub mod supervisor;
 pub mod telemetry;
 
 // What they are tried against.

@@ -53,6 +53,10 @@ use telling::Telling;
 /// A fresh reading that is older than this when the PUT may leave is read again.
 const FRESH: Duration = Duration::from_secs(5);
 
+/// How long a stop waits for the answer to a PUT. After that it is journaled as unknown, and settled by reading. A stop
+/// takes ten seconds at most, and needs some of them for the journal.
+const STOP_GRACE: Duration = Duration::from_secs(7);
+
 /// One project, with everything that a look at one of its clusters needs.
 pub struct Looker<S, J, C, T> {
     /// The project's name in the settings.
@@ -390,7 +394,11 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         drop(gate);
         failure_point::pass(Point::PutIntended);
 
-        let outcome = act::execute(&**css, &journaled, permit).await;
+        let outcome = tokio::select! {
+            biased;
+            outcome = act::execute(&**css, &journaled, permit) => outcome,
+            () = self.cut() => act::left_behind(),
+        };
         failure_point::pass(Point::PutOver);
         let attempt = journaled.attempt();
         let action = journaled.value().order.action();
@@ -406,6 +414,12 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         self.turn_breaker(cluster, self.clock.now()).await?;
         drop(gate);
         Ok(outcome)
+    }
+
+    /// Ends when a PUT that is under way is not waited for any longer, because the daemon is stopping.
+    async fn cut(&self) {
+        self.stopping.cancelled().await;
+        self.clock.sleep(STOP_GRACE).await;
     }
 
     /// The intent of a decision to act: with the failure it answers and the backoff that ended.

@@ -63,14 +63,27 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("settings", &["model"]),
     ("lifecycle", &[]),
     ("telemetry", &["settings"]),
+    // What the service manager is told. It knows nothing of what it tells.
+    ("supervisor", &[]),
     // It carries words; what they do is the daemon's.
     ("control", &["model", "status"]),
     ("status", &["model"]),
     (
         "daemon",
         &[
-            "clock", "cloud", "control", "journal", "look", "model", "notify", "project", "settings",
-            "status", "watch",
+            "clock",
+            "cloud",
+            "control",
+            "journal",
+            "look",
+            "model",
+            "notify",
+            "project",
+            "settings",
+            // How it stands and that it lives is told by the loop that does the work.
+            "status",
+            "supervisor",
+            "watch",
         ],
     ),
     // Its JSON and its check of signatures share nothing with the client's, so that one slip is not on both sides.
@@ -88,6 +101,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "settings",
             "simulator",
             "status",
+            "supervisor",
             "telemetry",
             "watch",
         ],

@@ -181,12 +181,11 @@ fn wrong_credentials_are_told_without_the_secret() {
 #[test]
 fn what_this_version_cannot_use_is_checked_and_warned_of() {
     let loaded = good(&format!(
-        "log.format = 'journald'\n{PROJECT}{POLICY}[credentials.b]\ntype = 'agency'\nsource = 'main'\n\
+        "{PROJECT}{POLICY}[credentials.b]\ntype = 'agency'\nsource = 'main'\n\
          agency_urn = 'u'\n[credentials.c]\ntype = 'profile'\n"
     ));
     let warnings: Vec<_> = loaded.warnings.iter().map(Problem::in_one_line).collect();
     for part in [
-        "log.format: \"journald\" has no effect in this version",
         "credentials.b.type: credentials of type \"agency\" cannot be used by a project in this version",
         "credentials.c.type: credentials of type \"profile\" cannot be used",
         "credentials.c: no project uses these credentials",

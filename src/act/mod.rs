@@ -32,17 +32,26 @@ pub async fn execute<S: Css>(css: &S, intent: &Journaled<Intent>, permit: Permit
     };
     match reply {
         Reply::NotSent(error) => Outcome::NotSent(chain(&error)),
-        Reply::Lost { detail } => Outcome::Sent(Answer {
-            meaning: Meaning::Unknown,
-            status: None,
-            code: None,
-            message: detail,
-            request_id: None,
-            retry_after: None,
-        }),
+        Reply::Lost { detail } => Outcome::Sent(unknown(detail)),
         Reply::Answer { status, code, message, request_id, retry_after, body } => {
             let meaning = answers::meaning(status, code.as_deref(), body);
             Outcome::Sent(Answer { meaning, status: Some(status), code, message, request_id, retry_after })
         }
+    }
+}
+
+/// The outcome of a PUT that is not waited for any longer, as the daemon is stopping: it may have been taken.
+pub fn left_behind() -> Outcome {
+    Outcome::Sent(unknown("the daemon was stopped before there was one".to_owned()))
+}
+
+fn unknown(message: String) -> Answer {
+    Answer {
+        meaning: Meaning::Unknown,
+        status: None,
+        code: None,
+        message,
+        request_id: None,
+        retry_after: None,
     }
 }

@@ -11,14 +11,17 @@ use tokio::runtime::Runtime;
 use crate::daemon::BuildFault;
 use crate::model::text::chain;
 use crate::settings::{self, Coloured, Environment, Loaded, Problems};
+use crate::telemetry;
 
 use hold::Control;
 
 mod check;
+mod completions;
 mod demo;
 mod explain;
 mod history;
 mod hold;
+mod man;
 mod order;
 mod plan;
 mod run;
@@ -86,6 +89,10 @@ enum Command {
     Simulator(simulator::Options),
     /// Daemon and simulator in one process: five stories of failed tasks, live. Needs no account.
     Demo,
+    /// What a shell needs to complete this command line, on stdout.
+    Completions(completions::Options),
+    /// The manual page, on stdout.
+    Man(man::Options),
     /// Named in the interface already: says that it is not there, and not that nobody knows it.
     #[command(hide = true, disable_help_flag = true)]
     Rehearse {
@@ -165,11 +172,13 @@ pub fn main() -> ExitCode {
         Command::Reset(options) => order::reset(&control(), options, json),
         Command::Simulator(options) => simulator::simulator(&options),
         Command::Demo => demo::demo(json),
+        Command::Completions(options) => completions::completions(&options, Arguments::command()),
+        Command::Man(options) => man::man(&options, Arguments::command()),
         Command::Rehearse { .. } => Err(Failure::Usage(
             "rehearse comes in a later version; try a policy against `simulator`, or with `plan`".to_owned(),
         )),
     };
-    outcome.unwrap_or_else(|failure| tell(&failure))
+    outcome.unwrap_or_else(|failure| tell(&failure, &environment))
 }
 
 /// What asynchronous commands run on.
@@ -178,20 +187,21 @@ fn runtime() -> Result<Runtime, Failure> {
 }
 
 /// Prints what went wrong, once, with its causes.
-fn tell(failure: &Failure) -> ExitCode {
-    let mut stderr = anstream::stderr();
-    // Where stderr cannot be written, the exit code still tells.
-    let (_, code) = match failure {
-        Failure::Settings(problems) => (writeln!(stderr, "{}", Coloured(problems)), UNUSABLE_CONFIGURATION),
-        Failure::Unusable(error) => {
-            (writeln!(stderr, "error: {}", chain(error.as_ref())), UNUSABLE_CONFIGURATION)
-        }
+fn tell(failure: &Failure, environment: &Environment) -> ExitCode {
+    let (text, code) = match failure {
+        Failure::Settings(problems) => (Coloured(problems).to_string(), UNUSABLE_CONFIGURATION),
+        Failure::Unusable(error) => (format!("error: {}", chain(error.as_ref())), UNUSABLE_CONFIGURATION),
         Failure::Usage(message) => {
             let _ = Arguments::command().error(clap::error::ErrorKind::ValueValidation, message).print();
-            (Ok(()), 2)
+            return ExitCode::from(2);
         }
-        Failure::Other(error) => (writeln!(stderr, "error: {}", chain(error.as_ref())), 1),
+        Failure::Other(error) => (format!("error: {}", chain(error.as_ref())), 1),
     };
+    // As the journal of the system understands a line that is an error.
+    let priority = if telemetry::is_to_the_journal(environment) { "<3>" } else { "" };
+    let text = format!("{priority}{}", text.replace('\n', &format!("\n{priority}")));
+    // Where stderr cannot be written, the exit code still tells.
+    let _ = writeln!(anstream::stderr(), "{text}");
     ExitCode::from(code)
 }
 

@@ -6,25 +6,27 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::{Failure, Outcome, log_warnings, runtime};
 use crate::clock::SystemClock;
 use crate::control::{Question, Server};
-use crate::daemon::{self, Builder, Ledgers, Projects, Service};
+use crate::daemon::{self, Broken, Builder, Ledgers, Projects, Service};
 use crate::journal::sqlite::SqliteJournal;
 use crate::lifecycle::Signals;
 use crate::model::policy::Mode;
 use crate::notify::log::LogTeller;
 use crate::settings::{Environment, Loaded, Settings};
+use crate::supervisor::Supervisor;
 use crate::telemetry;
 
 type Projectless = Builder<SqliteJournal, LogTeller>;
 
 /// Runs until a signal, or once.
 pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once: bool) -> Outcome {
-    telemetry::start(&loaded.settings.log.filter, loaded.settings.log.format)?;
+    telemetry::start(&loaded.settings.log.filter, loaded.settings.log.format, environment)?;
     log_warnings(&loaded);
     let runtime = runtime()?;
     runtime.block_on(async {
@@ -39,7 +41,7 @@ pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once
         let reload = signals.reload();
         let work = async {
             if once {
-                look_once(&loaded.settings, builder, ledgers, &journal).await
+                look_once(config, &loaded.settings, builder, ledgers, &journal).await
             } else {
                 serve(config, loaded, environment.clone(), builder, ledgers, &journal, reload).await
             }
@@ -57,13 +59,14 @@ pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once
 const PANICKED: &str = "a part of the daemon panicked; everything else was stopped";
 
 async fn look_once(
+    config: &Path,
     settings: &Settings,
     builder: Projectless,
     ledgers: Ledgers,
     journal: &SqliteJournal,
 ) -> Result<bool, Failure> {
     let projects = Projects::build(settings, builder, ledgers).map_err(Failure::of_build)?;
-    tell_start(settings, journal);
+    tell_start(config, settings, journal);
     Ok(projects.watch_once().await.context(PANICKED)?)
 }
 
@@ -78,31 +81,49 @@ async fn serve(
 ) -> Result<bool, Failure> {
     let settings = loaded.settings.clone();
     let stopping = builder.stopping();
+    let supervisor = Arc::new(Supervisor::of_the_process());
     let service = Service::build(config.to_owned(), loaded, environment, builder, ledgers)
-        .map_err(Failure::of_build)?;
-    let questions = listen(&settings, &stopping)?;
-    tell_start(&settings, journal);
-    service.run(reload, questions).await.context(PANICKED)?;
-    Ok(true)
+        .map_err(Failure::of_build)?
+        .supervised(supervisor);
+    let (questions, listening) = listen(&settings, &stopping)?;
+    tell_start(config, &settings, journal);
+    let service = service.run(reload, questions);
+    tokio::pin!(service);
+    tokio::select! {
+        ended = &mut service => Ok(ended.map(|()| true)?),
+        Err(panic) = listening => {
+            error!("{PANICKED}");
+            stopping.cancel();
+            service.await?;
+            Err(Broken::from(panic).into())
+        }
+    }
 }
 
 /// Listens at the control socket. Where its directory is missing, as on a workstation, the daemon runs without one.
-fn listen(settings: &Settings, stopping: &CancellationToken) -> Result<mpsc::Receiver<Question>, Failure> {
+/// Also returns what ends where whoever listens has panicked.
+fn listen(
+    settings: &Settings,
+    stopping: &CancellationToken,
+) -> Result<(mpsc::Receiver<Question>, impl Future<Output = Result<(), JoinError>>), Failure> {
     let (ask, questions) = mpsc::channel(1);
-    let Some(path) = &settings.control else { return Ok(questions) };
-    if path.parent().is_some_and(Path::is_dir) {
-        let server = Server::bind(path).context("the control socket cannot be made")?;
-        tokio::spawn(server.run(ask, stopping.clone()));
-    } else {
-        warn!(
-            socket = %path.display(),
-            "there is no control socket, as its directory is missing: hold, release and holds cannot reach this daemon",
-        );
+    let mut listening = JoinSet::new();
+    if let Some(path) = &settings.control {
+        if path.parent().is_some_and(Path::is_dir) {
+            let server = Server::bind(path).context("the control socket cannot be made")?;
+            listening.spawn(server.run(ask, stopping.clone()));
+        } else {
+            warn!(
+                socket = %path.display(),
+                "there is no control socket, as its directory is missing: hold, release and holds cannot reach this daemon",
+            );
+        }
     }
-    Ok(questions)
+    let listening = async move { listening.join_next().await.unwrap_or(Ok(())) };
+    Ok((questions, listening))
 }
 
-fn tell_start(settings: &Settings, journal: &SqliteJournal) {
+fn tell_start(config: &Path, settings: &Settings, journal: &SqliteJournal) {
     let mode = match settings.mode {
         Mode::DryRun => "dry-run: decides and tells, sends nothing",
         Mode::Enforce => "enforce: sends retries and aborts",
@@ -115,6 +136,14 @@ fn tell_start(settings: &Settings, journal: &SqliteJournal) {
         journal_id = journal.id(),
         "started in mode {mode}"
     );
+    if settings.projects.is_empty() {
+        info!(
+            config = %config.display(),
+            "nothing is watched yet: write a [[project]] and its [credentials] into {config}; then `upgrade-remediator \
+             check --config {config}` tells what is wrong, and a reload (SIGHUP) takes it",
+            config = config.display(),
+        );
+    }
     if journal.is_new() {
         tracing::warn!(
             journal = %journal.path().display(),

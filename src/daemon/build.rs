@@ -108,6 +108,11 @@ impl<J: Journal, T: Tell> Builder<J, T> {
         &self.journal
     }
 
+    /// The same, to be kept.
+    pub(super) fn share_journal(&self) -> Arc<J> {
+        Arc::clone(&self.journal)
+    }
+
     /// What these settings need of credentials: a key that is the same as before keeps its credential, with what
     /// is known of it. Changes nothing; [`Self::take_credentials`] does.
     pub(super) fn credentials(

@@ -18,6 +18,7 @@ use crate::settings::{JournalUrl, Problems, Settings};
 
 mod build;
 mod changes;
+mod liveness;
 mod operate;
 mod orders;
 mod projects;
@@ -72,6 +73,17 @@ impl BuildFault {
     pub fn is_of_the_settings(&self) -> bool {
         !matches!(self, Self::Journal(_))
     }
+}
+
+/// What ends a daemon that nobody asked to stop. Everything else was stopped in order before.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// A part of it panicked.
+    #[error("a part of the daemon panicked; everything else was stopped")]
+    Panicked(#[from] tokio::task::JoinError),
+    /// Whoever keeps the journal is gone.
+    #[error("nothing can be journaled any more; everything was stopped")]
+    Journal(#[from] JournalError),
 }
 
 /// What the journal knows, by project: the fold of its entries, and the holds.

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::build::{self, Builder, Link};
-use super::{BuildFault, HttpClient, HttpProject, Ledgers, changes};
+use super::liveness::{Liveness, Round};
+use super::{Broken, BuildFault, HttpClient, HttpProject, Ledgers, changes};
 use crate::clock::{Clock as _, SystemClock};
 use crate::control::Question;
 use crate::journal::reader::{JournalReader, Query};
@@ -25,11 +26,15 @@ use crate::model::project::Rules;
 use crate::model::text::chain;
 use crate::notify::Tell;
 use crate::settings::{self, Environment, JournalUrl, Loaded, Problem, Settings, Severity};
-use crate::status::{InForce, Refused};
+use crate::status::{InForce, Refused, summary};
+use crate::supervisor::Supervisor;
 use crate::watch::Watcher;
+use crate::watch::pulse::{Pulse, pulse};
 
 /// How often a project that was removed is asked whether its last PUT is settled.
 const LEAVING_CHECK: Duration = Duration::from_secs(5);
+/// Reloads begin this far apart: signals that come faster are one. Each proves every credential anew.
+const BETWEEN_RELOADS: Duration = Duration::from_secs(1);
 
 /// A project under watch.
 pub(super) struct Running<J, T> {
@@ -37,6 +42,8 @@ pub(super) struct Running<J, T> {
     link: Link,
     /// Cancelled once its watcher is to end.
     stop: CancellationToken,
+    /// Felt while its watcher's loop turns.
+    pulse: Pulse,
     /// It is gone from the settings: nothing is sent, and its watcher ends once no attempt is open.
     pub(super) leaving: bool,
 }
@@ -55,6 +62,7 @@ pub struct Service<J, T> {
     pub(super) started: Timestamp,
     /// The settings in force, for people.
     pub(super) in_force: InForce,
+    supervisor: Arc<Supervisor>,
 }
 
 /// What a reload has made ready. Making it ready may fail; taking it cannot.
@@ -115,6 +123,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
             stopping,
             started: now.wall,
             in_force,
+            supervisor: Arc::default(),
         };
         let mut ready = service.ready(loaded, |_| Ok(Ledger::default())).map_err(|fault| match fault {
             ReloadFault::Build(fault) => fault,
@@ -128,6 +137,12 @@ impl<J: Journal, T: Tell> Service<J, T> {
         Ok(service)
     }
 
+    /// The same, told of to whoever supervises the process.
+    #[must_use]
+    pub fn supervised(self, supervisor: Arc<Supervisor>) -> Self {
+        Self { supervisor, ..self }
+    }
+
     /// The projects under watch.
     pub fn projects(&self) -> Vec<Arc<HttpProject<J, T>>> {
         self.running.values().map(|running| Arc::clone(&running.project)).collect()
@@ -136,15 +151,19 @@ impl<J: Journal, T: Tell> Service<J, T> {
     /// Runs until the daemon is stopping, then waits for the looks that are under way.
     ///
     /// # Errors
-    /// Where a part of the daemon panicked: the others are stopped in order first.
+    /// Where a part of the daemon panicked or the journal's keeper is gone: everything is stopped in order first.
     pub async fn run(
         mut self,
         reload: Arc<Notify>,
         mut questions: mpsc::Receiver<Question>,
-    ) -> Result<(), JoinError> {
+    ) -> Result<(), Broken> {
         let mut result = Ok(());
         let clock = Arc::clone(&self.builder.clock);
         let mut told_until = clock.now();
+        let mut liveness = Liveness::new(self.supervisor.patience(), told_until.mono);
+        let mut next_reload = told_until.mono;
+        self.tell_status();
+        self.supervisor.ready();
         while result.is_ok() {
             self.let_leave();
             let now = clock.now();
@@ -153,28 +172,57 @@ impl<J: Journal, T: Tell> Service<J, T> {
             let next_end = self.holds().next_end(now).map(|end| end.since(now));
             let leaving = self.running.values().any(|running| running.leaving).then_some(LEAVING_CHECK);
             let wake = next_end.into_iter().chain(leaving).min();
+            let reload = async {
+                clock.sleep(next_reload.since(clock.now().mono)).await;
+                reload.notified().await;
+            };
+            let (running, journal) = (&self.running, self.builder.share_journal());
             tokio::select! {
                 () = self.stopping.cancelled() => break,
-                Some(ended) = self.watchers.join_next() => result = self.ended(ended),
-                Some(carried_out) = self.orders.join_next() => result = carried_out,
-                () = reload.notified() => self.reload().await,
+                Some(ended) = self.watchers.join_next() => result = self.ended(ended).map_err(Broken::from),
+                Some(carried_out) = self.orders.join_next() => result = carried_out.map_err(Broken::from),
+                lives = liveness.round(&*clock, || ask_for_life(running, journal)) => match lives {
+                    Ok(()) => self.supervisor.alive(),
+                    Err(gone) => result = Err(gone.into()),
+                },
+                () = reload => {
+                    next_reload = clock.now().mono.after(BETWEEN_RELOADS);
+                    self.supervisor.reloading();
+                    self.reload().await;
+                    self.supervisor.ready();
+                }
                 Some(question) = questions.recv() => self.answer(question).await,
                 () = clock.sleep(wake.unwrap_or_default()), if wake.is_some() => {}
             }
+            self.tell_status();
         }
+        self.supervisor.stopping();
         // Who still asks is told that the daemon is stopping.
         drop(questions);
         self.stopping.cancel();
         while let Some(ended) = self.watchers.join_next().await {
-            result = result.and(ended.and_then(|(_, watched)| watched));
+            result = result.and(ended.and_then(|(_, watched)| watched).map_err(Broken::from));
         }
         while let Some(carried_out) = self.orders.join_next().await {
-            result = result.and(carried_out);
+            result = result.and(carried_out.map_err(Broken::from));
         }
         for running in self.running.values() {
             running.project.looker().write_what_is_left().await;
         }
         result
+    }
+
+    /// Tells the service manager how the daemon stands, where that has changed.
+    fn tell_status(&self) {
+        if !self.supervisor.listens() {
+            return;
+        }
+        let now = self.clock().now();
+        let projects: BTreeMap<_, _> =
+            self.running.iter().map(|(name, running)| (name, running.project.looker().summary())).collect();
+        let holds = self.holds().in_force(now).count();
+        let refused = self.in_force.refused.is_some();
+        self.supervisor.status(&summary::line(self.settings().mode, &projects, holds, refused, now.wall));
     }
 
     /// A watcher has ended: because its project is gone from the settings, or because something panicked. Then all
@@ -194,14 +242,25 @@ impl<J: Journal, T: Tell> Service<J, T> {
             // It came back into the settings before its last look had ended.
             running.stop = self.stopping.child_token();
             let (project, stop) = (Arc::clone(&running.project), running.stop.clone());
-            self.watch(name, project, stop);
+            let pulse = self.watch(name.clone(), project, stop);
+            if let Some(running) = self.running.get_mut(&name) {
+                running.pulse = pulse;
+            }
         }
         Ok(())
     }
 
-    fn watch(&mut self, name: ProjectName, project: Arc<HttpProject<J, T>>, stop: CancellationToken) {
-        let watched = Watcher::new(project, Arc::clone(&self.builder.clock)).run(stop);
+    /// Begins to watch a project. What is returned is felt while its watcher's loop turns.
+    fn watch(
+        &mut self,
+        name: ProjectName,
+        project: Arc<HttpProject<J, T>>,
+        stop: CancellationToken,
+    ) -> Pulse {
+        let (pulse, heart) = pulse();
+        let watched = Watcher::new(project, Arc::clone(&self.builder.clock)).with_heart(heart).run(stop);
         self.watchers.spawn(async move { (name, watched.await) });
+        pulse
     }
 
     /// Reads the settings again, all or nothing.
@@ -323,8 +382,8 @@ impl<J: Journal, T: Tell> Service<J, T> {
             let name = project.name.clone();
             let project = self.builder.project(&loaded.settings, &project, client, ledger);
             let stop = self.stopping.child_token();
-            self.watch(name.clone(), Arc::clone(&project), stop.clone());
-            self.running.insert(name, Running { project, link, stop, leaving: false });
+            let pulse = self.watch(name.clone(), Arc::clone(&project), stop.clone());
+            self.running.insert(name, Running { project, link, stop, pulse, leaving: false });
         }
         self.builder.take_credentials(credentials);
         self.loaded = loaded;
@@ -364,6 +423,17 @@ impl<J: Journal, T: Tell> Service<J, T> {
     pub(super) fn clock(&self) -> &SystemClock {
         &self.builder.clock
     }
+}
+
+/// Asks every watcher and the journal for a sign of life.
+fn ask_for_life<J: Journal, T>(running: &BTreeMap<ProjectName, Running<J, T>>, journal: Arc<J>) -> Round {
+    let pulses: Vec<Pulse> = running.values().map(|running| running.pulse.clone()).collect();
+    Box::pin(async move {
+        for pulse in pulses {
+            pulse.felt().await;
+        }
+        journal.pulse().await
+    })
 }
 
 /// What the journal knows of a project that is new in the settings, and may be an old one.

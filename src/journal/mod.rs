@@ -145,6 +145,14 @@ pub trait Journal: Send + Sync + 'static {
         numbers: Vec<u64>,
         by: String,
     ) -> impl Future<Output = Result<(), JournalError>> + Send;
+
+    /// A sign of life: returns once what was asked before is done, whether it could be kept or not.
+    ///
+    /// # Errors
+    /// Where nothing will ever be kept again, because whoever keeps it is gone.
+    fn pulse(&self) -> impl Future<Output = Result<(), JournalError>> + Send {
+        async { Ok(()) }
+    }
 }
 
 impl<J: Journal> Journal for Arc<J> {
@@ -171,5 +179,9 @@ impl<J: Journal> Journal for Arc<J> {
         by: String,
     ) -> impl Future<Output = Result<(), JournalError>> + Send {
         J::release_holds(self, at, numbers, by)
+    }
+
+    fn pulse(&self) -> impl Future<Output = Result<(), JournalError>> + Send {
+        J::pulse(self)
     }
 }

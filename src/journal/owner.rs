@@ -38,11 +38,16 @@ pub(super) enum Command {
     PlaceHold(NewHold, oneshot::Sender<Result<StoredHold, JournalError>>),
     /// To note that holds were released.
     ReleaseHolds(Release, oneshot::Sender<Result<(), JournalError>>),
+    /// To show that it lives.
+    Pulse(oneshot::Sender<()>),
     /// To close the file, after all that was asked before.
     Close(oneshot::Sender<Result<(), JournalError>>),
     /// To run any SQL: the only way for a test to make the disk full, or a commit fail.
     #[cfg(test)]
     Sql(String, oneshot::Sender<rusqlite::Result<()>>),
+    /// To panic.
+    #[cfg(test)]
+    Panic,
 }
 
 /// Why a transaction failed.
@@ -101,6 +106,9 @@ impl Owner {
                         .write(|| "release".to_owned(), |transaction| holds::release(transaction, &release));
                     let _ = answer.send(released.map_err(|failure| failure.error(&self.place)));
                 }
+                Command::Pulse(answer) => {
+                    let _ = answer.send(());
+                }
                 Command::Close(answer) => {
                     let _ = answer.send(self.close());
                     return;
@@ -109,6 +117,8 @@ impl Owner {
                 Command::Sql(sql, answer) => {
                     let _ = answer.send(self.connection.execute_batch(&sql));
                 }
+                #[cfg(test)]
+                Command::Panic => panic!("asked to"),
             }
             if next.is_none() {
                 next = commands.recv().ok();

@@ -202,6 +202,12 @@ impl SqliteJournal {
         let sql = sql.to_owned();
         self.ask(|answer| Command::Sql(sql, answer)).await.unwrap().unwrap();
     }
+
+    /// Has the thread that owns the connection panic.
+    #[cfg(test)]
+    fn panic(&self) {
+        self.inner.commands.as_ref().unwrap().send(Command::Panic).unwrap();
+    }
 }
 
 impl Journal for SqliteJournal {
@@ -234,6 +240,10 @@ impl Journal for SqliteJournal {
 
     async fn release_holds(&self, at: Timestamp, numbers: Vec<u64>, by: String) -> Result<(), JournalError> {
         self.ask(|answer| Command::ReleaseHolds(Release { at, numbers, by }, answer)).await?
+    }
+
+    async fn pulse(&self) -> Result<(), JournalError> {
+        self.ask(Command::Pulse).await
     }
 }
 

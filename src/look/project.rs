@@ -17,6 +17,7 @@ use crate::model::moment::Moment;
 use crate::model::project::{Rules, Stretch};
 use crate::model::task::TaskKind;
 use crate::notify::Tell;
+use crate::status::summary::Summary;
 use crate::status::{Around, ProjectReport};
 
 impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
@@ -216,6 +217,16 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             stretch,
         };
         ProjectReport::new(&around, &state.ledger, now)
+    }
+
+    /// How the project stands, for one line.
+    pub fn summary(&self) -> Summary {
+        let (now, rules) = (self.clock.now(), self.rules());
+        let state = self.state();
+        let holds = self.holds.read().unwrap_or_else(PoisonError::into_inner);
+        let sends_nothing = self.guards(&state.ledger, &holds, &rules).hold_everything_back(now);
+        let seen = (state.listed.len(), self.telling.is_blind());
+        Summary::new(seen, &state.ledger, &rules, sends_nothing.as_ref())
     }
 
     /// Every policy in its order, and the first line of it that does not cover a task of this kind, in words. The

@@ -219,6 +219,12 @@ impl<T: Tell> Telling<T> {
         self.told().list_short
     }
 
+    /// Whether the project cannot be seen at all.
+    pub(super) fn is_blind(&self) -> bool {
+        let told = self.told();
+        told.listing.is_some() || told.reading.is_some()
+    }
+
     /// Clusters came or went.
     pub(super) fn clusters(&self, came: usize, went: &[ClusterId], watched: usize) {
         {

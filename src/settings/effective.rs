@@ -203,5 +203,6 @@ fn log_format(format: LogFormat) -> Value {
         LogFormat::Auto => json!("auto"),
         LogFormat::Text => json!("text"),
         LogFormat::Json => json!("json"),
+        LogFormat::Journald => json!("journald"),
     }
 }

@@ -89,6 +89,8 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+    /// With its fields, to the journal of the system.
+    Journald,
 }
 
 /// What is logged, and how.

@@ -15,6 +15,8 @@ use crate::model::project::Stretch;
 use crate::model::reason::Reason;
 use crate::model::task::TaskKind;
 
+pub mod summary;
+
 /// A running daemon at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {

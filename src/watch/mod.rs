@@ -21,10 +21,12 @@ use crate::model::moment::{Moment, Mono};
 use crate::model::project::{Rules, Stretch};
 
 mod fleet;
+pub mod pulse;
 pub mod queue;
 mod spread;
 
 use fleet::Fleet;
+use pulse::Heart;
 use queue::Queue;
 use spread::{Load, Spread};
 
@@ -103,6 +105,8 @@ pub struct Watcher<P, C> {
     /// Whether any list was read yet.
     discovered: bool,
     stretch: Option<Stretch>,
+    /// By which the loop shows that it turns.
+    heart: Option<Heart>,
 }
 
 /// What has ended.
@@ -130,7 +134,14 @@ impl<P: Project, C: Clock> Watcher<P, C> {
             next_discovery,
             discovered: false,
             stretch: None,
+            heart: None,
         }
+    }
+
+    /// The same, with a loop that shows by this heart that it turns.
+    #[must_use]
+    pub fn with_heart(self, heart: Heart) -> Self {
+        Self { heart: Some(heart), ..self }
     }
 
     /// Watches until `stop`, then waits for the looks that are under way.
@@ -153,6 +164,7 @@ impl<P: Project, C: Clock> Watcher<P, C> {
                     Ok(done) => self.take(done).await,
                     Err(panic) => result = Err(panic),
                 },
+                () = beat(&mut self.heart) => {}
                 () = self.clock.sleep(wait.unwrap_or_default()), if wait.is_some() => {}
             }
         }
@@ -199,6 +211,8 @@ impl<P: Project, C: Clock> Watcher<P, C> {
 
     /// Waits for what is under way: a look that has begun to act is left to end, whatever else went wrong.
     async fn finish(mut self, mut result: Result<(), JoinError>) -> Result<(), JoinError> {
+        // There is no loop any more that could be stuck.
+        self.heart = None;
         while let Some(done) = self.tasks.join_next().await {
             result = result.and(done.map(drop));
         }
@@ -352,6 +366,8 @@ impl<P: Project, C: Clock> Watcher<P, C> {
         }
         let mut went = Vec::new();
         for cluster in missed.gone {
+            // Each may take a while, and there may be thousands.
+            self.heart.as_mut().map(Heart::beat_once);
             if self.project.forget(&cluster).await {
                 self.fleet.remove(&cluster.id);
                 self.queue.remove(&cluster.id);
@@ -359,5 +375,13 @@ impl<P: Project, C: Clock> Watcher<P, C> {
             }
         }
         went
+    }
+}
+
+/// Answers who asks for a sign of life, and lets nothing else wait meanwhile.
+async fn beat(heart: &mut Option<Heart>) {
+    match heart {
+        Some(heart) => heart.beat().await,
+        None => std::future::pending().await,
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
-use self::later::{Channels, NO_EFFECT};
+use self::later::Channels;
 use self::policy::Policies;
 use self::project::{AllCredentials, Projects};
 use self::section::Section;
@@ -228,10 +228,7 @@ fn log(section: &Section<'_>, written: written::Log) -> Option<Log> {
         Some(Format::Auto) => Some(LogFormat::Auto),
         Some(Format::Text) => Some(LogFormat::Text),
         Some(Format::Json) => Some(LogFormat::Json),
-        Some(Format::Journald) => {
-            section.warn("format", format!("\"journald\" {NO_EFFECT}: the log is written as with \"auto\""));
-            Some(LogFormat::Auto)
-        }
+        Some(Format::Journald) => Some(LogFormat::Journald),
         None => None,
     };
     let filter = written.filter?.0;

@@ -1,0 +1,191 @@
+//! How the daemon stands, in one line: for the service manager.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::model::id::ProjectName;
+use crate::model::ledger::Ledger;
+use crate::model::policy::Mode;
+use crate::model::project::Rules;
+use crate::model::reason::Reason;
+
+/// What of a project goes into the line.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Summary {
+    /// Clusters that the list of clusters has shown.
+    pub clusters: usize,
+    /// It cannot be seen at all: no list, no task.
+    pub blind: bool,
+    /// Tasks that were last read running.
+    pub running: usize,
+    /// Tasks that are a human's.
+    pub with_human: usize,
+    /// When the first retry or abort that waits for its time is due.
+    pub next_action: Option<(Timestamp, &'static str)>,
+    /// Why nothing is sent, where that is so for all of it.
+    pub sends_nothing: Option<&'static str>,
+}
+
+impl Summary {
+    /// Puts it together. `sends_nothing`: what holds everything back now.
+    pub fn new(
+        (clusters, blind): (usize, bool),
+        ledger: &Ledger,
+        rules: &Rules,
+        sends_nothing: Option<&Reason>,
+    ) -> Self {
+        let mut summary =
+            Self { clusters, blind, sends_nothing: sends_nothing.map(Reason::code), ..Self::default() };
+        let tasks = ledger.clusters.values().flat_map(|cluster| cluster.tasks.values());
+        for task in tasks.filter(|task| task.closed.is_none()) {
+            if task.escalated.is_some() {
+                summary.with_human += 1;
+            } else if task.running.is_some() {
+                summary.running += 1;
+            } else if let Some((_, reason)) = &task.decided {
+                // What a policy only tells of is not due to be sent.
+                let policy = task.failure.as_ref().and_then(|failure| failure.seen.terms.as_ref());
+                let sends = policy.is_some_and(|seen| {
+                    let mut now = rules.policies.iter().filter(|now| now.name() == seen.policy);
+                    now.any(|now| now.terms.mode == Mode::Enforce)
+                });
+                let due = waits_for(reason).filter(|_| sends);
+                summary.next_action = summary.next_action.into_iter().chain(due).min();
+            }
+        }
+        summary
+    }
+}
+
+/// What this decision waits to send, and until when.
+fn waits_for(reason: &Reason) -> Option<(Timestamp, &'static str)> {
+    match reason {
+        Reason::Backoff { until, .. } => Some((*until, "retry")),
+        Reason::AbortPending { until, .. } => Some((*until, "abort")),
+        Reason::ServiceBusy { until, .. } | Reason::HeldUntilNow { until } => Some((*until, "PUT")),
+        _ => None,
+    }
+}
+
+/// The line. `holds`: how many are in force. `refused`: the last reload changed nothing.
+pub fn line(
+    mode: Mode,
+    projects: &BTreeMap<&ProjectName, Summary>,
+    holds: usize,
+    refused: bool,
+    now: Timestamp,
+) -> String {
+    let mut parts = Vec::new();
+    if projects.is_empty() {
+        parts.push("nothing to watch: no [[project]] in the settings".to_owned());
+    } else {
+        let clusters: usize = projects.values().map(|project| project.clusters).sum();
+        let running: usize = projects.values().map(|project| project.running).sum();
+        parts.extend([counted(clusters, "cluster"), format!("{running} running")]);
+    }
+    let of = |is_it: &dyn Fn(&Summary) -> bool| {
+        let found: Vec<&str> =
+            projects.iter().filter(|(_, project)| is_it(project)).map(|(name, _)| name.as_str()).collect();
+        match found.len() {
+            0 => None,
+            1..=NAMED => Some(found.join(" and ")),
+            count => Some(format!("{count} projects")),
+        }
+    };
+    if let Some(blind) = of(&|project| project.blind) {
+        parts.push(format!("{blind} cannot be seen"));
+    }
+    match projects.values().map(|project| project.with_human).sum() {
+        0 => {}
+        with_human => parts.push(format!("{with_human} with a human")),
+    }
+    if let Some((due, what)) = projects.values().filter_map(|project| project.next_action).min() {
+        parts.push(format!("next {what} {}", time(due, now)));
+    }
+    let is_breaker = |project: &Summary| project.sends_nothing.is_some_and(|code| code.starts_with(BREAKER));
+    match of(&is_breaker) {
+        Some(open) => parts.push(format!("breaker open in {open}")),
+        None if projects.is_empty() => {}
+        None => parts.push("breaker closed".to_owned()),
+    }
+    if let Some(quiet) = of(&|project| project.sends_nothing.is_some() && !is_breaker(project)) {
+        parts.push(format!("nothing is sent in {quiet}"));
+    }
+    if holds > 0 {
+        parts.push(counted(holds, "hold"));
+    }
+    if refused {
+        parts.push("the last reload was refused".to_owned());
+    }
+    let mode = if mode == Mode::DryRun { "dry-run: " } else { "" };
+    format!("{mode}{}", parts.join(", "))
+}
+
+/// How the codes of a breaker that is not closed begin.
+const BREAKER: &str = "breaker-";
+/// More projects are only counted.
+const NAMED: usize = 3;
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// The time alone where it is within a day.
+fn time(due: Timestamp, now: Timestamp) -> String {
+    if due <= now {
+        "now".to_owned()
+    } else if due.duration_since(now).as_hours() < 24 {
+        due.strftime("%H:%M UTC").to_string()
+    } else {
+        due.strftime("%F %H:%M UTC").to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn line_of(mode: Mode, projects: &[(&str, Summary)], holds: usize, refused: bool) -> String {
+        let names: Vec<ProjectName> =
+            projects.iter().map(|(name, _)| ProjectName::new(name).unwrap()).collect();
+        let projects = names.iter().zip(projects.iter().map(|(_, summary)| summary.clone())).collect();
+        line(mode, &projects, holds, refused, at("2026-01-02T12:00:00Z"))
+    }
+
+    #[test]
+    fn the_line_says_what_an_operator_asks_first() {
+        let due = (at("2026-01-02T14:05:00Z"), "retry");
+        let prod = Summary { clusters: 400, running: 2, next_action: Some(due), ..Summary::default() };
+        let test = Summary { clusters: 12, running: 1, ..Summary::default() };
+        assert_eq!(
+            line_of(Mode::Enforce, &[("prod", prod.clone()), ("test", test)], 0, false),
+            "412 clusters, 3 running, next retry 14:05 UTC, breaker closed"
+        );
+        let ill = Summary { with_human: 1, sends_nothing: Some("breaker-probing"), ..prod.clone() };
+        assert_eq!(
+            line_of(Mode::Enforce, &[("prod", ill)], 1, true),
+            "400 clusters, 2 running, 1 with a human, next retry 14:05 UTC, breaker open in prod, 1 hold, the last \
+             reload was refused"
+        );
+        let late = Summary { clusters: 1, next_action: Some((at("2026-01-05T08:00:00Z"), "abort")), ..prod };
+        let rests = Summary { blind: true, sends_nothing: Some("project-resting"), ..Summary::default() };
+        assert_eq!(
+            line_of(Mode::Enforce, &[("late", late), ("rests", rests)], 0, false),
+            "1 cluster, 2 running, rests cannot be seen, next abort 2026-01-05 08:00 UTC, breaker closed, nothing is \
+             sent in rests"
+        );
+    }
+
+    #[test]
+    fn a_daemon_without_a_project_says_so() {
+        assert_eq!(
+            line_of(Mode::DryRun, &[], 0, false),
+            "dry-run: nothing to watch: no [[project]] in the settings"
+        );
+    }
+}
