@@ -1107,14 +1107,30 @@ fn a_failure_that_was_kept_in_doubt_and_is_journaled_again_counts_once() {
     scene.record(&TaskId::new("t").unwrap(), Event::Failed(Box::new(seen)));
     assert_eq!(scene.known().used, known.used);
     assert_eq!(scene.known().earlier, known.earlier);
-    let first = Event::FirstSeen {
+}
+
+#[test]
+fn a_first_sight_that_was_kept_in_doubt_is_replaced_by_the_next() {
+    let seen = |completed, external| Event::FirstSeen {
         kind: TaskKind::Upgrade,
         cluster_name: "logs".to_owned(),
         start_time: None,
         execute_times: Some(3),
-        completed: Some(0),
-        external: 2,
+        completed: Some(completed),
+        external,
     };
-    scene.record(&TaskId::new("t").unwrap(), first);
-    assert_eq!(scene.known().used, known.used);
+    let mut scene = Scene::new();
+    let task = TaskId::new("t").unwrap();
+    scene.record(&task, seen(0, 2));
+    scene.record(&task, seen(2, 0));
+    assert_eq!((scene.known().most_completed, scene.known().used.external), (Some(2), 0));
+    // Whose story has gone on keeps it.
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    scene.send(&[failed(1)], Meaning::Unknown);
+    let known = scene.known();
+    scene.record(&task, seen(0, 0));
+    assert_eq!(scene.known().attempts, known.attempts);
+    assert_eq!(scene.known().open, known.open);
 }

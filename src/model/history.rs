@@ -619,9 +619,12 @@ impl ClusterHistory {
     pub fn apply(&mut self, entry: &Entry) {
         let id = &entry.subject.task;
         if let Event::FirstSeen { kind, cluster_name, start_time, .. } = &entry.event {
-            if self.tasks.contains_key(id) {
-                // Kept although the journal said that it could not be, and seen again.
-                return;
+            if let Some(known) = self.tasks.get(id) {
+                // Kept although the journal said that it could not be, and seen again: its story begins here.
+                if known.attempts > 0 || known.closed.is_some() || known.escalated.is_some() {
+                    return;
+                }
+                self.tasks.remove(id);
             }
             let task = self.tasks.entry(id.clone());
             task.or_insert_with(|| TaskHistory::new(*kind, cluster_name.clone(), entry.at));

@@ -6,7 +6,7 @@
 //! and people: holds and reloads take the same gate as the daemon's own (`run.rs`).
 //!
 //! `SIMULATION_SEED=123 cargo test --test simulation -- --nocapture` plays one seed and tells everything;
-//! `SIMULATION_SEEDS=100000 cargo test --test simulation` plays more of them.
+//! `SIMULATION_SEEDS=100000 cargo test --test simulation` plays more of them, from `SIMULATION_FIRST` on.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 #![expect(clippy::print_stderr, reason = "what was reached, and what failed")]
 
@@ -243,13 +243,15 @@ fn no_seed_makes_the_daemon_do_harm_or_leave_a_task_alone() {
         return;
     }
     let seeds = number("SIMULATION_SEEDS").unwrap_or(SEEDS);
+    let first = number("SIMULATION_FIRST").unwrap_or(0);
     let (next, counts, wrong) = (AtomicU64::new(0), Mutex::new(Counts::new()), Mutex::new(BTreeMap::new()));
     let work = || {
         loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds {
+            let nth = next.fetch_add(1, Ordering::Relaxed);
+            if nth >= seeds {
                 break;
             }
+            let seed = first + nth;
             let tried = std::panic::catch_unwind(|| try_seed(seed, false));
             let (found, reached) = tried.unwrap_or_else(|_| (vec!["it panicked".to_owned()], Counts::new()));
             if !found.is_empty() {
