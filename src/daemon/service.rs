@@ -60,7 +60,7 @@ struct Ready<J, T> {
     loaded: Loaded,
     links: Vec<(settings::Project, Link, Option<HttpClient>)>,
     ledgers: BTreeMap<ProjectName, Ledger>,
-    credentials: BTreeMap<String, Arc<crate::cloud::Credential>>,
+    credentials: super::credentials::Credentials,
     _of: std::marker::PhantomData<(J, T)>,
 }
 

@@ -266,6 +266,11 @@ fn is_of_the_project(error: &CloudError) -> bool {
         CloudError::Unauthorized(_)
             | CloudError::CredentialResting { .. }
             | CloudError::CredentialUnproven
+            | CloudError::SignIn(_)
+            | CloudError::Secrets { .. }
+            | CloudError::SpentKey
+            | CloudError::NoAgency(_)
+            | CloudError::NoProject { .. }
             | CloudError::Throttled(_)
             | CloudError::WrongAddress(_)
     )
@@ -278,9 +283,30 @@ fn trouble(error: &CloudError) -> (&'static str, &'static str) {
         | CloudError::CredentialResting { .. }
         | CloudError::CredentialUnproven => (
             CREDENTIAL,
-            "check the keys of its credentials and this machine's clock, then restart; it is tried again by itself, \
-             seldom enough not to lock the key",
+            "check the keys of its credentials and this machine's clock, then reload; it is tried again by itself, seldom \
+             enough not to lock the key",
         ),
+        CloudError::Secrets { .. } => {
+            (CREDENTIAL, "check the files and variables of its credentials, then reload")
+        }
+        CloudError::SpentKey => (CREDENTIAL, "check this machine's clock; it is tried again by itself"),
+        CloudError::NoAgency(_) => (
+            CREDENTIAL,
+            "set an agency for this machine in the console (Elastic Cloud Server), or use other credentials",
+        ),
+        CloudError::NoProject { .. } => ("project-id", "give its project_id, then reload"),
+        CloudError::SignIn(cause) => match &**cause {
+            CloudError::Transport(_) | CloudError::Timeout(_) => (
+                "sign-in",
+                "check its iam_endpoint (or this machine's metadata service) and the network; it is tried again by itself",
+            ),
+            CloudError::Forbidden(_) | CloudError::Refused(_) | CloudError::Gone(_) => (
+                "sign-in",
+                "check the names in its credentials, and that they may take on the agency (Agent Operator)",
+            ),
+            CloudError::WrongAddress(_) => ("sign-in", "check its iam_endpoint"),
+            cause => trouble(cause),
+        },
         CloudError::Forbidden(_) | CloudError::Gone(_) => (
             "permission",
             "check that its credentials have css:cluster:list and css:cluster:listUpgradeCluster in this project",

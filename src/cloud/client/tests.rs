@@ -1,7 +1,10 @@
+use jiff::Timestamp;
+
 use super::*;
 use crate::cloud::BodyKind;
+use crate::cloud::answer::wish;
 use crate::cloud::testing::{Script, VirtualClock, answer, answer_with, credential};
-use crate::cloud::transport::{Method, Request};
+use crate::cloud::transport::{Method, Request, Response};
 
 const NO_TASKS: &str = r#"{"totalSize":0,"detailList":[]}"#;
 
@@ -24,7 +27,7 @@ impl Rig {
         let (script, clock) = (Script::new(answers), VirtualClock::new());
         let options = Options {
             endpoint: "https://css.eu-west-101.myhuaweicloud.com".to_owned(),
-            project: ProjectId::new("6204a5bd270343b5885144cf9c8c158d").unwrap(),
+            project: ProjectId::new("6204a5bd270343b5885144cf9c8c158d").unwrap().into(),
             ca_pem: None,
             proxy: None,
             request_timeout: Duration::from_secs(30),
