@@ -311,6 +311,8 @@ impl<J: Journal, T: Tell> Service<J, T> {
     /// Takes the settings and credentials, and begins to watch the projects that are new.
     fn begin(&mut self, ready: Ready<J, T>) {
         let Ready { loaded, links, mut ledgers, credentials, .. } = ready;
+        // Before anybody uses them: what is woken is asked for anew.
+        self.builder.take_credentials(credentials);
         for (project, link, client) in links {
             let (Some(ledger), Some(client)) = (ledgers.remove(&project.name), client) else { continue };
             let name = project.name.clone();
@@ -319,7 +321,6 @@ impl<J: Journal, T: Tell> Service<J, T> {
             self.watch(name.clone(), Arc::clone(&project), stop.clone());
             self.running.insert(name, Running { project, link, stop, leaving: false });
         }
-        self.builder.take_credentials(credentials);
         self.loaded = loaded;
         self.in_force.since = self.builder.clock.now().wall;
         self.in_force.refused = None;

@@ -128,7 +128,8 @@ impl World {
         let (id, region) = (&self.scenario.project_id, &self.scenario.region);
         let scoped = match (&project, &domain) {
             (Some(project), None) => {
-                project.id.as_ref().is_some_and(|wanted| wanted == id)
+                let other = |wanted: &String| self.scenario.other_project.iter().any(|it| it.id == *wanted);
+                project.id.as_ref().is_some_and(|wanted| wanted == id || other(wanted))
                     || project.name.as_ref().is_some_and(|wanted| wanted == region)
             }
             (None, Some(domain)) => domain.name == user.domain.name,
@@ -151,6 +152,9 @@ impl World {
             },
         });
         let of = match project {
+            Some(Named { id: Some(id), .. }) => {
+                ("project", json!({ "id": id, "domain": { "id": DOMAIN_ID } }))
+            }
             Some(_) => ("project", json!({ "id": id, "name": region, "domain": { "id": DOMAIN_ID } })),
             None => ("domain", json!({ "id": DOMAIN_ID, "name": user.domain.name })),
         };
