@@ -182,6 +182,60 @@ impl CloudError {
         }
     }
 
+    /// The word of [`Self::trouble`] for whatever keeps a good key away.
+    pub const OF_THE_CREDENTIAL: &'static str = "credential";
+
+    /// What is the matter, as one word for each thing an operator would do about it, and what that is.
+    pub fn trouble(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Unauthorized(_) | Self::CredentialResting { .. } | Self::CredentialUnproven => (
+                Self::OF_THE_CREDENTIAL,
+                "check the keys of its credentials and this machine's clock, then reload; it is tried again by itself, seldom \
+                 enough not to lock the key",
+            ),
+            Self::Secrets { .. } => {
+                (Self::OF_THE_CREDENTIAL, "check the files and variables of its credentials, then reload")
+            }
+            Self::SpentKey => {
+                (Self::OF_THE_CREDENTIAL, "check this machine's clock; it is tried again by itself")
+            }
+            Self::NoAgency(_) => (
+                Self::OF_THE_CREDENTIAL,
+                "set an agency for this machine in the console (Elastic Cloud Server), or use other credentials",
+            ),
+            Self::NoProject { .. } => ("project-id", "give its project_id, then reload"),
+            Self::SignIn(cause) => match &**cause {
+                Self::Transport(_) | Self::Timeout(_) => (
+                    "sign-in",
+                    "check its iam_endpoint (or this machine's metadata service) and the network; it is tried again by itself",
+                ),
+                Self::Forbidden(_) | Self::Refused(_) | Self::Gone(_) => (
+                    "sign-in",
+                    "check the names in its credentials, and that they may take on the agency (Agent Operator)",
+                ),
+                Self::WrongAddress(_) => ("sign-in", "check its iam_endpoint"),
+                cause => cause.trouble(),
+            },
+            Self::Forbidden(_) | Self::Gone(_) => (
+                "permission",
+                "check that its credentials have css:cluster:list and css:cluster:listUpgradeCluster in this project",
+            ),
+            Self::WrongAddress(_) => ("address", "check its endpoint, and any proxy before it"),
+            Self::Transport(_) | Self::Timeout(_) => (
+                "unreachable",
+                "check its endpoint, the name service and the network; it is tried again by itself",
+            ),
+            Self::Throttled(_) => (
+                "throttled",
+                "lower limits.requests_per_second, or ask for a higher quota; it is tried again by itself",
+            ),
+            Self::Server(_) | Self::Busy(_) => ("service", "it is tried again by itself"),
+            Self::Refused(_) | Self::Unreadable { .. } => {
+                ("answer", "the service answers otherwise than its documentation says: please report this")
+            }
+        }
+    }
+
     /// What an answer that is not the one asked for means.
     pub(super) fn from_answer(refusal: Refusal, body: BodyKind) -> Self {
         let code = refusal.code.as_deref().unwrap_or_default();

@@ -46,6 +46,7 @@ mod paging;
 #[doc(hidden)]
 pub mod parse;
 pub mod project;
+mod reach;
 mod request;
 mod retry;
 pub mod sign;
@@ -58,6 +59,7 @@ pub use client::{Client, Options};
 pub use credential::{AccessKey, AuthToken, Credential, Gates};
 pub use error::{BuildError, CloudError, Refusal};
 pub use project::ProjectSource;
+pub use reach::Reach;
 pub use wire::shape::BodyKind;
 
 /// The calls of the API that are made.

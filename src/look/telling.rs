@@ -17,8 +17,6 @@ use crate::model::reason::Reason;
 use crate::model::text::chain;
 use crate::notify::{News, Tell};
 
-/// The trouble that a refused credential is.
-const CREDENTIAL: &str = "credential";
 /// So many clusters are told of one by one; more are told of as a number.
 const ONE_BY_ONE: usize = 3;
 
@@ -89,7 +87,7 @@ impl<T: Tell> Telling<T> {
         let mut told = self.told();
         told.blind_at.remove(id);
         // A credential is good for every cluster or for none; any other trouble may be one cluster's alone.
-        if told.reading.is_none_or(|trouble| trouble == CREDENTIAL) {
+        if told.reading.is_none_or(|trouble| trouble == CloudError::OF_THE_CREDENTIAL) {
             told.blind_at.clear();
         }
         let all_seen = told.blind_at.is_empty();
@@ -174,7 +172,7 @@ impl<T: Tell> Telling<T> {
 
     /// The project as a whole cannot be seen, in one of two ways. The same trouble in both is told once.
     fn blind(&self, error: &CloudError, way: fn(&mut Told) -> &mut Option<&'static str>) {
-        let (trouble, advice) = trouble(error);
+        let (trouble, advice) = error.trouble();
         let mut told = self.told();
         let known = [told.listing, told.reading].contains(&Some(trouble));
         *way(&mut told) = Some(trouble);
@@ -274,55 +272,4 @@ fn is_of_the_project(error: &CloudError) -> bool {
             | CloudError::Throttled(_)
             | CloudError::WrongAddress(_)
     )
-}
-
-/// What is the matter, as one word for each thing an operator would do about it, and what that is.
-fn trouble(error: &CloudError) -> (&'static str, &'static str) {
-    match error {
-        CloudError::Unauthorized(_)
-        | CloudError::CredentialResting { .. }
-        | CloudError::CredentialUnproven => (
-            CREDENTIAL,
-            "check the keys of its credentials and this machine's clock, then reload; it is tried again by itself, seldom \
-             enough not to lock the key",
-        ),
-        CloudError::Secrets { .. } => {
-            (CREDENTIAL, "check the files and variables of its credentials, then reload")
-        }
-        CloudError::SpentKey => (CREDENTIAL, "check this machine's clock; it is tried again by itself"),
-        CloudError::NoAgency(_) => (
-            CREDENTIAL,
-            "set an agency for this machine in the console (Elastic Cloud Server), or use other credentials",
-        ),
-        CloudError::NoProject { .. } => ("project-id", "give its project_id, then reload"),
-        CloudError::SignIn(cause) => match &**cause {
-            CloudError::Transport(_) | CloudError::Timeout(_) => (
-                "sign-in",
-                "check its iam_endpoint (or this machine's metadata service) and the network; it is tried again by itself",
-            ),
-            CloudError::Forbidden(_) | CloudError::Refused(_) | CloudError::Gone(_) => (
-                "sign-in",
-                "check the names in its credentials, and that they may take on the agency (Agent Operator)",
-            ),
-            CloudError::WrongAddress(_) => ("sign-in", "check its iam_endpoint"),
-            cause => trouble(cause),
-        },
-        CloudError::Forbidden(_) | CloudError::Gone(_) => (
-            "permission",
-            "check that its credentials have css:cluster:list and css:cluster:listUpgradeCluster in this project",
-        ),
-        CloudError::WrongAddress(_) => ("address", "check its endpoint, and any proxy before it"),
-        CloudError::Transport(_) | CloudError::Timeout(_) => (
-            "unreachable",
-            "check its endpoint, the name service and the network; it is tried again by itself",
-        ),
-        CloudError::Throttled(_) => (
-            "throttled",
-            "lower limits.requests_per_second, or ask for a higher quota; it is tried again by itself",
-        ),
-        CloudError::Server(_) | CloudError::Busy(_) => ("service", "it is tried again by itself"),
-        CloudError::Refused(_) | CloudError::Unreadable { .. } => {
-            ("answer", "the service answers otherwise than its documentation says: please report this")
-        }
-    }
 }

@@ -275,16 +275,6 @@ impl Settings {
         })
     }
 
-    /// The names of systemd's credentials that those in use refer to.
-    pub fn systemd_credentials(&self) -> BTreeSet<&str> {
-        let references = self.used_credentials().flat_map(|(_, credentials)| credentials.references());
-        let names = references.filter_map(|(_, reference)| match reference {
-            SecretReference::Credential(name) => Some(name.as_str()),
-            SecretReference::File(_) | SecretReference::Environment(_) => None,
-        });
-        names.collect()
-    }
-
     /// Those that a project uses, and those that these take agencies on with.
     fn used_credentials(&self) -> impl Iterator<Item = (&String, &Credentials)> {
         let mut used = BTreeSet::new();
