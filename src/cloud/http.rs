@@ -174,4 +174,6 @@ fn transport_error(error: reqwest::Error) -> TransportError {
 }
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;
