@@ -69,7 +69,8 @@ impl<T: Transport, C: Clock> PasswordSource<T, C> {
         let leave = self.account.enter(print, &*self.iam.clock).await?;
         let scope = match &self.scope {
             Scope::Project(id) => json!({ "project": { "id": id.as_str() } }),
-            Scope::ProjectNamed(name) => json!({ "project": { "name": name } }),
+            // A name is one of an account; a plain Keystone does not take it without.
+            Scope::ProjectNamed(name) => json!({ "project": { "name": name, "domain": { "name": domain } } }),
             Scope::Domain(name) => json!({ "domain": { "name": name } }),
         };
         let user =
