@@ -1,6 +1,6 @@
 //! Every way of signing in, by the real binary against the simulated IAM: what was sent bears a good key, a task is
 //! retried with it, and what cannot be had is told and costs nothing.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -220,6 +220,8 @@ async fn a_wrong_password_is_sent_once_for_all_projects_and_a_reload_wakes_it() 
         "one escalation each: {}",
         process.stderr()
     );
+    let (_, status, _) = bench.runs(&["status"]).await;
+    assert!(status.contains("nothing is sent in it: the credential was refused: 401"), "{status}");
     write("canary-password");
     process.signal("HUP");
     assert_eq!(bench.ended(&["logs"]).await["logs"], "remedied", "{}", process.stderr());

@@ -1,5 +1,5 @@
 //! `doctor`: every step is told, what is wrong comes with what to do, and nothing is ever sent that acts.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use serde_json::Value;
 use tokio::net::TcpListener;

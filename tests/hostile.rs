@@ -19,7 +19,7 @@ use support::{Bench, FAILED_ONCE, Process, RETRIES, eventually};
 
 /// A failed upgrade, ended a minute ago.
 fn failed(task: &str) -> String {
-    let ended = SystemClock::new().now().wall - Duration::from_secs(60);
+    let ended = SystemClock::new().now().wall - Duration::from_mins(1);
     let at = ended.strftime("%Y-%m-%dT%H:%M:%S");
     format!(
         r#"{{"totalSize":1,"detailList":[{{"id":"{task}","startTime":"2026-01-01T00:00:00","endTime":"{at}","status":"FAILED","totalNodes":"n-1,n-2","completedNodes":"","currentNodeName":"n-1","executeTimes":"1","currentNodeDetail":[]}}]}}"#

@@ -48,7 +48,7 @@ fn bad(main: &str) -> Problems {
 
 /// The values in effect.
 fn shown(loaded: &Loaded) -> String {
-    loaded.effective().iter().map(|value| format!("{value}\n")).collect()
+    loaded.effective().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// A wrong config.toml, and parts of what is told of it.

@@ -61,7 +61,7 @@ impl<C: Clock> MetadataSource<HttpTransport, C> {
     pub fn over_http(clock: Arc<C>) -> Result<Box<Self>, BuildError> {
         let endpoint = Endpoint::metadata();
         let transport = HttpTransport::new(&endpoint, None, None, TIMEOUT)?;
-        Ok(Self::with(transport, endpoint, clock))
+        Ok(Box::new(Self::with(transport, endpoint, clock)))
     }
 
     /// One on a loopback address, for tests.
@@ -72,13 +72,13 @@ impl<C: Clock> MetadataSource<HttpTransport, C> {
     pub fn at(base: &str, clock: Arc<C>) -> Result<Box<Self>, BuildError> {
         let endpoint = Endpoint::parse(base)?;
         let transport = HttpTransport::new(&endpoint, None, None, TIMEOUT)?;
-        Ok(Self::with(transport, endpoint, clock))
+        Ok(Box::new(Self::with(transport, endpoint, clock)))
     }
 }
 
 impl<T: Transport, C: Clock> MetadataSource<T, C> {
-    fn with(transport: T, endpoint: Endpoint, clock: Arc<C>) -> Box<Self> {
-        Box::new(Self { transport, clock, endpoint, token: Mutex::default() })
+    fn with(transport: T, endpoint: Endpoint, clock: Arc<C>) -> Self {
+        Self { transport, clock, endpoint, token: Mutex::default() }
     }
 
     async fn fetch_key(&self) -> Result<Fresh, CloudError> {
@@ -125,7 +125,7 @@ impl<T: Transport, C: Clock> MetadataSource<T, C> {
     }
 
     async fn send(&self, plain: Plain) -> Result<(Moment, Head, super::answer::Body), CloudError> {
-        let sent = self.transport.send(plain.as_it_is(&self.endpoint)).await;
+        let sent = self.transport.send(plain.unsigned(&self.endpoint)).await;
         let at = self.clock.now();
         let response = sent.map_err(|error| CloudError::from_transport(error, None))?;
         let head = Head::of(&response, at.wall, |text| self.scrub(text));

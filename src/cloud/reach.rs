@@ -41,7 +41,7 @@ impl Reach {
     /// Where nobody answers, or with a certificate that is not good.
     pub async fn ask(&self, clock: &impl Clock) -> Result<Option<SignedDuration>, CloudError> {
         let plain = Plain { path: "/".to_owned(), body_limit: BODY_LIMIT, ..Plain::default() };
-        let sent = self.transport.send(plain.as_it_is(&self.endpoint)).await;
+        let sent = self.transport.send(plain.unsigned(&self.endpoint)).await;
         let response = sent.map_err(|error| CloudError::from_transport(error, None))?;
         Ok(Head::of(&response, clock.now().wall, str::to_owned).clock_offset)
     }

@@ -192,7 +192,7 @@ impl Plain {
             Key::Access(key) => key,
             Key::Token(token) => {
                 self.headers.push(("x-auth-token", token.expose().to_owned()));
-                return self.as_it_is(endpoint);
+                return self.unsigned(endpoint);
             }
         };
         if let Some(token) = key.security_token() {
@@ -213,11 +213,11 @@ impl Plain {
         };
         let authorization = key.authorization(&signable);
         self.headers.extend([(sign::DATE_HEADER, date), ("authorization", authorization)]);
-        self.as_it_is(endpoint)
+        self.unsigned(endpoint)
     }
 
     /// The request with neither.
-    pub(super) fn as_it_is(self, endpoint: &Endpoint) -> Request {
+    pub(super) fn unsigned(self, endpoint: &Endpoint) -> Request {
         let Self { method, path, query, headers: own, body, body_limit } = self;
         let query: Vec<(&str, &str)> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let mut headers = Vec::with_capacity(own.len() + 4);

@@ -147,13 +147,12 @@ impl<J: Journal, T: Tell> Builder<J, T> {
     /// A client. It connects when the first request is sent.
     pub(super) fn client(&self, project: &Project, link: &Link) -> Result<HttpClient, BuildFault> {
         let fault = |source| BuildFault::Client { project: project.name.clone(), source };
-        let id = match &link.project {
-            Some(id) => ProjectSource::Id(id.clone()),
-            None => {
-                let iam = link.site.iam(&self.clock).map_err(fault)?;
-                let (region, credential) = (project.region.clone(), Arc::clone(&link.credential));
-                ProjectSource::lookup(ProjectByRegion::new(iam, region, credential))
-            }
+        let id = if let Some(id) = &link.project {
+            ProjectSource::Id(id.clone())
+        } else {
+            let iam = link.site.iam(&self.clock).map_err(fault)?;
+            let (region, credential) = (project.region.clone(), Arc::clone(&link.credential));
+            ProjectSource::lookup(ProjectByRegion::new(iam, region, credential))
         };
         let options = Options {
             endpoint: link.endpoint.clone(),

@@ -32,6 +32,8 @@ struct Told {
     /// The trouble that keeps the clusters from being listed, and the one that keeps all of them from being read.
     listing: Option<&'static str>,
     reading: Option<&'static str>,
+    /// The latest of them that was told, with its words and what to do.
+    blind: Option<(&'static str, String)>,
     /// The clusters that the latter still keeps from being read.
     blind_at: BTreeSet<ClusterId>,
     journal_fails: bool,
@@ -176,6 +178,9 @@ impl<T: Tell> Telling<T> {
         let mut told = self.told();
         let known = [told.listing, told.reading].contains(&Some(trouble));
         *way(&mut told) = Some(trouble);
+        if !known {
+            told.blind = Some((trouble, format!("{}; {advice}", chain(error))));
+        }
         drop(told);
         if !known {
             self.teller.tell(&News::Blind { project: &self.project, error: &chain(error), advice });
@@ -190,6 +195,12 @@ impl<T: Tell> Telling<T> {
         if sees {
             self.teller.tell(&News::Sees { project: &self.project });
         }
+    }
+
+    /// Why the project cannot be seen, where it cannot: a word and a sentence.
+    pub(super) fn why_blind(&self) -> Option<(&'static str, String)> {
+        let told = self.told();
+        told.blind.clone().filter(|_| told.listing.is_some() || told.reading.is_some())
     }
 
     /// The clusters were listed.

@@ -268,8 +268,8 @@ fn a_thousand_random_requests_are_signed_as_the_official_signer_signs_them() {
         let random = &mut random;
         let method = ["GET", "PUT", "POST", "DELETE"][random.random_range(0..4)];
         let segments = random.random_range(0..6);
-        let path: String = (0..segments).map(|_| format!("/{}", drawn(random, ANY, 12))).collect();
-        let path = if path.is_empty() { "/".to_owned() } else { path };
+        let path: Vec<String> = (0..segments).map(|_| drawn(random, ANY, 12)).collect();
+        let path = format!("/{}", path.join("/"));
         let pairs = random.random_range(0..6);
         let query: Vec<(String, String)> =
             (0..pairs).map(|_| (drawn(random, ANY, 6), drawn(random, ANY, 12))).collect();

@@ -178,8 +178,13 @@ impl Credential {
     }
 
     fn build(key: Option<Key>, source: Option<Box<dyn Source>>, gates: &Gates, seed: u64) -> Arc<Self> {
-        let credential =
-            Self { source, gates: gates.clone(), seed, held: Mutex::default(), renewing: Default::default() };
+        let credential = Self {
+            source,
+            gates: gates.clone(),
+            seed,
+            held: Mutex::default(),
+            renewing: tokio::sync::Mutex::default(),
+        };
         if let Some(key) = key {
             let issued = credential.issue(key, None);
             credential.with(|held| held.current = Some(issued));

@@ -365,17 +365,19 @@ async fn a_successor_that_is_refused_leaves_the_old_key_in_place() {
     assert_eq!(rig.asked(), 2, "not asked again at once");
 }
 
+/// Gives keys without any time left.
+#[derive(Debug)]
+struct Spent(VirtualClock);
+impl Source for Spent {
+    fn fetch(&self) -> Fetching<'_> {
+        let life = Some(Life::of(Duration::ZERO, self.0.now()));
+        Box::pin(std::future::ready(Ok(Fresh { key: numbered(1), life })))
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_key_that_has_ended_already_is_an_error_and_not_asked_for_for_ever() {
     let clock = VirtualClock::new();
-    #[derive(Debug)]
-    struct Spent(VirtualClock);
-    impl Source for Spent {
-        fn fetch(&self) -> Fetching<'_> {
-            let life = Some(Life::of(Duration::ZERO, self.0.now()));
-            Box::pin(std::future::ready(Ok(Fresh { key: numbered(1), life })))
-        }
-    }
     let credential = Credential::from_source(None, Box::new(Spent(clock)), &Gates::default(), 1);
     let error = credential.enter(&clock).await.unwrap_err();
     assert!(

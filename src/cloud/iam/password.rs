@@ -85,7 +85,7 @@ impl<T: Transport, C: Clock> PasswordSource<T, C> {
             body_limit: BODY_LIMIT,
         };
         let scrub = |text: &str| mask(text, &password);
-        let request = plain.as_it_is(&self.iam.endpoint);
+        let request = plain.unsigned(&self.iam.endpoint);
         let granted = self.iam.ask("sign-in", request, scrub, |now, head, refusal| match refusal {
             None => leave.over(now, None),
             // Whatever the words: asking again with the same password, soon and often, is what locks a user.

@@ -162,7 +162,7 @@ fn good(section: &Section<'_>, kind: &str, written: written::Credentials) -> Opt
                     section.error_at_key("agency_urn", message);
                 }
                 (None, None) => {
-                    section.missing("agency_name", "missing; agency_name or agency_urn is needed")
+                    section.missing("agency_name", "missing; agency_name or agency_urn is needed");
                 }
                 (Some(_), None) if written.domain_name.is_none() => {
                     section.missing("domain_name", "missing; it goes with agency_name");
