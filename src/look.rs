@@ -200,11 +200,6 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         if !matches!(decision.verdict, Verdict::Act(_)) {
             return Ok((decision, false));
         }
-        if let Verdict::Act(order) = &decision.verdict
-            && let Some(other) = self.other_cluster_with(cluster, order.task())
-        {
-            return Err(LookError::OfAnother { task: order.task().clone(), other });
-        }
         if apart > self.rules().poll.request_timeout {
             // One of the lists had to be asked for again and again, and the other one is old by now.
             return Ok((Decision { next_look: Duration::ZERO, ..decision }, false));
@@ -240,6 +235,11 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         let decision = self.decide(cluster, reading, reading.at);
         let changed = self.what_to_journal(cluster, &decision);
         self.record(cluster, reading.at, changed).await?;
+        if let Verdict::Act(order) = &decision.verdict
+            && let Some(other) = self.other_cluster_with(cluster, order.task())
+        {
+            return Err(LookError::OfAnother { task: order.task().clone(), other });
+        }
         self.telling.read(cluster, reading.at, &decision);
         if reading.complete {
             let listed = reading.tasks.iter().map(|task| &task.id).collect();

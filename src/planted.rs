@@ -1,6 +1,6 @@
 //! Faults that tests plant in the product, to see that they are found.
 //!
-//! They exist only where debug assertions are on, so in no release build: there [`is`] is `false` when the code is
+//! They exist only where debug assertions are on, so in no release build: there `is` is `false` when the code is
 //! compiled, nothing can be planted, and nothing of it is left. A feature would need every test built a second time
 //! to be asked for from the plain `cargo test`; this asks a thread's own switch. Nothing but a call of `plant` in
 //! the same thread sets it: no argument, no variable of the environment, no file.

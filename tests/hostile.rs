@@ -301,5 +301,7 @@ async fn a_task_that_two_clusters_show_is_sent_to_neither() {
     support::let_pass(Duration::from_secs(1)).await;
     let puts = peer.puts();
     assert!(puts.iter().all(|path| path.contains("/clusters/good/")), "{puts:?}");
+    let told = daemon.stderr().matches("about another cluster").count();
+    assert!(told <= 2, "told once for each of them, and not {told} times: {}", daemon.stderr());
     daemon.signal("TERM");
 }
