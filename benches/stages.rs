@@ -208,7 +208,7 @@ fn options(endpoint: String) -> Options {
     let key = AccessKey::new(DEFAULT_ACCESS_KEY.into(), DEFAULT_SECRET_KEY.into(), None).unwrap();
     Options {
         endpoint,
-        project: ProjectId::new(DEFAULT_PROJECT_ID).unwrap(),
+        project: ProjectId::new(DEFAULT_PROJECT_ID).unwrap().into(),
         ca_pem: None,
         proxy: None,
         request_timeout: Poll::default().request_timeout,

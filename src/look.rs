@@ -161,6 +161,8 @@ enum LookError {
     Cloud(#[from] CloudError),
     #[error("the journal cannot be written")]
     Journal(#[from] JournalError),
+    #[error("the answer is about another cluster: it shows the task {task}, which is one of {other}")]
+    OfAnother { task: TaskId, other: ClusterId },
     #[error("the daemon is stopping")]
     Stopping,
 }
@@ -255,6 +257,11 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         let decision = self.decide(cluster, reading, reading.at);
         let changed = self.what_to_journal(cluster, &decision);
         self.record(cluster, reading.at, changed).await?;
+        if let Verdict::Act(order) = &decision.verdict
+            && let Some(other) = self.other_cluster_with(cluster, order.task())
+        {
+            return Err(LookError::OfAnother { task: order.task().clone(), other });
+        }
         self.telling.read(cluster, reading.at, &decision);
         if reading.complete {
             let listed = reading.tasks.iter().map(|task| &task.id).collect();
@@ -332,6 +339,14 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         }
         let decision = self.decide_by(&state.ledger, &history, cluster, &reading, reading.at);
         Ok((reading, decision))
+    }
+
+    /// Another cluster that the task was read of too. Whose it is cannot be told: nothing is sent to either.
+    fn other_cluster_with(&self, cluster: &Cluster, task: &TaskId) -> Option<ClusterId> {
+        let state = self.state();
+        let mut all = state.ledger.clusters.iter();
+        let other = all.find(|(id, history)| **id != cluster.id && history.tasks.contains_key(task));
+        other.map(|(id, _)| id.clone())
     }
 
     /// Sends what the fresh reading says is due: takes what the PUT needs, judges all guards once more in one
@@ -565,6 +580,10 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
                 match &error {
                     LookError::Cloud(error) => self.telling.unreadable(cluster, error),
                     LookError::Journal(error) => self.telling.journal_fails(error),
+                    LookError::OfAnother { .. } => {
+                        let refused = CloudError::Unreadable { detail: error.to_string(), request_id: None };
+                        self.telling.unreadable(cluster, &refused);
+                    }
                     LookError::Stopping => {}
                 }
                 Report {

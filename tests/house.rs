@@ -92,6 +92,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "cli",
         &[
             "clock",
+            // `doctor` reaches each project as the daemon does, and says what the errors mean.
+            "cloud::CloudError",
+            "cloud::Css",
+            "cloud::Reach",
             "control",
             "daemon",
             "journal",

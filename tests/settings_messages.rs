@@ -95,7 +95,13 @@ fn the_twenty_most_likely_mistakes() {
             &keys,
         ),
         ("credentials that are not there", project("= \"main\"", "= \"mian\""), "", &keys),
-        ("no project id", project("project_id", "#project_id"), "", &keys),
+        (
+            "no ids of two projects at one endpoint",
+            project("project_id", "#project_id")
+                + "\n[[project]]\nname = \"two\"\nregion = \"eu-west-101\"\ncredentials = \"main\"\n",
+            "",
+            &keys,
+        ),
         (
             "an endpoint without encryption",
             project("region", "endpoint = \"http://css.example.com\"\nregion"),

@@ -11,8 +11,7 @@ use upgrade_remediator::model::policy::{Mode, Policy};
 use upgrade_remediator::model::project::Breaker;
 use upgrade_remediator::model::secret::ExposeSecret as _;
 use upgrade_remediator::settings::{
-    CredentialSecrets, Environment, FileText, JournalUrl, Loaded, LogFormat, Problem, Problems, load,
-    load_texts,
+    CredentialSecrets, Environment, FileText, JournalUrl, Loaded, Problems, load, load_texts,
 };
 
 const PROJECT: &str = "\
@@ -26,6 +25,7 @@ type = 'ak-sk'
 access_key = { env = 'AK' }
 secret_key = { env = 'SK' }
 ";
+const CANARY: &str = "canary-7f3a9c";
 const POLICY: &str = "[[policy]]\nname = 'logs'\n";
 
 fn texts(main: &str, policies: &[&str], env: &Environment) -> Result<Loaded, Problems> {
@@ -43,6 +43,11 @@ fn bad(main: &str) -> Problems {
         Ok(loaded) => panic!("{main} was taken: {loaded:?}"),
         Err(problems) => problems,
     }
+}
+
+/// The values in effect.
+fn shown(loaded: &Loaded) -> String {
+    loaded.effective().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// A wrong config.toml, and parts of what is told of it.
@@ -104,7 +109,14 @@ fn a_wrong_project_is_told() {
     let project =
         |rest: &str| format!("[[project]]\nname = 'x'\nregion = 'eu-west-101'\n{rest}\n{PROJECT}{POLICY}");
     each_is_told(&[
-        (project("credentials = 'main'"), &["project.x.project_id", "not supported by this version"]),
+        (
+            project("credentials = 'main'"),
+            &["project.prod.project_id", "same endpoint (config.toml:3)", "give project_id in both"],
+        ),
+        (
+            project("project_id = 'a'\ncredentials = 'main'\niam_endpoint = 'http://iam.example'"),
+            &["project.x.iam_endpoint", "loopback"],
+        ),
         (project("project_id = 'a/b'\ncredentials = 'main'"), &["project.x.project_id", "'/'"]),
         (project("project_id = 'a'\ncredentials = 'mian'"), &["\"mian\"", "did you mean \"main\"?"]),
         (project("project_id = 'a'"), &["project.x.credentials", "missing"]),
@@ -170,30 +182,67 @@ fn wrong_credentials_are_told_without_the_secret() {
             &["b.agency_urn", "exactly one"],
         ),
         (
-            credentials("type = 'token'\ntoken = { env = 'T' }").replace("= 'main'", "= 'b'"),
-            &["project.prod.credentials", "of type \"token\", which is not supported by this version"],
+            credentials(
+                "type = 'agency'\nsource = 'c'\nagency_urn = 'u'\n[credentials.c]\ntype = 'agency'\nsource = 'b'\n\
+                 agency_urn = 'u'",
+            ),
+            &["b.source", "c.source", "lead back to themselves"],
         ),
+        (
+            credentials("type = 'agency'\nsource = 'main'\nagency_urn = 'u'\ndomain_name = 'd'"),
+            &["b.domain_name", "goes with agency_name"],
+        ),
+        (credentials("type = 'profile'\npath = 'relative'"), &["credentials.b.path", "absolute"]),
         (credentials("type = 'aksk'"), &["credentials.b.type", "did you mean \"ak-sk\"?"]),
         (credentials("access_key = { env = 'A' }"), &["credentials.b.type", "missing"]),
     ]);
 }
 
 #[test]
-fn what_this_version_cannot_use_is_checked_and_warned_of() {
-    let loaded = good(&format!(
-        "{PROJECT}{POLICY}[credentials.b]\ntype = 'agency'\nsource = 'main'\n\
-         agency_urn = 'u'\n[credentials.c]\ntype = 'profile'\n"
-    ));
-    let warnings: Vec<_> = loaded.warnings.iter().map(Problem::in_one_line).collect();
-    for part in [
-        "credentials.b.type: credentials of type \"agency\" cannot be used by a project in this version",
-        "credentials.c.type: credentials of type \"profile\" cannot be used",
-        "credentials.c: no project uses these credentials",
-    ] {
-        assert!(warnings.iter().any(|warning| warning.contains(part)), "{part} is missing in {warnings:#?}");
+fn credentials_of_every_type_are_taken_and_shown() {
+    let types = "[credentials.pw]\ntype = 'password'\nuser = 'u'\npassword = { env = 'PW' }\ndomain = 'd'\n\
+                 [credentials.tk]\ntype = 'token'\ntoken = { env = 'TK' }\n\
+                 [credentials.ecs]\ntype = 'ecs-agency'\n\
+                 [credentials.v3]\ntype = 'agency'\nsource = 'pw'\nagency_name = 'n'\ndomain_name = 'd'\n\
+                 [credentials.v5]\ntype = 'agency'\nsource = 'v3'\nagency_urn = 'iam::d:agency:n'\n\
+                 [credentials.pf]\ntype = 'profile'\npath = '/nonexistent/credentials'\n";
+    for name in ["pw", "tk", "ecs", "v3", "v5", "pf"] {
+        let loaded = good(&format!("{PROJECT}{POLICY}{types}").replace("= 'main'", &format!("= '{name}'")));
+        let shown = shown(&loaded);
+        assert!(shown.contains("credentials.v5.agency_urn = \"iam::d:agency:n\""), "{shown}");
+        let unused: Vec<_> = loaded.warnings.iter().filter_map(|warning| warning.key.as_deref()).collect();
+        assert!(!unused.contains(&format!("credentials.{name}").as_str()), "{unused:?}");
+        // What an agency is taken on with is in use too, all the way down.
+        assert_eq!(
+            !unused.contains(&"credentials.pw"),
+            matches!(name, "pw" | "v3" | "v5"),
+            "{name}: {unused:?}"
+        );
     }
-    assert_eq!(loaded.settings.log.format, LogFormat::Auto);
-    assert_eq!(loaded.settings.credentials.len(), 1);
+    let loaded = good(&format!("{PROJECT}{POLICY}{types}").replace("= 'main'", "= 'v5'"));
+    let env = Environment::new([("PW", CANARY)]);
+    let secrets = loaded.settings.resolve_secrets(&env).unwrap();
+    assert_eq!(secrets.keys().collect::<Vec<_>>(), ["pw", "v3", "v5"]);
+    assert!(!format!("{secrets:?}").contains(CANARY));
+    let missing = loaded.settings.resolve_secrets(&Environment::default()).unwrap_err().to_string();
+    assert!(missing.contains("credentials.pw.password") && missing.contains("PW is not set"), "{missing}");
+    let loaded = good(&format!("{PROJECT}{POLICY}{types}").replace("= 'main'", "= 'pf'"));
+    let missing = loaded.settings.resolve_secrets(&Environment::default()).unwrap_err().to_string();
+    assert!(missing.contains("credentials.pf.path") && missing.contains("does not exist"), "{missing}");
+}
+
+#[test]
+fn one_project_at_an_endpoint_may_leave_its_id_to_be_looked_up() {
+    let text = format!("{PROJECT}{POLICY}").replace("project_id = '6204a5bd270343b5885144cf9c8c158d'\n", "");
+    let loaded = good(&text);
+    assert_eq!(loaded.settings.projects[0].project_id, None);
+    assert_eq!(loaded.settings.projects[0].iam_endpoint, "https://iam.myhuaweicloud.com");
+    let given = good(
+        &text
+            .replace("credentials = 'main'", "credentials = 'main'\niam_endpoint = 'https://iam.x.example/'"),
+    );
+    assert_eq!(given.settings.projects[0].iam_endpoint, "https://iam.x.example");
+    assert_eq!(given.settings.projects[0].sts_endpoint, "https://sts.x.example");
 }
 
 #[test]
@@ -393,7 +442,6 @@ retry.multiplier = 0.1
             ("config.toml", 5, "poll.idel_interval"),
             ("config.toml", 7, "limits.requests_per_second"),
             ("config.toml", 8, "project.a.region"),
-            ("config.toml", 8, "project.a.project_id"),
             ("config.toml", 8, "project.a.credentials"),
             ("config.toml", 12, "policy.x.retry.multiplier"),
             ("p0.toml", 2, "policy.x.name"),
@@ -584,7 +632,6 @@ fn every_file_that_cannot_be_read_is_told() {
 
 #[test]
 fn secrets_are_fetched_apart_and_never_shown() {
-    const CANARY: &str = "canary-7f3a9c";
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("token");
     fs::write(&file, format!("{CANARY}\n")).unwrap();
@@ -620,7 +667,9 @@ fn secrets_are_fetched_apart_and_never_shown() {
     ]);
     let secrets = loaded.settings.resolve_secrets(&env).unwrap();
     assert!(!format!("{secrets:?}").contains(CANARY));
-    let CredentialSecrets::AccessKey { access_key, secret_key, security_token } = &secrets["main"];
+    let CredentialSecrets::AccessKey { access_key, secret_key, security_token } = &secrets["main"] else {
+        panic!("they are of type ak-sk")
+    };
     assert_eq!(access_key.expose_secret(), "AKID");
     assert_eq!(secret_key.expose_secret(), CANARY);
     assert_eq!(security_token.as_ref().unwrap().expose_secret(), CANARY);

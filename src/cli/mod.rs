@@ -18,6 +18,7 @@ use hold::Control;
 mod check;
 mod completions;
 mod demo;
+mod doctor;
 mod explain;
 mod history;
 mod hold;
@@ -39,8 +40,7 @@ struct Arguments {
     command: Command,
 }
 
-const EXIT_CODES: &str =
-    "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 warnings only (check); 78 unusable configuration.";
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 warnings only (check) or findings (doctor); 78 unusable configuration.";
 
 /// The usual place of the settings.
 const DEFAULT_CONFIG: &str = "/etc/upgrade-remediator/config.toml";
@@ -67,6 +67,8 @@ enum Command {
     Plan,
     /// Read all files and print every problem, or the values in effect with secrets masked.
     Check,
+    /// Reach each project step by step, and say what is wrong and what to do about it; sends no retry or abort.
+    Doctor,
     /// What was seen, decided, sent and answered, from the journal.
     History(history::Options),
     /// What the daemon knows of itself, or the journal while it is down.
@@ -161,6 +163,9 @@ pub fn main() -> ExitCode {
             plan::plan(&loaded, &environment, json).map_err(|failure| failure.located(&loaded))
         }),
         Command::Check => check::check(settings(), &environment, json),
+        Command::Doctor => settings().and_then(|loaded| {
+            doctor::doctor(&config, &loaded, &environment, json).map_err(|failure| failure.located(&loaded))
+        }),
         Command::History(options) => settings().and_then(|loaded| history::history(&loaded, &options, json)),
         Command::Status(options) => status::status(&control(), settings, &options, json),
         Command::Explain(options) => explain::explain(&control(), settings, &options, json),

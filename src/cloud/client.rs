@@ -1,21 +1,21 @@
 //! The client itself: what each call goes through, in its order.
 
-use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::fmt::rfc2822;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
+use super::answer::{Body, Head, chain, shape_of, was_cut};
 use super::credential::{Credential, Pass};
 use super::error::{BuildError, CloudError, Refusal};
 use super::http::HttpTransport;
 use super::pace::{Pace, Rank};
 use super::pages::Pages;
 use super::paging;
+use super::project::ProjectSource;
 use super::request::{Call, Endpoint, Site};
 use super::retry::Retries;
-use super::transport::{Response, Transport, TransportError};
+use super::transport::{Transport, TransportError};
 use super::wire::shape::{self, Shape};
 use super::wire::{self, WireError};
 use super::{Css, Permit, Reply};
@@ -26,18 +26,13 @@ use crate::model::project::Limits;
 use crate::model::task::{Abortable, TaskKind, TaskList};
 use crate::model::text::shown;
 
-/// A wish to wait is not believed beyond this.
-const LONGEST_WISH: Duration = Duration::from_hours(24);
-/// Dates of HTTP; a wrong name of the day changes nothing.
-const HTTP_DATE: rfc2822::DateTimeParser = rfc2822::DateTimeParser::new().relaxed_weekday(true);
-
 /// What a client is built from.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// `https://host[:port]`; `http://` only to a loopback address.
     pub endpoint: String,
     /// The project in the URLs.
-    pub project: ProjectId,
+    pub project: ProjectSource,
     /// Certificates of a private CA, in PEM, beside the system's.
     pub ca_pem: Option<Vec<u8>>,
     /// The proxy that everything goes through.
@@ -57,23 +52,14 @@ pub struct Options {
 pub struct Client<T, C> {
     transport: T,
     clock: Arc<C>,
-    site: Site,
+    endpoint: Endpoint,
+    project: ProjectSource,
     credential: Arc<Credential>,
     pace: Pace,
     retries: Retries,
     pages: Pages,
     clock_offset: Mutex<Option<SignedDuration>>,
 }
-
-/// What the head of an answer says.
-#[derive(Debug)]
-struct Head {
-    status: u16,
-    request_id: Option<String>,
-    retry_after: Option<Duration>,
-}
-
-type Body = Result<Vec<u8>, TransportError>;
 
 impl<C: Clock> Client<HttpTransport, C> {
     /// A client that speaks HTTP. It connects when the first request is sent.
@@ -98,7 +84,8 @@ impl<T: Transport, C: Clock> Client<T, C> {
         Ok(Self {
             transport,
             clock,
-            site: Site { endpoint, project: options.project },
+            endpoint,
+            project: options.project,
             pace: Pace::new(&options.limits),
             retries: Retries::new(options.seed),
             pages: Pages::default(),
@@ -121,7 +108,7 @@ impl<T: Transport, C: Clock> Client<T, C> {
                 CloudError::WrongAddress(self.refusal(&head, shape::read(&body, true)))
             }
             WireError::Shape(found) => CloudError::Unreadable {
-                detail: shown(&self.credential.key().scrub(&found), 300),
+                detail: shown(&self.credential.scrub(&found), 300),
                 request_id: head.request_id,
             },
         })
@@ -130,10 +117,13 @@ impl<T: Transport, C: Clock> Client<T, C> {
     /// Reads once, and gives the body of an answer with status 200.
     async fn get_once(&self, call: Call<'_>) -> Result<(Head, Vec<u8>), CloudError> {
         let _place = self.pace.place(&*self.clock, Rank::Reading).await;
+        let project = self.project.id().await?;
         // After the place and not before it: who waited for one must not leave with a credential that rests by now.
         let pass = self.credential.enter(&*self.clock).await?;
-        let (head, body) =
-            self.exchange(call, pass).await.map_err(|error| CloudError::from_transport(error, None))?;
+        let (head, body) = self
+            .exchange(call, project, pass)
+            .await
+            .map_err(|error| CloudError::from_transport(error, None))?;
         match body {
             Ok(body) if head.status == 200 => Ok((head, body)),
             Err(error) if was_cut(&head, &error) => Err(CloudError::from_transport(error, head.request_id)),
@@ -147,7 +137,11 @@ impl<T: Transport, C: Clock> Client<T, C> {
             Ok(pass) => pass,
             Err(error) => return Reply::NotSent(error),
         };
-        let exchanged = self.exchange(call, pass).await;
+        // A permit needs a proven credential, and whatever proved it knew the project.
+        let Some(project) = self.project.known() else {
+            return Reply::NotSent(CloudError::CredentialUnproven);
+        };
+        let exchanged = self.exchange(call, project, pass).await;
         drop(permit);
         match exchanged {
             Ok((head, Err(error))) if was_cut(&head, &error) => {
@@ -169,16 +163,25 @@ impl<T: Transport, C: Clock> Client<T, C> {
 
     /// Sends one request with leave of the credential, and learns from the head of the answer: the clock's offset,
     /// and what it says of the credential.
-    async fn exchange(&self, call: Call<'_>, pass: Pass<'_>) -> Result<(Head, Body), TransportError> {
+    async fn exchange(
+        &self,
+        call: Call<'_>,
+        project: &ProjectId,
+        pass: Pass<'_>,
+    ) -> Result<(Head, Body), TransportError> {
         let begin = self.clock.now();
-        let request = call.render(&self.site, self.credential.key(), begin.wall);
+        let site = Site { endpoint: &self.endpoint, project };
+        let request = call.render(site, pass.key(), begin.wall);
         let sent = self.transport.send(request).await;
         let now = self.clock.now();
         let duration_ms = u64::try_from(now.since(begin).as_millis()).unwrap_or(u64::MAX);
         let response = sent.inspect_err(|error| {
             tracing::debug!(operation = call.name(), duration_ms, error = chain(error), "no answer");
         })?;
-        let head = self.head(&response, now.wall);
+        let head = Head::of(&response, now.wall, |text| self.credential.scrub(text));
+        if let Some(offset) = head.clock_offset {
+            *self.clock_offset.lock().unwrap_or_else(PoisonError::into_inner) = Some(offset);
+        }
         let request_id = head.request_id.as_deref();
         tracing::debug!(operation = call.name(), status = head.status, request_id, duration_ms, "answer");
         if head.status == 429 {
@@ -189,35 +192,12 @@ impl<T: Transport, C: Clock> Client<T, C> {
         Ok((head, response.body))
     }
 
-    fn head(&self, response: &Response, now: Timestamp) -> Head {
-        let date = response.header("date").and_then(http_date);
-        if let Some(date) = date {
-            let offset = now.duration_since(date);
-            *self.clock_offset.lock().unwrap_or_else(PoisonError::into_inner) = Some(offset);
-        }
-        let request_id = response.header("x-request-id").or_else(|| response.header("x-iam-trace-id"));
-        Head {
-            status: response.status,
-            request_id: request_id.map(|id| shown(&self.credential.key().scrub(id), 80)),
-            // A point in time is reckoned from the service's own, where it tells it.
-            retry_after: response.header("retry-after").and_then(|text| wish(text, date.unwrap_or(now))),
-        }
-    }
-
     fn refused(&self, head: &Head, shape: Shape) -> CloudError {
-        let body = shape.kind;
-        CloudError::from_answer(self.refusal(head, shape), body)
+        head.refused(shape, |text| self.credential.scrub(text))
     }
 
     fn refusal(&self, head: &Head, shape: Shape) -> Refusal {
-        let scrub = |text: String| self.credential.key().scrub(&text);
-        Refusal {
-            status: head.status,
-            code: shape.code.map(scrub),
-            message: scrub(shape.message),
-            request_id: head.request_id.clone(),
-            retry_after: head.retry_after,
-        }
+        head.refusal(shape, |text| self.credential.scrub(text))
     }
 }
 
@@ -267,47 +247,6 @@ impl<T: Transport, C: Clock> Css for Client<T, C> {
     fn clock_offset(&self) -> Option<SignedDuration> {
         *self.clock_offset.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether a body broke off that would have been needed to know what the answer means. These go by their status
-/// alone: 3xx, 401, 403, 429 and 5xx. One that is too long is not understood, but it did not break off.
-fn was_cut(head: &Head, error: &TransportError) -> bool {
-    let by_status = matches!(head.status, 300..=399 | 401 | 403 | 429 | 500..);
-    !by_status && !matches!(error, TransportError::TooLong { .. })
-}
-
-fn shape_of(head: &Head, body: &Body) -> Shape {
-    match body {
-        Ok(body) => shape::read(body, (200..=299).contains(&head.status)),
-        Err(error) => Shape::other(chain(error)),
-    }
-}
-
-/// The error with what is behind it, in one line.
-fn chain(error: &TransportError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    shown(&text, 300)
-}
-
-fn http_date(text: &str) -> Option<Timestamp> {
-    HTTP_DATE.parse_timestamp(text).ok()
-}
-
-/// How long a `Retry-After` asks to wait: seconds, or a date.
-fn wish(text: &str, now: Timestamp) -> Option<Duration> {
-    let text = text.trim();
-    let wish = if let Ok(seconds) = text.parse() {
-        Duration::from_secs(seconds)
-    } else {
-        // A date that lies in the past asks for no wait.
-        Duration::try_from(http_date(text)?.duration_since(now)).unwrap_or_default()
-    };
-    Some(wish.min(LONGEST_WISH))
 }
 
 #[cfg(test)]

@@ -76,6 +76,27 @@ pub enum CloudError {
     /// Nothing was sent: no answer has shown yet that the credential is good. Read something first.
     #[error("the credential is not proven yet")]
     CredentialUnproven,
+    /// Nothing was sent: whoever gives out keys (IAM, the metadata service) gave none.
+    #[error("signing in failed, so nothing was asked for")]
+    SignIn(#[source] Arc<Self>),
+    /// The secrets that keys are made of, or got with, cannot be had. An operator must look.
+    #[error("the secrets cannot be used: {detail}")]
+    Secrets {
+        /// What is wrong; no secret stands in it.
+        detail: String,
+    },
+    /// A key that was given out has no time left. An operator must look at the clocks.
+    #[error("the key that was given out has ended already, or is about to")]
+    SpentKey,
+    /// The machine has no agency that its metadata service could give keys of. An operator must set one up.
+    #[error("this machine has no agency: {0}")]
+    NoAgency(Refusal),
+    /// Which project is meant cannot be found out by its region. An operator must give its id.
+    #[error("the id of the project is not known: {detail}")]
+    NoProject {
+        /// How many there are, and which.
+        detail: String,
+    },
     /// Not allowed for this key or this project (403 and some codes). An operator must look at the rights.
     #[error("the service forbids it: {0}")]
     Forbidden(Refusal),
@@ -110,6 +131,11 @@ impl CloudError {
             Self::Unauthorized(_) => "unauthorized",
             Self::CredentialResting { .. } => "credential-resting",
             Self::CredentialUnproven => "credential-unproven",
+            Self::SignIn(_) => "sign-in",
+            Self::Secrets { .. } => "secrets",
+            Self::SpentKey => "spent-key",
+            Self::NoAgency(_) => "no-agency",
+            Self::NoProject { .. } => "no-project",
             Self::Forbidden(_) => "forbidden",
             Self::Gone(_) => "gone",
             Self::WrongAddress(_) => "wrong-address",
@@ -128,11 +154,17 @@ impl CloudError {
             | Self::Forbidden(refusal)
             | Self::Gone(refusal)
             | Self::WrongAddress(refusal)
+            | Self::NoAgency(refusal)
             | Self::Refused(refusal) => Some(refusal),
             Self::CredentialResting { refusal, .. } => Some(refusal),
-            Self::Transport(_) | Self::Timeout(_) | Self::CredentialUnproven | Self::Unreadable { .. } => {
-                None
-            }
+            Self::SignIn(cause) => cause.refusal(),
+            Self::Transport(_)
+            | Self::Timeout(_)
+            | Self::CredentialUnproven
+            | Self::Secrets { .. }
+            | Self::SpentKey
+            | Self::NoProject { .. }
+            | Self::Unreadable { .. } => None,
         }
     }
 
@@ -143,7 +175,65 @@ impl CloudError {
 
     /// Whether the same reading may well succeed a moment later: transport, time limit, 5xx, 429.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Transport(_) | Self::Timeout(_) | Self::Server(_) | Self::Throttled(_))
+        match self {
+            Self::Transport(_) | Self::Timeout(_) | Self::Server(_) | Self::Throttled(_) => true,
+            Self::SignIn(cause) => cause.is_passing(),
+            _ => false,
+        }
+    }
+
+    /// The word of [`Self::trouble`] for whatever keeps a good key away.
+    pub const OF_THE_CREDENTIAL: &'static str = "credential";
+
+    /// What is the matter, as one word for each thing an operator would do about it, and what that is.
+    pub fn trouble(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Unauthorized(_) | Self::CredentialResting { .. } | Self::CredentialUnproven => (
+                Self::OF_THE_CREDENTIAL,
+                "check the keys of its credentials and this machine's clock, then reload; it is tried again by itself, seldom \
+                 enough not to lock the key",
+            ),
+            Self::Secrets { .. } => {
+                (Self::OF_THE_CREDENTIAL, "check the files and variables of its credentials, then reload")
+            }
+            Self::SpentKey => {
+                (Self::OF_THE_CREDENTIAL, "check this machine's clock; it is tried again by itself")
+            }
+            Self::NoAgency(_) => (
+                Self::OF_THE_CREDENTIAL,
+                "set an agency for this machine in the console (Elastic Cloud Server), or use other credentials",
+            ),
+            Self::NoProject { .. } => ("project-id", "give its project_id, then reload"),
+            Self::SignIn(cause) => match &**cause {
+                Self::Transport(_) | Self::Timeout(_) => (
+                    "sign-in",
+                    "check its iam_endpoint (or this machine's metadata service) and the network; it is tried again by itself",
+                ),
+                Self::Forbidden(_) | Self::Refused(_) | Self::Gone(_) => (
+                    "sign-in",
+                    "check the names in its credentials, and that they may take on the agency (Agent Operator)",
+                ),
+                Self::WrongAddress(_) => ("sign-in", "check its iam_endpoint"),
+                cause => cause.trouble(),
+            },
+            Self::Forbidden(_) | Self::Gone(_) => (
+                "permission",
+                "check that its credentials have css:cluster:list and css:cluster:listUpgradeCluster in this project",
+            ),
+            Self::WrongAddress(_) => ("address", "check its endpoint, and any proxy before it"),
+            Self::Transport(_) | Self::Timeout(_) => (
+                "unreachable",
+                "check its endpoint, the name service and the network; it is tried again by itself",
+            ),
+            Self::Throttled(_) => (
+                "throttled",
+                "lower limits.requests_per_second, or ask for a higher quota; it is tried again by itself",
+            ),
+            Self::Server(_) | Self::Busy(_) => ("service", "it is tried again by itself"),
+            Self::Refused(_) | Self::Unreadable { .. } => {
+                ("answer", "the service answers otherwise than its documentation says: please report this")
+            }
+        }
     }
 
     /// What an answer that is not the one asked for means.

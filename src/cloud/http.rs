@@ -104,19 +104,21 @@ impl Transport for HttpTransport {
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
         let (client, method) = match request.method {
             Method::Get => (&self.reads, reqwest::Method::GET),
-            Method::Put => (&self.puts, reqwest::Method::PUT),
+            Method::Put | Method::PutForToken => (&self.puts, reqwest::Method::PUT),
+            Method::Post => (&self.puts, reqwest::Method::POST),
         };
-        let pass = |point| match request.method {
-            Method::Get => {}
-            Method::Put => failure_point::pass(point),
+        let acts = request.method == Method::Put;
+        let pass = |point| {
+            if acts {
+                failure_point::pass(point);
+            }
         };
         pass(Point::PutLeaving);
-        let response = client
-            .request(method, request.url())
-            .headers(headers(&request)?)
-            .send()
-            .await
-            .map_err(transport_error)?;
+        let mut sending = client.request(method, request.url()).headers(headers(&request)?);
+        if !request.body.is_empty() {
+            sending = sending.body(request.body);
+        }
+        let response = sending.send().await.map_err(transport_error)?;
         pass(Point::PutAnswered);
         let status = response.status().as_u16();
         // A value that is not text is of no use to anybody here.
@@ -171,5 +173,7 @@ fn transport_error(error: reqwest::Error) -> TransportError {
     }
 }
 
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! The client of the CSS API: requests out, model values or errors by meaning back.
 //!
+//! Beside it stand the clients of those who give out keys: [`iam`] and [`metadata`].
+//!
 //! It takes an endpoint, a project and a credential ([`Options`]), and gives what [`Css`] says. A reading is
 //! repeated a little while its errors are passing ones; a PUT is sent once, and what came back is handed on as a
 //! [`Reply`] without saying what it means for the task: that is `act`'s business.
@@ -31,15 +33,20 @@ use crate::model::cluster::{Cluster, ClusterList};
 use crate::model::id::{ClusterId, TaskId};
 use crate::model::task::{Abortable, TaskKind, TaskList};
 
+mod answer;
 mod client;
 pub mod credential;
 pub mod error;
 pub mod http;
+pub mod iam;
+pub mod metadata;
 mod pace;
 mod pages;
 mod paging;
 #[doc(hidden)]
 pub mod parse;
+pub mod project;
+mod reach;
 mod request;
 mod retry;
 pub mod sign;
@@ -49,8 +56,10 @@ pub mod transport;
 mod wire;
 
 pub use client::{Client, Options};
-pub use credential::{AccessKey, Credential};
+pub use credential::{AccessKey, AuthToken, Credential, Gates};
 pub use error::{BuildError, CloudError, Refusal};
+pub use project::ProjectSource;
+pub use reach::Reach;
 pub use wire::shape::BodyKind;
 
 /// The calls of the API that are made.

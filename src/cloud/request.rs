@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::credential::AccessKey;
+use super::credential::Key;
 use super::error::EndpointError;
 use super::sign::{self, Signable};
 use super::transport::{Method, Request};
@@ -55,6 +55,12 @@ impl Endpoint {
         Ok(Self { base: format!("{}://{host}", url.scheme()), host })
     }
 
+    /// Where a machine of the cloud finds its metadata: unencrypted, on the machine's own link.
+    pub(super) fn metadata() -> Self {
+        let host = "169.254.169.254".to_owned();
+        Self { base: format!("http://{host}"), host }
+    }
+
     /// Whether the connection is encrypted.
     pub(super) fn is_https(&self) -> bool {
         self.base.starts_with("https:")
@@ -67,10 +73,10 @@ fn is_loopback(host: &str) -> bool {
 }
 
 /// The project whose API is called.
-#[derive(Debug, Clone)]
-pub(super) struct Site {
-    pub(super) endpoint: Endpoint,
-    pub(super) project: ProjectId,
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Site<'a> {
+    pub(super) endpoint: &'a Endpoint,
+    pub(super) project: &'a ProjectId,
 }
 
 /// One call of the API.
@@ -153,40 +159,76 @@ impl Call<'_> {
     }
 
     /// The request, signed for this moment: one that waits longer than 15 minutes would be refused.
-    pub(super) fn render(self, site: &Site, key: &AccessKey, now: Timestamp) -> Request {
-        let (method, path, query) = (self.method(), self.path(&site.project), self.query());
-        let query: Vec<(&str, &str)> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let mut headers = Vec::with_capacity(8);
-        headers.push(("content-type", "application/json".to_owned()));
-        headers.push(("host", site.endpoint.host.clone()));
-        headers.push(("x-project-id", site.project.as_str().to_owned()));
-        if let Some(token) = key.security_token() {
-            headers.push(("x-security-token", token.to_owned()));
+    pub(super) fn render(self, site: Site<'_>, key: &Key, now: Timestamp) -> Request {
+        let project = ("x-project-id", site.project.as_str().to_owned());
+        Plain {
+            method: self.method(),
+            path: self.path(site.project),
+            query: self.query(),
+            headers: vec![project],
+            body: Vec::new(),
+            body_limit: self.body_limit(),
         }
+        .with_key(site.endpoint, key, now)
+    }
+}
+
+/// A request before anybody has signed it.
+#[derive(Default)]
+pub(super) struct Plain {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) query: Vec<(&'static str, String)>,
+    /// Beside those that every request has.
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) body: Vec<u8>,
+    pub(super) body_limit: usize,
+}
+
+impl Plain {
+    /// The request with a signature for this moment, or with the token.
+    pub(super) fn with_key(mut self, endpoint: &Endpoint, key: &Key, now: Timestamp) -> Request {
+        let key = match key {
+            Key::Access(key) => key,
+            Key::Token(token) => {
+                self.headers.push(("x-auth-token", token.expose().to_owned()));
+                return self.unsigned(endpoint);
+            }
+        };
+        if let Some(token) = key.security_token() {
+            self.headers.push(("x-security-token", token.to_owned()));
+        }
+        let mut signed = vec![("content-type", "application/json"), ("host", endpoint.host.as_str())];
+        signed.extend(self.headers.iter().map(|(name, value)| (*name, value.as_str())));
+        let query: Vec<(&str, &str)> =
+            self.query.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let date = sign::date(now);
-        let signed: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let signable = Signable {
-            method: method.as_str(),
-            path: &path,
+            method: self.method.as_str(),
+            path: &self.path,
             query: &query,
             headers: &signed,
             date: &date,
-            body: b"",
+            body: &self.body,
         };
         let authorization = key.authorization(&signable);
-        headers.push((sign::DATE_HEADER, date));
-        headers.push(("authorization", authorization));
+        self.headers.extend([(sign::DATE_HEADER, date), ("authorization", authorization)]);
+        self.unsigned(endpoint)
+    }
+
+    /// The request with neither.
+    pub(super) fn unsigned(self, endpoint: &Endpoint) -> Request {
+        let Self { method, path, query, headers: own, body, body_limit } = self;
+        let query: Vec<(&str, &str)> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let mut headers = Vec::with_capacity(own.len() + 4);
+        headers.push(("content-type", "application/json".to_owned()));
+        headers.push(("host", endpoint.host.clone()));
+        headers.extend(own);
         headers.push(("user-agent", concat!("upgrade-remediator/", env!("CARGO_PKG_VERSION")).to_owned()));
-        if method == Method::Put {
-            headers.push(("content-length", "0".to_owned()));
+        if method != Method::Get {
+            headers.push(("content-length", body.len().to_string()));
         }
-        Request {
-            method,
-            base: site.endpoint.base.clone(),
-            path,
-            query: sign::canonical_query(&query),
-            headers,
-            body_limit: self.body_limit(),
-        }
+        let query = sign::canonical_query(&query);
+        Request { method, base: endpoint.base.clone(), path, query, headers, body, body_limit }
     }
 }

@@ -16,12 +16,17 @@ pub trait Transport: Send + Sync + 'static {
 }
 
 /// The HTTP methods that are used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// Reads; may be repeated.
+    #[default]
     Get,
     /// Acts; never repeated.
     Put,
+    /// Signs in; never repeated by the transport.
+    Post,
+    /// A PUT that asks the metadata service for a token, and acts on nothing.
+    PutForToken,
 }
 
 impl Method {
@@ -29,12 +34,13 @@ impl Method {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
-            Self::Put => "PUT",
+            Self::Put | Self::PutForToken => "PUT",
+            Self::Post => "POST",
         }
     }
 }
 
-/// A request with everything that its signature covers: it must be sent exactly like this. It has no body.
+/// A request with everything that its signature covers: it must be sent exactly like this.
 #[derive(Clone)]
 pub struct Request {
     /// The method.
@@ -47,6 +53,8 @@ pub struct Request {
     pub query: String,
     /// The headers: names in lower case.
     pub headers: Vec<(&'static str, String)>,
+    /// The body; calls of the service itself have none. It may bear a password, and is never shown.
+    pub body: Vec<u8>,
     /// The longest body of an answer that is read, in bytes.
     pub body_limit: usize,
 }
@@ -86,11 +94,12 @@ impl fmt::Debug for Request {
     }
 }
 
+/// A token that IAM gives out.
+pub(super) const TOKEN_HEADER: &str = "x-subject-token";
 /// The headers of an answer that are read, in lower case.
-pub const READ_HEADERS: [&str; 4] = ["date", "retry-after", "x-iam-trace-id", "x-request-id"];
+pub const READ_HEADERS: [&str; 5] = ["date", "retry-after", "x-iam-trace-id", "x-request-id", TOKEN_HEADER];
 
-/// An answer whose head arrived.
-#[derive(Debug)]
+/// An answer whose head arrived. Its `Debug` shows neither body nor headers: a token may stand in either.
 pub struct Response {
     /// The HTTP status.
     pub status: u16,
@@ -107,6 +116,13 @@ impl Response {
             .iter()
             .find(|(known, _)| known.eq_ignore_ascii_case(name))
             .map(|(_, value)| value.as_str())
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let body = self.body.as_ref().map(Vec::len);
+        f.debug_struct("Response").field("status", &self.status).field("body", &body).finish_non_exhaustive()
     }
 }
 
@@ -163,9 +179,15 @@ mod tests {
                 ("x-auth-token", "hunter4".to_owned()),
                 ("x-sdk-date", "20260102T030405Z".to_owned()),
             ],
+            body: b"hunter5".to_vec(),
             body_limit: 1,
         };
-        let shown = format!("{request:?}");
+        let response = Response {
+            status: 201,
+            headers: vec![(TOKEN_HEADER.to_owned(), "hunter6".to_owned())],
+            body: Ok(b"hunter7".to_vec()),
+        };
+        let shown = format!("{request:?} {response:?}");
         assert!(!shown.contains("hunter"), "{shown}");
         assert!(
             shown.contains("20260102T030405Z") && shown.contains("/v1.0/p/clusters?limit=1000"),

@@ -1,14 +1,14 @@
 //! Making projects and their clients from the settings: at the start, and again at every reload.
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::sync::{Arc, RwLock};
 
 use tokio_util::sync::CancellationToken;
 
+use super::credentials::{Credentials, Site};
 use super::{BuildFault, HttpClient, HttpProject, Ledgers};
 use crate::clock::{SystemClock, random_seed};
-use crate::cloud::{AccessKey, Client, Credential, Options};
+use crate::cloud::iam::ProjectByRegion;
+use crate::cloud::{Client, Credential, Options, ProjectSource};
 use crate::journal::Journal;
 use crate::look::{Looker, Parts};
 use crate::model::hold::Holds;
@@ -17,7 +17,7 @@ use crate::model::ledger::Ledger;
 use crate::model::project::{Limits, Rules};
 use crate::notify::Tell;
 use crate::project::WatchedProject;
-use crate::settings::{CredentialSecrets, Environment, Project, Settings};
+use crate::settings::{Environment, Project, Settings};
 
 /// What all projects share, and what they are made with.
 pub struct Builder<J, T> {
@@ -28,15 +28,16 @@ pub struct Builder<J, T> {
     teller: Arc<T>,
     pub(super) stopping: CancellationToken,
     pub(super) holds: Arc<RwLock<Holds>>,
-    /// By name. Shared by all projects that use it.
-    credentials: BTreeMap<String, Arc<Credential>>,
+    credentials: Credentials,
 }
 
 /// How a project is reached: where this is the same, so is its client.
 #[derive(Clone)]
 pub(super) struct Link {
     endpoint: String,
-    project: ProjectId,
+    /// Looked up by the region where it is absent.
+    project: Option<ProjectId>,
+    site: Site,
     ca_pem: Option<Vec<u8>>,
     proxy: Option<String>,
     request_timeout: std::time::Duration,
@@ -47,15 +48,18 @@ pub(super) struct Link {
 impl Link {
     /// Whether both lead to one project, however it is named in the settings.
     pub(super) fn is_of_the_same_project(&self, other: &Self) -> bool {
-        self.endpoint == other.endpoint && self.project == other.project
+        // Where one of the ids is not known, it may be the other one.
+        let same = |id: &ProjectId| other.project.as_ref().is_none_or(|other| other == id);
+        self.endpoint == other.endpoint && self.project.as_ref().is_none_or(same)
     }
 }
 
 impl PartialEq for Link {
     fn eq(&self, other: &Self) -> bool {
-        let Self { endpoint, project, ca_pem, proxy, request_timeout, limits, credential } = self;
+        let Self { endpoint, project, site, ca_pem, proxy, request_timeout, limits, credential } = self;
         *endpoint == other.endpoint
             && *project == other.project
+            && *site == other.site
             && *ca_pem == other.ca_pem
             && *proxy == other.proxy
             && *request_timeout == other.request_timeout
@@ -94,7 +98,7 @@ impl<J: Journal, T: Tell> Builder<J, T> {
             teller: Arc::clone(teller),
             stopping: stopping.clone(),
             holds: ledgers.share_holds(),
-            credentials: BTreeMap::new(),
+            credentials: Credentials::default(),
         }
     }
 
@@ -113,61 +117,52 @@ impl<J: Journal, T: Tell> Builder<J, T> {
         Arc::clone(&self.journal)
     }
 
-    /// What these settings need of credentials: a key that is the same as before keeps its credential, with what
-    /// is known of it. Changes nothing; [`Self::take_credentials`] does.
-    pub(super) fn credentials(
-        &self,
-        settings: &Settings,
-    ) -> Result<BTreeMap<String, Arc<Credential>>, BuildFault> {
-        let secrets = settings.resolve_secrets(&self.environment).map_err(BuildFault::Secrets)?;
-        let mut credentials = BTreeMap::new();
-        for (name, secrets) in secrets {
-            let CredentialSecrets::AccessKey { access_key, secret_key, security_token } = secrets;
-            let key = AccessKey::new(access_key, secret_key, security_token)
-                .map_err(|source| BuildFault::Key { name: name.clone(), source })?;
-            let before = self.credentials.get(&name).filter(|before| before.is_of(&key));
-            let credential = before.map_or_else(|| Credential::new(key, random_seed()), Arc::clone);
-            credentials.insert(name, credential);
-        }
-        Ok(credentials)
+    /// What these settings need of credentials: those that are the same as before are kept, with what is known of
+    /// them. Changes nothing; [`Self::take_credentials`] does.
+    pub(super) fn credentials(&self, settings: &Settings) -> Result<Credentials, BuildFault> {
+        self.credentials.renewed(settings, &self.environment, &self.clock)
     }
 
-    /// From now on these are the credentials. Those of before must prove themselves anew.
-    pub(super) fn take_credentials(&mut self, credentials: BTreeMap<String, Arc<Credential>>) {
+    /// From now on these are the credentials. All must prove themselves anew.
+    pub(super) fn take_credentials(&mut self, credentials: Credentials) {
         self.credentials = credentials;
-        self.credentials.values().for_each(|credential| credential.wake());
+        self.credentials.wake();
     }
 
     /// How this project is reached.
     pub(super) fn link(
         settings: &Settings,
         project: &Project,
-        credentials: &BTreeMap<String, Arc<Credential>>,
+        credentials: &Credentials,
     ) -> Result<Option<Link>, BuildFault> {
+        let site = Site::of(settings, project)?;
         // The settings check the reference; a project without its key is an unusable secret.
-        let Some(credential) = credentials.get(&project.credentials) else { return Ok(None) };
-        let ca_pem =
-            project.ca_file.as_ref().map(fs::read).transpose().map_err(|source| BuildFault::CaFile {
-                project: project.name.clone(),
-                path: project.ca_file.clone().unwrap_or_default(),
-                source,
-            })?;
+        let Some(credential) = credentials.of(project, &site) else { return Ok(None) };
         Ok(Some(Link {
             endpoint: project.endpoint.clone(),
             project: project.project_id.clone(),
-            ca_pem,
+            ca_pem: site.ca_pem.clone(),
             proxy: project.proxy.clone(),
             request_timeout: settings.poll.request_timeout,
             limits: settings.limits.clone(),
-            credential: Arc::clone(credential),
+            site,
+            credential,
         }))
     }
 
     /// A client. It connects when the first request is sent.
     pub(super) fn client(&self, project: &Project, link: &Link) -> Result<HttpClient, BuildFault> {
+        let fault = |source| BuildFault::Client { project: project.name.clone(), source };
+        let id = if let Some(id) = &link.project {
+            ProjectSource::Id(id.clone())
+        } else {
+            let iam = link.site.iam(&self.clock).map_err(fault)?;
+            let (region, credential) = (project.region.clone(), Arc::clone(&link.credential));
+            ProjectSource::lookup(ProjectByRegion::new(iam, region, credential))
+        };
         let options = Options {
             endpoint: link.endpoint.clone(),
-            project: link.project.clone(),
+            project: id,
             ca_pem: link.ca_pem.clone(),
             proxy: link.proxy.clone(),
             request_timeout: link.request_timeout,
@@ -175,8 +170,7 @@ impl<J: Journal, T: Tell> Builder<J, T> {
             credential: Arc::clone(&link.credential),
             seed: random_seed(),
         };
-        Client::over_http(options, Arc::clone(&self.clock))
-            .map_err(|source| BuildFault::Client { project: project.name.clone(), source })
+        Client::over_http(options, Arc::clone(&self.clock)).map_err(fault)
     }
 
     /// A project under watch.

@@ -18,6 +18,7 @@ use crate::settings::{JournalUrl, Problems, Settings};
 
 mod build;
 mod changes;
+mod credentials;
 mod liveness;
 mod operate;
 mod orders;
@@ -48,6 +49,9 @@ pub enum BuildFault {
         #[source]
         source: crate::cloud::error::KeyError,
     },
+    /// The settings check this; it is told all the same.
+    #[error("the credentials {name} take an agency on with others, which are not there")]
+    NoSource { name: String },
     /// The file of a private CA.
     #[error("cannot read the ca_file {path} of project {project}")]
     CaFile {

@@ -70,7 +70,7 @@ struct Ready<J, T> {
     loaded: Loaded,
     links: Vec<(settings::Project, Link, Option<HttpClient>)>,
     ledgers: BTreeMap<ProjectName, Ledger>,
-    credentials: BTreeMap<String, Arc<crate::cloud::Credential>>,
+    credentials: super::credentials::Credentials,
     _of: std::marker::PhantomData<(J, T)>,
 }
 
@@ -377,6 +377,8 @@ impl<J: Journal, T: Tell> Service<J, T> {
     /// Takes the settings and credentials, and begins to watch the projects that are new.
     fn begin(&mut self, ready: Ready<J, T>) {
         let Ready { loaded, links, mut ledgers, credentials, .. } = ready;
+        // Before anybody uses them: what is woken is asked for anew.
+        self.builder.take_credentials(credentials);
         for (project, link, client) in links {
             let (Some(ledger), Some(client)) = (ledgers.remove(&project.name), client) else { continue };
             let name = project.name.clone();
@@ -385,7 +387,6 @@ impl<J: Journal, T: Tell> Service<J, T> {
             let pulse = self.watch(name.clone(), Arc::clone(&project), stop.clone());
             self.running.insert(name, Running { project, link, stop, pulse, leaving: false });
         }
-        self.builder.take_credentials(credentials);
         self.loaded = loaded;
         self.in_force.since = self.builder.clock.now().wall;
         self.in_force.refused = None;

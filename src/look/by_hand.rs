@@ -112,6 +112,9 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         let order =
             self.may_act(&cluster, &fresh, action, ordered, ready.now).map_err(ByHandError::Refused)?;
         let task = order.task().clone();
+        if let Some(other) = self.other_cluster_with(&cluster, &task) {
+            return Err(LookError::OfAnother { task, other }.into());
+        }
         let reason = Reason::ByHand {
             action,
             by: ordered.by.clone(),

@@ -18,7 +18,7 @@ use crate::model::project::{Rules, Stretch};
 use crate::model::task::TaskKind;
 use crate::notify::Tell;
 use crate::status::summary::Summary;
-use crate::status::{Around, ProjectReport};
+use crate::status::{Around, ProjectReport, Why};
 
 impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
     /// Lists the clusters of the project.
@@ -216,7 +216,14 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             max_actions_per_hour: rules.limits.max_actions_per_hour,
             stretch,
         };
-        ProjectReport::new(&around, &state.ledger, now)
+        let mut report = ProjectReport::new(&around, &state.ledger, now);
+        // What cannot be seen is not acted on, whatever else holds it back.
+        if report.sends_nothing.is_none()
+            && let Some((code, words)) = self.telling.why_blind()
+        {
+            report.sends_nothing = Some(Why { code: code.to_owned(), words });
+        }
+        report
     }
 
     /// How the project stands, for one line.

@@ -17,8 +17,6 @@ use crate::model::reason::Reason;
 use crate::model::text::chain;
 use crate::notify::{News, Tell};
 
-/// The trouble that a refused credential is.
-const CREDENTIAL: &str = "credential";
 /// So many clusters are told of one by one; more are told of as a number.
 const ONE_BY_ONE: usize = 3;
 
@@ -34,6 +32,8 @@ struct Told {
     /// The trouble that keeps the clusters from being listed, and the one that keeps all of them from being read.
     listing: Option<&'static str>,
     reading: Option<&'static str>,
+    /// The latest of them that was told, with its words and what to do.
+    blind: Option<(&'static str, String)>,
     /// The clusters that the latter still keeps from being read.
     blind_at: BTreeSet<ClusterId>,
     journal_fails: bool,
@@ -89,7 +89,7 @@ impl<T: Tell> Telling<T> {
         let mut told = self.told();
         told.blind_at.remove(id);
         // A credential is good for every cluster or for none; any other trouble may be one cluster's alone.
-        if told.reading.is_none_or(|trouble| trouble == CREDENTIAL) {
+        if told.reading.is_none_or(|trouble| trouble == CloudError::OF_THE_CREDENTIAL) {
             told.blind_at.clear();
         }
         let all_seen = told.blind_at.is_empty();
@@ -174,10 +174,13 @@ impl<T: Tell> Telling<T> {
 
     /// The project as a whole cannot be seen, in one of two ways. The same trouble in both is told once.
     fn blind(&self, error: &CloudError, way: fn(&mut Told) -> &mut Option<&'static str>) {
-        let (trouble, advice) = trouble(error);
+        let (trouble, advice) = error.trouble();
         let mut told = self.told();
         let known = [told.listing, told.reading].contains(&Some(trouble));
         *way(&mut told) = Some(trouble);
+        if !known {
+            told.blind = Some((trouble, format!("{}; {advice}", chain(error))));
+        }
         drop(told);
         if !known {
             self.teller.tell(&News::Blind { project: &self.project, error: &chain(error), advice });
@@ -192,6 +195,12 @@ impl<T: Tell> Telling<T> {
         if sees {
             self.teller.tell(&News::Sees { project: &self.project });
         }
+    }
+
+    /// Why the project cannot be seen, where it cannot: a word and a sentence.
+    pub(super) fn why_blind(&self) -> Option<(&'static str, String)> {
+        let told = self.told();
+        told.blind.clone().filter(|_| told.listing.is_some() || told.reading.is_some())
     }
 
     /// The clusters were listed.
@@ -272,37 +281,12 @@ fn is_of_the_project(error: &CloudError) -> bool {
         CloudError::Unauthorized(_)
             | CloudError::CredentialResting { .. }
             | CloudError::CredentialUnproven
+            | CloudError::SignIn(_)
+            | CloudError::Secrets { .. }
+            | CloudError::SpentKey
+            | CloudError::NoAgency(_)
+            | CloudError::NoProject { .. }
             | CloudError::Throttled(_)
             | CloudError::WrongAddress(_)
     )
-}
-
-/// What is the matter, as one word for each thing an operator would do about it, and what that is.
-fn trouble(error: &CloudError) -> (&'static str, &'static str) {
-    match error {
-        CloudError::Unauthorized(_)
-        | CloudError::CredentialResting { .. }
-        | CloudError::CredentialUnproven => (
-            CREDENTIAL,
-            "check the keys of its credentials and this machine's clock, then restart; it is tried again by itself, \
-             seldom enough not to lock the key",
-        ),
-        CloudError::Forbidden(_) | CloudError::Gone(_) => (
-            "permission",
-            "check that its credentials have css:cluster:list and css:cluster:listUpgradeCluster in this project",
-        ),
-        CloudError::WrongAddress(_) => ("address", "check its endpoint, and any proxy before it"),
-        CloudError::Transport(_) | CloudError::Timeout(_) => (
-            "unreachable",
-            "check its endpoint, the name service and the network; it is tried again by itself",
-        ),
-        CloudError::Throttled(_) => (
-            "throttled",
-            "lower limits.requests_per_second, or ask for a higher quota; it is tried again by itself",
-        ),
-        CloudError::Server(_) | CloudError::Busy(_) => ("service", "it is tried again by itself"),
-        CloudError::Refused(_) | CloudError::Unreadable { .. } => {
-            ("answer", "the service answers otherwise than its documentation says: please report this")
-        }
-    }
 }

@@ -110,8 +110,11 @@ impl Listing<'_> {
 
     fn project(&mut self, path: &KeyPath, project: &Project) {
         self.add(&path.key("region"), json!(project.region));
-        self.add(&path.key("project_id"), json!(project.project_id.as_str()));
+        if let Some(id) = &project.project_id {
+            self.add(&path.key("project_id"), json!(id.as_str()));
+        }
         self.add(&path.key("endpoint"), json!(project.endpoint));
+        self.add(&path.key("iam_endpoint"), json!(project.iam_endpoint));
         self.add(&path.key("credentials"), json!(project.credentials));
         if let Some(file) = &project.ca_file {
             self.add(&path.key("ca_file"), json!(file.to_string_lossy()));
@@ -123,6 +126,9 @@ impl Listing<'_> {
 
     fn credentials(&mut self, path: &KeyPath, credentials: &Credentials) {
         self.add(&path.key("type"), json!(credentials.kind()));
+        for (key, value) in credentials.plain() {
+            self.add(&path.key(key), json!(value));
+        }
         for (key, reference) in credentials.references() {
             self.add(&path.key(key), reference.to_json());
         }

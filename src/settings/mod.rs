@@ -24,6 +24,7 @@ mod files;
 mod key;
 mod layer;
 mod problem;
+mod profile;
 mod scalar;
 mod secret;
 mod source;
@@ -38,7 +39,7 @@ pub use effective::Effective;
 pub use environment::{Environment, PREFIX as ENVIRONMENT_PREFIX};
 pub use files::MAX_FILE_BYTES;
 pub use problem::{Coloured, Problem, Problems, Severity};
-pub use secret::{CredentialSecrets, SecretReference};
+pub use secret::{CredentialSecrets, SecretReader, SecretReference};
 pub use source::Snippet;
 
 use crate::model::id::{ProjectId, ProjectName};
@@ -114,6 +115,48 @@ pub enum Credentials {
         /// Goes with temporary keys.
         security_token: Option<SecretReference>,
     },
+    /// `password`: a user of an account signs in.
+    Password {
+        /// The user's name.
+        user: String,
+        /// The password.
+        password: SecretReference,
+        /// The account's name.
+        domain: String,
+    },
+    /// `token`: one that somebody else got.
+    Token {
+        /// The token.
+        token: SecretReference,
+    },
+    /// `ecs-agency`: the agency of the machine, from its metadata service.
+    EcsAgency,
+    /// `agency`: taken on by other credentials.
+    Agency {
+        /// A key of [`Settings::credentials`].
+        source: String,
+        /// Which one.
+        agency: Agency,
+    },
+    /// `profile`: what the official tools have been set up with.
+    Profile {
+        /// A file; where the tools look where it is absent.
+        path: Option<PathBuf>,
+    },
+}
+
+/// An agency, by either of the two ways of taking one on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Agency {
+    /// By its name, and that of the account that gave it.
+    Named {
+        /// The agency's name.
+        name: String,
+        /// The account's name.
+        domain: String,
+    },
+    /// By its URN.
+    Urn(String),
 }
 
 impl Credentials {
@@ -121,6 +164,11 @@ impl Credentials {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::AccessKey { .. } => "ak-sk",
+            Self::Password { .. } => "password",
+            Self::Token { .. } => "token",
+            Self::EcsAgency => "ecs-agency",
+            Self::Agency { .. } => "agency",
+            Self::Profile { .. } => "profile",
         }
     }
 
@@ -131,6 +179,29 @@ impl Credentials {
                 let mut all = vec![("access_key", access_key), ("secret_key", secret_key)];
                 all.extend(security_token.as_ref().map(|token| ("security_token", token)));
                 all
+            }
+            Self::Password { password, .. } => vec![("password", password)],
+            Self::Token { token } => vec![("token", token)],
+            Self::EcsAgency | Self::Agency { .. } | Self::Profile { .. } => Vec::new(),
+        }
+    }
+
+    /// The keys that are no secrets, with their values.
+    pub fn plain(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::AccessKey { .. } | Self::Token { .. } | Self::EcsAgency => Vec::new(),
+            Self::Password { user, domain, .. } => vec![("user", user.clone()), ("domain", domain.clone())],
+            Self::Agency { source, agency } => {
+                let source = ("source", source.clone());
+                match agency {
+                    Agency::Named { name, domain } => {
+                        vec![source, ("agency_name", name.clone()), ("domain_name", domain.clone())]
+                    }
+                    Agency::Urn(urn) => vec![source, ("agency_urn", urn.clone())],
+                }
+            }
+            Self::Profile { path } => {
+                path.iter().map(|path| ("path", path.to_string_lossy().into_owned())).collect()
             }
         }
     }
@@ -143,10 +214,14 @@ pub struct Project {
     pub name: ProjectName,
     /// The region: signed requests do not need it, people do.
     pub region: String,
-    /// The project's id.
-    pub project_id: ProjectId,
+    /// The project's id; that of the project of the region's name where it is absent.
+    pub project_id: Option<ProjectId>,
     /// `https://HOST[:PORT]`, or `http://` to a loopback address; no path, no slash at the end.
     pub endpoint: String,
+    /// Where credentials sign in, of the same form.
+    pub iam_endpoint: String,
+    /// Where an agency's URN is turned into keys, of the same form.
+    pub sts_endpoint: String,
     /// A key of [`Settings::credentials`].
     pub credentials: String,
     /// A PEM file whose certificates are trusted beside the system's; it could be read when this was checked.

@@ -2,7 +2,7 @@
 //!
 //! Must never: put a secret, or a text that may be one, into a message.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::environment::Environment;
 use super::files::{Readers, read_text};
 use super::problem::{Problem, Problems};
+use super::profile;
 use super::{Credentials, Settings};
 use crate::model::secret::Secret;
 
@@ -148,6 +149,66 @@ pub enum CredentialSecrets {
         /// `X-Security-Token`.
         security_token: Option<Secret>,
     },
+    /// A user's password.
+    Password(Secret),
+    /// `X-Auth-Token`.
+    Token(Secret),
+    /// There is none in the settings: others have it.
+    Elsewhere,
+}
+
+/// Reads the secrets of one entry of `[credentials]`, as often as it is asked: files may change.
+#[derive(Debug, Clone)]
+pub struct SecretReader {
+    name: String,
+    credentials: Credentials,
+    env: Environment,
+}
+
+impl SecretReader {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// What is missing or cannot be used, in one line and without the secret.
+    pub fn read(&self) -> Result<CredentialSecrets, String> {
+        self.credentials.fetch(&self.env).map_err(|failures| {
+            let told = failures.into_iter().map(|(key, why)| why.problem(&self.name, key).in_one_line());
+            told.collect::<Vec<_>>().join("; ")
+        })
+    }
+}
+
+impl Credentials {
+    /// Fetches the secrets, or tells of every one that cannot be had, with its key.
+    fn fetch(&self, env: &Environment) -> Result<CredentialSecrets, Vec<(&'static str, Unavailable)>> {
+        let mut failures = Vec::new();
+        let mut fetch = |key: &'static str, reference: &SecretReference| {
+            reference.fetch(env).map_err(|why| failures.push((key, why))).ok()
+        };
+        let secrets = match self {
+            Self::AccessKey { access_key, secret_key, security_token } => {
+                let access_key = fetch("access_key", access_key);
+                let secret_key = fetch("secret_key", secret_key);
+                let security_token = security_token.as_ref().and_then(|token| fetch("security_token", token));
+                access_key.zip(secret_key).map(|(access_key, secret_key)| CredentialSecrets::AccessKey {
+                    access_key,
+                    secret_key,
+                    security_token,
+                })
+            }
+            Self::Password { password, .. } => fetch("password", password).map(CredentialSecrets::Password),
+            Self::Token { token } => fetch("token", token).map(CredentialSecrets::Token),
+            Self::EcsAgency | Self::Agency { .. } => Some(CredentialSecrets::Elsewhere),
+            Self::Profile { path } => match profile::read(path.as_deref(), env) {
+                Ok(secrets) => Some(secrets),
+                Err(why) => {
+                    failures.push(("path", Unavailable::Broken(why, None)));
+                    None
+                }
+            },
+        };
+        secrets.filter(|_| failures.is_empty()).ok_or(failures)
+    }
 }
 
 impl Settings {
@@ -162,23 +223,20 @@ impl Settings {
         let mut fetched = BTreeMap::new();
         let mut problems = Vec::new();
         for (name, credentials) in self.used_credentials() {
-            let mut fetch = |key: &str, reference: &SecretReference| {
-                reference.fetch(env).map_err(|why| problems.push(why.problem(name, key))).ok()
-            };
-            match credentials {
-                Credentials::AccessKey { access_key, secret_key, security_token } => {
-                    let access_key = fetch("access_key", access_key);
-                    let secret_key = fetch("secret_key", secret_key);
-                    let token = security_token.as_ref().map(|token| fetch("security_token", token));
-                    if let (Some(access_key), Some(secret_key)) = (access_key, secret_key) {
-                        let security_token = token.flatten();
-                        let secrets = CredentialSecrets::AccessKey { access_key, secret_key, security_token };
-                        fetched.insert(name.clone(), secrets);
-                    }
+            match credentials.fetch(env) {
+                Ok(secrets) => drop(fetched.insert(name.clone(), secrets)),
+                Err(failures) => {
+                    problems.extend(failures.into_iter().map(|(key, why)| why.problem(name, key)));
                 }
             }
         }
         if problems.is_empty() { Ok(fetched) } else { Err(Problems(problems)) }
+    }
+
+    /// What reads the secrets of these credentials again.
+    pub fn secret_reader(&self, name: &str, env: &Environment) -> Option<SecretReader> {
+        let credentials = self.credentials.get(name)?.clone();
+        Some(SecretReader { name: name.to_owned(), credentials, env: env.clone() })
     }
 
     /// What [`Self::resolve_secrets`] would find wrong; but where systemd has given no folder, as outside the unit,
@@ -186,10 +244,9 @@ impl Settings {
     pub fn check_secrets(&self, env: &Environment) -> Vec<Problem> {
         let mut problems = Vec::new();
         for (name, credentials) in self.used_credentials() {
-            for (key, reference) in credentials.references() {
-                match reference.fetch(env) {
-                    Ok(_) | Err(Unavailable::GivenAtStart { .. }) => {}
-                    Err(why @ Unavailable::Broken(..)) => problems.push(why.problem(name, key)),
+            for (key, why) in credentials.fetch(env).err().into_iter().flatten() {
+                if let why @ Unavailable::Broken(..) = why {
+                    problems.push(why.problem(name, key));
                 }
             }
         }
@@ -210,10 +267,27 @@ impl Settings {
         self.credentials.iter().flat_map(of).collect()
     }
 
+    /// Whether these credentials have a secret that systemd gives at start, and has not given here.
+    pub fn needs_the_unit(&self, env: &Environment) -> bool {
+        self.used_credentials().any(|(_, credentials)| {
+            let failures = credentials.fetch(env).err().unwrap_or_default();
+            failures.iter().any(|(_, why)| matches!(why, Unavailable::GivenAtStart { .. }))
+        })
+    }
+
+    /// Those that a project uses, and those that these take agencies on with.
     fn used_credentials(&self) -> impl Iterator<Item = (&String, &Credentials)> {
-        self.credentials
-            .iter()
-            .filter(|(name, _)| self.projects.iter().any(|project| project.credentials == **name))
+        let mut used = BTreeSet::new();
+        for project in &self.projects {
+            let mut name = &project.credentials;
+            while used.insert(name) {
+                match self.credentials.get(name) {
+                    Some(Credentials::Agency { source, .. }) => name = source,
+                    _ => break,
+                }
+            }
+        }
+        self.credentials.iter().filter(move |(name, _)| used.contains(name))
     }
 }
 

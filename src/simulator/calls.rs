@@ -82,7 +82,14 @@ impl World {
             Operation::StartUpgrade => self.start_upgrade(now, index, kind, &request.body),
             Operation::StartAzSwitchover => self.start_switchover(now, index, kind, &request.body),
             Operation::Images => self.images(index, kind),
-            Operation::Detail | Operation::List | Operation::Projects | Operation::Unknown => {
+            Operation::Detail
+            | Operation::List
+            | Operation::Projects
+            | Operation::Token
+            | Operation::AssumeAgency
+            | Operation::MetadataToken
+            | Operation::MetadataKey
+            | Operation::Unknown => {
                 let cluster = self.clusters.get(index).ok_or_else(no_cluster)?;
                 Ok(answered(&render::cluster_detail(cluster, self.calendar())))
             }
@@ -252,21 +259,25 @@ impl World {
 
     /// The lookup of a project's id by the name of its region; IAM's, at this address too.
     fn projects(&self, request: &SimRequest) -> Value {
-        let wanted = request.parameter("name").is_none_or(|name| name == self.scenario.region);
-        let projects: Vec<_> = wanted
-            .then(|| {
+        let own = [(&self.scenario.project_id, &self.scenario.region)];
+        let others = self.scenario.other_project.iter().map(|project| (&project.id, &project.name));
+        let wanted = |name: &str| request.parameter("name").is_none_or(|wanted| wanted == name);
+        let projects: Vec<_> = own
+            .into_iter()
+            .chain(others)
+            .filter(|(_, name)| wanted(name))
+            .map(|(id, name)| {
                 json!({
-                    "id": self.scenario.project_id,
-                    "name": self.scenario.region,
+                    "id": id,
+                    "name": name,
                     "domain_id": "d78cbac186b744899480f25bd0000000",
                     "parent_id": "d78cbac186b744899480f25bd0000000",
                     "is_domain": false,
                     "enabled": true,
                     "description": "",
-                    "links": { "self": format!("https://iam.myhuaweicloud.com/v3/projects/{}", self.scenario.project_id) },
+                    "links": { "self": format!("https://iam.myhuaweicloud.com/v3/projects/{id}") },
                 })
             })
-            .into_iter()
             .collect();
         let links = json!({
             "next": null, "previous": null, "self": "https://iam.myhuaweicloud.com/v3/projects",

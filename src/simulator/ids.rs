@@ -34,6 +34,13 @@ impl Ids {
         hex::encode(bytes)
     }
 
+    /// Something that looks like a secret: so many bytes, in hexadecimal.
+    pub(super) fn secret(&mut self, bytes: usize) -> String {
+        let mut drawn = vec![0; bytes];
+        self.0.fill_bytes(&mut drawn);
+        hex::encode(drawn)
+    }
+
     /// True with this chance.
     pub(super) fn happens(&mut self, probability: f64) -> bool {
         self.0.random_bool(probability.clamp(0.0, 1.0))

@@ -61,6 +61,14 @@ pub enum Operation {
     Images,
     /// `GET /v3/projects`.
     Projects,
+    /// `POST /v3/auth/tokens`.
+    Token,
+    /// `POST /v3.0/OS-CREDENTIAL/securitytokens`, or `POST /v5/agencies/assume`.
+    AssumeAgency,
+    /// `PUT /meta-data/latest/api/token` of the metadata service.
+    MetadataToken,
+    /// `GET /openstack/latest/securitykey` of the metadata service.
+    MetadataKey,
     /// Nothing that the gateway knows.
     Unknown,
 }

@@ -12,6 +12,7 @@ mod calls;
 mod cluster;
 mod exchange;
 mod faults;
+mod iam;
 mod ids;
 mod images;
 pub mod log;

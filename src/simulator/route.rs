@@ -21,8 +21,18 @@ impl Route {
         let parts: Vec<_> = parts.iter().map(String::as_str).collect();
         let none =
             Self { operation: Operation::Unknown, project: None, cluster: None, task: None, kind: None };
-        if let ("GET", ["v3", "projects"]) = (request.method.as_str(), parts.as_slice()) {
-            return Self { operation: Operation::Projects, ..none };
+        let of_iam = match (request.method.as_str(), parts.as_slice()) {
+            ("GET", ["v3", "projects"]) => Some(Operation::Projects),
+            ("POST", ["v3", "auth", "tokens"]) => Some(Operation::Token),
+            ("POST", ["v3.0", "OS-CREDENTIAL", "securitytokens"] | ["v5", "agencies", "assume"]) => {
+                Some(Operation::AssumeAgency)
+            }
+            ("PUT", ["meta-data", "latest", "api", "token"]) => Some(Operation::MetadataToken),
+            ("GET", ["openstack", "latest", "securitykey"]) => Some(Operation::MetadataKey),
+            _ => None,
+        };
+        if let Some(operation) = of_iam {
+            return Self { operation, ..none };
         }
         let ["v1.0", project, "clusters", rest @ ..] = parts.as_slice() else { return none };
         // An abort is an abort by the query alone; a body says nothing.

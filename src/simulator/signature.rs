@@ -74,6 +74,8 @@ impl Verdict {
 #[derive(Debug)]
 pub(super) struct Gatekeeper {
     keys: Vec<Key>,
+    /// Those that IAM has given out, each until its end.
+    temporary: Vec<(Key, Timestamp)>,
     refusals: BTreeMap<String, Refusals>,
 }
 
@@ -92,7 +94,12 @@ struct Authorization<'a> {
 
 impl Gatekeeper {
     pub(super) fn new(keys: Vec<Key>) -> Self {
-        Self { keys, refusals: BTreeMap::new() }
+        Self { keys, temporary: Vec::new(), refusals: BTreeMap::new() }
+    }
+
+    /// Knows this key too, until then.
+    pub(super) fn admit(&mut self, key: Key, end: Timestamp) {
+        self.temporary.push((key, end));
     }
 
     /// Judges a request that arrives at `now`, which the service's clock shows as `wall`. Also tells the access
@@ -107,7 +114,12 @@ impl Gatekeeper {
             return (Verdict::Missing, None);
         };
         let named = Some(authorization.access_key.to_owned());
-        let Some(key) = self.keys.iter().find(|key| key.access_key == authorization.access_key) else {
+        let Some(key) = self
+            .keys
+            .iter()
+            .chain(self.temporary.iter().filter(|(_, end)| wall < *end).map(|(key, _)| key))
+            .find(|key| key.access_key == authorization.access_key)
+        else {
             return (Verdict::UnknownKey, named);
         };
         let refusals = self.refusals.entry(key.access_key.clone()).or_default();

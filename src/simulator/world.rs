@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::cluster::{Cluster, Happened};
 use super::exchange::{Delivery, Response, SimAnswer, SimRequest};
 use super::faults;
+use super::iam::Given;
 use super::ids::Ids;
 use super::log::{AnswerRecord, DeliveryRecord, LogEntry, Operation, PutRecord, Record, RequestRecord};
 use super::render::Calendar;
@@ -24,7 +25,9 @@ pub struct World {
     begin: Timestamp,
     now: SimTime,
     pub(super) clusters: Vec<Cluster>,
-    gatekeeper: Gatekeeper,
+    pub(super) gatekeeper: Gatekeeper,
+    /// What IAM has given out.
+    pub(super) given: Given,
     /// For each fault of the scenario, how many requests it could have hit so far.
     matched: Vec<u64>,
     pub(super) ids: Ids,
@@ -62,6 +65,7 @@ impl World {
             now: SimTime(i64::MIN),
             clusters,
             gatekeeper: Gatekeeper::new(scenario.key.clone()),
+            given: Given::default(),
             matched: vec![0; scenario.fault.len()],
             ids,
             log: Vec::new(),
@@ -92,8 +96,20 @@ impl World {
         let wall = self.calendar_now();
         let (signature, access_key) = match self.scenario.signatures {
             _ if route.operation == Operation::Unknown => (Verdict::NotChecked, None),
+            // Whoever signs in, or asks the machine, has nothing to sign with yet.
+            _ if matches!(
+                route.operation,
+                Operation::Token | Operation::MetadataToken | Operation::MetadataKey
+            ) =>
+            {
+                (Verdict::NotChecked, None)
+            }
             Signatures::Ignored => (Verdict::NotChecked, None),
-            Signatures::Checked => self.gatekeeper.judge(now, wall, request),
+            Signatures::Checked => match request.header("x-auth-token") {
+                Some(token) if self.given.knows_token(token, wall) => (Verdict::Good, None),
+                Some(_) => (Verdict::BadToken, None),
+                None => self.gatekeeper.judge(now, wall, request),
+            },
         };
 
         let mut fault = None;
@@ -108,7 +124,8 @@ impl World {
             fault = self.fault_hitting(now, &route);
             let hit = fault.and_then(|index| self.scenario.fault.get(index)).cloned();
             if hit.as_ref().is_none_or(|fault| fault.taken || fault.what.keeps_answer()) {
-                done = Some(self.execute(now, request, &route, &request_id));
+                let signed_in = self.sign_in(wall, request, route.operation, &request_id);
+                done = signed_in.or_else(|| Some(self.execute(now, request, &route, &request_id)));
             }
             if let Some(hit) = hit {
                 delay = hit.delay.unwrap_or_default();

@@ -12,9 +12,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, LazyLock};
 
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use upgrade_remediator::clock::{Clock, SystemClock};
+use upgrade_remediator::cloud::sign::{self, Signable};
 use upgrade_remediator::simulator::log::{Operation, PutKind, Record, RequestRecord};
 use upgrade_remediator::simulator::scenario::{DEFAULT_ACCESS_KEY, DEFAULT_PROJECT_ID, DEFAULT_SECRET_KEY};
 use upgrade_remediator::simulator::{Scenario, Simulator, Verdict, World};
@@ -91,14 +94,19 @@ struct Sdk {
 
 impl Sdk {
     fn new(simulator: &Simulator, secret_key: &str, older: bool) -> Self {
+        Self::running("client.py", &simulator.url(), secret_key, older)
+    }
+
+    /// One of the scripts beside this file.
+    fn running(script: &str, endpoint: &str, secret_key: &str, older: bool) -> Self {
         let environment = &*ENVIRONMENT;
         let mut command = Command::new(environment.join("bin/python"));
-        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk/client.py"));
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk").join(script));
         for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
             command.env_remove(name);
         }
         command
-            .env("SDK_ENDPOINT", simulator.url())
+            .env("SDK_ENDPOINT", endpoint)
             .env("SDK_PROJECT", DEFAULT_PROJECT_ID)
             .env("SDK_ACCESS_KEY", DEFAULT_ACCESS_KEY)
             .env("SDK_SECRET_KEY", secret_key)
@@ -240,5 +248,91 @@ async fn errors_of_the_service_and_of_the_gateway_are_the_sdks_errors() {
     assert_eq!((&refused["status"], &refused["code"]), (&json!(401), &json!("APIGW.0301")), "{refused}");
     let verdicts: Vec<Verdict> = requests(&simulator).iter().map(|request| request.signature).collect();
     assert_eq!(verdicts, [Verdict::Good, Verdict::Good, Verdict::Mismatch]);
+    simulator.shutdown().await;
+}
+
+/// A text of what may stand in a path, a query, a header or a body.
+fn drawn(random: &mut StdRng, from: &str, longest: usize) -> String {
+    let from: Vec<char> = from.chars().collect();
+    let length = random.random_range(0..=longest);
+    (0..length).map(|_| from[random.random_range(0..from.len())]).collect()
+}
+
+#[test]
+fn a_thousand_random_requests_are_signed_as_the_official_signer_signs_them() {
+    const ANY: &str = "abcXYZ019-_.~ !*'();:@&=+$,?#[]\"<>\\^`{|}\u{e9}\u{4e2d}\u{1f600}\t";
+    const PLAIN: &str = "abcXYZ019-.~=+/,; ";
+    let mut sdk = Sdk::running("sign.py", "unused", DEFAULT_SECRET_KEY, false);
+    let mut random = StdRng::seed_from_u64(20_261_124);
+    for n in 0..1_000 {
+        let random = &mut random;
+        let method = ["GET", "PUT", "POST", "DELETE"][random.random_range(0..4)];
+        let segments = random.random_range(0..6);
+        let path: Vec<String> = (0..segments).map(|_| drawn(random, ANY, 12)).collect();
+        let path = format!("/{}", path.join("/"));
+        let pairs = random.random_range(0..6);
+        let query: Vec<(String, String)> =
+            (0..pairs).map(|_| (drawn(random, ANY, 6), drawn(random, ANY, 12))).collect();
+        let date =
+            format!("2026{:02}{:02}T030405Z", random.random_range(1..=12), random.random_range(1..=28));
+        let mut headers = vec![
+            ("Host".to_owned(), format!("{}.example.com", random.random_range(0..99))),
+            ("Content-Type".to_owned(), "application/json".to_owned()),
+        ];
+        for name in ["X-Project-Id", "x-security-token", "User-Agent", "X-Other"] {
+            if random.random_bool(0.5) {
+                headers.push((name.to_owned(), format!("v{}", drawn(random, PLAIN, 40))));
+            }
+        }
+        let body = if random.random_bool(0.5) { drawn(random, ANY, 200) } else { String::new() };
+        let access_key = format!("AK{n:018}");
+        let secret_key = format!("S{}", drawn(random, "abcXYZ019/+=", 60));
+        let mut all: serde_json::Map<String, Value> =
+            headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+        all.insert("X-Sdk-Date".to_owned(), json!(date));
+        let theirs = sdk.call(&json!({
+            "method": method, "path": path, "query": query, "headers": all, "body": body,
+            "access_key": access_key, "secret_key": secret_key,
+        }));
+
+        let query: Vec<(&str, &str)> = query.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        let signable = Signable {
+            method,
+            path: &path,
+            query: &query,
+            headers: &headers,
+            date: &date,
+            body: body.as_bytes(),
+        };
+        let ours = signable.authorization(&access_key.into(), &secret_key.into());
+        assert_eq!(theirs[0], ours, "request {n}: {method} {path:?} {query:?} {headers:?}");
+        let sent = sign::canonical_query(&query);
+        let uri = if sent.is_empty() { path.clone() } else { format!("{path}?{sent}") };
+        assert_eq!(theirs[1], uri, "request {n}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sdk_signs_in_takes_agencies_on_and_finds_projects_at_the_simulated_iam() {
+    let account = "[[user]]\nname = \"robot\"\npassword = \"pw\"\ndomain = \"account\"\n\
+                   [[agency]]\nname = \"remediator\"\ndomain = \"other\"\n";
+    let simulator = simulator(&format!("{FAILED}{account}")).await;
+    let mut sdk = Sdk::running("iam.py", &simulator.url(), DEFAULT_SECRET_KEY, false);
+
+    let token = sdk.ok(&json!(["token", "robot", "pw", "account", "cn-north-4"]));
+    assert_eq!(token["project"], DEFAULT_PROJECT_ID);
+    assert!(token["token"].as_str().unwrap().len() > 20, "{token}");
+    assert!(token["ends"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok(), "{token}");
+    let wrong = sdk.call(&json!(["token", "robot", "wrong", "account", "cn-north-4"]))["error"].clone();
+    assert_eq!(wrong["status"], 401, "{wrong}");
+    assert!(wrong["message"].as_str().unwrap().contains("username or password is wrong"), "{wrong}");
+
+    assert_eq!(sdk.ok(&json!(["agency", "remediator", "other"]))["clusters"], 2);
+    let none = sdk.call(&json!(["agency", "nobody", "other"]))["error"].clone();
+    assert_eq!(none["status"], 403, "{none}");
+
+    assert_eq!(sdk.ok(&json!(["projects", "cn-north-4"])), json!([DEFAULT_PROJECT_ID]));
+    assert_eq!(sdk.ok(&json!(["projects", "nowhere"])), json!([]));
     simulator.shutdown().await;
 }

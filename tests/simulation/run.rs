@@ -483,7 +483,7 @@ fn client(
     let key = AccessKey::new(DEFAULT_ACCESS_KEY.into(), DEFAULT_SECRET_KEY.into(), None).unwrap();
     let options = Options {
         endpoint: "https://css.example.com".to_owned(),
-        project: ProjectId::new(DEFAULT_PROJECT_ID).unwrap(),
+        project: ProjectId::new(DEFAULT_PROJECT_ID).unwrap().into(),
         ca_pem: None,
         proxy: None,
         request_timeout: plan.poll.request_timeout,

@@ -1,7 +1,10 @@
+use jiff::Timestamp;
+
 use super::*;
 use crate::cloud::BodyKind;
+use crate::cloud::answer::wish;
 use crate::cloud::testing::{Script, VirtualClock, answer, answer_with, credential};
-use crate::cloud::transport::{Method, Request};
+use crate::cloud::transport::{Method, Request, Response};
 
 const NO_TASKS: &str = r#"{"totalSize":0,"detailList":[]}"#;
 
@@ -24,7 +27,7 @@ impl Rig {
         let (script, clock) = (Script::new(answers), VirtualClock::new());
         let options = Options {
             endpoint: "https://css.eu-west-101.myhuaweicloud.com".to_owned(),
-            project: ProjectId::new("6204a5bd270343b5885144cf9c8c158d").unwrap(),
+            project: ProjectId::new("6204a5bd270343b5885144cf9c8c158d").unwrap().into(),
             ca_pem: None,
             proxy: None,
             request_timeout: Duration::from_secs(30),
@@ -420,4 +423,64 @@ async fn a_429_halves_the_rate_and_holds_everything_back_for_as_long_as_it_asks(
     assert!(rig.clock.now().since(began) >= Duration::from_secs(4), "1 s for each answer, 2 s of waiting");
     let after = rig.client.requests_per_second().unwrap();
     assert!((0.5..0.52).contains(&(after / before)), "{after} of {before}");
+}
+
+/// Readings of a cluster and of its tasks that this body answers: what they gave.
+async fn both(body: &str) -> [Result<(), CloudError>; 2] {
+    let rig = Rig::new([answer(200, body), answer(200, body)]);
+    let cluster_read = rig.client.cluster(&cluster()).await.map(drop);
+    [cluster_read, rig.read().await.map(drop)]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_cut_at_any_byte_is_no_answer() {
+    let tasks = r#"{"totalSize":1,"detailList":[{"id":"t-1","startTime":"2026-01-01T00:00:00","status":"FAILED","completedNodes":"","totalNodes":"a,b"}]}"#;
+    let detail = r#"{"id":"c-1","name":"logs","status":"200","actions":[],"datastore":{"type":"elasticsearch","version":"7.10.2"}}"#;
+    assert!(both(tasks).await[1].is_ok() && both(detail).await[0].is_ok());
+    for whole in [tasks, detail] {
+        for end in 0..whole.len() {
+            for read in both(&whole[..end]).await {
+                assert_eq!(read.unwrap_err().code(), "unreadable", "{}", &whole[..end]);
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn wrong_types_deep_nesting_and_doubled_keys_are_no_failed_task() {
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let task = |rest: &str| format!(r#"{{"totalSize":1,"detailList":[{{"id":"t-1",{rest}}}]}}"#);
+    for body in [
+        deep.clone(),
+        format!(r#"{{"totalSize":1,"detailList":{deep}}}"#),
+        task(&format!(r#""status":{deep}"#)),
+        r#"{"totalSize":1,"detailList":"FAILED"}"#.to_owned(),
+        r#"{"totalSize":1,"detailList":[7,null,"x"]}"#.to_owned(),
+        task(r#""status":["FAILED"]"#),
+        task(r#""status":{"a":"FAILED"}"#),
+        task(r#""status":"RUNNING","status":"FAILED""#),
+        task(r#""status":"FAILED","status":"RUNNING""#),
+        r#"{"totalSize":1,"detailList":[],"detailList":[{"id":"t-1","status":"FAILED"}]}"#.to_owned(),
+        r#"{"totalSize":0,"totalSize":1,"detailList":[{"id":"t-1","status":"FAILED"}]}"#.to_owned(),
+    ] {
+        let rig = Rig::new([answer(200, &body)]);
+        let failed = match rig.read().await {
+            Err(error) => {
+                assert_eq!(error.code(), "unreadable", "{}", shown(&body, 200));
+                continue;
+            }
+            Ok(list) => {
+                let failed =
+                    list.tasks.iter().any(|task| task.status == crate::model::task::TaskStatus::Failed);
+                list.is_complete() && failed
+            }
+        };
+        assert!(!failed, "taken for a failed task: {}", shown(&body, 200));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_about_another_cluster_is_no_answer() {
+    let rig = Rig::new([answer(200, r#"{"id":"c-2","name":"other","status":"200"}"#)]);
+    assert_eq!(rig.client.cluster(&cluster()).await.unwrap_err().code(), "unreadable");
 }

@@ -60,6 +60,7 @@ impl Server {
                 ("host", "signed.example".to_owned()),
                 ("x-sdk-date", "20260102T030405Z".to_owned()),
             ],
+            body: Vec::new(),
             body_limit: 1024,
         }
     }
@@ -127,11 +128,11 @@ async fn a_request_goes_out_as_it_was_signed() {
 async fn the_host_that_is_signed_is_the_host_that_is_sent() {
     let server = Server::new(vec![vec![Step::Write(OK)]]).await;
     let endpoint = Endpoint::parse(&server.base).unwrap();
-    let site =
-        crate::cloud::request::Site { endpoint, project: crate::model::id::ProjectId::new("p").unwrap() };
+    let project = crate::model::id::ProjectId::new("p").unwrap();
+    let site = crate::cloud::request::Site { endpoint: &endpoint, project: &project };
     let call = crate::cloud::request::Call::Clusters { start: None };
     let now = "2026-01-02T03:04:05Z".parse().unwrap();
-    let request = call.render(&site, &crate::cloud::testing::key(), now);
+    let request = call.render(site, &crate::cloud::testing::key().into(), now);
     let signed = format!("host: {}\r\n", request.header("host").unwrap());
     server.transport(LONG).send(request).await.unwrap();
     assert!(server.heads()[0].1.contains(&signed));
@@ -283,6 +284,7 @@ async fn over_https(ca_pem: Option<&[u8]>) -> Result<Response, TransportError> {
         path: "/".to_owned(),
         query: String::new(),
         headers: Vec::new(),
+        body: Vec::new(),
         body_limit: 1024,
     };
     transport.send(request).await

@@ -8,8 +8,7 @@ use reqwest::Url;
 
 use super::super::files::{Readers, read_bytes};
 use super::super::written::{self, List, Table};
-use super::super::{Credentials, Project, defaults};
-use super::later::NO_EFFECT;
+use super::super::{Agency, Credentials, Project, defaults};
 use super::policy::check_name;
 use super::section::Section;
 use crate::model::id::{ProjectId, ProjectName};
@@ -26,59 +25,68 @@ const TYPES: [Type; 6] = [
     ("agency", &["source"], &["agency_name", "agency_urn", "domain_name"]),
     ("profile", &[], &["path"]),
 ];
-/// The one that this version can use.
-const SUPPORTED: &str = "ak-sk";
 
 type WrittenCredentials = BTreeMap<String, Option<Table<written::Credentials>>>;
 
 /// Credentials by name.
 pub(super) struct AllCredentials<'a> {
     section: Section<'a>,
-    /// Those that are good and that this version can use.
+    /// Those that are good.
     pub(super) good: BTreeMap<String, Credentials>,
-    /// Good or not, with the type of those whose type this version cannot use.
-    names: BTreeMap<String, Option<&'static str>>,
+    /// Good or not.
+    names: BTreeSet<String>,
+    /// Which take agencies on with which.
+    sources: BTreeMap<String, String>,
 }
 
 impl<'a> AllCredentials<'a> {
     /// Checks `[credentials]`.
     pub(super) fn check(section: Section<'a>, written: WrittenCredentials) -> Self {
-        let (mut good, mut names, mut sources) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        let mut all =
+            Self { section, good: BTreeMap::new(), names: BTreeSet::new(), sources: BTreeMap::new() };
         for (name, credentials) in written {
             if let Err(problem) = check_name(&name) {
-                section.error_at_key(&name, problem);
+                all.section.error_at_key(&name, problem);
             }
-            let here = section.child(&name);
+            let here = all.section.child(&name);
             let kind = credentials.as_ref().and_then(|Table(credentials)| kind(&here, credentials));
-            names.insert(name.clone(), kind.filter(|kind| *kind != SUPPORTED));
+            all.names.insert(name.clone());
             let (Some(kind), Some(Table(credentials))) = (kind, credentials) else { continue };
-            if kind == SUPPORTED {
-                good.extend(access_key(credentials).map(|credentials| (name, credentials)));
-            } else {
-                other_type(&here, kind, &credentials);
-                sources.extend(credentials.source.map(|Strict(source)| (name, source)));
+            if let Some(Strict(source)) = credentials.source.as_ref().filter(|_| kind == "agency") {
+                all.sources.insert(name.clone(), source.clone());
             }
+            all.good.extend(good(&here, kind, credentials).map(|good| (name, good)));
         }
-        let all = Self { section, good, names };
-        all.check_sources(&sources);
+        all.check_sources();
         all
     }
 
-    /// Whether the credentials that an agency is taken on with exist, and are others.
-    fn check_sources(&self, sources: &[(String, String)]) {
-        for (name, source) in sources {
+    /// Whether the credentials that an agency is taken on with exist, and lead to some that are no agency.
+    fn check_sources(&self) {
+        for (name, source) in &self.sources {
             let section = self.section.child(name);
+            if !self.names.contains(source) {
+                self.unknown(&section, "source", source);
+                continue;
+            }
+            let mut seen = BTreeSet::from([name]);
+            let mut at = source;
+            while seen.insert(at)
+                && let Some(next) = self.sources.get(at)
+            {
+                at = next;
+            }
             if name == source {
                 section.error("source", "these are the credentials themselves; others are needed");
-            } else if !self.names.contains_key(source) {
-                self.unknown(&section, "source", source);
+            } else if self.sources.contains_key(at) {
+                section.error("source", "these lead back to themselves: at the end there must be no agency");
             }
         }
     }
 
     fn unknown(&self, section: &Section<'_>, key: &str, name: &str) {
         let message = format!("there are no credentials of the name \"{}\"", shown(name, 60));
-        let hint = match section.nearest(name, self.names.keys().map(String::as_str)) {
+        let hint = match section.nearest(name, self.names.iter().map(String::as_str)) {
             Some(near) => format!("did you mean \"{near}\"?"),
             None => "add a table [credentials.NAME] and give its NAME here".to_owned(),
         };
@@ -86,7 +94,14 @@ impl<'a> AllCredentials<'a> {
     }
 
     fn warn_of_unused(&self, used: &BTreeSet<String>) {
-        for name in self.names.keys().filter(|name| !used.contains(*name)) {
+        let mut used = used.clone();
+        let mut sources: Vec<&String> = used.iter().filter_map(|name| self.sources.get(name)).collect();
+        while let Some(source) = sources.pop() {
+            if used.insert(source.clone()) {
+                sources.extend(self.sources.get(source));
+            }
+        }
+        for name in self.names.iter().filter(|name| !used.contains(*name)) {
             self.section.warn(name, "no project uses these credentials");
         }
     }
@@ -118,42 +133,67 @@ fn kind(section: &Section<'_>, written: &written::Credentials) -> Option<&'stati
     Some(kind)
 }
 
-fn access_key(written: written::Credentials) -> Option<Credentials> {
-    Some(Credentials::AccessKey {
-        access_key: written.access_key?.0,
-        secret_key: written.secret_key?.0,
-        security_token: written.security_token.map(|token| token.0),
-    })
-}
-
-/// What a type that this version cannot use needs beyond single keys.
-fn other_type(section: &Section<'_>, kind: &str, written: &written::Credentials) {
-    if kind == "agency" {
-        match (&written.agency_name, &written.agency_urn) {
-            (Some(_), Some(_)) => {
-                section.error_at_key("agency_urn", "agency_name is given too; exactly one of them is needed");
-            }
-            (None, None) => section.missing("agency_name", "missing; agency_name or agency_urn is needed"),
-            (Some(_), None) if written.domain_name.is_none() => {
-                section.missing("domain_name", "missing; it goes with agency_name");
-            }
-            _ => {}
-        }
-    }
-    for (key, text) in [
-        ("user", &written.user),
-        ("domain", &written.domain),
-        ("agency_name", &written.agency_name),
-        ("agency_urn", &written.agency_urn),
-        ("domain_name", &written.domain_name),
-        ("path", &written.path),
-    ] {
-        if text.as_ref().is_some_and(|text| text.0.trim().is_empty()) {
+/// The credentials of a type, where nothing that it needs is missing or empty.
+fn good(section: &Section<'_>, kind: &str, written: written::Credentials) -> Option<Credentials> {
+    let text = |key: &str, written: Option<Strict<String>>| {
+        let Strict(text) = written?;
+        if text.trim().is_empty() {
             section.error(key, "it is empty");
+            return None;
+        }
+        Some(text)
+    };
+    match kind {
+        "ak-sk" => Some(Credentials::AccessKey {
+            access_key: written.access_key?.0,
+            secret_key: written.secret_key?.0,
+            security_token: written.security_token.map(|token| token.0),
+        }),
+        "password" => {
+            let (user, domain) = (text("user", written.user), text("domain", written.domain));
+            Some(Credentials::Password { user: user?, password: written.password?.0, domain: domain? })
+        }
+        "token" => Some(Credentials::Token { token: written.token?.0 }),
+        "ecs-agency" => Some(Credentials::EcsAgency),
+        "agency" => {
+            match (&written.agency_name, &written.agency_urn) {
+                (Some(_), Some(_)) => {
+                    let message = "agency_name is given too; exactly one of them is needed";
+                    section.error_at_key("agency_urn", message);
+                }
+                (None, None) => {
+                    section.missing("agency_name", "missing; agency_name or agency_urn is needed");
+                }
+                (Some(_), None) if written.domain_name.is_none() => {
+                    section.missing("domain_name", "missing; it goes with agency_name");
+                }
+                (None, Some(_)) if written.domain_name.is_some() => {
+                    section.error_at_key(
+                        "domain_name",
+                        "it goes with agency_name; the account stands in agency_urn",
+                    );
+                }
+                _ => {}
+            }
+            let (name, urn) =
+                (text("agency_name", written.agency_name), text("agency_urn", written.agency_urn));
+            let domain = text("domain_name", written.domain_name);
+            let agency = match (name, domain, urn) {
+                (Some(name), Some(domain), None) => Agency::Named { name, domain },
+                (None, None, Some(urn)) => Agency::Urn(urn),
+                _ => return None,
+            };
+            Some(Credentials::Agency { source: written.source?.0, agency })
+        }
+        _ => {
+            let path = match written.path {
+                Some(Strict(path)) if section.absolute_path("path", &path) => Some(path.into()),
+                Some(_) => return None,
+                None => None,
+            };
+            Some(Credentials::Profile { path })
         }
     }
-    section
-        .warn("type", format!("credentials of type \"{kind}\" cannot be used by a project in this version"));
 }
 
 /// What came of `[[project]]`.
@@ -165,8 +205,8 @@ pub(super) struct Projects {
     pub(super) names: BTreeSet<String>,
     /// Where each name is given.
     places: BTreeMap<String, String>,
-    /// Where each pair of endpoint and project id is given.
-    targets: BTreeMap<(String, ProjectId), String>,
+    /// What stands at each endpoint: a project's id where it is given, and where it stands.
+    targets: BTreeMap<String, Vec<(Option<ProjectId>, String)>>,
     used: BTreeSet<String>,
 }
 
@@ -201,7 +241,9 @@ impl Projects {
     ) -> Option<Project> {
         let name = self.name(section, written.name.as_ref());
         let region = region(section, written.region.as_ref());
-        let project_id = project_id(section, written.project_id.as_ref());
+        let project_id = written.project_id.as_ref().map(|Strict(id)| {
+            ProjectId::new(id).map_err(|error| section.error("project_id", error.to_string())).ok()
+        });
         let endpoint = match (&written.endpoint, &region) {
             (Some(Strict(text)), _) => {
                 endpoint(text).map_err(|problem| section.error("endpoint", problem)).ok()
@@ -209,28 +251,61 @@ impl Projects {
             (None, Some(region)) => Some(defaults::endpoint(region)),
             (None, None) => None,
         };
-        if let (Some(endpoint), Some(project_id)) = (&endpoint, &project_id) {
-            let place = section.place("project_id");
-            if let Some(other) = self.targets.insert((endpoint.clone(), project_id.clone()), place) {
-                section.error(
-                    "project_id",
-                    format!("the same project at the same endpoint stands at {other}: both would act on it"),
-                );
-            }
+        // An id that cannot be used was told already, and is held against nothing.
+        if let (Some(endpoint), Some(project_id)) =
+            (&endpoint, project_id.clone().map_or(Some(None), |id| id.map(Some)))
+        {
+            self.check_target(section, endpoint, project_id);
         }
         let credentials = self.credentials(section, written.credentials.as_ref(), credentials);
-        later_keys(section, written);
+        let given_iam = written.iam_endpoint.as_ref().map(|Strict(text)| {
+            self::endpoint(text).map_err(|problem| section.error("iam_endpoint", problem)).ok()
+        });
         let ca_file = ca_file(section, written.ca_file.as_ref());
         let proxy = proxy(section, written.proxy.as_ref());
+        let region = region?;
+        let given_iam = match given_iam {
+            Some(given) => Some(given?),
+            None => None,
+        };
         Some(Project {
             name: name?,
-            region: region?,
-            project_id: project_id?,
+            project_id: match project_id {
+                Some(id) => Some(id?),
+                None => None,
+            },
             endpoint: endpoint?,
+            sts_endpoint: defaults::sts_endpoint(&region, given_iam.as_deref()),
+            iam_endpoint: given_iam.unwrap_or_else(|| defaults::iam_endpoint(&region)),
+            region,
             credentials: credentials?,
             ca_file,
             proxy,
         })
+    }
+
+    /// No project may stand there twice. Where the id of one is to be looked up, it could be that of another one.
+    fn check_target(&mut self, section: &Section<'_>, endpoint: &str, project_id: Option<ProjectId>) {
+        let others = self.targets.entry(endpoint.to_owned()).or_default();
+        for (id, other) in &*others {
+            match (id, &project_id) {
+                (Some(id), Some(project_id)) if id == project_id => section.error(
+                    "project_id",
+                    format!("the same project at the same endpoint stands at {other}: both would act on it"),
+                ),
+                (Some(_), Some(_)) => continue,
+                _ => section.missing(
+                    "project_id",
+                    format!(
+                        "another project stands at the same endpoint ({other}), and without both ids they could be \
+                         one: give project_id in both"
+                    ),
+                ),
+            }
+            break;
+        }
+        let key = if project_id.is_some() { "project_id" } else { "region" };
+        others.push((project_id, section.place(key)));
     }
 
     fn name(&mut self, section: &Section<'_>, written: Option<&Strict<String>>) -> Option<ProjectName> {
@@ -262,18 +337,10 @@ impl Projects {
             return None;
         };
         self.used.insert(name.clone());
-        match credentials.names.get(name) {
-            Some(None) => return Some(name.clone()),
-            Some(Some(kind)) => section.error(
-                "credentials",
-                format!(
-                    "the credentials \"{}\" are of type \"{kind}\", which is not supported by this version; \
-                     \"{SUPPORTED}\" is",
-                    shown(name, 60)
-                ),
-            ),
-            None => credentials.unknown(section, "credentials", name),
+        if credentials.names.contains(name) {
+            return Some(name.clone());
         }
+        credentials.unknown(section, "credentials", name);
         None
     }
 }
@@ -297,18 +364,6 @@ fn region(section: &Section<'_>, written: Option<&Strict<String>>) -> Option<Str
         ),
     );
     None
-}
-
-fn project_id(section: &Section<'_>, written: Option<&Strict<String>>) -> Option<ProjectId> {
-    let Some(Strict(id)) = written else {
-        section.missing(
-            "project_id",
-            "missing; looking it up from the region is not supported by this version: copy it from the console (My \
-             Credentials)",
-        );
-        return None;
-    };
-    ProjectId::new(id).map_err(|error| section.error("project_id", error.to_string())).ok()
 }
 
 /// The origin of a URL that requests may be sent to. The URL is not repeated: it may bear a password.
@@ -382,15 +437,6 @@ fn ca_file(section: &Section<'_>, written: Option<&Strict<String>>) -> Option<Pa
         }
     }
     Some(path.into())
-}
-
-fn later_keys(section: &Section<'_>, written: &written::Project) {
-    if let Some(Strict(text)) = &written.iam_endpoint {
-        if let Err(problem) = endpoint(text) {
-            section.error("iam_endpoint", problem);
-        }
-        section.warn("iam_endpoint", NO_EFFECT);
-    }
 }
 
 /// The URL of a proxy. Who must sign in at it is not served: its password would stand in the settings.

@@ -95,6 +95,18 @@ pub struct Scenario {
     /// The access keys that are known; the default pair where there are none.
     #[serde(default = "default_keys")]
     pub key: Vec<Key>,
+    /// Who can sign in with a password.
+    #[serde(default)]
+    pub user: Vec<User>,
+    /// The agencies that whoever passes the gateway can take on.
+    #[serde(default)]
+    pub agency: Vec<Agency>,
+    /// The machine whose metadata service stands at this address too.
+    #[serde(default)]
+    pub machine: Machine,
+    /// Further projects that the lookup of a project's id shows.
+    #[serde(default)]
+    pub other_project: Vec<OtherProject>,
     /// How the service behaves where its documentation leaves that open.
     #[serde(default)]
     pub ways: Ways,
@@ -134,6 +146,54 @@ impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Key").field("access_key", &self.access_key).finish_non_exhaustive()
     }
+}
+
+/// Somebody who signs in. None of it is a secret of anybody.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    /// The user's name.
+    pub name: String,
+    /// The password.
+    pub password: String,
+    /// The account's name.
+    pub domain: String,
+}
+
+/// An agency that can be taken on.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Agency {
+    /// Its name, with which its URN ends too.
+    pub name: String,
+    /// The name of the account that gave it.
+    pub domain: String,
+}
+
+/// What the metadata service of the machine does.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Machine {
+    /// Whether it wants tokens.
+    pub tokens: bool,
+    /// Whether the machine has an agency.
+    pub agency: bool,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self { tokens: true, agency: true }
+    }
+}
+
+/// A project that only the lookup shows.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OtherProject {
+    /// Its id.
+    pub id: String,
+    /// Its name: that of a region, or of something within one.
+    pub name: String,
 }
 
 /// A cluster, or a fleet of them.

@@ -1,0 +1,381 @@
+//! `doctor`: reaches each project step by step, as the daemon does, and says of each step whether it is well, or what is
+//! wrong and what to do. It reads, and never tries a retry or an abort.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use reqwest::Url;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use super::{Failure, Outcome, WARNINGS_ONLY, print, print_json, runtime};
+use crate::clock::SystemClock;
+use crate::cloud::{CloudError, Css as _, Reach};
+use crate::daemon::{Builder, HttpProject, Ledgers, Projects};
+use crate::journal::JournalError;
+use crate::journal::memory::MemoryJournal;
+use crate::journal::reader::JournalReader;
+use crate::model::task::TaskKind;
+use crate::model::text::{chain, counted, shown};
+use crate::notify::log::LogTeller;
+use crate::settings::{Environment, JournalUrl, Loaded, Project, Settings};
+
+type DoctorProject = HttpProject<MemoryJournal, LogTeller>;
+
+/// Steps that wait for nothing but the network take no longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// From here on the daemon sends nothing.
+const CLOCK_LIMIT: SignedDuration = SignedDuration::from_mins(5);
+/// From here on a clock is worth a word.
+const CLOCK_WORD: SignedDuration = SignedDuration::from_mins(1);
+
+/// How a step went.
+enum Result {
+    /// Well.
+    Ok(String),
+    /// Something to know, and nothing to do.
+    Note(String),
+    /// Wrong, and what to do.
+    Wrong { what: String, todo: String },
+    /// Not tried, and why.
+    Skipped(&'static str),
+}
+
+/// One step.
+struct Step {
+    /// Of which project; none where it is of them all.
+    project: Option<String>,
+    name: &'static str,
+    result: Result,
+}
+
+/// Goes through everything and prints it.
+pub(super) fn doctor(config: &Path, loaded: &Loaded, environment: &Environment, json: bool) -> Outcome {
+    let settings = &loaded.settings;
+    let outside = settings.needs_the_unit(environment);
+    let clock = Arc::new(SystemClock::new());
+    let runtime = runtime()?;
+    let steps = runtime.block_on(async {
+        let projects = if outside { None } else { Some(build(settings, environment, &clock)?) };
+        let mut steps = Vec::new();
+        for project in &settings.projects {
+            let built = projects.iter().flat_map(Projects::all);
+            let built = built.into_iter().find(|built| built.looker().project == project.name);
+            steps.extend(of_project(settings, project, built, &clock).await);
+        }
+        steps.push(Step { project: None, name: "journal", result: journal(settings) });
+        let note = "no channels configured: what is told stands in the log".to_owned();
+        steps.push(Step { project: None, name: "channels", result: Result::Note(note) });
+        Ok::<_, Failure>(steps)
+    })?;
+    let command = outside.then(|| in_the_unit(config, settings));
+    let wrong = steps.iter().filter(|step| matches!(step.result, Result::Wrong { .. })).count();
+    let found = wrong > 0 || outside;
+    if json {
+        print_json(&json!({
+            "steps": steps.iter().map(as_json).collect::<Vec<_>>(),
+            "findings": wrong,
+            "run_in_the_unit": command,
+        }))?;
+    } else {
+        print(&as_text(&steps, wrong, command.as_deref()))?;
+    }
+    Ok(if found { ExitCode::from(WARNINGS_ONLY) } else { ExitCode::SUCCESS })
+}
+
+fn build(
+    settings: &Settings,
+    environment: &Environment,
+    clock: &Arc<SystemClock>,
+) -> std::result::Result<Projects<MemoryJournal, LogTeller>, Failure> {
+    let mut ledgers = Ledgers::default();
+    let journal = (Arc::new(MemoryJournal::new(0)), 0, &mut ledgers);
+    let builder = Builder::new(environment, journal, clock, &Arc::new(LogTeller), &CancellationToken::new());
+    Projects::build(settings, builder, ledgers).map_err(Failure::of_build)
+}
+
+/// The command that runs this with the unit's credentials. Only those are taken over: another unit with the same
+/// directories would take them away from the daemon.
+fn in_the_unit(config: &Path, settings: &Settings) -> String {
+    let program = std::env::current_exe().unwrap_or_else(|_| "upgrade-remediator".into());
+    let config = fs::canonicalize(config).unwrap_or_else(|_| config.to_owned());
+    let JournalUrl::Sqlite(journal) = &settings.journal;
+    format!(
+        "sudo systemd-run --pipe --wait --collect --quiet $(systemctl cat upgrade-remediator | sed -n \
+         's/^\\(\\(Load\\|Set\\)Credential[A-Za-z]*=\\)/--property=\\1/p') \
+         --setenv=UPGRADE_REMEDIATOR__JOURNAL__URL=sqlite:{} {} doctor --config {}",
+        journal.display(),
+        program.display(),
+        config.display()
+    )
+}
+
+async fn of_project(
+    settings: &Settings,
+    project: &Project,
+    built: Option<&Arc<DoctorProject>>,
+    clock: &Arc<SystemClock>,
+) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut add = |name: &'static str, result: Result| {
+        let well = !matches!(result, Result::Wrong { .. } | Result::Skipped(_));
+        steps.push(Step { project: Some(project.name.to_string()), name, result });
+        well
+    };
+    let through = project.proxy.as_deref().unwrap_or(&project.endpoint);
+    let (name, addresses) = resolved(through, project.proxy.is_some()).await;
+    let well = add("name", name);
+    let tcp = if well { connected(&addresses).await } else { Result::Skipped("the name must resolve first") };
+    let well = add("tcp", tcp);
+    let (tls, offset) = if well {
+        reached(settings, project, clock).await
+    } else {
+        (Result::Skipped("a connection is needed first"), None)
+    };
+    let well = add("tls", tls);
+    add("clock", if well { of_clock(offset) } else { Result::Skipped("an answer is needed first") });
+    let Some(built) = built.filter(|_| well) else {
+        let why =
+            if well { "the unit's credentials are needed: see the end" } else { "it must be reached first" };
+        for name in ["sign-in", "list", "detail"] {
+            add(name, Result::Skipped(why));
+        }
+        add("retry", rights());
+        return steps;
+    };
+    let css = built.looker().css();
+    let listed = css.clusters().await;
+    let error = listed.as_ref().err();
+    let kind = &settings.credentials.get(&project.credentials).map_or("", |credentials| credentials.kind());
+    let signed_in = match error {
+        Some(error) if of_sign_in(error) => wrong(error),
+        _ => Result::Ok(format!("with the credentials \"{}\" (type \"{kind}\")", project.credentials)),
+    };
+    let well = add("sign-in", signed_in);
+    let list = match &listed {
+        _ if !well => Result::Skipped("signing in is needed first"),
+        Ok(list) if list.is_complete() => {
+            Result::Ok(counted(list.clusters.len() as u64, "cluster", "clusters"))
+        }
+        Ok(list) => Result::Wrong {
+            what: format!("the list shows {} clusters and says there are more", list.clusters.len()),
+            todo: "ask again later; what it does not show is not watched".to_owned(),
+        },
+        Err(error) => wrong(error),
+    };
+    add("list", list);
+    let first = listed.iter().flat_map(|list| &list.clusters).find(|cluster| &*cluster.engine != "logstash");
+    let detail = match first {
+        None => Result::Skipped("there is no cluster to read"),
+        Some(cluster) => {
+            let read = async {
+                let upgrades = css.tasks(&cluster.id, TaskKind::Upgrade).await?;
+                Ok((upgrades, css.tasks(&cluster.id, TaskKind::AzSwitchover).await?))
+            };
+            match read.await {
+                Ok((upgrades, switchovers)) => Result::Ok(format!(
+                    "{}: {} and {}",
+                    shown(&cluster.name, 40),
+                    counted(upgrades.tasks.len() as u64, "upgrade", "upgrades"),
+                    counted(switchovers.tasks.len() as u64, "AZ switchover", "AZ switchovers")
+                )),
+                Err(error) => wrong(&error),
+            }
+        }
+    };
+    add("detail", detail);
+    add("retry", rights());
+    steps
+}
+
+/// Whether the error came before the service looked at what was asked for.
+fn of_sign_in(error: &CloudError) -> bool {
+    matches!(
+        error,
+        CloudError::SignIn(_)
+            | CloudError::Unauthorized(_)
+            | CloudError::CredentialResting { .. }
+            | CloudError::CredentialUnproven
+            | CloudError::Secrets { .. }
+            | CloudError::NoProject { .. }
+    )
+}
+
+fn wrong(error: &CloudError) -> Result {
+    Result::Wrong { what: chain(error), todo: error.trouble().1.to_owned() }
+}
+
+/// What cannot be tried.
+fn rights() -> Result {
+    Result::Note(
+        "not tried: a retry or an abort needs css:cluster:retryAction, with ecs:cloudServerFlavors:get and \
+         evs:types:get; looking needs css:cluster:list and css:cluster:listUpgradeCluster"
+            .to_owned(),
+    )
+}
+
+async fn resolved(url: &str, is_proxy: bool) -> (Result, Vec<SocketAddr>) {
+    let host_and_port = Url::parse(url).ok().and_then(|url| {
+        let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Some((host, url.port_or_known_default()?))
+    });
+    let Some((host, port)) = host_and_port else {
+        let todo = "check it in the settings".to_owned();
+        return (Result::Wrong { what: "it has no host".to_owned(), todo }, Vec::new());
+    };
+    let of = if is_proxy { "the proxy " } else { "" };
+    let todo = || {
+        let key = if is_proxy { "proxy" } else { "endpoint (by default it comes from the region)" };
+        format!("check its {key} and this machine's name service")
+    };
+    let looked_up = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((host.as_str(), port))).await;
+    match looked_up.map(|found| found.map(Iterator::collect::<Vec<_>>)) {
+        Ok(Ok(addresses)) if !addresses.is_empty() => {
+            let told: Vec<String> =
+                addresses.iter().take(4).map(|address| address.ip().to_string()).collect();
+            (Result::Ok(format!("{of}{host} is {}", told.join(", "))), addresses)
+        }
+        Ok(Ok(_)) => (Result::Wrong { what: format!("{of}{host} has no address"), todo: todo() }, Vec::new()),
+        Ok(Err(error)) => {
+            let what = format!("{of}{host} does not resolve: {error}");
+            (Result::Wrong { what, todo: todo() }, Vec::new())
+        }
+        Err(_) => {
+            let what = format!("{of}{host} does not resolve within {} s", PATIENCE.as_secs());
+            (Result::Wrong { what, todo: todo() }, Vec::new())
+        }
+    }
+}
+
+async fn connected(addresses: &[SocketAddr]) -> Result {
+    let mut failures = Vec::new();
+    for address in addresses {
+        match tokio::time::timeout(PATIENCE, TcpStream::connect(address)).await {
+            Ok(Ok(_)) => return Result::Ok(format!("{address} answers")),
+            Ok(Err(error)) => failures.push(format!("{address}: {error}")),
+            Err(_) => failures.push(format!("{address}: no answer within {} s", PATIENCE.as_secs())),
+        }
+    }
+    let todo = "check the network, its firewall and, where there is one, the proxy key".to_owned();
+    Result::Wrong { what: failures.join("; "), todo }
+}
+
+async fn reached(
+    settings: &Settings,
+    project: &Project,
+    clock: &Arc<SystemClock>,
+) -> (Result, Option<SignedDuration>) {
+    let todo =
+        || "check its endpoint; for a private CA give ca_file; the certificate is always checked".to_owned();
+    let ca_pem = match project.ca_file.as_ref().map(fs::read).transpose() {
+        Ok(ca_pem) => ca_pem,
+        Err(error) => {
+            return (
+                Result::Wrong { what: format!("its ca_file cannot be read: {error}"), todo: todo() },
+                None,
+            );
+        }
+    };
+    let timeout = settings.poll.request_timeout;
+    let reach = Reach::new(&project.endpoint, ca_pem.as_deref(), project.proxy.as_deref(), timeout);
+    let reach = match reach {
+        Ok(reach) => reach,
+        Err(error) => return (Result::Wrong { what: chain(&error), todo: todo() }, None),
+    };
+    match reach.ask(&**clock).await {
+        Ok(offset) if project.endpoint.starts_with("https:") => {
+            (Result::Ok("the certificate is good, and HTTP is spoken".to_owned()), offset)
+        }
+        Ok(offset) => (Result::Note("not encrypted: a loopback address".to_owned()), offset),
+        Err(error) => (Result::Wrong { what: chain(&error), todo: todo() }, None),
+    }
+}
+
+fn of_clock(offset: Option<SignedDuration>) -> Result {
+    let Some(offset) = offset else {
+        return Result::Note(
+            "the service tells no time; a wrong clock would show as a refused signature".to_owned(),
+        );
+    };
+    let (off, way) = (offset.abs().as_secs(), if offset.is_negative() { "behind" } else { "ahead" });
+    let what = format!("the clock is off by {off} s: {way} of the service's");
+    if offset.abs() > CLOCK_LIMIT {
+        let todo = "set this machine's clock (NTP): beyond 5 minutes no retry and no abort is sent, and beyond 15 \
+                    signatures are refused";
+        return Result::Wrong { what, todo: todo.to_owned() };
+    }
+    if offset.abs() > CLOCK_WORD { Result::Note(what) } else { Result::Ok(format!("off by {off} s at most")) }
+}
+
+fn journal(settings: &Settings) -> Result {
+    let JournalUrl::Sqlite(path) = &settings.journal;
+    match JournalReader::open(path) {
+        Ok(_) => Result::Ok(path.display().to_string()),
+        Err(JournalError::Missing { .. }) => {
+            Result::Note(format!("{}: there is none yet; the first start makes it", path.display()))
+        }
+        Err(error) => Result::Wrong {
+            what: chain(&error),
+            todo:
+                "check journal.url, its directory and who may write there; without a journal nothing is sent"
+                    .to_owned(),
+        },
+    }
+}
+
+impl Result {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Ok(_) => "ok",
+            Self::Note(_) => "note",
+            Self::Wrong { .. } => "wrong",
+            Self::Skipped(_) => "not tried",
+        }
+    }
+
+    fn text(&self) -> &str {
+        match self {
+            Self::Ok(text) | Self::Note(text) | Self::Wrong { what: text, .. } => text,
+            Self::Skipped(why) => why,
+        }
+    }
+}
+
+fn as_text(steps: &[Step], wrong: usize, command: Option<&str>) -> String {
+    let mut text = String::new();
+    let mut of = None;
+    for Step { project, name, result } in steps {
+        if of != Some(project) {
+            let head = project.as_ref().map_or("everything".to_owned(), |name| format!("project {name}"));
+            let _ = writeln!(text, "{head}");
+            of = Some(project);
+        }
+        let _ = writeln!(text, "  {:9}  {name:8}  {}", result.word(), result.text());
+        if let Result::Wrong { todo, .. } = result {
+            let _ = writeln!(text, "             {todo}");
+        }
+    }
+    let _ = writeln!(text, "{}", counted(wrong as u64, "finding", "findings"));
+    if let Some(command) = command {
+        let _ = writeln!(
+            text,
+            "Secrets are given by systemd, and this is outside the unit. With the unit's credentials:\n  {command}"
+        );
+    }
+    text
+}
+
+fn as_json(Step { project, name, result }: &Step) -> Value {
+    let todo = match result {
+        Result::Wrong { todo, .. } => Some(todo),
+        _ => None,
+    };
+    json!({ "project": project, "step": name, "result": result.word(), "text": result.text(), "what_to_do": todo })
+}

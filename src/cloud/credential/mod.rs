@@ -1,0 +1,464 @@
+//! Credentials: the key that requests are sent with, where it comes from, and the gate before it.
+//!
+//! More than five refused signatures in a row lock an access key for five minutes, for everybody who uses it. So a key
+//! that no answer has proven yet goes out alone, once, and everybody else waits for that one answer; and after a refusal
+//! nothing is sent with it for a while (`gate`).
+//!
+//! A key that ends is renewed by whoever needs one, once for all who wait (`source`). The new one proves itself while
+//! the old one still serves everybody else, so that nobody waits for it.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::error::{CloudError, Refusal};
+use crate::clock::Clock;
+use crate::model::moment::Moment;
+
+pub(in crate::cloud) mod gate;
+pub(in crate::cloud) mod key;
+pub(in crate::cloud) mod source;
+
+pub use gate::Gates;
+pub use key::{AccessKey, AuthToken, Key};
+pub use source::{Fetching, Fresh, LocalSource, ReadKey, Source};
+
+use gate::{Gate, Leave, Standing, Verdict};
+use key::Print;
+
+/// A key is not used any more when it has so little left: the request must arrive before its end.
+const MARGIN: Duration = Duration::from_secs(30);
+/// A renewal that failed while the old key is still good is not tried again sooner.
+const PAUSE: Duration = Duration::from_secs(30);
+/// Keys of before, which a stranger's text may still repeat.
+const REMEMBERED: usize = 3;
+
+/// A key with its gate. All clients that use the same key must share one of these.
+pub struct Credential {
+    /// Where further keys come from; nowhere where the key is for ever.
+    source: Option<Box<dyn Source>>,
+    gates: Gates,
+    seed: u64,
+    held: Mutex<Held>,
+    /// Held by whoever renews.
+    renewing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    /// What requests are sent with.
+    current: Option<Arc<Issued>>,
+    /// Its successor, which is not proven yet.
+    next: Option<Arc<Issued>>,
+    /// Whether the source is to be asked for another key than the one that is held.
+    ask: Ask,
+    /// No renewal before this, unless one is needed and the last one did not fail for a reason that stays.
+    not_before: Option<Moment>,
+    /// How many renewals were tried, and how the last one ended.
+    round: u64,
+    outcome: Option<Result<(), Failure>>,
+    /// The keys of before, the latest last.
+    before: Vec<Arc<Issued>>,
+}
+
+/// Whether the source may have another key by now.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Ask {
+    /// There is no reason to think so.
+    #[default]
+    No,
+    /// The key was refused, or there was a reload.
+    Now,
+    /// The key was refused although the source had just given it: once it has rested.
+    AfterTheRest,
+}
+
+/// A key as it was given.
+struct Issued {
+    key: Key,
+    print: Print,
+    gate: Arc<Gate>,
+    life: Option<Life>,
+}
+
+/// How long a key is good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Life {
+    /// From then on a new one is asked for.
+    pub renew: Moment,
+    /// Its end.
+    pub end: Moment,
+}
+
+impl Life {
+    /// That of a key with so much left at `now`: it is renewed once a fifth of that is left, or ten minutes where that
+    /// is more; a short one after half of it.
+    pub fn of(left: Duration, now: Moment) -> Self {
+        let before = (left / 5).max(Duration::from_mins(10)).min(left / 2);
+        Self { renew: now.after(left.saturating_sub(before)), end: now.after(left) }
+    }
+}
+
+impl fmt::Debug for Issued {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Issued").field("key", &self.key).field("life", &self.life).finish_non_exhaustive()
+    }
+}
+
+impl Issued {
+    fn has_ended(&self, now: Moment) -> bool {
+        self.life.is_some_and(|life| life.end.mono <= now.after(MARGIN).mono)
+    }
+
+    fn is_to_be_renewed(&self, now: Moment) -> bool {
+        self.life.is_some_and(|life| life.renew.mono <= now.mono)
+    }
+}
+
+/// Leave to send one request with the key in it. Its answer's status must be given back by
+/// [`answered`](Self::answered); where there is none, dropping this lets the next one go.
+#[derive(Debug)]
+pub(super) struct Pass<'a> {
+    credential: &'a Credential,
+    issued: Arc<Issued>,
+    leave: Leave,
+}
+
+/// What whoever wants to send has to do next.
+enum Step<'a> {
+    /// Send.
+    Go(Pass<'a>),
+    /// Nothing: the credential rests.
+    Rest(CloudError),
+    /// Wait for the turn to go out alone with this key.
+    Wait(Arc<Issued>),
+    /// Renew first, or wait for whoever does.
+    Renew,
+    /// The same; but where that fails in passing, the key that is held is tried.
+    Ask,
+    /// Renew, or send if somebody else does so.
+    RenewEarly(Pass<'a>),
+}
+
+/// Why a renewal gave no key, for all who waited for it.
+#[derive(Debug, Clone)]
+struct Failure(Arc<CloudError>);
+
+impl Failure {
+    /// Whether asking again would bring the same answer.
+    fn is_a_no(&self) -> bool {
+        !self.0.is_passing()
+    }
+
+    fn error(&self) -> CloudError {
+        match &*self.0 {
+            // The same as where the service itself says so.
+            CloudError::Unauthorized(refusal) => CloudError::Unauthorized(refusal.clone()),
+            CloudError::CredentialResting { until, refusal } => Standing::resting(*until, refusal),
+            _ => CloudError::SignIn(Arc::clone(&self.0)),
+        }
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.with(|held| f.debug_struct("Credential").field("held", held).finish_non_exhaustive())
+    }
+}
+
+impl Credential {
+    /// The credential of one key that is for ever, and is not proven yet. The seed spreads its rests.
+    pub fn new(key: impl Into<Key>, seed: u64) -> Arc<Self> {
+        Self::build(Some(key.into()), None, &Gates::default(), seed)
+    }
+
+    /// A credential whose keys come from a source. `key`: the first one, where it is known.
+    pub fn from_source(key: Option<Key>, source: Box<dyn Source>, gates: &Gates, seed: u64) -> Arc<Self> {
+        Self::build(key, Some(source), gates, seed)
+    }
+
+    fn build(key: Option<Key>, source: Option<Box<dyn Source>>, gates: &Gates, seed: u64) -> Arc<Self> {
+        let credential = Self {
+            source,
+            gates: gates.clone(),
+            seed,
+            held: Mutex::default(),
+            renewing: tokio::sync::Mutex::default(),
+        };
+        if let Some(key) = key {
+            let issued = credential.issue(key, None);
+            credential.with(|held| held.current = Some(issued));
+        }
+        Arc::new(credential)
+    }
+
+    fn issue(&self, key: Key, life: Option<Life>) -> Arc<Issued> {
+        let gate = self.gates.before(key.account(), self.seed);
+        Arc::new(Issued { print: key.print(), gate, key, life })
+    }
+
+    /// Ends a rest, asks for a new proof, and has the source asked whether there is another key: for a reload. One
+    /// request then goes out alone.
+    pub fn wake(&self) {
+        self.with(|held| {
+            for issued in held.current.iter().chain(&held.next) {
+                issued.gate.wake();
+            }
+            if let Some(source) = &self.source {
+                source.wake();
+                held.ask = Ask::Now;
+                held.not_before = None;
+            }
+        });
+    }
+
+    /// Takes out of a stranger's text what it may have repeated of any key.
+    pub(super) fn scrub(&self, text: &str) -> String {
+        let text = self.source.as_ref().map_or_else(|| text.to_owned(), |source| source.scrub(text));
+        self.with(|held| {
+            let issued = held.current.iter().chain(&held.next).chain(&held.before);
+            issued.fold(text, |text, issued| issued.key.scrub(&text))
+        })
+    }
+
+    /// Waits until there is a key and it is proven, or until it is this one's turn to prove it.
+    ///
+    /// # Errors
+    /// [`CloudError::CredentialResting`], at once or as soon as the one that is under way is refused; and whatever kept
+    /// a new key away where there is none.
+    ///
+    /// Cancel safety: nothing is lost but the turn.
+    pub(super) async fn enter<C: Clock>(&self, clock: &C) -> Result<Pass<'_>, CloudError> {
+        loop {
+            match self.step(clock.now()) {
+                Step::Go(pass) => return Ok(pass),
+                Step::Rest(error) => return Err(error),
+                Step::Renew => self.renew(clock).await?,
+                Step::Ask => match self.renew(clock).await {
+                    Err(error @ (CloudError::Unauthorized(_) | CloudError::CredentialResting { .. })) => {
+                        return Err(error);
+                    }
+                    Err(error) => {
+                        tracing::debug!(error = error.code(), "the credential could not be asked for anew");
+                        self.with(|held| held.ask = Ask::No);
+                    }
+                    Ok(()) => {}
+                },
+                Step::RenewEarly(pass) => {
+                    let Ok(_renewing) = self.renewing.try_lock() else { return Ok(pass) };
+                    // The old key serves on: what went wrong is told where it is needed.
+                    if let Err(Failure(error)) = self.ask_source(clock).await {
+                        tracing::debug!(error = error.code(), "the credential could not be renewed early");
+                        return Ok(pass);
+                    }
+                }
+                Step::Wait(issued) => {
+                    let turn = issued.gate.turn().await;
+                    let is_held = self.with(|held| held.is(&issued));
+                    let standing = issued.gate.standing(&issued.print, clock.now());
+                    if is_held && matches!(standing, Standing::Unproven) {
+                        let leave = issued.gate.alone(issued.print, turn);
+                        return Ok(Pass { credential: self, issued, leave });
+                    }
+                }
+            }
+        }
+    }
+
+    fn step(&self, now: Moment) -> Step<'_> {
+        self.with(|held| {
+            let beside = |issued: &Arc<Issued>| Pass {
+                credential: self,
+                leave: issued.gate.beside(issued.print),
+                issued: Arc::clone(issued),
+            };
+            if let Some(next) = held.next.clone() {
+                match next.gate.standing(&next.print, now) {
+                    Standing::Good => held.promote(),
+                    Standing::Resting { .. } => held.next = None,
+                    Standing::Unproven => {
+                        if let Some(leave) = next.gate.alone_at_once(next.print) {
+                            return Step::Go(Pass { credential: self, issued: next, leave });
+                        }
+                    }
+                }
+            }
+            let Some(current) = held.current.clone().filter(|issued| !issued.has_ended(now)) else {
+                return match (&held.next, &held.outcome) {
+                    (Some(next), _) => Step::Wait(Arc::clone(next)),
+                    // Whoever gives out keys has said no; asking for each reading would only be a burden.
+                    (None, Some(Err(failure))) if failure.is_a_no() && !held.may_renew(now) => {
+                        Step::Rest(failure.error())
+                    }
+                    (None, _) => Step::Renew,
+                };
+            };
+            match current.gate.standing(&current.print, now) {
+                Standing::Good => {
+                    if held.next.is_none() && held.may_renew(now) && current.is_to_be_renewed(now) {
+                        return Step::RenewEarly(beside(&current));
+                    }
+                    Step::Go(beside(&current))
+                }
+                Standing::Resting { .. } if held.ask == Ask::Now => Step::Renew,
+                Standing::Resting { until, refusal } => Step::Rest(Standing::resting(until, &refusal)),
+                // Before a key is tried (again), the source may have a better one.
+                Standing::Unproven if held.ask != Ask::No => Step::Ask,
+                Standing::Unproven => Step::Wait(current),
+            }
+        })
+    }
+
+    /// Leave to send with a proven key, without any waiting.
+    ///
+    /// # Errors
+    /// [`CloudError::CredentialUnproven`] or [`CloudError::CredentialResting`].
+    pub(super) fn proven(&self, now: Moment) -> Result<Pass<'_>, CloudError> {
+        self.with(|held| {
+            let is_good = |next: &Arc<Issued>| matches!(next.gate.standing(&next.print, now), Standing::Good);
+            if held.next.as_ref().is_some_and(is_good) {
+                held.promote();
+            }
+            let current = held.current.clone().filter(|issued| !issued.has_ended(now));
+            let issued = current.ok_or(CloudError::CredentialUnproven)?;
+            match issued.gate.standing(&issued.print, now) {
+                Standing::Good => {
+                    let leave = issued.gate.beside(issued.print);
+                    Ok(Pass { credential: self, issued, leave })
+                }
+                Standing::Resting { until, refusal } => Err(Standing::resting(until, &refusal)),
+                Standing::Unproven => Err(CloudError::CredentialUnproven),
+            }
+        })
+    }
+
+    /// Renews, or waits for whoever does: that one's result is for all who waited.
+    async fn renew<C: Clock>(&self, clock: &C) -> Result<(), CloudError> {
+        let before = self.with(|held| held.round);
+        let _renewing = self.renewing.lock().await;
+        let outcome = self.with(|held| held.outcome.clone().filter(|_| held.round != before));
+        let outcome = match outcome {
+            Some(outcome) => outcome,
+            None => self.ask_source(clock).await,
+        };
+        outcome.map_err(|failure| failure.error())
+    }
+
+    /// Asks the source for a key. Only while `renewing` is held.
+    async fn ask_source<C: Clock>(&self, clock: &C) -> Result<(), Failure> {
+        let Some(source) = &self.source else {
+            // A key that is for ever never ends, and nothing better is to be had.
+            self.with(|held| held.ask = Ask::No);
+            return Ok(());
+        };
+        let fetched = source.fetch().await;
+        let now = clock.now();
+        let fetched = fetched.map(|Fresh { key, life }| self.issue(key, life)).and_then(|issued| {
+            // One that has ended would be asked for again and again.
+            if issued.has_ended(now) { Err(CloudError::SpentKey) } else { Ok(issued) }
+        });
+        let outcome = match fetched {
+            Ok(issued) => {
+                self.with(|held| held.take(issued, now));
+                Ok(())
+            }
+            Err(error) => {
+                let pause = error.retry_after().unwrap_or_default().clamp(PAUSE, PAUSE * 20);
+                self.with(|held| held.not_before = Some(now.after(pause)));
+                Err(Failure(Arc::new(error)))
+            }
+        };
+        self.with(|held| {
+            held.round += 1;
+            held.outcome = Some(outcome.clone());
+        });
+        outcome
+    }
+
+    /// A key was refused: whether the source is asked for another one depends on what was known of it.
+    fn refused(&self, issued: &Arc<Issued>, was_good: bool, until: Moment) {
+        let Some(source) = &self.source else { return };
+        self.with(|held| {
+            if held.next.as_ref().is_some_and(|next| next.print == issued.print) {
+                // The old one serves on; there is no hurry.
+                held.next = None;
+                held.not_before = Some(until);
+            } else if held.current.as_ref().is_some_and(|current| current.print == issued.print) {
+                // A key that was just given and never good is as bad as its source; but a file costs nothing to read.
+                held.ask = if was_good || source.is_local() { Ask::Now } else { Ask::AfterTheRest };
+            }
+        });
+    }
+
+    fn with<R>(&self, change: impl FnOnce(&mut Held) -> R) -> R {
+        change(&mut self.held.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Held {
+    fn is(&self, issued: &Arc<Issued>) -> bool {
+        self.current.iter().chain(&self.next).any(|held| Arc::ptr_eq(held, issued))
+    }
+
+    fn may_renew(&self, now: Moment) -> bool {
+        self.not_before.is_none_or(|then| then.mono <= now.mono)
+    }
+
+    fn promote(&mut self) {
+        if let Some(next) = self.next.take() {
+            self.retire(next);
+        }
+    }
+
+    /// Puts this key in the place of the current one.
+    fn retire(&mut self, successor: Arc<Issued>) {
+        if let Some(before) = self.current.replace(successor) {
+            if self.before.len() >= REMEMBERED {
+                self.before.remove(0);
+            }
+            self.before.push(before);
+        }
+    }
+
+    /// Takes what the source has given.
+    fn take(&mut self, issued: Arc<Issued>, now: Moment) {
+        self.ask = Ask::No;
+        self.not_before = Some(now.after(PAUSE));
+        let Some(current) = self.current.clone() else {
+            self.current = Some(issued);
+            return;
+        };
+        if current.print == issued.print {
+            // The same one, perhaps with a longer life.
+            self.current = Some(issued);
+            return;
+        }
+        let serves_on =
+            !current.has_ended(now) && matches!(current.gate.standing(&current.print, now), Standing::Good);
+        if serves_on {
+            self.next = Some(issued);
+        } else {
+            self.next = None;
+            self.retire(issued);
+        }
+    }
+}
+
+impl Pass<'_> {
+    /// The key to send with.
+    pub(super) fn key(&self) -> &Key {
+        &self.issued.key
+    }
+
+    /// Tells what the answer says of the key: a refusal (401) begins a rest, any other answer of HTTP proves it. An
+    /// answer to what was sent before the last rest or reload says nothing.
+    pub(super) fn answered(self, now: Moment, refused: Option<&Refusal>) {
+        let Self { credential, issued, leave } = self;
+        if let Verdict::Refused { was_good, until } = leave.answered(now, refused) {
+            credential.refused(&issued, was_good, until);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,409 @@
+use std::collections::VecDeque;
+
+use super::gate::LONGEST_REST;
+use super::*;
+use crate::cloud::testing::{VirtualClock, credential, key};
+use crate::cloud::transport::TransportError;
+
+fn refusal() -> Refusal {
+    Refusal { status: 401, code: None, message: String::new(), request_id: None, retry_after: None }
+}
+
+async fn refuse(credential: &Credential, clock: &VirtualClock) {
+    credential.enter(clock).await.unwrap().answered(clock.now(), Some(&refusal()));
+}
+
+/// How long it still rests; nothing where it does not.
+fn rest(credential: &Credential, clock: &VirtualClock) -> Option<Duration> {
+    match credential.proven(clock.now()) {
+        Err(CloudError::CredentialResting { until, .. }) => Some(until.since(clock.now())),
+        _ => None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unproven_credential_goes_out_alone_and_the_others_wait_for_its_answer() {
+    let (clock, credential) = (VirtualClock::new(), credential());
+    let first = credential.enter(&clock).await.unwrap();
+    let second = tokio::time::timeout(Duration::from_mins(1), credential.enter(&clock)).await;
+    assert!(second.is_err(), "it went out beside the first");
+    assert!(matches!(credential.proven(clock.now()), Err(CloudError::CredentialUnproven)));
+    first.answered(clock.now(), None);
+    let _one = credential.enter(&clock).await.unwrap();
+    let _other = credential.enter(&clock).await.unwrap();
+    assert!(credential.proven(clock.now()).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_answer_proves_nothing_and_the_next_one_goes_alone() {
+    let (clock, credential) = (VirtualClock::new(), credential());
+    drop(credential.enter(&clock).await.unwrap());
+    let _second = credential.enter(&clock).await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_mins(1), credential.enter(&clock)).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_waited_for_a_refused_one_fail_without_being_sent() {
+    let (clock, credential) = (VirtualClock::new(), credential());
+    let first = credential.enter(&clock).await.unwrap();
+    let waiting: Vec<_> = (0..20)
+        .map(|_| {
+            let (credential, clock) = (Arc::clone(&credential), clock);
+            tokio::spawn(async move { credential.enter(&clock).await.is_ok() })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    first.answered(clock.now(), Some(&refusal()));
+    for waiting in waiting {
+        assert!(!waiting.await.unwrap());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rests_begin_at_five_minutes_double_and_end_at_six_hours() {
+    let (clock, credential) = (VirtualClock::new(), credential());
+    for minutes in [5, 10, 20, 40, 80, 160, 320, 360, 360] {
+        refuse(&credential, &clock).await;
+        let rest = rest(&credential, &clock).unwrap();
+        let least = Duration::from_mins(minutes);
+        assert!(rest >= least && rest <= LONGEST_REST.min(least.mul_f64(1.2)), "{minutes}: {rest:?}");
+        clock.sleep(rest.saturating_sub(Duration::from_millis(1))).await;
+        assert!(matches!(credential.enter(&clock).await, Err(CloudError::CredentialResting { .. })));
+        clock.sleep(Duration::from_millis(1)).await;
+    }
+    credential.enter(&clock).await.unwrap().answered(clock.now(), None);
+    refuse(&credential, &clock).await;
+    assert!(rest(&credential, &clock).unwrap() <= Duration::from_mins(6), "a proof ends the row");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_rest_it_is_unproven_again() {
+    let (clock, credential) = (VirtualClock::new(), credential());
+    refuse(&credential, &clock).await;
+    clock.sleep(rest(&credential, &clock).unwrap()).await;
+    assert!(matches!(credential.proven(clock.now()), Err(CloudError::CredentialUnproven)));
+    let _alone = credential.enter(&clock).await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_mins(1), credential.enter(&clock)).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn waking_lets_one_request_out() {
+    let (clock, credential) = (VirtualClock::new(), credential());
+    refuse(&credential, &clock).await;
+    credential.wake();
+    let _alone = credential.enter(&clock).await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_mins(1), credential.enter(&clock)).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_to_what_was_sent_before_a_rest_change_nothing() {
+    let (clock, credential) = (VirtualClock::new(), credential());
+    credential.enter(&clock).await.unwrap().answered(clock.now(), None);
+    let mut sent = Vec::new();
+    for _ in 0..4 {
+        sent.push(credential.enter(&clock).await.unwrap());
+    }
+    refuse(&credential, &clock).await;
+    let rest_before = rest(&credential, &clock);
+    for (n, pass) in sent.into_iter().enumerate() {
+        pass.answered(clock.now(), (n % 2 == 0).then(refusal).as_ref());
+    }
+    assert_eq!(rest(&credential, &clock), rest_before, "neither longer nor over");
+}
+
+/// A source by script: it gives these one after the other, then the last one for ever; each takes a second.
+#[derive(Debug)]
+struct Scripted {
+    clock: VirtualClock,
+    gives: Arc<Mutex<VecDeque<Given>>>,
+    asked: Arc<Mutex<u32>>,
+    is_local: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Given {
+    /// The key of this number, good for so many minutes; for ever where there are none.
+    Key(u32, u64),
+    /// No answer.
+    Nothing,
+    /// A plain no.
+    Forbidden,
+}
+
+fn numbered(n: u32) -> Key {
+    AccessKey::new(format!("AK{n:03}").into(), format!("SK{n:03}").into(), None).unwrap().into()
+}
+
+impl Source for Scripted {
+    fn fetch(&self) -> Fetching<'_> {
+        Box::pin(async {
+            self.clock.sleep(Duration::from_secs(1)).await;
+            *self.asked.lock().unwrap() += 1;
+            let mut gives = self.gives.lock().unwrap();
+            let given = if gives.len() > 1 { gives.pop_front().unwrap() } else { gives[0] };
+            match given {
+                Given::Key(n, minutes) => {
+                    let life = Life::of(Duration::from_mins(minutes), self.clock.now());
+                    Ok(Fresh { key: numbered(n), life: (minutes > 0).then_some(life) })
+                }
+                Given::Nothing => Err(CloudError::Transport(TransportError::Broken("reset".into()))),
+                Given::Forbidden => Err(CloudError::Forbidden(refusal())),
+            }
+        })
+    }
+
+    fn is_local(&self) -> bool {
+        self.is_local
+    }
+}
+
+struct Rig {
+    clock: VirtualClock,
+    credential: Arc<Credential>,
+    gives: Arc<Mutex<VecDeque<Given>>>,
+    asked: Arc<Mutex<u32>>,
+}
+
+impl Rig {
+    fn new(gives: impl IntoIterator<Item = Given>) -> Self {
+        Self::with(None, false, gives)
+    }
+
+    fn with(first: Option<Key>, is_local: bool, gives: impl IntoIterator<Item = Given>) -> Self {
+        let clock = VirtualClock::new();
+        let (gives, asked) = (Arc::new(Mutex::new(gives.into_iter().collect())), Arc::default());
+        let source = Scripted { clock, gives: Arc::clone(&gives), asked: Arc::clone(&asked), is_local };
+        let credential = Credential::from_source(first, Box::new(source), &Gates::default(), 1);
+        Self { clock, credential, gives, asked }
+    }
+
+    fn asked(&self) -> u32 {
+        *self.asked.lock().unwrap()
+    }
+
+    /// Sends, and gets this answer; gives the number of the key.
+    async fn send(&self, refused: bool) -> Result<u32, CloudError> {
+        let pass = self.credential.enter(&self.clock).await?;
+        let n = number(&pass);
+        pass.answered(self.clock.now(), refused.then(refusal).as_ref());
+        Ok(n)
+    }
+
+    async fn wait(&self, minutes: u64) {
+        self.clock.sleep(Duration::from_mins(minutes)).await;
+    }
+}
+
+fn number(pass: &Pass<'_>) -> u32 {
+    let sent = pass.key().print();
+    (0..1000).find(|n| numbered(*n).print() == sent).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_asked_for_once_for_all_who_wait_and_goes_out_alone() {
+    let rig = Rig::new([Given::Key(1, 60)]);
+    assert!(matches!(rig.credential.proven(rig.clock.now()), Err(CloudError::CredentialUnproven)));
+    let sent = Arc::new(Mutex::new(0));
+    let all: Vec<_> = (0..50)
+        .map(|_| {
+            let (credential, clock, sent) = (Arc::clone(&rig.credential), rig.clock, Arc::clone(&sent));
+            tokio::spawn(async move {
+                let pass = credential.enter(&clock).await.unwrap();
+                *sent.lock().unwrap() += 1;
+                let first = *sent.lock().unwrap() == 1;
+                clock.sleep(Duration::from_secs(1)).await;
+                assert!(!first || *sent.lock().unwrap() == 1, "the first one did not go alone");
+                pass.answered(clock.now(), None);
+            })
+        })
+        .collect();
+    for one in all {
+        one.await.unwrap();
+    }
+    assert_eq!((rig.asked(), *sent.lock().unwrap()), (1, 50));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_renewed_before_its_end_and_the_old_one_serves_until_the_new_one_is_proven() {
+    let rig = Rig::new([Given::Key(1, 60), Given::Key(2, 60)]);
+    assert_eq!(rig.send(false).await.unwrap(), 1);
+    rig.wait(47).await;
+    assert_eq!((rig.send(false).await.unwrap(), rig.asked()), (1, 1));
+    rig.wait(2).await;
+    // One renews and goes out alone with the new one, while the others go on with the old one, PUTs among them.
+    let probe = rig.credential.enter(&rig.clock).await.unwrap();
+    assert_eq!((number(&probe), rig.asked()), (2, 2));
+    let beside = rig.credential.enter(&rig.clock).await.unwrap();
+    assert_eq!(number(&beside), 1);
+    assert_eq!(number(&rig.credential.proven(rig.clock.now()).unwrap()), 1);
+    probe.answered(rig.clock.now(), None);
+    assert_eq!(number(&rig.credential.proven(rig.clock.now()).unwrap()), 2);
+    assert_eq!((rig.send(false).await.unwrap(), rig.asked()), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_renews_early_and_nobody_waits_for_it() {
+    let rig = Rig::new([Given::Key(1, 60), Given::Key(2, 60)]);
+    rig.send(false).await.unwrap();
+    rig.wait(50).await;
+    let renewing = tokio::spawn({
+        let (credential, clock) = (Arc::clone(&rig.credential), rig.clock);
+        async move { number(&credential.enter(&clock).await.unwrap()) }
+    });
+    tokio::task::yield_now().await;
+    let began = rig.clock.now();
+    for _ in 0..20 {
+        assert_eq!(rig.send(false).await.unwrap(), 1);
+    }
+    assert!(rig.clock.now().since(began).is_zero());
+    assert_eq!((renewing.await.unwrap(), rig.asked()), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_renewal_is_not_kept_and_the_old_key_serves_to_its_end() {
+    let rig = Rig::new([Given::Key(1, 60), Given::Nothing]);
+    rig.send(false).await.unwrap();
+    rig.wait(50).await;
+    for _ in 0..9 {
+        assert_eq!(rig.send(false).await.unwrap(), 1);
+        rig.wait(1).await;
+    }
+    assert!(rig.asked() > 5, "it is tried again: {}", rig.asked());
+    rig.wait(2).await;
+    let error = rig.send(false).await.unwrap_err();
+    assert!(matches!(error, CloudError::SignIn(_)) && error.is_passing(), "{error}");
+    assert!(matches!(rig.credential.proven(rig.clock.now()), Err(CloudError::CredentialUnproven)));
+    *rig.gives.lock().unwrap() = [Given::Key(2, 60)].into();
+    assert_eq!(rig.send(false).await.unwrap(), 2, "at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_for_a_renewal_that_fails_fail_with_it() {
+    let rig = Rig::new([Given::Nothing]);
+    let all: Vec<_> = (0..50)
+        .map(|_| {
+            let (credential, clock) = (Arc::clone(&rig.credential), rig.clock);
+            tokio::spawn(async move { credential.enter(&clock).await.unwrap_err().code() })
+        })
+        .collect();
+    for one in all {
+        assert_eq!(one.await.unwrap(), "sign-in");
+    }
+    assert_eq!(rig.asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_says_no_is_not_asked_for_every_reading() {
+    let rig = Rig::new([Given::Forbidden]);
+    for _ in 0..100 {
+        assert_eq!(rig.send(false).await.unwrap_err().code(), "sign-in");
+    }
+    assert_eq!(rig.asked(), 1);
+    rig.wait(1).await;
+    rig.send(false).await.unwrap_err();
+    assert_eq!(rig.asked(), 2);
+    rig.credential.wake();
+    rig.send(false).await.unwrap_err();
+    assert_eq!(rig.asked(), 3, "a reload asks at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_was_good_and_is_refused_is_renewed_once_and_the_next_refusal_rests() {
+    let rig = Rig::new([Given::Key(1, 60), Given::Key(2, 60), Given::Key(3, 60)]);
+    rig.send(false).await.unwrap();
+    assert_eq!(rig.send(true).await.unwrap(), 1);
+    assert_eq!(rig.send(true).await.unwrap(), 2, "renewed at once");
+    let resting = rig.send(false).await.unwrap_err();
+    assert!(matches!(resting, CloudError::CredentialResting { .. }), "{resting}");
+    assert_eq!(rig.asked(), 2);
+    rig.wait(7).await;
+    assert_eq!((rig.send(false).await.unwrap(), rig.asked()), (3, 3), "after the rest with another one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_changed_is_read_at_the_first_refusal_and_one_that_did_not_rests() {
+    let rig = Rig::with(Some(numbered(1)), true, [Given::Key(2, 0)]);
+    assert_eq!(rig.send(true).await.unwrap(), 1);
+    assert_eq!(rig.send(false).await.unwrap(), 2);
+    assert_eq!(rig.asked(), 1);
+
+    let rig = Rig::with(Some(numbered(1)), true, [Given::Key(1, 0)]);
+    rig.send(false).await.unwrap();
+    assert_eq!(rig.send(true).await.unwrap(), 1);
+    for _ in 0..10 {
+        assert!(matches!(rig.send(false).await, Err(CloudError::CredentialResting { .. })));
+    }
+    assert_eq!(rig.asked(), 1, "the file is read once for a refusal");
+    rig.wait(7).await;
+    assert_eq!(rig.send(false).await.unwrap(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_reads_the_file_again() {
+    let rig = Rig::with(Some(numbered(1)), true, [Given::Key(2, 0)]);
+    assert_eq!(rig.send(false).await.unwrap(), 1);
+    rig.credential.wake();
+    assert!(matches!(rig.credential.proven(rig.clock.now()), Err(CloudError::CredentialUnproven)));
+    assert_eq!(rig.send(false).await.unwrap(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_while_nobody_gives_out_keys_goes_on_with_the_old_one() {
+    let rig = Rig::new([Given::Key(1, 60), Given::Nothing]);
+    rig.send(false).await.unwrap();
+    rig.credential.wake();
+    assert_eq!((rig.send(false).await.unwrap(), rig.asked()), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_successor_that_is_refused_leaves_the_old_key_in_place() {
+    let rig = Rig::new([Given::Key(1, 60), Given::Key(2, 60)]);
+    rig.send(false).await.unwrap();
+    rig.wait(50).await;
+    assert_eq!(rig.send(true).await.unwrap(), 2);
+    assert_eq!(rig.send(false).await.unwrap(), 1);
+    assert_eq!(rig.asked(), 2, "not asked again at once");
+}
+
+/// Gives keys without any time left.
+#[derive(Debug)]
+struct Spent(VirtualClock);
+impl Source for Spent {
+    fn fetch(&self) -> Fetching<'_> {
+        let life = Some(Life::of(Duration::ZERO, self.0.now()));
+        Box::pin(std::future::ready(Ok(Fresh { key: numbered(1), life })))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_has_ended_already_is_an_error_and_not_asked_for_for_ever() {
+    let clock = VirtualClock::new();
+    let credential = Credential::from_source(None, Box::new(Spent(clock)), &Gates::default(), 1);
+    let error = credential.enter(&clock).await.unwrap_err();
+    assert!(
+        matches!(&error, CloudError::SignIn(cause) if matches!(**cause, CloudError::SpentKey)),
+        "{error}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_credentials_of_one_access_key_share_one_gate() {
+    let (clock, gates) = (VirtualClock::new(), Gates::default());
+    let source = || LocalSource::new(Box::new(|| Ok(key().into())));
+    let make = |secret: &str| {
+        let key = AccessKey::new("AKEXAMPLE".into(), secret.into(), None).unwrap();
+        Credential::from_source(Some(key.into()), source(), &gates, 1)
+    };
+    let (one, other, wrong) = (make("secret"), make("secret"), make("other"));
+    one.enter(&clock).await.unwrap().answered(clock.now(), None);
+    assert!(other.proven(clock.now()).is_ok(), "the same key under another name");
+    assert!(
+        matches!(wrong.proven(clock.now()), Err(CloudError::CredentialUnproven)),
+        "another secret is not proven"
+    );
+    wrong.enter(&clock).await.unwrap().answered(clock.now(), Some(&refusal()));
+    for credential in [&one, &other] {
+        let resting = credential.proven(clock.now());
+        assert!(matches!(resting, Err(CloudError::CredentialResting { .. })), "the access key rests for all");
+    }
+}

@@ -1,0 +1,116 @@
+//! The client of IAM: tokens by password, temporary keys by agency, projects by region. It sends what it is asked to
+//! send once; whoever needs the answer decides about asking again.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::answer::{Head, chain, shape_of, was_cut};
+use super::error::{BuildError, CloudError, Refusal};
+use super::http::HttpTransport;
+use super::request::Endpoint;
+use super::transport::{Request, Response, TOKEN_HEADER, Transport};
+use crate::clock::Clock;
+use crate::model::moment::Moment;
+use crate::model::secret::Secret;
+
+mod agency;
+mod password;
+mod projects;
+pub(super) mod wire;
+
+pub use agency::{Agency, AgencySource};
+pub use password::{PasswordSource, ReadSecret, Scope, User};
+pub use projects::ProjectByRegion;
+
+/// Answers are short: a token's body without its catalogue, a key, a page of projects.
+const BODY_LIMIT: usize = 1024 * 1024;
+
+/// IAM, or its service of temporary keys, at one endpoint.
+pub struct Iam<T, C> {
+    transport: Arc<T>,
+    clock: Arc<C>,
+    endpoint: Endpoint,
+}
+
+impl<T, C> Clone for Iam<T, C> {
+    fn clone(&self) -> Self {
+        Self {
+            transport: Arc::clone(&self.transport),
+            clock: Arc::clone(&self.clock),
+            endpoint: self.endpoint.clone(),
+        }
+    }
+}
+
+impl<T, C> fmt::Debug for Iam<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Iam").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+/// An answer that is what was asked for.
+struct Granted {
+    /// When it came.
+    at: Moment,
+    head: Head,
+    /// The token of its head.
+    token: Option<Secret>,
+    body: Vec<u8>,
+}
+
+impl<C: Clock> Iam<HttpTransport, C> {
+    /// IAM over HTTP. It connects when something is first sent.
+    ///
+    /// # Errors
+    /// Where the endpoint or the CA certificates cannot be used.
+    pub fn over_http(
+        endpoint: &str,
+        ca_pem: Option<&[u8]>,
+        proxy: Option<&str>,
+        request_timeout: Duration,
+        clock: Arc<C>,
+    ) -> Result<Self, BuildError> {
+        let endpoint = Endpoint::parse(endpoint)?;
+        let transport = HttpTransport::new(&endpoint, ca_pem, proxy, request_timeout)?;
+        Ok(Self { transport: Arc::new(transport), clock, endpoint })
+    }
+}
+
+impl<T: Transport, C: Clock> Iam<T, C> {
+    /// IAM over another transport.
+    ///
+    /// # Errors
+    /// Where the endpoint cannot be used.
+    pub fn new(transport: T, endpoint: &str, clock: Arc<C>) -> Result<Self, BuildError> {
+        Ok(Self { transport: Arc::new(transport), clock, endpoint: Endpoint::parse(endpoint)? })
+    }
+
+    /// Sends the request, once. `judge` is told of the answer before anything else is made of it.
+    async fn ask(
+        &self,
+        name: &'static str,
+        request: Request,
+        scrub: impl Fn(&str) -> String,
+        judge: impl FnOnce(Moment, &Head, Option<&Refusal>),
+    ) -> Result<Granted, CloudError> {
+        let sent = self.transport.send(request).await;
+        let at = self.clock.now();
+        let response = sent.map_err(|error| {
+            tracing::debug!(operation = name, error = chain(&error), "no answer");
+            CloudError::from_transport(error, None)
+        })?;
+        let head = Head::of(&response, at.wall, &scrub);
+        tracing::debug!(operation = name, status = head.status, request_id = head.request_id, "answer");
+        let token = response.header(TOKEN_HEADER).map(Secret::from);
+        let Response { body, .. } = response;
+        let granted = matches!(head.status, 200 | 201);
+        let refusal = (!granted).then(|| head.refusal(shape_of(&head, &body), &scrub));
+        judge(at, &head, refusal.as_ref());
+        match body {
+            Ok(body) if granted => Ok(Granted { at, head, token, body }),
+            Err(error) if was_cut(&head, &error) => Err(CloudError::from_transport(error, head.request_id)),
+            body => Err(head.refused(shape_of(&head, &body), &scrub)),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The project in the URLs: its id, or whoever finds it out.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
+
+use super::error::CloudError;
+use crate::model::id::ProjectId;
+
+/// An id under way.
+pub type Finding<'a> = Pin<Box<dyn Future<Output = Result<ProjectId, CloudError>> + Send + 'a>>;
+
+/// Finds the id of a project.
+pub trait FindProject: Send + Sync + 'static {
+    /// Finds it.
+    fn find(&self) -> Finding<'_>;
+}
+
+/// The project in the URLs.
+#[derive(Clone)]
+pub enum ProjectSource {
+    /// Its id.
+    Id(ProjectId),
+    /// It is looked up when it is first needed, once for all who wait. A lookup that failed is not kept.
+    Lookup(Arc<dyn FindProject>, Arc<OnceCell<ProjectId>>),
+}
+
+impl ProjectSource {
+    /// A project that is looked up.
+    pub fn lookup(finder: impl FindProject) -> Self {
+        Self::Lookup(Arc::new(finder), Arc::default())
+    }
+
+    /// The id, looked up where it is not known yet.
+    pub(super) async fn id(&self) -> Result<&ProjectId, CloudError> {
+        match self {
+            Self::Id(id) => Ok(id),
+            Self::Lookup(finder, found) => found.get_or_try_init(|| finder.find()).await,
+        }
+    }
+
+    /// The id, where it is known.
+    pub(super) fn known(&self) -> Option<&ProjectId> {
+        match self {
+            Self::Id(id) => Some(id),
+            Self::Lookup(_, found) => found.get(),
+        }
+    }
+}
+
+impl From<ProjectId> for ProjectSource {
+    fn from(id: ProjectId) -> Self {
+        Self::Id(id)
+    }
+}
+
+impl fmt::Debug for ProjectSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ProjectSource").field(&self.known()).finish()
+    }
+}

@@ -1,0 +1,48 @@
+//! Whether an endpoint can be reached at all, without any key: for `doctor`.
+
+use jiff::SignedDuration;
+
+use super::answer::Head;
+use super::error::{BuildError, CloudError};
+use super::http::HttpTransport;
+use super::request::{Endpoint, Plain};
+use super::transport::Transport as _;
+use crate::clock::Clock;
+
+/// What comes back is of no interest, and short.
+const BODY_LIMIT: usize = 64 * 1024;
+
+/// An endpoint, and how it is reached.
+#[derive(Debug)]
+pub struct Reach {
+    endpoint: Endpoint,
+    transport: HttpTransport,
+}
+
+impl Reach {
+    /// Takes an endpoint.
+    ///
+    /// # Errors
+    /// Where it, the CA certificates or the proxy cannot be used.
+    pub fn new(
+        endpoint: &str,
+        ca_pem: Option<&[u8]>,
+        proxy: Option<&str>,
+        timeout: std::time::Duration,
+    ) -> Result<Self, BuildError> {
+        let endpoint = Endpoint::parse(endpoint)?;
+        let transport = HttpTransport::new(&endpoint, ca_pem, proxy, timeout)?;
+        Ok(Self { endpoint, transport })
+    }
+
+    /// Asks for the root, unsigned. Any answer will do; it tells by how much our clock is ahead.
+    ///
+    /// # Errors
+    /// Where nobody answers, or with a certificate that is not good.
+    pub async fn ask(&self, clock: &impl Clock) -> Result<Option<SignedDuration>, CloudError> {
+        let plain = Plain { path: "/".to_owned(), body_limit: BODY_LIMIT, ..Plain::default() };
+        let sent = self.transport.send(plain.unsigned(&self.endpoint)).await;
+        let response = sent.map_err(|error| CloudError::from_transport(error, None))?;
+        Ok(Head::of(&response, clock.now().wall, str::to_owned).clock_offset)
+    }
+}

@@ -1,0 +1,270 @@
+//! The credentials of all projects: built from the settings, shared where they are the same, kept over a reload.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::BuildFault;
+use crate::clock::{SystemClock, random_seed};
+use crate::cloud::credential::{Key, LocalSource};
+use crate::cloud::error::KeyError;
+use crate::cloud::http::HttpTransport;
+use crate::cloud::iam::{self, AgencySource, Iam, PasswordSource, Scope, User};
+use crate::cloud::metadata::MetadataSource;
+use crate::cloud::{AccessKey, AuthToken, BuildError, Credential, Gates};
+use crate::model::id::ProjectId;
+use crate::settings::{self, CredentialSecrets, Environment, Project, SecretReader, Settings};
+
+/// Where credentials sign in, and how that is reached.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Site {
+    iam_endpoint: String,
+    sts_endpoint: String,
+    pub(super) ca_pem: Option<Vec<u8>>,
+    proxy: Option<String>,
+    request_timeout: Duration,
+}
+
+impl Site {
+    /// That of this project.
+    pub(super) fn of(settings: &Settings, project: &Project) -> Result<Self, BuildFault> {
+        let ca_pem =
+            project.ca_file.as_ref().map(fs::read).transpose().map_err(|source| BuildFault::CaFile {
+                project: project.name.clone(),
+                path: project.ca_file.clone().unwrap_or_default(),
+                source,
+            })?;
+        Ok(Self {
+            iam_endpoint: project.iam_endpoint.clone(),
+            sts_endpoint: project.sts_endpoint.clone(),
+            ca_pem,
+            proxy: project.proxy.clone(),
+            request_timeout: settings.poll.request_timeout,
+        })
+    }
+
+    /// IAM there.
+    pub(super) fn iam(
+        &self,
+        clock: &Arc<SystemClock>,
+    ) -> Result<Iam<HttpTransport, SystemClock>, BuildError> {
+        self.at(&self.iam_endpoint, clock)
+    }
+
+    fn at(
+        &self,
+        endpoint: &str,
+        clock: &Arc<SystemClock>,
+    ) -> Result<Iam<HttpTransport, SystemClock>, BuildError> {
+        let (ca_pem, proxy) = (self.ca_pem.as_deref(), self.proxy.as_deref());
+        Iam::over_http(endpoint, ca_pem, proxy, self.request_timeout, Arc::clone(clock))
+    }
+}
+
+/// What makes two credentials one.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Identity {
+    /// Their name in the settings.
+    name: String,
+    /// Where they sign in; absent where they do not.
+    site: Option<Site>,
+    /// What they sign in for; absent where that makes no difference.
+    scope: Option<Target>,
+}
+
+/// What a token is got for.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Target {
+    Project(ProjectId),
+    Region(String),
+    Domain,
+}
+
+/// A credential with what it was built from.
+struct Built {
+    settings: Vec<settings::Credentials>,
+    credential: Arc<Credential>,
+}
+
+/// All credentials in use.
+#[derive(Default)]
+pub(super) struct Credentials {
+    built: BTreeMap<Identity, Built>,
+    gates: Gates,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.built.keys().map(|identity| &identity.name)).finish()
+    }
+}
+
+impl Credentials {
+    /// Those of these settings. What was built from the same as before is kept.
+    pub(super) fn renewed(
+        &self,
+        settings: &Settings,
+        environment: &Environment,
+        clock: &Arc<SystemClock>,
+    ) -> Result<Self, BuildFault> {
+        let secrets = settings.resolve_secrets(environment).map_err(BuildFault::Secrets)?;
+        let built = BTreeMap::new();
+        let mut making =
+            Making { settings, environment, clock, secrets, before: self, built, gates: self.gates.clone() };
+        for project in &settings.projects {
+            let site = Site::of(settings, project)?;
+            making.credential(&project.credentials, project, &site, scope(project))?;
+        }
+        Ok(Self { built: making.built, gates: making.gates })
+    }
+
+    /// That of a project.
+    pub(super) fn of(&self, project: &Project, site: &Site) -> Option<Arc<Credential>> {
+        let of_project = self.built.iter().find(|(identity, _)| {
+            identity.name == project.credentials
+                && identity.site.as_ref().is_none_or(|other| other == site)
+                && identity.scope.as_ref().is_none_or(|other| *other == scope(project))
+        });
+        of_project.map(|(_, built)| Arc::clone(&built.credential))
+    }
+
+    /// All must prove themselves anew, and files are read again.
+    pub(super) fn wake(&self) {
+        self.built.values().for_each(|built| built.credential.wake());
+    }
+}
+
+fn scope(project: &Project) -> Target {
+    project.project_id.clone().map_or_else(|| Target::Region(project.region.clone()), Target::Project)
+}
+
+/// Credentials in the making.
+struct Making<'a> {
+    settings: &'a Settings,
+    environment: &'a Environment,
+    clock: &'a Arc<SystemClock>,
+    secrets: BTreeMap<String, CredentialSecrets>,
+    before: &'a Credentials,
+    built: BTreeMap<Identity, Built>,
+    gates: Gates,
+}
+
+impl Making<'_> {
+    /// The credential of this name for this project, made where it is not there yet.
+    fn credential(
+        &mut self,
+        name: &str,
+        project: &Project,
+        site: &Site,
+        target: Target,
+    ) -> Result<Option<Arc<Credential>>, BuildFault> {
+        use settings::Credentials as Kind;
+        let Some(kind) = self.settings.credentials.get(name) else { return Ok(None) };
+        let (site_matters, scope) = match kind {
+            Kind::Password { .. } => (true, Some(target)),
+            Kind::Agency { .. } => (true, None),
+            Kind::AccessKey { .. } | Kind::Token { .. } | Kind::EcsAgency | Kind::Profile { .. } => {
+                (false, None)
+            }
+        };
+        let identity = Identity {
+            name: name.to_owned(),
+            site: site_matters.then(|| site.clone()),
+            scope: scope.clone(),
+        };
+        if let Some(built) = self.built.get(&identity) {
+            return Ok(Some(Arc::clone(&built.credential)));
+        }
+        // A key that is none is told before anything is taken, also where the credential is kept.
+        let first = self.first_key(name)?;
+        // What the settings say of them, with all that they lead to.
+        let mut chain = vec![kind.clone()];
+        while let Some(Kind::Agency { source, .. }) = chain.last()
+            && let Some(next) = self.settings.credentials.get(source)
+        {
+            chain.push(next.clone());
+        }
+        let same = self.before.built.get(&identity).filter(|before| before.settings == chain);
+        let credential = match same {
+            Some(before) => Arc::clone(&before.credential),
+            None => self.make(name, kind, project, site, (first, scope))?,
+        };
+        self.built.insert(identity, Built { settings: chain, credential: Arc::clone(&credential) });
+        Ok(Some(credential))
+    }
+
+    fn first_key(&self, name: &str) -> Result<Option<Key>, BuildFault> {
+        let Some(secrets) = self.secrets.get(name) else { return Ok(None) };
+        key(secrets.clone()).map_err(|source| BuildFault::Key { name: name.to_owned(), source })
+    }
+
+    fn make(
+        &mut self,
+        name: &str,
+        kind: &settings::Credentials,
+        project: &Project,
+        site: &Site,
+        (first, scope): (Option<Key>, Option<Target>),
+    ) -> Result<Arc<Credential>, BuildFault> {
+        use settings::Credentials as Kind;
+        let fault = |source| BuildFault::Client { project: project.name.clone(), source };
+        let seed = random_seed();
+        let source: Box<dyn crate::cloud::credential::Source> = match kind {
+            Kind::AccessKey { .. } | Kind::Token { .. } | Kind::Profile { .. } => {
+                let reader = self.reader(name);
+                LocalSource::new(Box::new(move || {
+                    let read = reader.as_ref().ok_or("the credentials are gone from the settings")?.read()?;
+                    let key = key(read).map_err(|error| error.to_string())?;
+                    key.ok_or_else(|| "there is no key in them".to_owned())
+                }))
+            }
+            Kind::Password { user, domain, .. } => {
+                let iam = site.iam(self.clock).map_err(fault)?;
+                let reader = self.reader(name);
+                let password = Box::new(move || {
+                    match reader.as_ref().ok_or("the credentials are gone from the settings")?.read()? {
+                        CredentialSecrets::Password(password) => Ok(password),
+                        _ => Err("there is no password in them".to_owned()),
+                    }
+                });
+                let user = User { name: user.clone(), domain: domain.clone(), password };
+                let scope = match scope {
+                    Some(Target::Project(id)) => Scope::Project(id),
+                    Some(Target::Region(region)) => Scope::ProjectNamed(region),
+                    Some(Target::Domain) | None => Scope::Domain(user.domain.clone()),
+                };
+                PasswordSource::new(iam, user, scope, &self.gates, seed)
+            }
+            Kind::EcsAgency => MetadataSource::over_http(Arc::clone(self.clock)).map_err(fault)?,
+            Kind::Agency { source, agency } => {
+                let with = self.credential(source, project, site, Target::Domain)?;
+                let with = with.ok_or_else(|| BuildFault::NoSource { name: name.to_owned() })?;
+                let (endpoint, agency) = match agency.clone() {
+                    settings::Agency::Named { name, domain } => {
+                        (&site.iam_endpoint, iam::Agency::Named { agency: name, domain })
+                    }
+                    settings::Agency::Urn(urn) => (&site.sts_endpoint, iam::Agency::Urn(urn)),
+                };
+                AgencySource::new(site.at(endpoint, self.clock).map_err(fault)?, agency, with)
+            }
+        };
+        Ok(Credential::from_source(first, source, &self.gates, seed))
+    }
+
+    fn reader(&self, name: &str) -> Option<SecretReader> {
+        self.settings.secret_reader(name, self.environment)
+    }
+}
+
+/// The key that these secrets are, where they are one.
+fn key(secrets: CredentialSecrets) -> Result<Option<Key>, KeyError> {
+    Ok(match secrets {
+        CredentialSecrets::AccessKey { access_key, secret_key, security_token } => {
+            Some(AccessKey::new(access_key, secret_key, security_token)?.into())
+        }
+        CredentialSecrets::Token(token) => Some(AuthToken::new(token)?.into()),
+        CredentialSecrets::Password(_) | CredentialSecrets::Elsewhere => None,
+    })
+}
