@@ -156,7 +156,7 @@ impl Group {
                 _ => continue,
             };
             let folder = Path::new(hierarchy).join(path.trim_start_matches('/')).join(&name);
-            fs::create_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+            fs::create_dir(&folder).unwrap();
             folders.push(folder);
         }
         Self(folders)
