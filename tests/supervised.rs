@@ -21,6 +21,7 @@ use upgrade_remediator::model::reason::Reason;
 use upgrade_remediator::notify::log::LogTeller;
 use upgrade_remediator::settings::{self, Environment, FileText};
 use upgrade_remediator::simulator::log::{Operation, PutKind};
+use upgrade_remediator::simulator::scenario::{DEFAULT_ACCESS_KEY, DEFAULT_SECRET_KEY};
 
 #[expect(dead_code, reason = "other tests need more of it")]
 mod support;
@@ -214,11 +215,21 @@ async fn a_crash_loop_sends_nothing_earlier_than_the_journal_says() {
     bench.judge();
 }
 
-/// A journal whose keeper is gone.
-struct Gone(MemoryJournal);
+/// What is wrong with a journal.
+#[derive(PartialEq)]
+enum Wrong {
+    /// Its keeper is gone.
+    Gone,
+    /// Whoever records something panics.
+    Panics,
+}
 
-impl Journal for Gone {
+/// A journal with which something is wrong.
+struct Ill(MemoryJournal, Wrong);
+
+impl Journal for Ill {
     async fn record(&self, at: Moment, lines: Vec<(Subject, Event)>) -> Result<Vec<Entry>, JournalError> {
+        assert!(self.1 != Wrong::Panics, "as the test asks");
         self.0.record(at, lines).await
     }
 
@@ -235,24 +246,49 @@ impl Journal for Gone {
     }
 
     async fn pulse(&self) -> Result<(), JournalError> {
-        Err(JournalError::Closed { path: "journal.db".into() })
+        match self.1 {
+            Wrong::Gone => Err(JournalError::Closed { path: "journal.db".into() }),
+            Wrong::Panics => self.0.pulse().await,
+        }
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_daemon_whose_journal_nobody_keeps_any_more_ends() {
+/// How a daemon in this process ends by itself, with such a journal and two projects.
+async fn ends(wrong: Wrong) -> Broken {
     let bench = Bench::new(FAILED_ONCE, RETRIES).await;
-    let environment = Environment::new([("TEST_ACCESS_KEY", "a"), ("TEST_SECRET_KEY", "b")]);
-    let main = FileText { file: bench.config(), text: fs::read_to_string(bench.config()).unwrap() };
+    let environment =
+        Environment::new([("TEST_ACCESS_KEY", DEFAULT_ACCESS_KEY), ("TEST_SECRET_KEY", DEFAULT_SECRET_KEY)]);
+    let text = fs::read_to_string(bench.config()).unwrap();
+    let (before, project) = text.split_once("[[project]]").unwrap();
+    let (project, after) = project.split_once("[credentials.test]").unwrap();
+    // Nobody listens at its endpoint: it is always about to try again.
+    let other = project
+        .replace(&bench.simulator.url(), "http://127.0.0.1:1")
+        .replace("\"test\"\nregion", "\"other\"\nregion");
+    let text = format!("{before}[[project]]{project}[[project]]{other}[credentials.test]{after}");
+    let main = FileText { file: bench.config(), text };
     let loaded = settings::load_texts(&main, &[], &environment).unwrap();
+    assert_eq!(loaded.settings.projects.len(), 2);
     let mut ledgers = Ledgers::default();
     let stopping = CancellationToken::new();
-    let parts = (Arc::new(Gone(MemoryJournal::default())), 1, &mut ledgers);
+    let parts = (Arc::new(Ill(MemoryJournal::default(), wrong)), 1, &mut ledgers);
     let clock = Arc::new(SystemClock::new());
     let builder = Builder::new(&environment, parts, &clock, &Arc::new(LogTeller), &stopping);
     let service = Service::build(bench.config(), loaded, environment, builder, ledgers).unwrap();
     let (_ask, questions) = tokio::sync::mpsc::channel(1);
-    let ended = tokio::time::timeout(Duration::from_secs(10), service.run(Arc::default(), questions)).await;
-    assert!(matches!(ended, Ok(Err(Broken::Journal(_)))), "{ended:?}");
+    let ended = tokio::time::timeout(Duration::from_secs(20), service.run(Arc::default(), questions)).await;
     assert!(stopping.is_cancelled());
+    ended.unwrap().unwrap_err()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_whose_journal_nobody_keeps_any_more_ends() {
+    let broken = ends(Wrong::Gone).await;
+    assert!(matches!(broken, Broken::Journal(_)), "{broken:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_in_one_look_ends_the_whole_daemon_and_not_a_half_of_it() {
+    let broken = ends(Wrong::Panics).await;
+    assert!(matches!(&broken, Broken::Panicked(error) if error.is_panic()), "{broken:?}");
 }

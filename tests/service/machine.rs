@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::support::{alone, eventually};
 
@@ -134,16 +135,62 @@ static PACKAGES: LazyLock<[PathBuf; 2]> = LazyLock::new(|| {
     })
 });
 
+/// A control group of its own for a machine, in every hierarchy that systemd keeps. In one that it shares with another
+/// machine, systemd finds processes that it cannot see, and what it does to a service fails now and then.
+struct Group(Vec<PathBuf>);
+
+impl Group {
+    fn new() -> Self {
+        static MACHINES: AtomicU32 = AtomicU32::new(0);
+        let name = format!("machine-{}-{}", std::process::id(), MACHINES.fetch_add(1, Ordering::Relaxed));
+        let mut folders = Vec::new();
+        for line in fs::read_to_string("/proc/self/cgroup").unwrap().lines() {
+            let mut parts = line.splitn(3, ':');
+            let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
+                continue;
+            };
+            let hierarchy = match controllers {
+                "" if Path::new("/sys/fs/cgroup/cgroup.procs").exists() => "/sys/fs/cgroup",
+                "" => "/sys/fs/cgroup/unified",
+                "name=systemd" => "/sys/fs/cgroup/systemd",
+                _ => continue,
+            };
+            let folder = Path::new(hierarchy).join(path.trim_start_matches('/')).join(&name);
+            fs::create_dir(&folder).unwrap();
+            folders.push(folder);
+        }
+        Self(folders)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // The files in it cannot be removed, and go with their folders.
+        fn remove(folder: &Path) {
+            let inside = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+            inside.filter(|entry| entry.path().is_dir()).for_each(|entry| remove(&entry.path()));
+            let _ = fs::remove_dir(folder);
+        }
+        self.0.iter().for_each(|folder| remove(folder));
+    }
+}
+
 /// A booted machine. It is gone, with everything in it, when this is dropped.
 pub(crate) struct Machine {
     container: Child,
     leader: u32,
+    /// Left last.
+    _group: Group,
 }
 
 impl Machine {
     /// Boots one.
     pub(crate) async fn boot() -> Self {
-        let mut command = Command::new("systemd-nspawn");
+        let group = Group::new();
+        let mut command = Command::new("sh");
+        let enter = "for folder in $GROUP; do echo $$ >\"$folder/cgroup.procs\" || exit; done; exec systemd-nspawn \"$@\"";
+        let folders: Vec<_> = group.0.iter().map(|folder| folder.display().to_string()).collect();
+        command.env("GROUP", folders.join(" ")).args(["-c", enter, "sh"]);
         command.args([
             "--quiet",
             "--register=no",
@@ -158,7 +205,7 @@ impl Machine {
         command.env("SYSTEMD_NSPAWN_LOCK", "0");
         let container =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut machine = Self { container, leader: 0 };
+        let mut machine = Self { container, leader: 0, _group: group };
         machine.leader = eventually("the first process of the machine", || machine.find_leader()).await;
         let booted = || {
             let state = machine.output(&["systemctl", "is-system-running"]);

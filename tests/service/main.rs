@@ -224,6 +224,13 @@ async fn killed_with_a_put_under_way_it_is_started_again_and_does_not_send_it_tw
     stands_in_history(&machine, "remedied").await;
     assert_eq!(machine.shows(UNIT, "NRestarts"), "1");
     assert_eq!(bench.puts(), [PutKind::Retry]);
+    // It shares its control groups with no other machine, whose processes systemd could not tell from its own.
+    let told = machine.logged(&["_PID=1"]);
+    assert!(
+        !told
+            .iter()
+            .any(|line| line["MESSAGE"].as_str().is_some_and(|told| told.contains("Input/output error")))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
