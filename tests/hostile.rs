@@ -75,7 +75,7 @@ fn deeds() -> BTreeMap<&'static str, (Deed, &'static str)> {
             (
                 Deed::Floods(
                     text("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"),
-                    text("5\r\nxxxxx\r\n"),
+                    text(&format!("1000\r\n{}\r\n", "x".repeat(4096))),
                 ),
                 "longer than",
             ),
@@ -117,10 +117,7 @@ fn deeds() -> BTreeMap<&'static str, (Deed, &'static str)> {
         ),
         (
             "endless-header",
-            (
-                Deed::Floods(text("HTTP/1.1 200 OK\r\nx: "), text("yyyyyyyyyyyyyyyyyyyyyyyy")),
-                "could not be reached",
-            ),
+            (Deed::Floods(text("HTTP/1.1 200 OK\r\nx: "), text(&"y".repeat(4096))), "could not be reached"),
         ),
         (
             "redirect-to-another-host",
@@ -248,6 +245,9 @@ async fn each_is_a_named_error_for_that_cluster_alone() {
     let peer = Peer::start(|_| true).await;
     let bench = Bench::new(FAILED_ONCE, RETRIES).await;
     bench.configure(&peer.base, RETRIES);
+    // Floods must reach their limits in it, also where the machine is busy.
+    bench.edit("request_timeout = \"800ms\"", "request_timeout = \"3s\"");
+    bench.edit("settle_timeout = \"900ms\"", "settle_timeout = \"4s\"");
     let (_, out, err) = bench.runs(&["plan", "--json"]).await;
     let lines: Vec<Value> = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{err}"));
     let of = |name: &str| lines.iter().find(|line| line["cluster"] == name).unwrap();
