@@ -8,9 +8,12 @@ use std::panic::AssertUnwindSafe;
 
 use upgrade_remediator::cloud::{AccessKey, AuthToken, Credential};
 
+#[path = "support/leaks.rs"]
+mod leaks;
 #[expect(dead_code, reason = "other tests need more of it")]
 mod support;
 
+use leaks::{base64, forms};
 use support::{Bench, FAILED_ONCE, Process, RETRIES};
 
 const ACCESS_KEY: &str = "AKCANARY0123456789AB";
@@ -22,52 +25,9 @@ const TOKEN: &str = "TKcanary0123456789token";
 const GIVEN: &str = "simulated";
 const ALL: [&str; 6] = [ACCESS_KEY, SECRET_KEY, SECURITY_TOKEN, PASSWORD, TOKEN, GIVEN];
 
-fn base64(bytes: &[u8], last: [u8; 2]) -> String {
-    let mut digits: Vec<u8> = (b'A'..=b'Z').chain(b'a'..=b'z').chain(b'0'..=b'9').collect();
-    digits.extend(last);
-    let mut out = String::new();
-    for chunk in bytes.chunks(3) {
-        let bits =
-            chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for n in 0..=chunk.len() {
-            out.push(char::from(digits[(bits >> (18 - 6 * n) & 63) as usize]));
-        }
-    }
-    out
-}
-
-fn url_encoded(text: &str) -> String {
-    let is_kept = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-    let one = |byte: u8| if is_kept(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
-    text.bytes().map(one).collect()
-}
-
-/// Every form in which a secret would be seen.
-fn forms(secret: &str) -> Vec<String> {
-    let mut all =
-        vec![secret.to_owned(), hex::encode(secret), hex::encode_upper(secret), url_encoded(secret)];
-    all.push(url_encoded(secret).to_lowercase());
-    all.push(serde_json::to_string(secret).unwrap().trim_matches('"').to_owned());
-    for last in [*b"+/", *b"-_"] {
-        // Behind none, one or two other bytes; what these share a digit with is left out at both ends.
-        for before in 0..3 {
-            let mut bytes = vec![0; before];
-            bytes.extend(secret.bytes());
-            let encoded = base64(&bytes, last);
-            let whole = bytes.len() / 3 * 4;
-            all.push(encoded[if before == 0 { 0 } else { 4 }..whole].to_owned());
-        }
-    }
-    all
-}
-
 /// Which secrets stand in these bytes, and in which form.
 fn leaks(bytes: &[u8]) -> Vec<String> {
-    let of = |secret: &&str| {
-        let found = forms(secret).into_iter();
-        found.filter(|form| bytes.windows(form.len()).any(|part| part == form.as_bytes())).collect::<Vec<_>>()
-    };
-    ALL.iter().flat_map(of).collect()
+    leaks::found(bytes, &ALL)
 }
 
 #[test]

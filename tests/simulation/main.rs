@@ -12,6 +12,8 @@
 
 mod generate;
 mod judge;
+#[path = "../support/leaks.rs"]
+mod leaks;
 mod run;
 mod stage;
 
@@ -21,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use upgrade_remediator::model::decision::Action;
-use upgrade_remediator::simulator::log;
+use upgrade_remediator::simulator::{log, scenario};
 
 use generate::{Plan, plan};
 use run::{Played, play};
@@ -309,6 +311,58 @@ fn on_a_journal_in_a_file_equal_seeds_do_no_harm_either() {
         wrong.extend(played.unfinished.iter().map(|open| format!("it never came to an end: {open}")));
         assert!(wrong.is_empty(), "seed {seed} on disk: {}", wrong.join("\n"));
     }
+}
+
+/// Collects what is logged.
+#[derive(Clone, Default)]
+struct Logged(std::sync::Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What is logged at trace level while this runs.
+fn logged(what: impl FnOnce()) -> Vec<u8> {
+    let logged = Logged::default();
+    let writer = logged.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    tracing::subscriber::with_default(subscriber, what);
+    std::mem::take(&mut *logged.0.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// The key is in every request; a day of all the ways of the world brings it into no line of the log.
+#[test]
+fn a_day_at_trace_level_logs_no_secret() {
+    const DAY: i64 = 24 * 60 * 60 * 1_000;
+    let secrets = [scenario::DEFAULT_ACCESS_KEY, scenario::DEFAULT_SECRET_KEY];
+    for secret in secrets {
+        let planted = logged(|| tracing::trace!(key = ?[secret], "a leak"));
+        assert!(!leaks::found(&planted, &secrets).is_empty(), "what is logged is searched");
+    }
+    let (mut passed, mut lines, mut seed) = (0, 0, 0);
+    while passed < DAY {
+        let text = logged(|| {
+            let played = play(&plan(seed), None);
+            passed += played.log.last().map_or(0, |line| line.at.0);
+        });
+        lines += text.iter().filter(|byte| **byte == b'\n').count();
+        let found = leaks::found(&text, &secrets);
+        assert!(found.is_empty(), "seed {seed}: {found:?}");
+        seed += 1;
+    }
+    assert!(lines > 1_000, "{lines} lines in {seed} seeds say little");
+    eprintln!("{lines} lines in {seed} seeds");
 }
 
 /// Every planted fault is found, and the seed that finds it is green without it.
