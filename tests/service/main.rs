@@ -414,6 +414,28 @@ async fn encrypted_credentials_a_second_instance_and_check_with_the_keys_of_the_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doctor_tells_how_it_is_run_with_the_keys_of_the_unit_and_then_reaches_everything() {
+    if !is_possible() {
+        return;
+    }
+    let bench = Bench::new(FAILED_ONCE, RETRIES).await;
+    let machine = machine(&bench, RETRIES).await;
+    machine.runs(&["systemctl", "start", UNIT]);
+    // The keys are the unit's alone: outside it nothing can be signed.
+    let (well, told) = machine.tries(&[BINARY, "doctor", "--json"]);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert!(!well);
+    let command = told["run_in_the_unit"].as_str().unwrap().replacen("sudo ", "", 1);
+    let (well, told) = machine.tries(&["sh", "-c", &command]);
+    assert!(well, "{command}\n{told}");
+    for step in ["sign-in", "list", "journal"] {
+        assert!(told.lines().any(|line| line.contains(step) && line.contains("ok")), "{step}: {told}");
+    }
+    assert_eq!(machine.shows(UNIT, "ActiveState"), "active");
+    assert_eq!(machine.shows(UNIT, "NRestarts"), "0");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_the_journal_of_the_system_cannot_be_reached_the_log_is_lines() {
     if !is_possible() {
         return;
