@@ -303,8 +303,13 @@ impl Scratch<'_> {
             if long_after_put {
                 self.settle(task, task.end_time != failure.seen.shape.end_time);
             }
-        } else if has_grown(task, known) || !self.tells_of(task, failure) || Self::changed(task, failure) {
+        } else if has_grown(task, known) || !self.tells_of(task, failure) {
             self.settle(task, true);
+        } else if Self::changed(task, failure) {
+            // The same failure in other words: an effect of ours, or somebody's termination while ours is on its way.
+            if open.ran || long_after_put {
+                self.settle(task, true);
+            }
         } else if open.ran {
             // It ran and fails again with the same words: certain once no stale reading can be left.
             let quiet = known.running.is_none_or(|ran| self.now.since(ran) >= self.eyes.poll.settle_timeout)

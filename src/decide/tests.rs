@@ -1134,3 +1134,25 @@ fn a_first_sight_that_was_kept_in_doubt_is_replaced_by_the_next() {
     assert_eq!(scene.known().attempts, known.attempts);
     assert_eq!(scene.known().open, known.open);
 }
+
+#[test]
+fn other_words_of_the_same_failure_settle_nothing_while_the_put_may_be_on_its_way() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    scene.send(&[failed(1)], Meaning::Unknown);
+    // A human terminates it: the triple stays.
+    let touched = Task { whole: Some("{\"currentNodeName\":\"\"}".to_owned()), ..failed(1) };
+    for _ in 0..4 {
+        scene.pass(MINUTE);
+        assert_eq!(scene.code(std::slice::from_ref(&touched)), "settling");
+        assert!(scene.known().open.is_some());
+    }
+    scene.pass(MINUTE);
+    scene.read(std::slice::from_ref(&touched));
+    scene.pass(Duration::from_secs(15));
+    scene.read(std::slice::from_ref(&touched));
+    let known = scene.known();
+    assert!(known.open.is_none());
+    assert_eq!((known.used.ours, known.failure.unwrap().seen.number), (1, 2), "used, and no PUT before that");
+}
