@@ -513,6 +513,16 @@ impl<'a> Judge<'a> {
             + u32::try_from(before).unwrap_or(u32::MAX)
     }
 
+    /// When our last retry arrived, where it was taken and answered and the task has not failed since.
+    fn runs_by_our_retry(&self, task: &'a str, by: i64) -> Option<i64> {
+        let of_it = |sent: &&Sent| sent.task == task && sent.action == Action::Retry && sent.at <= by;
+        let last = self.played.sent.iter().rfind(of_it).filter(|sent| sent.answer == Some(200))?;
+        let (at, number) = last.arrived?;
+        let request = self.line(number).and_then(|line| request_of(&line.record))?;
+        let mut since = self.changes_of(task).filter(|(line, _)| line.number > number && line.at.0 <= by);
+        (request.taken && !since.any(|(_, change)| is_failure(change))).then_some(at)
+    }
+
     /// What a termination by hand leaves may be taken for the effect of a PUT that is late.
     fn terminated_by_hand(&self, task: &str, by: i64) -> bool {
         self.played.log.iter().any(|line| {
@@ -525,11 +535,25 @@ impl<'a> Judge<'a> {
     fn given_up(&self, wrong: &mut Vec<String>) {
         for (index, (entry, kept)) in self.played.entries.iter().zip(&self.played.kept).enumerate() {
             let task = entry.subject.task.as_str();
+            if let Event::Failed(_) = &entry.event
+                && let Some(at) = self.runs_by_our_retry(task, kept.at)
+            {
+                wrong.push(format!(
+                    "a failure of task {task} was seen anew at {}, and the retry of {at} still runs",
+                    kept.at
+                ));
+            }
             let Event::Escalated { reason: Reason::RetriesUsedUp { .. } | Reason::NodeCompleted { .. } } =
                 &entry.event
             else {
                 continue;
             };
+            if let Some(at) = self.runs_by_our_retry(task, kept.at) {
+                wrong.push(format!(
+                    "task {task} was given up at {}, and the retry of {at} still runs",
+                    kept.at
+                ));
+            }
             let (Some(name), Some(kind)) =
                 (self.names.get(entry.subject.cluster.as_str()), self.kinds.get(task))
             else {
