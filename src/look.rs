@@ -32,7 +32,7 @@ use crate::model::hold::Holds;
 use crate::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use crate::model::ledger::Ledger;
 use crate::model::moment::Moment;
-use crate::model::policy::Terms;
+use crate::model::policy::{Mode, Terms};
 use crate::model::project::Rules;
 use crate::model::reason::Reason;
 use crate::model::task::{Reading, TaskKind, TaskStatus};
@@ -301,13 +301,27 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         reading: &Reading,
         now: Moment,
     ) -> Decision {
+        self.judge(ledger, history, cluster, reading, |terms, _, facts| {
+            decide::decide(terms, facts, history, now)
+        })
+    }
+
+    /// Has something judged by the terms of the policy that governs the newest task, the global mode, and the facts.
+    fn judge<R>(
+        &self,
+        ledger: &Ledger,
+        history: &ClusterHistory,
+        cluster: &Cluster,
+        reading: &Reading,
+        judge: impl FnOnce(Option<&Terms>, Mode, Facts<'_>) -> R,
+    ) -> R {
         let rules = self.rules();
         let task = Standing::of(reading, history).task();
         let terms = task.and_then(|task| self.terms(&rules, cluster, task.kind));
         let holds = self.holds.read().unwrap_or_else(PoisonError::into_inner);
         let guards = self.guards(ledger, &holds, &rules);
         let facts = Facts { cluster: &cluster.id, reading, guards, poll: &rules.poll, seed: self.seed };
-        decide::decide(terms.as_ref(), facts, history, now)
+        judge(terms.as_ref(), rules.mode, facts)
     }
 
     fn guards<'a>(&'a self, ledger: &'a Ledger, holds: &'a Holds, rules: &'a Rules) -> Guards<'a> {

@@ -15,17 +15,7 @@ use upgrade_remediator::simulator::log::PutKind;
 #[expect(dead_code, reason = "other tests need more of it")]
 mod support;
 
-use support::{ABORTS, Bench, FAILED_ONCE, Process, RETRIES, alone, eventually};
-
-/// Fails at its second node, always.
-const HALF_DONE: &str = r#"
-node_time = "200ms"
-[[cluster]]
-name = "logs"
-[[cluster.task]]
-kind = "upgrade"
-fail = [{ node = 2, times = "always", step = 0 }]
-"#;
+use support::{ABORTS, Bench, FAILED_ONCE, HALF_DONE, Process, RETRIES, alone, eventually};
 
 /// Waits so long that nothing is due by itself.
 fn patient(policy: &str) -> String {

@@ -31,7 +31,7 @@ use upgrade_remediator::simulator::log::PutKind;
 mod support;
 
 use support::proxy::{Proxy, Rule};
-use support::{ABORTS, Bench, FAILED_ONCE, Process, RETRIES, alone, let_pass};
+use support::{ABORTS, Bench, FAILED_ONCE, HALF_DONE, Process, RETRIES, alone, let_pass};
 
 /// Daemons at a time. They wait most of the time.
 const AT_A_TIME: usize = 24;
@@ -81,16 +81,6 @@ fn points() -> BTreeSet<String> {
     let names = lines.map(|line| line.split('"').nth(1).unwrap().to_owned());
     names.collect()
 }
-
-/// Fails at its second node, always.
-const HALF_DONE: &str = r#"
-node_time = "200ms"
-[[cluster]]
-name = "logs"
-[[cluster.task]]
-kind = "upgrade"
-fail = [{ node = 2, times = "always", step = 0 }]
-"#;
 
 /// What is told of a task, and how its story is driven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

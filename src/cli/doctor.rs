@@ -22,6 +22,7 @@ use crate::daemon::{Builder, HttpProject, Ledgers, Projects};
 use crate::journal::JournalError;
 use crate::journal::memory::MemoryJournal;
 use crate::journal::reader::JournalReader;
+use crate::model::project::MAX_CLOCK_OFFSET;
 use crate::model::task::TaskKind;
 use crate::model::text::{chain, counted, shown};
 use crate::notify::log::LogTeller;
@@ -31,8 +32,6 @@ type DoctorProject = HttpProject<MemoryJournal, LogTeller>;
 
 /// Steps that wait for nothing but the network take no longer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// From here on the daemon sends nothing.
-const CLOCK_LIMIT: SignedDuration = SignedDuration::from_mins(5);
 /// From here on a clock is worth a word.
 const CLOCK_WORD: SignedDuration = SignedDuration::from_mins(1);
 
@@ -306,7 +305,7 @@ fn of_clock(offset: Option<SignedDuration>) -> Result {
     };
     let (off, way) = (offset.abs().as_secs(), if offset.is_negative() { "behind" } else { "ahead" });
     let what = format!("the clock is off by {off} s: {way} of the service's");
-    if offset.abs() > CLOCK_LIMIT {
+    if offset.unsigned_abs() > MAX_CLOCK_OFFSET {
         let todo = "set this machine's clock (NTP): beyond 5 minutes no retry and no abort is sent, and beyond 15 \
                     signatures are refused";
         return Result::Wrong { what, todo: todo.to_owned() };

@@ -49,7 +49,7 @@ pub(super) fn explain(
 }
 
 fn by_journal(loaded: &Loaded, text: &str, down: &str) -> Result<Explanation, Failure> {
-    let mut known = Known::read(loaded)?;
+    let known = Known::read(loaded)?;
     let mut found = Vec::new();
     for (project, ledger) in &known.ledgers {
         for (id, history) in &ledger.clusters {
@@ -61,7 +61,6 @@ fn by_journal(loaded: &Loaded, text: &str, down: &str) -> Result<Explanation, Fa
             }
         }
     }
-    known.ledgers.clear();
     match (found.pop(), found.is_empty()) {
         (Some(one), true) => Ok(one),
         (None, _) => {

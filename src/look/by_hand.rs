@@ -7,7 +7,6 @@ use crate::act::Outcome;
 use crate::clock::Clock;
 use crate::cloud::Css;
 use crate::decide::by_hand::{self, GivenBack};
-use crate::decide::{Facts, Standing};
 use crate::journal::Journal;
 use crate::model::answer::{Answer, Meaning};
 use crate::model::cluster::Cluster;
@@ -141,13 +140,11 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         self.write_what_is_unwritten(&gate).await.map_err(LookError::from)?;
         let now = self.clock.now();
         let given_back = {
-            let rules = self.rules();
             let state = self.state();
-            let holds = self.holds.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let guards = self.guards(&state.ledger, &holds, &rules);
-            let facts =
-                Facts { cluster: &cluster.id, reading: &reading, guards, poll: &rules.poll, seed: self.seed };
-            by_hand::reset(ordered, facts, state.ledger.history(&cluster.id), now)
+            let history = state.ledger.history(&cluster.id);
+            self.judge(&state.ledger, history, &cluster, &reading, |_, _, facts| {
+                by_hand::reset(ordered, facts, history, now)
+            })
         };
         let GivenBack { task, failed } = given_back.map_err(ByHandError::Refused)?;
         let Ordered { command, by, why, .. } = ordered.clone();
@@ -165,15 +162,11 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         ordered: &Ordered,
         now: Moment,
     ) -> Result<Order, Reason> {
-        let rules = self.rules();
         let state = self.state();
         let history = state.ledger.history(&cluster.id);
-        let task = Standing::of(reading, history).task();
-        let terms = task.and_then(|task| self.terms(&rules, cluster, task.kind));
-        let holds = self.holds.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let guards = self.guards(&state.ledger, &holds, &rules);
-        let facts = Facts { cluster: &cluster.id, reading, guards, poll: &rules.poll, seed: self.seed };
-        by_hand::act(action, ordered, (terms.as_ref(), rules.mode), facts, history, now)
+        self.judge(&state.ledger, history, cluster, reading, |terms, mode, facts| {
+            by_hand::act(action, ordered, (terms, mode), facts, history, now)
+        })
     }
 
     /// The cluster as a list has shown it, and when the latest list did.

@@ -1,12 +1,10 @@
 //! Explains one cluster: by a reading of its own, or by what is known where it cannot be read. Journals, tells and sends
 //! nothing.
 
-use std::sync::PoisonError;
-
 use super::Looker;
 use crate::clock::Clock;
 use crate::cloud::Css;
-use crate::decide::{Facts, Standing, explain};
+use crate::decide::{Standing, decide, explain};
 use crate::journal::Journal;
 use crate::model::cluster::Cluster;
 use crate::model::event::Entry;
@@ -55,31 +53,28 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         history: &ClusterHistory,
         limits: Vec<String>,
     ) -> Explanation {
-        let (now, rules) = (reading.at, self.rules());
+        let now = reading.at;
         let state = self.state();
-        let decision = self.decide_by(&state.ledger, history, cluster, reading, now);
         let task = Standing::of(reading, history).task();
-        let terms = task.and_then(|task| self.terms(&rules, cluster, task.kind));
         let known = task.and_then(|task| Some((&task.id, history.tasks.get(&task.id)?)));
-        let holds = self.holds.read().unwrap_or_else(PoisonError::into_inner);
-        let guards = self.guards(&state.ledger, &holds, &rules);
-        let facts = Facts { cluster: &cluster.id, reading, guards, poll: &rules.poll, seed: self.seed };
-        let all = explain::guards(terms.as_ref(), rules.mode, facts, known.map(|(_, known)| known), now);
-        let schedule = match (&terms, known) {
-            (Some(terms), Some((_, known))) => explain::schedule(known, terms, &decision),
-            _ => Vec::new(),
-        };
         let policies = task.map(|task| self.policies_for(cluster, task.kind)).unwrap_or_default();
-        Explanation {
-            task: task.map(explain::facts),
-            story: known.map(|(id, known)| Story::new(id, known, terms.as_ref())),
-            policies: explain::policies(policies),
-            schedule,
-            guards: all,
-            next_look_seconds: Some(decision.next_look.as_secs_f64()),
-            limits,
-            ..Explanation::new(now.wall, &self.project, cluster, &decision)
-        }
+        self.judge(&state.ledger, history, cluster, reading, |terms, mode, facts| {
+            let decision = decide(terms, facts, history, now);
+            let schedule = match (terms, known) {
+                (Some(terms), Some((_, known))) => explain::schedule(known, terms, &decision),
+                _ => Vec::new(),
+            };
+            Explanation {
+                task: task.map(explain::facts),
+                story: known.map(|(id, known)| Story::new(id, known, terms)),
+                policies: explain::policies(policies),
+                schedule,
+                guards: explain::guards(terms, mode, facts, known.map(|(_, known)| known), now),
+                next_look_seconds: Some(decision.next_look.as_secs_f64()),
+                limits,
+                ..Explanation::new(now.wall, &self.project, cluster, &decision)
+            }
+        })
     }
 
     fn unlisted(&self, id: &ClusterId) -> Cluster {

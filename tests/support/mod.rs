@@ -46,6 +46,16 @@ end = "-1m"
 status = "FAILED"
 "#;
 
+/// Fails at its second node, always.
+pub(crate) const HALF_DONE: &str = r#"
+node_time = "200ms"
+[[cluster]]
+name = "logs"
+[[cluster.task]]
+kind = "upgrade"
+fail = [{ node = 2, times = "always", step = 0 }]
+"#;
+
 /// Retries soon, three times.
 pub(crate) const RETRIES: &str = r#"
 [[policy]]
