@@ -16,9 +16,6 @@ use crate::model::reason::Reason;
 use crate::notify::Tell;
 use crate::watch::{Lane, Next, Project};
 
-/// Engines whose clusters have neither upgrade nor AZ-switchover tasks.
-const WITHOUT_TASKS: [&str; 1] = ["logstash"];
-
 /// A project under watch.
 pub struct WatchedProject<S, J, C, T> {
     looker: Looker<S, J, C, T>,
@@ -52,7 +49,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Project for WatchedProject<S, J, C, 
     async fn discover(&self) -> Option<ClusterList> {
         let mut list = self.looker.list().await?;
         let total = list.clusters.len();
-        list.clusters.retain(|cluster| !WITHOUT_TASKS.contains(&&*cluster.engine));
+        list.clusters.retain(|cluster| cluster.may_have_tasks());
         // What is not watched is no shortfall of the list.
         let left_out = (total - list.clusters.len()) as u64;
         list.total_size = list.total_size.map(|size| size.saturating_sub(left_out));

@@ -170,7 +170,7 @@ async fn of_project(
         Err(error) => wrong(error),
     };
     add("list", list);
-    let first = listed.iter().flat_map(|list| &list.clusters).find(|cluster| &*cluster.engine != "logstash");
+    let first = listed.iter().flat_map(|list| &list.clusters).find(|cluster| cluster.may_have_tasks());
     let detail = match first {
         None => Result::Skipped("there is no cluster to read"),
         Some(cluster) => {

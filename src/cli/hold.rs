@@ -8,14 +8,14 @@ use clap::Args;
 use serde_json::json;
 
 use super::table::{table, text};
-use super::{Failure, Outcome, print, print_json};
+use super::{Failure, Outcome, journal, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::control::{Answer, AskError, Request, ask};
-use crate::journal::JournalError;
 use crate::journal::reader::JournalReader;
 use crate::model::hold::{Holds, StoredHold};
+use crate::model::moment::Moment;
 use crate::model::text::{chain, shown};
-use crate::settings::{JournalUrl, Loaded, parse_duration};
+use crate::settings::{Loaded, parse_duration};
 
 /// What to leave alone, for how long, and why.
 #[derive(Debug, Args)]
@@ -157,14 +157,13 @@ fn how_to_stop_for_good(config: &Path) -> String {
 }
 
 fn journaled(loaded: &Loaded) -> Result<Vec<StoredHold>, Failure> {
-    let JournalUrl::Sqlite(path) = &loaded.settings.journal;
-    let stored = match JournalReader::open(path) {
-        Ok(reader) => reader.holds()?,
-        Err(JournalError::Missing { .. } | JournalError::DirectoryMissing { .. }) => Vec::new(),
-        Err(error) => return Err(error.into()),
-    };
-    let now = SystemClock::new().now();
-    Ok(Holds::recall(stored, now).in_force(now).cloned().collect())
+    let Some(reader) = journal(&loaded.settings)? else { return Ok(Vec::new()) };
+    holds_in_force(&reader, SystemClock::new().now())
+}
+
+/// The holds of the journal that are in force.
+pub(super) fn holds_in_force(reader: &JournalReader, now: Moment) -> Result<Vec<StoredHold>, Failure> {
+    Ok(Holds::recall(reader.holds()?, now).in_force(now).cloned().collect())
 }
 
 fn as_table(holds: &[StoredHold]) -> String {

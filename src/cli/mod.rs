@@ -9,8 +9,9 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use tokio::runtime::Runtime;
 
 use crate::daemon::BuildFault;
+use crate::journal::{JournalError, JournalReader};
 use crate::model::text::chain;
-use crate::settings::{self, Coloured, Environment, Loaded, Problems};
+use crate::settings::{self, Coloured, Environment, JournalUrl, Loaded, Problems, Settings};
 use crate::telemetry;
 
 use hold::Control;
@@ -184,6 +185,16 @@ pub fn main() -> ExitCode {
         )),
     };
     outcome.unwrap_or_else(|failure| tell(&failure, &environment))
+}
+
+/// The journal, to be read. `None`: before the first start there is none yet.
+fn journal(settings: &Settings) -> Result<Option<JournalReader>, Failure> {
+    let JournalUrl::Sqlite(path) = &settings.journal;
+    match JournalReader::open(path) {
+        Ok(reader) => Ok(Some(reader)),
+        Err(JournalError::Missing { .. } | JournalError::DirectoryMissing { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// What asynchronous commands run on.

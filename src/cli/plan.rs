@@ -10,12 +10,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::table::{table, text};
-use super::{Failure, Outcome, print, print_json, runtime};
+use super::{Failure, Outcome, journal, print, print_json, runtime};
 use crate::clock::{Clock as _, SystemClock};
 use crate::daemon::{Builder, HttpProject, Ledgers, Projects};
-use crate::journal::JournalError;
 use crate::journal::memory::MemoryJournal;
-use crate::journal::reader::{JournalReader, Query};
+use crate::journal::reader::Query;
 use crate::model::cluster::Cluster;
 use crate::model::decision::{Decision, Verdict};
 use crate::model::hold::Holds;
@@ -23,7 +22,7 @@ use crate::model::reason::Reason;
 use crate::model::task::Reading;
 use crate::model::text::{shown, span};
 use crate::notify::log::LogTeller;
-use crate::settings::{Environment, JournalUrl, Loaded, Settings};
+use crate::settings::{Environment, Loaded, Settings};
 use crate::telemetry;
 use crate::watch::Project as _;
 
@@ -60,16 +59,8 @@ pub(super) fn plan(loaded: &Loaded, environment: &Environment, json: bool) -> Ou
 
 /// What the journal knows; nothing where there is none yet.
 fn read_journal(settings: &Settings, clock: &SystemClock) -> Result<(Ledgers, u64), Failure> {
-    let JournalUrl::Sqlite(path) = &settings.journal;
     let now = clock.now();
-    let reader = match JournalReader::open(path) {
-        Ok(reader) => reader,
-        // Before the first start there is none yet.
-        Err(JournalError::Missing { .. } | JournalError::DirectoryMissing { .. }) => {
-            return Ok((Ledgers::default(), 0));
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let Some(reader) = journal(settings)? else { return Ok((Ledgers::default(), 0)) };
     let mut ledgers = Ledgers::with_holds(Holds::recall(reader.holds()?, now));
     for entry in reader.entries(&Query::default())? {
         ledgers.fold(entry, now);

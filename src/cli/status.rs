@@ -8,21 +8,20 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
-use super::hold::{Control, Unanswered, note, unexpected};
+use super::hold::{Control, Unanswered, holds_in_force, note, unexpected};
 use super::table::{table, text};
-use super::{Failure, Outcome, print, print_json};
+use super::{Failure, Outcome, journal, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::control::{Answer, AskError, Request};
 use crate::daemon::Ledgers;
-use crate::journal::JournalError;
-use crate::journal::reader::{JournalReader, Query};
-use crate::model::hold::{Holds, StoredHold};
+use crate::journal::reader::Query;
+use crate::model::hold::StoredHold;
 use crate::model::id::ProjectName;
 use crate::model::ledger::Ledger;
 use crate::model::moment::Moment;
 use crate::model::policy::Mode;
 use crate::model::text::{chain, counted, shown};
-use crate::settings::{JournalUrl, Loaded};
+use crate::settings::Loaded;
 use crate::status::{Around, ProjectReport, Report};
 
 /// How.
@@ -109,15 +108,10 @@ pub(super) struct Known {
 impl Known {
     /// Reads it; nothing where there is no journal yet.
     pub(super) fn read(loaded: &Loaded) -> Result<Self, Failure> {
-        let JournalUrl::Sqlite(path) = &loaded.settings.journal;
         let now = SystemClock::new().now();
         let mut known = Self { now, ledgers: BTreeMap::new(), holds: Vec::new() };
-        let reader = match JournalReader::open(path) {
-            Ok(reader) => reader,
-            Err(JournalError::Missing { .. } | JournalError::DirectoryMissing { .. }) => return Ok(known),
-            Err(error) => return Err(error.into()),
-        };
-        known.holds = Holds::recall(reader.holds()?, now).in_force(now).cloned().collect();
+        let Some(reader) = journal(&loaded.settings)? else { return Ok(known) };
+        known.holds = holds_in_force(&reader, now)?;
         let mut ledgers = Ledgers::default();
         let mut names: Vec<ProjectName> =
             loaded.settings.projects.iter().map(|project| project.name.clone()).collect();

@@ -85,6 +85,21 @@ impl Scene {
         self.history().tasks[&TaskId::new("t").unwrap()].clone()
     }
 
+    /// Judges the reading by all that is known.
+    fn with_facts<R>(&self, reading: &Reading, of: impl FnOnce(Facts<'_>, &ClusterHistory) -> R) -> R {
+        let (project, id) = (ProjectName::new("p").unwrap(), cluster());
+        let guards = Guards {
+            project: &project,
+            ledger: &self.ledger,
+            holds: &self.holds,
+            limits: &self.limits,
+            breaker: &self.breaker,
+            clock_offset: self.clock_offset,
+        };
+        let facts = Facts { cluster: &id, reading, guards, poll: &self.poll, seed: 1 };
+        of(facts, &self.history())
+    }
+
     /// One reading, taken in as a look takes it.
     fn read(&mut self, tasks: &[Task]) -> Decision {
         self.read_lists(TaskList { tasks: tasks.to_vec(), unusable: 0, total_size: Some(tasks.len() as u64) })
@@ -116,17 +131,11 @@ impl Scene {
         {
             self.ledger.clusters.entry(id.clone()).or_default().raise_newest(start, &task.id);
         }
-        let guards = Guards {
-            project: &project,
-            ledger: &self.ledger,
-            holds: &self.holds,
-            limits: &self.limits,
-            breaker: &self.breaker,
-            clock_offset: self.clock_offset,
-        };
-        let facts = Facts { cluster: &id, reading: &reading, guards, poll: &self.poll, seed: 1 };
-        let decision = decide(self.terms.as_ref(), facts, &self.history(), self.now);
-        assert_eq!(decision, decide(self.terms.as_ref(), facts, &self.history(), self.now), "equal inputs");
+        let decision = self.with_facts(&reading, |facts, history| {
+            let decision = decide(self.terms.as_ref(), facts, history, self.now);
+            assert_eq!(decision, decide(self.terms.as_ref(), facts, history, self.now), "equal inputs");
+            decision
+        });
         if let Some(task) = &decision.task
             && self.history().tasks.contains_key(task)
         {

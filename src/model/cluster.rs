@@ -25,7 +25,15 @@ pub struct Cluster {
     pub state: u64,
 }
 
+/// Engines whose clusters have neither upgrade nor AZ-switchover tasks.
+const WITHOUT_TASKS: [&str; 1] = ["logstash"];
+
 impl Cluster {
+    /// Whether it is of an engine that has tasks at all.
+    pub fn may_have_tasks(&self) -> bool {
+        !WITHOUT_TASKS.contains(&&*self.engine)
+    }
+
     /// One of which nothing but the id and the name is known.
     pub fn known_by(id: ClusterId, name: String) -> Self {
         Self {

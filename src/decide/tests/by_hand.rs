@@ -11,20 +11,9 @@ fn ordered(command: &str) -> Ordered {
 }
 
 impl Scene {
-    fn with_facts<R>(&self, tasks: &[Task], of: impl FnOnce(Facts<'_>, &ClusterHistory) -> R) -> R {
+    fn reading(&self, tasks: &[Task]) -> Reading {
         let upgrades = TaskList { tasks: tasks.to_vec(), unusable: 0, total_size: Some(tasks.len() as u64) };
-        let reading = Reading::new(self.now, [upgrades, TaskList::default()]);
-        let (project, id) = (ProjectName::new("p").unwrap(), cluster());
-        let guards = Guards {
-            project: &project,
-            ledger: &self.ledger,
-            holds: &self.holds,
-            limits: &self.limits,
-            breaker: &self.breaker,
-            clock_offset: self.clock_offset,
-        };
-        let facts = Facts { cluster: &id, reading: &reading, guards, poll: &self.poll, seed: 1 };
-        of(facts, &self.history())
+        Reading::new(self.now, [upgrades, TaskList::default()])
     }
 
     /// What comes of this order: the order's task, or the code of the reason against it.
@@ -39,7 +28,7 @@ impl Scene {
         ordered: &Ordered,
         tasks: &[Task],
     ) -> Result<Order, &'static str> {
-        self.with_facts(tasks, |facts, history| {
+        self.with_facts(&self.reading(tasks), |facts, history| {
             by_hand::act(action, ordered, (self.terms.as_ref(), mode), facts, history, self.now)
         })
         .map_err(|reason| reason.code())
@@ -57,7 +46,9 @@ impl Scene {
     fn reset(&mut self, tasks: &[Task]) -> Result<(), &'static str> {
         let ordered = ordered("reset");
         let given_back = self
-            .with_facts(tasks, |facts, history| by_hand::reset(&ordered, facts, history, self.now))
+            .with_facts(&self.reading(tasks), |facts, history| {
+                by_hand::reset(&ordered, facts, history, self.now)
+            })
             .map_err(|reason| reason.code())?;
         let Ordered { command, by, why, .. } = ordered;
         self.record(&given_back.task, Event::Reset { by, why, command, failed: given_back.failed });
