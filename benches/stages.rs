@@ -33,7 +33,7 @@ use upgrade_remediator::model::history::ClusterHistory;
 use upgrade_remediator::model::hold::Holds;
 use upgrade_remediator::model::id::{ClusterId, ProjectId, ProjectName, TaskId};
 use upgrade_remediator::model::ledger::Ledger;
-use upgrade_remediator::model::policy::{Match, Mode, Policy, Terms};
+use upgrade_remediator::model::policy::{Expect, Match, Mode, Policy, Terms};
 use upgrade_remediator::model::project::{Limits, Poll, Rules};
 use upgrade_remediator::model::task::{Reading, TaskKind, TaskList};
 use upgrade_remediator::notify::{News, Tell};
@@ -222,7 +222,8 @@ fn looker<S>(css: S, clock: &Arc<SystemClock>) -> Looker<S, MemoryJournal, Syste
 where
     S: upgrade_remediator::cloud::Css,
 {
-    let policy = Policy { matches: Match::default(), terms: Terms::defaults("all", Mode::DryRun) };
+    let terms = Terms::defaults("all", Mode::DryRun);
+    let policy = Policy { matches: Match::default(), terms, expect: Expect::default() };
     Looker::new(Parts {
         project: ProjectName::new("bench").unwrap(),
         css,

@@ -274,12 +274,17 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
     fn observe(&self, cluster: &Cluster, reading: &Reading, listed: Option<Moment>) -> Vec<(Subject, Event)> {
         let rules = self.rules();
         let terms = |kind| self.terms(&rules, cluster, kind);
+        let expect = |kind| {
+            let policy = decide::govern::governing(&rules.policies, &self.project, cluster, kind)?;
+            Some((policy.name().to_owned(), policy.expect.clone()))
+        };
         let state = self.state();
         let eyes = Eyes {
             project: &self.project,
             cluster: &cluster.id,
             cluster_name: &cluster.name,
             terms: &terms,
+            expect: &expect,
             poll: &rules.poll,
             listed,
             looked_before: state.looked.contains(&cluster.id),

@@ -16,7 +16,7 @@ use upgrade_remediator::model::answer::{Answer, Meaning};
 use upgrade_remediator::model::breaker::{Healing, Opening};
 use upgrade_remediator::model::decision::{Action, Order};
 use upgrade_remediator::model::event::{
-    Closing, Entry, Event, FailureSeen, Settlement, Shape, StoredEntry, Subject,
+    Closing, Entry, Event, FailureSeen, Settlement, Shape, StoredEntry, Subject, TooLong,
 };
 use upgrade_remediator::model::hold::{NewHold, Scope, StoredHold};
 use upgrade_remediator::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
@@ -192,6 +192,11 @@ fn events() -> Vec<Event> {
         let (by, why, command) = ("uid 1000".to_owned(), "room again".to_owned(), "c-1".to_owned());
         events.push(Event::Reset { by, why, command, failed });
     }
+    let (ran, expected) = (Duration::from_mins(290), Duration::from_millis(1));
+    for too_long in [TooLong::Whole { ran, expected }, TooLong::NoProgress { without: ran, expected }] {
+        let (policy, nodes) = ("standard".to_owned(), 3);
+        events.push(Event::RunningTooLong { too_long, policy, nodes, completed: None });
+    }
     for because in [Healing::CompletedNode, Healing::Succeeded, Healing::StillRuns] {
         events.push(Event::BreakerClosed { attempt, because });
     }
@@ -222,10 +227,11 @@ fn variant(event: &Event) -> usize {
         Event::BreakerOpened { .. } => 18,
         Event::BreakerClosed { .. } => 19,
         Event::Reset { .. } => 20,
+        Event::RunningTooLong { .. } => 21,
     }
 }
 
-const VARIANTS: usize = 21;
+const VARIANTS: usize = 22;
 
 fn same(entries: &[Entry], stored: &[StoredEntry]) {
     assert_eq!(entries.len(), stored.len());

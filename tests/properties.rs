@@ -16,7 +16,7 @@ use upgrade_remediator::model::hold::Holds;
 use upgrade_remediator::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use upgrade_remediator::model::ledger::Ledger;
 use upgrade_remediator::model::moment::{Moment, Mono};
-use upgrade_remediator::model::policy::{Mode, OnExhausted, Retry, Terms};
+use upgrade_remediator::model::policy::{Expect, Mode, OnExhausted, Retry, Terms};
 use upgrade_remediator::model::project::{Breaker, Limits, Poll};
 use upgrade_remediator::model::reason::Reason;
 use upgrade_remediator::model::task::{CompletedNodes, Reading, Step, Task, TaskKind, TaskList, TaskStatus};
@@ -177,6 +177,7 @@ impl Stage {
             cluster: &id,
             cluster_name: "c",
             terms: &in_force,
+            expect: &|_| Some(("any".to_owned(), Expect::default())),
             poll: &poll,
             listed: Some(self.now),
             looked_before: true,

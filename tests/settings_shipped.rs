@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use upgrade_remediator::model::policy::{Mode, OnExhausted, Policy, Terms};
+use upgrade_remediator::model::policy::{Expect, Mode, OnExhausted, Policy, Terms};
 use upgrade_remediator::model::window::WindowState;
 use upgrade_remediator::settings::{Environment, Loaded, load};
 
@@ -115,6 +115,7 @@ fn the_standard_policy_writes_out_the_defaults() {
     let loaded = load_or_show(&shipped("config.toml"), &env);
     let policies = &loaded.settings.policies;
     assert_eq!(policies[2].terms, Terms::defaults("standard", Mode::Enforce));
+    assert_eq!(policies[2].expect, Expect::default());
     assert_eq!(policies[0].terms.on_exhausted, OnExhausted::Escalate);
 }
 

@@ -188,6 +188,9 @@ fn story_in_words(story: &Story) -> String {
     if let Some((since, why)) = &story.with_human {
         let _ = write!(words, "; with a human since {}: {} [{}]", time(*since), why.words, why.code);
     }
+    if let Some(since) = story.runs_too_long_since {
+        let _ = write!(words, "; running too long, since {}", time(since));
+    }
     if let Some(ended) = &story.ended {
         let _ = write!(words, "; ended: {ended}");
     }

@@ -202,7 +202,10 @@ fn write_project(out: &mut String, project: &ProjectReport) {
     let mut rows = table(&["CLUSTER", "TASK", "STATE", "WHY"]);
     for task in &project.tasks {
         let (code, words) = task.why.as_ref().map_or(("", ""), |why| (why.code.as_str(), why.words.as_str()));
-        let state = if task.with_human { format!("with a human\n({code})") } else { code.to_owned() };
+        let mut state = if task.with_human { format!("with a human\n({code})") } else { code.to_owned() };
+        if let Some(since) = task.runs_too_long_since {
+            let _ = write!(state, "\nrunning too long,\nsince {}", since.strftime("%F %H:%M UTC"));
+        }
         rows.add_row([shown(&task.cluster_name, 40), task.kind.to_string(), state, words.to_owned()]);
     }
     out.push_str(&text(&rows));

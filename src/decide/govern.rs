@@ -151,7 +151,7 @@ fn first_miss<'a>(
 mod tests {
     use super::*;
     use crate::model::id::ClusterId;
-    use crate::model::policy::{Mode, Terms};
+    use crate::model::policy::{Expect, Mode, Terms};
 
     fn cluster() -> Cluster {
         Cluster {
@@ -170,7 +170,7 @@ mod tests {
     }
 
     fn policy(name: &str, matches: Match) -> Policy {
-        Policy { matches, terms: Terms::defaults(name, Mode::Enforce) }
+        Policy { matches, terms: Terms::defaults(name, Mode::Enforce), expect: Expect::default() }
     }
 
     /// What one policy's `match` says to an upgrade of the cluster.

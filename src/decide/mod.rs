@@ -22,6 +22,7 @@ use crate::planted::{self, Fault};
 pub mod backoff;
 pub mod breaker;
 pub mod by_hand;
+pub mod expect;
 pub mod explain;
 pub mod govern;
 pub mod guards;

@@ -10,12 +10,13 @@ use jiff::civil::DateTime;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::decide::SETTLING_PATIENCE;
+use crate::decide::expect::overdue;
 use crate::decide::standing::Standing;
 use crate::model::event::{Closing, Entry, Event, FailureSeen, Settlement, Shape, Subject};
 use crate::model::history::{ClusterHistory, Failure, OpenAttempt, TaskHistory};
 use crate::model::id::{ClusterId, ProjectName, TaskId};
 use crate::model::moment::Moment;
-use crate::model::policy::Terms;
+use crate::model::policy::{Expect, Terms};
 use crate::model::project::Poll;
 use crate::model::task::{Reading, Task, TaskKind, TaskStatus};
 use crate::planted;
@@ -31,6 +32,8 @@ pub struct Eyes<'a> {
     pub cluster_name: &'a str,
     /// The terms in force for a task of this kind, if a policy covers it.
     pub terms: &'a dyn Fn(TaskKind) -> Option<Terms>,
+    /// How long a task of this kind is expected to run, with the policy that says so, if one covers it.
+    pub expect: &'a dyn Fn(TaskKind) -> Option<(String, Expect)>,
     /// Intervals and time limits.
     pub poll: &'a Poll,
     /// When a list of the project's clusters last showed the cluster.
@@ -162,6 +165,15 @@ impl Scratch<'_> {
             _ => self.note(&task.id, Event::Running { execute_times: task.execute_times }),
         }
         self.settle(task, true);
+        self.tell_too_long(task);
+    }
+
+    fn tell_too_long(&mut self, task: &Task) {
+        let Some(run) = self.known(&task.id).and_then(|known| known.run) else { return };
+        let Some((policy, expect)) = (self.eyes.expect)(task.kind) else { return };
+        if let Some(event) = overdue(&policy, &expect, task, run, self.now) {
+            self.note(&task.id, event);
+        }
     }
 
     fn see_success(&mut self, task: &Task) {

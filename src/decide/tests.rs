@@ -11,10 +11,12 @@ use crate::model::hold::Holds;
 use crate::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use crate::model::ledger::Ledger;
 use crate::model::moment::Mono;
+use crate::model::policy::Expect;
 use crate::model::project::{Breaker, Limits};
 use crate::model::task::{CompletedNodes, Step, TaskKind, TaskList};
 
 mod by_hand;
+mod expect;
 mod explain;
 mod held;
 
@@ -30,6 +32,7 @@ struct Scene {
     holds: Holds,
     breaker: Breaker,
     looked_before: bool,
+    expect: Option<Expect>,
     listed: Option<Moment>,
     clock_offset: Option<jiff::SignedDuration>,
     number: u64,
@@ -58,6 +61,7 @@ impl Scene {
             holds: Holds::default(),
             breaker: Breaker::default(),
             looked_before: true,
+            expect: Some(Expect::default()),
             listed: None,
             clock_offset: None,
             number: 0,
@@ -109,12 +113,15 @@ impl Scene {
         let reading = Reading::new(self.now, [upgrades, TaskList::default()]);
         let all_terms = self.terms.clone();
         let terms = |_: TaskKind| all_terms.clone();
+        let expected = self.expect.clone();
+        let expect = |_: TaskKind| Some(("standard".to_owned(), expected.clone()?));
         let (project, id) = (ProjectName::new("p").unwrap(), cluster());
         let eyes = Eyes {
             project: &project,
             cluster: &id,
             cluster_name: "logs",
             terms: &terms,
+            expect: &expect,
             poll: &self.poll,
             listed: self.listed,
             looked_before: self.looked_before,

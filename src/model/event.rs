@@ -74,6 +74,17 @@ impl Closing {
     }
 }
 
+/// By what a task runs too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "because", rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the variants' docs tell their fields")]
+pub enum TooLong {
+    /// The execution as a whole, since it was first seen running.
+    Whole { ran: Duration, expected: Duration },
+    /// No node was seen to complete for this time of the execution.
+    NoProgress { without: Duration, expected: Duration },
+}
+
 /// A failure as it was first seen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FailureSeen {
@@ -123,6 +134,15 @@ pub enum Event {
     Running { execute_times: Option<u64> },
     /// More nodes are completed than were ever read.
     Progress { completed: u32 },
+    /// It runs longer than the policy that governs it expects. Told once for each stretch of RUNNING; nothing else follows
+    /// from it.
+    RunningTooLong {
+        too_long: TooLong,
+        policy: String,
+        nodes: u32,
+        /// Of them, as far as that can be read.
+        completed: Option<u32>,
+    },
     /// A failure was first seen.
     Failed(Box<FailureSeen>),
     /// The failed task changed soon after it was first seen; later readings are compared with this.
@@ -174,6 +194,7 @@ impl Event {
             Self::FirstSeen { .. } => "first-seen",
             Self::Running { .. } => "running",
             Self::Progress { .. } => "progress",
+            Self::RunningTooLong { .. } => "running-too-long",
             Self::Failed(_) => "failed",
             Self::Changed { .. } => "changed",
             Self::Touched { .. } => "touched",

@@ -138,6 +138,7 @@ impl Story {
                 .escalated
                 .as_ref()
                 .map(|escalation| (escalation.at.wall, Why::from(&escalation.reason))),
+            runs_too_long_since: known.runs_too_long().map(|since| since.wall),
             ended: known.closed.as_ref().map(|(closing, _)| closing.word().to_owned()),
         }
     }
@@ -189,6 +190,8 @@ pub struct Story {
     pub open: Option<String>,
     /// Handed to a human: since when, and why.
     pub with_human: Option<(Timestamp, Why)>,
+    /// Since when it runs, where it was told to run too long.
+    pub runs_too_long_since: Option<Timestamp>,
     /// How its story ended.
     pub ended: Option<String>,
 }

@@ -113,6 +113,17 @@ pub struct Failure {
     pub touched: Option<String>,
 }
 
+/// The stretch of RUNNING that a task is in, by our clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// When RUNNING was first read.
+    pub since: Moment,
+    /// When a node was last seen to complete in it; at first the same.
+    pub progress: Moment,
+    /// When it was told to run too long.
+    pub too_long: Option<Moment>,
+}
+
 /// When and why a task was handed to a human.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Escalation {
@@ -144,6 +155,9 @@ pub struct TaskHistory {
     pub most_completed: Option<u32>,
     /// The last RUNNING reading, while nothing else was seen after it.
     pub running: Option<Moment>,
+    /// The stretch of RUNNING that it is in. Like `running` it ends with a failure or the story; a restart moves nothing
+    /// of it. It decides what is told, and nothing else.
+    pub run: Option<Run>,
     /// When RUNNING was last read for certain: unlike `running`, a restart does not move it.
     pub running_read: Option<Moment>,
     /// Whether the daemon ever saw it RUNNING.
@@ -210,6 +224,12 @@ impl TaskHistory {
         (self.open.is_some() && self.escalated.is_none()) || (self.ran_since_failure && retried && !unknown)
     }
 
+    /// Since when it runs, where it was told to run too long and still does.
+    pub fn runs_too_long(&self) -> Option<Moment> {
+        let run = self.run.filter(|_| self.closed.is_none())?;
+        run.too_long.map(|_| run.since)
+    }
+
     /// The retry whose effect is not certain yet. (An abort leaves no effect to wait for.)
     pub fn open_retry(&self) -> Option<&OpenAttempt> {
         self.open.as_ref().filter(|open| open.action == Action::Retry)
@@ -234,6 +254,7 @@ impl TaskHistory {
             counted_execute_times: None,
             most_completed: None,
             running: None,
+            run: None,
             running_read: None,
             ever_ran: false,
             ran_since_failure: false,
@@ -316,12 +337,16 @@ impl TaskHistory {
             Event::Running { execute_times } => {
                 self.raise_execute_times(*execute_times);
                 self.saw_running(at);
+                self.run.get_or_insert(Run { since: at, progress: at, too_long: None });
                 if matches!(self.closed, Some((Closing::Remedied | Closing::SolvedByOthers, _))) {
                     self.closed = None;
                 }
             }
             Event::Progress { completed } => {
                 self.most_completed = Some(*completed);
+                if let Some(run) = &mut self.run {
+                    run.progress = at;
+                }
                 self.progressed = true;
                 self.used = Used::default();
                 self.waited = Duration::ZERO;
@@ -331,6 +356,11 @@ impl TaskHistory {
                     // Progress of the same failure, read late: the backoff begins anew and sends nothing by itself.
                     failure.wait_from = at;
                     failure.exhausted = None;
+                }
+            }
+            Event::RunningTooLong { .. } => {
+                if let Some(run) = &mut self.run {
+                    run.too_long = Some(at);
                 }
             }
             Event::Failed(seen) => self.fail(at, seen),
@@ -430,6 +460,7 @@ impl TaskHistory {
                     self.open = None;
                 }
                 self.running = None;
+                self.run = None;
             }
             // Of the project, not of the task.
             Event::BreakerOpened { .. } | Event::BreakerClosed { .. } => {}
@@ -463,6 +494,7 @@ impl TaskHistory {
         self.count_external(external);
         self.progressed = false;
         self.running = None;
+        self.run = None;
         self.ran_since_failure = false;
         self.stale_since = None;
         self.decided = None;

@@ -161,6 +161,35 @@ pub struct Match {
     pub tags: BTreeMap<String, Pattern>,
 }
 
+/// How long a RUNNING task is expected to take: the settings' `[policy.expect]`. Only told, for nothing stops a task that
+/// runs. No part of the [`Terms`]: a change of it is no change of policy, and no abort turns into an escalation by it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expect {
+    /// For each node …
+    pub per_node: Duration,
+    /// … and so much more for all of it.
+    pub allowance: Duration,
+    /// A node is expected to complete within this.
+    pub no_progress: Duration,
+}
+
+impl Default for Expect {
+    fn default() -> Self {
+        Self {
+            per_node: Duration::from_mins(15),
+            allowance: Duration::from_hours(4),
+            no_progress: Duration::from_hours(12),
+        }
+    }
+}
+
+impl Expect {
+    /// How long one execution with so many nodes may take.
+    pub fn whole(&self, nodes: u32) -> Duration {
+        self.allowance.saturating_add(self.per_node.saturating_mul(nodes))
+    }
+}
+
 /// One policy.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
@@ -168,6 +197,8 @@ pub struct Policy {
     pub matches: Match,
     /// What it prescribes for them.
     pub terms: Terms,
+    /// How long they are expected to run.
+    pub expect: Expect,
 }
 
 impl Policy {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::decision::Action;
-use super::event::{Closing, Entry, Event, Settlement};
+use super::event::{Closing, Entry, Event, Settlement, TooLong};
 use super::reason::Reason;
 use super::text::{counted, shown, span};
 
@@ -54,7 +54,10 @@ impl Event {
             | Self::Answered { .. }
             | Self::NotSent { .. }
             | Self::StillThere { .. } => Weight::Trouble,
-            Self::Escalated { .. } | Self::BreakerOpened { .. } => Weight::Human,
+            // The service has no PUT for a task that runs: whatever there is to be done, a human does it.
+            Self::Escalated { .. } | Self::BreakerOpened { .. } | Self::RunningTooLong { .. } => {
+                Weight::Human
+            }
         }
     }
 }
@@ -91,6 +94,29 @@ impl fmt::Display for Event {
             Self::Running { execute_times: None } => f.write_str("running"),
             Self::Progress { completed } => {
                 write!(f, "progress: {} completed", counted(u64::from(*completed), "node", "nodes"))
+            }
+            Self::RunningTooLong { too_long, policy, nodes, completed } => {
+                let total = counted(u64::from(*nodes), "node", "nodes");
+                let policy = shown(policy, 60);
+                match too_long {
+                    TooLong::Whole { ran, expected } => write!(
+                        f,
+                        "running too long: for {}, and policy {policy} expects {} at most for {total}",
+                        span(*ran),
+                        span(*expected)
+                    )?,
+                    TooLong::NoProgress { without, expected } => write!(
+                        f,
+                        "running too long: no node was seen to complete for {}, and policy {policy} expects one within {}",
+                        span(*without),
+                        span(*expected)
+                    )?,
+                }
+                match completed {
+                    Some(done) => write!(f, "; {done} of {total} completed")?,
+                    None => f.write_str("; how many nodes are completed cannot be read")?,
+                }
+                f.write_str("; the service cannot stop it, so only a human can find out why")
             }
             Self::Failed(seen) => {
                 write!(
@@ -229,6 +255,10 @@ mod tests {
         }))
     }
 
+    fn too_long(too_long: TooLong) -> Event {
+        Event::RunningTooLong { too_long, policy: "standard".to_owned(), nodes: 3, completed: Some(1) }
+    }
+
     fn answered(meaning: Meaning, status: Option<u16>, message: &str) -> Event {
         let answer = Answer {
             meaning,
@@ -257,6 +287,22 @@ mod tests {
             (Event::Running { execute_times: None }, "running"),
             (Event::Progress { completed: 1 }, "progress: 1 node completed"),
             (Event::Progress { completed: 2 }, "progress: 2 nodes completed"),
+            (
+                too_long(TooLong::Whole {
+                    ran: Duration::from_mins(290),
+                    expected: Duration::from_mins(285),
+                }),
+                "running too long: for 4h 50m, and policy standard expects 4h 45m at most for 3 nodes; 1 of 3 nodes \
+                 completed; the service cannot stop it, so only a human can find out why",
+            ),
+            (
+                too_long(TooLong::NoProgress {
+                    without: Duration::from_hours(13),
+                    expected: Duration::from_hours(12),
+                }),
+                "running too long: no node was seen to complete for 13h, and policy standard expects one within 12h; \
+                 1 of 3 nodes completed; the service cannot stop it, so only a human can find out why",
+            ),
             (
                 failed(Some(1), 1, terms()),
                 "failure 2: FAILED at ess-1, step 0 Data migration, 1 of 3 nodes completed, execution 3, \
@@ -350,6 +396,6 @@ mod tests {
             assert_eq!(event.to_string(), sentence);
             told.insert(event.word());
         }
-        assert_eq!(told.len(), 19, "an event has no sentence in this table");
+        assert_eq!(told.len(), 20, "an event has no sentence in this table");
     }
 }

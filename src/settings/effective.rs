@@ -182,6 +182,15 @@ impl Listing<'_> {
             self.add(&at.key(key), value);
         }
 
+        let (expect, at) = (&policy.expect, path.key("expect"));
+        for (key, value) in [
+            ("per_node", expect.per_node),
+            ("allowance", expect.allowance),
+            ("no_progress", expect.no_progress),
+        ] {
+            self.add(&at.key(key), json!(duration::text(value)));
+        }
+
         if let Some(window) = &terms.window {
             let at = path.key("window");
             self.add(&at.key("timezone"), json!(window.timezone()));

@@ -314,7 +314,6 @@ pub(super) struct Denied {
 #[serde(deny_unknown_fields)]
 pub(super) struct Expect {
     pub(super) per_node: Option<Strict<Duration>>,
-    #[expect(dead_code, reason = "only its type is checked: any duration is good")]
     pub(super) allowance: Option<Strict<Duration>>,
     pub(super) no_progress: Option<Strict<Duration>>,
 }

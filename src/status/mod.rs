@@ -90,6 +90,8 @@ pub struct TaskReport {
     pub kind: TaskKind,
     /// It is a human's.
     pub with_human: bool,
+    /// Since when it runs, where it was told to run too long.
+    pub runs_too_long_since: Option<Timestamp>,
     /// What was last decided about it, or that it runs.
     pub why: Option<Why>,
 }
@@ -123,6 +125,7 @@ impl ProjectReport {
                 task: id.clone(),
                 kind: task.kind,
                 with_human: task.escalated.is_some(),
+                runs_too_long_since: task.runs_too_long().map(|since| since.wall),
                 why: match (&task.escalated, &task.decided) {
                     (Some(escalation), _) => Some(Why::from(&escalation.reason)),
                     (None, Some((_, reason))) => Some(Why::from(reason)),

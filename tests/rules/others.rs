@@ -1,5 +1,8 @@
 //! What people and other programs do to a task meanwhile, and readings that show the past.
 
+use upgrade_remediator::journal::MemoryJournal;
+use upgrade_remediator::model::event::{Event, StoredEntry};
+
 use super::stage::{FAILED, HOPELESS, HOUR, MINUTE, SECOND, Script};
 
 fn by_hand(base: &str, what: &str) -> String {
@@ -144,4 +147,66 @@ async fn a_change_soon_after_the_first_sight_is_only_late() {
     stage.pass(3 * HOUR).await;
     assert_eq!((stage.sent_at(), stage.end()), (vec![120], "remedied".to_owned()));
     assert_eq!(stage.ear.heard("touched"), 0);
+}
+
+/// How each story of the journal ended, as it was told.
+fn closings(stage: &super::stage::Stage) -> Vec<String> {
+    let closing = |entry: upgrade_remediator::model::event::Entry| match entry.event {
+        Event::Closed(closing) => Some(format!("{}: {}", closing.word(), Event::Closed(closing.clone()))),
+        _ => None,
+    };
+    stage.entries().into_iter().filter_map(closing).collect()
+}
+
+#[tokio::test]
+async fn what_others_solved_replaced_or_took_away_is_told_once_and_closed() {
+    let solved = by_hand(FAILED, "do = \"retry\"\nat = \"1m\"");
+    let gone = by_hand(HOPELESS, "do = \"abort\"\nat = \"6m\"\nleaves = \"vanishes\"");
+    let replaced = format!("{HOPELESS}[[cluster.task]]\nkind = \"upgrade\"\nstart = \"1m\"\n");
+    for (text, told) in [
+        (solved, "solved-by-others: solved by others: it succeeded without a retry of ours"),
+        (gone, "gone: gone: two looks did not find it"),
+        (replaced, "superseded: superseded by the newer task "),
+    ] {
+        let mut stage =
+            Script::new(&text).terms(|terms| terms.retry.initial_interval = 20 * MINUTE).start().await;
+        stage.pass(6 * HOUR).await;
+        let closings = closings(&stage);
+        let of_it = closings.iter().filter(|closing| closing.starts_with(told)).count();
+        assert_eq!((of_it, stage.ear.heard("closed")), (1, closings.len()), "{closings:?}");
+        let sent = stage.sent().len();
+        stage.pass(2 * HOUR).await;
+        assert_eq!((stage.sent().len(), stage.ear.heard("closed")), (sent, closings.len()), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_runs_too_long_is_told_once_and_left_alone() {
+    // Three nodes of three hours each, where 4 h 45 min are expected.
+    let text = "node_time = \"3h\"\n[[cluster]]\nname = \"a\"\n[[cluster.task]]\nkind = \"upgrade\"\nstart = \"1m\"\n";
+    let mut stage = Script::new(text).lazily().start().await;
+    stage.pass(4 * HOUR).await;
+    assert_eq!(stage.ear.heard("running-too-long"), 0);
+    stage.pass(2 * HOUR).await;
+    assert_eq!((stage.ear.heard("running-too-long"), stage.look().await), (1, "running"));
+    let since = stage.known().runs_too_long().unwrap();
+
+    // A new process knows that it was told, and since when the task runs.
+    let stored: Vec<_> = stage
+        .entries()
+        .into_iter()
+        .map(|entry| StoredEntry {
+            number: entry.number,
+            at: entry.at.wall,
+            subject: entry.subject,
+            event: entry.event,
+        })
+        .collect();
+    let mut stage = stage.restarted(MemoryJournal::new(1), &stored).await;
+    assert_eq!(stage.known().runs_too_long().map(|since| since.wall), Some(since.wall));
+    stage.pass(2 * HOUR).await;
+    assert_eq!(stage.ear.heard("running-too-long"), 0, "it was told by the process before");
+    stage.pass(3 * HOUR).await;
+    assert_eq!((stage.end(), stage.known().runs_too_long()), ("solved-by-others".to_owned(), None));
+    assert_eq!(stage.sent().len(), 0);
 }

@@ -21,7 +21,7 @@ use upgrade_remediator::model::hold::{Holds, NewHold, Scope};
 use upgrade_remediator::model::id::{ClusterId, ProjectId, ProjectName};
 use upgrade_remediator::model::ledger::Ledger;
 use upgrade_remediator::model::moment::{Moment, Mono};
-use upgrade_remediator::model::policy::{Match, Mode, Policy, Terms};
+use upgrade_remediator::model::policy::{Expect, Match, Mode, Policy, Terms};
 use upgrade_remediator::model::project::{Breaker, Limits, Poll, Rules};
 use upgrade_remediator::model::reason::Reason;
 use upgrade_remediator::notify::{News, Tell};
@@ -180,7 +180,8 @@ impl Script {
 
     /// What the settings would say, with this policy in force.
     fn rules(&self, terms: Option<Terms>) -> Rules {
-        let policies = terms.into_iter().map(|terms| Policy { matches: Match::default(), terms }).collect();
+        let policy = |terms| Policy { matches: Match::default(), terms, expect: Expect::default() };
+        let policies = terms.into_iter().map(policy).collect();
         Rules {
             policies,
             poll: self.poll.clone(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
-use upgrade_remediator::model::policy::{Match, Mode, OnExhausted, Pattern, Policy, Retry, Terms};
+use upgrade_remediator::model::policy::{Expect, Match, Mode, OnExhausted, Pattern, Policy, Retry, Terms};
 use upgrade_remediator::model::project::{Breaker, Limits, Poll, Rules};
 use upgrade_remediator::model::task::TaskKind;
 use upgrade_remediator::model::window::{Span, Window};
@@ -187,6 +187,7 @@ impl Plan {
                 ..Match::default()
             },
             terms: plan.terms.clone(),
+            expect: Expect::default(),
         };
         self.policies.get(epoch).into_iter().flatten().map(policy).collect()
     }

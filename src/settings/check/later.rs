@@ -40,18 +40,6 @@ pub(super) fn notify(section: &Section<'_>, written: &written::Notify, channels:
     warn_where_set(section, &["default", "reminders"]);
 }
 
-/// `[policy.expect]`.
-pub(super) fn expect(policy: &Section<'_>, written: Option<&Table<written::Expect>>) {
-    let Some(Table(written)) = written else { return };
-    let section = policy.child("expect");
-    for (key, duration) in [("per_node", &written.per_node), ("no_progress", &written.no_progress)] {
-        if let Some(Strict(duration)) = duration {
-            section.positive(key, None, *duration);
-        }
-    }
-    policy.warn("expect", NO_EFFECT);
-}
-
 /// Warns of each key that a user set.
 pub(super) fn warn_where_set(section: &Section<'_>, keys: &[&str]) {
     for key in keys.iter().filter(|key| section.is_set(key)) {

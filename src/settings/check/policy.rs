@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::written::{self, Table};
 use super::later::Channels;
 use super::section::Section;
-use crate::model::policy::{Match, Mode, Pattern, Policy, Retry, Terms};
+use crate::model::policy::{Expect, Match, Mode, Pattern, Policy, Retry, Terms};
 use crate::model::task::TaskKind;
 use crate::model::text::shown;
 use crate::settings::scalar::Strict;
@@ -80,13 +80,13 @@ impl<'a> Policies<'a> {
                 .and_then(|table| super::window::window(&section.child("window"), &table.0)),
             policy: defaults.policy,
         };
+        let expect = expect(&section.child("expect"), written.expect.as_ref().map(|table| &table.0));
         let matches = matches(&section.child("match"), written.matches.as_ref().map(|table| &table.0));
         self.warn_of_no_project(&section.child("match").child("project"), matches.project.as_deref());
         self.channels.named(section, "notify", written.notify.as_ref());
         if written.notify.is_some() {
             section.warn("notify", super::later::NO_EFFECT);
         }
-        super::later::expect(section, written.expect.as_ref());
         if written.enabled.as_ref().is_some_and(|enabled| !enabled.0) {
             return;
         }
@@ -96,7 +96,7 @@ impl<'a> Policies<'a> {
             self.warn_of_unreachable(section, &matches);
         }
         self.doubtful.push(doubtful);
-        self.enabled.push(Policy { matches, terms });
+        self.enabled.push(Policy { matches, terms, expect });
     }
 
     /// Whether each pattern for projects covers one.
@@ -280,6 +280,16 @@ fn pattern(text: &str) -> Result<Pattern, String> {
     check_name(text)?;
     Pattern::new(text)
         .map_err(|error| format!("found \"{}\"; it is no glob: {}", shown(text, 60), error.kind()))
+}
+
+fn expect(section: &Section<'_>, written: Option<&written::Expect>) -> Expect {
+    let default = Expect::default();
+    let Some(written) = written else { return default };
+    Expect {
+        per_node: section.positive("per_node", written.per_node.as_ref(), default.per_node),
+        allowance: written.allowance.as_ref().map_or(default.allowance, |duration| duration.0),
+        no_progress: section.positive("no_progress", written.no_progress.as_ref(), default.no_progress),
+    }
 }
 
 fn retry(section: &Section<'_>, written: Option<&written::Retry>, default: Retry) -> Retry {
