@@ -54,6 +54,8 @@ async fn plan_tells_what_would_be_done_and_leaves_everything_alone() {
     let (code, stdout, stderr) = ran(bench.command(&["plan"])).await;
     assert_eq!(code, Some(0), "{stderr}");
     assert!(stdout.contains("logs") && stdout.contains("[backoff]"), "{stdout}");
+    assert!(stdout.contains("An abort: 0 of 3 nodes"), "{stdout}");
+    assert!(stdout.lines().all(|line| line.chars().count() <= 80), "{stdout}");
     assert!(stdout.contains("2 clusters looked at, 1 with nothing to do"), "{stdout}");
     assert!(!stdout.contains("quiet"), "{stdout}");
     assert!(!stderr.contains("ERROR") && !stderr.contains("WARN"), "{stderr}");
@@ -64,6 +66,10 @@ async fn plan_tells_what_would_be_done_and_leaves_everything_alone() {
     let of = |name: &str| lines.as_array().unwrap().iter().find(|line| line["cluster_name"] == name).unwrap();
     assert_eq!((&of("logs")["verdict"], &of("logs")["code"]), (&"wait".into(), &"backoff".into()));
     assert_eq!(of("quiet")["code"], "idle");
+    let abort = &of("logs")["abort"];
+    assert_eq!((&abort["safe"], &abort["nodes"], &abort["nodes_done"]), (&true.into(), &3.into(), &0.into()));
+    assert!(abort["leaves"].as_str().unwrap().contains("keeps the version that it had"), "{abort}");
+    assert_eq!(of("quiet").get("abort"), Some(&Value::Null), "there is nothing to abort");
     assert!(content(bench.folder.path()) == before, "something was written");
     assert_eq!(bench.puts(), []);
 }
@@ -402,6 +408,10 @@ async fn the_demo_tells_its_stories_within_a_minute_and_leaves_nothing_behind() 
     assert!(!text.contains('\u{1b}'), "colours without a terminal: {text}");
     let endings = json(&as_json);
     assert_eq!(endings.as_array().unwrap().len(), 5);
+    let document = include_str!("../docs/json.md").split("\n## `demo`\n").nth(1).unwrap();
+    let example = json(document.split("```json\n").nth(1).unwrap().split("\n```").next().unwrap());
+    let keys = |value: &Value| value[0].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&endings), keys(&example), "docs/json.md shows another shape");
     assert!(endings.as_array().unwrap().iter().all(|ending| ending["as_it_should"] == true), "{endings}");
     assert_eq!(content(temporary.path()), BTreeMap::new());
 }

@@ -17,6 +17,7 @@ use crate::journal::memory::MemoryJournal;
 use crate::journal::reader::Query;
 use crate::model::cluster::Cluster;
 use crate::model::decision::{Decision, Verdict};
+use crate::model::explanation::AbortEffect;
 use crate::model::hold::Holds;
 use crate::model::reason::Reason;
 use crate::model::task::Reading;
@@ -132,6 +133,13 @@ fn is_quiet(line: &Line) -> bool {
     matches!(&line.result, Ok((_, decision)) if decision.reason.code() == "idle")
 }
 
+/// What an abort of the task to decide about would touch; nothing where it was aborted already.
+fn abort_of(line: &Line) -> Option<AbortEffect> {
+    let (reading, decision) = line.result.as_ref().ok()?;
+    let task = reading.task(decision.task.as_ref()?)?;
+    AbortEffect::of(task, &line.cluster).filter(|_| decision.reason.code() != Reason::AbortedByUs.code())
+}
+
 fn verdict(decision: &Decision) -> &'static str {
     match decision.verdict {
         Verdict::Act(_) => "would send",
@@ -151,6 +159,9 @@ fn as_text(lines: &[Line]) -> String {
                     for (policy, mismatch) in &line.policies {
                         let _ = write!(why, "\n{policy}: {}", mismatch.as_deref().unwrap_or("covers it"));
                     }
+                }
+                if let Some(abort) = abort_of(line) {
+                    let _ = write!(why, "\nAn abort: {}", abort.words());
                 }
                 (verdict(decision), why)
             }
@@ -175,6 +186,7 @@ fn as_json(line: &Line) -> Value {
             "reason": decision.reason.to_string(),
             "details": decision.reason,
             "next_look": span(decision.next_look),
+            "abort": abort_of(line),
             "policies": line.policies.iter().map(|(policy, mismatch)| {
                 json!({ "policy": policy, "does_not_cover_it_because": mismatch })
             }).collect::<Vec<_>>(),

@@ -11,7 +11,8 @@ use super::history::{ClusterHistory, TaskHistory};
 use super::id::{ClusterId, ProjectName, TaskId};
 use super::policy::{Mode, Terms};
 use super::reason::Reason;
-use super::task::TaskKind;
+use super::task::{Task, TaskKind};
+use super::text::{counted, shown};
 
 /// A reason with its code and its words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,6 +170,74 @@ pub struct TaskFacts {
     pub failing_step: Option<String>,
 }
 
+/// What an abort of a failed task would touch, by one reading of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AbortEffect {
+    /// Whether this reading shows it safe: else none is ever sent.
+    pub safe: bool,
+    /// Why it is not.
+    pub doubt: Option<String>,
+    /// All nodes of the task.
+    pub nodes: u32,
+    /// Of them completed; unknown where that cannot be read.
+    pub nodes_done: Option<u32>,
+    /// The node at which it failed.
+    pub current_node: String,
+    /// What becomes of the cluster: a sentence.
+    pub leaves: String,
+}
+
+impl AbortEffect {
+    /// By a reading of the task, and what the list of clusters tells of its cluster. `None` where the task is not failed:
+    /// there is nothing to abort.
+    pub fn of(task: &Task, cluster: &Cluster) -> Option<Self> {
+        if !task.status.is_failure() {
+            return None;
+        }
+        let doubt = task.abortable().err().map(|doubt| doubt.to_string());
+        let (what, mixed) = match task.kind {
+            TaskKind::Upgrade => {
+                let known = format!("{} {}", cluster.engine, cluster.version);
+                let known = known.trim();
+                let known = if known.is_empty() { String::new() } else { format!(" ({})", shown(known, 60)) };
+                (format!("the version that it had{known}"), "versions")
+            }
+            TaskKind::AzSwitchover => ("the availability zones that it had".to_owned(), "zones"),
+        };
+        let node = if task.current_node.is_empty() {
+            String::new()
+        } else {
+            format!("; node {}, at which it failed, stays as it is now", shown(&task.current_node, 80))
+        };
+        let leaves = match &doubt {
+            None => format!("the task ends for good, and the cluster keeps {what}{node}"),
+            Some(doubt) => {
+                format!(
+                    "never sent: {doubt}; it could leave a cluster of mixed {mixed}, which nothing rolls back"
+                )
+            }
+        };
+        Some(Self {
+            safe: doubt.is_none(),
+            doubt,
+            nodes: u32::try_from(task.total_nodes.len()).unwrap_or(u32::MAX),
+            nodes_done: task.completed.count(),
+            current_node: task.current_node.clone(),
+            leaves,
+        })
+    }
+
+    /// In words, for a table.
+    pub fn words(&self) -> String {
+        let nodes = counted(u64::from(self.nodes), "node", "nodes");
+        let done = match self.nodes_done {
+            Some(done) => format!("{done} of {nodes} completed"),
+            None => format!("how many of {nodes} are completed cannot be read"),
+        };
+        format!("{done}; {}", self.leaves)
+    }
+}
+
 /// What the journal knows of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Story {
@@ -227,4 +296,88 @@ pub struct Guard {
     pub limit: String,
     /// Whether it lets a PUT through.
     pub passes: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::model::task::{CompletedNodes, TaskStatus};
+
+    fn cluster(engine: &str, version: &str) -> Cluster {
+        Cluster {
+            engine: engine.into(),
+            version: version.into(),
+            ..Cluster::known_by(ClusterId::new("c").unwrap(), "logs".to_owned())
+        }
+    }
+
+    fn failed(kind: TaskKind, completed: CompletedNodes) -> Task {
+        Task {
+            id: TaskId::new("t").unwrap(),
+            kind,
+            status: TaskStatus::Failed,
+            start_time: None,
+            end_time: None,
+            execute_times: Some(1),
+            total_nodes: BTreeSet::from(["a", "b", "c"].map(str::to_owned)),
+            completed,
+            current_node: "a".to_owned(),
+            current_batch: BTreeSet::new(),
+            steps: Vec::new(),
+            whole: None,
+        }
+    }
+
+    #[test]
+    fn what_an_abort_would_touch_is_told_for_each_kind() {
+        let told = |task: &Task, cluster: &Cluster| {
+            let effect = AbortEffect::of(task, cluster).unwrap();
+            (effect.safe, effect.words())
+        };
+        let none = || CompletedNodes::None;
+        let one = CompletedNodes::Some(["a".to_owned()].into());
+        let known = cluster("elasticsearch", "7.10.2");
+        for (task, cluster, safe, words) in [
+            (
+                failed(TaskKind::Upgrade, none()),
+                &known,
+                true,
+                "0 of 3 nodes completed; the task ends for good, and the cluster keeps the version that it had \
+                 (elasticsearch 7.10.2); node a, at which it failed, stays as it is now",
+            ),
+            (
+                failed(TaskKind::AzSwitchover, none()),
+                &known,
+                true,
+                "0 of 3 nodes completed; the task ends for good, and the cluster keeps the availability zones that it \
+                 had; node a, at which it failed, stays as it is now",
+            ),
+            (
+                Task { current_node: String::new(), ..failed(TaskKind::Upgrade, none()) },
+                &cluster("", ""),
+                true,
+                "0 of 3 nodes completed; the task ends for good, and the cluster keeps the version that it had",
+            ),
+            (
+                failed(TaskKind::Upgrade, one),
+                &known,
+                false,
+                "1 of 3 nodes completed; never sent: 1 of 3 nodes is completed; it could leave a cluster of mixed \
+                 versions, which nothing rolls back",
+            ),
+            (
+                failed(TaskKind::AzSwitchover, CompletedNodes::Unreadable("null".to_owned())),
+                &known,
+                false,
+                "how many of 3 nodes are completed cannot be read; never sent: completedNodes cannot be read (null), so \
+                 some node may be completed; it could leave a cluster of mixed zones, which nothing rolls back",
+            ),
+        ] {
+            assert_eq!(told(&task, cluster), (safe, words.to_owned()));
+        }
+        let running = Task { status: TaskStatus::Running, ..failed(TaskKind::Upgrade, none()) };
+        assert_eq!(AbortEffect::of(&running, &known), None);
+    }
 }
