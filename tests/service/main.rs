@@ -116,7 +116,9 @@ async fn the_package_installs_a_service_that_starts_and_says_what_to_do_next() {
         "/usr/share/fish/vendor_completions.d/upgrade-remediator.fish",
         "/usr/share/doc/upgrade-remediator/copyright",
         "/usr/share/doc/upgrade-remediator/systemd.md",
+        "/usr/share/doc/upgrade-remediator/runbook.md",
         "/usr/share/doc/upgrade-remediator/examples/minimal.toml",
+        "/usr/share/doc/upgrade-remediator/examples/monitoring/alerts.yaml",
     ] {
         machine.runs(&["test", "-s", file]);
     }
