@@ -12,6 +12,7 @@ pub mod hold;
 pub mod id;
 pub mod ledger;
 pub mod moment;
+pub mod outbox;
 pub mod policy;
 pub mod project;
 pub mod reason;
