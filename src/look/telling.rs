@@ -36,6 +36,9 @@ struct Told {
     blind: Option<(&'static str, String)>,
     /// The clusters that the latter still keeps from being read.
     blind_at: BTreeSet<ClusterId>,
+    /// The clusters were listed once, and one was read (or there is none to read).
+    listed: bool,
+    seen: bool,
     journal_fails: bool,
     list_short: bool,
     /// Clusters that cannot be read, with the error's code.
@@ -97,6 +100,7 @@ impl<T: Tell> Telling<T> {
         if all_seen {
             self.sees(|told| &mut told.reading);
         }
+        self.seen();
         let mut told = self.told();
         let was_unreadable = told.unreadable.remove(id).is_some();
         let was_told = told.one_by_one.remove(id);
@@ -183,7 +187,7 @@ impl<T: Tell> Telling<T> {
         }
         drop(told);
         if !known {
-            self.teller.tell(&News::Blind { project: &self.project, error: &chain(error), advice });
+            self.teller.tell(&News::Blind { project: &self.project, trouble, error: &chain(error), advice });
         }
     }
 
@@ -197,6 +201,17 @@ impl<T: Tell> Telling<T> {
         }
     }
 
+    /// Tells once that the project can be seen.
+    fn seen(&self) {
+        let mut told = self.told();
+        let first = told.listed && !told.seen && told.listing.is_none() && told.reading.is_none();
+        told.seen |= first;
+        drop(told);
+        if first {
+            self.teller.tell(&News::SeenAtFirst { project: &self.project });
+        }
+    }
+
     /// Why the project cannot be seen, where it cannot: a word and a sentence.
     pub(super) fn why_blind(&self) -> Option<(&'static str, String)> {
         let told = self.told();
@@ -206,6 +221,10 @@ impl<T: Tell> Telling<T> {
     /// The clusters were listed.
     pub(super) fn listed(&self, list: &ClusterList) {
         self.sees(|told| &mut told.listing);
+        self.told().listed = true;
+        if list.clusters.is_empty() {
+            self.seen();
+        }
         let short = !list.is_complete() || !list.unusable.is_empty();
         let before = std::mem::replace(&mut self.told().list_short, short);
         let project = &self.project;

@@ -1,0 +1,474 @@
+//! A notice: what happened, why, what the daemon does next, what a human can do, and everything that is needed to take
+//! over. Pure: from the story of a task, or from news of a project.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::kind::{Kind, Severity};
+use crate::model::decision::Action;
+use crate::model::event::{Event, Settlement, StoredEntry, Subject};
+use crate::model::history::{ClusterHistory, TaskHistory};
+use crate::model::id::{ClusterId, TaskId};
+use crate::model::moment::{Moment, Mono};
+use crate::model::reason::Reason;
+use crate::model::text::{counted, shown};
+
+/// So many attempts are told; of more, the latest.
+const ATTEMPTS: usize = 12;
+/// So many names of nodes are told.
+const NODES: usize = 20;
+
+/// What is told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Notice {
+    /// What kind of thing it is.
+    pub kind: Kind,
+    /// How grave it is.
+    pub severity: Severity,
+    /// When it happened.
+    pub at: Timestamp,
+    /// The name of the project; empty where it is of none.
+    pub project: String,
+    /// The cluster, where it is of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<About>,
+    /// One line for a heading.
+    pub title: String,
+    /// What happened.
+    pub what: String,
+    /// Why: a stable code and a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<Why>,
+    /// What the daemon does next, and when.
+    pub next: String,
+    /// What a human can do.
+    pub todo: Vec<Todo>,
+    /// What is needed to take over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<Facts>,
+    /// Where to read on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+}
+
+/// A cluster, and the task that it is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct About {
+    /// The cluster's id.
+    pub id: ClusterId,
+    /// Its name.
+    pub name: String,
+    /// The task's id, where it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskId>,
+}
+
+/// Why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Why {
+    /// The reason's code.
+    pub code: String,
+    /// The reason's sentence.
+    pub sentence: String,
+}
+
+/// What a human can do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Todo {
+    /// What for.
+    pub purpose: String,
+    /// The exact command; empty where there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub command: String,
+}
+
+/// What is needed to take over.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    /// `upgrade` or `az-switchover`.
+    pub kind: String,
+    /// When the task started, by the cloud's time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<String>,
+    /// How often it was executed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution: Option<u64>,
+    /// Its status as last seen.
+    pub status: String,
+    /// The policy that governed when it failed; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// How many nodes are done; absent: cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes_done: Option<u32>,
+    /// How many there are.
+    pub nodes: u32,
+    /// Names of those that are done.
+    pub done: Vec<String>,
+    /// The node at work.
+    pub current: String,
+    /// Names of those that are left, the current one aside.
+    pub left: Vec<String>,
+    /// The node and the step that failed.
+    pub failing: String,
+    /// What was sent, oldest first.
+    pub attempts: Vec<Sent>,
+    /// Of how many more nothing is told here.
+    pub earlier_attempts: usize,
+}
+
+/// One PUT with what came back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sent {
+    /// Its number.
+    pub number: u64,
+    /// `retry` or `abort`.
+    pub action: String,
+    /// When.
+    pub at: Timestamp,
+    /// What came back, and how it was settled.
+    pub outcome: String,
+    /// The `X-Request-Id`, for the provider's support.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+/// The history of the one task that these entries are of, as they leave it.
+pub fn fold(story: &[StoredEntry]) -> Option<TaskHistory> {
+    let (first, last) = (story.first()?, story.last()?);
+    let now = Moment { wall: last.at, mono: Mono(0) };
+    let mut history = ClusterHistory::default();
+    for entry in story {
+        history.apply(&entry.clone().recall(now));
+    }
+    history.tasks.remove(&first.subject.task)
+}
+
+/// The notice of an entry of the journal. `story` is all of its task, up to what is known when it is told.
+pub fn of_entry(kind: Kind, number: u64, story: &[StoredEntry], page: Option<&str>) -> Option<Notice> {
+    let entry = story.iter().find(|entry| entry.number == number)?;
+    let known = fold(story);
+    let subject = &entry.subject;
+    let name = known.as_ref().map_or_else(|| subject.cluster.to_string(), |known| known.cluster_name.clone());
+    let name = if name.is_empty() { "(no name)".to_owned() } else { shown(&name, 80) };
+    let why = why_of(&entry.event);
+    let mut notice = Notice {
+        kind,
+        severity: kind.severity(),
+        at: entry.at,
+        project: subject.project.to_string(),
+        cluster: Some(About {
+            id: subject.cluster.clone(),
+            name: name.clone(),
+            task: Some(subject.task.clone()),
+        }),
+        title: title(kind, &name, &entry.event, known.as_ref()),
+        what: shown(&entry.event.to_string(), 1_000),
+        why: why.or_else(|| known.as_ref().and_then(why_it_stands)),
+        next: known.as_ref().map_or_else(String::new, next),
+        todo: todo(kind, &subject.cluster),
+        facts: known.as_ref().map(|known| facts(known, story)),
+        link: link(page, Some(&subject.cluster)),
+    };
+    if kind.is_of_project() {
+        notice.title = format!("project {}: {}", subject.project, kind.title());
+        notice.cluster = None;
+        notice.facts = None;
+        notice.next = match kind {
+            Kind::BreakerOpened => "nothing is sent in the project until the cooldown is over; then one PUT is let \
+                                    through and decides"
+                .to_owned(),
+            _ => "retries and aborts of the project go out as their policies say again".to_owned(),
+        };
+        notice.todo = vec![
+            Todo { purpose: "to see how it stands".to_owned(), command: "upgrade-remediator status".to_owned() },
+            Todo {
+                purpose: "to stop everything in the project".to_owned(),
+                command: format!("upgrade-remediator hold project:{} --reason \"…\"", subject.project),
+            },
+        ];
+        notice.link = link(page, None);
+    }
+    if kind == Kind::BreakerHalfOpen {
+        notice.what =
+            format!("one PUT is let through, and what becomes of its task closes the breaker or opens it again: {}", notice.what);
+    }
+    Some(notice)
+}
+
+/// What is told again of a task that still waits for a human; absent where it does not.
+pub fn reminder(subject: &Subject, story: &[StoredEntry], now: Timestamp, page: Option<&str>) -> Option<Notice> {
+    let known = fold(story).filter(waits_for_human)?;
+    let escalation = known.escalated.as_ref()?;
+    let entry = story.iter().rfind(|entry| matches!(entry.event, Event::Escalated { .. }))?;
+    let mut notice = of_entry(Kind::Reminder, entry.number, story, page)?;
+    let since = now.duration_since(escalation.at.wall).unsigned_abs();
+    let since = std::time::Duration::from_secs(since.as_secs());
+    notice.at = now;
+    notice.what = format!(
+        "it has been waiting for a human for {}, since {}: {}",
+        crate::model::text::span(since),
+        at(escalation.at.wall),
+        escalation.reason
+    );
+    debug_assert_eq!(entry.subject, *subject);
+    Some(notice)
+}
+
+/// Whether the task still waits for a human.
+pub fn waits_for_human(known: &TaskHistory) -> bool {
+    known.escalated.is_some() && known.closed.is_none() && known.running.is_none()
+}
+
+/// The kind of notice that says how a task stands, where something of it is unfinished.
+pub fn standing(known: &TaskHistory) -> Option<Kind> {
+    let failure = known.failure.as_ref().filter(|_| known.closed.is_none())?;
+    if known.escalated.is_some() {
+        return known.running.is_none().then_some(Kind::Reminder);
+    }
+    if failure.seen.too_old {
+        return Some(Kind::StaleFailure);
+    }
+    match &known.decided {
+        Some((_, Reason::AbortPending { .. })) => Some(Kind::Exhausted),
+        _ => Some(Kind::FirstFailure),
+    }
+}
+
+/// A notice of a project, or of a cluster without a task in the journal.
+pub fn of_project(kind: Kind, at: Timestamp, project: &str, what: String, why: Option<Why>) -> Notice {
+    let head = if project.is_empty() { String::new() } else { format!("project {project}: ") };
+    Notice {
+        kind,
+        severity: kind.severity(),
+        at,
+        project: project.to_owned(),
+        cluster: None,
+        title: format!("{head}{}", kind.title()),
+        what,
+        why,
+        next: String::new(),
+        todo: Vec::new(),
+        facts: None,
+        link: None,
+    }
+}
+
+/// The page of a cluster, or the status page.
+pub fn link(page: Option<&str>, cluster: Option<&ClusterId>) -> Option<String> {
+    let page = page?.trim_end_matches('/');
+    Some(match cluster {
+        Some(cluster) => format!("{page}/clusters/{cluster}"),
+        None => format!("{page}/"),
+    })
+}
+
+fn title(kind: Kind, name: &str, event: &Event, known: Option<&TaskHistory>) -> String {
+    let task = known.map_or("task", |known| known.kind.word());
+    match (kind, event) {
+        (Kind::FirstFailure, _) => format!("{name}: {task} failed"),
+        (Kind::Exhausted, Event::Decided { reason: Reason::AbortPending { until, .. }, .. }) => {
+            format!("{name}: retries used up, abort at {}", at(*until))
+        }
+        (Kind::RetrySent, Event::Intent { reason: Reason::RetryDue { retry, max_retries, .. }, .. }) => {
+            format!("{name}: retry {retry} of {max_retries} sent")
+        }
+        _ => format!("{name}: {}", kind.title()),
+    }
+}
+
+/// The reason that an event bears.
+fn why_of(event: &Event) -> Option<Why> {
+    let reason = match event {
+        Event::Escalated { reason } | Event::Decided { reason, .. } | Event::Intent { reason, .. } => reason,
+        _ => return None,
+    };
+    Some(why(reason))
+}
+
+/// A reason as it is told.
+pub fn why(reason: &Reason) -> Why {
+    Why { code: reason.code().to_owned(), sentence: shown(&reason.to_string(), 1_000) }
+}
+
+/// Why it stands as it does: the last decision, or the escalation.
+fn why_it_stands(known: &TaskHistory) -> Option<Why> {
+    if known.closed.is_some() {
+        return None;
+    }
+    let escalated = known.escalated.as_ref().map(|escalation| &escalation.reason);
+    escalated.or_else(|| known.decided.as_ref().map(|(_, reason)| reason)).map(why)
+}
+
+/// What the daemon does next, and when.
+fn next(known: &TaskHistory) -> String {
+    if let Some((closing, _)) = &known.closed {
+        return format!("nothing more: its story is over ({})", closing.word());
+    }
+    if known.escalated.is_some() {
+        return "nothing is sent for it until somebody gives it back; it is still watched and told of".to_owned();
+    }
+    if let Some(open) = &known.open {
+        return match open.action {
+            Action::Retry => format!("reads what came of PUT {}, and sends nothing meanwhile", open.id),
+            Action::Abort => format!("waits for the answer to PUT {}", open.id),
+        };
+    }
+    if known.running.is_some() {
+        return "watches it run; a running task cannot be stopped".to_owned();
+    }
+    match &known.decided {
+        Some((_, Reason::NoPolicy)) => "nothing: no policy covers it, so it is watched and never touched".to_owned(),
+        Some((_, Reason::TooOld { .. })) => "nothing: it failed too long ago to be acted on".to_owned(),
+        Some((_, Reason::DryRun { action })) => {
+            format!("nothing: in dry-run no {action} is sent; set mode = \"enforce\" to have it sent")
+        }
+        Some((verdict, reason)) if verdict == "held" => {
+            format!("sends nothing while this holds: {}", shown(&reason.to_string(), 500))
+        }
+        Some((_, reason)) => shown(&reason.to_string(), 500),
+        None => "looks again soon and decides".to_owned(),
+    }
+}
+
+/// The exact commands.
+fn todo(kind: Kind, cluster: &ClusterId) -> Vec<Todo> {
+    let todo = |purpose: &str, command: String| Todo {
+        purpose: purpose.to_owned(),
+        command: format!("upgrade-remediator {command}"),
+    };
+    let hold = |purpose| todo(purpose, format!("hold cluster:{cluster} --reason \"…\""));
+    let explain = || todo("to see why, and what would have to change", format!("explain {cluster}"));
+    let retry = |purpose| todo(purpose, format!("retry-now {cluster} --reason \"…\""));
+    match kind {
+        Kind::Exhausted => {
+            vec![hold("to stop the abort"), retry("to have it retried once more instead"), explain()]
+        }
+        Kind::Escalated | Kind::TouchedByOthers | Kind::Reminder | Kind::FailedAgain => vec![
+            hold("before acting by hand"),
+            explain(),
+            todo(
+                "to give it back to the daemon, with no retry counted as used",
+                format!("reset {cluster} --reason \"…\""),
+            ),
+            retry("to have one retry sent"),
+        ],
+        Kind::Remedied | Kind::SolvedByOthers | Kind::Superseded | Kind::Gone => {
+            vec![todo("to read what happened", format!("history --cluster {cluster}"))]
+        }
+        Kind::Aborted => vec![
+            todo("to read what happened", format!("history --cluster {cluster}")),
+            Todo {
+                purpose: "to upgrade or move the cluster all the same: start it anew in the console".to_owned(),
+                command: String::new(),
+            },
+        ],
+        Kind::StaleFailure => vec![explain(), retry("to have it retried all the same")],
+        _ => vec![explain(), hold("before acting by hand")],
+    }
+}
+
+fn facts(known: &TaskHistory, story: &[StoredEntry]) -> Facts {
+    let failure = known.failure.as_ref();
+    let whole: Value =
+        failure.and_then(|failure| serde_json::from_str(&failure.whole).ok()).unwrap_or(Value::Null);
+    let names = |key: &str| -> BTreeSet<String> {
+        let text = whole.get(key).and_then(Value::as_str).unwrap_or_default();
+        text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(|name| shown(name, 80)).collect()
+    };
+    let (total, done) = (names("totalNodes"), names("completedNodes"));
+    let current =
+        shown(whole.get("currentNodeName").and_then(Value::as_str).unwrap_or_default(), 80);
+    let left = total.iter().filter(|name| !done.contains(*name) && **name != current).cloned();
+    let mut attempts = sent(story);
+    let earlier_attempts = attempts.len().saturating_sub(ATTEMPTS);
+    attempts.drain(..earlier_attempts);
+    let status = match (&known.closed, known.running) {
+        (Some((closing, _)), _) => closing.word().to_owned(),
+        (None, Some(_)) => "RUNNING".to_owned(),
+        (None, None) => failure.map_or_else(String::new, |failure| shown(failure.seen.status.word(), 40)),
+    };
+    Facts {
+        kind: known.kind.word().to_owned(),
+        started: known.start_time.map(|time| time.to_string()),
+        execution: known.highest_execute_times,
+        status,
+        policy: failure
+            .and_then(|failure| failure.seen.terms.as_ref())
+            .map(|terms| shown(&terms.policy, 60)),
+        nodes_done: failure.and_then(|failure| failure.seen.completed).max(known.most_completed.filter(|done| *done > 0)),
+        nodes: failure.map_or(0, |failure| failure.seen.total),
+        done: done.iter().take(NODES).cloned().collect(),
+        left: left.take(NODES).collect(),
+        current,
+        failing: failure.map_or_else(String::new, |failure| shown(&failure.seen.failing, 200)),
+        attempts,
+        earlier_attempts,
+    }
+}
+
+/// Everything that was sent for the task, with what came back.
+fn sent(story: &[StoredEntry]) -> Vec<Sent> {
+    let mut all: Vec<Sent> = Vec::new();
+    for entry in story {
+        let mut of = |attempt: u64, add: &mut dyn FnMut(&mut Sent)| {
+            if let Some(sent) = all.iter_mut().find(|sent| sent.number == attempt) {
+                add(sent);
+            }
+        };
+        match &entry.event {
+            Event::Intent { action, .. } => all.push(Sent {
+                number: entry.number,
+                action: action.verb().to_owned(),
+                at: entry.at,
+                outcome: "no answer yet".to_owned(),
+                request_id: None,
+            }),
+            Event::Answered { attempt, answer } => of(attempt.0, &mut |sent| {
+                let bare = crate::model::answer::Answer { request_id: None, ..answer.clone() };
+                sent.outcome = format!("{} ({bare})", answer.meaning.word());
+                sent.request_id = answer.request_id.as_deref().map(|id| shown(id, 80));
+            }),
+            Event::NotSent { attempt } => of(attempt.0, &mut |sent| "never sent".clone_into(&mut sent.outcome)),
+            Event::StillThere { attempt } => {
+                of(attempt.0, &mut |sent| sent.outcome.push_str("; refused as forbidden"));
+            }
+            Event::Settled { attempt, settlement } => of(attempt.0, &mut |sent| {
+                sent.outcome.push_str(match settlement {
+                    Settlement::Accepted => "; settled: accepted",
+                    Settlement::WithoutEffect => "; settled: accepted without effect",
+                    Settlement::NotAccepted => "; settled: not accepted",
+                });
+            }),
+            _ => {}
+        }
+    }
+    all
+}
+
+/// A time as people read it: UTC, to the second.
+pub fn at(time: Timestamp) -> String {
+    time.strftime("%F %T UTC").to_string()
+}
+
+impl Facts {
+    /// How many nodes are done, in words.
+    pub fn nodes_in_words(&self) -> String {
+        let of = counted(u64::from(self.nodes), "node", "nodes");
+        let list = |names: &[String]| if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
+        let mut words = match self.nodes_done {
+            Some(done) => format!("{done} of {of} done{}", list(&self.done)),
+            None => format!("how many of {of} are done cannot be read"),
+        };
+        if !self.current.is_empty() {
+            words = format!("{words}; at work: {}", self.current);
+        }
+        if !self.left.is_empty() {
+            words = format!("{words}; left: {}", self.left.join(", "));
+        }
+        words
+    }
+}
