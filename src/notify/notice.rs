@@ -13,6 +13,7 @@ use crate::model::event::{Event, Settlement, StoredEntry, Subject};
 use crate::model::history::{ClusterHistory, TaskHistory};
 use crate::model::id::{ClusterId, TaskId};
 use crate::model::moment::{Moment, Mono};
+use crate::model::policy::Mode;
 use crate::model::reason::Reason;
 use crate::model::text::{counted, shown};
 
@@ -326,12 +327,21 @@ fn next(known: &TaskHistory) -> String {
         Some((_, Reason::DryRun { action })) => {
             format!("nothing: in dry-run no {action} is sent; set mode = \"enforce\" to have it sent")
         }
+        Some((_, reason)) if is_dry(known) => {
+            format!("nothing is sent in dry-run; if it were to act: {}", shown(&reason.to_string(), 500))
+        }
         Some((verdict, reason)) if verdict == "held" => {
             format!("sends nothing while this holds: {}", shown(&reason.to_string(), 500))
         }
         Some((_, reason)) => shown(&reason.to_string(), 500),
         None => "looks again soon and decides".to_owned(),
     }
+}
+
+/// Whether the present failure was first seen in dry-run.
+fn is_dry(known: &TaskHistory) -> bool {
+    let terms = known.failure.as_ref().and_then(|failure| failure.seen.terms.as_ref());
+    terms.is_some_and(|terms| terms.mode == Mode::DryRun)
 }
 
 /// The exact commands.

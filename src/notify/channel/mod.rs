@@ -7,6 +7,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+pub mod alertmanager;
+pub mod chat;
+pub mod email;
+mod http;
+pub mod smn;
+pub mod webhook;
+
+pub use http::UrlFault;
+
 use super::message::Message;
 use super::notice::Notice;
 
