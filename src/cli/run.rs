@@ -38,8 +38,8 @@ struct Telling {
 
 impl Telling {
     /// Begins to tell, once the channels are built.
-    fn begin(self, journal: &SqliteJournal) -> Notifier {
-        Notifier::start(&self.post, journal.clone(), &self.clock, self.start)
+    async fn begin(self, journal: &SqliteJournal) -> Notifier {
+        Notifier::start(&self.post, journal.clone(), &self.clock, self.start).await
     }
 }
 
@@ -94,7 +94,7 @@ async fn look_once(
     let projects = Projects::build(settings, builder, ledgers).map_err(Failure::of_build)?;
     tell_start(config, settings, journal);
     let clock = Arc::clone(&telling.clock);
-    let notifier = telling.begin(journal);
+    let notifier = telling.begin(journal).await;
     let seen = projects.watch_once().await;
     notifier.finish(&*clock, TELLING_PATIENCE).await.context(PANICKED)?;
     Ok(seen.context(PANICKED)?)
@@ -116,7 +116,7 @@ async fn serve(
         .supervised(supervisor);
     let (questions, listening) = listen(&settings, &stopping)?;
     tell_start(config, &settings, journal);
-    let mut notifier = telling.begin(journal);
+    let mut notifier = telling.begin(journal).await;
     let service = service.run(reload, questions);
     tokio::pin!(service);
     let ended = tokio::select! {

@@ -106,7 +106,8 @@ pub fn channel_of(
 
 /// How things stand at the start, for those who tell people.
 pub fn start_of(ledgers: &Ledgers, settings: &Settings, journal_id: &str, seed: u64) -> Start {
-    let mut start = Start { journal_id: journal_id.to_owned(), seed, ..Start::default() };
+    let last_entry = ledgers.last;
+    let mut start = Start { journal_id: journal_id.to_owned(), last_entry, seed, ..Start::default() };
     for project in &settings.projects {
         let Some(ledger) = ledgers.of(&project.name) else { continue };
         start.rests.insert(project.name.clone(), ledger.rest);

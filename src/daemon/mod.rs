@@ -100,6 +100,8 @@ pub enum Broken {
 pub struct Ledgers {
     projects: std::collections::BTreeMap<ProjectName, Ledger>,
     holds: Holds,
+    /// The number of the last entry.
+    last: u64,
 }
 
 impl Ledgers {
@@ -111,6 +113,7 @@ impl Ledgers {
     /// Folds one stored entry in, as a process that starts at `now` understands it.
     pub fn fold(&mut self, entry: StoredEntry, now: Moment) {
         let entry = entry.recall(now);
+        self.last = self.last.max(entry.number);
         self.projects.entry(entry.subject.project.clone()).or_default().apply(&entry);
     }
 

@@ -167,7 +167,7 @@ pub fn of_entry(kind: Kind, number: u64, story: &[StoredEntry], page: Option<&st
             task: Some(subject.task.clone()),
         }),
         title: title(kind, &name, &entry.event, known.as_ref()),
-        what: shown(&entry.event.to_string(), 1_000),
+        what: what(entry, known.as_ref()),
         why: why.or_else(|| known.as_ref().and_then(why_it_stands)),
         next: known.as_ref().map_or_else(String::new, next),
         todo: todo(kind, &subject.cluster),
@@ -279,6 +279,21 @@ fn title(kind: Kind, name: &str, event: &Event, known: Option<&TaskHistory>) -> 
         }
         _ => format!("{name}: {}", kind.title()),
     }
+}
+
+/// What happened. Where the reason says it all, it is the failure that it is about.
+fn what(entry: &StoredEntry, known: Option<&TaskHistory>) -> String {
+    let failure = known.and_then(|known| known.failure.as_ref());
+    let what = match (&entry.event, failure) {
+        (Event::Decided { .. } | Event::Escalated { .. }, Some(failure)) => {
+            Event::Failed(Box::new(failure.seen.clone())).to_string()
+        }
+        (Event::Intent { action, failure, .. }, _) => {
+            format!("the {action} for failure {failure} goes out as PUT #{}", entry.number)
+        }
+        (event, _) => event.to_string(),
+    };
+    shown(&what, 1_000)
 }
 
 /// The reason that an event bears.

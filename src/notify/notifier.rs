@@ -42,6 +42,8 @@ pub(super) enum Stop {
 pub struct Start {
     /// Which journal it is.
     pub journal_id: String,
+    /// The number of its last entry, before this process writes any.
+    pub last_entry: u64,
     /// Where a new one was begun.
     pub new_journal: Option<String>,
     /// The tasks whose story is not over, with a failure.
@@ -60,8 +62,13 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// Begins to tell. Returns at once.
-    pub fn start<O: Outbox + Clone, C: Clock>(post: &Post, outbox: O, clock: &Arc<C>, start: Start) -> Self {
+    /// Begins to tell. To be awaited before anything is journaled: from then on nothing is missed.
+    pub async fn start<O: Outbox + Clone, C: Clock>(
+        post: &Post,
+        outbox: O,
+        clock: &Arc<C>,
+        start: Start,
+    ) -> Self {
         let (stop, stopping) = watch::channel(Stop::No);
         let shared = Arc::new(Shared {
             post: post.clone(),
@@ -72,8 +79,30 @@ impl Notifier {
         let mut tasks = JoinSet::new();
         let (stop_couriers, _) = watch::channel(Stop::No);
         let inboxes = BTreeMap::new();
-        let desk = Desk { shared, outbox, stopping, stop_couriers, inboxes, couriers: JoinSet::new(), start };
-        tasks.spawn(desk.run());
+        let couriers = JoinSet::new();
+        let routes = post.watch();
+        let mut desk = Desk { shared, outbox, routes, stopping, stop_couriers, inboxes, couriers, start };
+        let kept = desk.outbox.kept().await;
+        let mut kept = kept.unwrap_or_else(|error| {
+            warn!("the outbox cannot be read, and what waits in it is not told: {}", chain(&error));
+            Kept::default()
+        });
+        let now_routes = Arc::clone(&desk.routes.borrow_and_update());
+        let read = *kept.read_through.get_or_insert(desk.start.last_entry);
+        desk.join(&now_routes, &mut kept, read).await;
+        for (project, rest) in std::mem::take(&mut desk.start.rests) {
+            // The news of it may have been lost with the process that had it.
+            post.put(match rest {
+                Some(rest) => Word::Rests {
+                    project,
+                    cause: rest.cause,
+                    refusals: rest.refusals,
+                    until: rest.until.wall,
+                },
+                None => Word::Acts { project },
+            });
+        }
+        tasks.spawn(desk.run(kept));
         Self { stop, tasks }
     }
 
@@ -111,6 +140,7 @@ impl Notifier {
 struct Desk<O, C> {
     shared: Arc<Shared<O, C>>,
     outbox: O,
+    routes: watch::Receiver<Arc<Routes>>,
     stopping: watch::Receiver<Stop>,
     /// The couriers stop once everything was handed out to them.
     stop_couriers: watch::Sender<Stop>,
@@ -120,12 +150,9 @@ struct Desk<O, C> {
 }
 
 impl<O: Outbox + Clone, C: Clock> Desk<O, C> {
-    async fn run(mut self) {
-        let Some(mut kept) = self.kept().await else { return };
-        let mut routes = self.shared.post.watch();
+    async fn run(mut self, kept: Kept) {
         let clock = Arc::clone(&self.shared.clock);
-        let now_routes = Arc::clone(&routes.borrow_and_update());
-        self.join(&now_routes, &mut kept).await;
+        let now_routes = Arc::clone(&self.routes.borrow());
         let (post, outbox) = (self.shared.post.clone(), self.outbox.clone());
         let mut scribe = Scribe::new(post, outbox, Arc::clone(&clock), &kept);
         self.begin(&mut scribe, &now_routes).await;
@@ -145,13 +172,13 @@ impl<O: Outbox + Clone, C: Clock> Desk<O, C> {
                 () = self.shared.post.woken() => {}
                 () = clock.sleep(again.unwrap_or_default()), if again.is_some() => {}
                 changed = stopping.changed() => if changed.is_err() { break },
-                changed = routes.changed() => {
+                changed = self.routes.changed() => {
                     if changed.is_err() {
                         break;
                     }
-                    let now_routes = Arc::clone(&routes.borrow_and_update());
+                    let now_routes = Arc::clone(&self.routes.borrow_and_update());
                     if let Some(mut kept) = self.kept().await {
-                        self.join(&now_routes, &mut kept).await;
+                        self.join(&now_routes, &mut kept, scribe.read()).await;
                         self.follow(&now_routes, &kept);
                     }
                 }
@@ -198,7 +225,7 @@ impl<O: Outbox + Clone, C: Clock> Desk<O, C> {
     }
 
     /// Notes in the outbox which channels there are.
-    async fn join(&self, routes: &Routes, kept: &mut Kept) {
+    async fn join(&self, routes: &Routes, kept: &mut Kept, read: u64) {
         let mut writes: Vec<OutboxWrite> = Vec::new();
         for channel in kept.channels.keys().filter(|name| !routes.channels.contains_key(*name)) {
             writes.push(OutboxWrite::Leave { channel: channel.clone() });
@@ -206,13 +233,11 @@ impl<O: Outbox + Clone, C: Clock> Desk<O, C> {
         for channel in routes.channels.keys().filter(|name| !kept.channels.contains_key(*name)) {
             writes.push(OutboxWrite::Join { channel: channel.clone() });
         }
-        if !routes.channels.is_empty() && kept.read_through.is_none() {
-            // What was journaled before anybody was to be told is history.
-            writes.push(OutboxWrite::Read { through: kept.last_entry });
-        }
         if writes.is_empty() {
             return;
         }
+        // What was journaled before anybody was to be told is history.
+        writes.push(OutboxWrite::Read { through: read });
         match self.outbox.write(writes).await {
             Ok(_) => {
                 if let Ok(now) = self.outbox.kept().await {
@@ -267,18 +292,6 @@ impl<O: Outbox + Clone, C: Clock> Desk<O, C> {
             if let Some(channel) = routes.channels.get(&channel) {
                 channel.stands(notices);
             }
-        }
-        for (project, rest) in std::mem::take(&mut self.start.rests) {
-            // The news of it may have been lost with the process that had it.
-            self.shared.post.put(match rest {
-                Some(rest) => Word::Rests {
-                    project,
-                    cause: rest.cause,
-                    refusals: rest.refusals,
-                    until: rest.until.wall,
-                },
-                None => Word::Acts { project },
-            });
         }
     }
 

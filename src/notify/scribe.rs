@@ -53,8 +53,8 @@ pub(super) struct Scribe<O, C> {
     post: Post,
     outbox: O,
     clock: Arc<C>,
-    /// Entries up to this are turned into notes. `None`: it is not known yet.
-    read: Option<u64>,
+    /// Entries up to this are turned into notes.
+    read: u64,
     /// Up to this it stands in the outbox.
     read_kept: u64,
     conditions: BTreeMap<(String, String), Condition>,
@@ -68,13 +68,13 @@ pub(super) struct Scribe<O, C> {
 
 impl<O: Outbox, C: Clock> Scribe<O, C> {
     pub(super) fn new(post: Post, outbox: O, clock: Arc<C>, kept: &Kept) -> Self {
-        let read = kept.read_through.unwrap_or(kept.last_entry);
+        let read = kept.read_through.unwrap_or_default();
         Self {
             post,
             outbox,
             clock,
-            read: Some(read),
-            read_kept: kept.read_through.unwrap_or(0),
+            read,
+            read_kept: read,
             conditions: kept.conditions.clone(),
             waiting: BTreeMap::new(),
             reminded: BTreeSet::new(),
@@ -92,6 +92,11 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
     /// The states of projects that were told and last, as notices.
     pub(super) fn lasting(&self) -> Vec<Notice> {
         self.conditions.values().filter_map(|condition| serde_json::from_str(&condition.data).ok()).collect()
+    }
+
+    /// Up to which entry it has come.
+    pub(super) fn read(&self) -> u64 {
+        self.read
     }
 
     /// Says that there is a new journal.
@@ -141,8 +146,8 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
     }
 
     async fn entries(&mut self, notes: &mut Vec<Note>) -> Result<(), O::Error> {
-        while let Some(read) = self.read {
-            let entries = self.outbox.entries_after(read, AT_ONCE).await?;
+        loop {
+            let entries = self.outbox.entries_after(self.read, AT_ONCE).await?;
             let Some(last) = entries.last().map(|entry| entry.number) else { break };
             let mut writes = Vec::new();
             let conditions = self.conditions.clone();
@@ -164,7 +169,7 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
                 }
                 self.read_kept = last;
             }
-            self.read = Some(last);
+            self.read = last;
         }
         self.trim(notes.len() as u64).await;
         Ok(())
