@@ -66,7 +66,8 @@ impl<T: Transport, C: Clock> Topic<T, C> {
         let response = sent.map_err(|error| CloudError::from_transport(error, None))?;
         let head = Head::of(&response, now.wall, |text| self.credential.scrub(text));
         let shape = shape_of(&head, &response.body);
-        let refusal = (head.status == 401).then(|| head.refusal(shape_of(&head, &response.body), |text| self.credential.scrub(text)));
+        let refusal = (head.status == 401)
+            .then(|| head.refusal(shape_of(&head, &response.body), |text| self.credential.scrub(text)));
         pass.answered(now, refusal.as_ref());
         if matches!(head.status, 200 | 201) {
             return Ok(());

@@ -112,7 +112,8 @@ pub fn start_of(ledgers: &Ledgers, settings: &Settings, journal_id: &str, seed: 
         let Some(ledger) = ledgers.of(&project.name) else { continue };
         start.rests.insert(project.name.clone(), ledger.rest);
         for (cluster, history) in &ledger.clusters {
-            let open = history.tasks.iter().filter(|(_, task)| task.failure.is_some() && task.closed.is_none());
+            let open =
+                history.tasks.iter().filter(|(_, task)| task.failure.is_some() && task.closed.is_none());
             start.open.extend(open.map(|(task, known)| {
                 let (project, cluster) = (project.name.clone(), cluster.clone());
                 (Subject { project, cluster, task: task.clone() }, known.clone())

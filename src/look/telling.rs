@@ -27,6 +27,17 @@ pub(super) struct Telling<T> {
     told: Mutex<Told>,
 }
 
+/// What this process has seen of the project so far.
+#[derive(Default, PartialEq, Eq)]
+enum Sight {
+    #[default]
+    None,
+    /// Its clusters were listed.
+    Listed,
+    /// And one of them was read, or there was none.
+    Seen,
+}
+
 #[derive(Default)]
 struct Told {
     /// The trouble that keeps the clusters from being listed, and the one that keeps all of them from being read.
@@ -36,9 +47,8 @@ struct Told {
     blind: Option<(&'static str, String)>,
     /// The clusters that the latter still keeps from being read.
     blind_at: BTreeSet<ClusterId>,
-    /// The clusters were listed once, and one was read (or there is none to read).
-    listed: bool,
-    seen: bool,
+    /// Whether it was told that all of the project was seen.
+    sight: Sight,
     journal_fails: bool,
     list_short: bool,
     /// Clusters that cannot be read, with the error's code.
@@ -204,8 +214,10 @@ impl<T: Tell> Telling<T> {
     /// Tells once that the project can be seen.
     fn seen(&self) {
         let mut told = self.told();
-        let first = told.listed && !told.seen && told.listing.is_none() && told.reading.is_none();
-        told.seen |= first;
+        let first = told.sight == Sight::Listed && told.listing.is_none() && told.reading.is_none();
+        if first {
+            told.sight = Sight::Seen;
+        }
         drop(told);
         if first {
             self.teller.tell(&News::SeenAtFirst { project: &self.project });
@@ -221,7 +233,12 @@ impl<T: Tell> Telling<T> {
     /// The clusters were listed.
     pub(super) fn listed(&self, list: &ClusterList) {
         self.sees(|told| &mut told.listing);
-        self.told().listed = true;
+        {
+            let mut told = self.told();
+            if told.sight == Sight::None {
+                told.sight = Sight::Listed;
+            }
+        }
         if list.clusters.is_empty() {
             self.seen();
         }

@@ -30,7 +30,7 @@ use crate::model::text::{chain, shown, span};
 /// What happens together is told together.
 const GATHER: Duration = Duration::from_secs(2);
 /// No two messages of one project are closer together.
-const BETWEEN: Duration = Duration::from_secs(60);
+const BETWEEN: Duration = Duration::from_mins(1);
 /// The wait after the first failure, doubling up to the longest.
 const FIRST_WAIT: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_mins(10);
@@ -98,12 +98,14 @@ impl<O: Outbox, C: Clock> Courier<O, C> {
         let now = shared.clock.now().mono;
         let since = kept.channels.get(name).copied().unwrap_or_default();
         let mut lines: BTreeMap<String, Line> = BTreeMap::new();
-        for note in kept.notes.iter().filter(|note| note.note.channels.iter().any(|channel| channel == name)) {
+        for note in kept.notes.iter().filter(|note| note.note.channels.iter().any(|channel| channel == name))
+        {
             let delivery = kept.deliveries.get(&(name.to_owned(), note.note.project.clone()));
             let through = delivery.map_or(0, |delivery| delivery.through).max(since);
             if note.number > through {
                 let line = lines.entry(note.note.project.clone()).or_default();
-                line.sending = delivery.and_then(|delivery| delivery.sending).filter(|sending| *sending > through);
+                line.sending =
+                    delivery.and_then(|delivery| delivery.sending).filter(|sending| *sending > through);
                 line.ready = now.after(GATHER);
                 line.notes.push_back(note.clone());
             }
@@ -143,7 +145,8 @@ impl<O: Outbox, C: Clock> Courier<O, C> {
             }
             let now = self.shared.clock.now().mono;
             let repeat = self.next_repeat;
-            let wait = next.as_ref().map(|(at, _)| *at).into_iter().chain(repeat).min().map(|at| at.since(now));
+            let wait =
+                next.as_ref().map(|(at, _)| *at).into_iter().chain(repeat).min().map(|at| at.since(now));
             if wait.is_none_or(|wait| !wait.is_zero()) {
                 let clock = Arc::clone(&self.shared.clock);
                 tokio::select! {
@@ -226,11 +229,8 @@ impl<O: Outbox, C: Clock> Courier<O, C> {
         line.last_sent = Some(now);
         line.sending = Some(through);
         if is_new {
-            let write = OutboxWrite::Sending {
-                channel: self.name.clone(),
-                project: project.to_owned(),
-                through,
-            };
+            let write =
+                OutboxWrite::Sending { channel: self.name.clone(), project: project.to_owned(), through };
             // Notes without a number are in no outbox.
             if through > 0
                 && let Err(error) = self.shared.outbox.write(vec![write]).await
@@ -357,7 +357,8 @@ impl<O: Outbox, C: Clock> Courier<O, C> {
         let mut counts: Vec<(Kind, u64)> = counts.into_iter().collect();
         counts.sort_by_key(|(kind, count)| (std::cmp::Reverse((kind.severity(), *count)), *kind));
         // The gravest, and of those the newest.
-        let mut chosen: Vec<&Note> = notes.iter().copied().filter(|note| Kind::of_word(&note.note.kind).is_some()).collect();
+        let mut chosen: Vec<&Note> =
+            notes.iter().copied().filter(|note| Kind::of_word(&note.note.kind).is_some()).collect();
         chosen.sort_by_key(|note| {
             std::cmp::Reverse((Kind::of_word(&note.note.kind).map(Kind::severity), note.number))
         });
@@ -411,7 +412,8 @@ impl<O: Outbox, C: Clock> Courier<O, C> {
         change(counts);
         let more: u64 = self.lines.values().flat_map(|line| line.more.values()).sum();
         counts.waiting = more + self.lines.values().map(|line| line.notes.len() as u64).sum::<u64>();
-        counts.oldest_waiting = self.lines.values().filter_map(|line| line.notes.front()).map(|note| note.note.at).min();
+        counts.oldest_waiting =
+            self.lines.values().filter_map(|line| line.notes.front()).map(|note| note.note.at).min();
     }
 }
 

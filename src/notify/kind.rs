@@ -200,16 +200,11 @@ impl Kind {
     /// The lasting states that this begins (`true`) or ends, each by the name that an alert of it bears.
     pub fn states(self) -> &'static [(State, bool)] {
         use State::{
-            AbortPending, BreakerOpen, ClockWrong, Failed, JournalBroken, NeedsHuman, New, Overlong, ProjectBlind,
-            Resting, Stale, Trial, Unknown,
+            AbortPending, BreakerOpen, ClockWrong, Failed, JournalBroken, NeedsHuman, New, Overlong,
+            ProjectBlind, Resting, Stale, Trial, Unknown,
         };
-        const OVER: &[(State, bool)] = &[
-            (Failed, false),
-            (AbortPending, false),
-            (NeedsHuman, false),
-            (Overlong, false),
-            (Stale, false),
-        ];
+        const OVER: &[(State, bool)] =
+            &[(Failed, false), (AbortPending, false), (NeedsHuman, false), (Overlong, false), (Stale, false)];
         match self {
             Self::FirstFailure | Self::RetrySent | Self::WouldRetry | Self::WouldAbort => &[(Failed, true)],
             Self::FailedAgain => &[(Failed, true), (NeedsHuman, true)],

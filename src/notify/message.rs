@@ -59,14 +59,23 @@ impl Message {
             [notice] if self.total() == 1 => format!("[{}] {}", self.severity().word(), notice.title),
             _ => {
                 let what = counted(self.total(), "notice", "notices");
-                format!("[{}] {}: {what}: {}", self.severity().word(), shown(project, 60), self.counts_in_words(3))
+                format!(
+                    "[{}] {}: {what}: {}",
+                    self.severity().word(),
+                    shown(project, 60),
+                    self.counts_in_words(3)
+                )
             }
         }
     }
 
     fn counts_in_words(&self, at_most: usize) -> String {
-        let told: Vec<String> =
-            self.counts.iter().take(at_most).map(|(kind, count)| format!("{count} × {}", kind.title())).collect();
+        let told: Vec<String> = self
+            .counts
+            .iter()
+            .take(at_most)
+            .map(|(kind, count)| format!("{count} × {}", kind.title()))
+            .collect();
         let rest: u64 = self.counts.iter().skip(at_most).map(|(_, count)| count).sum();
         let rest = if rest > 0 { format!(", {rest} more") } else { String::new() };
         format!("{}{rest}", told.join(", "))
@@ -198,7 +207,9 @@ fn full(notice: &Notice) -> String {
             None => what.push_str(", no policy"),
         }
         line("Task:", &what);
-        line("Nodes:", &facts.nodes_in_words());
+        // What a failed task showed is all that is known of them.
+        let when = if facts.status.ends_with("FAILED") { "" } else { "at its last failure " };
+        line("Nodes:", &format!("{when}{}", facts.nodes_in_words()));
         if !facts.failing.is_empty() {
             line("Step:", &format!("failed at {}", facts.failing));
         }

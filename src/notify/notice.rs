@@ -179,13 +179,18 @@ pub fn of_entry(kind: Kind, number: u64, story: &[StoredEntry], page: Option<&st
         notice.cluster = None;
         notice.facts = None;
         notice.next = match kind {
-            Kind::BreakerOpened => "nothing is sent in the project until the cooldown is over; then one PUT is let \
+            Kind::BreakerOpened => {
+                "nothing is sent in the project until the cooldown is over; then one PUT is let \
                                     through and decides"
-                .to_owned(),
+                    .to_owned()
+            }
             _ => "retries and aborts of the project go out as their policies say again".to_owned(),
         };
         notice.todo = vec![
-            Todo { purpose: "to see how it stands".to_owned(), command: "upgrade-remediator status".to_owned() },
+            Todo {
+                purpose: "to see how it stands".to_owned(),
+                command: "upgrade-remediator status".to_owned(),
+            },
             Todo {
                 purpose: "to stop everything in the project".to_owned(),
                 command: format!("upgrade-remediator hold project:{} --reason \"…\"", subject.project),
@@ -194,14 +199,21 @@ pub fn of_entry(kind: Kind, number: u64, story: &[StoredEntry], page: Option<&st
         notice.link = link(page, None);
     }
     if kind == Kind::BreakerHalfOpen {
-        notice.what =
-            format!("one PUT is let through, and what becomes of its task closes the breaker or opens it again: {}", notice.what);
+        notice.what = format!(
+            "one PUT is let through, and what becomes of its task closes the breaker or opens it again: {}",
+            notice.what
+        );
     }
     Some(notice)
 }
 
 /// What is told again of a task that still waits for a human; absent where it does not.
-pub fn reminder(subject: &Subject, story: &[StoredEntry], now: Timestamp, page: Option<&str>) -> Option<Notice> {
+pub fn reminder(
+    subject: &Subject,
+    story: &[StoredEntry],
+    now: Timestamp,
+    page: Option<&str>,
+) -> Option<Notice> {
     let known = fold(story).filter(waits_for_human)?;
     let escalation = known.escalated.as_ref()?;
     let entry = story.iter().rfind(|entry| matches!(entry.event, Event::Escalated { .. }))?;
@@ -298,11 +310,12 @@ fn what(entry: &StoredEntry, known: Option<&TaskHistory>) -> String {
 
 /// The reason that an event bears.
 fn why_of(event: &Event) -> Option<Why> {
-    let reason = match event {
-        Event::Escalated { reason } | Event::Decided { reason, .. } | Event::Intent { reason, .. } => reason,
-        _ => return None,
-    };
-    Some(why(reason))
+    match event {
+        Event::Escalated { reason } | Event::Decided { reason, .. } | Event::Intent { reason, .. } => {
+            Some(why(reason))
+        }
+        _ => None,
+    }
 }
 
 /// A reason as it is told.
@@ -325,7 +338,8 @@ fn next(known: &TaskHistory) -> String {
         return format!("nothing more: its story is over ({})", closing.word());
     }
     if known.escalated.is_some() {
-        return "nothing is sent for it until somebody gives it back; it is still watched and told of".to_owned();
+        return "nothing is sent for it until somebody gives it back; it is still watched and told of"
+            .to_owned();
     }
     if let Some(open) = &known.open {
         return match open.action {
@@ -337,19 +351,36 @@ fn next(known: &TaskHistory) -> String {
         return "watches it run; a running task cannot be stopped".to_owned();
     }
     match &known.decided {
-        Some((_, Reason::NoPolicy)) => "nothing: no policy covers it, so it is watched and never touched".to_owned(),
+        Some((_, Reason::NoPolicy)) => {
+            "nothing: no policy covers it, so it is watched and never touched".to_owned()
+        }
         Some((_, Reason::TooOld { .. })) => "nothing: it failed too long ago to be acted on".to_owned(),
         Some((_, Reason::DryRun { action })) => {
             format!("nothing: in dry-run no {action} is sent; set mode = \"enforce\" to have it sent")
         }
         Some((_, reason)) if is_dry(known) => {
-            format!("nothing is sent in dry-run; if it were to act: {}", shown(&reason.to_string(), 500))
+            format!("nothing is sent in dry-run; else: {}", comes(reason))
         }
         Some((verdict, reason)) if verdict == "held" => {
             format!("sends nothing while this holds: {}", shown(&reason.to_string(), 500))
         }
-        Some((_, reason)) => shown(&reason.to_string(), 500),
+        Some((_, reason)) => comes(reason),
         None => "looks again soon and decides".to_owned(),
+    }
+}
+
+/// What a wait ends with, and when.
+fn comes(reason: &Reason) -> String {
+    match reason {
+        Reason::Backoff { retry, max_retries, until, .. } => {
+            format!("sends retry {retry} of {max_retries} at {}", at(*until))
+        }
+        Reason::ServiceBusy { until, .. } => format!("sends the same PUT again at {}", at(*until)),
+        Reason::HeldUntilNow { until } => format!("acts at {}, if nothing holds it back by then", at(*until)),
+        Reason::AbortPending { until, .. } => {
+            format!("aborts the task at {}, unless somebody stops it or it changes", at(*until))
+        }
+        reason => shown(&reason.to_string(), 500),
     }
 }
 
@@ -387,7 +418,8 @@ fn todo(kind: Kind, cluster: &ClusterId) -> Vec<Todo> {
         Kind::Aborted => vec![
             todo("to read what happened", format!("history --cluster {cluster}")),
             Todo {
-                purpose: "to upgrade or move the cluster all the same: start it anew in the console".to_owned(),
+                purpose: "to upgrade or move the cluster all the same: start it anew in the console"
+                    .to_owned(),
                 command: String::new(),
             },
         ],
@@ -405,8 +437,7 @@ fn facts(known: &TaskHistory, story: &[StoredEntry]) -> Facts {
         text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(|name| shown(name, 80)).collect()
     };
     let (total, done) = (names("totalNodes"), names("completedNodes"));
-    let current =
-        shown(whole.get("currentNodeName").and_then(Value::as_str).unwrap_or_default(), 80);
+    let current = shown(whole.get("currentNodeName").and_then(Value::as_str).unwrap_or_default(), 80);
     let left = total.iter().filter(|name| !done.contains(*name) && **name != current).cloned();
     let mut attempts = sent(story);
     let earlier_attempts = attempts.len().saturating_sub(ATTEMPTS);
@@ -421,10 +452,10 @@ fn facts(known: &TaskHistory, story: &[StoredEntry]) -> Facts {
         started: known.start_time.map(|time| time.to_string()),
         execution: known.highest_execute_times,
         status,
-        policy: failure
-            .and_then(|failure| failure.seen.terms.as_ref())
-            .map(|terms| shown(&terms.policy, 60)),
-        nodes_done: failure.and_then(|failure| failure.seen.completed).max(known.most_completed.filter(|done| *done > 0)),
+        policy: failure.and_then(|failure| failure.seen.terms.as_ref()).map(|terms| shown(&terms.policy, 60)),
+        nodes_done: failure
+            .and_then(|failure| failure.seen.completed)
+            .max(known.most_completed.filter(|done| *done > 0)),
         nodes: failure.map_or(0, |failure| failure.seen.total),
         done: done.iter().take(NODES).cloned().collect(),
         left: left.take(NODES).collect(),
@@ -457,7 +488,9 @@ fn sent(story: &[StoredEntry]) -> Vec<Sent> {
                 sent.outcome = format!("{} ({bare})", answer.meaning.word());
                 sent.request_id = answer.request_id.as_deref().map(|id| shown(id, 80));
             }),
-            Event::NotSent { attempt } => of(attempt.0, &mut |sent| "never sent".clone_into(&mut sent.outcome)),
+            Event::NotSent { attempt } => {
+                of(attempt.0, &mut |sent| "never sent".clone_into(&mut sent.outcome));
+            }
             Event::StillThere { attempt } => {
                 of(attempt.0, &mut |sent| sent.outcome.push_str("; refused as forbidden"));
             }
@@ -483,7 +516,9 @@ impl Facts {
     /// How many nodes are done, in words.
     pub fn nodes_in_words(&self) -> String {
         let of = counted(u64::from(self.nodes), "node", "nodes");
-        let list = |names: &[String]| if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
+        let list = |names: &[String]| {
+            if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) }
+        };
         let mut words = match self.nodes_done {
             Some(done) => format!("{done} of {of} done{}", list(&self.done)),
             None => format!("how many of {of} are done cannot be read"),

@@ -14,7 +14,7 @@ use super::post::{Post, Word};
 use super::route::Routes;
 use super::scribe::Scribe;
 use crate::clock::Clock;
-use crate::model::event::Subject;
+use crate::model::event::{Event, Subject};
 use crate::model::history::TaskHistory;
 use crate::model::id::ProjectName;
 use crate::model::ledger::Rest;
@@ -267,7 +267,6 @@ impl<O: Outbox + Clone, C: Clock> Desk<O, C> {
                 continue;
             }
             let Ok(story) = self.outbox.story(subject.clone(), u64::MAX >> 1).await else { continue };
-            use crate::model::event::Event;
             let escalation = story.iter().rfind(|entry| matches!(entry.event, Event::Escalated { .. }));
             if let Some(escalation) = escalation.filter(|_| notice::waits_for_human(&known)) {
                 scribe.waits(&subject, escalation.number, escalation.at);
@@ -305,7 +304,8 @@ impl<O: Outbox + Clone, C: Clock> Desk<O, C> {
             let (inbox, notes) = mpsc::unbounded_channel();
             self.inboxes.insert(name.clone(), inbox);
             let seed = self.start.seed.wrapping_add(place);
-            let courier = Courier::new(name, Arc::clone(&self.shared), Arc::clone(channel), notes, kept, seed);
+            let courier =
+                Courier::new(name, Arc::clone(&self.shared), Arc::clone(channel), notes, kept, seed);
             self.couriers.spawn(courier.run(self.stop_couriers.subscribe()));
         }
     }

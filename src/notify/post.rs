@@ -17,15 +17,41 @@ const WAITING: usize = 1_000;
 /// What stands in no entry of the journal, and is told all the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Word {
-    UnknownStatus { project: ProjectName, cluster: ClusterId, cluster_name: String, word: String },
-    Rests { project: ProjectName, cause: RestCause, refusals: u32, until: jiff::Timestamp },
-    Acts { project: ProjectName },
-    Blind { project: ProjectName, trouble: &'static str, error: String, advice: String },
-    Sees { project: ProjectName },
+    UnknownStatus {
+        project: ProjectName,
+        cluster: ClusterId,
+        cluster_name: String,
+        word: String,
+    },
+    Rests {
+        project: ProjectName,
+        cause: RestCause,
+        refusals: u32,
+        until: jiff::Timestamp,
+    },
+    Acts {
+        project: ProjectName,
+    },
+    Blind {
+        project: ProjectName,
+        trouble: &'static str,
+        error: String,
+        advice: String,
+    },
+    Sees {
+        project: ProjectName,
+    },
     /// A process has seen all of the project, and never told that it could not.
-    SeenAtFirst { project: ProjectName },
-    JournalFails { project: ProjectName, error: String },
-    JournalWorks { project: ProjectName },
+    SeenAtFirst {
+        project: ProjectName,
+    },
+    JournalFails {
+        project: ProjectName,
+        error: String,
+    },
+    JournalWorks {
+        project: ProjectName,
+    },
 }
 
 /// The letter box: for those who tell, for those who change the settings, and for those who want to know how it goes.

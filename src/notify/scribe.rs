@@ -272,7 +272,9 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
             {
                 self.change(project, "clock-off", None, writes);
                 let what = "our clock and the service's agree again".to_owned();
-                writes.extend(self.note(notice::of_project(Kind::ClockRight, entry.at, project, what, None), None));
+                writes.extend(
+                    self.note(notice::of_project(Kind::ClockRight, entry.at, project, what, None), None),
+                );
             }
             _ => {}
         }
@@ -291,7 +293,8 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
                 let mut told = notice::of_project(Kind::UnknownStatus, at, project.as_str(), what, None);
                 let name = shown(&cluster_name, 80);
                 told.title = format!("{name}: {}", Kind::UnknownStatus.title());
-                "nothing is sent for it while it shows this status; it is still read".clone_into(&mut told.next);
+                "nothing is sent for it while it shows this status; it is still read"
+                    .clone_into(&mut told.next);
                 told.todo = vec![
                     todo("to see what it shows", &format!("upgrade-remediator explain {cluster}")),
                     todo("to look at it in the console", ""),
@@ -303,15 +306,12 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
                 told.cluster = Some(notice::About { id: cluster, name, task: None });
                 writes.extend(self.note(told, Some(key)));
             }
-            Word::Rests { project, cause, refusals, until } => self.rests(
-                project.as_str(),
-                at,
-                (cause, refusals, until),
-                &mut writes,
-            ),
+            Word::Rests { project, cause, refusals, until } => {
+                self.rests(project.as_str(), at, (cause, refusals, until), &mut writes);
+            }
             Word::Acts { project } => {
                 let what = format!("project {project} acts again: the service took what was sent as a probe");
-                self.ends(project.as_str(), "rests", Kind::Acts, at, what, &mut writes);
+                self.ends(project.as_str(), "rests", Kind::Acts, at, &what, &mut writes);
             }
             Word::Blind { project, trouble, error, advice } => {
                 let same = self.is(project.as_str(), "blind", trouble);
@@ -330,14 +330,15 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
             }
             Word::Sees { project } | Word::SeenAtFirst { project } => {
                 let what = format!("project {project} can be seen again");
-                self.ends(project.as_str(), "blind", Kind::Sees, at, what, &mut writes);
+                self.ends(project.as_str(), "blind", Kind::Sees, at, &what, &mut writes);
             }
             Word::JournalFails { project, error } => {
                 let why = Why { code: "journal".to_owned(), sentence: shown(&error, 1_000) };
                 let what = "nothing is sent while the journal cannot be written".to_owned();
                 let mut told = notice::of_project(Kind::JournalFails, at, project.as_str(), what, Some(why));
                 "tries again at each look; looking goes on".clone_into(&mut told.next);
-                told.todo = vec![todo("to see the space that is left where the journal lies", "df -h"), doctor()];
+                told.todo =
+                    vec![todo("to see the space that is left where the journal lies", "df -h"), doctor()];
                 if !self.is(project.as_str(), "journal-fails", "") {
                     let now = Some(condition(at, "", &told));
                     self.change(project.as_str(), "journal-fails", now, &mut writes);
@@ -346,7 +347,7 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
             }
             Word::JournalWorks { project } => {
                 let what = "the journal is written again".to_owned();
-                self.ends(project.as_str(), "journal-fails", Kind::JournalWorks, at, what, &mut writes);
+                self.ends(project.as_str(), "journal-fails", Kind::JournalWorks, at, &what, &mut writes);
             }
         }
         self.keep(writes).await
@@ -397,7 +398,7 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
         word: &str,
         kind: Kind,
         at: Timestamp,
-        what: String,
+        what: &str,
         writes: &mut Vec<OutboxWrite>,
     ) {
         let Some(before) = self.conditions.get(&(project.to_owned(), word.to_owned())) else { return };
@@ -526,7 +527,8 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
             let lasts = span(Duration::from_secs(lasts.as_secs()));
             told.at = now.wall;
             told.title = format!("{}, for {lasts}", told.title);
-            told.what = format!("{}; this has lasted for {lasts}, since {}", told.what, notice::at(condition.since));
+            told.what =
+                format!("{}; this has lasted for {lasts}, since {}", told.what, notice::at(condition.since));
             writes.extend(self.note(told, Some(key)));
         }
         writes
@@ -534,11 +536,18 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
 
     fn next_reminder(&self, now: Timestamp) -> Option<Duration> {
         let routes = self.post.routes();
-        let states = self.conditions.iter().filter(|((_, word), _)| word != "breaker" && word != "journal-fails");
-        let all = self.waiting.values().map(|waiting| waiting.since).chain(states.map(|(_, state)| state.since));
+        let states =
+            self.conditions.iter().filter(|((_, word), _)| word != "breaker" && word != "journal-fails");
+        let all =
+            self.waiting.values().map(|waiting| waiting.since).chain(states.map(|(_, state)| state.since));
         all.filter_map(|since| {
             let age = now.duration_since(since).unsigned_abs();
-            routes.reminders.iter().filter(|after| **after > age).min().map(|after| *after - age)
+            routes
+                .reminders
+                .iter()
+                .filter_map(|after| after.checked_sub(age))
+                .filter(|left| !left.is_zero())
+                .min()
         })
         .min()
     }
@@ -551,11 +560,7 @@ fn reached(reminders: &[Duration], since: Timestamp, now: Timestamp) -> usize {
 }
 
 fn condition(since: Timestamp, sign: &str, told: &Notice) -> Condition {
-    Condition {
-        since,
-        sign: sign.to_owned(),
-        data: serde_json::to_string(told).unwrap_or_default(),
-    }
+    Condition { since, sign: sign.to_owned(), data: serde_json::to_string(told).unwrap_or_default() }
 }
 
 fn key_of(subject: &Subject) -> String {

@@ -78,9 +78,10 @@ impl Way {
     /// The references with their keys.
     pub fn references(&self) -> Vec<(&'static str, &SecretReference)> {
         match self {
-            Self::Webhook { url, hmac_secret } => {
-                [("url", url)].into_iter().chain(hmac_secret.iter().map(|secret| ("hmac_secret", secret))).collect()
-            }
+            Self::Webhook { url, hmac_secret } => [("url", url)]
+                .into_iter()
+                .chain(hmac_secret.iter().map(|secret| ("hmac_secret", secret)))
+                .collect(),
             Self::Feishu { url, secret } | Self::DingTalk { url, secret } => {
                 [("url", url)].into_iter().chain(secret.iter().map(|secret| ("secret", secret))).collect()
             }
@@ -128,6 +129,18 @@ impl Settings {
     /// Whether channels have a secret that systemd gives at start, and has not given here.
     pub(super) fn channels_need_the_unit(&self, env: &Environment) -> bool {
         self.missing_of_channels(env).any(|(_, _, why)| matches!(why, Unavailable::GivenAtStart { .. }))
+    }
+
+    /// Whether this channel, or the project that it publishes with, has a secret that systemd gives at start, and has
+    /// not given here.
+    pub fn channel_needs_the_unit(&self, name: &str, env: &Environment) -> bool {
+        let given = |why: &Unavailable| matches!(why, Unavailable::GivenAtStart { .. });
+        let own = self.missing_of_channels(env).any(|(channel, _, why)| channel == name && given(&why));
+        let publishes = self
+            .channels
+            .iter()
+            .any(|channel| channel.name == name && matches!(channel.way, Way::Smn { .. }));
+        own || (publishes && self.credentials_need_the_unit(env))
     }
 
     fn missing_of_channels<'a>(

@@ -271,10 +271,15 @@ impl Settings {
 
     /// Whether these credentials have a secret that systemd gives at start, and has not given here.
     pub fn needs_the_unit(&self, env: &Environment) -> bool {
+        self.credentials_need_the_unit(env) || self.channels_need_the_unit(env)
+    }
+
+    /// The same of the credentials of projects alone.
+    pub fn credentials_need_the_unit(&self, env: &Environment) -> bool {
         self.used_credentials().any(|(_, credentials)| {
             let failures = credentials.fetch(env).err().unwrap_or_default();
             failures.iter().any(|(_, why)| matches!(why, Unavailable::GivenAtStart { .. }))
-        }) || self.channels_need_the_unit(env)
+        })
     }
 
     /// Those that a project uses, and those that these take agencies on with.

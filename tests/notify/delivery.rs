@@ -28,7 +28,11 @@ async fn a_failure_is_told_within_seconds_and_once() {
     assert_eq!(rig.channel("ops").kinds(), ["first-failure"]);
     let (at, message) = rig.channel("ops").taken().remove(0);
     assert!(at <= MINUTE + 3 * SECOND, "{at:?}");
-    assert!(message.notices[0].next.contains("due at 2026-06-01 12:02:00 UTC"), "{}", message.notices[0].next);
+    assert!(
+        message.notices[0].next.contains("sends retry 1 of 5 at 2026-06-01 12:02:00 UTC"),
+        "{}",
+        message.notices[0].next
+    );
     rig.pass(HOUR).await;
     assert_eq!(rig.channel("ops").taken().len(), 1);
     let counts = rig.post.counts().remove(0);
@@ -134,7 +138,7 @@ async fn a_storm_of_ten_thousand_is_one_message_a_minute() {
     let of = |project: &str| -> Vec<Duration> {
         taken.iter().filter(|(_, message)| message.project == project).map(|(at, _)| *at).collect()
     };
-    assert!(of("prod").windows(2).all(|pair| pair[1] - pair[0] >= MINUTE), "{:?}", of("prod"));
+    assert!(of("prod").windows(2).all(|pair| pair[1] >= pair[0] + MINUTE), "{:?}", of("prod"));
     assert!(of("prod").len() <= 90 && of("other").len() == 1);
     for (_, message) in &taken {
         assert!(message.notices.len() <= 10);
@@ -178,7 +182,7 @@ async fn a_dead_channel_holds_up_no_other_and_is_tried_ever_more_seldom() {
     rig.channel("ops").set(Manner::Fails);
     rig.pass(3 * HOUR).await;
     let tries = rig.channel("ops").tries();
-    let gaps: Vec<Duration> = tries.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+    let gaps: Vec<Duration> = tries.windows(2).map(|pair| pair[1].0.saturating_sub(pair[0].0)).collect();
     assert!(gaps.iter().all(|gap| *gap >= 8 * SECOND && *gap <= 11 * MINUTE), "{gaps:?}");
     assert!(gaps.last().unwrap() >= &(7 * MINUTE), "{gaps:?}");
     assert!((20..=40).contains(&tries.len()), "{}", tries.len());
@@ -422,13 +426,8 @@ async fn a_blind_project_is_told_once_and_so_is_its_sight() {
 async fn a_project_that_rests_is_told_once_also_where_the_process_died_at_it() {
     let mut rig = Rig::new(&["ops"]).await;
     let until = Moment { wall: "2026-06-01T12:30:00Z".parse().unwrap(), mono: Mono(0) };
-    let rest = |refusals| Rest {
-        cause: RestCause::Forbidden,
-        refusals,
-        until,
-        probe: None,
-        probe_at_once: false,
-    };
+    let rest =
+        |refusals| Rest { cause: RestCause::Forbidden, refusals, until, probe: None, probe_at_once: false };
     rig.post.tell(&News::ProjectRests { project: &prod(), rest: &rest(1) });
     rig.pass(5 * MINUTE).await;
     rig.post.tell(&News::ProjectRests { project: &prod(), rest: &rest(2) });
@@ -469,14 +468,10 @@ async fn the_breaker_is_told_at_each_turn() {
 async fn in_dry_run_it_says_would_once_for_each_failure() {
     let mut rig = Rig::new(&["ops"]).await;
     rig.journal("prod", "a", fails("a", Some("standard"))).await;
-    let would = || Event::Decided {
-        verdict: "held".to_owned(),
-        reason: Reason::DryRun { action: Action::Retry },
-    };
-    let closed = || Event::Decided {
-        verdict: "held".to_owned(),
-        reason: Reason::WindowClosed { opens: None },
-    };
+    let would =
+        || Event::Decided { verdict: "held".to_owned(), reason: Reason::DryRun { action: Action::Retry } };
+    let closed =
+        || Event::Decided { verdict: "held".to_owned(), reason: Reason::WindowClosed { opens: None } };
     for _ in 0..3 {
         rig.pass(2 * MINUTE).await;
         rig.journal("prod", "a", vec![would()]).await;
@@ -511,7 +506,8 @@ async fn an_unknown_status_is_told_once_a_day() {
     let mut rig = Rig::new(&["ops"]).await;
     let cluster = ClusterId::new("c").unwrap();
     for _ in 0..3 {
-        let news = News::UnknownStatus { project: &prod(), cluster: &cluster, cluster_name: "a", word: "PAUSED" };
+        let news =
+            News::UnknownStatus { project: &prod(), cluster: &cluster, cluster_name: "a", word: "PAUSED" };
         rig.post.tell(&news);
         rig.pass(5 * MINUTE).await;
         rig.kill().await;
@@ -553,7 +549,10 @@ async fn a_new_channel_hears_nothing_old_and_one_that_is_gone_is_not_waited_for(
     assert_eq!(rig.channel("night").taken().len(), 1);
     assert_eq!(rig.channel("ops").taken().len(), 1);
     let counts = rig.post.counts();
-    assert_eq!(counts.iter().map(|counts| (counts.sent, counts.waiting)).collect::<Vec<_>>(), [(1, 0), (1, 0)]);
+    assert_eq!(
+        counts.iter().map(|counts| (counts.sent, counts.waiting)).collect::<Vec<_>>(),
+        [(1, 0), (1, 0)]
+    );
 }
 
 #[tokio::test(start_paused = true)]

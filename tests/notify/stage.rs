@@ -163,8 +163,7 @@ impl Rig {
             page: Some("https://status.example".to_owned()),
         };
         let post = Post::new(routes.clone());
-        let mut rig =
-            Self { journal: MemoryJournal::new(1), clock, post, channels, running: None, routes };
+        let mut rig = Self { journal: MemoryJournal::new(1), clock, post, channels, running: None, routes };
         rig.start().await;
         rig
     }

@@ -103,7 +103,8 @@ fn exhausted() -> Notice {
 fn a_group() -> Message {
     let mut notices = vec![exhausted(), handed_over()];
     for name in ["search-1", "search-2", "search-3"] {
-        let entry = |(number, event)| StoredEntry { number, at: now(), subject: subject("prod", name), event };
+        let entry =
+            |(number, event)| StoredEntry { number, at: now(), subject: subject("prod", name), event };
         let story: Vec<StoredEntry> = (1..).zip(fails(name, Some("standard"))).map(entry).collect();
         notices.push(notice::of_entry(Kind::FirstFailure, 2, &story, Some(PAGE)).unwrap());
     }
@@ -247,7 +248,7 @@ fn each_channel_has_its_form() {
 #[test]
 fn a_text_of_a_stranger_has_no_control_character_and_no_mention() {
     let mut events = fails("logs\u{1b}[31m<@all>\n```", Some("standard"));
-    let Event::Failed(seen) = &mut events[1] else { unreachable!("it is a failure") };
+    let Event::Failed(seen) = &mut events[1] else { panic!("it is a failure") };
     seen.failing = "\u{7}node\r\n<!channel> \u{202e}".to_owned();
     let told = message(notice(Kind::FirstFailure, events[..2].to_vec()));
     let mut all = vec![told.title(), told.text(20_000)];

@@ -18,7 +18,7 @@ use crate::notify::kind::{Severity, State};
 use crate::notify::message::Message;
 use crate::notify::notice::Notice;
 
-const EVERY: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_mins(1);
 /// What nothing will tell the end of ends by itself after this.
 const SHORT: SignedDuration = SignedDuration::from_hours(1);
 /// No more alerts last at once; of more, the gravest.
@@ -228,7 +228,9 @@ impl Channel for Alertmanager {
     fn stands(&self, notices: Vec<Notice>) {
         let mut firing = self.firing();
         for notice in notices {
-            for (state, _) in notice.kind.states().iter().filter(|(state, begins)| *begins && state.is_ended()) {
+            for (state, _) in
+                notice.kind.states().iter().filter(|(state, begins)| *begins && state.is_ended())
+            {
                 firing.entry(of(*state, &notice)).or_insert_with(|| alert(*state, &notice));
             }
         }

@@ -98,11 +98,17 @@ impl Chat {
         let code = ["errcode", "code", "StatusCode"].iter().find_map(|key| parsed.get(key)?.as_i64());
         match code {
             Some(0) => Ok(()),
-            None => Err(SendError::passing(format!("an answer without a code: {}", self.target.told(answer)))),
+            None => {
+                Err(SendError::passing(format!("an answer without a code: {}", self.target.told(answer))))
+            }
             Some(code) => {
-                let text = ["errmsg", "msg", "StatusMessage"].iter().find_map(|key| parsed.get(key)?.as_str());
+                let text =
+                    ["errmsg", "msg", "StatusMessage"].iter().find_map(|key| parsed.get(key)?.as_str());
                 let text = self.target.told(text.unwrap_or_default());
-                Err(SendError { refused: is_of_the_message(self.service, code), ..SendError::passing(format!("refused with code {code}: {text}")) })
+                Err(SendError {
+                    refused: is_of_the_message(self.service, code),
+                    ..SendError::passing(format!("refused with code {code}: {text}"))
+                })
             }
         }
     }
@@ -213,6 +219,9 @@ mod tests {
         // Computed with Python's hmac and base64 from the services' own examples of code.
         let secret = Secret::from("this is secret");
         assert_eq!(feishu_signature(&secret, 1_599_360_473), "/eYKrXQBzTjUZJ3s6NX16VxGbTwmK7AEs8/FnvC1CSw=");
-        assert_eq!(dingtalk_signature(&secret, 1_599_360_473_000), "hXZTWifRGHclNuZSKxoXc//sh51SWfVfRIhcdeKs63I=");
+        assert_eq!(
+            dingtalk_signature(&secret, 1_599_360_473_000),
+            "hXZTWifRGHclNuZSKxoXc//sh51SWfVfRIhcdeKs63I="
+        );
     }
 }

@@ -71,7 +71,10 @@ impl Target {
         }
         // reqwest takes the process's provider, and panics where there is none.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        #[expect(clippy::disallowed_methods, reason = "this module is the one that builds the clients of channels")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this module is the one that builds the clients of channels"
+        )]
         let builder = reqwest::Client::builder();
         let builder = builder
             .retry(retry::never())

@@ -62,7 +62,8 @@ impl Webhook {
     /// The value of the signature's header.
     pub fn signature(key: &Secret, body: &[u8]) -> String {
         // A key of any length is taken.
-        let mac = Hmac::<Sha256>::new_from_slice(key.expose_secret().as_bytes()).map(|mac| mac.chain_update(body));
+        let mac =
+            Hmac::<Sha256>::new_from_slice(key.expose_secret().as_bytes()).map(|mac| mac.chain_update(body));
         mac.map(|mac| format!("sha256={}", hex::encode(mac.finalize().into_bytes()))).unwrap_or_default()
     }
 }

@@ -37,7 +37,10 @@ pub(super) fn notify(section: &Section<'_>, written: &written::Notify, channels:
     }
     let page = written.page.as_ref().and_then(|Strict(page)| {
         let good = Url::parse(page).is_ok_and(|url| {
-            matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none() && url.fragment().is_none()
+            matches!(url.scheme(), "http" | "https")
+                && url.has_host()
+                && url.query().is_none()
+                && url.fragment().is_none()
         });
         if !good || page.chars().any(|c| c.is_control() || c.is_whitespace()) {
             section.error("page", "the address of the status page is needed: https://HOST[:PORT][/PATH]");
@@ -117,7 +120,9 @@ impl<'a> Channels<'a> {
         };
         for channel in self.good.iter().filter(|channel| !named(&channel.name)) {
             let name = shown(&channel.name, 60);
-            list.warn_here(format!("nothing is told to the channel \"{name}\": notify.default and no policy name it"));
+            list.warn_here(format!(
+                "nothing is told to the channel \"{name}\": notify.default and no policy name it"
+            ));
         }
     }
 

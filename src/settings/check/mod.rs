@@ -62,8 +62,7 @@ pub(super) fn check(
     let control = control(&top.child("control"), config.control.unwrap_or_default().0);
     later::http(&top.child("http"), config.http.unwrap_or_default().0);
     let channels = Channels::check(&top.child("channel"), config.channel.unwrap_or_default(), whole);
-    let mut notify =
-        channel::notify(&top.child("notify"), &config.notify.unwrap_or_default().0, &channels);
+    let mut notify = channel::notify(&top.child("notify"), &config.notify.unwrap_or_default().0, &channels);
 
     let credentials = AllCredentials::check(top.child("credentials"), config.credentials.unwrap_or_default());
     let projects = Projects::check(&top.child("project"), config.project.unwrap_or_default(), &credentials);
