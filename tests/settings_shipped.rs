@@ -94,10 +94,8 @@ fn config_toml_shows_every_key() {
     }
     let warnings = warnings(&loaded);
     assert_eq!(loaded.settings.channels.len(), 5);
-    for key in ["http.listen"] {
-        let told = warnings.iter().any(|w| w.contains(&format!(": {key}\n  has no effect in this version")));
-        assert!(told, "{key}: {warnings:#?}");
-    }
+    let told = warnings.iter().any(|w| w.contains(": http.listen\n  has no effect in this version"));
+    assert!(told, "{warnings:#?}");
 }
 
 #[test]

@@ -116,26 +116,36 @@ async fn serve(
         .supervised(supervisor);
     let (questions, listening) = listen(&settings, &stopping)?;
     tell_start(config, &settings, journal);
+    let clock = Arc::clone(&telling.clock);
     let mut notifier = telling.begin(journal).await;
     let service = service.run(reload, questions);
     tokio::pin!(service);
-    let ended = tokio::select! {
-        ended = &mut service => ended,
-        Err(panic) = listening => {
-            error!("{PANICKED}");
-            stopping.cancel();
-            service.await?;
-            Err(Broken::from(panic))
-        }
-        Err(panic) = notifier.broken() => {
-            error!("{PANICKED}");
-            stopping.cancel();
-            service.await?;
-            return Err(Broken::from(panic).into());
+    tokio::pin!(listening);
+    let mut hushed = false;
+    let ended = loop {
+        tokio::select! {
+            ended = &mut service => break ended,
+            // While the looks end, so that a stop does not wait for a channel.
+            () = stopping.cancelled(), if !hushed => {
+                hushed = true;
+                notifier.hush();
+            }
+            Err(panic) = &mut listening => {
+                error!("{PANICKED}");
+                stopping.cancel();
+                service.await?;
+                break Err(Broken::from(panic));
+            }
+            Err(panic) = notifier.broken() => {
+                error!("{PANICKED}");
+                stopping.cancel();
+                service.await?;
+                return Err(Broken::from(panic).into());
+            }
         }
     };
     // What was told while it stopped is kept, and goes out after the next start.
-    let told = notifier.stop().await.map_err(Broken::from);
+    let told = notifier.stop(&*clock).await.map_err(Broken::from);
     Ok(ended.and(told).map(|()| true)?)
 }
 

@@ -154,6 +154,11 @@ impl<J: Journal, T: Tell> Builder<J, T> {
         self.channels.renewed(settings, &self.environment, credentials, &self.clock)
     }
 
+    /// How each channel fares.
+    pub(super) fn channel_counts(&self) -> Vec<crate::model::channel::ChannelCounts> {
+        self.post.as_ref().map(Post::counts).unwrap_or_default()
+    }
+
     /// From now on these are the channels.
     pub(super) fn take_channels(&mut self, channels: Channels, settings: &Settings) {
         if let Some(post) = &self.post {

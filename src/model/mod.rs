@@ -3,6 +3,7 @@
 pub mod advice;
 pub mod answer;
 pub mod breaker;
+pub mod channel;
 pub mod cluster;
 pub mod decision;
 pub mod event;

@@ -14,7 +14,6 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use super::channel::{Channel, SendError};
-use super::counts::ChannelCounts;
 use super::kind::Kind;
 use super::message::Message;
 use super::notice::{self, Notice};
@@ -23,6 +22,7 @@ use super::post::Post;
 use super::route::Routes;
 use super::scribe::{Data, MOST_NOTES};
 use crate::clock::Clock;
+use crate::model::channel::ChannelCounts;
 use crate::model::moment::Mono;
 use crate::model::outbox::{Kept, Note, Outbox, OutboxWrite};
 use crate::model::text::{chain, shown, span};
@@ -408,7 +408,7 @@ impl<O: Outbox, C: Clock> Courier<O, C> {
         let mut all = self.shared.post.lock_counts();
         let counts = all.entry(self.name.clone()).or_default();
         counts.name.clone_from(&self.name);
-        counts.kind = self.channel.kind();
+        self.channel.kind().clone_into(&mut counts.kind);
         change(counts);
         let more: u64 = self.lines.values().flat_map(|line| line.more.values()).sum();
         counts.waiting = more + self.lines.values().map(|line| line.notes.len() as u64).sum::<u64>();

@@ -156,7 +156,8 @@ impl Kind {
             Event::Closed(Closing::Gone) if had_failed => Self::Gone,
             Event::BreakerOpened { .. } => Self::BreakerOpened,
             Event::BreakerClosed { .. } => Self::BreakerClosed,
-            // `Event::RunningTooLong` belongs here: it is `Self::RunningTooLong`.
+            // `Event::RunningTooLong` belongs here, as `Self::RunningTooLong`, and to `needs_history`: it is told to the
+            // channels of the policy that it bears (`Scribe::entry`), as its task need not have failed.
             _ => return None,
         })
     }

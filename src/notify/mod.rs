@@ -9,7 +9,7 @@
 //!                    → notes    journal    retries     to people
 //! ```
 //!
-//! What stands in the journal is told from the journal: the [`scribe`] remembers up to which entry it has come, in
+//! What stands in the journal is told from the journal: the scribe remembers up to which entry it has come, in
 //! the same transaction in which it keeps what is to be told. So a restart loses nothing and repeats nothing, but for
 //! one message of each channel and project that may have been taken just when the process ended; it goes out again
 //! under the same id.
@@ -21,8 +21,8 @@ use crate::model::project::Stretch;
 use crate::model::reason::Reason;
 
 pub mod channel;
-mod counts;
 mod courier;
+pub mod facts;
 pub mod kind;
 pub mod log;
 pub mod message;
@@ -32,7 +32,7 @@ mod post;
 mod route;
 mod scribe;
 
-pub use counts::ChannelCounts;
+pub use crate::model::channel::ChannelCounts;
 pub use notifier::{Notifier, Start};
 pub use post::Post;
 pub use route::Routes;

@@ -23,6 +23,8 @@ use crate::model::text::chain;
 
 /// The outbox is tried again so long after it could not be read.
 const AFTER_FAULT: Duration = Duration::from_secs(5);
+/// How long a stop takes at most.
+const STOP_PATIENCE: Duration = Duration::from_millis(2_500);
 /// So many tasks that are unfinished at the start are told of to those who want to know what lasts.
 const STANDING: usize = 500;
 
@@ -58,6 +60,7 @@ pub struct Start {
 #[derive(Debug)]
 pub struct Notifier {
     stop: watch::Sender<Stop>,
+    stop_couriers: watch::Sender<Stop>,
     tasks: JoinSet<()>,
 }
 
@@ -78,7 +81,7 @@ impl Notifier {
         });
         let mut tasks = JoinSet::new();
         let (stop_couriers, _) = watch::channel(Stop::No);
-        let inboxes = BTreeMap::new();
+        let (inboxes, hush) = (BTreeMap::new(), stop_couriers.clone());
         let couriers = JoinSet::new();
         let routes = post.watch();
         let mut desk = Desk { shared, outbox, routes, stopping, stop_couriers, inboxes, couriers, start };
@@ -103,7 +106,7 @@ impl Notifier {
             });
         }
         tasks.spawn(desk.run(kept));
-        Self { stop, tasks }
+        Self { stop, stop_couriers: hush, tasks }
     }
 
     /// Ends where a part of it panicked.
@@ -114,13 +117,22 @@ impl Notifier {
         }
     }
 
-    /// Writes down what was told, and stops. What waits to be sent goes out after the next start.
+    /// Sends nothing more, and goes on writing down what is told: the daemon is stopping.
+    pub fn hush(&self) {
+        self.stop_couriers.send_replace(Stop::Now);
+    }
+
+    /// Writes down what was told, and stops, soon. What waits to be sent goes out after the next start.
     ///
     /// # Errors
     /// Where a part of it panicked.
-    pub async fn stop(mut self) -> Result<(), JoinError> {
+    pub async fn stop(mut self, clock: &impl Clock) -> Result<(), JoinError> {
         self.stop.send_replace(Stop::Now);
-        self.tasks.join_next().await.unwrap_or(Ok(()))
+        tokio::select! {
+            ended = self.tasks.join_next() => ended.unwrap_or(Ok(())),
+            // A message that hangs, or a journal that somebody has locked.
+            () = clock.sleep(STOP_PATIENCE) => Ok(()),
+        }
     }
 
     /// Tries once to send all that waits, for at most so long, and stops.
@@ -131,7 +143,7 @@ impl Notifier {
         self.stop.send_replace(Stop::Finish);
         tokio::select! {
             ended = self.tasks.join_next() => ended.unwrap_or(Ok(())),
-            () = clock.sleep(patience) => self.stop().await,
+            () = clock.sleep(patience) => self.stop(clock).await,
         }
     }
 }
@@ -190,7 +202,14 @@ impl<O: Outbox + Clone, C: Clock> Desk<O, C> {
         self.hand_out(&notes);
         let mut stopping = self.stopping.clone();
         loop {
-            self.stop_couriers.send_replace(*stopping.borrow_and_update());
+            let mode = *stopping.borrow_and_update();
+            self.stop_couriers.send_if_modified(|stop| {
+                let changes = *stop != Stop::Now && *stop != mode;
+                if changes {
+                    *stop = mode;
+                }
+                changes
+            });
             tokio::select! {
                 ended = self.couriers.join_next() => match ended {
                     Some(ended) => pass_on(ended),

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
-use super::counts::ChannelCounts;
 use super::route::Routes;
 use super::{News, Tell};
+use crate::model::channel::ChannelCounts;
 use crate::model::id::{ClusterId, ProjectName};
 use crate::model::project::RestCause;
 

@@ -21,6 +21,8 @@ use crate::model::project::RestCause;
 use crate::model::reason::Reason;
 use crate::model::text::{chain, shown, span};
 
+/// The word of the state in which nothing can be kept.
+const JOURNAL_FAILS: &str = "journal-fails";
 /// So many entries are read at once.
 const AT_ONCE: u32 = 256;
 /// So many notes are kept at most.
@@ -146,7 +148,8 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
     }
 
     async fn entries(&mut self, notes: &mut Vec<Note>) -> Result<(), O::Error> {
-        loop {
+        // They are read again once the journal can be written.
+        while !self.journal_fails() {
             let entries = self.outbox.entries_after(self.read, AT_ONCE).await?;
             let Some(last) = entries.last().map(|entry| entry.number) else { break };
             let mut writes = Vec::new();
@@ -158,7 +161,9 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
                 }
             }
             // What tells nothing may be read again after a restart: that costs less than to write it down each time.
-            if !writes.is_empty() || last.saturating_sub(self.read_kept) >= u64::from(AT_ONCE) {
+            let overdue = last.saturating_sub(self.read_kept) >= u64::from(AT_ONCE);
+            let anybody = !self.post.routes().channels.is_empty();
+            if !writes.is_empty() || (overdue && anybody) {
                 writes.push(OutboxWrite::Read { through: last });
                 match self.outbox.write(writes).await {
                     Ok(added) => notes.extend(added),
@@ -339,15 +344,16 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
                 "tries again at each look; looking goes on".clone_into(&mut told.next);
                 told.todo =
                     vec![todo("to see the space that is left where the journal lies", "df -h"), doctor()];
-                if !self.is(project.as_str(), "journal-fails", "") {
-                    let now = Some(condition(at, "", &told));
-                    self.change(project.as_str(), "journal-fails", now, &mut writes);
+                if !self.is(project.as_str(), JOURNAL_FAILS, "") {
+                    // In memory alone: nothing can be kept while it lasts, and a journal that is opened is well.
+                    let key = (project.to_string(), JOURNAL_FAILS.to_owned());
+                    self.conditions.insert(key, condition(at, "", &told));
                     writes.extend(self.note(told, None));
                 }
             }
             Word::JournalWorks { project } => {
                 let what = "the journal is written again".to_owned();
-                self.ends(project.as_str(), "journal-fails", Kind::JournalWorks, at, &what, &mut writes);
+                self.ends(project.as_str(), JOURNAL_FAILS, Kind::JournalWorks, at, &what, &mut writes);
             }
         }
         self.keep(writes).await
@@ -383,6 +389,11 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
             self.change(project, "rests", now, writes);
             writes.extend(self.note(told, None));
         }
+    }
+
+    /// Whether it is known that nothing can be written.
+    fn journal_fails(&self) -> bool {
+        self.conditions.keys().any(|(_, word)| word == JOURNAL_FAILS)
     }
 
     /// Whether this state lasts already, and nothing of it has changed.
@@ -446,10 +457,18 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
         }
         let first = earlier.len();
         writes.splice(0..0, earlier);
-        match self.outbox.write(writes.clone()).await {
+        // While it is known that nothing can be written, nobody waits for that once more.
+        let written = if self.journal_fails() {
+            Err(None)
+        } else {
+            self.outbox.write(writes.clone()).await.map_err(Some)
+        };
+        match written {
             Ok(notes) => notes,
             Err(error) => {
-                warn!("what is to be told cannot be kept, and goes out all the same: {}", chain(&error));
+                if let Some(error) = error {
+                    warn!("what is to be told cannot be kept, and goes out all the same: {}", chain(&error));
+                }
                 let mut notes = Vec::new();
                 for (place, write) in writes.into_iter().enumerate() {
                     match write {
@@ -537,7 +556,7 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
     fn next_reminder(&self, now: Timestamp) -> Option<Duration> {
         let routes = self.post.routes();
         let states =
-            self.conditions.iter().filter(|((_, word), _)| word != "breaker" && word != "journal-fails");
+            self.conditions.iter().filter(|((_, word), _)| word != "breaker" && word != JOURNAL_FAILS);
         let all =
             self.waiting.values().map(|waiting| waiting.since).chain(states.map(|(_, state)| state.since));
         all.filter_map(|since| {

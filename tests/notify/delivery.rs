@@ -283,7 +283,7 @@ async fn a_stop_in_order_keeps_what_was_told() {
     let project = ProjectName::new("prod").unwrap();
     rig.post.tell(&News::Blind { project: &project, trouble: "sign-in", error: "401", advice: "look" });
     let running = rig.running.take().unwrap();
-    running.stop().await.unwrap();
+    running.stop(&*rig.clock).await.unwrap();
     assert_eq!(rig.channel("ops").tries().len(), 0);
     rig.start().await;
     rig.pass(5 * SECOND).await;
@@ -577,4 +577,19 @@ async fn history_before_the_first_channel_is_not_told() {
     let titles: Vec<&str> =
         taken.iter().flat_map(|(_, message)| &message.notices).map(|notice| notice.title.as_str()).collect();
     assert_eq!(titles, ["new: upgrade failed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_for_no_channel_that_hangs() {
+    let mut rig = Rig::new(&["ops"]).await;
+    rig.channel("ops").set(Manner::Hangs);
+    rig.journal("prod", "a", fails("a", Some("standard"))).await;
+    rig.pass(10 * SECOND).await;
+    let began = rig.clock.passed();
+    rig.running.take().unwrap().stop(&*rig.clock).await.unwrap();
+    assert!(rig.clock.passed() <= began + 3 * SECOND, "{:?}", rig.clock.passed());
+    rig.channel("ops").set(Manner::Takes);
+    rig.start().await;
+    rig.pass(10 * SECOND).await;
+    assert_eq!(rig.channel("ops").kinds(), ["first-failure"]);
 }

@@ -1,14 +1,15 @@
-//! How the channels fare, as plain values: for the log, the status and the metrics.
+//! How the channels fare that people are told by, as plain values: for the log, the status and the metrics.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// How one channel fares, since the process began.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelCounts {
     /// Its name in the settings.
     pub name: String,
     /// The word under `type`.
-    pub kind: &'static str,
+    pub kind: String,
     /// Messages that were taken.
     pub sent: u64,
     /// Notices in them.
@@ -21,6 +22,6 @@ pub struct ChannelCounts {
     pub oldest_waiting: Option<Timestamp>,
     /// Since when no message is taken; `None`: the last one was.
     pub failing_since: Option<Timestamp>,
-    /// What the receiver said last, where it did not take a message.
+    /// What the receiver said last, where it did not take a message. No secret stands in it.
     pub last_error: Option<String>,
 }
