@@ -161,6 +161,13 @@ async fn a_dead_channel_delays_no_remedy_and_its_url_is_told_nowhere() {
         daemon.stderr().contains("channel ops did not take a message").then_some(())
     })
     .await;
+    let (code, out, err) = bench.runs(&["status"]).await;
+    assert!(code == 0 && out.contains("channel ops (webhook): no messages sent, "), "{out}{err}");
+    assert!(
+        out.contains(" waiting, the oldest since ") && out.contains("it takes no messages since "),
+        "{out}"
+    );
+    assert!(!out.contains("canary"), "{out}");
     daemon.signal("TERM");
     assert_eq!(daemon.code().await, Some(0));
     assert!(!daemon.stderr().contains("canary"), "{}", daemon.stderr());
