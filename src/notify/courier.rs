@@ -360,7 +360,7 @@ impl<O: Outbox, C: Clock> Courier<O, C> {
         let mut chosen: Vec<&Note> =
             notes.iter().copied().filter(|note| Kind::of_word(&note.note.kind).is_some()).collect();
         chosen.sort_by_key(|note| {
-            std::cmp::Reverse((Kind::of_word(&note.note.kind).map(Kind::severity), note.number))
+            std::cmp::Reverse((Kind::of_word(&note.note.kind).map(Kind::rank), note.number))
         });
         chosen.truncate(self.channel.details());
         chosen.sort_by_key(|note| note.number);

@@ -131,6 +131,12 @@ impl Kind {
         Self::ALL.iter().copied().find(|kind| kind.word() == word)
     }
 
+    /// What comes first where there is not room for everything: what needs a human, then what somebody may want to stop
+    /// in time.
+    pub fn rank(self) -> (Severity, bool) {
+        (self.severity(), self == Self::Exhausted)
+    }
+
     /// What an entry tells people, if anything. `known` is the history of its task with the entry in it;
     /// `breaker_open`: the breaker of the project is open, and has let no PUT through yet.
     pub fn of(event: &Event, known: Option<&TaskHistory>, breaker_open: bool) -> Option<Self> {

@@ -81,8 +81,8 @@ impl Message {
         format!("{}{rest}", told.join(", "))
     }
 
-    /// As plain text of at most so many bytes. The gravest is told in full first; what does not fit is told by its
-    /// heading, and then by its number.
+    /// As plain text of at most so many bytes. Each is told by its heading, then briefly, then in full, the gravest
+    /// first, as far as there is room; what finds none is told by its number.
     pub fn text(&self, at_most: usize) -> String {
         let foot = format!("\n\nmessage {}", self.id);
         let mut left = at_most.saturating_sub(foot.len() + 120);
@@ -92,24 +92,35 @@ impl Message {
             left = left.saturating_sub(text.len());
         }
         let mut order: Vec<&Notice> = self.notices.iter().collect();
-        order.sort_by_key(|notice| std::cmp::Reverse(notice.severity));
-        let mut parts: Vec<(Timestamp, usize, String)> = Vec::new();
-        for (place, notice) in order.into_iter().enumerate() {
-            let full = if self.short { brief(notice) } else { full(notice) };
-            let mut fitting = [full, brief(notice), heading(notice)].into_iter();
-            let Some(part) = fitting.find(|part| part.len() + 2 <= left) else {
+        order.sort_by_key(|notice| std::cmp::Reverse(notice.kind.rank()));
+        let mut parts: Vec<(&Notice, String)> = Vec::new();
+        for notice in &order {
+            let part = heading(notice);
+            if part.len() + 2 > left {
                 if parts.is_empty() {
                     // Better a part of the first than nothing.
-                    parts.push((notice.at, place, cut(&heading(notice), left)));
+                    parts.push((notice, cut(&part, left)));
+                    left = 0;
                 }
                 break;
-            };
+            }
             left -= part.len() + 2;
-            parts.push((notice.at, place, part));
+            parts.push((notice, part));
+        }
+        // What a human needs to act, for as many as possible; then everything.
+        let fuller: &[fn(&Notice) -> String] = if self.short { &[brief] } else { &[brief, full] };
+        for tell in fuller {
+            for (notice, part) in &mut parts {
+                let more = tell(notice);
+                if let Some(grows) = more.len().checked_sub(part.len()).filter(|grows| *grows <= left) {
+                    left -= grows;
+                    *part = more;
+                }
+            }
         }
         let untold = self.total().saturating_sub(parts.len() as u64);
-        parts.sort_by_key(|(at, place, _)| (*at, *place));
-        for (_, _, part) in parts {
+        parts.sort_by_key(|(notice, _)| notice.at);
+        for (_, part) in parts {
             if !text.is_empty() {
                 text.push('\n');
             }
@@ -159,9 +170,12 @@ fn heading(notice: &Notice) -> String {
     format!("{}  {}", at(notice.at), notice.title)
 }
 
-/// What happened, what is next, and the first thing that a human can do.
+/// What happened, why, what is next, and the first thing that a human can do.
 fn brief(notice: &Notice) -> String {
-    let mut text = format!("{}\nWhat:  {}", heading(notice), cut(&notice.what, 300));
+    let mut text = format!("{}\nWhat:  {}", heading(notice), cut(&notice.what, 200));
+    if let Some(why) = notice.why.as_ref().filter(|_| notice.severity == Severity::Critical) {
+        let _ = write!(text, "\nWhy:   {}", cut(&why.sentence, 200));
+    }
     if !notice.next.is_empty() {
         let _ = write!(text, "\nNext:  {}", cut(&notice.next, 200));
     }

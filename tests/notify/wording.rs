@@ -275,3 +275,26 @@ fn however_little_is_taken_it_fits() {
         assert!(text.contains(&group.id));
     }
 }
+
+#[test]
+fn what_can_still_be_stopped_is_told_with_its_command_however_many_others_there_are() {
+    let text = a_group().text(2_000);
+    assert!(text.contains("to stop the abort: upgrade-remediator hold cluster:id-of-logs-prod"), "{text}");
+    assert!(
+        text.contains("before acting by hand: upgrade-remediator hold cluster:id-of-logs-prod"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_documentation_shows_what_is_sent() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/notifications.md")).unwrap();
+    for name in ["escalated.txt", "group-of-2000-bytes.txt"] {
+        let text = fs::read_to_string(root.join("tests/notices").join(name)).unwrap();
+        assert!(page.contains(text.trim_end()), "docs/notifications.md does not show {name} as it is");
+    }
+    for kind in Kind::ALL.iter().filter(|kind| **kind != Kind::Test) {
+        assert!(page.contains(&format!("`{}`", kind.word())), "{}", kind.word());
+    }
+}
