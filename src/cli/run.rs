@@ -121,7 +121,7 @@ async fn serve(
     let service = service.run(reload, questions);
     tokio::pin!(service);
     tokio::pin!(listening);
-    let mut hushed = false;
+    let (mut hushed, mut listens) = (false, true);
     let ended = loop {
         tokio::select! {
             ended = &mut service => break ended,
@@ -130,11 +130,14 @@ async fn serve(
                 hushed = true;
                 notifier.hush();
             }
-            Err(panic) = &mut listening => {
-                error!("{PANICKED}");
-                stopping.cancel();
-                service.await?;
-                break Err(Broken::from(panic));
+            listened = &mut listening, if listens => {
+                listens = false;
+                if let Err(panic) = listened {
+                    error!("{PANICKED}");
+                    stopping.cancel();
+                    service.await?;
+                    break Err(Broken::from(panic));
+                }
             }
             Err(panic) = notifier.broken() => {
                 error!("{PANICKED}");
