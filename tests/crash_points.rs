@@ -12,6 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -97,6 +98,8 @@ enum Story {
     Hold,
     /// A journal of the schema before is there.
     Older,
+    /// Somebody is to be told, at a channel where nobody listens.
+    Told,
 }
 
 /// Fails at each of three nodes, once.
@@ -110,12 +113,14 @@ fail = [{ node = 1, step = 6 }, { node = 2, execution = 2, step = 6 }, { node = 
 "#;
 
 impl Story {
-    const ALL: [Self; 6] =
-        [Self::Retry, Self::Abort, Self::Progress, Self::Escalate, Self::Hold, Self::Older];
+    const ALL: [Self; 7] =
+        [Self::Retry, Self::Abort, Self::Progress, Self::Escalate, Self::Hold, Self::Older, Self::Told];
 
     async fn bench(self) -> Bench {
         let (scenario, policy) = match self {
             Self::Retry | Self::Older => (FAILED_ONCE, RETRIES.to_owned()),
+            // Until its first message has failed.
+            Self::Told => (FAILED_ONCE, RETRIES.replace("300ms", "3s")),
             Self::Abort => (FAILED_ONCE, ABORTS.to_owned()),
             Self::Progress => (THREE_NODES, RETRIES.replace("max_retries = 3", "max_retries = 1")),
             Self::Escalate => (HALF_DONE, ABORTS.to_owned()),
@@ -127,9 +132,21 @@ impl Story {
             let waits = RETRIES.replace("300ms", "30s");
             bench.configure(&bench.simulator.url(), &waits);
             assert_eq!(bench.runs(&["run", "--once"]).await.0, 0);
-            let before = "DROP VIEW holds; DROP VIEW breaker; DROP TABLE hold; PRAGMA user_version = 1";
+            let before = "DROP VIEW holds; DROP VIEW breaker; DROP TABLE hold; DROP VIEW outbox; DROP TABLE note; \
+                          DROP TABLE channel; DROP TABLE delivery; DROP TABLE condition; DROP TABLE reading; \
+                          PRAGMA user_version = 1";
             Connection::open(bench.journal()).unwrap().execute_batch(before).unwrap();
             bench.configure(&bench.simulator.url(), &policy);
+        }
+        if self == Self::Told {
+            let url = bench.folder.path().join("url");
+            fs::write(&url, "http://127.0.0.1:9/").unwrap();
+            fs::set_permissions(&url, fs::Permissions::from_mode(0o600)).unwrap();
+            let channel = format!(
+                "{policy}\n[notify]\ndefault = [\"ops\"]\n[[channel]]\nname = \"ops\"\ntype = \"webhook\"\nurl = {{ file = \"{}\" }}",
+                url.display()
+            );
+            bench.configure(&bench.simulator.url(), &channel);
         }
         bench
     }
@@ -145,6 +162,7 @@ impl Story {
             Self::Escalate => passage.ends_with("escalated"),
             Self::Hold => passage.ends_with(" hold") || passage.ends_with(" release"),
             Self::Older => of_the_journal,
+            Self::Told => passage.ends_with(" outbox"),
         }
     }
 
@@ -174,7 +192,7 @@ impl Story {
         let open = count(|event| matches!(event, Event::Intent { .. }))
             > count(|event| matches!(event, Event::Answered { .. } | Event::NotSent { .. }));
         match self {
-            Self::Retry | Self::Hold | Self::Older => {
+            Self::Retry | Self::Hold | Self::Older | Self::Told => {
                 assert_eq!((end, puts), ("remedied", [PutKind::Retry].as_slice()));
             }
             Self::Progress => assert_eq!((end, puts), ("remedied", [PutKind::Retry; 3].as_slice())),

@@ -33,7 +33,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "model",
         ],
     ),
-    ("notify", &["model"]),
+    ("notify", &["clock::Clock", "model"]),
     // The one look puts the stages together, by their traits.
     (
         "look",

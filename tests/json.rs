@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::Value;
 use upgrade_remediator::model::event::Event;
@@ -83,6 +85,15 @@ async fn real() -> BTreeMap<String, Vec<Value>> {
         .replace("abort_grace", "on_exhausted = \"escalate\"\nabort_grace");
     let policy = format!("{escalates}\n{}", RETRIES.replace("\"300ms\"", "\"1h\""));
     let bench = Bench::new(&scenario, &policy).await;
+    // A channel that nobody listens at.
+    let url = bench.folder.path().join("url");
+    fs::write(&url, "http://127.0.0.1:1/").unwrap();
+    fs::set_permissions(&url, fs::Permissions::from_mode(0o600)).unwrap();
+    let channel = format!(
+        "[[channel]]\nname = \"ops\"\ntype = \"webhook\"\nurl = {{ file = \"{}\" }}\n",
+        url.display()
+    );
+    bench.edit("[[project]]", &format!("{channel}[notify]\ndefault = [\"ops\"]\n[[project]]"));
     let mut all: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     let mut keep = |name: &str, (code, out, err): (i32, String, String)| {
         let value =

@@ -246,6 +246,77 @@ fn one_project_at_an_endpoint_may_leave_its_id_to_be_looked_up() {
 }
 
 #[test]
+fn a_channel_that_reaches_nobody_is_told() {
+    let top = |rest: &str| format!("{rest}\n{PROJECT}{POLICY}");
+    let email = |keys: &str| {
+        top(&format!("[[channel]]\nname = 'c'\ntype = 'email'\nhost = 'smtp.example.com'\n{keys}"))
+    };
+    let smn = |urn: &str| {
+        format!("{PROJECT}[[channel]]\nname = 'c'\ntype = 'smn'\nproject = 'prod'\ntopic_urn = '{urn}'")
+    };
+    each_is_told(&[
+        (email("from = 'nobody'\nto = ['a@example.com']"), &["channel.c.from", "NAME@HOST"]),
+        (email("from = 'a@example.com'\nto = ['a@example.com', 'b']"), &["channel.c.to[1]", "NAME@HOST"]),
+        (email("from = 'a@example.com'\nto = []"), &["channel.c.to", "reaches nobody"]),
+        (
+            email("from = 'a@example.com'\nto = ['a@example.com']\nuser = 'u'"),
+            &["channel.c.password", "a user signs in with a password"],
+        ),
+        (
+            email("from = 'a@example.com'\nto = ['a@example.com']\nport = 70000"),
+            &["channel.c.port", "from 1 to 65535"],
+        ),
+        (smn("upgrades"), &["channel.c.topic_urn", "urn:smn:REGION:PROJECT_ID:NAME"]),
+        (smn("urn:smn:r:p:../x"), &["channel.c.topic_urn", "urn:smn:REGION:PROJECT_ID:NAME"]),
+        (
+            format!("{}\nendpoint = 'http://smn.example.com'", smn("urn:smn:r:p:n")),
+            &["channel.c.endpoint", "loopback"],
+        ),
+        (top("[notify]\npage = 'status.example'"), &["notify.page", "https://HOST"]),
+        (top("[notify]\nreminders = ['0s']"), &["notify.reminders[0]", "longer"]),
+    ]);
+}
+
+#[test]
+fn channels_that_nobody_hears_of_are_warned_of() {
+    let ops = "[[channel]]\nname = 'ops'\ntype = 'slack'\nurl = { env = 'U' }\n";
+    let told = |text: &str| {
+        let warnings = good(text).warnings;
+        warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    let unused = told(&format!("{PROJECT}{ops}{POLICY}"));
+    assert!(unused.contains("nothing is told to the channel \"ops\""), "{unused}");
+    assert!(unused.contains("no channel hears of a project that cannot be seen"), "{unused}");
+    let by_policy = told(&format!("{PROJECT}{ops}{POLICY}notify = ['ops']"));
+    assert!(!by_policy.contains("nothing is told to the channel"), "{by_policy}");
+    assert!(by_policy.contains("no channel hears of a project that cannot be seen"), "{by_policy}");
+    let default = told(&format!("[notify]\ndefault = ['ops']\n{PROJECT}{ops}{POLICY}"));
+    assert_eq!(default, "");
+    let secret =
+        told(&format!("[notify]\ndefault = ['ops']\n{PROJECT}{ops}secret = {{ env = 'S' }}\n{POLICY}"));
+    assert!(secret.contains("Slack knows no signature"), "{secret}");
+}
+
+#[test]
+fn whom_to_tell_is_taken_as_it_is_written() {
+    let loaded = good(&format!(
+        "[notify]\ndefault = ['ops']\nreminders = ['1d', '1h', '1h']\npage = 'https://status.example/upgrades'\n{PROJECT}\
+         [[channel]]\nname = 'ops'\ntype = 'wecom'\nurl = {{ env = 'U' }}\n{POLICY}notify = []"
+    ));
+    let notify = &loaded.settings.notify;
+    assert_eq!(notify.default, ["ops"]);
+    assert_eq!(notify.reminders, [Duration::from_hours(1), Duration::from_hours(24)]);
+    assert_eq!(notify.page.as_deref(), Some("https://status.example/upgrades"));
+    assert_eq!(notify.by_policy, [("logs".to_owned(), Vec::new())].into());
+    let missing = loaded.settings.resolve_channels(&Environment::default()).unwrap_err().to_string();
+    assert!(missing.contains("channel.ops.url") && missing.contains("environment variable U"), "{missing}");
+    let env = Environment::new([("U", "https://chat.example/canary-7f3a9c")]);
+    let secrets = loaded.settings.resolve_channels(&env).unwrap();
+    assert_eq!(secrets["ops"]["url"].expose_secret(), "https://chat.example/canary-7f3a9c");
+    assert!(!format!("{secrets:?}{}", shown(&loaded)).contains(CANARY));
+}
+
+#[test]
 fn a_wrong_channel_is_told() {
     let top = |rest: &str| format!("{rest}\n{PROJECT}{POLICY}");
     each_is_told(&[

@@ -18,15 +18,16 @@ use tokio_util::sync::CancellationToken;
 use super::{Failure, Outcome, WARNINGS_ONLY, print, print_json, runtime};
 use crate::clock::SystemClock;
 use crate::cloud::{CloudError, Css as _, Reach};
-use crate::daemon::{Builder, HttpProject, Ledgers, Projects};
+use crate::daemon::{self, Builder, HttpProject, Ledgers, Projects};
 use crate::journal::JournalError;
 use crate::journal::memory::MemoryJournal;
 use crate::journal::reader::JournalReader;
 use crate::model::project::MAX_CLOCK_OFFSET;
+use crate::model::secret::ExposeSecret as _;
 use crate::model::task::TaskKind;
 use crate::model::text::{chain, counted, shown};
 use crate::notify::log::LogTeller;
-use crate::settings::{Environment, JournalUrl, Loaded, Project, Settings};
+use crate::settings::{self, Channel, Environment, JournalUrl, Loaded, Project, Settings, Way};
 
 type DoctorProject = HttpProject<MemoryJournal, LogTeller>;
 
@@ -62,7 +63,8 @@ pub(super) fn doctor(config: &Path, loaded: &Loaded, environment: &Environment, 
     let clock = Arc::new(SystemClock::new());
     let runtime = runtime()?;
     let steps = runtime.block_on(async {
-        let projects = if outside { None } else { Some(build(settings, environment, &clock)?) };
+        let without_keys = settings.credentials_need_the_unit(environment);
+        let projects = if without_keys { None } else { Some(build(settings, environment, &clock)?) };
         let mut steps = Vec::new();
         for project in &settings.projects {
             let built = projects.iter().flat_map(Projects::all);
@@ -70,11 +72,10 @@ pub(super) fn doctor(config: &Path, loaded: &Loaded, environment: &Environment, 
             steps.extend(of_project(settings, project, built, &clock).await);
         }
         steps.push(Step { project: None, name: "journal", result: journal(settings) });
-        let note = "no channels configured: what is told stands in the log".to_owned();
-        steps.push(Step { project: None, name: "channels", result: Result::Note(note) });
+        steps.extend(channels(settings, environment, &clock).await);
         Ok::<_, Failure>(steps)
     })?;
-    let command = outside.then(|| in_the_unit(config, settings));
+    let command = outside.then(|| in_the_unit(config, settings, "doctor"));
     let wrong = steps.iter().filter(|step| matches!(step.result, Result::Wrong { .. })).count();
     let found = wrong > 0 || outside;
     if json {
@@ -102,14 +103,14 @@ fn build(
 
 /// The command that runs this with the unit's credentials. Only those are taken over: another unit with the same
 /// directories would take them away from the daemon.
-fn in_the_unit(config: &Path, settings: &Settings) -> String {
+pub(super) fn in_the_unit(config: &Path, settings: &Settings, command: &str) -> String {
     let program = std::env::current_exe().unwrap_or_else(|_| "upgrade-remediator".into());
     let config = fs::canonicalize(config).unwrap_or_else(|_| config.to_owned());
     let JournalUrl::Sqlite(journal) = &settings.journal;
     format!(
         "sudo systemd-run --pipe --wait --collect --quiet $(systemctl cat upgrade-remediator | sed -n \
          's/^\\(\\(Load\\|Set\\)Credential[A-Za-z]*=\\)/--property=\\1/p') \
-         --setenv=UPGRADE_REMEDIATOR__JOURNAL__URL=sqlite:{} {} doctor --config {}",
+         --setenv=UPGRADE_REMEDIATOR__JOURNAL__URL=sqlite:{} {} {command} --config {}",
         journal.display(),
         program.display(),
         config.display()
@@ -311,6 +312,71 @@ fn of_clock(offset: Option<SignedDuration>) -> Result {
         return Result::Wrong { what, todo: todo.to_owned() };
     }
     if offset.abs() > CLOCK_WORD { Result::Note(what) } else { Result::Ok(format!("off by {off} s at most")) }
+}
+
+/// Each channel: whether it can be built, and whether anybody listens where it leads. Nothing is sent: `notify-test`
+/// does that.
+async fn channels(settings: &Settings, environment: &Environment, clock: &Arc<SystemClock>) -> Vec<Step> {
+    let step = |result| Step { project: None, name: "channels", result };
+    if settings.channels.is_empty() {
+        let note = "no channels configured: what is told stands in the log".to_owned();
+        return vec![step(Result::Note(note))];
+    }
+    let mut steps = Vec::new();
+    for channel in &settings.channels {
+        steps.push(step(of_channel(settings, channel, environment, clock).await));
+    }
+    steps
+}
+
+async fn of_channel(
+    settings: &Settings,
+    channel: &Channel,
+    environment: &Environment,
+    clock: &Arc<SystemClock>,
+) -> Result {
+    let (name, kind) = (&channel.name, channel.way.word());
+    if settings.channel_needs_the_unit(name, environment) {
+        return Result::Skipped("a channel's secrets are the unit's: see the end");
+    }
+    let todo =
+        || format!("check its keys and what they refer to; then: upgrade-remediator notify-test {name}");
+    let wrong = |what: String| Result::Wrong { what: format!("{name} ({kind}): {what}"), todo: todo() };
+    let one = Settings { channels: vec![channel.clone()], ..settings.clone() };
+    let secrets = match one.resolve_channels(environment) {
+        Ok(mut all) => all.remove(name).unwrap_or_default(),
+        Err(problems) => {
+            let told: Vec<String> = problems.0.iter().map(settings::Problem::in_one_line).collect();
+            return wrong(told.join("; "));
+        }
+    };
+    if let Err(fault) = daemon::channel_of(settings, name, environment, clock) {
+        return wrong(chain(&fault));
+    }
+    // A URL is a secret, but for its host.
+    let place = match &channel.way {
+        Way::Email { host, port, user, .. } => {
+            let port = port.unwrap_or(if user.is_some() { 587 } else { 25 });
+            format!("smtp://{host}:{port}")
+        }
+        Way::Smn { project, endpoint, .. } => {
+            let region = settings.projects.iter().find(|known| known.name == *project);
+            let region = region.map(|project| project.region.clone()).unwrap_or_default();
+            endpoint.clone().unwrap_or_else(|| format!("https://smn.{region}.myhuaweicloud.com"))
+        }
+        _ => secrets.get("url").map(|url| url.expose_secret().to_owned()).unwrap_or_default(),
+    };
+    let (found, addresses) = resolved(&place, false).await;
+    if let Result::Wrong { what, .. } = found {
+        return wrong(what);
+    }
+    match connected(&addresses).await {
+        Result::Wrong { what, .. } => wrong(what),
+        connected => Result::Ok(format!(
+            "{name} ({kind}): {}; to try it: upgrade-remediator notify-test {name}",
+            connected.text()
+        )),
+    }
 }
 
 fn journal(settings: &Settings) -> Result {

@@ -24,6 +24,7 @@ mod explain;
 mod history;
 mod hold;
 mod man;
+mod notify_test;
 mod order;
 mod plan;
 mod run;
@@ -70,6 +71,8 @@ enum Command {
     Check,
     /// Reach each project step by step, and say what is wrong and what to do about it; sends no retry or abort.
     Doctor,
+    /// Send a test message to one channel.
+    NotifyTest(notify_test::Options),
     /// What was seen, decided, sent and answered, from the journal.
     History(history::Options),
     /// What the daemon knows of itself, or the journal while it is down.
@@ -166,6 +169,10 @@ pub fn main() -> ExitCode {
         Command::Check => check::check(settings(), &environment, json),
         Command::Doctor => settings().and_then(|loaded| {
             doctor::doctor(&config, &loaded, &environment, json).map_err(|failure| failure.located(&loaded))
+        }),
+        Command::NotifyTest(options) => settings().and_then(|loaded| {
+            notify_test::notify_test(&config, &loaded, &environment, &options, json)
+                .map_err(|failure| failure.located(&loaded))
         }),
         Command::History(options) => settings().and_then(|loaded| history::history(&loaded, &options, json)),
         Command::Status(options) => status::status(&control(), settings, &options, json),

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::mpsc;
@@ -11,18 +12,36 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{Failure, Outcome, log_warnings, runtime};
-use crate::clock::SystemClock;
+use crate::clock::{SystemClock, random_seed};
 use crate::control::{Question, Server};
 use crate::daemon::{self, Broken, Builder, Ledgers, Projects, Service};
 use crate::journal::sqlite::SqliteJournal;
 use crate::lifecycle::Signals;
 use crate::model::policy::Mode;
 use crate::notify::log::LogTeller;
+use crate::notify::{Notifier, Post, Routes, Start};
 use crate::settings::{Environment, Loaded, Settings};
 use crate::supervisor::Supervisor;
 use crate::telemetry;
 
-type Projectless = Builder<SqliteJournal, LogTeller>;
+type Projectless = Builder<SqliteJournal, (LogTeller, Post)>;
+
+/// After one look at everything, those who are told are waited for no longer.
+const TELLING_PATIENCE: Duration = Duration::from_secs(20);
+
+/// What is needed to tell people.
+struct Telling {
+    post: Post,
+    clock: Arc<SystemClock>,
+    start: Start,
+}
+
+impl Telling {
+    /// Begins to tell, once the channels are built.
+    async fn begin(self, journal: &SqliteJournal) -> Notifier {
+        Notifier::start(&self.post, journal.clone(), &self.clock, self.start).await
+    }
+}
 
 /// Runs until a signal, or once.
 pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once: bool) -> Outcome {
@@ -36,14 +55,20 @@ pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once
         let clock = Arc::new(SystemClock::new());
         let (journal, mut ledgers) = daemon::open_journal(&loaded.settings, &*clock)
             .map_err(|error| Failure::of_build(error.into()))?;
+        let mut start = daemon::start_of(&ledgers, &loaded.settings, journal.id(), random_seed());
+        start.new_journal = journal.is_new().then(|| journal.path().display().to_string());
+        let post = Post::new(Routes::default());
+        let telling = Telling { post: post.clone(), clock: Arc::clone(&clock), start };
         let parts = (Arc::new(journal.clone()), journal.seed(), &mut ledgers);
-        let builder = Builder::new(environment, parts, &clock, &Arc::new(LogTeller), &stopping);
+        let teller = Arc::new((LogTeller, post.clone()));
+        let builder = Builder::new(environment, parts, &clock, &teller, &stopping).telling(post);
         let reload = signals.reload();
         let work = async {
             if once {
-                look_once(config, &loaded.settings, builder, ledgers, &journal).await
+                look_once(config, &loaded.settings, builder, ledgers, &journal, telling).await
             } else {
-                serve(config, loaded, environment.clone(), builder, ledgers, &journal, reload).await
+                let parts = (builder, ledgers, telling);
+                serve(config, loaded, environment.clone(), parts, &journal, reload).await
             }
         };
         let done = tokio::select! {
@@ -64,18 +89,22 @@ async fn look_once(
     builder: Projectless,
     ledgers: Ledgers,
     journal: &SqliteJournal,
+    telling: Telling,
 ) -> Result<bool, Failure> {
     let projects = Projects::build(settings, builder, ledgers).map_err(Failure::of_build)?;
     tell_start(config, settings, journal);
-    Ok(projects.watch_once().await.context(PANICKED)?)
+    let clock = Arc::clone(&telling.clock);
+    let notifier = telling.begin(journal).await;
+    let seen = projects.watch_once().await;
+    notifier.finish(&*clock, TELLING_PATIENCE).await.context(PANICKED)?;
+    Ok(seen.context(PANICKED)?)
 }
 
 async fn serve(
     config: &Path,
     loaded: Loaded,
     environment: Environment,
-    builder: Projectless,
-    ledgers: Ledgers,
+    (builder, ledgers, telling): (Projectless, Ledgers, Telling),
     journal: &SqliteJournal,
     reload: Arc<tokio::sync::Notify>,
 ) -> Result<bool, Failure> {
@@ -87,17 +116,40 @@ async fn serve(
         .supervised(supervisor);
     let (questions, listening) = listen(&settings, &stopping)?;
     tell_start(config, &settings, journal);
+    let clock = Arc::clone(&telling.clock);
+    let mut notifier = telling.begin(journal).await;
     let service = service.run(reload, questions);
     tokio::pin!(service);
-    tokio::select! {
-        ended = &mut service => Ok(ended.map(|()| true)?),
-        Err(panic) = listening => {
-            error!("{PANICKED}");
-            stopping.cancel();
-            service.await?;
-            Err(Broken::from(panic).into())
+    tokio::pin!(listening);
+    let (mut hushed, mut listens) = (false, true);
+    let ended = loop {
+        tokio::select! {
+            ended = &mut service => break ended,
+            // While the looks end, so that a stop does not wait for a channel.
+            () = stopping.cancelled(), if !hushed => {
+                hushed = true;
+                notifier.hush();
+            }
+            listened = &mut listening, if listens => {
+                listens = false;
+                if let Err(panic) = listened {
+                    error!("{PANICKED}");
+                    stopping.cancel();
+                    service.await?;
+                    break Err(Broken::from(panic));
+                }
+            }
+            Err(panic) = notifier.broken() => {
+                error!("{PANICKED}");
+                stopping.cancel();
+                service.await?;
+                return Err(Broken::from(panic).into());
+            }
         }
-    }
+    };
+    // What was told while it stopped is kept, and goes out after the next start.
+    let told = notifier.stop(&*clock).await.map_err(Broken::from);
+    Ok(ended.and(told).map(|()| true)?)
 }
 
 /// Listens at the control socket. Where its directory is missing, as on a workstation, the daemon runs without one.

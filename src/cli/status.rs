@@ -15,6 +15,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::control::{Answer, AskError, Request};
 use crate::daemon::Ledgers;
 use crate::journal::reader::Query;
+use crate::model::channel::ChannelCounts;
 use crate::model::hold::StoredHold;
 use crate::model::id::ProjectName;
 use crate::model::ledger::Ledger;
@@ -162,8 +163,26 @@ fn as_text(report: &Report) -> String {
         }
     }
     write_holds(&mut out, &report.holds);
+    for channel in &report.channels {
+        write_channel(&mut out, channel);
+    }
     report.projects.iter().for_each(|project| write_project(&mut out, project));
     out
+}
+
+/// One line, and another one where it does not work.
+fn write_channel(out: &mut String, channel: &ChannelCounts) {
+    let sent = counted(channel.sent, "message", "messages");
+    let _ = write!(out, "channel {} ({}): {sent} sent", channel.name, channel.kind);
+    if let (waiting @ 1.., Some(oldest)) = (channel.waiting, channel.oldest_waiting) {
+        let oldest = oldest.strftime("%F %T UTC");
+        let _ = write!(out, ", {} waiting, the oldest since {oldest}", counted(waiting, "notice", "notices"));
+    }
+    out.push('\n');
+    if let (Some(since), Some(error)) = (channel.failing_since, &channel.last_error) {
+        let since = since.strftime("%F %T UTC");
+        let _ = writeln!(out, "  it takes no messages since {since}: {}", shown(error, 200));
+    }
 }
 
 fn write_holds(out: &mut String, holds: &[StoredHold]) {

@@ -50,6 +50,7 @@ mod reach;
 mod request;
 mod retry;
 pub mod sign;
+pub mod smn;
 #[cfg(test)]
 mod testing;
 pub mod transport;

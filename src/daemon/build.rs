@@ -4,6 +4,7 @@ use std::sync::{Arc, RwLock};
 
 use tokio_util::sync::CancellationToken;
 
+use super::channels::Channels;
 use super::credentials::{Credentials, Site};
 use super::{BuildFault, HttpClient, HttpProject, Ledgers};
 use crate::clock::{SystemClock, random_seed};
@@ -15,7 +16,7 @@ use crate::model::hold::Holds;
 use crate::model::id::ProjectId;
 use crate::model::ledger::Ledger;
 use crate::model::project::{Limits, Rules};
-use crate::notify::Tell;
+use crate::notify::{Post, Tell};
 use crate::project::WatchedProject;
 use crate::settings::{Environment, Project, Settings};
 
@@ -29,6 +30,9 @@ pub struct Builder<J, T> {
     pub(super) stopping: CancellationToken,
     pub(super) holds: Arc<RwLock<Holds>>,
     credentials: Credentials,
+    channels: Channels,
+    /// Where those who tell people learn of their channels; absent: nobody tells.
+    post: Option<Post>,
 }
 
 /// How a project is reached: where this is the same, so is its client.
@@ -99,7 +103,15 @@ impl<J: Journal, T: Tell> Builder<J, T> {
             stopping: stopping.clone(),
             holds: ledgers.share_holds(),
             credentials: Credentials::default(),
+            channels: Channels::default(),
+            post: None,
         }
+    }
+
+    /// The same, with channels: they are built with everything else, and again at every reload.
+    #[must_use]
+    pub fn telling(self, post: Post) -> Self {
+        Self { post: Some(post), ..self }
     }
 
     /// Cancelled once the daemon is stopping.
@@ -127,6 +139,32 @@ impl<J: Journal, T: Tell> Builder<J, T> {
     pub(super) fn take_credentials(&mut self, credentials: Credentials) {
         self.credentials = credentials;
         self.credentials.wake();
+    }
+
+    /// The channels of these settings, where there is somebody who tells. Changes nothing; [`Self::take_channels`]
+    /// does.
+    pub(super) fn channels(
+        &self,
+        settings: &Settings,
+        credentials: &Credentials,
+    ) -> Result<Channels, BuildFault> {
+        if self.post.is_none() {
+            return Ok(Channels::default());
+        }
+        self.channels.renewed(settings, &self.environment, credentials, &self.clock)
+    }
+
+    /// How each channel fares.
+    pub(super) fn channel_counts(&self) -> Vec<crate::model::channel::ChannelCounts> {
+        self.post.as_ref().map(Post::counts).unwrap_or_default()
+    }
+
+    /// From now on these are the channels.
+    pub(super) fn take_channels(&mut self, channels: Channels, settings: &Settings) {
+        if let Some(post) = &self.post {
+            post.take(channels.routes(settings));
+        }
+        self.channels = channels;
     }
 
     /// How this project is reached.

@@ -18,6 +18,7 @@ use crate::settings::{JournalUrl, Problems, Settings};
 
 mod build;
 mod changes;
+mod channels;
 mod credentials;
 mod liveness;
 mod operate;
@@ -26,6 +27,7 @@ mod projects;
 mod service;
 
 pub use build::Builder;
+pub use channels::{channel_of, start_of};
 pub use projects::Projects;
 pub use service::Service;
 
@@ -67,6 +69,9 @@ pub enum BuildFault {
         #[source]
         source: BuildError,
     },
+    /// A channel that cannot be used.
+    #[error("channel {name} cannot be used: {detail}")]
+    Channel { name: String, detail: String },
     /// The journal.
     #[error("the journal cannot be used")]
     Journal(#[from] JournalError),
@@ -95,6 +100,8 @@ pub enum Broken {
 pub struct Ledgers {
     projects: std::collections::BTreeMap<ProjectName, Ledger>,
     holds: Holds,
+    /// The number of the last entry.
+    last: u64,
 }
 
 impl Ledgers {
@@ -106,7 +113,13 @@ impl Ledgers {
     /// Folds one stored entry in, as a process that starts at `now` understands it.
     pub fn fold(&mut self, entry: StoredEntry, now: Moment) {
         let entry = entry.recall(now);
+        self.last = self.last.max(entry.number);
         self.projects.entry(entry.subject.project.clone()).or_default().apply(&entry);
+    }
+
+    /// That of one project, as its last entry left it.
+    fn of(&self, project: &ProjectName) -> Option<&Ledger> {
+        self.projects.get(project)
     }
 
     /// That of one project, ready to be used from `now` on.

@@ -152,6 +152,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
             settings: self.in_force.clone(),
             projects: self.running.values().map(report).collect(),
             holds: self.holds_in_force(),
+            channels: self.builder.channel_counts(),
         }
     }
 

@@ -36,7 +36,9 @@ impl<J: Journal, T: Tell> Projects<J, T> {
             let css = builder.client(project, &link)?;
             all.push(builder.project(settings, project, css, ledgers.take(&project.name, now)));
         }
+        let channels = builder.channels(settings, &credentials)?;
         builder.take_credentials(credentials);
+        builder.take_channels(channels, settings);
         Ok(Self { all, builder })
     }
 

@@ -71,6 +71,7 @@ struct Ready<J, T> {
     links: Vec<(settings::Project, Link, Option<HttpClient>)>,
     ledgers: BTreeMap<ProjectName, Ledger>,
     credentials: super::credentials::Credentials,
+    channels: super::channels::Channels,
     _of: std::marker::PhantomData<(J, T)>,
 }
 
@@ -324,6 +325,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
     ) -> Result<Ready<J, T>, ReloadFault> {
         let settings = &loaded.settings;
         let credentials = self.builder.credentials(settings)?;
+        let channels = self.builder.channels(settings, &credentials)?;
         let (mut links, mut ledgers) = (Vec::new(), BTreeMap::new());
         for project in &settings.projects {
             let Some(link) = Builder::<J, T>::link(settings, project, &credentials)? else { continue };
@@ -335,7 +337,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
             }
             links.push((project.clone(), link, client));
         }
-        Ok(Ready { loaded, links, ledgers, credentials, _of: std::marker::PhantomData })
+        Ok(Ready { loaded, links, ledgers, credentials, channels, _of: std::marker::PhantomData })
     }
 
     /// Takes new settings: no timer, no attempt and, where nothing of it changed, no connection is lost.
@@ -376,9 +378,10 @@ impl<J: Journal, T: Tell> Service<J, T> {
 
     /// Takes the settings and credentials, and begins to watch the projects that are new.
     fn begin(&mut self, ready: Ready<J, T>) {
-        let Ready { loaded, links, mut ledgers, credentials, .. } = ready;
+        let Ready { loaded, links, mut ledgers, credentials, channels, .. } = ready;
         // Before anybody uses them: what is woken is asked for anew.
         self.builder.take_credentials(credentials);
+        self.builder.take_channels(channels, &loaded.settings);
         for (project, link, client) in links {
             let (Some(ledger), Some(client)) = (ledgers.remove(&project.name), client) else { continue };
             let name = project.name.clone();

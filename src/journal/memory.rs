@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{Timestamp, TimestampRound, Unit};
 
+use super::outbox::OutboxInMemory;
 use super::{Journal, JournalError};
 use crate::model::event::{Entry, Event, StoredEntry, Subject};
 use crate::model::hold::{NewHold, StoredHold};
@@ -37,6 +38,7 @@ struct State {
     holds: Vec<StoredHold>,
     failures: VecDeque<Failure>,
     full: bool,
+    outbox: OutboxInMemory,
 }
 
 impl MemoryJournal {
@@ -67,13 +69,31 @@ impl MemoryJournal {
 
     /// All entries as a new process reads them: by wall time alone, to the millisecond.
     pub fn stored(&self) -> Vec<StoredEntry> {
-        let stored = |entry: Entry| StoredEntry {
-            number: entry.number,
-            at: to_the_millisecond(entry.at.wall),
-            subject: entry.subject,
-            event: entry.event,
-        };
         self.entries().into_iter().map(stored).collect()
+    }
+
+    /// The first of those that are wanted, as a new process reads them.
+    pub(super) fn stored_where(&self, wanted: impl Fn(&Entry) -> bool, at_most: usize) -> Vec<StoredEntry> {
+        let state = self.state();
+        state.entries.iter().filter(|entry| wanted(entry)).take(at_most).cloned().map(stored).collect()
+    }
+
+    /// The last number that was given.
+    pub(super) fn last(&self) -> u64 {
+        self.state().last
+    }
+
+    /// Reads the outbox.
+    pub(super) fn outbox<T>(&self, read: impl FnOnce(&OutboxInMemory) -> T) -> T {
+        read(&self.state().outbox)
+    }
+
+    /// Changes the outbox, and fails where it is to.
+    pub(super) fn write_outbox<T>(
+        &self,
+        work: impl FnOnce(&mut OutboxInMemory) -> T,
+    ) -> Result<T, JournalError> {
+        self.write(|state| work(&mut state.outbox))
     }
 
     /// All holds, oldest first.
@@ -148,6 +168,15 @@ impl Journal for MemoryJournal {
                 hold.released = Some((at, by.clone()));
             }
         }))
+    }
+}
+
+fn stored(entry: Entry) -> StoredEntry {
+    StoredEntry {
+        number: entry.number,
+        at: to_the_millisecond(entry.at.wall),
+        subject: entry.subject,
+        event: entry.event,
     }
 }
 

@@ -21,6 +21,7 @@ pub mod error;
 mod holds;
 mod lock;
 pub mod memory;
+mod outbox;
 mod owner;
 mod place;
 pub mod reader;

@@ -38,6 +38,8 @@ pub(super) enum Command {
     PlaceHold(NewHold, oneshot::Sender<Result<StoredHold, JournalError>>),
     /// To note that holds were released.
     ReleaseHolds(Release, oneshot::Sender<Result<(), JournalError>>),
+    /// To do something else with the connection: the outbox.
+    Work(Box<dyn FnOnce(&mut Owner) + Send>),
     /// To show that it lives.
     Pulse(oneshot::Sender<()>),
     /// To close the file, after all that was asked before.
@@ -51,7 +53,7 @@ pub(super) enum Command {
 }
 
 /// Why a transaction failed.
-enum Failure {
+pub(super) enum Failure {
     /// It did not begin, most likely because another program has the database locked: nothing is kept.
     NotBegun(Arc<rusqlite::Error>),
     /// Before its commit: nothing is kept.
@@ -63,7 +65,7 @@ enum Failure {
 }
 
 impl Failure {
-    fn error(&self, place: &Place) -> JournalError {
+    pub(super) fn error(&self, place: &Place) -> JournalError {
         match self {
             Self::NotBegun(error) | Self::NotKept(error) => {
                 JournalError::sqlite(place.path(), Arc::clone(error))
@@ -106,6 +108,7 @@ impl Owner {
                         .write(|| "release".to_owned(), |transaction| holds::release(transaction, &release));
                     let _ = answer.send(released.map_err(|failure| failure.error(&self.place)));
                 }
+                Command::Work(work) => work(&mut self),
                 Command::Pulse(answer) => {
                     let _ = answer.send(());
                 }
@@ -187,7 +190,7 @@ impl Owner {
 
     /// Does this work in one transaction, on the file that was opened and no other. `what` names it, for a failure
     /// point.
-    fn write<T>(
+    pub(super) fn write<T>(
         &mut self,
         what: impl Fn() -> String,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,

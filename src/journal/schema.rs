@@ -20,6 +20,7 @@ pub(super) const APPLICATION_ID: u32 = 0x5570_526d;
 pub(super) const MIGRATIONS: &[&str] = &[
     concat!(include_str!("schema/0001_entries.sql"), include_str!("schema/0001_views.sql")),
     include_str!("schema/0002_holds.sql"),
+    include_str!("schema/0003_outbox.sql"),
 ];
 
 /// The newest schema that this version knows.

@@ -188,7 +188,10 @@ impl SqliteJournal {
         self.ask(Command::Close).await?
     }
 
-    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, JournalError> {
+    pub(super) async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, JournalError> {
         let closed = || JournalError::Closed { path: self.path().to_owned() };
         let (answer, answered) = oneshot::channel();
         let commands = self.inner.commands.as_ref().ok_or_else(closed)?;

@@ -110,10 +110,22 @@ pub(super) fn read(
     connection: &Connection,
     filter: &str,
     parameters: &[(&str, &dyn ToSql)],
+    each: impl FnMut(StoredEntry),
+) -> Result<(), JournalError> {
+    read_some(path, connection, filter, u32::MAX, parameters, each)
+}
+
+/// As [`read`], but at most so many.
+pub(super) fn read_some(
+    path: &Path,
+    connection: &Connection,
+    filter: &str,
+    at_most: u32,
+    parameters: &[(&str, &dyn ToSql)],
     mut each: impl FnMut(StoredEntry),
 ) -> Result<(), JournalError> {
     let fault = |error| JournalError::sqlite(path, error);
-    let sql = format!("SELECT {COLUMNS} FROM entry {filter} ORDER BY number");
+    let sql = format!("SELECT {COLUMNS} FROM entry {filter} ORDER BY number LIMIT {at_most}");
     let mut select = connection.prepare(&sql).map_err(fault)?;
     let mut rows = select.query(parameters).map_err(fault)?;
     while let Some(row) = rows.next().map_err(fault)? {

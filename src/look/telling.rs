@@ -27,6 +27,17 @@ pub(super) struct Telling<T> {
     told: Mutex<Told>,
 }
 
+/// What this process has seen of the project so far.
+#[derive(Default, PartialEq, Eq)]
+enum Sight {
+    #[default]
+    None,
+    /// Its clusters were listed.
+    Listed,
+    /// And one of them was read, or there was none.
+    Seen,
+}
+
 #[derive(Default)]
 struct Told {
     /// The trouble that keeps the clusters from being listed, and the one that keeps all of them from being read.
@@ -36,6 +47,8 @@ struct Told {
     blind: Option<(&'static str, String)>,
     /// The clusters that the latter still keeps from being read.
     blind_at: BTreeSet<ClusterId>,
+    /// Whether it was told that all of the project was seen.
+    sight: Sight,
     journal_fails: bool,
     list_short: bool,
     /// Clusters that cannot be read, with the error's code.
@@ -97,6 +110,7 @@ impl<T: Tell> Telling<T> {
         if all_seen {
             self.sees(|told| &mut told.reading);
         }
+        self.seen();
         let mut told = self.told();
         let was_unreadable = told.unreadable.remove(id).is_some();
         let was_told = told.one_by_one.remove(id);
@@ -183,7 +197,7 @@ impl<T: Tell> Telling<T> {
         }
         drop(told);
         if !known {
-            self.teller.tell(&News::Blind { project: &self.project, error: &chain(error), advice });
+            self.teller.tell(&News::Blind { project: &self.project, trouble, error: &chain(error), advice });
         }
     }
 
@@ -197,6 +211,19 @@ impl<T: Tell> Telling<T> {
         }
     }
 
+    /// Tells once that the project can be seen.
+    fn seen(&self) {
+        let mut told = self.told();
+        let first = told.sight == Sight::Listed && told.listing.is_none() && told.reading.is_none();
+        if first {
+            told.sight = Sight::Seen;
+        }
+        drop(told);
+        if first {
+            self.teller.tell(&News::SeenAtFirst { project: &self.project });
+        }
+    }
+
     /// Why the project cannot be seen, where it cannot: a word and a sentence.
     pub(super) fn why_blind(&self) -> Option<(&'static str, String)> {
         let told = self.told();
@@ -206,6 +233,15 @@ impl<T: Tell> Telling<T> {
     /// The clusters were listed.
     pub(super) fn listed(&self, list: &ClusterList) {
         self.sees(|told| &mut told.listing);
+        {
+            let mut told = self.told();
+            if told.sight == Sight::None {
+                told.sight = Sight::Listed;
+            }
+        }
+        if list.clusters.is_empty() {
+            self.seen();
+        }
         let short = !list.is_complete() || !list.unusable.is_empty();
         let before = std::mem::replace(&mut self.told().list_short, short);
         let project = &self.project;

@@ -3,6 +3,7 @@
 pub mod advice;
 pub mod answer;
 pub mod breaker;
+pub mod channel;
 pub mod cluster;
 pub mod decision;
 pub mod event;
@@ -12,6 +13,7 @@ pub mod hold;
 pub mod id;
 pub mod ledger;
 pub mod moment;
+pub mod outbox;
 pub mod policy;
 pub mod project;
 pub mod reason;

@@ -20,7 +20,7 @@ pub struct Moment {
 
 /// Milliseconds on the monotonic clock of this process, from an arbitrary origin. May be negative: what was
 /// journaled before this process began lies before its origin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Mono(pub i64);
 
 impl Mono {

@@ -78,9 +78,10 @@ impl Tell for LogTeller {
                 error!(%project, "nothing is sent while the journal cannot be written: {error}");
             }
             News::JournalWorks { project } => info!(%project, "the journal is written again"),
-            News::Blind { project, error, advice } => {
+            News::Blind { project, error, advice, .. } => {
                 error!(%project, "project {project} cannot be seen, and nothing is sent in it: {error}; {advice}");
             }
+            News::SeenAtFirst { project } => debug!(%project, "project {project} is seen"),
             News::Sees { project } => info!(%project, "project {project} can be seen again"),
             News::ManyUnreadable { project, error } => {
                 warn!(%project, "project {project}: more clusters cannot be read; the latest: {error}");

@@ -1,7 +1,18 @@
 //! People: what changed is told, once, when it changed.
 //!
 //! A stage of its own so that a dead listener never delays a remediation: [`Tell::tell`] must not block and
-//! cannot fail. For now the one listener is the log ([`log`]); channels come beside it.
+//! cannot fail. One listener is the log ([`log`]); another one, [`Post`], wakes those who tell the channels.
+//!
+//! ```text
+//!  look ──► Post ──► scribe ──► outbox ──► courier ──► channel        one courier for each channel
+//!           wakes    entries    in the     groups,     one way
+//!                    → notes    journal    retries     to people
+//! ```
+//!
+//! What stands in the journal is told from the journal: the scribe remembers up to which entry it has come, in
+//! the same transaction in which it keeps what is to be told. So a restart loses nothing and repeats nothing, but for
+//! one message of each channel and project that may have been taken just when the process ended; it goes out again
+//! under the same id.
 
 use crate::model::event::Entry;
 use crate::model::id::{ClusterId, ProjectName};
@@ -9,7 +20,22 @@ use crate::model::ledger::Rest;
 use crate::model::project::Stretch;
 use crate::model::reason::Reason;
 
+pub mod channel;
+mod courier;
+pub mod facts;
+pub mod kind;
 pub mod log;
+pub mod message;
+pub mod notice;
+mod notifier;
+mod post;
+mod route;
+mod scribe;
+
+pub use crate::model::channel::ChannelCounts;
+pub use notifier::{Notifier, Start};
+pub use post::Post;
+pub use route::Routes;
 
 /// One thing worth telling.
 #[derive(Debug)]
@@ -36,9 +62,11 @@ pub enum News<'a> {
     /// The journal is written again.
     JournalWorks { project: &'a ProjectName },
     /// The project as a whole cannot be seen, for another reason than last time.
-    Blind { project: &'a ProjectName, error: &'a str, advice: &'a str },
+    Blind { project: &'a ProjectName, trouble: &'static str, error: &'a str, advice: &'a str },
     /// Something of the project can be seen again.
     Sees { project: &'a ProjectName },
+    /// The process has listed the clusters and read one, or all of none, for the first time.
+    SeenAtFirst { project: &'a ProjectName },
     /// More tasks are left alone, for the reason with this code, than are told of one by one.
     LeftAlone { project: &'a ProjectName, code: &'a str, more: usize },
     /// The list is shorter than its totalSize.
@@ -53,4 +81,12 @@ pub enum News<'a> {
 pub trait Tell: Send + Sync + 'static {
     /// Tells it. Must return at once.
     fn tell(&self, news: &News<'_>);
+}
+
+/// Both hear of it.
+impl<A: Tell, B: Tell> Tell for (A, B) {
+    fn tell(&self, news: &News<'_>) {
+        self.0.tell(news);
+        self.1.tell(news);
+    }
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::duration;
 use super::key::KeyPath;
-use super::{Credentials, JournalUrl, Loaded, LogFormat, Project};
+use super::{Channel, Credentials, JournalUrl, Loaded, LogFormat, Project, Way};
 use crate::model::policy::{Mode, OnExhausted, Pattern, Policy};
 
 /// One key, the value in force, and where it comes from.
@@ -70,6 +70,16 @@ impl Loaded {
         list.add(&top.key("control").key("socket"), json!(socket));
         list.add(&top.key("log").key("filter"), json!(settings.log.filter));
         list.add(&top.key("log").key("format"), log_format(settings.log.format));
+        let notify = &settings.notify;
+        list.add(&top.key("notify").key("default"), json!(notify.default));
+        let reminders = notify.reminders.iter().map(|after| duration::text(*after));
+        list.add(&top.key("notify").key("reminders"), json!(reminders.collect::<Vec<_>>()));
+        if let Some(page) = &notify.page {
+            list.add(&top.key("notify").key("page"), json!(page));
+        }
+        for channel in &settings.channels {
+            list.channel(&top.key("channel").key(&channel.name), channel);
+        }
         for project in &settings.projects {
             list.project(&top.key("project").key(project.name.as_str()), project);
         }
@@ -134,6 +144,34 @@ impl Listing<'_> {
         }
     }
 
+    fn channel(&mut self, path: &KeyPath, channel: &Channel) {
+        self.add(&path.key("type"), json!(channel.way.word()));
+        for (key, reference) in channel.way.references() {
+            self.add(&path.key(key), reference.to_json());
+        }
+        match &channel.way {
+            Way::Smn { project, topic_urn, endpoint } => {
+                self.add(&path.key("project"), json!(project.as_str()));
+                self.add(&path.key("topic_urn"), json!(topic_urn));
+                if let Some(endpoint) = endpoint {
+                    self.add(&path.key("endpoint"), json!(endpoint));
+                }
+            }
+            Way::Email { host, port, user, from, to } => {
+                self.add(&path.key("host"), json!(host));
+                if let Some(port) = port {
+                    self.add(&path.key("port"), json!(port));
+                }
+                if let Some((user, _)) = user {
+                    self.add(&path.key("user"), json!(user));
+                }
+                self.add(&path.key("from"), json!(from));
+                self.add(&path.key("to"), json!(to));
+            }
+            _ => {}
+        }
+    }
+
     fn policy(&mut self, path: &KeyPath, policy: &Policy) {
         let terms = &policy.terms;
         // Where the global mode lowers it, that is where it comes from.
@@ -146,6 +184,9 @@ impl Listing<'_> {
         };
         self.add(&path.key("on_exhausted"), json!(at_the_end));
         self.add(&path.key("abort_grace"), json!(duration::text(terms.abort_grace)));
+        if let Some(names) = self.loaded.settings.notify.by_policy.get(policy.name()) {
+            self.add(&path.key("notify"), json!(names));
+        }
 
         let (matches, at) = (&policy.matches, path.key("match"));
         let patterns = |list: &[Pattern]| json!(list.iter().map(Pattern::as_str).collect::<Vec<_>>());

@@ -13,6 +13,7 @@
 //!  environment ───────┘        what the text says                  what is true
 //! ```
 
+mod channel;
 mod check;
 mod civil;
 mod defaults;
@@ -35,6 +36,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use channel::{Channel, ChannelSecrets, Notify, Way};
 pub use effective::Effective;
 pub use environment::{Environment, PREFIX as ENVIRONMENT_PREFIX};
 pub use files::MAX_FILE_BYTES;
@@ -249,6 +251,10 @@ pub struct Settings {
     pub control: Option<PathBuf>,
     /// The log.
     pub log: Log,
+    /// Whom to tell of what.
+    pub notify: Notify,
+    /// In the order of the file.
+    pub channels: Vec<Channel>,
     /// By name. Each project's are among them.
     pub credentials: BTreeMap<String, Credentials>,
     /// In the order of the file.

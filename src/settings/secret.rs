@@ -68,7 +68,7 @@ impl SecretReference {
         }
     }
 
-    fn fetch(&self, env: &Environment) -> Result<Secret, Unavailable> {
+    pub(super) fn fetch(&self, env: &Environment) -> Result<Secret, Unavailable> {
         let text = match self {
             Self::Credential(name) => {
                 let folder = env
@@ -108,7 +108,7 @@ impl fmt::Display for SecretReference {
 }
 
 /// Why a secret is not there.
-enum Unavailable {
+pub(super) enum Unavailable {
     /// Outside the unit there is nothing to look at.
     GivenAtStart { name: String },
     /// What is wrong, and advice.
@@ -250,25 +250,32 @@ impl Settings {
                 }
             }
         }
+        problems.extend(self.check_channel_secrets(env));
         problems
     }
 
     /// Each secret of the credentials by its key, and whether it can be had, in a few words.
     pub fn secrets(&self, env: &Environment) -> BTreeMap<String, &'static str> {
         let of = |(name, credentials): (&String, &Credentials)| {
-            let state = |reference: &SecretReference| match reference.fetch(env) {
-                Ok(_) => "found, not shown",
-                Err(Unavailable::GivenAtStart { .. }) => "given by systemd at start",
-                Err(Unavailable::Broken(..)) => "cannot be had",
-            };
             let references = credentials.references();
-            references.into_iter().map(|(key, of)| (at(name, key), state(of))).collect::<Vec<_>>()
+            references.into_iter().map(|(key, of)| (at(name, key), state(of, env))).collect::<Vec<_>>()
         };
-        self.credentials.iter().flat_map(of).collect()
+        let of_channel = |channel: &super::Channel| {
+            let references = channel.way.references().into_iter();
+            references
+                .map(|(key, of)| (super::channel::at(&channel.name, key), state(of, env)))
+                .collect::<Vec<_>>()
+        };
+        self.credentials.iter().flat_map(of).chain(self.channels.iter().flat_map(of_channel)).collect()
     }
 
     /// Whether these credentials have a secret that systemd gives at start, and has not given here.
     pub fn needs_the_unit(&self, env: &Environment) -> bool {
+        self.credentials_need_the_unit(env) || self.channels_need_the_unit(env)
+    }
+
+    /// The same of the credentials of projects alone.
+    pub fn credentials_need_the_unit(&self, env: &Environment) -> bool {
         self.used_credentials().any(|(_, credentials)| {
             let failures = credentials.fetch(env).err().unwrap_or_default();
             failures.iter().any(|(_, why)| matches!(why, Unavailable::GivenAtStart { .. }))
@@ -291,6 +298,15 @@ impl Settings {
     }
 }
 
+/// Whether a secret can be had, in a few words.
+fn state(reference: &SecretReference, env: &Environment) -> &'static str {
+    match reference.fetch(env) {
+        Ok(_) => "found, not shown",
+        Err(Unavailable::GivenAtStart { .. }) => "given by systemd at start",
+        Err(Unavailable::Broken(..)) => "cannot be had",
+    }
+}
+
 /// The key of a secret.
 fn at(name: &str, key: &str) -> String {
     super::key::KeyPath::default().key("credentials").key(name).key(key).to_string()
@@ -298,7 +314,11 @@ fn at(name: &str, key: &str) -> String {
 
 impl Unavailable {
     fn problem(self, name: &str, key: &str) -> Problem {
-        let at = at(name, key);
+        self.problem_at(at(name, key))
+    }
+
+    /// As a problem at this key.
+    pub(super) fn problem_at(self, at: String) -> Problem {
         match self {
             Self::GivenAtStart { name } => Problem::error(format!(
                 "the credential {name:?} is given by systemd at start, and ${CREDENTIALS_DIRECTORY} is not set"

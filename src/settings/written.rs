@@ -108,6 +108,7 @@ pub(super) struct Breaker {
 pub(super) struct Notify {
     pub(super) default: Option<List<Strict<String>>>,
     pub(super) reminders: Option<List<Strict<Duration>>>,
+    pub(super) page: Option<Strict<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -215,6 +216,7 @@ pub(super) struct Channel {
     pub(super) secret: Option<Strict<SecretReference>>,
     pub(super) project: Option<Strict<String>>,
     pub(super) topic_urn: Option<Strict<String>>,
+    pub(super) endpoint: Option<Strict<String>>,
     pub(super) host: Option<Strict<String>>,
     pub(super) port: Option<Strict<u32>>,
     pub(super) user: Option<Strict<String>>,
@@ -232,6 +234,7 @@ impl Channel {
             ("secret", self.secret.is_some()),
             ("project", self.project.is_some()),
             ("topic_urn", self.topic_urn.is_some()),
+            ("endpoint", self.endpoint.is_some()),
             ("host", self.host.is_some()),
             ("port", self.port.is_some()),
             ("user", self.user.is_some()),

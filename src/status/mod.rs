@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::model::channel::ChannelCounts;
 pub use crate::model::explanation::{Explanation, Why};
 use crate::model::hold::StoredHold;
 use crate::model::id::{ClusterId, ProjectName, TaskId};
@@ -34,6 +35,9 @@ pub struct Report {
     pub projects: Vec<ProjectReport>,
     /// The holds in force, oldest first.
     pub holds: Vec<StoredHold>,
+    /// How each channel fares.
+    #[serde(default)]
+    pub channels: Vec<ChannelCounts>,
 }
 
 /// The settings in force, and whether newer ones were refused.

@@ -1,6 +1,7 @@
 //! What the files say → what is true: values that make sense, names that exist, and one answer to everything else.
 //! Every problem is told, not the first.
 
+mod channel;
 mod later;
 mod policy;
 mod project;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
-use self::later::Channels;
+use self::channel::Channels;
 use self::policy::Policies;
 use self::project::{AllCredentials, Projects};
 use self::section::Section;
@@ -61,7 +62,7 @@ pub(super) fn check(
     let control = control(&top.child("control"), config.control.unwrap_or_default().0);
     later::http(&top.child("http"), config.http.unwrap_or_default().0);
     let channels = Channels::check(&top.child("channel"), config.channel.unwrap_or_default(), whole);
-    later::notify(&top.child("notify"), &config.notify.unwrap_or_default().0, &channels);
+    let mut notify = channel::notify(&top.child("notify"), &config.notify.unwrap_or_default().0, &channels);
 
     let credentials = AllCredentials::check(top.child("credentials"), config.credentials.unwrap_or_default());
     let projects = Projects::check(&top.child("project"), config.project.unwrap_or_default(), &credentials);
@@ -72,7 +73,9 @@ pub(super) fn check(
     for (file, tree) in policy_files {
         policies.add(&Section::top(tree, &found).child("policy"), file.policy.as_deref().unwrap_or_default());
     }
+    notify.by_policy = std::mem::take(&mut policies.notify);
     let policies = policies.into_enabled();
+    channels.warn_of_unused(&top.child("channel"), &notify);
 
     let told = |key: &str| top.child(key).any_dropped();
     if whole && projects.is_empty() && !told("project") {
@@ -91,6 +94,8 @@ pub(super) fn check(
             breaker,
             control,
             log,
+            notify,
+            channels: channels.good,
             credentials: credentials.good,
             projects: projects.good,
             policies,

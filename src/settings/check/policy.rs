@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::written::{self, Table};
-use super::later::Channels;
+use super::channel::{Channels, names};
 use super::section::Section;
 use crate::model::policy::{Expect, Match, Mode, Pattern, Policy, Retry, Terms};
 use crate::model::task::TaskKind;
@@ -24,6 +24,8 @@ pub(super) struct Policies<'a> {
     projects: Option<&'a BTreeSet<String>>,
     places: BTreeMap<String, String>,
     enabled: Vec<Policy>,
+    /// Whom to tell, by the names of the policies that say it.
+    pub(super) notify: BTreeMap<String, Vec<String>>,
     /// Of each of them, whether a part of its `match` could not be read.
     doubtful: Vec<bool>,
     /// How many comparisons of patterns are left to find out what is never tried.
@@ -43,6 +45,7 @@ impl<'a> Policies<'a> {
             projects,
             places: BTreeMap::new(),
             enabled: Vec::new(),
+            notify: BTreeMap::new(),
             doubtful: Vec::new(),
             comparisons: MAX_COMPARISONS,
         }
@@ -85,7 +88,7 @@ impl<'a> Policies<'a> {
         self.warn_of_no_project(&section.child("match").child("project"), matches.project.as_deref());
         self.channels.named(section, "notify", written.notify.as_ref());
         if written.notify.is_some() {
-            section.warn("notify", super::later::NO_EFFECT);
+            self.notify.insert(terms.policy.clone(), names(written.notify.as_ref()));
         }
         if written.enabled.as_ref().is_some_and(|enabled| !enabled.0) {
             return;

@@ -367,7 +367,7 @@ fn region(section: &Section<'_>, written: Option<&Strict<String>>) -> Option<Str
 }
 
 /// The origin of a URL that requests may be sent to. The URL is not repeated: it may bear a password.
-fn endpoint(text: &str) -> Result<String, String> {
+pub(super) fn endpoint(text: &str) -> Result<String, String> {
     const EXPECTED: &str = "https://HOST or https://HOST:PORT is needed";
     if text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') {
         return Err(format!("the URL has blanks, control characters or backslashes; {EXPECTED}"));

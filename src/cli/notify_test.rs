@@ -1,0 +1,78 @@
+//! `notify-test`: sends one message to one channel, and says what came of it.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use clap::Args;
+use serde_json::json;
+
+use super::doctor::in_the_unit;
+use super::{Failure, Outcome, print, print_json, runtime};
+use crate::clock::{Clock as _, SystemClock, random_seed};
+use crate::daemon;
+use crate::model::text::shown;
+use crate::notify::kind::Kind;
+use crate::notify::message::Message;
+use crate::notify::notice::{self, Todo};
+use crate::settings::{Environment, Loaded};
+
+/// Which channel.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Its name in the settings.
+    channel: String,
+}
+
+/// Sends it. The daemon need not run, and none of what it has to tell is touched.
+pub(super) fn notify_test(
+    config: &Path,
+    loaded: &Loaded,
+    environment: &Environment,
+    options: &Options,
+    json: bool,
+) -> Outcome {
+    let (settings, name) = (&loaded.settings, &options.channel);
+    let Some(known) = settings.channels.iter().find(|channel| channel.name == *name) else {
+        let names: Vec<&str> = settings.channels.iter().map(|channel| channel.name.as_str()).collect();
+        let known = if names.is_empty() { "there are none".to_owned() } else { names.join(", ") };
+        return Err(Failure::Usage(format!(
+            "there is no channel of the name \"{}\" in the settings: {known}",
+            shown(name, 60)
+        )));
+    };
+    if settings.channel_needs_the_unit(name, environment) {
+        let command = in_the_unit(config, settings, &format!("notify-test {name}"));
+        return Err(Failure::Other(anyhow!(
+            "the channel's secrets are given to the unit alone; run it with them:\n  {command}"
+        )));
+    }
+    let clock = Arc::new(SystemClock::new());
+    let channel = daemon::channel_of(settings, name, environment, &clock).map_err(Failure::of_build)?;
+    let channel = channel.ok_or_else(|| anyhow!("the channel {name} cannot be built"))?;
+    let at = clock.now().wall;
+    let what = format!("this is a test of the channel \"{name}\", sent by hand; nothing has happened");
+    let mut told = notice::of_project(Kind::Test, at, "", what, None);
+    told.title = format!("test of the channel {name}");
+    "nothing".clone_into(&mut told.next);
+    told.todo =
+        vec![Todo { purpose: "nothing: who reads this is reached".to_owned(), command: String::new() }];
+    told.link = notice::link(settings.notify.page.as_deref(), None);
+    let message = Message::of_one(format!("{:016x}{:016x}", random_seed(), random_seed()), told);
+    let sent = runtime()?.block_on(async { channel.send(&message).await });
+    let kind = known.way.word();
+    match sent {
+        Ok(()) if json => {
+            print_json(&json!({ "channel": name, "type": kind, "sent": true, "id": message.id }))?;
+        }
+        Ok(()) => print(&format!(
+            "channel {name} ({kind}): the message was taken (id {}); see whether it arrived\n",
+            message.id
+        ))?,
+        Err(error) => {
+            return Err(Failure::Other(anyhow!("channel {name} ({kind}) did not take the message: {error}")));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,205 @@
+//! The channels of the settings: built from them, kept over a reload where nothing of them has changed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::credentials::{Credentials, Site};
+use super::{BuildFault, Ledgers};
+use crate::clock::{Clock as _, SystemClock};
+use crate::cloud::CloudError;
+use crate::cloud::http::HttpTransport;
+use crate::cloud::smn::Topic;
+use crate::model::event::Subject;
+use crate::model::id::ProjectId;
+use crate::model::secret::{ExposeSecret as _, Secret};
+use crate::model::text::chain;
+use crate::notify::channel::alertmanager::Alertmanager;
+use crate::notify::channel::chat::{Chat, Service};
+use crate::notify::channel::email::{Email, EmailOptions};
+use crate::notify::channel::smn::{Publish, Smn};
+use crate::notify::channel::webhook::Webhook;
+use crate::notify::channel::{Channel, SendError, Sending};
+use crate::notify::{Routes, Start};
+use crate::settings::{self, ChannelSecrets, Environment, Settings, Way};
+
+/// A channel with what it was built from.
+struct Built {
+    way: Way,
+    secrets: ChannelSecrets,
+    channel: Arc<dyn Channel>,
+}
+
+/// All channels.
+#[derive(Default)]
+pub(super) struct Channels {
+    built: BTreeMap<String, Built>,
+}
+
+impl Channels {
+    /// Those of these settings. What was built from the same as before is kept, with what it knows.
+    pub(super) fn renewed(
+        &self,
+        settings: &Settings,
+        environment: &Environment,
+        credentials: &Credentials,
+        clock: &Arc<SystemClock>,
+    ) -> Result<Self, BuildFault> {
+        let mut all = settings.resolve_channels(environment).map_err(BuildFault::Secrets)?;
+        let mut built = BTreeMap::new();
+        for channel in &settings.channels {
+            let secrets = all.remove(&channel.name).unwrap_or_default();
+            let same = |before: &&Built| {
+                // A topic is published to with the credential of a project, which may be another one now.
+                !matches!(channel.way, Way::Smn { .. })
+                    && before.way == channel.way
+                    && are_the_same(&before.secrets, &secrets)
+            };
+            let made = match self.built.get(&channel.name).filter(same) {
+                Some(before) => Arc::clone(&before.channel),
+                None => make(settings, channel, &secrets, credentials, clock)?,
+            };
+            let way = channel.way.clone();
+            built.insert(channel.name.clone(), Built { way, secrets, channel: made });
+        }
+        Ok(Self { built })
+    }
+
+    /// Who hears of what.
+    pub(super) fn routes(&self, settings: &Settings) -> Routes {
+        let notify = &settings.notify;
+        Routes {
+            channels: self
+                .built
+                .iter()
+                .map(|(name, built)| (name.clone(), Arc::clone(&built.channel)))
+                .collect(),
+            default: notify.default.clone(),
+            by_policy: notify.by_policy.clone(),
+            reminders: notify.reminders.clone(),
+            page: notify.page.clone(),
+        }
+    }
+}
+
+/// One channel, to be tried.
+///
+/// # Errors
+/// Where a secret cannot be had, or the channel cannot be built.
+pub fn channel_of(
+    settings: &Settings,
+    name: &str,
+    environment: &Environment,
+    clock: &Arc<SystemClock>,
+) -> Result<Option<Arc<dyn Channel>>, BuildFault> {
+    let one = settings.channels.iter().filter(|channel| channel.name == name).cloned().collect();
+    let mut settings = Settings { channels: one, ..settings.clone() };
+    // Only the credentials of the project that it publishes with are needed.
+    let of = settings.channels.iter().find_map(|channel| match &channel.way {
+        Way::Smn { project, .. } => Some(project.clone()),
+        _ => None,
+    });
+    settings.projects.retain(|project| Some(&project.name) == of.as_ref());
+    let credentials = Credentials::default().renewed(&settings, environment, clock)?;
+    let mut channels = Channels::default().renewed(&settings, environment, &credentials, clock)?;
+    Ok(channels.built.remove(name).map(|built| built.channel))
+}
+
+/// How things stand at the start, for those who tell people.
+pub fn start_of(ledgers: &Ledgers, settings: &Settings, journal_id: &str, seed: u64) -> Start {
+    let last_entry = ledgers.last;
+    let mut start = Start { journal_id: journal_id.to_owned(), last_entry, seed, ..Start::default() };
+    for project in &settings.projects {
+        let Some(ledger) = ledgers.of(&project.name) else { continue };
+        start.rests.insert(project.name.clone(), ledger.rest);
+        for (cluster, history) in &ledger.clusters {
+            let open =
+                history.tasks.iter().filter(|(_, task)| task.failure.is_some() && task.closed.is_none());
+            start.open.extend(open.map(|(task, known)| {
+                let (project, cluster) = (project.name.clone(), cluster.clone());
+                (Subject { project, cluster, task: task.clone() }, known.clone())
+            }));
+        }
+    }
+    start
+}
+
+fn are_the_same(one: &ChannelSecrets, other: &ChannelSecrets) -> bool {
+    let exposed = |secrets: &ChannelSecrets| -> Vec<(&'static str, String)> {
+        secrets.iter().map(|(key, secret)| (*key, secret.expose_secret().to_owned())).collect()
+    };
+    exposed(one) == exposed(other)
+}
+
+fn make(
+    settings: &Settings,
+    channel: &settings::Channel,
+    secrets: &ChannelSecrets,
+    credentials: &Credentials,
+    clock: &Arc<SystemClock>,
+) -> Result<Arc<dyn Channel>, BuildFault> {
+    let fault = |error: &dyn std::error::Error| BuildFault::Channel {
+        name: channel.name.clone(),
+        detail: chain(error),
+    };
+    let secret = |key: &str| secrets.get(key).cloned();
+    // A channel of settings that were checked has what its type needs.
+    let url = secret("url").unwrap_or_else(|| Secret::from(String::new()));
+    let chat = |service, url: &Secret, secret| {
+        let clock = Arc::clone(clock);
+        let now = Arc::new(move || clock.now().wall);
+        Chat::new(service, url, secret, now).map_err(|error| fault(&error))
+    };
+    Ok(match &channel.way {
+        Way::Webhook { .. } => {
+            Arc::new(Webhook::new(&url, secret("hmac_secret")).map_err(|error| fault(&error))?)
+        }
+        Way::Alertmanager { .. } => Arc::new(Alertmanager::new(&url).map_err(|error| fault(&error))?),
+        Way::Slack { .. } => Arc::new(chat(Service::Slack, &url, None)?),
+        Way::Feishu { .. } => Arc::new(chat(Service::Feishu, &url, secret("secret"))?),
+        Way::DingTalk { .. } => Arc::new(chat(Service::DingTalk, &url, secret("secret"))?),
+        Way::WeCom { .. } => Arc::new(chat(Service::WeCom, &url, None)?),
+        Way::Email { host, port, user, from, to } => {
+            let user = user.as_ref().map(|(user, _)| user.clone()).zip(secret("password"));
+            let (host, from, to) = (host.clone(), from.clone(), to.clone());
+            let options = EmailOptions { host, port: *port, user, from, to };
+            Arc::new(Email::new(options).map_err(|error| fault(&error))?)
+        }
+        Way::Smn { project, topic_urn, endpoint } => {
+            let missing = || BuildFault::Channel {
+                name: channel.name.clone(),
+                detail: format!("project {project} has no credentials, or no id in the URN of the topic"),
+            };
+            let project =
+                settings.projects.iter().find(|known| known.name == *project).ok_or_else(missing)?;
+            let site = Site::of(settings, project)?;
+            let credential = credentials.of(project, &site).ok_or_else(missing)?;
+            let id = topic_urn.split(':').nth(3).and_then(|id| ProjectId::new(id).ok());
+            let id = id.or_else(|| project.project_id.clone()).ok_or_else(missing)?;
+            let of_the_region = || format!("https://smn.{}.myhuaweicloud.com", project.region);
+            let topic = Topic::over_http(
+                &endpoint.clone().unwrap_or_else(of_the_region),
+                (site.ca_pem.as_deref(), project.proxy.as_deref()),
+                settings.poll.request_timeout,
+                credential,
+                (&id, topic_urn),
+                Arc::clone(clock),
+            );
+            Arc::new(Smn::new(Arc::new(Publisher(topic.map_err(|error| fault(&error))?))))
+        }
+    })
+}
+
+/// A topic as the channel sees it.
+struct Publisher(Topic<HttpTransport, SystemClock>);
+
+impl Publish for Publisher {
+    fn publish(&self, subject: String, text: String) -> Sending<'_> {
+        Box::pin(async move {
+            self.0.publish(&subject, &text).await.map_err(|error| SendError {
+                refused: matches!(error, CloudError::Refused(_)),
+                retry_after: error.retry_after(),
+                detail: chain(&error),
+            })
+        })
+    }
+}

@@ -1,0 +1,362 @@
+//! The outbox: what is still to be told, in the same file as what happened, and in transactions of its own.
+
+use std::path::Path;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use rusqlite::types::ToSql;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::error::JournalError;
+use super::memory::MemoryJournal;
+use super::owner::{Command, Owner};
+use super::sqlite::SqliteJournal;
+use super::stored::{self, time_text};
+use crate::model::event::{StoredEntry, Subject};
+use crate::model::id::{ClusterId, ProjectName, TaskId};
+use crate::model::outbox::{Condition, Delivery, Kept, NewNote, Note, Outbox, OutboxWrite};
+
+impl Outbox for SqliteJournal {
+    type Error = JournalError;
+
+    async fn kept(&self) -> Result<Kept, JournalError> {
+        self.with(|owner| kept(owner.place.path(), &owner.connection)).await
+    }
+
+    async fn entries_after(&self, number: u64, at_most: u32) -> Result<Vec<StoredEntry>, JournalError> {
+        self.with(move |owner| {
+            let number = number.cast_signed();
+            let parameters: [(&str, &dyn ToSql); 1] = [(":number", &number)];
+            let mut entries = Vec::new();
+            let each = |entry| entries.push(entry);
+            let (path, connection) = (owner.place.path(), &owner.connection);
+            stored::read_some(path, connection, "WHERE number > :number", at_most, &parameters, each)?;
+            Ok(entries)
+        })
+        .await
+    }
+
+    async fn story(&self, subject: Subject, through: u64) -> Result<Vec<StoredEntry>, JournalError> {
+        self.with(move |owner| {
+            let (cluster, task) = (subject.cluster.as_str(), subject.task.as_str());
+            let (project, through) = (subject.project.as_str(), through.cast_signed());
+            let parameters: [(&str, &dyn ToSql); 4] =
+                [(":project", &project), (":cluster", &cluster), (":task", &task), (":through", &through)];
+            let filter =
+                "WHERE project = :project AND cluster = :cluster AND task = :task AND number <= :through";
+            let mut entries = Vec::new();
+            let each = |entry| entries.push(entry);
+            stored::read(owner.place.path(), &owner.connection, filter, &parameters, each)?;
+            Ok(entries)
+        })
+        .await
+    }
+
+    async fn write(&self, writes: Vec<OutboxWrite>) -> Result<Vec<Note>, JournalError> {
+        self.with(move |owner| {
+            let place = owner.place.clone();
+            owner
+                .write(|| "outbox".to_owned(), |transaction| all(transaction, writes))
+                .map_err(|failure| failure.error(&place))
+        })
+        .await
+    }
+}
+
+impl SqliteJournal {
+    /// Has the thread that owns the connection do this.
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Owner) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        self.ask(|answer| {
+            Command::Work(Box::new(move |owner| {
+                let _ = answer.send(work(owner));
+            }))
+        })
+        .await?
+    }
+}
+
+fn all(connection: &Connection, writes: Vec<OutboxWrite>) -> rusqlite::Result<Vec<Note>> {
+    let mut notes = Vec::new();
+    for write in writes {
+        notes.extend(one(connection, write)?);
+    }
+    Ok(notes)
+}
+
+/// A note is there as long as one of its channels, of those that there are, has not told it. What has a key stays.
+const TOLD: &str = "key IS NULL AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.number = note.number)";
+
+fn one(connection: &Connection, write: OutboxWrite) -> rusqlite::Result<Option<Note>> {
+    match write {
+        OutboxWrite::Note(note) => return insert(connection, note),
+        OutboxWrite::Read { through } => {
+            connection
+                .prepare_cached("INSERT OR REPLACE INTO reading (one, through) VALUES (1, ?1)")?
+                .execute([through.cast_signed()])?;
+        }
+        OutboxWrite::Condition { project, word, now: Some(condition) } => {
+            connection
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO condition (project, word, since, sign, data) VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?
+                .execute(params![project, word, time_text(condition.since), condition.sign, condition.data])?;
+        }
+        OutboxWrite::Condition { project, word, now: None } => {
+            connection
+                .prepare_cached("DELETE FROM condition WHERE project = ?1 AND word = ?2")?
+                .execute([project, word])?;
+        }
+        OutboxWrite::Sending { channel, project, through } => {
+            connection
+                .prepare_cached(
+                    "INSERT INTO delivery (channel, project, through, sending) VALUES (?1, ?2, 0, ?3) \
+                     ON CONFLICT (channel, project) DO UPDATE SET sending = excluded.sending",
+                )?
+                .execute(params![channel, project, through.cast_signed()])?;
+        }
+        OutboxWrite::Delivered { channel, project, through } => {
+            connection
+                .prepare_cached(
+                    "INSERT INTO delivery (channel, project, through, sending) VALUES (?1, ?2, ?3, NULL) \
+                     ON CONFLICT (channel, project) DO UPDATE SET through = excluded.through, sending = NULL",
+                )?
+                .execute(params![channel, project, through.cast_signed()])?;
+            connection
+                .prepare_cached(&format!("DELETE FROM note WHERE project = ?1 AND number <= ?2 AND {TOLD}"))?
+                .execute(params![project, through.cast_signed()])?;
+        }
+        OutboxWrite::Join { channel } => {
+            let last = last_of(connection, "note")?;
+            connection
+                .prepare_cached("INSERT OR IGNORE INTO channel (name, since) VALUES (?1, ?2)")?
+                .execute(params![channel, last.cast_signed()])?;
+        }
+        OutboxWrite::Leave { channel } => {
+            connection.prepare_cached("DELETE FROM channel WHERE name = ?1")?.execute([&channel])?;
+            connection.prepare_cached("DELETE FROM delivery WHERE channel = ?1")?.execute([&channel])?;
+            connection.prepare_cached(&format!("DELETE FROM note WHERE {TOLD}"))?.execute(())?;
+        }
+        OutboxWrite::Trim { notes, keys_since } => {
+            let oldest = last_of(connection, "note")?.saturating_sub(notes);
+            connection
+                .prepare_cached("DELETE FROM note WHERE number <= ?1 AND (key IS NULL OR at < ?2)")?
+                .execute(params![oldest.cast_signed(), time_text(keys_since)])?;
+        }
+    }
+    Ok(None)
+}
+
+fn insert(connection: &Connection, note: NewNote) -> rusqlite::Result<Option<Note>> {
+    let (number, subject) = match &note.entry {
+        Some((number, subject)) => (Some(number.cast_signed()), Some(subject)),
+        None => (None, None),
+    };
+    let channels = serde_json::to_string(&note.channels)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    let added = connection
+        .prepare_cached(
+            "INSERT OR IGNORE INTO note (at, project, kind, entry, cluster, task, key, channels, data) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?
+        .execute(params![
+            time_text(note.at),
+            note.project,
+            note.kind,
+            number,
+            subject.map(|subject| subject.cluster.as_str()),
+            subject.map(|subject| subject.task.as_str()),
+            note.key,
+            channels,
+            note.data
+        ])?;
+    Ok((added == 1).then(|| Note { number: connection.last_insert_rowid().cast_unsigned(), note }))
+}
+
+/// The last number that was ever given in a table.
+fn last_of(connection: &Connection, table: &str) -> rusqlite::Result<u64> {
+    let last: Option<i64> = connection
+        .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = ?1")?
+        .query_row([table], |row| row.get(0))
+        .optional()?;
+    Ok(last.unwrap_or_default().cast_unsigned())
+}
+
+fn kept(path: &Path, connection: &Connection) -> Result<Kept, JournalError> {
+    let fault = |error| JournalError::sqlite(path, error);
+    let corrupt = |detail: String| JournalError::Corrupt {
+        path: path.to_owned(),
+        detail: format!("the outbox cannot be read: {detail}"),
+    };
+    let through: Option<i64> = connection
+        .query_row("SELECT through FROM reading", (), |row| row.get(0))
+        .optional()
+        .map_err(fault)?;
+    let mut kept = Kept {
+        read_through: through.map(i64::cast_unsigned),
+        last_entry: last_of(connection, "entry").map_err(fault)?,
+        ..Kept::default()
+    };
+    let sql = "SELECT number, at, project, kind, entry, cluster, task, key, channels, data FROM note \
+               WHERE number IN (SELECT number FROM outbox) ORDER BY number";
+    for note in rows(connection, sql, note).map_err(fault)? {
+        kept.notes.push(note.map_err(corrupt)?);
+    }
+    let channel = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned()));
+    kept.channels.extend(rows(connection, "SELECT name, since FROM channel", channel).map_err(fault)?);
+    let delivery = |row: &Row<'_>| {
+        let (through, sending): (i64, Option<i64>) = (row.get(2)?, row.get(3)?);
+        let through = through.cast_unsigned();
+        let delivery = Delivery { through, sending: sending.map(i64::cast_unsigned) };
+        Ok(((row.get(0)?, row.get(1)?), delivery))
+    };
+    let sql = "SELECT channel, project, through, sending FROM delivery";
+    kept.deliveries.extend(rows(connection, sql, delivery).map_err(fault)?);
+    let condition = |row: &Row<'_>| {
+        let since: String = row.get(2)?;
+        let since = time(&since);
+        let (sign, data): (String, String) = (row.get(3)?, row.get(4)?);
+        let key: (String, String) = (row.get(0)?, row.get(1)?);
+        Ok(since.map(|since| (key, Condition { since, sign, data })))
+    };
+    let sql = "SELECT project, word, since, sign, data FROM condition";
+    for condition in rows(connection, sql, condition).map_err(fault)? {
+        let (key, condition) = condition.map_err(corrupt)?;
+        kept.conditions.insert(key, condition);
+    }
+    Ok(kept)
+}
+
+fn rows<T>(
+    connection: &Connection,
+    sql: &str,
+    each: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    connection.prepare(sql)?.query_map((), each)?.collect()
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    Timestamp::from_str(text).map_err(|error| format!("{text:?} is no time: {error}"))
+}
+
+/// One row: the outer error is the database's, the inner one says what does not make sense.
+fn note(row: &Row<'_>) -> rusqlite::Result<Result<Note, String>> {
+    let (number, at, project): (i64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    let (kind, entry): (String, Option<i64>) = (row.get(3)?, row.get(4)?);
+    let (cluster, task): (Option<String>, Option<String>) = (row.get(5)?, row.get(6)?);
+    let (key, channels, data): (Option<String>, String, String) = (row.get(7)?, row.get(8)?, row.get(9)?);
+    let make = || {
+        let subject = match (cluster, task) {
+            (Some(cluster), Some(task)) => Some(Subject {
+                project: ProjectName::new(&project).map_err(|error| error.to_string())?,
+                cluster: ClusterId::new(&cluster).map_err(|error| error.to_string())?,
+                task: TaskId::new(&task).map_err(|error| error.to_string())?,
+            }),
+            _ => None,
+        };
+        let channels = serde_json::from_str(&channels).map_err(|error| error.to_string())?;
+        let entry = entry.map(i64::cast_unsigned).zip(subject);
+        let note = NewNote { at: time(&at)?, project, kind, entry, key, channels, data };
+        Ok(Note { number: number.cast_unsigned(), note })
+    };
+    Ok(make())
+}
+
+/// The same in memory.
+#[derive(Debug, Default)]
+pub(super) struct OutboxInMemory {
+    kept: Kept,
+    last_note: u64,
+    keys: std::collections::BTreeMap<String, Timestamp>,
+}
+
+impl OutboxInMemory {
+    /// Whether a channel still waits for this note.
+    fn waits(kept: &Kept, note: &Note) -> bool {
+        note.note.channels.iter().any(|channel| {
+            let through = |since: &u64| {
+                let delivery = kept.deliveries.get(&(channel.clone(), note.note.project.clone()));
+                (*since).max(delivery.map_or(0, |delivery| delivery.through))
+            };
+            kept.channels.get(channel).is_some_and(|since| note.number > through(since))
+        })
+    }
+
+    fn let_go(&mut self) {
+        let kept = self.kept.clone();
+        self.kept.notes.retain(|note| Self::waits(&kept, note));
+    }
+
+    fn one(&mut self, write: OutboxWrite) -> Option<Note> {
+        let kept = &mut self.kept;
+        match write {
+            OutboxWrite::Note(note) => {
+                if let Some(key) = &note.key
+                    && self.keys.insert(key.clone(), note.at).is_some()
+                {
+                    return None;
+                }
+                self.last_note += 1;
+                let note = Note { number: self.last_note, note };
+                kept.notes.push(note.clone());
+                return Some(note);
+            }
+            OutboxWrite::Read { through } => kept.read_through = Some(through),
+            OutboxWrite::Condition { project, word, now: Some(condition) } => {
+                kept.conditions.insert((project, word), condition);
+            }
+            OutboxWrite::Condition { project, word, now: None } => {
+                kept.conditions.remove(&(project, word));
+            }
+            OutboxWrite::Sending { channel, project, through } => {
+                kept.deliveries.entry((channel, project)).or_default().sending = Some(through);
+            }
+            OutboxWrite::Delivered { channel, project, through } => {
+                kept.deliveries.insert((channel, project), Delivery { through, sending: None });
+                self.let_go();
+            }
+            OutboxWrite::Join { channel } => {
+                kept.channels.entry(channel).or_insert(self.last_note);
+            }
+            OutboxWrite::Leave { channel } => {
+                kept.channels.remove(&channel);
+                kept.deliveries.retain(|(of, _), _| *of != channel);
+                self.let_go();
+            }
+            OutboxWrite::Trim { notes, keys_since } => {
+                let oldest = self.last_note.saturating_sub(notes);
+                kept.notes.retain(|note| note.number > oldest);
+                self.keys.retain(|_, at| *at >= keys_since);
+            }
+        }
+        None
+    }
+}
+
+impl Outbox for MemoryJournal {
+    type Error = JournalError;
+
+    async fn kept(&self) -> Result<Kept, JournalError> {
+        let last_entry = self.last();
+        Ok(self.outbox(|outbox| {
+            let mut kept = outbox.kept.clone();
+            kept.notes.retain(|note| OutboxInMemory::waits(&outbox.kept, note));
+            Kept { last_entry, ..kept }
+        }))
+    }
+
+    async fn entries_after(&self, number: u64, at_most: u32) -> Result<Vec<StoredEntry>, JournalError> {
+        let at_most = usize::try_from(at_most).unwrap_or(usize::MAX);
+        Ok(self.stored_where(|entry| entry.number > number, at_most))
+    }
+
+    async fn story(&self, subject: Subject, through: u64) -> Result<Vec<StoredEntry>, JournalError> {
+        Ok(self.stored_where(|entry| entry.number <= through && entry.subject == subject, usize::MAX))
+    }
+
+    async fn write(&self, writes: Vec<OutboxWrite>) -> Result<Vec<Note>, JournalError> {
+        self.write_outbox(|outbox| writes.into_iter().filter_map(|write| outbox.one(write)).collect())
+    }
+}

@@ -1,0 +1,165 @@
+//! What is kept so that each notice is told once, over restarts: the trait, and the values that it keeps.
+//!
+//! A *note* says that something is to be told, to whom, and of which entry; the words are made when it is sent. How
+//! far each channel has come is kept for each project, and so is where a message ends that is on its way: after a
+//! restart the same message goes out again, under the same id.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+
+use jiff::Timestamp;
+
+use super::event::{StoredEntry, Subject};
+
+/// Something to be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewNote {
+    /// When it happened.
+    pub at: Timestamp,
+    /// The name of its project; empty where it is of none.
+    pub project: String,
+    /// What kind of thing it is: a stable word.
+    pub kind: String,
+    /// The entry of the journal that it tells of, with its subject; absent where it tells of none.
+    pub entry: Option<(u64, Subject)>,
+    /// What is told at most once, ever, has a key.
+    pub key: Option<String>,
+    /// The names of the channels that are to tell it.
+    pub channels: Vec<String>,
+    /// Whatever else is needed to put it into words, in JSON.
+    pub data: String,
+}
+
+/// The same with its number, which grows and is never used again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Its number.
+    pub number: u64,
+    /// What is to be told.
+    pub note: NewNote,
+}
+
+/// How far a channel has come with the notes of one project.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// All notes up to this number are told.
+    pub through: u64,
+    /// A message that ends with this note is on its way, or was when the process ended.
+    pub sending: Option<u64>,
+}
+
+/// A state of a project that was told and lasts: cannot be seen, rests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// Since when.
+    pub since: Timestamp,
+    /// What it is exactly: where this is the same, nothing has changed.
+    pub sign: String,
+    /// The notice that told it, in JSON.
+    pub data: String,
+}
+
+/// One change of what is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants' docs tell their fields")]
+pub enum OutboxWrite {
+    /// To keep a note. One whose key is there already is not kept again.
+    Note(NewNote),
+    /// All entries up to this number are turned into notes.
+    Read { through: u64 },
+    /// A state of a project, by its word, began, changed or (`None`) ended.
+    Condition { project: String, word: String, now: Option<Condition> },
+    /// A message of this channel that ends with this note goes out.
+    Sending { channel: String, project: String, through: u64 },
+    /// It was taken. Notes that no channel waits for any more are gone.
+    Delivered { channel: String, project: String, through: u64 },
+    /// A channel is new. Older notes do not concern it.
+    Join { channel: String },
+    /// A channel is no more.
+    Leave { channel: String },
+    /// To keep no more than this many notes, the newest ones, and no key from before this time.
+    Trim { notes: u64, keys_since: Timestamp },
+}
+
+/// Everything that is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// The entries up to this number are turned into notes; `None`: nobody ever began to.
+    pub read_through: Option<u64>,
+    /// The number of the last entry.
+    pub last_entry: u64,
+    /// The notes, in the order of their numbers.
+    pub notes: Vec<Note>,
+    /// The channels, with the number of the last note that does not concern them.
+    pub channels: BTreeMap<String, u64>,
+    /// By channel and project.
+    pub deliveries: BTreeMap<(String, String), Delivery>,
+    /// By project and word.
+    pub conditions: BTreeMap<(String, String), Condition>,
+}
+
+/// Who keeps it: the journal.
+pub trait Outbox: Send + Sync + 'static {
+    /// What it says where it cannot.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Everything that is kept.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    fn kept(&self) -> impl Future<Output = Result<Kept, Self::Error>> + Send;
+
+    /// At most so many entries after this number, in order.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    fn entries_after(
+        &self,
+        number: u64,
+        at_most: u32,
+    ) -> impl Future<Output = Result<Vec<StoredEntry>, Self::Error>> + Send;
+
+    /// All entries of one task up to this number, in order.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    fn story(
+        &self,
+        subject: Subject,
+        through: u64,
+    ) -> impl Future<Output = Result<Vec<StoredEntry>, Self::Error>> + Send;
+
+    /// Does all of this or nothing, durably, and gives the notes that were added.
+    ///
+    /// # Errors
+    /// Where it cannot be made durable.
+    fn write(&self, writes: Vec<OutboxWrite>) -> impl Future<Output = Result<Vec<Note>, Self::Error>> + Send;
+}
+
+impl<O: Outbox> Outbox for std::sync::Arc<O> {
+    type Error = O::Error;
+
+    fn kept(&self) -> impl Future<Output = Result<Kept, Self::Error>> + Send {
+        O::kept(self)
+    }
+
+    fn entries_after(
+        &self,
+        number: u64,
+        at_most: u32,
+    ) -> impl Future<Output = Result<Vec<StoredEntry>, Self::Error>> + Send {
+        O::entries_after(self, number, at_most)
+    }
+
+    fn story(
+        &self,
+        subject: Subject,
+        through: u64,
+    ) -> impl Future<Output = Result<Vec<StoredEntry>, Self::Error>> + Send {
+        O::story(self, subject, through)
+    }
+
+    fn write(&self, writes: Vec<OutboxWrite>) -> impl Future<Output = Result<Vec<Note>, Self::Error>> + Send {
+        O::write(self, writes)
+    }
+}

@@ -1,0 +1,250 @@
+//! Prometheus' Alertmanager, version 2 of its API: what lasts is an alert, with labels that stay the same while it does
+//! and an end when it is over.
+//!
+//! Alertmanager forgets what it is not told again, and everything when it is restarted: so all that lasts is posted
+//! anew every minute. One that hears no more of an alert ends it by itself (`resolve_timeout`, five minutes).
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use super::http::{Target, UrlFault};
+use super::{Channel, SendError, Sending};
+use crate::model::secret::Secret;
+use crate::notify::kind::{Severity, State};
+use crate::notify::message::Message;
+use crate::notify::notice::Notice;
+
+const EVERY: Duration = Duration::from_mins(1);
+/// What nothing will tell the end of ends by itself after this.
+const SHORT: SignedDuration = SignedDuration::from_hours(1);
+/// No more alerts last at once; of more, the gravest.
+const MOST: usize = 500;
+
+/// One alert as it is posted.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Alert {
+    /// By which it is known.
+    pub labels: BTreeMap<&'static str, String>,
+    /// What there is to say of it.
+    pub annotations: BTreeMap<&'static str, String>,
+    /// When it began.
+    #[serde(rename = "startsAt")]
+    pub starts: Timestamp,
+    /// Its end, where it is over or known.
+    #[serde(rename = "endsAt", skip_serializing_if = "Option::is_none")]
+    pub ends: Option<Timestamp>,
+    /// Where to read on.
+    #[serde(rename = "generatorURL", skip_serializing_if = "Option::is_none")]
+    pub page: Option<String>,
+}
+
+/// What an alert is of: project, cluster and task, each empty where it is of none.
+type Of = (State, String, String, String);
+
+/// Posts alerts.
+#[derive(Debug)]
+pub struct Alertmanager {
+    target: Target,
+    firing: Mutex<BTreeMap<Of, Alert>>,
+}
+
+impl Alertmanager {
+    /// At this URL, to which `/api/v2/alerts` is added.
+    ///
+    /// # Errors
+    /// Where the URL cannot be used.
+    pub fn new(url: &Secret) -> Result<Self, UrlFault> {
+        Ok(Self { target: Target::new(url, true)?.below("/api/v2/alerts"), firing: Mutex::default() })
+    }
+
+    fn firing(&self) -> MutexGuard<'_, BTreeMap<Of, Alert>> {
+        self.firing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a message changes: alerts that began, still last, or are over.
+    pub fn alerts(&self, message: &Message) -> Vec<Alert> {
+        self.changes(message).into_iter().map(|(_, alert)| alert).collect()
+    }
+
+    fn changes(&self, message: &Message) -> Vec<(Of, Alert)> {
+        let firing = self.firing();
+        let mut changes: Vec<(Of, Alert)> = Vec::new();
+        for notice in &message.notices {
+            for (state, begins) in notice.kind.states() {
+                let of = of(*state, notice);
+                let mut alert = alert(*state, notice);
+                let before = changes.iter().find(|(known, _)| *known == of).map(|(_, alert)| alert);
+                let before = before.or_else(|| firing.get(&of));
+                if let Some(before) = before {
+                    alert.starts = before.starts.min(alert.starts);
+                    if !begins {
+                        alert.annotations.clone_from(&before.annotations);
+                    }
+                }
+                alert.ends = match (begins, state.is_ended()) {
+                    (true, true) => None,
+                    (true, false) => notice.at.checked_add(SHORT).ok(),
+                    (false, _) => Some(notice.at),
+                };
+                changes.retain(|(known, _)| *known != of);
+                changes.push((of, alert));
+            }
+        }
+        let untold = message.total().saturating_sub(message.notices.len() as u64);
+        if untold > 0 {
+            changes.push(storm(message, untold));
+        }
+        changes
+    }
+
+    async fn post(&self, alerts: Vec<&Alert>) -> Result<(), SendError> {
+        let body = serde_json::to_vec(&alerts).map_err(|error| SendError::passing(error.to_string()))?;
+        self.target.post("application/json", &[], &[], body).await.map(drop)
+    }
+
+    fn remember(&self, changes: Vec<(Of, Alert)>) {
+        let mut firing = self.firing();
+        for (of, alert) in changes {
+            if alert.ends.is_some() {
+                firing.remove(&of);
+            } else {
+                firing.insert(of, alert);
+            }
+        }
+        while firing.len() > MOST {
+            let least = firing.keys().min_by_key(|(state, ..)| state.severity()).cloned();
+            let Some(least) = least else { break };
+            firing.remove(&least);
+        }
+    }
+}
+
+/// What an alert of this state is of.
+fn of(state: State, notice: &Notice) -> Of {
+    let (cluster, task) = match &notice.cluster {
+        Some(about) if !is_of_project(state) => {
+            (about.id.to_string(), about.task.as_ref().map(ToString::to_string).unwrap_or_default())
+        }
+        _ => Default::default(),
+    };
+    (state, notice.project.clone(), cluster, task)
+}
+
+fn is_of_project(state: State) -> bool {
+    matches!(
+        state,
+        State::BreakerOpen | State::ProjectBlind | State::Resting | State::ClockWrong | State::JournalBroken
+    )
+}
+
+fn alert(state: State, notice: &Notice) -> Alert {
+    let (_, project, cluster, task) = of(state, notice);
+    let mut labels = labels(state.alert(), state.severity(), &project);
+    if !cluster.is_empty() {
+        labels.insert("cluster_id", cluster);
+        if let Some(about) = &notice.cluster {
+            labels.insert("cluster", about.name.clone());
+        }
+    }
+    if !task.is_empty() {
+        labels.insert("task", task);
+    }
+    let mut annotations = BTreeMap::new();
+    let mut add = |name, text: String| {
+        if !text.is_empty() {
+            annotations.insert(name, text);
+        }
+    };
+    add("summary", notice.title.clone());
+    add("description", notice.what.clone());
+    add("kind", notice.kind.word().to_owned());
+    if let Some(why) = &notice.why {
+        add("reason", why.code.clone());
+        add("why", why.sentence.clone());
+    }
+    add("next", notice.next.clone());
+    let commands = notice.todo.iter().map(|todo| match todo.command.as_str() {
+        "" => todo.purpose.clone(),
+        command => format!("{}: {command}", todo.purpose),
+    });
+    add("todo", commands.collect::<Vec<_>>().join("\n"));
+    if let Some(facts) = &notice.facts {
+        add("nodes", facts.nodes_in_words());
+        add("failing", facts.failing.clone());
+        let sent = facts.attempts.iter().map(|sent| {
+            let id = sent.request_id.as_ref().map(|id| format!(", request id {id}")).unwrap_or_default();
+            let at = crate::notify::notice::at(sent.at);
+            format!("#{} {} {at}: {}{id}", sent.number, sent.action, sent.outcome)
+        });
+        add("sent", sent.collect::<Vec<_>>().join("\n"));
+    }
+    Alert { labels, annotations, starts: notice.at, ends: None, page: notice.link.clone() }
+}
+
+fn labels(name: &str, severity: Severity, project: &str) -> BTreeMap<&'static str, String> {
+    let mut labels = BTreeMap::from([
+        ("alertname", name.to_owned()),
+        ("severity", severity.word().to_owned()),
+        ("service", "upgrade-remediator".to_owned()),
+    ]);
+    if !project.is_empty() {
+        labels.insert("project", project.to_owned());
+    }
+    labels
+}
+
+/// More happened at once than is told one by one.
+fn storm(message: &Message, untold: u64) -> (Of, Alert) {
+    let labels = labels("UpgradeRemediatorManyNotices", message.severity(), &message.project);
+    let text = format!("{untold} more are not told one by one: see upgrade-remediator history");
+    let annotations = BTreeMap::from([("summary", message.title()), ("description", text)]);
+    let ends = message.at.checked_add(SHORT).ok();
+    let of = (State::Trial, message.project.clone(), "many".to_owned(), String::new());
+    (of, Alert { labels, annotations, starts: message.at, ends, page: None })
+}
+
+impl Channel for Alertmanager {
+    fn kind(&self) -> &'static str {
+        "alertmanager"
+    }
+
+    fn details(&self) -> usize {
+        100
+    }
+
+    fn send<'a>(&'a self, message: &'a Message) -> Sending<'a> {
+        Box::pin(async move {
+            let changes = self.changes(message);
+            self.post(changes.iter().map(|(_, alert)| alert).collect()).await?;
+            self.remember(changes);
+            Ok(())
+        })
+    }
+
+    fn stands(&self, notices: Vec<Notice>) {
+        let mut firing = self.firing();
+        for notice in notices {
+            for (state, _) in
+                notice.kind.states().iter().filter(|(state, begins)| *begins && state.is_ended())
+            {
+                firing.entry(of(*state, &notice)).or_insert_with(|| alert(*state, &notice));
+            }
+        }
+    }
+
+    fn repeats(&self) -> Option<Duration> {
+        Some(EVERY)
+    }
+
+    fn repeat(&self, _now: Timestamp) -> Option<Sending<'_>> {
+        let alerts: Vec<Alert> = self.firing().values().cloned().collect();
+        if alerts.is_empty() {
+            return None;
+        }
+        Some(Box::pin(async move { self.post(alerts.iter().collect()).await }))
+    }
+}

@@ -1,0 +1,434 @@
+//! Carries the notes of one channel to its receiver: gathers, groups, retries with a backoff of its own.
+//!
+//! At most one message a minute goes out for each project. A message that was not taken goes out again as it was
+//! bounded, under the same id; what has happened since is the next one.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
+
+use super::channel::{Channel, SendError};
+use super::kind::Kind;
+use super::message::Message;
+use super::notice::{self, Notice};
+use super::notifier::Stop;
+use super::post::Post;
+use super::route::Routes;
+use super::scribe::{Data, MOST_NOTES};
+use crate::clock::Clock;
+use crate::model::channel::ChannelCounts;
+use crate::model::moment::Mono;
+use crate::model::outbox::{Kept, Note, Outbox, OutboxWrite};
+use crate::model::text::{chain, shown, span};
+
+/// What happens together is told together.
+const GATHER: Duration = Duration::from_secs(2);
+/// No two messages of one project are closer together.
+const BETWEEN: Duration = Duration::from_mins(1);
+/// The wait after the first failure, doubling up to the longest.
+const FIRST_WAIT: Duration = Duration::from_secs(10);
+const LONGEST_WAIT: Duration = Duration::from_mins(10);
+/// A receiver that asks for a longer wait is not heeded: what waits is meant for people.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
+/// A message is given up on for now if it takes longer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Refused so often in full, it is sent in short.
+const REFUSALS: u32 = 3;
+/// How long a message that is on its way may go on while the daemon stops.
+const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// The notes of one project.
+#[derive(Debug, Default)]
+struct Line {
+    notes: VecDeque<Note>,
+    /// Of the oldest, only these counts are kept, with the number of the last of them.
+    more: BTreeMap<Kind, u64>,
+    more_through: u64,
+    /// The message that is to go out ends with this note.
+    sending: Option<u64>,
+    ready: Mono,
+    last_sent: Option<Mono>,
+    refusals: u32,
+}
+
+impl Line {
+    fn is_empty(&self) -> bool {
+        self.notes.is_empty() && self.more.is_empty()
+    }
+}
+
+/// What all couriers share.
+pub(super) struct Shared<O, C> {
+    pub(super) post: Post,
+    pub(super) outbox: O,
+    pub(super) clock: Arc<C>,
+    pub(super) journal_id: String,
+}
+
+/// The one who carries for one channel.
+pub(super) struct Courier<O, C> {
+    name: String,
+    shared: Arc<Shared<O, C>>,
+    channel: Arc<dyn Channel>,
+    inbox: mpsc::UnboundedReceiver<Note>,
+    routes: watch::Receiver<Arc<Routes>>,
+    lines: BTreeMap<String, Line>,
+    failures: u32,
+    not_before: Mono,
+    next_repeat: Option<Mono>,
+    random: StdRng,
+}
+
+impl<O: Outbox, C: Clock> Courier<O, C> {
+    /// With what was kept for it.
+    pub(super) fn new(
+        name: &str,
+        shared: Arc<Shared<O, C>>,
+        channel: Arc<dyn Channel>,
+        inbox: mpsc::UnboundedReceiver<Note>,
+        kept: &Kept,
+        seed: u64,
+    ) -> Self {
+        let now = shared.clock.now().mono;
+        let since = kept.channels.get(name).copied().unwrap_or_default();
+        let mut lines: BTreeMap<String, Line> = BTreeMap::new();
+        for note in kept.notes.iter().filter(|note| note.note.channels.iter().any(|channel| channel == name))
+        {
+            let delivery = kept.deliveries.get(&(name.to_owned(), note.note.project.clone()));
+            let through = delivery.map_or(0, |delivery| delivery.through).max(since);
+            if note.number > through {
+                let line = lines.entry(note.note.project.clone()).or_default();
+                line.sending =
+                    delivery.and_then(|delivery| delivery.sending).filter(|sending| *sending > through);
+                line.ready = now.after(GATHER);
+                line.notes.push_back(note.clone());
+            }
+        }
+        let next_repeat = channel.repeats().map(|_| now);
+        let routes = shared.post.watch();
+        let courier = Self {
+            name: name.to_owned(),
+            shared,
+            channel,
+            inbox,
+            routes,
+            lines,
+            failures: 0,
+            not_before: now,
+            next_repeat,
+            random: StdRng::seed_from_u64(seed),
+        };
+        courier.count(|_| {});
+        courier
+    }
+
+    /// Carries until it is to stop.
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<Stop>) {
+        loop {
+            let mode = *stop.borrow_and_update();
+            let finishing = mode == Stop::Finish;
+            if mode == Stop::Now {
+                return;
+            }
+            while let Ok(note) = self.inbox.try_recv() {
+                self.take(note);
+            }
+            let next = self.next(finishing);
+            if finishing && (next.is_none() || self.failures > 0) {
+                return;
+            }
+            let now = self.shared.clock.now().mono;
+            let repeat = self.next_repeat;
+            let wait =
+                next.as_ref().map(|(at, _)| *at).into_iter().chain(repeat).min().map(|at| at.since(now));
+            if wait.is_none_or(|wait| !wait.is_zero()) {
+                let clock = Arc::clone(&self.shared.clock);
+                tokio::select! {
+                    note = self.inbox.recv() => match note {
+                        Some(note) => self.take(note),
+                        None => {
+                            // Whoever writes notes is gone: only what is to stop follows.
+                            if stop.changed().await.is_err() {
+                                return;
+                            }
+                        }
+                    },
+                    changed = stop.changed() => if changed.is_err() { return },
+                    changed = self.routes.changed() => match changed {
+                        Ok(()) => if !self.reload() { return },
+                        Err(_) => return,
+                    },
+                    () = clock.sleep(wait.unwrap_or_default()), if wait.is_some() => {}
+                }
+                continue;
+            }
+            if repeat.is_some_and(|at| at <= now) && next.as_ref().is_none_or(|(at, _)| *at > now) {
+                self.repeat(&mut stop).await;
+                continue;
+            }
+            if let Some((_, project)) = next {
+                self.carry(&project, &mut stop).await;
+            }
+        }
+    }
+
+    /// Takes the channel as the settings have it now. `false`: it is no more.
+    fn reload(&mut self) -> bool {
+        let routes = Arc::clone(&self.routes.borrow_and_update());
+        let Some(channel) = routes.channels.get(&self.name) else { return false };
+        self.channel = Arc::clone(channel);
+        self.next_repeat = self.channel.repeats().map(|_| self.shared.clock.now().mono);
+        // What was wrong may be mended.
+        self.not_before = self.shared.clock.now().mono;
+        true
+    }
+
+    fn take(&mut self, note: Note) {
+        let ready = self.shared.clock.now().mono.after(GATHER);
+        let line = self.lines.entry(note.note.project.clone()).or_default();
+        if line.is_empty() {
+            line.ready = ready;
+        }
+        line.notes.push_back(note);
+        if line.notes.len() as u64 > MOST_NOTES
+            && let Some(oldest) = line.notes.pop_front()
+        {
+            line.more_through = oldest.number;
+            if let Some(kind) = Kind::of_word(&oldest.note.kind) {
+                *line.more.entry(kind).or_default() += 1;
+            }
+        }
+        self.count(|_| {});
+    }
+
+    /// The next line that is to be carried, and when.
+    fn next(&self, finishing: bool) -> Option<(Mono, String)> {
+        let at = |line: &Line| {
+            if finishing {
+                return self.not_before;
+            }
+            let pace = line.last_sent.map(|last| last.after(BETWEEN));
+            pace.into_iter().chain([line.ready, self.not_before]).max().unwrap_or(line.ready)
+        };
+        let lines = self.lines.iter().filter(|(_, line)| !line.is_empty());
+        lines.map(|(project, line)| (at(line), project.clone())).min()
+    }
+
+    async fn carry(&mut self, project: &str, stop: &mut watch::Receiver<Stop>) {
+        let now = self.shared.clock.now().mono;
+        let Some(line) = self.lines.get_mut(project) else { return };
+        let last = line.notes.iter().map(|note| note.number).max().unwrap_or(line.more_through);
+        let through = line.sending.unwrap_or(last);
+        let is_new = line.sending.is_none();
+        line.last_sent = Some(now);
+        line.sending = Some(through);
+        if is_new {
+            let write =
+                OutboxWrite::Sending { channel: self.name.clone(), project: project.to_owned(), through };
+            // Notes without a number are in no outbox.
+            if through > 0
+                && let Err(error) = self.shared.outbox.write(vec![write]).await
+            {
+                warn!(channel = self.name, "a message goes out without a note of it: {}", chain(&error));
+            }
+        }
+        let Some(message) = self.compose(project, through).await else {
+            self.delivered(project, through, 0).await;
+            return;
+        };
+        let total = message.total();
+        let channel = Arc::clone(&self.channel);
+        let clock = Arc::clone(&self.shared.clock);
+        let sent = tokio::select! {
+            sent = channel.send(&message) => sent,
+            () = clock.sleep(PATIENCE) => {
+                Err(SendError::passing(format!("no answer within {}", span(PATIENCE))))
+            }
+            () = stopped(stop, &*clock) => return,
+        };
+        match sent {
+            Ok(()) => self.delivered(project, through, total).await,
+            Err(error) => {
+                if let Some(line) = self.lines.get_mut(project).filter(|_| error.refused) {
+                    line.refusals += 1;
+                }
+                self.failed(&error);
+            }
+        }
+    }
+
+    async fn delivered(&mut self, project: &str, through: u64, total: u64) {
+        if let Some(line) = self.lines.get_mut(project) {
+            line.notes.retain(|note| note.number > through);
+            if line.more_through <= through {
+                line.more.clear();
+            }
+            line.sending = None;
+            line.refusals = 0;
+            line.ready = self.shared.clock.now().mono;
+        }
+        if total > 0 {
+            if self.failures > 0 {
+                info!(channel = self.name, "channel {} takes messages again", self.name);
+            }
+            self.failures = 0;
+            self.count(|counts| {
+                counts.sent += 1;
+                counts.notices += total;
+                counts.failing_since = None;
+                counts.last_error = None;
+            });
+        }
+        let write =
+            OutboxWrite::Delivered { channel: self.name.clone(), project: project.to_owned(), through };
+        if through > 0
+            && let Err(error) = self.shared.outbox.write(vec![write]).await
+        {
+            warn!(
+                channel = self.name,
+                "that a message was taken cannot be noted, and after a restart it goes out again: {}",
+                chain(&error)
+            );
+        }
+    }
+
+    fn failed(&mut self, error: &SendError) {
+        let now = self.shared.clock.now();
+        let detail = shown(&error.detail, 300);
+        self.failures = self.failures.saturating_add(1);
+        let doublings = self.failures.saturating_sub(1).min(16);
+        let wait = (FIRST_WAIT * 2_u32.saturating_pow(doublings)).min(LONGEST_WAIT);
+        let wait = wait.mul_f64(self.random.random_range(0.8..=1.2)).min(LONGEST_WAIT);
+        let wait = wait.max(error.retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER));
+        self.not_before = now.mono.after(wait);
+        let mut changed = false;
+        self.count(|counts| {
+            counts.failed += 1;
+            counts.failing_since.get_or_insert(now.wall);
+            changed = counts.last_error.as_ref() != Some(&detail);
+            counts.last_error = Some(detail.clone());
+        });
+        // On change, not on repetition.
+        if changed {
+            warn!(
+                channel = self.name,
+                "channel {} did not take a message: {detail}; it is kept and sent again, next in {}",
+                self.name,
+                span(Duration::from_secs(wait.as_secs()))
+            );
+        }
+    }
+
+    /// Tells again what lasts.
+    async fn repeat(&mut self, stop: &mut watch::Receiver<Stop>) {
+        let now = self.shared.clock.now();
+        self.next_repeat = self.channel.repeats().map(|every| now.mono.after(every));
+        let (channel, clock) = (Arc::clone(&self.channel), Arc::clone(&self.shared.clock));
+        let Some(sending) = channel.repeat(now.wall) else { return };
+        let sent = tokio::select! {
+            sent = sending => sent,
+            () = clock.sleep(PATIENCE) => Err(SendError::passing(format!("no answer within {}", span(PATIENCE)))),
+            () = stopped(stop, &*clock) => return,
+        };
+        match sent {
+            Ok(()) if self.failures > 0 => {
+                // It takes messages again: what waits goes out at once.
+                self.not_before = now.mono;
+            }
+            Ok(()) => {}
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    /// The message of all notes up to this one.
+    async fn compose(&self, project: &str, through: u64) -> Option<Message> {
+        let line = self.lines.get(project)?;
+        let notes: Vec<&Note> = line.notes.iter().filter(|note| note.number <= through).collect();
+        let mut counts = if line.more_through <= through { line.more.clone() } else { BTreeMap::new() };
+        for kind in notes.iter().filter_map(|note| Kind::of_word(&note.note.kind)) {
+            *counts.entry(kind).or_default() += 1;
+        }
+        let mut counts: Vec<(Kind, u64)> = counts.into_iter().collect();
+        counts.sort_by_key(|(kind, count)| (std::cmp::Reverse((kind.severity(), *count)), *kind));
+        // The gravest, and of those the newest.
+        let mut chosen: Vec<&Note> =
+            notes.iter().copied().filter(|note| Kind::of_word(&note.note.kind).is_some()).collect();
+        chosen.sort_by_key(|note| {
+            std::cmp::Reverse((Kind::of_word(&note.note.kind).map(Kind::rank), note.number))
+        });
+        chosen.truncate(self.channel.details());
+        chosen.sort_by_key(|note| note.number);
+        let routes = self.shared.post.routes();
+        let mut notices = Vec::new();
+        for note in chosen {
+            notices.extend(self.notice(note, routes.page.as_deref()).await);
+        }
+        let at = notes.iter().map(|note| note.note.at).max()?;
+        let id = self.id(project, through, at);
+        let short = line.refusals >= REFUSALS;
+        (!counts.is_empty()).then(|| Message { id, at, project: project.to_owned(), notices, counts, short })
+    }
+
+    /// What a note tells, in words.
+    async fn notice(&self, note: &Note, page: Option<&str>) -> Option<Notice> {
+        let Some((entry, subject)) = &note.note.entry else {
+            return serde_json::from_str::<Data>(&note.note.data).ok()?.notice;
+        };
+        let kind = Kind::of_word(&note.note.kind)?;
+        // What was journaled since tells more of what is next.
+        let story = self.shared.outbox.story(subject.clone(), u64::MAX >> 1).await.ok()?;
+        match kind {
+            Kind::Reminder => notice::reminder(subject, &story, note.note.at, page),
+            _ => notice::of_entry(kind, *entry, &story, page),
+        }
+    }
+
+    /// The same for the same message, before a restart as after it.
+    fn id(&self, project: &str, through: u64, at: jiff::Timestamp) -> String {
+        let mut hash = Sha256::new();
+        for part in [self.shared.journal_id.as_str(), &self.name, project, &through.to_string()] {
+            hash.update(part.as_bytes());
+            hash.update([0]);
+        }
+        if through == 0 {
+            hash.update(at.to_string().as_bytes());
+        }
+        let mut id = hex::encode(hash.finalize());
+        id.truncate(32);
+        id
+    }
+
+    fn count(&self, change: impl FnOnce(&mut ChannelCounts)) {
+        let mut all = self.shared.post.lock_counts();
+        let counts = all.entry(self.name.clone()).or_default();
+        counts.name.clone_from(&self.name);
+        self.channel.kind().clone_into(&mut counts.kind);
+        change(counts);
+        let more: u64 = self.lines.values().flat_map(|line| line.more.values()).sum();
+        counts.waiting = more + self.lines.values().map(|line| line.notes.len() as u64).sum::<u64>();
+        counts.oldest_waiting =
+            self.lines.values().filter_map(|line| line.notes.front()).map(|note| note.note.at).min();
+    }
+}
+
+impl<O, C> Drop for Courier<O, C> {
+    fn drop(&mut self) {
+        let gone = !self.shared.post.routes().channels.contains_key(&self.name);
+        if gone {
+            self.shared.post.lock_counts().remove(&self.name);
+        }
+    }
+}
+
+/// Returns a while after it is to stop now.
+async fn stopped(stop: &mut watch::Receiver<Stop>, clock: &impl Clock) {
+    // Whoever would say so may be gone; then nothing is waited for either.
+    let _ = stop.wait_for(|stop| *stop == Stop::Now).await;
+    clock.sleep(STOP_GRACE).await;
+}

@@ -1,0 +1,168 @@
+//! What somebody needs to take a task over: its nodes, the failing step, and everything that was sent for it. Pure.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::model::event::{Event, Settlement, StoredEntry};
+use crate::model::history::TaskHistory;
+use crate::model::text::{counted, shown};
+
+/// So many attempts are told; of more, the latest.
+const ATTEMPTS: usize = 12;
+/// So many names of nodes are told.
+const NODES: usize = 20;
+
+/// What is needed to take over.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    /// `upgrade` or `az-switchover`.
+    pub kind: String,
+    /// When the task started, by the cloud's time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<String>,
+    /// How often it was executed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution: Option<u64>,
+    /// Its status as last seen.
+    pub status: String,
+    /// The policy that governed when it failed; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// How many nodes are done; absent: cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes_done: Option<u32>,
+    /// How many there are.
+    pub nodes: u32,
+    /// Names of those that are done.
+    pub done: Vec<String>,
+    /// The node at work.
+    pub current: String,
+    /// Names of those that are left, the current one aside.
+    pub left: Vec<String>,
+    /// The node and the step that failed.
+    pub failing: String,
+    /// What was sent, oldest first.
+    pub attempts: Vec<Sent>,
+    /// Of how many more nothing is told here.
+    pub earlier_attempts: usize,
+}
+
+/// One PUT with what came back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sent {
+    /// Its number.
+    pub number: u64,
+    /// `retry` or `abort`.
+    pub action: String,
+    /// When.
+    pub at: Timestamp,
+    /// What came back, and how it was settled.
+    pub outcome: String,
+    /// The `X-Request-Id`, for the provider's support.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+impl Facts {
+    /// How many nodes are done, in words.
+    pub fn nodes_in_words(&self) -> String {
+        let of = counted(u64::from(self.nodes), "node", "nodes");
+        let list = |names: &[String]| {
+            if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) }
+        };
+        let mut words = match self.nodes_done {
+            Some(done) => format!("{done} of {of} done{}", list(&self.done)),
+            None => format!("how many of {of} are done cannot be read"),
+        };
+        if !self.current.is_empty() {
+            words = format!("{words}; at work: {}", self.current);
+        }
+        if !self.left.is_empty() {
+            words = format!("{words}; left: {}", self.left.join(", "));
+        }
+        words
+    }
+}
+
+/// Those of a task, as its story leaves them.
+pub(super) fn facts(known: &TaskHistory, story: &[StoredEntry]) -> Facts {
+    let failure = known.failure.as_ref();
+    let whole: Value =
+        failure.and_then(|failure| serde_json::from_str(&failure.whole).ok()).unwrap_or(Value::Null);
+    let names = |key: &str| -> BTreeSet<String> {
+        let text = whole.get(key).and_then(Value::as_str).unwrap_or_default();
+        text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(|name| shown(name, 80)).collect()
+    };
+    let (total, done) = (names("totalNodes"), names("completedNodes"));
+    let current = shown(whole.get("currentNodeName").and_then(Value::as_str).unwrap_or_default(), 80);
+    let left = total.iter().filter(|name| !done.contains(*name) && **name != current).cloned();
+    let mut attempts = sent(story);
+    let earlier_attempts = attempts.len().saturating_sub(ATTEMPTS);
+    attempts.drain(..earlier_attempts);
+    let status = match (&known.closed, known.running) {
+        (Some((closing, _)), _) => closing.word().to_owned(),
+        (None, Some(_)) => "RUNNING".to_owned(),
+        (None, None) => failure.map_or_else(String::new, |failure| shown(failure.seen.status.word(), 40)),
+    };
+    Facts {
+        kind: known.kind.word().to_owned(),
+        started: known.start_time.map(|time| time.to_string()),
+        execution: known.highest_execute_times,
+        status,
+        policy: failure.and_then(|failure| failure.seen.terms.as_ref()).map(|terms| shown(&terms.policy, 60)),
+        nodes_done: failure
+            .and_then(|failure| failure.seen.completed)
+            .max(known.most_completed.filter(|done| *done > 0)),
+        nodes: failure.map_or(0, |failure| failure.seen.total),
+        done: done.iter().take(NODES).cloned().collect(),
+        left: left.take(NODES).collect(),
+        current,
+        failing: failure.map_or_else(String::new, |failure| shown(&failure.seen.failing, 200)),
+        attempts,
+        earlier_attempts,
+    }
+}
+
+/// Everything that was sent for the task, with what came back.
+fn sent(story: &[StoredEntry]) -> Vec<Sent> {
+    let mut all: Vec<Sent> = Vec::new();
+    for entry in story {
+        let mut of = |attempt: u64, add: &mut dyn FnMut(&mut Sent)| {
+            if let Some(sent) = all.iter_mut().find(|sent| sent.number == attempt) {
+                add(sent);
+            }
+        };
+        match &entry.event {
+            Event::Intent { action, .. } => all.push(Sent {
+                number: entry.number,
+                action: action.verb().to_owned(),
+                at: entry.at,
+                outcome: "no answer yet".to_owned(),
+                request_id: None,
+            }),
+            Event::Answered { attempt, answer } => of(attempt.0, &mut |sent| {
+                let bare = crate::model::answer::Answer { request_id: None, ..answer.clone() };
+                sent.outcome = format!("{} ({bare})", answer.meaning.word());
+                sent.request_id = answer.request_id.as_deref().map(|id| shown(id, 80));
+            }),
+            Event::NotSent { attempt } => {
+                of(attempt.0, &mut |sent| "never sent".clone_into(&mut sent.outcome));
+            }
+            Event::StillThere { attempt } => {
+                of(attempt.0, &mut |sent| sent.outcome.push_str("; refused as forbidden"));
+            }
+            Event::Settled { attempt, settlement } => of(attempt.0, &mut |sent| {
+                sent.outcome.push_str(match settlement {
+                    Settlement::Accepted => "; settled: accepted",
+                    Settlement::WithoutEffect => "; settled: accepted without effect",
+                    Settlement::NotAccepted => "; settled: not accepted",
+                });
+            }),
+            _ => {}
+        }
+    }
+    all
+}

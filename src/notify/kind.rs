@@ -1,0 +1,310 @@
+//! What people are told of: each kind of thing, how grave it is, and which entry of the journal is one. Pure.
+
+use crate::model::decision::Action;
+use crate::model::event::{Closing, Event};
+use crate::model::history::TaskHistory;
+use crate::model::reason::Reason;
+
+/// How grave something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// Something went wrong, and the daemon handles it.
+    Warning,
+    /// A human is needed.
+    Critical,
+}
+
+impl Severity {
+    /// The stable word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident $word:literal $severity:ident $title:literal;)*) => {
+        /// A kind of thing that people are told of.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+        pub enum Kind {
+            $($(#[$doc])* #[serde(rename = $word)] $kind,)*
+        }
+
+        impl Kind {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$kind,)*];
+
+            /// The stable word.
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$kind => $word,)* }
+            }
+
+            /// How grave it is.
+            pub fn severity(self) -> Severity {
+                match self { $(Self::$kind => Severity::$severity,)* }
+            }
+
+            /// The same as a heading.
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$kind => $title,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A task failed for the first time.
+    FirstFailure "first-failure" Warning "task failed";
+    /// A task that is with a human failed again.
+    FailedAgain "failed-again" Warning "failed again";
+    /// A retry is being sent.
+    RetrySent "retry-sent" Info "retry sent";
+    /// In dry-run: a retry would be sent.
+    WouldRetry "would-retry" Info "would retry (dry-run)";
+    /// In dry-run: an abort would be sent.
+    WouldAbort "would-abort" Info "would abort (dry-run)";
+    /// Retries are used up, and the abort waits for its grace.
+    Exhausted "exhausted" Warning "retries used up, abort to come";
+    /// The daemon aborted it.
+    Aborted "aborted" Warning "aborted";
+    /// It succeeded after a retry.
+    Remedied "remedied" Info "remedied";
+    /// It had failed, and succeeded without a retry of ours.
+    SolvedByOthers "solved-by-others" Info "solved by others";
+    /// It was handed to a human.
+    Escalated "escalated" Critical "a human is needed";
+    /// Somebody else changed the failed task.
+    TouchedByOthers "touched-by-others" Critical "touched by others";
+    /// It had failed long before it was first seen.
+    StaleFailure "stale-failure" Info "old failure found";
+    /// A task that is with a human runs again.
+    RunningAgain "running-again" Info "running again";
+    /// A task runs for longer than its policy expects.
+    RunningTooLong "running-too-long" Warning "running too long";
+    /// A human gave it back to the daemon.
+    GivenBack "given-back" Info "given back to the daemon";
+    /// It had failed, and a newer task took its place.
+    Superseded "superseded" Info "superseded";
+    /// It had failed, and is there no more.
+    Gone "gone" Info "gone";
+    /// It still waits for a human.
+    Reminder "reminder" Critical "still waits for a human";
+    /// A task shows a status that we do not know.
+    UnknownStatus "unknown-status" Critical "unknown status";
+    /// Too many tasks failed at once.
+    BreakerOpened "breaker-opened" Critical "breaker opened";
+    /// One PUT was let through.
+    BreakerHalfOpen "breaker-half-open" Warning "breaker half-open";
+    /// It acts again.
+    BreakerClosed "breaker-closed" Info "breaker closed";
+    /// The project cannot be seen.
+    Blind "blind" Critical "project cannot be seen";
+    /// It can be seen again.
+    Sees "sees" Info "project can be seen again";
+    /// The project rests after a refusal.
+    Rests "rests" Critical "project rests";
+    /// It acts again.
+    Acts "acts" Info "project acts again";
+    /// Our clock and the service's differ too much.
+    ClockOff "clock-off" Critical "clock off";
+    /// They agree again.
+    ClockRight "clock-right" Info "clock right again";
+    /// The journal cannot be written.
+    JournalFails "journal-fails" Critical "journal cannot be written";
+    /// It is written again.
+    JournalWorks "journal-works" Info "journal written again";
+    /// A new journal was begun.
+    NewJournal "new-journal" Warning "new journal begun";
+    /// A human tries the channel.
+    Test "test" Info "test message";
+}
+
+impl Kind {
+    /// The kind of this word.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.word() == word)
+    }
+
+    /// What comes first where there is not room for everything: what needs a human, then what somebody may want to stop
+    /// in time.
+    pub fn rank(self) -> (Severity, bool) {
+        (self.severity(), self == Self::Exhausted)
+    }
+
+    /// What an entry tells people, if anything. `known` is the history of its task with the entry in it;
+    /// `breaker_open`: the breaker of the project is open, and has let no PUT through yet.
+    pub fn of(event: &Event, known: Option<&TaskHistory>, breaker_open: bool) -> Option<Self> {
+        let had_failed = known.is_none_or(|known| known.failure.is_some());
+        let with_human = known.is_some_and(|known| known.escalated.is_some());
+        Some(match event {
+            Event::Failed(seen) if seen.too_old => Self::StaleFailure,
+            Event::Failed(seen) if seen.number == 1 => Self::FirstFailure,
+            Event::Failed(_) if with_human => Self::FailedAgain,
+            Event::Running { .. } if with_human => Self::RunningAgain,
+            Event::Intent { .. } if breaker_open => Self::BreakerHalfOpen,
+            Event::Intent { action: Action::Retry, .. } => Self::RetrySent,
+            Event::Decided { reason: Reason::AbortPending { .. }, .. } => Self::Exhausted,
+            Event::Decided { reason: Reason::DryRun { action: Action::Retry }, .. } => Self::WouldRetry,
+            Event::Decided { reason: Reason::DryRun { action: Action::Abort }, .. } => Self::WouldAbort,
+            Event::Escalated { reason: Reason::TouchedByOthers { .. } } => Self::TouchedByOthers,
+            Event::Escalated { .. } => Self::Escalated,
+            Event::Reset { .. } => Self::GivenBack,
+            Event::Closed(Closing::Aborted) => Self::Aborted,
+            Event::Closed(Closing::Remedied) => Self::Remedied,
+            Event::Closed(Closing::SolvedByOthers) if had_failed => Self::SolvedByOthers,
+            Event::Closed(Closing::Superseded { .. }) if had_failed => Self::Superseded,
+            Event::Closed(Closing::Gone) if had_failed => Self::Gone,
+            Event::BreakerOpened { .. } => Self::BreakerOpened,
+            Event::BreakerClosed { .. } => Self::BreakerClosed,
+            Event::RunningTooLong { .. } => Self::RunningTooLong,
+            _ => return None,
+        })
+    }
+
+    /// Whether [`Self::of`] and the choice of the channels need the history of the task.
+    pub fn needs_history(event: &Event) -> bool {
+        match event {
+            // Its own terms say which policy governs.
+            Event::Failed(seen) => seen.number > 1 && !seen.too_old,
+            Event::Running { .. }
+            | Event::RunningTooLong { .. }
+            | Event::Intent { .. }
+            | Event::Escalated { .. }
+            | Event::Reset { .. }
+            | Event::Closed(_) => true,
+            Event::Decided { reason, .. } => {
+                matches!(reason, Reason::AbortPending { .. } | Reason::DryRun { .. })
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether it is of a project as a whole, and its task only where it was found.
+    pub fn is_of_project(self) -> bool {
+        matches!(
+            self,
+            Self::BreakerOpened
+                | Self::BreakerClosed
+                | Self::Blind
+                | Self::Sees
+                | Self::Rests
+                | Self::Acts
+                | Self::ClockOff
+                | Self::ClockRight
+                | Self::JournalFails
+                | Self::JournalWorks
+                | Self::NewJournal
+                | Self::Test
+        )
+    }
+
+    /// The lasting states that this begins (`true`) or ends, each by the name that an alert of it bears.
+    pub fn states(self) -> &'static [(State, bool)] {
+        use State::{
+            AbortPending, BreakerOpen, ClockWrong, Failed, JournalBroken, NeedsHuman, New, Overlong,
+            ProjectBlind, Resting, Stale, Trial, Unknown,
+        };
+        const OVER: &[(State, bool)] =
+            &[(Failed, false), (AbortPending, false), (NeedsHuman, false), (Overlong, false), (Stale, false)];
+        match self {
+            // What failed does not run any more.
+            Self::FirstFailure | Self::RetrySent | Self::WouldRetry | Self::WouldAbort => {
+                &[(Failed, true), (Overlong, false)]
+            }
+            Self::FailedAgain => &[(Failed, true), (NeedsHuman, true), (Overlong, false)],
+            Self::Exhausted => &[(Failed, true), (AbortPending, true)],
+            Self::Escalated | Self::TouchedByOthers | Self::Reminder => {
+                &[(Failed, true), (AbortPending, false), (NeedsHuman, true)]
+            }
+            Self::GivenBack | Self::RunningAgain => &[(NeedsHuman, false)],
+            Self::Remedied | Self::SolvedByOthers | Self::Aborted | Self::Superseded | Self::Gone => OVER,
+            Self::StaleFailure => &[(Stale, true)],
+            Self::RunningTooLong => &[(Overlong, true)],
+            Self::UnknownStatus => &[(Unknown, true)],
+            Self::BreakerOpened | Self::BreakerHalfOpen => &[(BreakerOpen, true)],
+            Self::BreakerClosed => &[(BreakerOpen, false)],
+            Self::Blind => &[(ProjectBlind, true)],
+            Self::Sees => &[(ProjectBlind, false)],
+            Self::Rests => &[(Resting, true)],
+            Self::Acts => &[(Resting, false)],
+            Self::ClockOff => &[(ClockWrong, true)],
+            Self::ClockRight => &[(ClockWrong, false)],
+            Self::JournalFails => &[(JournalBroken, true)],
+            Self::JournalWorks => &[(JournalBroken, false)],
+            Self::NewJournal => &[(New, true)],
+            Self::Test => &[(Trial, true)],
+        }
+    }
+}
+
+/// A state that lasts, of a task or of a project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// A task failed, and its story is not over.
+    Failed,
+    /// It will be aborted.
+    AbortPending,
+    /// It is with a human.
+    NeedsHuman,
+    /// It runs too long.
+    Overlong,
+    /// It failed long ago and is left alone.
+    Stale,
+    /// It shows an unknown status.
+    Unknown,
+    /// The breaker is open.
+    BreakerOpen,
+    /// The project cannot be seen.
+    ProjectBlind,
+    /// It rests.
+    Resting,
+    /// The clock is off.
+    ClockWrong,
+    /// The journal cannot be written.
+    JournalBroken,
+    /// A new journal was begun.
+    New,
+    /// A test.
+    Trial,
+}
+
+impl State {
+    /// The name of its alert.
+    pub fn alert(self) -> &'static str {
+        match self {
+            Self::Failed => "UpgradeTaskFailed",
+            Self::AbortPending => "UpgradeTaskAbortPending",
+            Self::NeedsHuman => "UpgradeTaskNeedsHuman",
+            Self::Overlong => "UpgradeTaskRunningTooLong",
+            Self::Stale => "UpgradeTaskStaleFailure",
+            Self::Unknown => "UpgradeTaskUnknownStatus",
+            Self::BreakerOpen => "UpgradeRemediatorBreakerOpen",
+            Self::ProjectBlind => "UpgradeRemediatorProjectBlind",
+            Self::Resting => "UpgradeRemediatorProjectRests",
+            Self::ClockWrong => "UpgradeRemediatorClockOff",
+            Self::JournalBroken => "UpgradeRemediatorJournalFails",
+            Self::New => "UpgradeRemediatorNewJournal",
+            Self::Trial => "UpgradeRemediatorTest",
+        }
+    }
+
+    /// How grave it is.
+    pub fn severity(self) -> Severity {
+        match self {
+            Self::Stale | Self::Trial => Severity::Info,
+            Self::Failed | Self::AbortPending | Self::Overlong | Self::New => Severity::Warning,
+            _ => Severity::Critical,
+        }
+    }
+
+    /// Whether something will tell its end. Others end by themselves.
+    pub fn is_ended(self) -> bool {
+        !matches!(self, Self::Unknown | Self::New | Self::Trial)
+    }
+}

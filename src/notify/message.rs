@@ -1,0 +1,245 @@
+//! What one channel is sent at once: one notice, or what has gathered of a project, with counts.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::kind::{Kind, Severity};
+use super::notice::{Notice, at};
+use crate::model::text::{counted, shown};
+
+/// One message to one channel, of one project.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// The same for the same message, however often it has to be sent: 32 hexadecimal digits.
+    pub id: String,
+    /// When the latest of it happened.
+    pub at: Timestamp,
+    /// The name of the project; empty where it is of none.
+    pub project: String,
+    /// What is told in full, in the order in which it happened.
+    pub notices: Vec<Notice>,
+    /// How many there are of each kind, the gravest first; those that are told in full among them.
+    pub counts: Vec<(Kind, u64)>,
+    /// The receiver would not take it in full: say the least that lets somebody act.
+    pub short: bool,
+}
+
+impl Message {
+    /// A message of one notice.
+    pub fn of_one(id: String, notice: Notice) -> Self {
+        Self {
+            id,
+            at: notice.at,
+            project: notice.project.clone(),
+            counts: vec![(notice.kind, 1)],
+            notices: vec![notice],
+            short: false,
+        }
+    }
+
+    /// How many things it tells.
+    pub fn total(&self) -> u64 {
+        self.counts.iter().map(|(_, count)| count).sum()
+    }
+
+    /// How grave the gravest of it is.
+    pub fn severity(&self) -> Severity {
+        self.counts.iter().map(|(kind, _)| kind.severity()).max().unwrap_or(Severity::Info)
+    }
+
+    /// One line for a heading.
+    pub fn title(&self) -> String {
+        let project = if self.project.is_empty() { "everything" } else { &self.project };
+        match self.notices.as_slice() {
+            [notice] if self.total() == 1 && notice.cluster.is_some() => {
+                format!("[{}] {}: {}", self.severity().word(), shown(project, 60), notice.title)
+            }
+            [notice] if self.total() == 1 => format!("[{}] {}", self.severity().word(), notice.title),
+            _ => {
+                let what = counted(self.total(), "notice", "notices");
+                format!(
+                    "[{}] {}: {what}: {}",
+                    self.severity().word(),
+                    shown(project, 60),
+                    self.counts_in_words(3)
+                )
+            }
+        }
+    }
+
+    fn counts_in_words(&self, at_most: usize) -> String {
+        let told: Vec<String> = self
+            .counts
+            .iter()
+            .take(at_most)
+            .map(|(kind, count)| format!("{count} × {}", kind.title()))
+            .collect();
+        let rest: u64 = self.counts.iter().skip(at_most).map(|(_, count)| count).sum();
+        let rest = if rest > 0 { format!(", {rest} more") } else { String::new() };
+        format!("{}{rest}", told.join(", "))
+    }
+
+    /// As plain text of at most so many bytes. Each is told by its heading, then briefly, then in full, the gravest
+    /// first, as far as there is room; what finds none is told by its number.
+    pub fn text(&self, at_most: usize) -> String {
+        let foot = format!("\n\nmessage {}", self.id);
+        let mut left = at_most.saturating_sub(foot.len() + 120);
+        let mut text = String::new();
+        if self.notices.len() != 1 || self.total() != 1 {
+            text = cut(&format!("{}\n", self.counts_in_words(usize::MAX)), left);
+            left = left.saturating_sub(text.len());
+        }
+        let mut order: Vec<&Notice> = self.notices.iter().collect();
+        order.sort_by_key(|notice| std::cmp::Reverse(notice.kind.rank()));
+        let mut parts: Vec<(&Notice, String)> = Vec::new();
+        for notice in &order {
+            let part = heading(notice);
+            if part.len() + 2 > left {
+                if parts.is_empty() {
+                    // Better a part of the first than nothing.
+                    parts.push((notice, cut(&part, left)));
+                    left = 0;
+                }
+                break;
+            }
+            left -= part.len() + 2;
+            parts.push((notice, part));
+        }
+        // What a human needs to act, for as many as possible; then everything.
+        let fuller: &[fn(&Notice) -> String] = if self.short { &[brief] } else { &[brief, full] };
+        for tell in fuller {
+            for (notice, part) in &mut parts {
+                let more = tell(notice);
+                if let Some(grows) = more.len().checked_sub(part.len()).filter(|grows| *grows <= left) {
+                    left -= grows;
+                    *part = more;
+                }
+            }
+        }
+        let untold = self.total().saturating_sub(parts.len() as u64);
+        parts.sort_by_key(|(notice, _)| notice.at);
+        for (_, part) in parts {
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            text.push_str(&part);
+            text.push('\n');
+        }
+        if untold > 0 {
+            let _ = write!(text, "\n… and {untold} more: upgrade-remediator history --since {}", since(self));
+        }
+        let mut text = text.trim_end().to_owned();
+        text.push_str(&foot);
+        text
+    }
+
+    /// The same for machines.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "title": self.title(),
+            "severity": self.severity(),
+            "project": if self.project.is_empty() { Value::Null } else { json!(self.project) },
+            "total": self.total(),
+            "counts": self.counts.iter().map(|(kind, count)| (kind.word(), count)).collect::<std::collections::BTreeMap<_, _>>(),
+            "notices": self.notices,
+        })
+    }
+}
+
+/// A time from which the history shows all of it.
+fn since(message: &Message) -> String {
+    let first = message.notices.iter().map(|notice| notice.at).min().unwrap_or(message.at);
+    first.strftime("%FT%H:%M:%SZ").to_string()
+}
+
+/// At most so many bytes of it.
+pub fn cut(text: &str, at_most: usize) -> String {
+    if text.len() <= at_most {
+        return text.to_owned();
+    }
+    let mut end = at_most.saturating_sub('…'.len_utf8());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", &text[..end])
+}
+
+fn heading(notice: &Notice) -> String {
+    format!("{}  {}", at(notice.at), notice.title)
+}
+
+/// What happened, why, what is next, and the first thing that a human can do.
+fn brief(notice: &Notice) -> String {
+    let mut text = format!("{}\nWhat:  {}", heading(notice), cut(&notice.what, 200));
+    if let Some(why) = notice.why.as_ref().filter(|_| notice.severity == Severity::Critical) {
+        let _ = write!(text, "\nWhy:   {}", cut(&why.sentence, 200));
+    }
+    if !notice.next.is_empty() {
+        let _ = write!(text, "\nNext:  {}", cut(&notice.next, 200));
+    }
+    if let Some(todo) = notice.todo.first() {
+        let _ = write!(text, "\nDo:    {}: {}", todo.purpose, todo.command);
+    }
+    text
+}
+
+/// All of it.
+fn full(notice: &Notice) -> String {
+    let mut text = format!("{}\nWhat:  {}", heading(notice), notice.what);
+    let mut line = |head: &str, what: &str| {
+        let _ = write!(text, "\n{head:<6} {what}");
+    };
+    if let Some(why) = &notice.why {
+        line("Why:", &format!("{} [{}]", why.sentence, why.code));
+    }
+    if !notice.next.is_empty() {
+        line("Next:", &notice.next);
+    }
+    for (place, todo) in notice.todo.iter().enumerate() {
+        let head = if place == 0 { "Do:" } else { "" };
+        let what = match todo.command.as_str() {
+            "" => todo.purpose.clone(),
+            command => format!("{}: {command}", todo.purpose),
+        };
+        line(head, &what);
+    }
+    if let (Some(about), Some(facts)) = (&notice.cluster, &notice.facts) {
+        let task = about.task.as_ref().map(ToString::to_string).unwrap_or_default();
+        let mut what = format!("{} {task} of cluster {}, {}", facts.kind, about.id, facts.status);
+        if let Some(started) = &facts.started {
+            let _ = write!(what, ", started {started} (cloud time)");
+        }
+        if let Some(execution) = facts.execution {
+            let _ = write!(what, ", execution {execution}");
+        }
+        match &facts.policy {
+            Some(policy) => {
+                let _ = write!(what, ", policy {policy}");
+            }
+            None => what.push_str(", no policy"),
+        }
+        line("Task:", &what);
+        // What a failed task showed is all that is known of them.
+        let when = if facts.status.ends_with("FAILED") { "" } else { "at its last failure " };
+        line("Nodes:", &format!("{when}{}", facts.nodes_in_words()));
+        if !facts.failing.is_empty() {
+            line("Step:", &format!("failed at {}", facts.failing));
+        }
+        if facts.earlier_attempts > 0 {
+            line("Sent:", &format!("{} earlier PUTs are left out here", facts.earlier_attempts));
+        }
+        for sent in &facts.attempts {
+            let id = sent.request_id.as_ref().map(|id| format!(", request id {id}")).unwrap_or_default();
+            line("Sent:", &format!("#{} {} {}: {}{id}", sent.number, sent.action, at(sent.at), sent.outcome));
+        }
+        if facts.attempts.is_empty() {
+            line("Sent:", "nothing yet");
+        }
+    }
+    if let Some(link) = &notice.link {
+        line("Page:", link);
+    }
+    text
+}

@@ -1,0 +1,376 @@
+//! A notice: what happened, why, what the daemon does next, what a human can do, and everything that is needed to take
+//! over. Pure: from the story of a task, or from news of a project.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::facts::{Facts, facts};
+use super::kind::{Kind, Severity};
+use crate::model::decision::Action;
+use crate::model::event::{Event, StoredEntry, Subject};
+use crate::model::history::{ClusterHistory, TaskHistory};
+use crate::model::id::{ClusterId, TaskId};
+use crate::model::moment::{Moment, Mono};
+use crate::model::policy::Mode;
+use crate::model::reason::Reason;
+use crate::model::text::shown;
+
+/// What is told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Notice {
+    /// What kind of thing it is.
+    pub kind: Kind,
+    /// How grave it is.
+    pub severity: Severity,
+    /// When it happened.
+    pub at: Timestamp,
+    /// The name of the project; empty where it is of none.
+    pub project: String,
+    /// The cluster, where it is of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<About>,
+    /// One line for a heading.
+    pub title: String,
+    /// What happened.
+    pub what: String,
+    /// Why: a stable code and a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<Why>,
+    /// What the daemon does next, and when.
+    pub next: String,
+    /// What a human can do.
+    pub todo: Vec<Todo>,
+    /// What is needed to take over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<Facts>,
+    /// Where to read on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+}
+
+/// A cluster, and the task that it is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct About {
+    /// The cluster's id.
+    pub id: ClusterId,
+    /// Its name.
+    pub name: String,
+    /// The task's id, where it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskId>,
+}
+
+/// Why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Why {
+    /// The reason's code.
+    pub code: String,
+    /// The reason's sentence.
+    pub sentence: String,
+}
+
+/// What a human can do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Todo {
+    /// What for.
+    pub purpose: String,
+    /// The exact command; empty where there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub command: String,
+}
+
+/// The history of the one task that these entries are of, as they leave it.
+pub fn fold(story: &[StoredEntry]) -> Option<TaskHistory> {
+    let (first, last) = (story.first()?, story.last()?);
+    let now = Moment { wall: last.at, mono: Mono(0) };
+    let mut history = ClusterHistory::default();
+    for entry in story {
+        history.apply(&entry.clone().recall(now));
+    }
+    history.tasks.remove(&first.subject.task)
+}
+
+/// The notice of an entry of the journal. `story` is all of its task, up to what is known when it is told.
+pub fn of_entry(kind: Kind, number: u64, story: &[StoredEntry], page: Option<&str>) -> Option<Notice> {
+    let entry = story.iter().find(|entry| entry.number == number)?;
+    let known = fold(story);
+    let subject = &entry.subject;
+    let name = known.as_ref().map_or_else(|| subject.cluster.to_string(), |known| known.cluster_name.clone());
+    let name = if name.is_empty() { "(no name)".to_owned() } else { shown(&name, 80) };
+    let why = why_of(&entry.event);
+    let mut notice = Notice {
+        kind,
+        severity: kind.severity(),
+        at: entry.at,
+        project: subject.project.to_string(),
+        cluster: Some(About {
+            id: subject.cluster.clone(),
+            name: name.clone(),
+            task: Some(subject.task.clone()),
+        }),
+        title: title(kind, &name, &entry.event, known.as_ref()),
+        what: what(entry, known.as_ref()),
+        why: why.or_else(|| known.as_ref().and_then(why_it_stands)),
+        next: known.as_ref().map_or_else(String::new, next),
+        todo: todo(kind, &subject.cluster),
+        facts: known.as_ref().map(|known| facts(known, story)),
+        link: link(page, Some(&subject.cluster)),
+    };
+    if kind.is_of_project() {
+        notice.title = format!("project {}: {}", subject.project, kind.title());
+        notice.cluster = None;
+        notice.facts = None;
+        notice.next = match kind {
+            Kind::BreakerOpened => {
+                "nothing is sent in the project until the cooldown is over; then one PUT is let \
+                                    through and decides"
+                    .to_owned()
+            }
+            _ => "retries and aborts of the project go out as their policies say again".to_owned(),
+        };
+        notice.todo = vec![
+            Todo {
+                purpose: "to see how it stands".to_owned(),
+                command: "upgrade-remediator status".to_owned(),
+            },
+            Todo {
+                purpose: "to stop everything in the project".to_owned(),
+                command: format!("upgrade-remediator hold project:{} --reason \"…\"", subject.project),
+            },
+        ];
+        notice.link = link(page, None);
+    }
+    if kind == Kind::BreakerHalfOpen {
+        notice.what = format!(
+            "one PUT is let through, and what becomes of its task closes the breaker or opens it again: {}",
+            notice.what
+        );
+    }
+    Some(notice)
+}
+
+/// What is told again of a task that still waits for a human; absent where it does not.
+pub fn reminder(
+    subject: &Subject,
+    story: &[StoredEntry],
+    now: Timestamp,
+    page: Option<&str>,
+) -> Option<Notice> {
+    let known = fold(story).filter(waits_for_human)?;
+    let escalation = known.escalated.as_ref()?;
+    let entry = story.iter().rfind(|entry| matches!(entry.event, Event::Escalated { .. }))?;
+    let mut notice = of_entry(Kind::Reminder, entry.number, story, page)?;
+    let since = now.duration_since(escalation.at.wall).unsigned_abs();
+    let since = std::time::Duration::from_secs(since.as_secs());
+    notice.at = now;
+    notice.what = format!(
+        "it has been waiting for a human for {}, since {}: {}",
+        crate::model::text::span(since),
+        at(escalation.at.wall),
+        escalation.reason
+    );
+    debug_assert_eq!(entry.subject, *subject);
+    Some(notice)
+}
+
+/// Whether the task still waits for a human.
+pub fn waits_for_human(known: &TaskHistory) -> bool {
+    known.escalated.is_some() && known.closed.is_none() && known.running.is_none()
+}
+
+/// The kind of notice that says how a task stands, where something of it is unfinished.
+pub fn standing(known: &TaskHistory) -> Option<Kind> {
+    let failure = known.failure.as_ref().filter(|_| known.closed.is_none())?;
+    if known.escalated.is_some() {
+        return known.running.is_none().then_some(Kind::Reminder);
+    }
+    if failure.seen.too_old {
+        return Some(Kind::StaleFailure);
+    }
+    match &known.decided {
+        Some((_, Reason::AbortPending { .. })) => Some(Kind::Exhausted),
+        _ => Some(Kind::FirstFailure),
+    }
+}
+
+/// A notice of a project, or of a cluster without a task in the journal.
+pub fn of_project(kind: Kind, at: Timestamp, project: &str, what: String, why: Option<Why>) -> Notice {
+    let head = if project.is_empty() { String::new() } else { format!("project {project}: ") };
+    Notice {
+        kind,
+        severity: kind.severity(),
+        at,
+        project: project.to_owned(),
+        cluster: None,
+        title: format!("{head}{}", kind.title()),
+        what,
+        why,
+        next: String::new(),
+        todo: Vec::new(),
+        facts: None,
+        link: None,
+    }
+}
+
+/// The page of a cluster, or the status page.
+pub fn link(page: Option<&str>, cluster: Option<&ClusterId>) -> Option<String> {
+    let page = page?.trim_end_matches('/');
+    Some(match cluster {
+        Some(cluster) => format!("{page}/clusters/{cluster}"),
+        None => format!("{page}/"),
+    })
+}
+
+fn title(kind: Kind, name: &str, event: &Event, known: Option<&TaskHistory>) -> String {
+    let task = known.map_or("task", |known| known.kind.word());
+    match (kind, event) {
+        (Kind::FirstFailure, _) => format!("{name}: {task} failed"),
+        (Kind::Exhausted, Event::Decided { reason: Reason::AbortPending { until, .. }, .. }) => {
+            format!("{name}: retries used up, abort at {}", at(*until))
+        }
+        (Kind::RetrySent, Event::Intent { reason: Reason::RetryDue { retry, max_retries, .. }, .. }) => {
+            format!("{name}: retry {retry} of {max_retries} sent")
+        }
+        _ => format!("{name}: {}", kind.title()),
+    }
+}
+
+/// What happened. Where the reason says it all, it is the failure that it is about.
+fn what(entry: &StoredEntry, known: Option<&TaskHistory>) -> String {
+    let failure = known.and_then(|known| known.failure.as_ref());
+    let what = match (&entry.event, failure) {
+        (Event::Decided { .. } | Event::Escalated { .. }, Some(failure)) => {
+            Event::Failed(Box::new(failure.seen.clone())).to_string()
+        }
+        (Event::Intent { action, failure, .. }, _) => {
+            format!("the {action} for failure {failure} goes out as PUT #{}", entry.number)
+        }
+        (event, _) => event.to_string(),
+    };
+    shown(&what, 1_000)
+}
+
+/// The reason that an event bears.
+fn why_of(event: &Event) -> Option<Why> {
+    match event {
+        Event::Escalated { reason } | Event::Decided { reason, .. } | Event::Intent { reason, .. } => {
+            Some(why(reason))
+        }
+        _ => None,
+    }
+}
+
+/// A reason as it is told.
+pub fn why(reason: &Reason) -> Why {
+    Why { code: reason.code().to_owned(), sentence: shown(&reason.to_string(), 1_000) }
+}
+
+/// Why it stands as it does: the last decision, or the escalation.
+fn why_it_stands(known: &TaskHistory) -> Option<Why> {
+    if known.closed.is_some() {
+        return None;
+    }
+    let escalated = known.escalated.as_ref().map(|escalation| &escalation.reason);
+    escalated.or_else(|| known.decided.as_ref().map(|(_, reason)| reason)).map(why)
+}
+
+/// What the daemon does next, and when.
+fn next(known: &TaskHistory) -> String {
+    if let Some((closing, _)) = &known.closed {
+        return format!("nothing more: its story is over ({})", closing.word());
+    }
+    if known.escalated.is_some() {
+        return "nothing is sent for it until somebody gives it back; it is still watched and told of"
+            .to_owned();
+    }
+    if let Some(open) = &known.open {
+        return match open.action {
+            Action::Retry => format!("reads what came of PUT {}, and sends nothing meanwhile", open.id),
+            Action::Abort => format!("waits for the answer to PUT {}", open.id),
+        };
+    }
+    if known.running.is_some() {
+        return "watches it run; a running task cannot be stopped".to_owned();
+    }
+    match &known.decided {
+        Some((_, Reason::NoPolicy)) => {
+            "nothing: no policy covers it, so it is watched and never touched".to_owned()
+        }
+        Some((_, Reason::TooOld { .. })) => "nothing: it failed too long ago to be acted on".to_owned(),
+        Some((_, Reason::DryRun { action })) => {
+            format!("nothing: in dry-run no {action} is sent; set mode = \"enforce\" to have it sent")
+        }
+        Some((_, reason)) if is_dry(known) => {
+            format!("nothing is sent in dry-run; else: {}", comes(reason))
+        }
+        Some((verdict, reason)) if verdict == "held" => {
+            format!("sends nothing while this holds: {}", shown(&reason.to_string(), 500))
+        }
+        Some((_, reason)) => comes(reason),
+        None => "looks again soon and decides".to_owned(),
+    }
+}
+
+/// What a wait ends with, and when.
+fn comes(reason: &Reason) -> String {
+    match reason {
+        Reason::Backoff { retry, max_retries, until, .. } => {
+            format!("sends retry {retry} of {max_retries} at {}", at(*until))
+        }
+        Reason::ServiceBusy { until, .. } => format!("sends the same PUT again at {}", at(*until)),
+        Reason::HeldUntilNow { until } => format!("acts at {}, if nothing holds it back by then", at(*until)),
+        Reason::AbortPending { until, .. } => {
+            format!("aborts the task at {}, unless somebody stops it or it changes", at(*until))
+        }
+        reason => shown(&reason.to_string(), 500),
+    }
+}
+
+/// Whether the present failure was first seen in dry-run.
+fn is_dry(known: &TaskHistory) -> bool {
+    let terms = known.failure.as_ref().and_then(|failure| failure.seen.terms.as_ref());
+    terms.is_some_and(|terms| terms.mode == Mode::DryRun)
+}
+
+/// The exact commands.
+fn todo(kind: Kind, cluster: &ClusterId) -> Vec<Todo> {
+    let todo = |purpose: &str, command: String| Todo {
+        purpose: purpose.to_owned(),
+        command: format!("upgrade-remediator {command}"),
+    };
+    let hold = |purpose| todo(purpose, format!("hold cluster:{cluster} --reason \"…\""));
+    let explain = || todo("to see why, and what would have to change", format!("explain {cluster}"));
+    let retry = |purpose| todo(purpose, format!("retry-now {cluster} --reason \"…\""));
+    match kind {
+        Kind::Exhausted => {
+            vec![hold("to stop the abort"), retry("to have it retried once more instead"), explain()]
+        }
+        Kind::Escalated | Kind::TouchedByOthers | Kind::Reminder | Kind::FailedAgain => vec![
+            hold("before acting by hand"),
+            explain(),
+            todo(
+                "to give it back to the daemon, with no retry counted as used",
+                format!("reset {cluster} --reason \"…\""),
+            ),
+            retry("to have one retry sent"),
+        ],
+        Kind::Remedied | Kind::SolvedByOthers | Kind::Superseded | Kind::Gone => {
+            vec![todo("to read what happened", format!("history --cluster {cluster}"))]
+        }
+        Kind::Aborted => vec![
+            todo("to read what happened", format!("history --cluster {cluster}")),
+            Todo {
+                purpose: "to upgrade or move the cluster all the same: start it anew in the console"
+                    .to_owned(),
+                command: String::new(),
+            },
+        ],
+        Kind::StaleFailure => vec![explain(), retry("to have it retried all the same")],
+        _ => vec![explain(), hold("before acting by hand")],
+    }
+}
+
+/// A time as people read it: UTC, to the second.
+pub fn at(time: Timestamp) -> String {
+    time.strftime("%F %T UTC").to_string()
+}

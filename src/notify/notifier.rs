@@ -1,0 +1,349 @@
+//! Puts scribe and couriers together, and follows the settings.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
+use tracing::warn;
+
+use super::courier::{Courier, Shared};
+use super::notice::{self, Notice};
+use super::post::{Post, Word};
+use super::route::Routes;
+use super::scribe::Scribe;
+use crate::clock::Clock;
+use crate::model::event::{Event, Subject};
+use crate::model::history::TaskHistory;
+use crate::model::id::ProjectName;
+use crate::model::ledger::Rest;
+use crate::model::outbox::{Kept, Note, Outbox, OutboxWrite};
+use crate::model::text::chain;
+
+/// The outbox is tried again so long after it could not be read.
+const AFTER_FAULT: Duration = Duration::from_secs(5);
+/// How long a stop takes at most.
+const STOP_PATIENCE: Duration = Duration::from_millis(2_500);
+/// So many tasks that are unfinished at the start are told of to those who want to know what lasts.
+const STANDING: usize = 500;
+
+/// How it is to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// Not yet.
+    No,
+    /// Once what waits has been tried once.
+    Finish,
+    /// At once: what waits goes out after the next start.
+    Now,
+}
+
+/// How things stand when a process begins, as the journal tells it.
+#[derive(Debug, Default)]
+pub struct Start {
+    /// Which journal it is.
+    pub journal_id: String,
+    /// The number of its last entry, before this process writes any.
+    pub last_entry: u64,
+    /// Where a new one was begun.
+    pub new_journal: Option<String>,
+    /// The tasks whose story is not over, with a failure.
+    pub open: Vec<(Subject, TaskHistory)>,
+    /// The projects, and whether each rests.
+    pub rests: BTreeMap<ProjectName, Option<Rest>>,
+    /// For the jitter of the waits.
+    pub seed: u64,
+}
+
+/// Tells people, in tasks of its own.
+#[derive(Debug)]
+pub struct Notifier {
+    stop: watch::Sender<Stop>,
+    stop_couriers: watch::Sender<Stop>,
+    tasks: JoinSet<()>,
+}
+
+impl Notifier {
+    /// Begins to tell. To be awaited before anything is journaled: from then on nothing is missed.
+    pub async fn start<O: Outbox + Clone, C: Clock>(
+        post: &Post,
+        outbox: O,
+        clock: &Arc<C>,
+        start: Start,
+    ) -> Self {
+        let (stop, stopping) = watch::channel(Stop::No);
+        let shared = Arc::new(Shared {
+            post: post.clone(),
+            outbox: outbox.clone(),
+            clock: Arc::clone(clock),
+            journal_id: start.journal_id.clone(),
+        });
+        let mut tasks = JoinSet::new();
+        let (stop_couriers, _) = watch::channel(Stop::No);
+        let (inboxes, hush) = (BTreeMap::new(), stop_couriers.clone());
+        let couriers = JoinSet::new();
+        let routes = post.watch();
+        let mut desk = Desk { shared, outbox, routes, stopping, stop_couriers, inboxes, couriers, start };
+        let kept = desk.outbox.kept().await;
+        let mut kept = kept.unwrap_or_else(|error| {
+            warn!("the outbox cannot be read, and what waits in it is not told: {}", chain(&error));
+            Kept::default()
+        });
+        let now_routes = Arc::clone(&desk.routes.borrow_and_update());
+        let read = *kept.read_through.get_or_insert(desk.start.last_entry);
+        desk.join(&now_routes, &mut kept, read).await;
+        for (project, rest) in std::mem::take(&mut desk.start.rests) {
+            // The news of it may have been lost with the process that had it.
+            post.put(match rest {
+                Some(rest) => Word::Rests {
+                    project,
+                    cause: rest.cause,
+                    refusals: rest.refusals,
+                    until: rest.until.wall,
+                },
+                None => Word::Acts { project },
+            });
+        }
+        tasks.spawn(desk.run(kept));
+        Self { stop, stop_couriers: hush, tasks }
+    }
+
+    /// Ends where a part of it panicked.
+    pub async fn broken(&mut self) -> Result<(), JoinError> {
+        match self.tasks.join_next().await {
+            Some(ended) => ended,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Sends nothing more, and goes on writing down what is told: the daemon is stopping.
+    pub fn hush(&self) {
+        self.stop_couriers.send_replace(Stop::Now);
+    }
+
+    /// Writes down what was told, and stops, soon. What waits to be sent goes out after the next start.
+    ///
+    /// # Errors
+    /// Where a part of it panicked.
+    pub async fn stop(mut self, clock: &impl Clock) -> Result<(), JoinError> {
+        self.stop.send_replace(Stop::Now);
+        tokio::select! {
+            ended = self.tasks.join_next() => ended.unwrap_or(Ok(())),
+            // A message that hangs, or a journal that somebody has locked.
+            () = clock.sleep(STOP_PATIENCE) => Ok(()),
+        }
+    }
+
+    /// Tries once to send all that waits, for at most so long, and stops.
+    ///
+    /// # Errors
+    /// Where a part of it panicked.
+    pub async fn finish(mut self, clock: &impl Clock, patience: Duration) -> Result<(), JoinError> {
+        self.stop.send_replace(Stop::Finish);
+        tokio::select! {
+            ended = self.tasks.join_next() => ended.unwrap_or(Ok(())),
+            () = clock.sleep(patience) => self.stop(clock).await,
+        }
+    }
+}
+
+/// Runs the scribe, and a courier for each channel.
+struct Desk<O, C> {
+    shared: Arc<Shared<O, C>>,
+    outbox: O,
+    routes: watch::Receiver<Arc<Routes>>,
+    stopping: watch::Receiver<Stop>,
+    /// The couriers stop once everything was handed out to them.
+    stop_couriers: watch::Sender<Stop>,
+    inboxes: BTreeMap<String, mpsc::UnboundedSender<Note>>,
+    couriers: JoinSet<()>,
+    start: Start,
+}
+
+impl<O: Outbox + Clone, C: Clock> Desk<O, C> {
+    async fn run(mut self, kept: Kept) {
+        let clock = Arc::clone(&self.shared.clock);
+        let now_routes = Arc::clone(&self.routes.borrow());
+        let (post, outbox) = (self.shared.post.clone(), self.outbox.clone());
+        let mut scribe = Scribe::new(post, outbox, Arc::clone(&clock), &kept);
+        self.begin(&mut scribe, &now_routes).await;
+        self.follow(&now_routes, &kept);
+        if let Some(journal) = self.start.new_journal.take() {
+            let notes = scribe.new_journal(&journal).await;
+            self.hand_out(&notes);
+        }
+        loop {
+            let (notes, again) = scribe.work().await;
+            self.hand_out(&notes);
+            let mut stopping = self.stopping.clone();
+            if *stopping.borrow_and_update() != Stop::No {
+                break;
+            }
+            tokio::select! {
+                () = self.shared.post.woken() => {}
+                () = clock.sleep(again.unwrap_or_default()), if again.is_some() => {}
+                changed = stopping.changed() => if changed.is_err() { break },
+                changed = self.routes.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    let now_routes = Arc::clone(&self.routes.borrow_and_update());
+                    if let Some(mut kept) = self.kept().await {
+                        self.join(&now_routes, &mut kept, scribe.read()).await;
+                        self.follow(&now_routes, &kept);
+                    }
+                }
+                Some(ended) = self.couriers.join_next() => pass_on(ended),
+            }
+        }
+        // What was told while it was stopping.
+        let (notes, _) = scribe.work().await;
+        self.hand_out(&notes);
+        let mut stopping = self.stopping.clone();
+        loop {
+            let mode = *stopping.borrow_and_update();
+            self.stop_couriers.send_if_modified(|stop| {
+                let changes = *stop != Stop::Now && *stop != mode;
+                if changes {
+                    *stop = mode;
+                }
+                changes
+            });
+            tokio::select! {
+                ended = self.couriers.join_next() => match ended {
+                    Some(ended) => pass_on(ended),
+                    None => return,
+                },
+                // Whoever would have it stop at once may be gone: then it is to.
+                changed = stopping.changed() => if changed.is_err() {
+                    self.stop_couriers.send_replace(Stop::Now);
+                    while let Some(ended) = self.couriers.join_next().await {
+                        pass_on(ended);
+                    }
+                    return;
+                },
+            }
+        }
+    }
+
+    /// What is kept. `None` where it is to stop before it can be read.
+    async fn kept(&self) -> Option<Kept> {
+        loop {
+            match self.outbox.kept().await {
+                Ok(kept) => return Some(kept),
+                Err(error) => warn!("the outbox cannot be read, and nobody is told: {}", chain(&error)),
+            }
+            let mut stopping = self.stopping.clone();
+            let now = stopping.wait_for(|stop| *stop != Stop::No);
+            tokio::select! {
+                () = self.shared.clock.sleep(AFTER_FAULT) => {}
+                _ = now => return None,
+            }
+        }
+    }
+
+    /// Notes in the outbox which channels there are.
+    async fn join(&self, routes: &Routes, kept: &mut Kept, read: u64) {
+        let mut writes: Vec<OutboxWrite> = Vec::new();
+        for channel in kept.channels.keys().filter(|name| !routes.channels.contains_key(*name)) {
+            writes.push(OutboxWrite::Leave { channel: channel.clone() });
+        }
+        for channel in routes.channels.keys().filter(|name| !kept.channels.contains_key(*name)) {
+            writes.push(OutboxWrite::Join { channel: channel.clone() });
+        }
+        if writes.is_empty() {
+            return;
+        }
+        // What was journaled before anybody was to be told is history.
+        writes.push(OutboxWrite::Read { through: read });
+        match self.outbox.write(writes).await {
+            Ok(_) => {
+                if let Ok(now) = self.outbox.kept().await {
+                    *kept = now;
+                }
+            }
+            Err(error) => warn!("which channels there are cannot be kept: {}", chain(&error)),
+        }
+    }
+
+    /// Tells the scribe, and the channels that want to know what lasts, how things stand.
+    async fn begin(&mut self, scribe: &mut Scribe<O, C>, routes: &Routes) {
+        let mut standing: BTreeMap<String, Vec<Notice>> = BTreeMap::new();
+        let mut add = |channels: Vec<String>, told: &Notice| {
+            for channel in channels {
+                standing.entry(channel).or_default().push(told.clone());
+            }
+        };
+        let wants_to_know = routes.channels.values().any(|channel| channel.repeats().is_some());
+        let mut open = std::mem::take(&mut self.start.open);
+        // Those that wait for a human first.
+        open.sort_by_key(|(_, known)| known.escalated.is_none());
+        let mut told = 0;
+        for (subject, known) in open {
+            let wanted = wants_to_know && told < STANDING;
+            if !wanted && !notice::waits_for_human(&known) {
+                continue;
+            }
+            let Ok(story) = self.outbox.story(subject.clone(), u64::MAX >> 1).await else { continue };
+            let escalation = story.iter().rfind(|entry| matches!(entry.event, Event::Escalated { .. }));
+            if let Some(escalation) = escalation.filter(|_| notice::waits_for_human(&known)) {
+                scribe.waits(&subject, escalation.number, escalation.at);
+            }
+            let Some(kind) = notice::standing(&known).filter(|_| wanted) else { continue };
+            let last = story.iter().rfind(|entry| match kind {
+                super::kind::Kind::Reminder => matches!(entry.event, Event::Escalated { .. }),
+                super::kind::Kind::Exhausted => matches!(entry.event, Event::Decided { .. }),
+                _ => matches!(entry.event, Event::Failed(_)),
+            });
+            let page = routes.page.as_deref();
+            if let Some(notice) = last.and_then(|entry| notice::of_entry(kind, entry.number, &story, page)) {
+                let policy = known.failure.as_ref().and_then(|failure| failure.seen.terms.as_ref());
+                add(routes.of(policy.map(|terms| terms.policy.as_str())), &notice);
+                told += 1;
+            }
+        }
+        for notice in scribe.lasting() {
+            add(routes.of(None), &notice);
+        }
+        for (channel, notices) in standing {
+            if let Some(channel) = routes.channels.get(&channel) {
+                channel.stands(notices);
+            }
+        }
+    }
+
+    /// A courier for each channel.
+    fn follow(&mut self, routes: &Routes, kept: &Kept) {
+        self.inboxes.retain(|name, _| routes.channels.contains_key(name));
+        for (place, (name, channel)) in (0_u64..).zip(&routes.channels) {
+            if self.inboxes.contains_key(name) {
+                continue;
+            }
+            let (inbox, notes) = mpsc::unbounded_channel();
+            self.inboxes.insert(name.clone(), inbox);
+            let seed = self.start.seed.wrapping_add(place);
+            let courier =
+                Courier::new(name, Arc::clone(&self.shared), Arc::clone(channel), notes, kept, seed);
+            self.couriers.spawn(courier.run(self.stop_couriers.subscribe()));
+        }
+    }
+
+    fn hand_out(&self, notes: &[Note]) {
+        for note in notes {
+            for inbox in note.note.channels.iter().filter_map(|name| self.inboxes.get(name)) {
+                // One that is no more need not know.
+                let _ = inbox.send(note.clone());
+            }
+        }
+    }
+}
+
+/// A panic of a courier is one of the notifier, and whoever runs it hears of it.
+fn pass_on(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        std::panic::resume_unwind(error.into_panic());
+    }
+}

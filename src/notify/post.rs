@@ -1,0 +1,170 @@
+//! Where news are dropped: at once, without a wait and without a failure. Whoever tells never learns what becomes of it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, watch};
+
+use super::route::Routes;
+use super::{News, Tell};
+use crate::model::channel::ChannelCounts;
+use crate::model::id::{ClusterId, ProjectName};
+use crate::model::project::RestCause;
+
+/// So much news that stands in no journal waits to be written down; of more, the oldest is lost.
+const WAITING: usize = 1_000;
+
+/// What stands in no entry of the journal, and is told all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Word {
+    UnknownStatus {
+        project: ProjectName,
+        cluster: ClusterId,
+        cluster_name: String,
+        word: String,
+    },
+    Rests {
+        project: ProjectName,
+        cause: RestCause,
+        refusals: u32,
+        until: jiff::Timestamp,
+    },
+    Acts {
+        project: ProjectName,
+    },
+    Blind {
+        project: ProjectName,
+        trouble: &'static str,
+        error: String,
+        advice: String,
+    },
+    Sees {
+        project: ProjectName,
+    },
+    /// A process has seen all of the project, and never told that it could not.
+    SeenAtFirst {
+        project: ProjectName,
+    },
+    JournalFails {
+        project: ProjectName,
+        error: String,
+    },
+    JournalWorks {
+        project: ProjectName,
+    },
+}
+
+/// The letter box: for those who tell, for those who change the settings, and for those who want to know how it goes.
+#[derive(Debug, Clone)]
+pub struct Post {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    words: Mutex<VecDeque<Word>>,
+    wake: Notify,
+    routes: watch::Sender<Arc<Routes>>,
+    counts: Mutex<BTreeMap<String, ChannelCounts>>,
+}
+
+impl Post {
+    /// One that is emptied by whoever runs the notifier with it.
+    pub fn new(routes: Routes) -> Self {
+        let inner = Inner {
+            words: Mutex::default(),
+            wake: Notify::new(),
+            routes: watch::Sender::new(Arc::new(routes)),
+            counts: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// From now on these are the routes. Channels that failed are tried at once.
+    pub fn take(&self, routes: Routes) {
+        self.inner.routes.send_replace(Arc::new(routes));
+    }
+
+    /// The routes in force.
+    pub fn routes(&self) -> Arc<Routes> {
+        Arc::clone(&self.inner.routes.borrow())
+    }
+
+    /// How each channel fares, by its name.
+    pub fn counts(&self) -> Vec<ChannelCounts> {
+        self.lock_counts().values().cloned().collect()
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<Arc<Routes>> {
+        self.inner.routes.subscribe()
+    }
+
+    pub(super) fn words(&self) -> Vec<Word> {
+        self.inner.words.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
+    }
+
+    /// Returns once something was told since the last time.
+    pub(super) async fn woken(&self) {
+        self.inner.wake.notified().await;
+    }
+
+    pub(super) fn lock_counts(&self) -> MutexGuard<'_, BTreeMap<String, ChannelCounts>> {
+        self.inner.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As if it had been told.
+    pub(super) fn put(&self, word: Word) {
+        let mut words = self.inner.words.lock().unwrap_or_else(PoisonError::into_inner);
+        if words.len() >= WAITING {
+            words.pop_front();
+        }
+        words.push_back(word);
+    }
+}
+
+impl Tell for Post {
+    fn tell(&self, news: &News<'_>) {
+        let word = match *news {
+            // What is journaled is read from the journal: nothing of it is lost, and nothing is told twice.
+            News::Journaled { .. } => None,
+            News::UnknownStatus { project, cluster, cluster_name, word } => Some(Word::UnknownStatus {
+                project: project.clone(),
+                cluster: cluster.clone(),
+                cluster_name: cluster_name.to_owned(),
+                word: word.to_owned(),
+            }),
+            News::ProjectRests { project, rest } => Some(Word::Rests {
+                project: project.clone(),
+                cause: rest.cause,
+                refusals: rest.refusals,
+                until: rest.until.wall,
+            }),
+            News::ProjectActs { project } => Some(Word::Acts { project: project.clone() }),
+            News::Blind { project, trouble, error, advice } => Some(Word::Blind {
+                project: project.clone(),
+                trouble,
+                error: error.to_owned(),
+                advice: advice.to_owned(),
+            }),
+            News::Sees { project } => Some(Word::Sees { project: project.clone() }),
+            News::SeenAtFirst { project } => Some(Word::SeenAtFirst { project: project.clone() }),
+            News::JournalFails { project, error } => {
+                Some(Word::JournalFails { project: project.clone(), error: error.to_owned() })
+            }
+            News::JournalWorks { project } => Some(Word::JournalWorks { project: project.clone() }),
+            // The log tells these; nobody needs to act on one of them at once.
+            News::Cluster { .. }
+            | News::Unreadable { .. }
+            | News::ManyUnreadable { .. }
+            | News::Readable { .. }
+            | News::LeftAlone { .. }
+            | News::ListShort { .. }
+            | News::Stretched { .. }
+            | News::Clusters { .. } => return,
+        };
+        if let Some(word) = word {
+            self.put(word);
+        }
+        self.inner.wake.notify_one();
+    }
+}

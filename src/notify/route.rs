@@ -1,0 +1,47 @@
+//! Who hears of what, by the settings.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::channel::Channel;
+
+/// What the settings say of telling people.
+#[derive(Clone, Default)]
+pub struct Routes {
+    /// The channels, by their names.
+    pub channels: BTreeMap<String, Arc<dyn Channel>>,
+    /// Who hears of what no policy tells of.
+    pub default: Vec<String>,
+    /// Who hears of a policy's tasks, where the policy says it.
+    pub by_policy: BTreeMap<String, Vec<String>>,
+    /// When to tell again of what still waits for a human, from its beginning.
+    pub reminders: Vec<Duration>,
+    /// The address of the status page, for links.
+    pub page: Option<String>,
+}
+
+impl fmt::Debug for Routes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Routes")
+            .field("channels", &self.channels.keys())
+            .field("default", &self.default)
+            .field("by_policy", &self.by_policy)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Routes {
+    /// The channels that hear of a task under this policy, or of what is under none.
+    pub fn of(&self, policy: Option<&str>) -> Vec<String> {
+        let listed = policy.and_then(|policy| self.by_policy.get(policy)).unwrap_or(&self.default);
+        let mut names: Vec<String> = Vec::new();
+        for name in listed.iter().filter(|name| self.channels.contains_key(*name)) {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        names
+    }
+}

@@ -1,0 +1,322 @@
+//! The stage: a journal in memory, channels that do as they are told, and virtual time.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use upgrade_remediator::clock::Clock;
+use upgrade_remediator::daemon::Ledgers;
+use upgrade_remediator::journal::{Journal as _, MemoryJournal};
+use upgrade_remediator::model::answer::{Answer, Meaning};
+use upgrade_remediator::model::decision::Action;
+use upgrade_remediator::model::event::{Event, FailureSeen, Shape, Subject};
+use upgrade_remediator::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
+use upgrade_remediator::model::moment::{Moment, Mono};
+use upgrade_remediator::model::policy::{Mode, Terms};
+use upgrade_remediator::model::reason::Reason;
+use upgrade_remediator::model::task::{TaskKind, TaskStatus};
+use upgrade_remediator::notify::channel::{Channel, SendError, Sending};
+use upgrade_remediator::notify::message::Message;
+use upgrade_remediator::notify::{News, Notifier, Post, Routes, Start, Tell as _};
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const MINUTE: Duration = Duration::from_mins(1);
+pub(crate) const HOUR: Duration = Duration::from_hours(1);
+
+/// Tokio's paused clock.
+#[derive(Debug)]
+pub(crate) struct Virtual {
+    origin: tokio::time::Instant,
+    wall: Timestamp,
+}
+
+impl Virtual {
+    pub(crate) fn new() -> Arc<Self> {
+        #[expect(clippy::disallowed_methods, reason = "it is virtual time that is read")]
+        let origin = tokio::time::Instant::now();
+        Arc::new(Self { origin, wall: "2026-06-01T12:00:00Z".parse().unwrap() })
+    }
+
+    pub(crate) fn passed(&self) -> Duration {
+        self.origin.elapsed()
+    }
+}
+
+impl Clock for Virtual {
+    fn now(&self) -> Moment {
+        Moment { wall: self.wall, mono: Mono(0) }.after(self.passed())
+    }
+
+    async fn sleep(&self, wait: Duration) {
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// What a receiver does with a message.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Manner {
+    Takes,
+    Fails,
+    AsksToWait(Duration),
+    Refuses,
+    /// Takes it, and the answer is lost.
+    TakesAndFails,
+    Hangs,
+}
+
+/// A channel that remembers.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    pub(crate) manner: Mutex<Manner>,
+    /// Everything that reached it, and whether it was taken.
+    tried: Mutex<Vec<(Duration, Message, bool)>>,
+    clock: Arc<Virtual>,
+}
+
+impl Recorder {
+    fn new(clock: &Arc<Virtual>) -> Arc<Self> {
+        Arc::new(Self {
+            manner: Mutex::new(Manner::Takes),
+            tried: Mutex::default(),
+            clock: Arc::clone(clock),
+        })
+    }
+
+    pub(crate) fn set(&self, manner: Manner) {
+        *self.manner.lock().unwrap() = manner;
+    }
+
+    /// The messages that it took, with their times.
+    pub(crate) fn taken(&self) -> Vec<(Duration, Message)> {
+        let tried = self.tried.lock().unwrap();
+        tried.iter().filter(|(_, _, taken)| *taken).map(|(at, message, _)| (*at, message.clone())).collect()
+    }
+
+    /// When it was tried.
+    pub(crate) fn tries(&self) -> Vec<(Duration, Message)> {
+        self.tried.lock().unwrap().iter().map(|(at, message, _)| (*at, message.clone())).collect()
+    }
+
+    /// The kinds that it took, in order, with their counts.
+    pub(crate) fn kinds(&self) -> Vec<String> {
+        let words = |message: &Message| {
+            let counts = message.counts.iter();
+            counts
+                .map(|(kind, count)| match count {
+                    1 => kind.word().to_owned(),
+                    _ => format!("{count} {}", kind.word()),
+                })
+                .collect::<Vec<_>>()
+        };
+        self.taken().iter().flat_map(|(_, message)| words(message)).collect()
+    }
+}
+
+impl Channel for Recorder {
+    fn kind(&self) -> &'static str {
+        "webhook"
+    }
+
+    fn send<'a>(&'a self, message: &'a Message) -> Sending<'a> {
+        Box::pin(async move {
+            let manner = self.manner.lock().unwrap().clone();
+            let taken = matches!(manner, Manner::Takes | Manner::TakesAndFails);
+            self.tried.lock().unwrap().push((self.clock.passed(), message.clone(), taken));
+            match manner {
+                Manner::Takes => Ok(()),
+                Manner::Fails | Manner::TakesAndFails => Err(SendError::passing("nobody answers")),
+                Manner::AsksToWait(wait) => {
+                    Err(SendError { retry_after: Some(wait), ..SendError::passing("HTTP 429") })
+                }
+                Manner::Refuses => Err(SendError::refused("too long")),
+                Manner::Hangs => std::future::pending().await,
+            }
+        })
+    }
+}
+
+/// Everything together. Dropping what runs is a kill.
+pub(crate) struct Rig {
+    pub(crate) journal: MemoryJournal,
+    pub(crate) clock: Arc<Virtual>,
+    pub(crate) post: Post,
+    pub(crate) channels: BTreeMap<&'static str, Arc<Recorder>>,
+    pub(crate) running: Option<Notifier>,
+    routes: Routes,
+}
+
+impl Rig {
+    /// With these channels, of which the first is the default one, and reminders after an hour, four and a day.
+    pub(crate) async fn new(names: &[&'static str]) -> Self {
+        let clock = Virtual::new();
+        let channels: BTreeMap<&'static str, Arc<Recorder>> =
+            names.iter().map(|name| (*name, Recorder::new(&clock))).collect();
+        let routes = Routes {
+            channels: channels
+                .iter()
+                .map(|(name, channel)| ((*name).to_owned(), Arc::clone(channel) as Arc<dyn Channel>))
+                .collect(),
+            default: names.iter().take(1).map(|name| (*name).to_owned()).collect(),
+            by_policy: BTreeMap::new(),
+            reminders: vec![HOUR, 4 * HOUR, 24 * HOUR],
+            page: Some("https://status.example".to_owned()),
+        };
+        let post = Post::new(routes.clone());
+        let mut rig = Self { journal: MemoryJournal::new(1), clock, post, channels, running: None, routes };
+        rig.start().await;
+        rig
+    }
+
+    pub(crate) fn channel(&self, name: &str) -> &Recorder {
+        &self.channels[name]
+    }
+
+    /// Changes the routes, as a reload does.
+    pub(crate) fn reload(&mut self, change: impl FnOnce(&mut Routes)) {
+        change(&mut self.routes);
+        self.post.take(self.routes.clone());
+    }
+
+    /// Starts the process, as after a restart.
+    pub(crate) async fn start(&mut self) {
+        let mut ledgers = Ledgers::default();
+        for entry in self.journal.stored() {
+            ledgers.fold(entry, self.clock.now());
+        }
+        let project = ProjectName::new("prod").unwrap();
+        let ledger = ledgers.take(&project, self.clock.now());
+        let last_entry = self.journal.stored().last().map_or(0, |entry| entry.number);
+        let mut start = Start { journal_id: "j".to_owned(), last_entry, seed: 1, ..Start::default() };
+        for (cluster, history) in &ledger.clusters {
+            for (task, known) in history.tasks.iter().filter(|(_, task)| task.closed.is_none()) {
+                if known.failure.is_some() {
+                    let subject =
+                        Subject { project: project.clone(), cluster: cluster.clone(), task: task.clone() };
+                    start.open.push((subject, known.clone()));
+                }
+            }
+        }
+        start.rests.insert(project, ledger.rest);
+        self.post = Post::new(self.routes.clone());
+        self.running = Some(Notifier::start(&self.post, self.journal.clone(), &self.clock, start).await);
+    }
+
+    /// Kills it, with nothing finished.
+    pub(crate) async fn kill(&mut self) {
+        self.running = None;
+        // Its tasks end when they are next polled.
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Journals this of a task in one cluster of its own, and tells of it.
+    pub(crate) async fn journal(&self, project: &str, name: &str, events: Vec<Event>) -> u64 {
+        let subject = subject(project, name);
+        let lines = events.into_iter().map(|event| (subject.clone(), event)).collect();
+        let entries = self.journal.record(self.clock.now(), lines).await.unwrap();
+        for entry in &entries {
+            self.post.tell(&News::Journaled { cluster_name: name, entry });
+        }
+        entries.last().unwrap().number
+    }
+
+    /// Lets time pass.
+    pub(crate) async fn pass(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+pub(crate) fn subject(project: &str, name: &str) -> Subject {
+    Subject {
+        project: ProjectName::new(project).unwrap(),
+        cluster: ClusterId::new(&format!("id-of-{name}")).unwrap(),
+        task: TaskId::new(&format!("task-of-{name}")).unwrap(),
+    }
+}
+
+pub(crate) fn first_seen(name: &str) -> Event {
+    Event::FirstSeen {
+        kind: TaskKind::Upgrade,
+        cluster_name: name.to_owned(),
+        start_time: "2026-06-01T09:30:00".parse().ok(),
+        execute_times: Some(1),
+        completed: Some(0),
+        external: 0,
+    }
+}
+
+pub(crate) fn terms(policy: &str) -> Terms {
+    Terms::defaults(policy, Mode::Enforce)
+}
+
+/// The n-th failure, at the first of three nodes, or at the second with the first one done.
+pub(crate) fn failed(number: u32, completed: u32, terms: Option<Terms>) -> Event {
+    let node = |n: u32| format!("ess-esn-{n}-1");
+    let done = if completed == 0 { String::new() } else { node(1) };
+    let current = node(completed + 1);
+    let whole = format!(
+        r#"{{"completedNodes":"{done}","currentNodeName":"{current}","totalNodes":"{},{},{}"}}"#,
+        node(1),
+        node(2),
+        node(3)
+    );
+    Event::Failed(Box::new(FailureSeen {
+        number,
+        status: TaskStatus::Failed,
+        shape: Shape { execute_times: Some(u64::from(number)), end_time: "2026-06-01T11:58:00".parse().ok() },
+        seen_before: Duration::ZERO,
+        whole,
+        completed: Some(completed),
+        total: 3,
+        failing: format!("{current}, step 0 Data migration"),
+        external: 0,
+        too_old: false,
+        seen_to_happen: true,
+        terms,
+    }))
+}
+
+/// A first failure with the decision that follows it.
+pub(crate) fn fails(name: &str, policy: Option<&str>) -> Vec<Event> {
+    let reason = match policy {
+        Some(_) => Reason::Backoff {
+            retry: 1,
+            max_retries: 5,
+            wait: 2 * MINUTE,
+            until: "2026-06-01T12:02:00Z".parse().unwrap(),
+        },
+        None => Reason::NoPolicy,
+    };
+    let verdict = if policy.is_some() { "wait" } else { "held" };
+    vec![
+        first_seen(name),
+        failed(1, 0, policy.map(terms)),
+        Event::Decided { verdict: verdict.to_owned(), reason },
+    ]
+}
+
+pub(crate) fn sends(action: Action, retry: u32) -> Event {
+    let reason = match action {
+        Action::Retry => Reason::RetryDue { retry, max_retries: 5, waited: 2 * MINUTE },
+        Action::Abort => Reason::AbortDue { used: 5, max_retries: 5, grace: 15 * MINUTE },
+    };
+    Event::Intent { action, failure: retry, waited: 2 * MINUTE, reason }
+}
+
+pub(crate) fn accepted(attempt: u64) -> Event {
+    let answer = Answer {
+        meaning: Meaning::Accepted,
+        status: Some(200),
+        code: None,
+        message: String::new(),
+        request_id: Some(format!("69ab7ef7d79ae840fd15d149eb7d8{attempt:03}")),
+        retry_after: None,
+    };
+    Event::Answered { attempt: AttemptId(attempt), answer }
+}
+
+pub(crate) fn escalated() -> Event {
+    Event::Escalated { reason: Reason::RetriesUsedUp { used: 5, external: 0 } }
+}

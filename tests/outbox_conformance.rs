@@ -1,0 +1,242 @@
+//! What every outbox keeps, asked of each kind of journal: over a restart as before it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use tempfile::TempDir;
+use upgrade_remediator::journal::memory::Failure;
+use upgrade_remediator::journal::{Journal, JournalError, MemoryJournal, SqliteJournal, SqliteOptions};
+use upgrade_remediator::model::event::{Event, Subject};
+use upgrade_remediator::model::id::{ClusterId, ProjectName, TaskId};
+use upgrade_remediator::model::moment::{Moment, Mono};
+use upgrade_remediator::model::outbox::{Condition, Delivery, NewNote, Outbox, OutboxWrite};
+
+fn wall() -> Timestamp {
+    "2026-01-02T03:04:05.678Z".parse().unwrap()
+}
+
+fn subject(task: &str) -> Subject {
+    Subject {
+        project: ProjectName::new("prod").unwrap(),
+        cluster: ClusterId::new("c-1").unwrap(),
+        task: TaskId::new(task).unwrap(),
+    }
+}
+
+fn note(project: &str, channels: &[&str]) -> NewNote {
+    NewNote {
+        at: wall(),
+        project: project.to_owned(),
+        kind: "first-failure".to_owned(),
+        entry: Some((7, subject("t-1"))).filter(|_| !project.is_empty()),
+        key: None,
+        channels: channels.iter().map(|&name| name.to_owned()).collect(),
+        data: "{\"a\":\"é\\u0000\"}".to_owned(),
+    }
+}
+
+fn name(text: &str) -> String {
+    text.to_owned()
+}
+
+fn delivered(channel: &str, project: &str, through: u64) -> OutboxWrite {
+    OutboxWrite::Delivered { channel: name(channel), project: name(project), through }
+}
+
+/// A journal that can be left and come back to.
+trait Kind {
+    type Journal: Journal + Outbox<Error = JournalError>;
+    fn open(&self) -> Self::Journal;
+}
+
+struct Sqlite(#[expect(dead_code, reason = "it is removed with this")] TempDir, PathBuf);
+
+fn sqlite() -> Sqlite {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("journal.db");
+    Sqlite(folder, path)
+}
+
+impl Kind for Sqlite {
+    type Journal = SqliteJournal;
+    fn open(&self) -> SqliteJournal {
+        SqliteJournal::open(&self.1, &SqliteOptions::new(wall(), 1)).unwrap().0
+    }
+}
+
+impl Kind for MemoryJournal {
+    type Journal = Self;
+    fn open(&self) -> Self {
+        self.clone()
+    }
+}
+
+async fn what_is_kept_comes_back(kind: &impl Kind) {
+    let outbox = kind.open();
+    assert_eq!(outbox.kept().await.unwrap().read_through, None);
+    let condition = Condition { since: wall(), sign: name("sign-in"), data: name("{}") };
+    let added = outbox
+        .write(vec![
+            OutboxWrite::Join { channel: name("ops") },
+            OutboxWrite::Join { channel: name("night") },
+            OutboxWrite::Note(note("prod", &["ops", "night"])),
+            OutboxWrite::Note(note("", &["ops"])),
+            OutboxWrite::Read { through: 9 },
+            OutboxWrite::Condition {
+                project: name("prod"),
+                word: name("blind"),
+                now: Some(condition.clone()),
+            },
+            OutboxWrite::Sending { channel: name("ops"), project: name("prod"), through: 1 },
+        ])
+        .await
+        .unwrap();
+    assert_eq!(added.iter().map(|note| note.number).collect::<Vec<_>>(), [1, 2]);
+    drop(outbox);
+    let kept = kind.open().kept().await.unwrap();
+    assert_eq!(kept.read_through, Some(9));
+    assert_eq!(kept.notes, added);
+    assert_eq!(kept.notes[0].note, note("prod", &["ops", "night"]));
+    assert_eq!(kept.channels, [(name("night"), 0), (name("ops"), 0)].into());
+    assert_eq!(
+        kept.deliveries,
+        [((name("ops"), name("prod")), Delivery { through: 0, sending: Some(1) })].into()
+    );
+    assert_eq!(kept.conditions, [((name("prod"), name("blind")), condition)].into());
+}
+
+async fn a_note_goes_when_the_last_channel_has_told_it(kind: &impl Kind) {
+    let outbox = kind.open();
+    let join = |channel: &str| OutboxWrite::Join { channel: name(channel) };
+    outbox.write(vec![join("ops"), join("night")]).await.unwrap();
+    outbox
+        .write(vec![
+            OutboxWrite::Note(note("prod", &["ops", "night"])),
+            OutboxWrite::Note(note("prod", &["ops"])),
+            OutboxWrite::Note(note("other", &["ops"])),
+        ])
+        .await
+        .unwrap();
+    let numbers = |kept: upgrade_remediator::model::outbox::Kept| {
+        kept.notes.iter().map(|note| note.number).collect::<Vec<_>>()
+    };
+    outbox.write(vec![delivered("ops", "prod", 2)]).await.unwrap();
+    assert_eq!(numbers(outbox.kept().await.unwrap()), [1, 3], "the night has not heard of 1 yet");
+    // A channel that is gone is not waited for, and what it knew goes with it.
+    outbox.write(vec![OutboxWrite::Leave { channel: name("night") }]).await.unwrap();
+    let kept = outbox.kept().await.unwrap();
+    assert!(!kept.channels.contains_key("night"));
+    assert_eq!(numbers(kept), [3]);
+    // It comes back as a new one: older notes do not concern it.
+    outbox.write(vec![join("night"), OutboxWrite::Note(note("prod", &["night"]))]).await.unwrap();
+    let kept = outbox.kept().await.unwrap();
+    assert_eq!(kept.channels["night"], 3);
+    assert_eq!(numbers(kept), [3, 4]);
+    // To join twice is to join once.
+    outbox.write(vec![join("night"), delivered("ops", "other", 3)]).await.unwrap();
+    let kept = outbox.kept().await.unwrap();
+    assert_eq!(kept.channels["night"], 3);
+    assert_eq!(numbers(kept), [4]);
+}
+
+async fn what_has_a_key_is_kept_once(kind: &impl Kind) {
+    let outbox = kind.open();
+    outbox.write(vec![OutboxWrite::Join { channel: name("ops") }]).await.unwrap();
+    let keyed = || OutboxWrite::Note(NewNote { key: Some(name("reminder/1/1")), ..note("prod", &["ops"]) });
+    let first = outbox.write(vec![keyed()]).await.unwrap();
+    assert_eq!(first.len(), 1);
+    assert_eq!(outbox.write(vec![keyed(), keyed()]).await.unwrap(), []);
+    // Not after it was told either, nor after a restart.
+    outbox.write(vec![delivered("ops", "prod", first[0].number)]).await.unwrap();
+    assert_eq!(outbox.kept().await.unwrap().notes, []);
+    drop(outbox);
+    let outbox = kind.open();
+    assert_eq!(outbox.write(vec![keyed()]).await.unwrap(), []);
+    // But the key is given up with time.
+    let later = "2027-01-02T00:00:00Z".parse().unwrap();
+    outbox.write(vec![OutboxWrite::Trim { notes: 0, keys_since: later }]).await.unwrap();
+    assert_eq!(outbox.write(vec![keyed()]).await.unwrap().len(), 1);
+}
+
+async fn no_more_notes_are_kept_than_it_is_told(kind: &impl Kind) {
+    let outbox = kind.open();
+    let mut writes = vec![OutboxWrite::Join { channel: name("ops") }];
+    writes.extend((0..10).map(|_| OutboxWrite::Note(note("prod", &["ops"]))));
+    outbox.write(writes).await.unwrap();
+    outbox.write(vec![OutboxWrite::Trim { notes: 3, keys_since: wall() }]).await.unwrap();
+    let numbers: Vec<u64> = outbox.kept().await.unwrap().notes.iter().map(|note| note.number).collect();
+    assert_eq!(numbers, [8, 9, 10]);
+}
+
+async fn entries_are_read_as_they_are_wanted(kind: &impl Kind) {
+    let journal = kind.open();
+    let at = Moment { wall: wall(), mono: Mono(0) };
+    for completed in 1..=3 {
+        let line = |task| (subject(task), Event::Progress { completed });
+        journal.record(at, vec![line("t-1"), line("t-2")]).await.unwrap();
+    }
+    assert_eq!(journal.kept().await.unwrap().last_entry, 6);
+    let after = journal.entries_after(2, 3).await.unwrap();
+    assert_eq!(after.iter().map(|entry| entry.number).collect::<Vec<_>>(), [3, 4, 5]);
+    assert_eq!(journal.entries_after(6, 3).await.unwrap(), []);
+    let story = journal.story(subject("t-2"), 4).await.unwrap();
+    assert_eq!(story.iter().map(|entry| entry.number).collect::<Vec<_>>(), [2, 4]);
+    assert!(story.iter().all(|entry| entry.subject == subject("t-2") && entry.at == wall()));
+}
+
+macro_rules! of_each_kind {
+    ($($question:ident => $memory:ident, $sqlite:ident;)*) => {
+        $(
+            #[tokio::test]
+            async fn $memory() {
+                $question(&MemoryJournal::new(1)).await;
+            }
+            #[tokio::test]
+            async fn $sqlite() {
+                $question(&sqlite()).await;
+            }
+        )*
+    };
+}
+
+of_each_kind! {
+    what_is_kept_comes_back => what_is_kept_comes_back_from_memory, what_is_kept_comes_back_from_sqlite;
+    a_note_goes_when_the_last_channel_has_told_it => a_note_goes_from_memory, a_note_goes_from_sqlite;
+    what_has_a_key_is_kept_once => a_key_in_memory, a_key_in_sqlite;
+    no_more_notes_are_kept_than_it_is_told => memory_is_bounded, sqlite_is_bounded;
+    entries_are_read_as_they_are_wanted => entries_from_memory, entries_from_sqlite;
+}
+
+#[tokio::test]
+async fn what_fails_is_done_whole_or_not_at_all() {
+    let outbox = sqlite();
+    let journal = outbox.open();
+    journal.write(vec![OutboxWrite::Join { channel: name("ops") }]).await.unwrap();
+    let connection = rusqlite::Connection::open(&outbox.1).unwrap();
+    connection.execute_batch("DROP TABLE reading").unwrap();
+    let writes = vec![OutboxWrite::Note(note("prod", &["ops"])), OutboxWrite::Read { through: 1 }];
+    journal.write(writes).await.unwrap_err();
+    let notes: i64 = connection.query_row("SELECT count(*) FROM note", (), |row| row.get(0)).unwrap();
+    assert_eq!(notes, 0);
+
+    let memory = MemoryJournal::new(1);
+    memory.fail_next(Failure::BeforeKeeping);
+    memory.write(vec![OutboxWrite::Read { through: 1 }]).await.unwrap_err();
+    assert_eq!(memory.kept().await.unwrap().read_through, None);
+}
+
+#[tokio::test]
+async fn a_journal_without_an_outbox_gets_one() {
+    let kind = sqlite();
+    drop(kind.open());
+    let connection = rusqlite::Connection::open(&kind.1).unwrap();
+    connection
+        .execute_batch(
+            "DROP VIEW outbox; DROP TABLE note; DROP TABLE channel; DROP TABLE delivery; DROP TABLE condition; \
+             DROP TABLE reading; PRAGMA user_version = 2",
+        )
+        .unwrap();
+    drop(connection);
+    assert_eq!(kind.open().kept().await.unwrap().notes, []);
+}
