@@ -39,6 +39,7 @@ pub mod settings;
 pub mod status;
 pub mod supervisor;
 pub mod telemetry;
+pub mod web;
 
 // What they are tried against.
 mod failure_point;

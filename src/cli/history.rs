@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Failure, Outcome, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
@@ -12,6 +12,7 @@ use crate::journal::reader::{JournalReader, Query};
 use crate::model::event::{Event, StoredEntry};
 use crate::model::text::shown;
 use crate::settings::{JournalUrl, Loaded};
+use crate::status::history_json;
 
 /// Which part of the history.
 #[derive(Debug, Args)]
@@ -47,7 +48,7 @@ pub(super) fn history(loaded: &Loaded, options: &Options, json: bool) -> Outcome
     }
     let entries = reader.entries(&Query { cluster: options.cluster.clone(), since, ..Query::default() })?;
     if json {
-        print_json(&Value::Array(entries.iter().map(as_json).collect()))?;
+        print_json(&Value::Array(entries.iter().map(history_json).collect()))?;
     } else {
         let names = reader.clusters()?;
         let name_of = |entry: &StoredEntry| {
@@ -69,18 +70,6 @@ pub(super) fn history(loaded: &Loaded, options: &Options, json: bool) -> Outcome
 
 fn words(event: &Event) -> String {
     shown(&event.to_string(), 2_000)
-}
-
-fn as_json(entry: &StoredEntry) -> Value {
-    json!({
-        "number": entry.number,
-        "at": entry.at,
-        "project": entry.subject.project,
-        "cluster": entry.subject.cluster,
-        "task": entry.subject.task,
-        "words": entry.event.to_string(),
-        "event": entry.event,
-    })
 }
 
 /// A time, or that long before now.

@@ -7,24 +7,26 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{Failure, Outcome, log_warnings, runtime};
 use crate::clock::{SystemClock, random_seed};
 use crate::control::{Question, Server};
-use crate::daemon::{self, Broken, Builder, Ledgers, Projects, Service};
+use crate::daemon::{self, Broken, Builder, Changes, Ledgers, Outside, Projects, Service};
 use crate::journal::sqlite::SqliteJournal;
 use crate::lifecycle::Signals;
 use crate::model::policy::Mode;
+use crate::model::text::chain;
 use crate::notify::log::LogTeller;
 use crate::notify::{Notifier, Post, Routes, Start};
-use crate::settings::{Environment, Loaded, Settings};
+use crate::settings::{Environment, Http, Loaded, Settings};
 use crate::supervisor::Supervisor;
 use crate::telemetry;
+use crate::web;
 
-type Projectless = Builder<SqliteJournal, (LogTeller, Post)>;
+type Projectless = Builder<SqliteJournal, (LogTeller, (Post, Changes))>;
 
 /// After one look at everything, those who are told are waited for no longer.
 const TELLING_PATIENCE: Duration = Duration::from_secs(20);
@@ -60,14 +62,15 @@ pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once
         let post = Post::new(Routes::default());
         let telling = Telling { post: post.clone(), clock: Arc::clone(&clock), start };
         let parts = (Arc::new(journal.clone()), journal.seed(), &mut ledgers);
-        let teller = Arc::new((LogTeller, post.clone()));
+        let changes = Changes::default();
+        let teller = Arc::new((LogTeller, (post.clone(), changes.clone())));
         let builder = Builder::new(environment, parts, &clock, &teller, &stopping).telling(post);
         let reload = signals.reload();
         let work = async {
             if once {
                 look_once(config, &loaded.settings, builder, ledgers, &journal, telling).await
             } else {
-                let parts = (builder, ledgers, telling);
+                let parts = (builder, ledgers, telling, changes);
                 serve(config, loaded, environment.clone(), parts, &journal, reload).await
             }
         };
@@ -104,18 +107,29 @@ async fn serve(
     config: &Path,
     loaded: Loaded,
     environment: Environment,
-    (builder, ledgers, telling): (Projectless, Ledgers, Telling),
+    (builder, ledgers, telling, changes): (Projectless, Ledgers, Telling, Changes),
     journal: &SqliteJournal,
     reload: Arc<tokio::sync::Notify>,
 ) -> Result<bool, Failure> {
     let settings = loaded.settings.clone();
     let stopping = builder.stopping();
     let supervisor = Arc::new(Supervisor::of_the_process());
-    let service = Service::build(config.to_owned(), loaded, environment, builder, ledgers)
+    let mut service = Service::build(config.to_owned(), loaded, environment, builder, ledgers)
         .map_err(Failure::of_build)?
         .supervised(supervisor);
-    let (questions, listening) = listen(&settings, &stopping)?;
+    let mut listening = JoinSet::new();
+    let questions = listen(&settings, &mut listening, &stopping)?;
     tell_start(config, &settings, journal);
+    if let Some(http) = &settings.http {
+        let post = telling.post.clone();
+        let outside = Outside {
+            channels: Box::new(move || post.counts()),
+            metrics: Box::new(|_| Ok(String::new())),
+            changes: changes.heard(),
+        };
+        serve_page(http, service.view(outside), &mut listening, &stopping).await;
+    }
+    let listening = async move { listening.join_next().await.unwrap_or(Ok(())) };
     let clock = Arc::clone(&telling.clock);
     let mut notifier = telling.begin(journal).await;
     let service = service.run(reload, questions);
@@ -153,13 +167,12 @@ async fn serve(
 }
 
 /// Listens at the control socket. Where its directory is missing, as on a workstation, the daemon runs without one.
-/// Also returns what ends where whoever listens has panicked.
 fn listen(
     settings: &Settings,
+    listening: &mut JoinSet<()>,
     stopping: &CancellationToken,
-) -> Result<(mpsc::Receiver<Question>, impl Future<Output = Result<(), JoinError>>), Failure> {
+) -> Result<mpsc::Receiver<Question>, Failure> {
     let (ask, questions) = mpsc::channel(1);
-    let mut listening = JoinSet::new();
     if let Some(path) = &settings.control {
         if path.parent().is_some_and(Path::is_dir) {
             let server = Server::bind(path).context("the control socket cannot be made")?;
@@ -171,8 +184,30 @@ fn listen(
             );
         }
     }
-    let listening = async move { listening.join_next().await.unwrap_or(Ok(())) };
-    Ok((questions, listening))
+    Ok(questions)
+}
+
+/// Serves the status page. Where its address is taken, most likely by another instance, the daemon runs without one:
+/// what it is for does not depend on being looked at.
+async fn serve_page<S: web::Source>(
+    http: &Http,
+    source: Arc<S>,
+    listening: &mut JoinSet<()>,
+    stopping: &CancellationToken,
+) {
+    match web::Server::bind(http.listen).await {
+        Ok(server) => {
+            let url = web::url(server.address());
+            info!(url, "the status page is at {url}");
+            let router = web::router(source, web::Door::new(http.hosts.clone()));
+            listening.spawn(server.run(router, stopping.clone()));
+        }
+        Err(error) => error!(
+            listen = %http.listen, error = chain(&error),
+            "there is no status page and there are no metrics: {}; another http.listen, or \"\" for none, is needed",
+            chain(&error),
+        ),
+    }
 }
 
 fn tell_start(config: &Path, settings: &Settings, journal: &SqliteJournal) {

@@ -25,11 +25,13 @@ mod operate;
 mod orders;
 mod projects;
 mod service;
+mod view;
 
 pub use build::Builder;
 pub use channels::{channel_of, start_of};
 pub use projects::Projects;
 pub use service::Service;
+pub use view::{Changes, Outside, View};
 
 /// The client of the daemon.
 pub type HttpClient = Client<HttpTransport, SystemClock>;

@@ -17,7 +17,7 @@ use crate::model::id::{ClusterId, ProjectName};
 use crate::model::policy::Mode;
 use crate::model::text::{chain, shown};
 use crate::notify::Tell;
-use crate::status::Report;
+use crate::status::{PolicyReport, Report};
 
 /// No reason is longer, in characters.
 const MAX_REASON: usize = 500;
@@ -152,6 +152,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
             settings: self.in_force.clone(),
             projects: self.running.values().map(report).collect(),
             holds: self.holds_in_force(),
+            policies: self.settings().policies.iter().map(PolicyReport::new).collect(),
             channels: self.builder.channel_counts(),
         }
     }

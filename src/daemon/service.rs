@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 
 use super::build::{self, Builder, Link};
 use super::liveness::{Liveness, Round};
+use super::view::View;
 use super::{Broken, BuildFault, HttpClient, HttpProject, Ledgers, changes};
 use crate::clock::{Clock as _, SystemClock};
 use crate::control::Question;
@@ -43,7 +44,7 @@ pub(super) struct Running<J, T> {
     /// Cancelled once its watcher is to end.
     stop: CancellationToken,
     /// Felt while its watcher's loop turns.
-    pulse: Pulse,
+    pub(super) pulse: Pulse,
     /// It is gone from the settings: nothing is sent, and its watcher ends once no attempt is open.
     pub(super) leaving: bool,
 }
@@ -63,6 +64,8 @@ pub struct Service<J, T> {
     /// The settings in force, for people.
     pub(super) in_force: InForce,
     supervisor: Arc<Supervisor>,
+    /// The same daemon, for those who look from outside the loop.
+    pub(super) view: Option<Arc<View<J, T>>>,
 }
 
 /// What a reload has made ready. Making it ready may fail; taking it cannot.
@@ -125,6 +128,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
             started: now.wall,
             in_force,
             supervisor: Arc::default(),
+            view: None,
         };
         let mut ready = service.ready(loaded, |_| Ok(Ledger::default())).map_err(|fault| match fault {
             ReloadFault::Build(fault) => fault,
@@ -196,6 +200,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
                 () = clock.sleep(wake.unwrap_or_default()), if wake.is_some() => {}
             }
             self.tell_status();
+            self.show();
         }
         self.supervisor.stopping();
         // Who still asks is told that the daemon is stopping.

@@ -7,10 +7,12 @@ use crate::cloud::Css;
 use crate::decide::{Standing, decide, explain};
 use crate::journal::Journal;
 use crate::model::cluster::Cluster;
+use crate::model::decision::{Decision, Verdict};
 use crate::model::event::Entry;
-use crate::model::explanation::{Explanation, Story};
+use crate::model::explanation::{Explanation, Story, Why};
 use crate::model::history::ClusterHistory;
 use crate::model::id::ClusterId;
+use crate::model::reason::Reason;
 use crate::model::task::Reading;
 use crate::model::text::chain;
 use crate::notify::Tell;
@@ -44,6 +46,40 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             history
         };
         self.by_reading(&cluster, &reading, &history, limits)
+    }
+
+    /// Explains the cluster by what is known of it, without a reading: for pages, which may be asked for as often as
+    /// anybody likes. `None`: it is not known.
+    pub fn explain_without_reading(&self, id: &ClusterId) -> Option<Explanation> {
+        if !self.knows(id) {
+            return None;
+        }
+        let listed = self.state().listed.get(id).map(|(cluster, _)| (**cluster).clone());
+        let cluster = listed.unwrap_or_else(|| self.unlisted(id));
+        let now = self.clock.now().wall;
+        let (mut explanation, newest) = {
+            let state = self.state();
+            let history = state.ledger.history(id);
+            let mut limits = Vec::new();
+            if !state.looked.contains(id) {
+                limits.push("the daemon has not read it since it started".to_owned());
+            }
+            let newest = history.tasks.values().max_by_key(|task| task.start_time).cloned();
+            (Explanation::by_journal(now, &self.project, &cluster, history, limits), newest)
+        };
+        let Some(known) = newest else {
+            explanation.why = Why::from(&Reason::Idle);
+            Reason::Idle.way_on().clone_into(&mut explanation.way_on);
+            return Some(explanation);
+        };
+        explanation.policies = explain::policies(self.policies_for(&cluster, known.kind));
+        let terms = self.terms(&self.rules(), &cluster, known.kind);
+        if let (Some(terms), Some((_, reason))) = (terms, known.decided.clone()) {
+            let decision =
+                Decision { task: None, verdict: Verdict::Wait, reason, next_look: std::time::Duration::ZERO };
+            explanation.schedule = explain::schedule(&known, &terms, &decision);
+        }
+        Some(explanation)
     }
 
     fn by_reading(

@@ -123,6 +123,7 @@ fn scalars(env: &Environment) -> Vec<(&'static str, &'static str, ValueKind)> {
         ("breaker", "cooldown", span(breaker.cooldown)),
         ("breaker", "probe", span(breaker.probe)),
         ("http", "listen", "127.0.0.1:9187".into()),
+        ("http", "expose_without_authentication", false.into()),
         ("control", "socket", control_socket(env).to_string_lossy().into_owned().into()),
         ("log", "filter", "info".into()),
         ("log", "format", "auto".into()),
@@ -142,6 +143,7 @@ pub(super) fn layer(env: &Environment) -> Layer {
     }
     let reminders: Vec<Value> =
         ["1h", "4h", "1d"].map(|text| Value::new(Some(&Origin::Default.to_string()), text)).into();
+    set(&mut layer, "http", "hosts", ValueKind::Array(Vec::new()), &Origin::Default);
     set(&mut layer, "notify", "reminders", ValueKind::Array(reminders), &Origin::Default);
     layer
 }

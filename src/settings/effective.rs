@@ -68,6 +68,12 @@ impl Loaded {
         }
         let socket = settings.control.as_deref().map(Path::to_string_lossy).unwrap_or_default();
         list.add(&top.key("control").key("socket"), json!(socket));
+        let http = settings.http.as_ref();
+        let listen = http.map(|http| http.listen.to_string()).unwrap_or_default();
+        list.add(&top.key("http").key("listen"), json!(listen));
+        list.add(&top.key("http").key("hosts"), json!(http.map_or(&[][..], |http| &http.hosts)));
+        let exposed = http.is_some_and(|http| !http.listen.ip().is_loopback());
+        list.add(&top.key("http").key("expose_without_authentication"), json!(exposed));
         list.add(&top.key("log").key("filter"), json!(settings.log.filter));
         list.add(&top.key("log").key("format"), log_format(settings.log.format));
         let notify = &settings.notify;

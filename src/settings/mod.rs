@@ -33,6 +33,7 @@ mod strict;
 mod written;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -94,6 +95,15 @@ pub enum LogFormat {
     Json,
     /// With its fields, to the journal of the system.
     Journald,
+}
+
+/// Where the status page is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// The address; another one than a loopback address only where the settings acknowledge that anybody can read it.
+    pub listen: SocketAddr,
+    /// Names under which it may be asked for, beside `localhost` and addresses.
+    pub hosts: Vec<String>,
 }
 
 /// What is logged, and how.
@@ -249,6 +259,8 @@ pub struct Settings {
     pub breaker: Breaker,
     /// Where commands reach the daemon, an absolute path; `None` turns it off.
     pub control: Option<PathBuf>,
+    /// The status page, the JSON API and the metrics; `None` turns them off.
+    pub http: Option<Http>,
     /// The log.
     pub log: Log,
     /// Whom to tell of what.

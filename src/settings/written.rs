@@ -115,6 +115,8 @@ pub(super) struct Notify {
 #[serde(deny_unknown_fields)]
 pub(super) struct Http {
     pub(super) listen: Option<Strict<String>>,
+    pub(super) hosts: Option<List<Strict<String>>>,
+    pub(super) expose_without_authentication: Option<Strict<bool>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

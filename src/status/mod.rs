@@ -1,4 +1,4 @@
-//! What the daemon knows of itself, as values: for the command line now, for the page and the metrics later.
+//! What the daemon knows of itself, as values: for the command line, the page and the metrics.
 //!
 //! A reason stands here with its code and with its own words, as in the log and the journal.
 
@@ -6,15 +6,17 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::channel::ChannelCounts;
+use crate::model::event::StoredEntry;
 pub use crate::model::explanation::{Explanation, Why};
 use crate::model::hold::StoredHold;
 use crate::model::id::{ClusterId, ProjectName, TaskId};
 use crate::model::ledger::Ledger;
 use crate::model::moment::Moment;
-use crate::model::policy::Mode;
+use crate::model::policy::{Mode, OnExhausted, Policy};
 use crate::model::project::Stretch;
 use crate::model::reason::Reason;
 use crate::model::task::TaskKind;
+use crate::model::text::{counted, span};
 
 pub mod summary;
 
@@ -35,6 +37,8 @@ pub struct Report {
     pub projects: Vec<ProjectReport>,
     /// The holds in force, oldest first.
     pub holds: Vec<StoredHold>,
+    /// The enabled policies in their order: the first that covers a task governs it.
+    pub policies: Vec<PolicyReport>,
     /// How each channel fares.
     #[serde(default)]
     pub channels: Vec<ChannelCounts>,
@@ -98,6 +102,69 @@ pub struct TaskReport {
     pub runs_too_long_since: Option<Timestamp>,
     /// What was last decided about it, or that it runs.
     pub why: Option<Why>,
+    /// What comes next, where that waits for a time.
+    pub next: Option<NextAction>,
+    /// What would have to change, or what a human can do.
+    pub way_on: Option<String>,
+}
+
+/// What is sent when its time comes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextAction {
+    /// When.
+    pub at: Timestamp,
+    /// `retry`, `abort`, or `PUT` for either.
+    pub what: String,
+}
+
+/// An entry of the journal as `history --json` and the JSON API give it.
+pub fn history_json(entry: &StoredEntry) -> serde_json::Value {
+    serde_json::json!({
+        "number": entry.number,
+        "at": entry.at,
+        "project": entry.subject.project,
+        "cluster": entry.subject.cluster,
+        "task": entry.subject.task,
+        "words": entry.event.to_string(),
+        "event": entry.event,
+    })
+}
+
+/// A policy in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyReport {
+    /// Its name.
+    pub name: String,
+    /// What it does with what it covers, in words.
+    pub words: String,
+}
+
+impl PolicyReport {
+    /// In words, as the settings have it.
+    pub fn new(policy: &Policy) -> Self {
+        let (terms, retry) = (&policy.terms, &policy.terms.retry);
+        let mode = match terms.mode {
+            Mode::DryRun => "dry-run",
+            Mode::Enforce => "enforce",
+        };
+        let retries = match retry.max_retries {
+            0 => "no retry".to_owned(),
+            retries => format!(
+                "{}, the first after {}, at most {} apart",
+                counted(u64::from(retries), "retry", "retries"),
+                span(retry.initial_interval),
+                span(retry.max_interval)
+            ),
+        };
+        let end = match terms.on_exhausted {
+            OnExhausted::Abort => {
+                format!("then an abort after {} where no node is done, else a human", span(terms.abort_grace))
+            }
+            OnExhausted::Escalate => "then a human".to_owned(),
+        };
+        let window = if terms.window.is_some() { "; within its window" } else { "" };
+        Self { name: policy.name().to_owned(), words: format!("{mode}: {retries}; {end}{window}") }
+    }
 }
 
 /// What is known of a project beside its ledger.
@@ -123,18 +190,22 @@ impl ProjectReport {
     pub fn new(around: &Around<'_>, ledger: &Ledger, now: Moment) -> Self {
         let tasks = ledger.clusters.iter().flat_map(|(cluster, history)| {
             let open = history.tasks.iter().filter(|(_, task)| task.closed.is_none());
-            open.map(move |(id, task)| TaskReport {
-                cluster: cluster.clone(),
-                cluster_name: task.cluster_name.clone(),
-                task: id.clone(),
-                kind: task.kind,
-                with_human: task.escalated.is_some(),
-                runs_too_long_since: task.runs_too_long().map(|since| since.wall),
-                why: match (&task.escalated, &task.decided) {
-                    (Some(escalation), _) => Some(Why::from(&escalation.reason)),
-                    (None, Some((_, reason))) => Some(Why::from(reason)),
-                    (None, None) => None,
-                },
+            open.map(move |(id, task)| {
+                let decided = task.decided.as_ref().map(|(_, reason)| reason);
+                let reason = task.escalated.as_ref().map(|escalation| &escalation.reason).or(decided);
+                TaskReport {
+                    cluster: cluster.clone(),
+                    cluster_name: task.cluster_name.clone(),
+                    task: id.clone(),
+                    kind: task.kind,
+                    with_human: task.escalated.is_some(),
+                    runs_too_long_since: task.runs_too_long().map(|since| since.wall),
+                    why: reason.map(Why::from),
+                    next: reason
+                        .and_then(summary::waits_for)
+                        .map(|(at, what)| NextAction { at, what: what.to_owned() }),
+                    way_on: reason.map(|reason| reason.way_on().to_owned()),
+                }
             })
         });
         let mut tasks: Vec<TaskReport> = tasks.collect();

@@ -59,7 +59,7 @@ impl Summary {
 }
 
 /// What this decision waits to send, and until when.
-fn waits_for(reason: &Reason) -> Option<(Timestamp, &'static str)> {
+pub(super) fn waits_for(reason: &Reason) -> Option<(Timestamp, &'static str)> {
     match reason {
         Reason::Backoff { until, .. } => Some((*until, "retry")),
         Reason::AbortPending { until, .. } => Some((*until, "abort")),

@@ -136,6 +136,8 @@ settle_timeout = "900ms"
 request_timeout = "800ms"
 [limits]
 requests_per_second = 500
+[http]
+listen = ""
 [control]
 socket = "{socket}"
 [[project]]

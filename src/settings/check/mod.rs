@@ -2,7 +2,7 @@
 //! Every problem is told, not the first.
 
 mod channel;
-mod later;
+mod http;
 mod policy;
 mod project;
 mod section;
@@ -60,7 +60,7 @@ pub(super) fn check(
 
     let breaker = breaker(&top.child("breaker"), &config.breaker.unwrap_or_default().0);
     let control = control(&top.child("control"), config.control.unwrap_or_default().0);
-    later::http(&top.child("http"), config.http.unwrap_or_default().0);
+    let http = http::check(&top.child("http"), config.http.unwrap_or_default().0);
     let channels = Channels::check(&top.child("channel"), config.channel.unwrap_or_default(), whole);
     let mut notify = channel::notify(&top.child("notify"), &config.notify.unwrap_or_default().0, &channels);
 
@@ -93,6 +93,7 @@ pub(super) fn check(
             limits,
             breaker,
             control,
+            http,
             log,
             notify,
             channels: channels.good,

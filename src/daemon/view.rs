@@ -1,0 +1,214 @@
+//! What can be seen of the running daemon from outside its loop: for the status page, which must show how it stands even
+//! while the loop is busy.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use super::HttpProject;
+use super::service::{Running, Service};
+use crate::clock::{Clock as _, SystemClock};
+use crate::journal::reader::{JournalReader, Query};
+use crate::journal::{Journal, JournalError};
+use crate::model::channel::ChannelCounts;
+use crate::model::event::StoredEntry;
+use crate::model::hold::Holds;
+use crate::model::id::ClusterId;
+use crate::model::policy::Mode;
+use crate::model::text::chain;
+use crate::notify::{News, Tell};
+use crate::settings::JournalUrl;
+use crate::status::{InForce, PolicyReport, Report};
+use crate::watch::pulse::Pulse;
+use crate::web::{ClusterView, Source};
+
+/// Whatever gives no sign of life within this counts as dead.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// So much of a cluster's history is on its page.
+const TIMELINE: usize = 500;
+
+/// What of the daemon changes while it runs.
+pub(super) struct Current<J, T> {
+    pub(super) mode: Mode,
+    pub(super) in_force: InForce,
+    pub(super) policies: Vec<PolicyReport>,
+    pub(super) projects: Vec<Seen<J, T>>,
+}
+
+/// A project under watch.
+pub(super) struct Seen<J, T> {
+    pub(super) project: Arc<HttpProject<J, T>>,
+    pub(super) pulse: Pulse,
+    pub(super) leaving: bool,
+}
+
+/// The daemon, seen from outside.
+pub struct View<J, T> {
+    started: Timestamp,
+    clock: Arc<SystemClock>,
+    holds: Arc<RwLock<Holds>>,
+    journal: Arc<J>,
+    /// Where the journal can be read beside whoever keeps it.
+    file: PathBuf,
+    outside: Outside,
+    current: RwLock<Current<J, T>>,
+}
+
+impl<J: Journal, T: Tell> View<J, T> {
+    fn current(&self) -> RwLockReadGuard<'_, Current<J, T>> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on this is what is seen.
+    pub(super) fn show(&self, current: Current<J, T>) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
+    }
+
+    /// Reads the journal on a thread of its own: it blocks.
+    async fn read<R: Send + 'static>(
+        &self,
+        question: impl FnOnce(&JournalReader) -> Result<R, JournalError> + Send + 'static,
+    ) -> Result<R, String> {
+        let file = self.file.clone();
+        let read = tokio::task::spawn_blocking(move || question(&JournalReader::open(&file)?));
+        let read = read.await.map_err(|error| format!("the journal could not be read: {error}"))?;
+        read.map_err(|error| format!("the journal cannot be read: {}", chain(&error)))
+    }
+}
+
+impl<J: Journal, T: Tell> Source for View<J, T> {
+    fn report(&self) -> Report {
+        let now = self.clock.now();
+        let holds =
+            self.holds.read().unwrap_or_else(PoisonError::into_inner).in_force(now).cloned().collect();
+        let current = self.current();
+        let report = |seen: &Seen<J, T>| seen.project.looker().report(seen.leaving, seen.project.stretch());
+        Report {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            at: now.wall,
+            started: self.started,
+            mode: current.mode,
+            settings: current.in_force.clone(),
+            projects: current.projects.iter().map(report).collect(),
+            holds,
+            policies: current.policies.clone(),
+            channels: (self.outside.channels)(),
+        }
+    }
+
+    async fn cluster(&self, id: &ClusterId) -> Result<Option<ClusterView>, String> {
+        let explained = {
+            let current = self.current();
+            let mut all = current.projects.iter().map(|seen| seen.project.looker());
+            all.find_map(|looker| looker.explain_without_reading(id))
+        };
+        let Some(explanation) = explained else { return Ok(None) };
+        let project = Some(explanation.project.clone());
+        let query = Query { project, cluster: Some(id.to_string()), since: None };
+        let mut timeline = self.read(move |reader| reader.entries(&query)).await?;
+        let cut = timeline.len() > TIMELINE;
+        timeline.drain(..timeline.len().saturating_sub(TIMELINE));
+        Ok(Some(ClusterView { explanation, timeline, cut }))
+    }
+
+    async fn history(
+        &self,
+        cluster: Option<String>,
+        since: Option<Timestamp>,
+        most: usize,
+    ) -> Result<Vec<StoredEntry>, String> {
+        let query = Query { cluster, since, ..Query::default() };
+        let mut entries = self.read(move |reader| reader.entries(&query)).await?;
+        entries.drain(..entries.len().saturating_sub(most));
+        Ok(entries)
+    }
+
+    async fn lives(&self) -> bool {
+        let pulses: Vec<Pulse> = self.current().projects.iter().map(|seen| seen.pulse.clone()).collect();
+        let journal = Arc::clone(&self.journal);
+        let round = async move {
+            for pulse in pulses {
+                pulse.felt().await;
+            }
+            journal.pulse().await
+        };
+        matches!(tokio::time::timeout(PATIENCE, round).await, Ok(Ok(())))
+    }
+
+    fn metrics(&self) -> Result<String, std::fmt::Error> {
+        (self.outside.metrics)(&self.report())
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.outside.changes.clone()
+    }
+}
+
+/// Counts what is told, so that live pages know that there is something new.
+#[derive(Debug, Clone, Default)]
+pub struct Changes(watch::Sender<u64>);
+
+impl Changes {
+    /// Hears of each.
+    pub fn heard(&self) -> watch::Receiver<u64> {
+        self.0.subscribe()
+    }
+}
+
+impl Tell for Changes {
+    fn tell(&self, _: &News<'_>) {
+        self.0.send_modify(|count| *count = count.wrapping_add(1));
+    }
+}
+
+/// What of the view comes from elsewhere than the service.
+pub struct Outside {
+    /// How the channels fare.
+    pub channels: Box<dyn Fn() -> Vec<ChannelCounts> + Send + Sync>,
+    /// The metrics, with the gauges that this report gives.
+    pub metrics: Box<dyn Fn(&Report) -> Result<String, std::fmt::Error> + Send + Sync>,
+    /// Changes when something was journaled.
+    pub changes: watch::Receiver<u64>,
+}
+
+impl<J: Journal, T: Tell> Service<J, T> {
+    /// The daemon as it is seen from outside, kept up to date from now on.
+    pub fn view(&mut self, outside: Outside) -> Arc<View<J, T>> {
+        let JournalUrl::Sqlite(file) = &self.settings().journal;
+        let view = Arc::new(View {
+            started: self.started,
+            clock: Arc::clone(&self.builder.clock),
+            holds: Arc::clone(&self.builder.holds),
+            journal: self.builder.share_journal(),
+            file: file.clone(),
+            outside,
+            current: RwLock::new(self.current()),
+        });
+        self.view = Some(Arc::clone(&view));
+        view
+    }
+
+    /// Shows how it stands to those who look from outside.
+    pub(super) fn show(&self) {
+        if let Some(view) = &self.view {
+            view.show(self.current());
+        }
+    }
+
+    fn current(&self) -> Current<J, T> {
+        let seen = |running: &Running<J, T>| Seen {
+            project: Arc::clone(&running.project),
+            pulse: running.pulse.clone(),
+            leaving: running.leaving,
+        };
+        Current {
+            mode: self.settings().mode,
+            in_force: self.in_force.clone(),
+            policies: self.settings().policies.iter().map(PolicyReport::new).collect(),
+            projects: self.running.values().map(seen).collect(),
+        }
+    }
+}

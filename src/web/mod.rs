@@ -1,0 +1,224 @@
+//! The status page, a small JSON API, the metrics and the health, over HTTP. Read only: nothing here changes anything.
+//!
+//! It takes whatever it shows from a [`Source`] at each request. Everything shown comes from a cloud API or from people:
+//! it is text, escaped by the templates, with control characters made visible.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::middleware;
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use jiff::Timestamp;
+use serde::Deserialize;
+use tokio::sync::watch;
+
+use crate::model::event::StoredEntry;
+use crate::model::explanation::Explanation;
+use crate::model::id::ClusterId;
+use crate::status::{Report, history_json};
+
+mod door;
+mod health;
+mod live;
+mod page;
+mod server;
+
+pub use door::Door;
+pub use server::{BindError, Server};
+
+/// What there is to show.
+pub trait Source: Send + Sync + 'static {
+    /// How the daemon stands.
+    fn report(&self) -> Report;
+    /// One cluster by what is known of it, with what the journal holds of its tasks, the newest last. `None`: it is not
+    /// known.
+    ///
+    /// # Errors
+    /// In words, where the journal cannot be read.
+    fn cluster(&self, id: &ClusterId) -> impl Future<Output = Result<Option<ClusterView>, String>> + Send;
+    /// What the journal holds since then, of one cluster or of all, the newest last and so many at most.
+    ///
+    /// # Errors
+    /// In words, where the journal cannot be read.
+    fn history(
+        &self,
+        cluster: Option<String>,
+        since: Option<Timestamp>,
+        most: usize,
+    ) -> impl Future<Output = Result<Vec<StoredEntry>, String>> + Send;
+    /// Whether everything that works in the daemon answers.
+    fn lives(&self) -> impl Future<Output = bool> + Send;
+    /// The metrics, in the text form of Prometheus.
+    fn metrics(&self) -> Result<String, std::fmt::Error>;
+    /// Changes when something was journaled.
+    fn changes(&self) -> watch::Receiver<u64>;
+}
+
+/// One cluster, for a page.
+pub struct ClusterView {
+    /// What is known of it.
+    pub explanation: Explanation,
+    /// What the journal holds of it.
+    pub timeline: Vec<StoredEntry>,
+    /// There is more than is shown.
+    pub cut: bool,
+}
+
+/// So many entries of the history are given at most; `since` and `cluster` narrow it.
+const MOST_ENTRIES: usize = 1_000;
+
+/// What the handlers share.
+struct Shared<S> {
+    source: Arc<S>,
+    live: live::Places,
+}
+
+impl<S> Clone for Shared<S> {
+    fn clone(&self) -> Self {
+        Self { source: Arc::clone(&self.source), live: self.live.clone() }
+    }
+}
+
+/// Everything that is served, behind the door.
+pub fn router<S: Source>(source: Arc<S>, door: Door) -> Router {
+    let shared = Shared { source, live: live::Places::new() };
+    Router::new()
+        .route("/", get(index::<S>))
+        .route("/clusters/{id}", get(cluster::<S>))
+        .route("/events", get(live::events::<S>))
+        .route("/style.css", get(|| async { asset("text/css; charset=utf-8", STYLE) }))
+        .route("/live.js", get(|| async { asset("text/javascript; charset=utf-8", SCRIPT) }))
+        .route("/api/v1/status", get(status_json::<S>))
+        .route("/api/v1/clusters/{id}", get(cluster_json::<S>))
+        .route("/api/v1/history", get(history::<S>))
+        .route("/livez", get(livez::<S>))
+        .route("/readyz", get(readyz::<S>))
+        .route("/metrics", get(metrics::<S>))
+        .fallback(|| async { text(StatusCode::NOT_FOUND, "there is no such page\n") })
+        .with_state(shared)
+        .layer(middleware::from_fn_with_state(Arc::new(door), door::pass))
+}
+
+/// Where it listens, for the log.
+pub fn url(address: SocketAddr) -> String {
+    format!("http://{address}/")
+}
+
+const STYLE: &str = include_str!("assets/style.css");
+const SCRIPT: &str = include_str!("assets/live.js");
+
+fn asset(kind: &'static str, content: &'static str) -> Response {
+    ([(header::CONTENT_TYPE, kind)], content).into_response()
+}
+
+fn text(status: StatusCode, text: impl Into<String>) -> Response {
+    (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text.into()).into_response()
+}
+
+fn json(value: &impl serde::Serialize) -> Response {
+    match serde_json::to_string(value) {
+        Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+        Err(error) => {
+            text(StatusCode::INTERNAL_SERVER_ERROR, format!("it cannot be written as JSON: {error}\n"))
+        }
+    }
+}
+
+fn rendered(page: &impl askama::Template) -> Response {
+    match page.render() {
+        Ok(page) => Html(page).into_response(),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("the page cannot be made: {error}\n")),
+    }
+}
+
+async fn index<S: Source>(State(shared): State<Shared<S>>) -> Response {
+    rendered(&page::Index::new(&shared.source.report()))
+}
+
+async fn view<S: Source>(shared: &Shared<S>, id: &str) -> Result<ClusterView, Response> {
+    let unknown = || text(StatusCode::NOT_FOUND, "no cluster of this id is known\n");
+    let id = ClusterId::new(id).map_err(|_| unknown())?;
+    match shared.source.cluster(&id).await {
+        Ok(Some(view)) => Ok(view),
+        Ok(None) => Err(unknown()),
+        Err(why) => Err(text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"))),
+    }
+}
+
+async fn cluster<S: Source>(State(shared): State<Shared<S>>, Path(id): Path<String>) -> Response {
+    match view(&shared, &id).await {
+        Ok(view) => rendered(&page::Cluster::new(&view)),
+        Err(answer) => answer,
+    }
+}
+
+async fn status_json<S: Source>(State(shared): State<Shared<S>>) -> Response {
+    json(&shared.source.report())
+}
+
+async fn cluster_json<S: Source>(State(shared): State<Shared<S>>, Path(id): Path<String>) -> Response {
+    match view(&shared, &id).await {
+        Ok(view) => {
+            let timeline: Vec<_> = view.timeline.iter().map(history_json).collect();
+            json(&serde_json::json!({
+                "explanation": view.explanation, "timeline": timeline, "timeline_is_cut": view.cut,
+            }))
+        }
+        Err(answer) => answer,
+    }
+}
+
+/// Which part of the history.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    cluster: Option<String>,
+    since: Option<String>,
+}
+
+async fn history<S: Source>(State(shared): State<Shared<S>>, Query(wanted): Query<Wanted>) -> Response {
+    let since = match wanted.since.map(|since| since.parse::<Timestamp>()).transpose() {
+        Ok(since) => since,
+        Err(_) => {
+            return text(StatusCode::BAD_REQUEST, "since has to be a time such as 2026-01-02T03:04:05Z\n");
+        }
+    };
+    match shared.source.history(wanted.cluster, since, MOST_ENTRIES).await {
+        Ok(entries) => json(&entries.iter().map(history_json).collect::<Vec<_>>()),
+        Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+    }
+}
+
+async fn livez<S: Source>(State(shared): State<Shared<S>>) -> Response {
+    if shared.source.lives().await {
+        text(StatusCode::OK, "alive\n")
+    } else {
+        text(StatusCode::SERVICE_UNAVAILABLE, "a part of the daemon gives no sign of life\n")
+    }
+}
+
+async fn readyz<S: Source>(State(shared): State<Shared<S>>) -> Response {
+    let missing = health::missing(&shared.source.report());
+    if missing.is_empty() {
+        text(StatusCode::OK, "ready\n")
+    } else {
+        text(StatusCode::SERVICE_UNAVAILABLE, missing.join("\n") + "\n")
+    }
+}
+
+async fn metrics<S: Source>(State(shared): State<Shared<S>>) -> Response {
+    match shared.source.metrics() {
+        Ok(metrics) => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(header::CONTENT_TYPE, kind)], metrics).into_response()
+        }
+        Err(error) => {
+            text(StatusCode::INTERNAL_SERVER_ERROR, format!("the metrics cannot be written: {error}\n"))
+        }
+    }
+}

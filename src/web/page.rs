@@ -1,0 +1,332 @@
+//! What stands on the pages, as text that can be shown: names and error texts come from anywhere.
+
+use askama::Template;
+use jiff::Timestamp;
+
+use super::ClusterView;
+use crate::model::explanation::{Guard, PolicyVerdict};
+use crate::model::hold::StoredHold;
+use crate::model::policy::Mode;
+use crate::model::text::{counted, shown};
+use crate::model::wording::Weight;
+use crate::status::{ProjectReport, Report, TaskReport};
+
+/// More tasks of one kind are only counted: a page for people.
+const MOST_TASKS: usize = 100;
+/// No text is longer on a page.
+const LONGEST: usize = 2_000;
+
+/// The status page.
+#[derive(Template)]
+#[template(path = "index.html")]
+pub(super) struct Index {
+    head: Head,
+    dry_run: bool,
+    file: String,
+    since: Time,
+    refused: Option<(Time, Vec<String>)>,
+    sums: Vec<Sum>,
+    groups: Vec<Group>,
+    projects: Vec<Project>,
+    holds: Vec<String>,
+    policies: Vec<(String, String)>,
+    channels: Vec<Channel>,
+}
+
+/// One cluster and the story of its tasks.
+#[derive(Template)]
+#[template(path = "cluster.html")]
+pub(super) struct Cluster {
+    head: Head,
+    id: String,
+    name: String,
+    project: String,
+    engine: String,
+    tags: Vec<(String, String)>,
+    limits: Vec<String>,
+    code: String,
+    words: String,
+    way_on: String,
+    facts: Vec<(&'static str, String)>,
+    schedule: Vec<(Option<Time>, String)>,
+    policies: Vec<PolicyVerdict>,
+    guards: Vec<Guard>,
+    timeline: Vec<Line>,
+    cut: bool,
+}
+
+/// What every page bears.
+struct Head {
+    title: String,
+    version: &'static str,
+    at: Time,
+}
+
+impl Head {
+    fn new(title: String, at: Timestamp) -> Self {
+        Self { title, version: env!("CARGO_PKG_VERSION"), at: Time(at) }
+    }
+}
+
+/// A time for people and for machines.
+struct Time(Timestamp);
+
+impl Time {
+    fn words(&self) -> String {
+        self.0.strftime("%F %T UTC").to_string()
+    }
+
+    fn machine(&self) -> String {
+        self.0.strftime("%FT%TZ").to_string()
+    }
+}
+
+/// One number at the top.
+struct Sum {
+    number: usize,
+    what: &'static str,
+    /// It needs eyes.
+    alarms: bool,
+}
+
+/// Tasks that belong together.
+struct Group {
+    title: &'static str,
+    id: &'static str,
+    tasks: Vec<Task>,
+    more: usize,
+}
+
+struct Task {
+    cluster: String,
+    name: String,
+    project: String,
+    kind: &'static str,
+    state: &'static str,
+    code: String,
+    words: String,
+    next: Option<(String, Time)>,
+    way_on: String,
+}
+
+struct Project {
+    name: String,
+    clusters: String,
+    sends_nothing: Option<(String, String)>,
+    notes: Vec<String>,
+    facts: Vec<(&'static str, String)>,
+}
+
+struct Channel {
+    name: String,
+    kind: String,
+    words: String,
+    fails: bool,
+}
+
+/// One entry of the history.
+struct Line {
+    at: Time,
+    number: u64,
+    weight: &'static str,
+    event: &'static str,
+    words: String,
+}
+
+fn clean(text: &str) -> String {
+    shown(text, LONGEST)
+}
+
+/// A name that somebody gave, or that there is none.
+fn name(text: &str) -> String {
+    if text.is_empty() { "(no name)".to_owned() } else { shown(text, 200) }
+}
+
+impl Index {
+    pub(super) fn new(report: &Report) -> Self {
+        let all = || {
+            report.projects.iter().flat_map(|project| project.tasks.iter().map(move |task| (project, task)))
+        };
+        let (mut eyes, mut hand, mut run) = (Vec::new(), Vec::new(), Vec::new());
+        for (project, task) in all() {
+            let (into, state) = if task.with_human {
+                (&mut eyes, "with a human")
+            } else if task.runs_too_long_since.is_some() {
+                (&mut eyes, "runs too long")
+            } else if task.why.as_ref().is_some_and(|why| why.code == "abort-pending") {
+                (&mut eyes, "will be aborted")
+            } else if task.why.as_ref().is_some_and(|why| why.code == "running") || task.why.is_none() {
+                (&mut run, "running")
+            } else {
+                (&mut hand, "failed")
+            };
+            into.push(Task::new(project, task, state));
+        }
+        let silent = report.projects.iter().filter(|project| project.sends_nothing.is_some()).count();
+        let with_human = all().filter(|(_, task)| task.with_human).count();
+        let sum = |number, what, alarms: bool| Sum { number, what, alarms: alarms && number > 0 };
+        let sums = vec![
+            sum(report.projects.iter().map(|project| project.clusters).sum(), "clusters watched", false),
+            sum(run.len(), "running", false),
+            sum(hand.len(), "in the daemon's hands", false),
+            sum(with_human, "with a human", true),
+            sum(silent, "projects where nothing is sent", true),
+            sum(report.holds.len(), "holds", false),
+        ];
+        let groups = vec![
+            Group::new("Needs eyes", "eyes", eyes),
+            Group::new("In the daemon's hands", "hands", hand),
+            Group::new("Running", "running", run),
+        ];
+        let refused = report.settings.refused.as_ref().map(|refused| {
+            (Time(refused.at), refused.problems.iter().map(|problem| clean(problem)).collect())
+        });
+        Self {
+            head: Head::new("Upgrades".to_owned(), report.at),
+            dry_run: report.mode == Mode::DryRun,
+            file: clean(&report.settings.file),
+            since: Time(report.settings.since),
+            refused,
+            sums,
+            groups,
+            projects: report.projects.iter().map(Project::new).collect(),
+            holds: report.holds.iter().map(StoredHold::to_string).map(|hold| clean(&hold)).collect(),
+            policies: report
+                .policies
+                .iter()
+                .map(|policy| (clean(&policy.name), policy.words.clone()))
+                .collect(),
+            channels: report.channels.iter().map(Channel::new).collect(),
+        }
+    }
+
+    fn quiet(&self) -> bool {
+        self.groups.iter().all(|group| group.tasks.is_empty())
+    }
+}
+
+impl Group {
+    fn new(title: &'static str, id: &'static str, mut tasks: Vec<Task>) -> Self {
+        let more = tasks.len().saturating_sub(MOST_TASKS);
+        tasks.truncate(MOST_TASKS);
+        Self { title, id, tasks, more }
+    }
+}
+
+impl Task {
+    fn new(project: &ProjectReport, task: &TaskReport, state: &'static str) -> Self {
+        let (code, words) = task.why.as_ref().map_or_else(
+            || (String::new(), "nothing was decided yet".to_owned()),
+            |why| (why.code.clone(), clean(&why.words)),
+        );
+        Self {
+            cluster: task.cluster.to_string(),
+            name: name(&task.cluster_name),
+            project: project.name.to_string(),
+            kind: task.kind.word(),
+            state,
+            code,
+            words,
+            next: task.next.as_ref().map(|next| (next.what.clone(), Time(next.at))),
+            way_on: task.way_on.clone().unwrap_or_default(),
+        }
+    }
+}
+
+impl Project {
+    fn new(project: &ProjectReport) -> Self {
+        let mut notes = Vec::new();
+        if project.leaving {
+            notes.push("it is gone from the settings; what is open is still settled".to_owned());
+        }
+        if project.list_short {
+            notes.push("the list of clusters is shorter than it says: some are not watched".to_owned());
+        }
+        if let Some(seconds) = project.idle_interval_stretched_to {
+            notes.push(format!(
+                "idle clusters are read every {seconds:.0} s only: the rate is not enough for more"
+            ));
+        }
+        let (sent, allowed) = project.actions_last_hour;
+        let facts = vec![("actions in the last hour", format!("{sent} of {allowed}"))];
+        Self {
+            name: project.name.to_string(),
+            clusters: counted(project.clusters as u64, "cluster", "clusters"),
+            sends_nothing: project.sends_nothing.as_ref().map(|why| (why.code.clone(), clean(&why.words))),
+            notes,
+            facts,
+        }
+    }
+}
+
+impl Channel {
+    fn new(channel: &crate::model::channel::ChannelCounts) -> Self {
+        let mut words = format!("{} sent", counted(channel.sent, "message", "messages"));
+        if channel.waiting > 0 {
+            words.push_str(&format!(", {} waiting", counted(channel.waiting, "notice", "notices")));
+        }
+        if let Some(since) = channel.failing_since {
+            let error = channel.last_error.as_deref().unwrap_or("no error was told");
+            words.push_str(&format!("; failing since {}: {}", Time(since).words(), clean(error)));
+        }
+        Self {
+            name: clean(&channel.name),
+            kind: channel.kind.clone(),
+            words,
+            fails: channel.failing_since.is_some(),
+        }
+    }
+}
+
+impl Cluster {
+    pub(super) fn new(view: &ClusterView) -> Self {
+        let known = &view.explanation;
+        let name = name(&known.cluster_name);
+        let mut facts = Vec::new();
+        if let Some(story) = &known.story {
+            facts.push(("task", story.task.to_string()));
+            facts.push(("failures", story.failures.to_string()));
+            let allowed =
+                story.allowed.map_or_else(|| "none allowed".to_owned(), |allowed| format!("of {allowed}"));
+            let others =
+                if story.by_others > 0 { format!(", {} by others", story.by_others) } else { String::new() };
+            facts.push(("retries used", format!("{} {allowed}{others}", story.used)));
+            facts.push(("PUTs sent", story.puts.to_string()));
+            facts.extend(story.open.as_ref().map(|open| ("open", clean(open))));
+            facts.extend(
+                story.with_human.as_ref().map(|(since, _)| ("with a human since", Time(*since).words())),
+            );
+            facts.extend(story.ended.as_ref().map(|ended| ("ended", ended.clone())));
+        }
+        let line = |entry: &crate::model::event::StoredEntry| Line {
+            at: Time(entry.at),
+            number: entry.number,
+            weight: match entry.event.weight() {
+                Weight::Detail => "detail",
+                Weight::Change => "change",
+                Weight::Trouble => "trouble",
+                Weight::Human => "human",
+            },
+            event: entry.event.word(),
+            words: clean(&entry.event.to_string()),
+        };
+        Self {
+            head: Head::new(name.clone(), known.at),
+            id: known.cluster.to_string(),
+            name,
+            project: known.project.to_string(),
+            engine: clean(known.engine.as_deref().unwrap_or_default()),
+            tags: known.tags.iter().map(|(key, value)| (clean(key), clean(value))).collect(),
+            limits: known.limits.iter().map(|limit| clean(limit)).collect(),
+            code: known.why.code.clone(),
+            words: clean(&known.why.words),
+            way_on: known.way_on.clone(),
+            facts,
+            schedule: known.schedule.iter().map(|step| (step.at.map(Time), clean(&step.what))).collect(),
+            policies: known.policies.clone(),
+            guards: known.guards.clone(),
+            timeline: view.timeline.iter().rev().map(line).collect(),
+            cut: view.cut,
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The status page over real HTTP: what it shows, to whom, and that a stranger's names stay text.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use serde_json::Value;
+use upgrade_remediator::model::event::Event;
+
+#[expect(dead_code, reason = "other tests need more of it")]
+mod support;
+
+use support::{Bench, FAILED_ONCE, Process, RETRIES, eventually};
+
+/// A name that would be markup, and one that would be a script.
+const HOSTILE: &str = "</h3><script>alert(1)</script>\"'&\\u202eevil\\u0007";
+
+/// A daemon with a page, and where it is.
+async fn with_page(bench: &Bench) -> (Process, SocketAddr) {
+    bench.edit("listen = \"\"", "listen = \"127.0.0.1:0\"");
+    let daemon = bench.daemon();
+    let address = page_of(&daemon).await;
+    (daemon, address)
+}
+
+async fn page_of(daemon: &Process) -> SocketAddr {
+    let told = || {
+        let log = daemon.stderr();
+        let (_, rest) = log.split_once("the status page is at http://")?;
+        rest.split('/').next()?.parse().ok()
+    };
+    eventually("the page's address", told).await
+}
+
+/// One request as it stands: status, head and body.
+fn ask(address: SocketAddr, request: &str) -> (u16, String, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, head.to_owned(), body.to_owned())
+}
+
+fn get(address: SocketAddr, path: &str) -> (u16, String, String) {
+    ask(
+        address,
+        &format!("GET {path} HTTP/1.1\r\nHost: localhost:{}\r\nConnection: close\r\n\r\n", address.port()),
+    )
+}
+
+async fn escalated(scenario: &str) -> (Bench, Process, SocketAddr) {
+    let policy = RETRIES
+        .replace("max_retries = 3", "max_retries = 0")
+        .replace("abort_grace", "on_exhausted = \"escalate\"\nabort_grace");
+    let bench = Bench::new(scenario, &policy).await;
+    let (daemon, address) = with_page(&bench).await;
+    bench.journaled("the escalation", |event| matches!(event, Event::Escalated { .. })).await;
+    (bench, daemon, address)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_shows_what_needs_eyes_first_and_why() {
+    let (bench, _daemon, address) = escalated(FAILED_ONCE).await;
+    let (status, head, page) = get(address, "/");
+    assert_eq!(status, 200);
+    assert!(head.contains("default-src 'none'; style-src 'self'; script-src 'self'"), "{head}");
+    assert!(page.contains("Needs eyes"), "{page}");
+    assert!(page.contains("no retry is allowed, and the policy says to call a human"), "{page}");
+    assert!(page.contains("<code>retries-used-up</code>"), "{page}");
+
+    let (_, _, json) = get(address, "/api/v1/status");
+    let report: Value = serde_json::from_str(&json).unwrap();
+    let task = &report["projects"][0]["tasks"][0];
+    assert_eq!(task["why"]["code"], "retries-used-up");
+    let id = task["cluster"].as_str().unwrap();
+
+    let (status, _, page) = get(address, &format!("/clusters/{id}"));
+    assert_eq!(status, 200);
+    for words in ["What happened, newest first", "escalated", "failed", "first-seen", "retries used"] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    let (_, _, json) = get(address, &format!("/api/v1/clusters/{id}"));
+    let view: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(view["explanation"]["why"]["code"], "retries-used-up");
+    let (_, _, json) = get(address, &format!("/api/v1/history?cluster={id}"));
+    let history: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(view["timeline"], history);
+    // The same words as the command's.
+    let (_, printed, _) = bench.runs(&["history", "--json"]).await;
+    assert_eq!(serde_json::from_str::<Value>(&printed).unwrap(), history);
+
+    assert_eq!(get(address, "/clusters/4f3deec3-efa8-4598-bf91-560aad1377a3").0, 404);
+    assert_eq!(get(address, "/clusters/..%2f..%2fetc").0, 404);
+    assert_eq!(get(address, "/api/v1/history?since=yesterday").0, 400);
+    assert_eq!(get(address, "/nowhere").0, 404);
+    assert_eq!(get(address, "/livez").0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_reading_is_served_and_only_under_names_of_this_host() {
+    let bench = Bench::new(FAILED_ONCE, RETRIES).await;
+    bench.edit("[control]", "hosts = [\"upgrades.example.com\"]\n[control]");
+    let (_daemon, address) = with_page(&bench).await;
+    let as_host =
+        |host: &str| ask(address, &format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).0;
+    assert_eq!(as_host("127.0.0.1"), 200);
+    assert_eq!(as_host("upgrades.example.com"), 200);
+    assert_eq!(as_host("evil.example"), 421);
+    assert_eq!(ask(address, "GET / HTTP/1.0\r\n\r\n").0, 421);
+    for method in ["POST", "PUT", "DELETE"] {
+        let request = format!(
+            "{method} /api/v1/status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        assert_eq!(ask(address, &request).0, 405, "{method}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_names_stay_text() {
+    let scenario = FAILED_ONCE.replace("\"logs\"", &format!("\"{}\"", HOSTILE.replace('"', "\\\"")));
+    let (_bench, _daemon, address) = escalated(&scenario).await;
+    let (_, _, json) = get(address, "/api/v1/status");
+    let report: Value = serde_json::from_str(&json).unwrap();
+    let id = report["projects"][0]["tasks"][0]["cluster"].as_str().unwrap().to_owned();
+    for path in ["/".to_owned(), format!("/clusters/{id}")] {
+        let (status, _, page) = get(address, &path);
+        assert_eq!(status, 200);
+        assert!(!page.contains("<script>alert"), "{page}");
+        assert!(
+            page.contains("&#60;script&#62;alert(1)") || page.contains("&lt;script&gt;alert(1)"),
+            "{page}"
+        );
+        assert!(!page.contains('\u{202e}') && !page.contains('\u{7}'), "{page}");
+        assert_eq!(page.matches("<script").count(), 1, "{page}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_live_page_hears_of_a_change_at_once() {
+    let bench = Bench::new(FAILED_ONCE, RETRIES).await;
+    let (_daemon, address) = with_page(&bench).await;
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut heard = String::new();
+    let mut part = [0; 1024];
+    // One as the stream begins, and others as the story goes on.
+    while heard.matches("event: changed").count() < 3 {
+        let read = stream.read(&mut part).unwrap();
+        assert!(read > 0, "{heard}");
+        heard.push_str(&String::from_utf8_lossy(&part[..read]));
+    }
+    let revisions: Vec<u64> =
+        heard.lines().filter_map(|line| line.strip_prefix("data: ")?.trim().parse().ok()).collect();
+    assert!(revisions.windows(2).any(|pair| pair[0] < pair[1]), "{revisions:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_whose_port_is_taken_works_on_without_a_page() {
+    let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let bench = Bench::new(FAILED_ONCE, RETRIES).await;
+    bench.edit("listen = \"\"", &format!("listen = \"{}\"", taken.local_addr().unwrap()));
+    let daemon = bench.daemon();
+    daemon.says("there is no status page and there are no metrics").await;
+    bench.journaled("the remedy", |event| matches!(event, Event::Closed(_))).await;
+}
