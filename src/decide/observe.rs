@@ -161,7 +161,20 @@ impl Scratch<'_> {
             Some(known) if known.running.is_some() => known.saw_running(now),
             _ => self.note(&task.id, Event::Running { execute_times: task.execute_times }),
         }
-        self.settle(task, true);
+        let shows_the_past = self.known(&task.id).is_some_and(|known| {
+            let answered = known.open.as_ref().is_some_and(OpenAttempt::is_answered);
+            !answered && !has_grown(task, known) && self.may_be_before_the_failure(known, now)
+        });
+        if !shows_the_past {
+            self.settle(task, true);
+        }
+    }
+
+    /// Whether RUNNING, read then, may show what was before the present failure: so soon after that was first seen, a
+    /// reading of the past is no sign of what became of a PUT.
+    fn may_be_before_the_failure(&self, known: &TaskHistory, read: Moment) -> bool {
+        let failure = known.failure.as_ref();
+        failure.is_some_and(|failure| read.since(failure.first_seen) < self.eyes.poll.settle_timeout)
     }
 
     fn see_success(&mut self, task: &Task) {
@@ -298,6 +311,9 @@ impl Scratch<'_> {
     fn settle_by_failure(&mut self, task: &Task, failure: &Failure, open: &OpenAttempt) {
         let Some(known) = self.known(&task.id) else { return };
         let long_after_put = self.now.since(open.sent) >= self.eyes.poll.settle_timeout;
+        let past = !open.is_answered()
+            && known.running_read.is_some_and(|read| self.may_be_before_the_failure(known, read));
+        let ran = open.ran && !past;
         if self.has_fallen(task) {
             // Most likely an old reading; where it stays so, the highest executeTimes counts and endTime decides.
             if long_after_put {
@@ -307,15 +323,16 @@ impl Scratch<'_> {
             self.settle(task, true);
         } else if Self::changed(task, failure) {
             // The same failure in other words: an effect of ours, or somebody's termination while ours is on its way.
-            if open.ran || long_after_put {
+            if ran || long_after_put {
                 self.settle(task, true);
             }
         } else if open.ran {
-            // It ran and fails again with the same words: certain once no stale reading can be left.
+            // It ran (or a reading of the past said so) and fails again with the same words: certain once no stale
+            // reading can be left.
             let quiet = known.running.is_none_or(|ran| self.now.since(ran) >= self.eyes.poll.settle_timeout)
                 || planted::is(planted::Fault::StaleFailedIsNew);
-            if quiet {
-                self.settle(task, true);
+            if quiet && (ran || long_after_put) {
+                self.settle(task, ran);
             }
         } else if long_after_put {
             self.settle(task, false);

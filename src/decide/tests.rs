@@ -1165,3 +1165,61 @@ fn other_words_of_the_same_failure_settle_nothing_while_the_put_may_be_on_its_wa
     assert!(known.open.is_none());
     assert_eq!((known.used.ours, known.failure.unwrap().seen.number), (1, 2), "used, and no PUT before that");
 }
+
+/// A task as a service tells it that shows neither `executeTimes` nor `endTime`.
+fn with_nothing_to_tell_by(task: Task) -> Task {
+    Task { execute_times: None, end_time: None, ..task }
+}
+
+#[test]
+fn a_running_reading_of_the_past_uses_no_retry_up_and_brings_no_abort() {
+    for plain in [false, true] {
+        let told = |task| if plain { with_nothing_to_tell_by(task) } else { task };
+        let (ran, fails) = (told(running(1)), told(failed(1)));
+        let mut scene = Scene::new();
+        scene.terms.as_mut().unwrap().retry.max_retries = 1;
+        scene.read(std::slice::from_ref(&ran));
+        scene.pass(MINUTE);
+        scene.read(std::slice::from_ref(&fails));
+        scene.pass(2 * MINUTE);
+        // It never arrives, and the service shows once more what was before the failure.
+        scene.send(std::slice::from_ref(&fails), Meaning::Unknown);
+        for _ in 0..3 {
+            scene.pass(Duration::from_secs(20));
+            assert_eq!(scene.code(std::slice::from_ref(&ran)), "running");
+            assert!(scene.known().open.is_some(), "RUNNING may show what was before the failure");
+        }
+        for _ in 0..20 {
+            scene.pass(MINUTE);
+            let decision = scene.read(std::slice::from_ref(&fails));
+            let abort = matches!(decision.verdict, Verdict::Act(Order::Abort(_)));
+            assert!(!abort && decision.reason.code() != "abort-pending", "{decision:?}");
+        }
+        assert_eq!(scene.known().used.ours, 0);
+        assert_eq!(scene.known().open.is_some(), plain, "where nothing can tell it is never settled");
+        assert!(scene.known().escalated.is_none());
+        if plain {
+            scene.pass(60 * MINUTE);
+            assert_eq!(scene.code(std::slice::from_ref(&fails)), "cannot-settle");
+        }
+    }
+}
+
+#[test]
+fn running_long_after_the_failure_was_seen_shows_that_a_put_was_accepted() {
+    for plain in [false, true] {
+        let told = |task| if plain { with_nothing_to_tell_by(task) } else { task };
+        let mut scene = Scene::new();
+        scene.read(&[told(running(1))]);
+        scene.read(&[told(failed(1))]);
+        scene.pass(2 * MINUTE);
+        scene.send(&[told(failed(1))], Meaning::Unknown);
+        scene.pass(3 * MINUTE);
+        for _ in 0..2 {
+            assert_eq!(scene.code(&[told(running(1))]), "running");
+            scene.pass(Duration::from_secs(15));
+        }
+        assert!(scene.known().open.is_none());
+        assert_eq!(scene.known().used.ours, 1);
+    }
+}
