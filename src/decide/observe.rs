@@ -117,7 +117,7 @@ impl Scratch<'_> {
             TaskStatus::Running => self.see_running(task),
             TaskStatus::Success => self.see_success(task),
             TaskStatus::Failed | TaskStatus::PartialFailed => self.see_failure(task),
-            TaskStatus::Other(_) => {}
+            TaskStatus::Other(_) => self.see_still_there(task),
         }
     }
 
@@ -161,6 +161,7 @@ impl Scratch<'_> {
             Some(known) if known.running.is_some() => known.saw_running(now),
             _ => self.note(&task.id, Event::Running { execute_times: task.execute_times }),
         }
+        self.see_still_there(task);
         let shows_the_past = self.known(&task.id).is_some_and(|known| {
             let answered = known.open.as_ref().is_some_and(OpenAttempt::is_answered);
             !answered && !has_grown(task, known) && self.may_be_before_the_failure(known, now)
@@ -206,17 +207,24 @@ impl Scratch<'_> {
         if self.is_stale(task) {
             return;
         }
-        if let Some((attempt, since, _)) = &failure.doubt
-            && self.eyes.listed.is_some_and(|listed| listed.mono > since.mono)
-            && self.now.since(*since) >= self.eyes.poll.settle_interval
-        {
-            let attempt = *attempt;
-            self.note(&task.id, Event::StillThere { attempt });
-        }
+        self.see_still_there(task);
         let Some(known) = self.known(&task.id) else { return };
         match known.open_retry().cloned() {
             Some(open) => self.settle_by_failure(task, &failure, &open),
             None => self.compare(task, &failure),
+        }
+    }
+
+    /// A task that an answer said was gone or forbidden is still there, by a reading and a list: it was forbidden.
+    /// Whatever the task shows by now, or a project whose probe it was would rest for ever.
+    fn see_still_there(&mut self, task: &Task) {
+        let failure = self.known(&task.id).and_then(|known| known.failure.as_ref());
+        let Some((attempt, since, _)) = failure.and_then(|failure| failure.doubt.as_ref()) else { return };
+        if self.eyes.listed.is_some_and(|listed| listed.mono > since.mono)
+            && self.now.since(*since) >= self.eyes.poll.settle_interval
+        {
+            let attempt = *attempt;
+            self.note(&task.id, Event::StillThere { attempt });
         }
     }
 

@@ -1223,3 +1223,27 @@ fn running_long_after_the_failure_was_seen_shows_that_a_put_was_accepted() {
         assert_eq!(scene.known().used.ours, 1);
     }
 }
+
+#[test]
+fn a_probe_that_may_be_gone_lets_the_project_go_on_whatever_its_task_shows_next() {
+    let unknown = Task { status: TaskStatus::Other("TERMINATED".to_owned()), ..failed(1) };
+    for shown in [unknown, running(2)] {
+        let mut scene = Scene::new();
+        scene.read(&[failed(1)]);
+        scene.pass(2 * MINUTE);
+        scene.send(&[failed(1)], Meaning::ForbiddenProject);
+        scene.read(&[failed(1)]);
+        scene.pass(30 * MINUTE);
+        scene.read(&[failed(1)]);
+        scene.pass(2 * MINUTE);
+        scene.send(&[failed(1)], Meaning::GoneOrForbidden);
+        scene.read(std::slice::from_ref(&shown));
+        assert!(scene.ledger.rest.unwrap().probe.is_some(), "gone, or forbidden");
+        scene.pass(Duration::from_secs(20));
+        scene.listed = Some(scene.now);
+        scene.read(&[shown]);
+        let rest = scene.ledger.rest.unwrap();
+        assert!(rest.probe.is_none(), "it is still there, so another PUT may be the probe");
+        assert_eq!(rest.until.since(scene.now), 60 * MINUTE, "and was forbidden");
+    }
+}
