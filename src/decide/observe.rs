@@ -419,7 +419,14 @@ impl Scratch<'_> {
     fn miss(&mut self, id: &TaskId) {
         match self.known(id) {
             Some(known) if known.closed.is_some() => {}
-            Some(known) if known.missing => self.note(id, Event::Closed(Closing::Gone)),
+            Some(known) if known.missing => {
+                // So soon after it was first seen, an older answer may show what was before it began, unless the
+                // answer to a PUT said the same.
+                let doubted = known.failure.as_ref().is_some_and(|failure| failure.doubt.is_some());
+                if doubted || self.now.since(known.first_seen) >= self.eyes.poll.settle_timeout {
+                    self.note(id, Event::Closed(Closing::Gone));
+                }
+            }
             Some(_) => self.note(id, Event::Missing),
             None => {}
         }

@@ -878,7 +878,7 @@ fn a_task_that_comes_back_still_has_its_open_attempt() {
         scene.pass(2 * MINUTE);
         scene.send(&[failed(1)], meaning);
         for _ in 0..2 {
-            scene.pass(Duration::from_secs(30));
+            scene.pass(Duration::from_secs(90));
             scene.read(&[]);
         }
         assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Closing::Gone));
@@ -1246,4 +1246,18 @@ fn a_probe_that_may_be_gone_lets_the_project_go_on_whatever_its_task_shows_next(
         assert!(rest.probe.is_none(), "it is still there, so another PUT may be the probe");
         assert_eq!(rest.until.since(scene.now), 60 * MINUTE, "and was forbidden");
     }
+}
+
+#[test]
+fn an_older_answer_without_a_new_task_does_not_make_it_gone() {
+    let mut scene = Scene::new();
+    scene.read(&[running(1)]);
+    for _ in 0..9 {
+        scene.pass(Duration::from_secs(30));
+        scene.read(&[]);
+        assert!(scene.known().closed.is_none(), "it may show what was before the task began");
+    }
+    scene.pass(Duration::from_secs(30));
+    scene.read(&[]);
+    assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Closing::Gone));
 }
