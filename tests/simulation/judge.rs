@@ -536,7 +536,20 @@ impl<'a> Judge<'a> {
         let (at, number) = last.arrived?;
         let request = self.line(number).and_then(|line| request_of(&line.record))?;
         let mut since = self.changes_of(task).filter(|(line, _)| line.number > number && line.at.0 <= by);
-        (request.taken && !since.any(|(_, change)| is_failure(change))).then_some(at)
+        let runs = request.taken && !since.any(|(_, change)| is_failure(change));
+        (runs && !self.failed_by_hand_unseen(last, number)).then_some(at)
+    }
+
+    /// Whether a person retried the task and it failed again just before our PUT, and no reading showed that yet: what
+    /// is shown of that later cannot be told from an effect of ours.
+    fn failed_by_hand_unseen(&self, sent: &'a Sent, number: u64) -> bool {
+        let Some(shown) = self.last_reading(sent) else { return false };
+        let retried = self.played.log.iter().find(|line| {
+            matches!(&line.record, Record::ByHand(put) if put.task == sent.task && put.kind == PutKind::Retry
+                && put.taken && line.at.0 > shown && line.number < number)
+        });
+        let failed = self.last_change(&sent.task, number, is_failure);
+        retried.zip(failed).is_some_and(|(retried, failed)| failed > retried.at.0)
     }
 
     /// What a termination by hand leaves may be taken for the effect of a PUT that is late.
