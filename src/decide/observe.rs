@@ -120,7 +120,7 @@ impl Scratch<'_> {
             TaskStatus::Running => self.see_running(task),
             TaskStatus::Success => self.see_success(task),
             TaskStatus::Failed | TaskStatus::PartialFailed => self.see_failure(task),
-            TaskStatus::Other(_) => {}
+            TaskStatus::Other(_) => self.see_still_there(task),
         }
     }
 
@@ -164,7 +164,14 @@ impl Scratch<'_> {
             Some(known) if known.running.is_some() => known.saw_running(now),
             _ => self.note(&task.id, Event::Running { execute_times: task.execute_times }),
         }
-        self.settle(task, true);
+        self.see_still_there(task);
+        let shows_the_past = self.known(&task.id).is_some_and(|known| {
+            let answered = known.open.as_ref().is_some_and(OpenAttempt::is_answered);
+            !answered && !has_grown(task, known) && self.may_be_before_the_failure(known, now)
+        });
+        if !shows_the_past {
+            self.settle(task, true);
+        }
         self.tell_too_long(task);
     }
 
@@ -174,6 +181,13 @@ impl Scratch<'_> {
         if let Some(event) = overdue(&policy, &expect, task, run, self.now) {
             self.note(&task.id, event);
         }
+    }
+
+    /// Whether RUNNING, read then, may show what was before the present failure: so soon after that was first seen, a
+    /// reading of the past is no sign of what became of a PUT.
+    fn may_be_before_the_failure(&self, known: &TaskHistory, read: Moment) -> bool {
+        let failure = known.failure.as_ref();
+        failure.is_some_and(|failure| read.since(failure.first_seen) < self.eyes.poll.settle_timeout)
     }
 
     fn see_success(&mut self, task: &Task) {
@@ -205,17 +219,24 @@ impl Scratch<'_> {
         if self.is_stale(task) {
             return;
         }
-        if let Some((attempt, since, _)) = &failure.doubt
-            && self.eyes.listed.is_some_and(|listed| listed.mono > since.mono)
-            && self.now.since(*since) >= self.eyes.poll.settle_interval
-        {
-            let attempt = *attempt;
-            self.note(&task.id, Event::StillThere { attempt });
-        }
+        self.see_still_there(task);
         let Some(known) = self.known(&task.id) else { return };
         match known.open_retry().cloned() {
             Some(open) => self.settle_by_failure(task, &failure, &open),
             None => self.compare(task, &failure),
+        }
+    }
+
+    /// A task that an answer said was gone or forbidden is still there, by a reading and a list: it was forbidden.
+    /// Whatever the task shows by now, or a project whose probe it was would rest for ever.
+    fn see_still_there(&mut self, task: &Task) {
+        let failure = self.known(&task.id).and_then(|known| known.failure.as_ref());
+        let Some((attempt, since, _)) = failure.and_then(|failure| failure.doubt.as_ref()) else { return };
+        if self.eyes.listed.is_some_and(|listed| listed.mono > since.mono)
+            && self.now.since(*since) >= self.eyes.poll.settle_interval
+        {
+            let attempt = *attempt;
+            self.note(&task.id, Event::StillThere { attempt });
         }
     }
 
@@ -310,6 +331,9 @@ impl Scratch<'_> {
     fn settle_by_failure(&mut self, task: &Task, failure: &Failure, open: &OpenAttempt) {
         let Some(known) = self.known(&task.id) else { return };
         let long_after_put = self.now.since(open.sent) >= self.eyes.poll.settle_timeout;
+        let past = !open.is_answered()
+            && known.running_read.is_some_and(|read| self.may_be_before_the_failure(known, read));
+        let ran = open.ran && !past;
         if self.has_fallen(task) {
             // Most likely an old reading; where it stays so, the highest executeTimes counts and endTime decides.
             if long_after_put {
@@ -319,15 +343,16 @@ impl Scratch<'_> {
             self.settle(task, true);
         } else if Self::changed(task, failure) {
             // The same failure in other words: an effect of ours, or somebody's termination while ours is on its way.
-            if open.ran || long_after_put {
+            if ran || long_after_put {
                 self.settle(task, true);
             }
         } else if open.ran {
-            // It ran and fails again with the same words: certain once no stale reading can be left.
+            // It ran (or a reading of the past said so) and fails again with the same words: certain once no stale
+            // reading can be left.
             let quiet = known.running.is_none_or(|ran| self.now.since(ran) >= self.eyes.poll.settle_timeout)
                 || planted::is(planted::Fault::StaleFailedIsNew);
-            if quiet {
-                self.settle(task, true);
+            if quiet && (ran || long_after_put) {
+                self.settle(task, ran);
             }
         } else if long_after_put {
             self.settle(task, false);
@@ -406,7 +431,14 @@ impl Scratch<'_> {
     fn miss(&mut self, id: &TaskId) {
         match self.known(id) {
             Some(known) if known.closed.is_some() => {}
-            Some(known) if known.missing => self.note(id, Event::Closed(Closing::Gone)),
+            Some(known) if known.missing => {
+                // So soon after it was first seen, an older answer may show what was before it began, unless the
+                // answer to a PUT said the same.
+                let doubted = known.failure.as_ref().is_some_and(|failure| failure.doubt.is_some());
+                if doubted || self.now.since(known.first_seen) >= self.eyes.poll.settle_timeout {
+                    self.note(id, Event::Closed(Closing::Gone));
+                }
+            }
             Some(_) => self.note(id, Event::Missing),
             None => {}
         }

@@ -885,7 +885,7 @@ fn a_task_that_comes_back_still_has_its_open_attempt() {
         scene.pass(2 * MINUTE);
         scene.send(&[failed(1)], meaning);
         for _ in 0..2 {
-            scene.pass(Duration::from_secs(30));
+            scene.pass(Duration::from_secs(90));
             scene.read(&[]);
         }
         assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Closing::Gone));
@@ -1171,4 +1171,100 @@ fn other_words_of_the_same_failure_settle_nothing_while_the_put_may_be_on_its_wa
     let known = scene.known();
     assert!(known.open.is_none());
     assert_eq!((known.used.ours, known.failure.unwrap().seen.number), (1, 2), "used, and no PUT before that");
+}
+
+/// A task as a service tells it that shows neither `executeTimes` nor `endTime`.
+fn with_nothing_to_tell_by(task: Task) -> Task {
+    Task { execute_times: None, end_time: None, ..task }
+}
+
+#[test]
+fn a_running_reading_of_the_past_uses_no_retry_up_and_brings_no_abort() {
+    for plain in [false, true] {
+        let told = |task| if plain { with_nothing_to_tell_by(task) } else { task };
+        let (ran, fails) = (told(running(1)), told(failed(1)));
+        let mut scene = Scene::new();
+        scene.terms.as_mut().unwrap().retry.max_retries = 1;
+        scene.read(std::slice::from_ref(&ran));
+        scene.pass(MINUTE);
+        scene.read(std::slice::from_ref(&fails));
+        scene.pass(2 * MINUTE);
+        // It never arrives, and the service shows once more what was before the failure.
+        scene.send(std::slice::from_ref(&fails), Meaning::Unknown);
+        for _ in 0..3 {
+            scene.pass(Duration::from_secs(20));
+            assert_eq!(scene.code(std::slice::from_ref(&ran)), "running");
+            assert!(scene.known().open.is_some(), "RUNNING may show what was before the failure");
+        }
+        for _ in 0..20 {
+            scene.pass(MINUTE);
+            let decision = scene.read(std::slice::from_ref(&fails));
+            let abort = matches!(decision.verdict, Verdict::Act(Order::Abort(_)));
+            assert!(!abort && decision.reason.code() != "abort-pending", "{decision:?}");
+        }
+        assert_eq!(scene.known().used.ours, 0);
+        assert_eq!(scene.known().open.is_some(), plain, "where nothing can tell it is never settled");
+        assert!(scene.known().escalated.is_none());
+        if plain {
+            scene.pass(60 * MINUTE);
+            assert_eq!(scene.code(std::slice::from_ref(&fails)), "cannot-settle");
+        }
+    }
+}
+
+#[test]
+fn running_long_after_the_failure_was_seen_shows_that_a_put_was_accepted() {
+    for plain in [false, true] {
+        let told = |task| if plain { with_nothing_to_tell_by(task) } else { task };
+        let mut scene = Scene::new();
+        scene.read(&[told(running(1))]);
+        scene.read(&[told(failed(1))]);
+        scene.pass(2 * MINUTE);
+        scene.send(&[told(failed(1))], Meaning::Unknown);
+        scene.pass(3 * MINUTE);
+        for _ in 0..2 {
+            assert_eq!(scene.code(&[told(running(1))]), "running");
+            scene.pass(Duration::from_secs(15));
+        }
+        assert!(scene.known().open.is_none());
+        assert_eq!(scene.known().used.ours, 1);
+    }
+}
+
+#[test]
+fn a_probe_that_may_be_gone_lets_the_project_go_on_whatever_its_task_shows_next() {
+    let unknown = Task { status: TaskStatus::Other("TERMINATED".to_owned()), ..failed(1) };
+    for shown in [unknown, running(2)] {
+        let mut scene = Scene::new();
+        scene.read(&[failed(1)]);
+        scene.pass(2 * MINUTE);
+        scene.send(&[failed(1)], Meaning::ForbiddenProject);
+        scene.read(&[failed(1)]);
+        scene.pass(30 * MINUTE);
+        scene.read(&[failed(1)]);
+        scene.pass(2 * MINUTE);
+        scene.send(&[failed(1)], Meaning::GoneOrForbidden);
+        scene.read(std::slice::from_ref(&shown));
+        assert!(scene.ledger.rest.unwrap().probe.is_some(), "gone, or forbidden");
+        scene.pass(Duration::from_secs(20));
+        scene.listed = Some(scene.now);
+        scene.read(&[shown]);
+        let rest = scene.ledger.rest.unwrap();
+        assert!(rest.probe.is_none(), "it is still there, so another PUT may be the probe");
+        assert_eq!(rest.until.since(scene.now), 60 * MINUTE, "and was forbidden");
+    }
+}
+
+#[test]
+fn an_older_answer_without_a_new_task_does_not_make_it_gone() {
+    let mut scene = Scene::new();
+    scene.read(&[running(1)]);
+    for _ in 0..9 {
+        scene.pass(Duration::from_secs(30));
+        scene.read(&[]);
+        assert!(scene.known().closed.is_none(), "it may show what was before the task began");
+    }
+    scene.pass(Duration::from_secs(30));
+    scene.read(&[]);
+    assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Closing::Gone));
 }

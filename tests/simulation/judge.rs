@@ -22,6 +22,8 @@ use crate::stage::{Kept, Sent, request_of};
 const HOUR: i64 = 3_600_000;
 /// No PUT is sent while the clocks differ by more; a little more for the seconds of the `Date`.
 const MAX_CLOCK_OFFSET: i64 = 302_000;
+/// As long as the stage's journal may take for a commit, which others may overtake.
+const LONGEST_COMMIT: i64 = 15;
 
 /// What is wrong with the run.
 pub(crate) fn judge(plan: &Plan, played: &Played) -> Vec<String> {
@@ -362,17 +364,30 @@ impl<'a> Judge<'a> {
     /// I3: not while the breaker is open, and not where it should be.
     fn breaker(&self, intent: &Intent<'_>, say: &mut impl FnMut(String)) {
         let settings = &self.plan.breaker;
+        // It was judged when its commit began: what another look journaled meanwhile stood in nobody's way.
+        let overtook =
+            |kept: &Kept| kept.process == intent.kept.process && intent.kept.at - kept.at <= LONGEST_COMMIT;
         let before = || self.played.entries.iter().zip(&self.played.kept).take(intent.index);
         let turn = before().rposition(|(entry, kept)| {
             let turns = matches!(entry.event, Event::BreakerOpened { .. } | Event::BreakerClosed { .. });
-            turns && !(kept.in_doubt && kept.process == intent.kept.process)
+            turns && !(kept.in_doubt && kept.process == intent.kept.process) && !overtook(kept)
         });
         let last = turn.and_then(|turn| before().nth(turn));
-        let since = |kept: &Kept| intent.kept.at - kept.at;
+        // A wait over a restart goes by the wall clock, which may have been set right meanwhile.
+        let since = |(entry, kept): (&Entry, &Kept)| {
+            let truly = intent.kept.at - kept.at;
+            let wall = intent.entry.at.wall.duration_since(entry.at.wall).as_millis();
+            if kept.process == intent.kept.process {
+                truly
+            } else {
+                truly.max(i64::try_from(wall).unwrap_or(i64::MAX))
+            }
+        };
         let steady = |kept: &Kept| !self.plan.wall_jumps || kept.process == intent.kept.process;
-        if let Some((Entry { event: Event::BreakerOpened { .. }, .. }, kept)) = last {
-            if since(kept) + 100 < millis(settings.cooldown) && steady(kept) {
-                say(format!("the breaker opened {} ms before", since(kept)));
+        if let Some((opened @ Entry { event: Event::BreakerOpened { .. }, .. }, kept)) = last {
+            let since = since((opened, kept));
+            if since + 100 < millis(settings.cooldown) && steady(kept) {
+                say(format!("the breaker opened {since} ms before"));
             }
             return;
         }
@@ -382,7 +397,8 @@ impl<'a> Judge<'a> {
             .filter(|(entry, kept)| {
                 let counts =
                     matches!(&entry.event, Event::Failed(seen) if seen.seen_to_happen && !seen.too_old);
-                counts && !kept.in_doubt && since(kept) + 1_000 < millis(settings.within) && steady(kept)
+                let recent = since((entry, kept)) + 1_000 < millis(settings.within);
+                counts && !kept.in_doubt && recent && steady(kept) && !overtook(kept)
             })
             .map(|(entry, _)| entry.subject.task.as_str())
             .collect();
@@ -520,7 +536,20 @@ impl<'a> Judge<'a> {
         let (at, number) = last.arrived?;
         let request = self.line(number).and_then(|line| request_of(&line.record))?;
         let mut since = self.changes_of(task).filter(|(line, _)| line.number > number && line.at.0 <= by);
-        (request.taken && !since.any(|(_, change)| is_failure(change))).then_some(at)
+        let runs = request.taken && !since.any(|(_, change)| is_failure(change));
+        (runs && !self.failed_by_hand_unseen(last, number)).then_some(at)
+    }
+
+    /// Whether a person retried the task and it failed again just before our PUT, and no reading showed that yet: what
+    /// is shown of that later cannot be told from an effect of ours.
+    fn failed_by_hand_unseen(&self, sent: &'a Sent, number: u64) -> bool {
+        let Some(shown) = self.last_reading(sent) else { return false };
+        let retried = self.played.log.iter().find(|line| {
+            matches!(&line.record, Record::ByHand(put) if put.task == sent.task && put.kind == PutKind::Retry
+                && put.taken && line.at.0 > shown && line.number < number)
+        });
+        let failed = self.last_change(&sent.task, number, is_failure);
+        retried.zip(failed).is_some_and(|(retried, failed)| failed > retried.at.0)
     }
 
     /// What a termination by hand leaves may be taken for the effect of a PUT that is late.

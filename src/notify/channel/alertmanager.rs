@@ -79,6 +79,10 @@ impl Alertmanager {
                 let mut alert = alert(*state, notice);
                 let before = changes.iter().find(|(known, _)| *known == of).map(|(_, alert)| alert);
                 let before = before.or_else(|| firing.get(&of));
+                // Few tasks run too long before they fail: there is nothing to end.
+                if !begins && *state == State::Overlong && before.is_none() {
+                    continue;
+                }
                 if let Some(before) = before {
                     alert.starts = before.starts.min(alert.starts);
                     if !begins {
