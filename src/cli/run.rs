@@ -13,16 +13,17 @@ use tracing::{error, info, warn};
 use super::{Failure, Outcome, log_warnings, runtime};
 use crate::clock::SystemClock;
 use crate::control::{Question, Server};
-use crate::daemon::{self, Broken, Builder, Ledgers, Projects, Service};
+use crate::daemon::{self, Broken, Builder, Ledgers, Measured, Projects, Service};
 use crate::journal::sqlite::SqliteJournal;
 use crate::lifecycle::Signals;
 use crate::model::policy::Mode;
 use crate::notify::log::LogTeller;
 use crate::settings::{Environment, Loaded, Settings};
+use crate::status::metrics::Metrics;
 use crate::supervisor::Supervisor;
 use crate::telemetry;
 
-type Projectless = Builder<SqliteJournal, LogTeller>;
+type Projectless = Builder<Measured<SqliteJournal>, LogTeller>;
 
 /// Runs until a signal, or once.
 pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once: bool) -> Outcome {
@@ -36,8 +37,11 @@ pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once
         let clock = Arc::new(SystemClock::new());
         let (journal, mut ledgers) = daemon::open_journal(&loaded.settings, &*clock)
             .map_err(|error| Failure::of_build(error.into()))?;
-        let parts = (Arc::new(journal.clone()), journal.seed(), &mut ledgers);
-        let builder = Builder::new(environment, parts, &clock, &Arc::new(LogTeller), &stopping);
+        let metrics = Arc::new(Metrics::default());
+        let measured = Measured::new(journal.clone(), Arc::clone(&clock), Arc::clone(&metrics));
+        let parts = (Arc::new(measured), journal.seed(), &mut ledgers);
+        let builder = Builder::new(environment, parts, &clock, &Arc::new(LogTeller), &stopping)
+            .with_metrics(Arc::clone(&metrics));
         let reload = signals.reload();
         let work = async {
             if once {

@@ -135,6 +135,7 @@ impl Known {
                 sends_nothing: None,
                 max_actions_per_hour: loaded.settings.limits.max_actions_per_hour,
                 stretch: None,
+                live: None,
             };
             ProjectReport::new(&around, ledger, self.now)
         };

@@ -5,6 +5,7 @@ use std::sync::{Arc, RwLock};
 use tokio_util::sync::CancellationToken;
 
 use super::credentials::{Credentials, Site};
+use super::measured::ProjectMeter;
 use super::{BuildFault, HttpClient, HttpProject, Ledgers};
 use crate::clock::{SystemClock, random_seed};
 use crate::cloud::iam::ProjectByRegion;
@@ -18,6 +19,7 @@ use crate::model::project::{Limits, Rules};
 use crate::notify::Tell;
 use crate::project::WatchedProject;
 use crate::settings::{Environment, Project, Settings};
+use crate::status::metrics::Metrics;
 
 /// What all projects share, and what they are made with.
 pub struct Builder<J, T> {
@@ -29,6 +31,7 @@ pub struct Builder<J, T> {
     pub(super) stopping: CancellationToken,
     pub(super) holds: Arc<RwLock<Holds>>,
     credentials: Credentials,
+    metrics: Option<Arc<Metrics>>,
 }
 
 /// How a project is reached: where this is the same, so is its client.
@@ -99,7 +102,14 @@ impl<J: Journal, T: Tell> Builder<J, T> {
             stopping: stopping.clone(),
             holds: ledgers.share_holds(),
             credentials: Credentials::default(),
+            metrics: None,
         }
+    }
+
+    /// The same, with every request counted there.
+    #[must_use]
+    pub fn with_metrics(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics: Some(metrics), ..self }
     }
 
     /// Cancelled once the daemon is stopping.
@@ -169,6 +179,7 @@ impl<J: Journal, T: Tell> Builder<J, T> {
             limits: link.limits.clone(),
             credential: Arc::clone(&link.credential),
             seed: random_seed(),
+            meter: self.metrics.as_ref().map(|metrics| ProjectMeter::of(&project.name, metrics)),
         };
         Client::over_http(options, Arc::clone(&self.clock)).map_err(fault)
     }

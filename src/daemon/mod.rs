@@ -20,12 +20,15 @@ mod build;
 mod changes;
 mod credentials;
 mod liveness;
+pub mod measured;
 mod operate;
 mod orders;
+pub mod process;
 mod projects;
 mod service;
 
 pub use build::Builder;
+pub use measured::Measured;
 pub use projects::Projects;
 pub use service::Service;
 
