@@ -215,6 +215,7 @@ fn options(endpoint: String) -> Options {
         limits: Limits { max_requests_in_flight: 64, requests_per_second: 1_000_000, ..Limits::default() },
         credential: Credential::new(key, 1),
         seed: 1,
+        meter: None,
     }
 }
 

@@ -10,7 +10,7 @@
 //! A look never sleeps and never repeats anything: it returns when to look again. Its memory is the project's
 //! [`Ledger`], which is the fold of the journal and changes only by what the journal has accepted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -115,8 +115,12 @@ struct State {
     /// Answers that could not be journaled yet. Until they are, their attempts are open and no intent is
     /// committed.
     unwritten: Vec<Unwritten>,
-    /// Clusters that this process has read: what is new after that was seen to happen.
-    looked: BTreeSet<ClusterId>,
+    /// Clusters that this process has read, and when last completely: what is new after that was seen to happen.
+    looked: BTreeMap<ClusterId, Moment>,
+    /// Watched clusters that it has not read yet, and when a list first showed them.
+    unread: BTreeMap<ClusterId, Moment>,
+    /// When the list of clusters was last read completely.
+    last_list: Option<Moment>,
     /// The clusters that a list has shown, as the latest one did.
     listed: BTreeMap<ClusterId, (Arc<Cluster>, Moment)>,
 }
@@ -287,7 +291,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             expect: &expect,
             poll: &rules.poll,
             listed,
-            looked_before: state.looked.contains(&cluster.id),
+            looked_before: state.looked.contains_key(&cluster.id),
         };
         observe::observe(eyes, reading, state.ledger.history(&cluster.id))
     }
@@ -570,8 +574,14 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
     /// Keeps what a reading shows and the journal need not know: that a task still runs, and which is the newest.
     fn remember_reading(&self, cluster: &Cluster, reading: &Reading) {
         let mut state = self.state();
-        if !state.looked.contains(&cluster.id) {
-            state.looked.insert(cluster.id.clone());
+        match state.looked.get_mut(&cluster.id) {
+            // What a short answer leaves out is not seen.
+            Some(at) if reading.complete => *at = reading.at,
+            Some(_) => {}
+            None => {
+                state.looked.insert(cluster.id.clone(), reading.at);
+                state.unread.remove(&cluster.id);
+            }
         }
         let newest = reading.tasks.iter().filter_map(|task| Some((task.start_time?, &task.id))).max();
         if let Some((start, id)) = newest {

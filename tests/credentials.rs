@@ -291,6 +291,7 @@ impl Machine {
             limits: Limits::default(),
             credential,
             seed: 1,
+            meter: None,
         };
         let client = Client::over_http(options, Arc::clone(&self.clock)).unwrap();
         Ok(client.clusters().await?.clusters.len())

@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use super::{Failure, Outcome, log_warnings, runtime};
 use crate::clock::{SystemClock, random_seed};
 use crate::control::{Question, Server};
-use crate::daemon::{self, Broken, Builder, Changes, Ledgers, Outside, Projects, Service};
+use crate::daemon::{self, Broken, Builder, Changes, Ledgers, Measured, Outside, Projects, Service};
 use crate::journal::sqlite::SqliteJournal;
 use crate::lifecycle::Signals;
 use crate::model::policy::Mode;
@@ -22,11 +22,12 @@ use crate::model::text::chain;
 use crate::notify::log::LogTeller;
 use crate::notify::{Notifier, Post, Routes, Start};
 use crate::settings::{Environment, Http, Loaded, Settings};
+use crate::status::metrics::Metrics;
 use crate::supervisor::Supervisor;
 use crate::telemetry;
 use crate::web;
 
-type Projectless = Builder<SqliteJournal, (LogTeller, (Post, Changes))>;
+type Projectless = Builder<Measured<SqliteJournal>, (LogTeller, (Post, Changes))>;
 
 /// After one look at everything, those who are told are waited for no longer.
 const TELLING_PATIENCE: Duration = Duration::from_secs(20);
@@ -36,6 +37,12 @@ struct Telling {
     post: Post,
     clock: Arc<SystemClock>,
     start: Start,
+}
+
+/// What is needed to see from outside how it stands.
+struct Seen {
+    metrics: Arc<Metrics>,
+    changes: Changes,
 }
 
 impl Telling {
@@ -61,16 +68,20 @@ pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once
         start.new_journal = journal.is_new().then(|| journal.path().display().to_string());
         let post = Post::new(Routes::default());
         let telling = Telling { post: post.clone(), clock: Arc::clone(&clock), start };
-        let parts = (Arc::new(journal.clone()), journal.seed(), &mut ledgers);
+        let metrics = Arc::new(Metrics::default());
+        let measured = Measured::new(journal.clone(), Arc::clone(&clock), Arc::clone(&metrics));
+        let parts = (Arc::new(measured), journal.seed(), &mut ledgers);
         let changes = Changes::default();
         let teller = Arc::new((LogTeller, (post.clone(), changes.clone())));
-        let builder = Builder::new(environment, parts, &clock, &teller, &stopping).telling(post);
+        let builder = Builder::new(environment, parts, &clock, &teller, &stopping)
+            .telling(post)
+            .with_metrics(Arc::clone(&metrics));
         let reload = signals.reload();
         let work = async {
             if once {
                 look_once(config, &loaded.settings, builder, ledgers, &journal, telling).await
             } else {
-                let parts = (builder, ledgers, telling, changes);
+                let parts = (builder, ledgers, telling, Seen { metrics, changes });
                 serve(config, loaded, environment.clone(), parts, &journal, reload).await
             }
         };
@@ -107,7 +118,7 @@ async fn serve(
     config: &Path,
     loaded: Loaded,
     environment: Environment,
-    (builder, ledgers, telling, changes): (Projectless, Ledgers, Telling, Changes),
+    (builder, ledgers, telling, seen): (Projectless, Ledgers, Telling, Seen),
     journal: &SqliteJournal,
     reload: Arc<tokio::sync::Notify>,
 ) -> Result<bool, Failure> {
@@ -124,8 +135,8 @@ async fn serve(
         let post = telling.post.clone();
         let outside = Outside {
             channels: Box::new(move || post.counts()),
-            metrics: Box::new(|_| Ok(String::new())),
-            changes: changes.heard(),
+            metrics: seen.metrics,
+            changes: seen.changes.heard(),
         };
         serve_page(http, service.view(outside), &mut listening, &stopping).await;
     }

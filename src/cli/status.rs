@@ -136,6 +136,7 @@ impl Known {
                 sends_nothing: None,
                 max_actions_per_hour: loaded.settings.limits.max_actions_per_hour,
                 stretch: None,
+                live: None,
             };
             ProjectReport::new(&around, ledger, self.now)
         };

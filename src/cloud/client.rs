@@ -18,10 +18,11 @@ use super::retry::Retries;
 use super::transport::{Transport, TransportError};
 use super::wire::shape::{self, Shape};
 use super::wire::{self, WireError};
-use super::{Css, Permit, Reply};
+use super::{Css, Meter, Permit, Reply};
 use crate::clock::Clock;
 use crate::model::cluster::{Cluster, ClusterList};
 use crate::model::id::{ClusterId, ProjectId, TaskId};
+use crate::model::moment::Moment;
 use crate::model::project::Limits;
 use crate::model::task::{Abortable, TaskKind, TaskList};
 use crate::model::text::shown;
@@ -45,6 +46,8 @@ pub struct Options {
     pub credential: Arc<Credential>,
     /// Spreads the waits before retries.
     pub seed: u64,
+    /// Hears of every request.
+    pub meter: Option<Arc<dyn Meter>>,
 }
 
 /// The client of one project.
@@ -59,6 +62,7 @@ pub struct Client<T, C> {
     retries: Retries,
     pages: Pages,
     clock_offset: Mutex<Option<SignedDuration>>,
+    meter: Option<Arc<dyn Meter>>,
 }
 
 impl<C: Clock> Client<HttpTransport, C> {
@@ -91,6 +95,7 @@ impl<T: Transport, C: Clock> Client<T, C> {
             pages: Pages::default(),
             credential: options.credential,
             clock_offset: Mutex::new(None),
+            meter: options.meter,
         })
     }
 
@@ -177,6 +182,7 @@ impl<T: Transport, C: Clock> Client<T, C> {
         let duration_ms = u64::try_from(now.since(begin).as_millis()).unwrap_or(u64::MAX);
         let response = sent.inspect_err(|error| {
             tracing::debug!(operation = call.name(), duration_ms, error = chain(error), "no answer");
+            self.measure(call, CloudError::code_without_answer(error), begin, now);
         })?;
         let head = Head::of(&response, now.wall, |text| self.credential.scrub(text));
         if let Some(offset) = head.clock_offset {
@@ -184,12 +190,24 @@ impl<T: Transport, C: Clock> Client<T, C> {
         }
         let request_id = head.request_id.as_deref();
         tracing::debug!(operation = call.name(), status = head.status, request_id, duration_ms, "answer");
+        let result = match &response.body {
+            Ok(_) if head.status == 200 => "ok",
+            Err(error) if was_cut(&head, error) => CloudError::code_without_answer(error),
+            body => self.refused(&head, shape_of(&head, body)).code(),
+        };
+        self.measure(call, result, begin, now);
         if head.status == 429 {
             self.pace.throttled(begin.mono, now.mono, head.retry_after);
         }
         let refusal = (head.status == 401).then(|| self.refusal(&head, shape_of(&head, &response.body)));
         pass.answered(now, refusal.as_ref());
         Ok((head, response.body))
+    }
+
+    fn measure(&self, call: Call<'_>, result: &'static str, begin: Moment, now: Moment) {
+        if let Some(meter) = &self.meter {
+            meter.call(call.name(), result, now.since(begin));
+        }
     }
 
     fn refused(&self, head: &Head, shape: Shape) -> CloudError {

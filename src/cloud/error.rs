@@ -260,6 +260,17 @@ impl CloudError {
         }
     }
 
+    /// The code of what [`Self::from_transport`] makes of it.
+    pub(super) fn code_without_answer(error: &TransportError) -> &'static str {
+        match error {
+            TransportError::TooLong { .. } => "unreadable",
+            TransportError::Timeout(_) => "timeout",
+            TransportError::Invalid(_) | TransportError::Connect(_) | TransportError::Broken(_) => {
+                "transport"
+            }
+        }
+    }
+
     /// What it means that no whole answer came.
     pub(super) fn from_transport(error: TransportError, request_id: Option<String>) -> Self {
         match error {

@@ -24,6 +24,7 @@
 //! - No key, token, signature or body is logged. A stranger's texts are cut short, made safe to show, and rid of
 //!   what they repeat of the key.
 
+use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
@@ -62,6 +63,12 @@ pub use error::{BuildError, CloudError, Refusal};
 pub use project::ProjectSource;
 pub use reach::Reach;
 pub use wire::shape::BodyKind;
+
+/// Hears of every request that was sent.
+pub trait Meter: fmt::Debug + Send + Sync + 'static {
+    /// One request is over. `result`: `ok` for status 200 with a whole body, or the [code](CloudError::code) of the error.
+    fn call(&self, operation: &'static str, result: &'static str, took: Duration);
+}
 
 /// The calls of the API that are made.
 pub trait Css: Send + Sync + 'static {

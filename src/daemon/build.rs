@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::channels::Channels;
 use super::credentials::{Credentials, Site};
+use super::measured::ProjectMeter;
 use super::{BuildFault, HttpClient, HttpProject, Ledgers};
 use crate::clock::{SystemClock, random_seed};
 use crate::cloud::iam::ProjectByRegion;
@@ -19,6 +20,7 @@ use crate::model::project::{Limits, Rules};
 use crate::notify::{Post, Tell};
 use crate::project::WatchedProject;
 use crate::settings::{Environment, Project, Settings};
+use crate::status::metrics::Metrics;
 
 /// What all projects share, and what they are made with.
 pub struct Builder<J, T> {
@@ -33,6 +35,7 @@ pub struct Builder<J, T> {
     channels: Channels,
     /// Where those who tell people learn of their channels; absent: nobody tells.
     post: Option<Post>,
+    metrics: Option<Arc<Metrics>>,
 }
 
 /// How a project is reached: where this is the same, so is its client.
@@ -105,7 +108,14 @@ impl<J: Journal, T: Tell> Builder<J, T> {
             credentials: Credentials::default(),
             channels: Channels::default(),
             post: None,
+            metrics: None,
         }
+    }
+
+    /// The same, with every request counted there.
+    #[must_use]
+    pub fn with_metrics(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics: Some(metrics), ..self }
     }
 
     /// The same, with channels: they are built with everything else, and again at every reload.
@@ -207,6 +217,7 @@ impl<J: Journal, T: Tell> Builder<J, T> {
             limits: link.limits.clone(),
             credential: Arc::clone(&link.credential),
             seed: random_seed(),
+            meter: self.metrics.as_ref().map(|metrics| ProjectMeter::of(&project.name, metrics)),
         };
         Client::over_http(options, Arc::clone(&self.clock)).map_err(fault)
     }

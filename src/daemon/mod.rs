@@ -21,14 +21,17 @@ mod changes;
 mod channels;
 mod credentials;
 mod liveness;
+pub mod measured;
 mod operate;
 mod orders;
+pub mod process;
 mod projects;
 mod service;
 mod view;
 
 pub use build::Builder;
 pub use channels::{channel_of, start_of};
+pub use measured::Measured;
 pub use projects::Projects;
 pub use service::Service;
 pub use view::{Changes, Outside, View};

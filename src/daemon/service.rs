@@ -115,7 +115,12 @@ impl<J: Journal, T: Tell> Service<J, T> {
         let stopping = builder.stopping.clone();
         let (running, watchers) = (BTreeMap::new(), JoinSet::new());
         let now = builder.clock.now();
-        let in_force = InForce { file: config.display().to_string(), since: now.wall, refused: None };
+        let in_force = InForce {
+            file: config.display().to_string(),
+            since: now.wall,
+            hash: loaded.hash(),
+            refused: None,
+        };
         let mut service = Self {
             config,
             environment,
@@ -395,6 +400,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
             let pulse = self.watch(name.clone(), Arc::clone(&project), stop.clone());
             self.running.insert(name, Running { project, link, stop, pulse, leaving: false });
         }
+        self.in_force.hash = loaded.hash();
         self.loaded = loaded;
         self.in_force.since = self.builder.clock.now().wall;
         self.in_force.refused = None;

@@ -8,8 +8,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::HttpProject;
+use super::measured::journal_size;
 use super::service::{Running, Service};
+use super::{HttpProject, process};
 use crate::clock::{Clock as _, SystemClock};
 use crate::journal::reader::{JournalReader, Query};
 use crate::journal::{Journal, JournalError};
@@ -21,6 +22,7 @@ use crate::model::policy::Mode;
 use crate::model::text::chain;
 use crate::notify::{News, Tell};
 use crate::settings::JournalUrl;
+use crate::status::metrics::{Beside, Metrics};
 use crate::status::{InForce, PolicyReport, Report};
 use crate::watch::pulse::Pulse;
 use crate::web::{ClusterView, Source};
@@ -139,7 +141,8 @@ impl<J: Journal, T: Tell> Source for View<J, T> {
     }
 
     fn metrics(&self) -> Result<String, std::fmt::Error> {
-        (self.outside.metrics)(&self.report())
+        let beside = Beside { journal_bytes: journal_size(&self.file), process: process::read() };
+        self.outside.metrics.render(&self.report(), &beside)
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
@@ -168,8 +171,8 @@ impl Tell for Changes {
 pub struct Outside {
     /// How the channels fare.
     pub channels: Box<dyn Fn() -> Vec<ChannelCounts> + Send + Sync>,
-    /// The metrics, with the gauges that this report gives.
-    pub metrics: Box<dyn Fn(&Report) -> Result<String, std::fmt::Error> + Send + Sync>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// Changes when something was journaled.
     pub changes: watch::Receiver<u64>,
 }

@@ -61,7 +61,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             let state = self.state();
             let history = state.ledger.history(id);
             let mut limits = Vec::new();
-            if !state.looked.contains(id) {
+            if !state.looked.contains_key(id) {
                 limits.push("the daemon has not read it since it started".to_owned());
             }
             let newest = history.tasks.values().max_by_key(|task| task.start_time).cloned();

@@ -1,10 +1,10 @@
 //! The project as a whole, beside the looks at its clusters: what is known of it, and what may be exchanged while it
 //! is watched.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
-use super::Looker;
+use super::{Looker, State};
 use crate::clock::Clock;
 use crate::cloud::Css;
 use crate::decide::govern::{self, Mismatch};
@@ -18,7 +18,10 @@ use crate::model::project::{Rules, Stretch};
 use crate::model::task::TaskKind;
 use crate::notify::Tell;
 use crate::status::summary::Summary;
-use crate::status::{Around, ProjectReport, Why};
+use crate::status::{Around, Live, Pace, ProjectReport, Why};
+
+/// So many idle intervals without a reading are too many.
+const LOOKS_MISSED: u32 = 3;
 
 impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
     /// Lists the clusters of the project.
@@ -42,7 +45,13 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
     fn remember_clusters(&self, list: &ClusterList) {
         let now = self.clock.now();
         let mut state = self.state();
+        if list.is_complete() {
+            state.last_list = Some(now);
+        }
         for cluster in &list.clusters {
+            if cluster.may_have_tasks() && !state.looked.contains_key(&cluster.id) {
+                state.unread.entry(cluster.id.clone()).or_insert(now);
+            }
             match state.listed.get_mut(&cluster.id) {
                 // One that is as before is kept, as the watcher does: it is the same memory.
                 Some((known, at)) => {
@@ -103,7 +112,10 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         };
         match self.record(cluster, self.clock.now(), gone).await {
             Ok(()) => {
-                self.state().listed.remove(&cluster.id);
+                let mut state = self.state();
+                state.listed.remove(&cluster.id);
+                state.unread.remove(&cluster.id);
+                state.looked.remove(&cluster.id);
                 true
             }
             Err(error) => {
@@ -215,6 +227,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             sends_nothing: self.guards(&state.ledger, &holds, &rules).hold_everything_back(now),
             max_actions_per_hour: rules.limits.max_actions_per_hour,
             stretch,
+            live: Some(self.live(&state, &rules, stretch)),
         };
         let mut report = ProjectReport::new(&around, &state.ledger, now);
         // What cannot be seen is not acted on, whatever else holds it back.
@@ -224,6 +237,37 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             report.sends_nothing = Some(Why { code: code.to_owned(), words });
         }
         report
+    }
+
+    /// What is seen of the project, and how fresh that is.
+    fn live(&self, state: &State, rules: &Rules, stretch: Option<Stretch>) -> Live {
+        let watched = state.listed.iter().filter(|(_, (cluster, _))| cluster.may_have_tasks());
+        let watched: Vec<&ClusterId> = watched.map(|(id, _)| id).collect();
+        let oldest = |at: &BTreeMap<ClusterId, Moment>| {
+            let moments = watched.iter().filter_map(|id| at.get(*id));
+            moments.min_by_key(|at| at.mono).map(|at| at.wall)
+        };
+        let css = self.css();
+        let idle_interval = stretch.map_or(rules.poll.idle_interval, |stretch| stretch.actual);
+        let too_old = idle_interval.saturating_mul(LOOKS_MISSED).saturating_add(rules.poll.request_timeout);
+        Live {
+            visible: !self.telling.is_blind(),
+            last_list: state.last_list.map(|at| at.wall),
+            oldest_look: oldest(&state.looked),
+            never_read: watched.iter().filter(|id| !state.looked.contains_key(**id)).count(),
+            never_read_since: oldest(&state.unread),
+            watched: watched.len(),
+            look_age_limit_seconds: too_old.as_secs_f64(),
+            unreadable: self.telling.unreadable_clusters(),
+            clock_offset_seconds: css.clock_offset().map(|offset| offset.as_secs()),
+            journal_failing: self.telling.is_journal_failing(),
+            limits: Pace {
+                requests_in_flight: rules.limits.max_requests_in_flight,
+                requests_per_second: rules.limits.requests_per_second,
+                requests_per_second_now: css.requests_per_second(),
+                actions_in_flight: rules.limits.max_actions_in_flight,
+            },
+        }
     }
 
     /// How the project stands, for one line.

@@ -270,6 +270,17 @@ impl<T: Tell> Telling<T> {
         told.listing.is_some() || told.reading.is_some()
     }
 
+    /// How many clusters could not be read when last tried.
+    pub(super) fn unreadable_clusters(&self) -> usize {
+        let told = self.told();
+        told.unreadable.keys().collect::<BTreeSet<_>>().union(&told.blind_at.iter().collect()).count()
+    }
+
+    /// Whether the journal could not be written when last tried.
+    pub(super) fn is_journal_failing(&self) -> bool {
+        self.told().journal_fails
+    }
+
     /// Clusters came or went.
     pub(super) fn clusters(&self, came: usize, went: &[ClusterId], watched: usize) {
         {

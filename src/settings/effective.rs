@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::duration;
 use super::key::KeyPath;
@@ -29,6 +30,18 @@ impl fmt::Display for Effective {
 }
 
 impl Loaded {
+    /// Which settings these are: the first 12 hexadecimal digits of SHA-256 over every key that has an effect and its
+    /// value. Secrets are in it as references only, and where a value comes from does not count.
+    pub fn hash(&self) -> String {
+        let mut hash = Sha256::new();
+        for Effective { key, value, .. } in self.effective() {
+            hash.update(format!("{key} = {value}\n"));
+        }
+        let mut digits = hex::encode(hash.finalize());
+        digits.truncate(12);
+        digits
+    }
+
     /// Every key that has an effect.
     pub fn effective(&self) -> Vec<Effective> {
         let mut list = Listing { loaded: self, values: Vec::new() };

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::channel::ChannelCounts;
 use crate::model::event::StoredEntry;
 pub use crate::model::explanation::{Explanation, Why};
+use crate::model::history::TaskHistory;
 use crate::model::hold::StoredHold;
 use crate::model::id::{ClusterId, ProjectName, TaskId};
 use crate::model::ledger::Ledger;
@@ -18,6 +19,7 @@ use crate::model::reason::Reason;
 use crate::model::task::TaskKind;
 use crate::model::text::{counted, span};
 
+pub mod metrics;
 pub mod summary;
 
 /// A running daemon at one moment.
@@ -51,6 +53,8 @@ pub struct InForce {
     pub file: String,
     /// When they were read.
     pub since: Timestamp,
+    /// The first 12 hexadecimal digits of SHA-256 over them.
+    pub hash: String,
     /// A later reload that changed nothing, and why.
     pub refused: Option<Refused>,
 }
@@ -77,12 +81,99 @@ pub struct ProjectReport {
     pub leaving: bool,
     /// Why nothing is sent in it, where that is so for all of it: a rest, or the breaker.
     pub sends_nothing: Option<Why>,
+    /// How its breaker stands.
+    pub breaker: BreakerState,
+    /// PUTs of which it is not known yet whether they were accepted.
+    pub unknown_outcomes: u32,
     /// PUTs within the last hour, and how many are allowed.
     pub actions_last_hour: (u32, u32),
     /// Clusters where nothing runs are read less often than the settings ask for: this many seconds apart.
     pub idle_interval_stretched_to: Option<f64>,
+    /// What only a running daemon knows. `None` where this comes from the journal alone.
+    pub live: Option<Live>,
     /// Tasks whose story has no end yet.
     pub tasks: Vec<TaskReport>,
+}
+
+/// How the breaker of a project stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BreakerState {
+    /// As it should be.
+    Closed,
+    /// Nothing is sent.
+    Open,
+    /// One PUT is let through as a probe.
+    HalfOpen,
+}
+
+impl BreakerState {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Closed, Self::Open, Self::HalfOpen];
+
+    fn of(ledger: &Ledger, now: Moment) -> Self {
+        match &ledger.breaker.open {
+            None => Self::Closed,
+            Some(open) if now.mono < open.until.mono => Self::Open,
+            Some(_) => Self::HalfOpen,
+        }
+    }
+
+    /// The stable word: the same as in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half-open",
+        }
+    }
+}
+
+/// What a running daemon sees of a project, and how fresh that is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Live {
+    /// Its clusters can be listed and read.
+    pub visible: bool,
+    /// When the list of its clusters was last read completely.
+    pub last_list: Option<Timestamp>,
+    /// Clusters that are watched: those of engines that have tasks.
+    pub watched: usize,
+    /// Of the watched clusters that were read, the oldest last complete reading of their tasks.
+    pub oldest_look: Option<Timestamp>,
+    /// Watched clusters that were never read by this process.
+    pub never_read: usize,
+    /// When a list first showed the one of them that has waited longest.
+    pub never_read_since: Option<Timestamp>,
+    /// A look that is older than this is too old, in seconds.
+    pub look_age_limit_seconds: f64,
+    /// Clusters that could not be read when last tried.
+    pub unreadable: usize,
+    /// Our clock minus the service's, in seconds. `None` before the first answer.
+    pub clock_offset_seconds: Option<i64>,
+    /// The journal could not be written when last tried.
+    pub journal_failing: bool,
+    /// How much at once.
+    pub limits: Pace,
+}
+
+impl Live {
+    /// The oldest last look of all watched clusters. One that was never read counts from when a list first showed it.
+    pub fn oldest(&self) -> Option<Timestamp> {
+        self.oldest_look.into_iter().chain(self.never_read_since).min()
+    }
+}
+
+/// How much may be done at once in one project.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pace {
+    /// Requests without an answer yet.
+    pub requests_in_flight: u32,
+    /// Requests begun in a second, by the settings.
+    pub requests_per_second: u32,
+    /// The same as of now: fewer after the service asked for that.
+    pub requests_per_second_now: Option<f64>,
+    /// Clusters with a retried task running.
+    pub actions_in_flight: u32,
 }
 
 /// A task whose story has no end yet.
@@ -96,6 +187,8 @@ pub struct TaskReport {
     pub task: TaskId,
     /// Upgrade or AZ switchover.
     pub kind: TaskKind,
+    /// How it stands.
+    pub state: TaskState,
     /// It is a human's.
     pub with_human: bool,
     /// Since when it runs, where it was told to run too long.
@@ -167,6 +260,42 @@ impl PolicyReport {
     }
 }
 
+/// How a task stands whose story has no end yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TaskState {
+    /// It runs.
+    Running,
+    /// It failed, and is ours to handle.
+    Failed,
+    /// It is a human's.
+    WithHuman,
+}
+
+impl TaskState {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Running, Self::Failed, Self::WithHuman];
+
+    fn of(task: &TaskHistory) -> Self {
+        if task.escalated.is_some() {
+            Self::WithHuman
+        } else if task.run.is_some() {
+            Self::Running
+        } else {
+            Self::Failed
+        }
+    }
+
+    /// The stable word: the same as in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Failed => "failed",
+            Self::WithHuman => "with-human",
+        }
+    }
+}
+
 /// What is known of a project beside its ledger.
 pub struct Around<'a> {
     /// Its name in the settings.
@@ -183,6 +312,8 @@ pub struct Around<'a> {
     pub max_actions_per_hour: u32,
     /// Whether idle clusters are read less often.
     pub stretch: Option<Stretch>,
+    /// What only a running daemon knows.
+    pub live: Option<Live>,
 }
 
 impl ProjectReport {
@@ -198,6 +329,7 @@ impl ProjectReport {
                     cluster_name: task.cluster_name.clone(),
                     task: id.clone(),
                     kind: task.kind,
+                    state: TaskState::of(task),
                     with_human: task.escalated.is_some(),
                     runs_too_long_since: task.runs_too_long().map(|since| since.wall),
                     why: reason.map(Why::from),
@@ -209,6 +341,11 @@ impl ProjectReport {
             })
         });
         let mut tasks: Vec<TaskReport> = tasks.collect();
+        let all = ledger.clusters.values().flat_map(|history| history.tasks.values());
+        let is_unknown = |task: &&TaskHistory| {
+            task.closed.is_none() && task.open.as_ref().is_some_and(|open| !open.is_answered())
+        };
+        let unknown_outcomes = u32::try_from(all.filter(is_unknown).count()).unwrap_or(u32::MAX);
         tasks.sort_by(|a, b| {
             (!a.with_human, &a.cluster_name, &a.cluster).cmp(&(!b.with_human, &b.cluster_name, &b.cluster))
         });
@@ -218,8 +355,11 @@ impl ProjectReport {
             list_short: around.list_short,
             leaving: around.leaving,
             sends_nothing: around.sends_nothing.as_ref().map(Why::from),
+            breaker: BreakerState::of(ledger, now),
+            unknown_outcomes,
             actions_last_hour: (ledger.puts_within_an_hour(now), around.max_actions_per_hour),
             idle_interval_stretched_to: around.stretch.map(|stretch| stretch.actual.as_secs_f64()),
+            live: around.live.clone(),
             tasks,
         }
     }

@@ -1,11 +1,44 @@
 //! Whether what is shown can be relied on: every project is seen, and was read lately.
 
-use crate::status::Report;
+use jiff::Timestamp;
+
+use crate::status::{ProjectReport, Report};
 
 /// What is missing for that, a line each.
 pub(super) fn missing(report: &Report) -> Vec<String> {
     if report.projects.is_empty() {
         return vec!["there is no project in the settings".to_owned()];
     }
-    Vec::new()
+    report
+        .projects
+        .iter()
+        .filter(|project| !project.leaving)
+        .filter_map(|project| of(project, report.at))
+        .collect()
+}
+
+fn of(project: &ProjectReport, now: Timestamp) -> Option<String> {
+    let name = &project.name;
+    let Some(live) = &project.live else {
+        return Some(format!("project {name}: nothing is known of it yet"));
+    };
+    if live.journal_failing {
+        return Some(format!("project {name}: the journal cannot be written, so nothing is sent"));
+    }
+    if !live.visible {
+        return Some(format!("project {name}: it cannot be seen"));
+    }
+    if live.last_list.is_none() {
+        return Some(format!("project {name}: its clusters were not completely listed yet"));
+    }
+    if live.never_read > 0 && live.oldest_look.is_none() {
+        return Some(format!("project {name}: none of its clusters was read yet"));
+    }
+    let age = now.duration_since(live.oldest()?).as_secs_f64();
+    (age > live.look_age_limit_seconds).then(|| {
+        format!(
+            "project {name}: a cluster was last read {age:.0} s ago, and {:.0} s is too long",
+            live.look_age_limit_seconds
+        )
+    })
 }

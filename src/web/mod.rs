@@ -214,8 +214,7 @@ async fn readyz<S: Source>(State(shared): State<Shared<S>>) -> Response {
 async fn metrics<S: Source>(State(shared): State<Shared<S>>) -> Response {
     match shared.source.metrics() {
         Ok(metrics) => {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(header::CONTENT_TYPE, kind)], metrics).into_response()
+            ([(header::CONTENT_TYPE, crate::status::metrics::CONTENT_TYPE)], metrics).into_response()
         }
         Err(error) => {
             text(StatusCode::INTERNAL_SERVER_ERROR, format!("the metrics cannot be written: {error}\n"))

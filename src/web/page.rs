@@ -248,7 +248,39 @@ impl Project {
             ));
         }
         let (sent, allowed) = project.actions_last_hour;
-        let facts = vec![("actions in the last hour", format!("{sent} of {allowed}"))];
+        let mut facts = vec![
+            ("breaker", project.breaker.word().to_owned()),
+            ("actions in the last hour", format!("{sent} of {allowed}")),
+        ];
+        if project.unknown_outcomes > 0 {
+            facts.push(("PUTs of unknown outcome", project.unknown_outcomes.to_string()));
+        }
+        if let Some(live) = &project.live {
+            let time =
+                |time: Option<Timestamp>| time.map_or_else(|| "never".to_owned(), |time| Time(time).words());
+            facts.push(("last whole list", time(live.last_list)));
+            facts.push(("oldest look", time(live.oldest())));
+            if live.never_read > 0 {
+                facts.push(("not read yet", counted(live.never_read as u64, "cluster", "clusters")));
+            }
+            if live.unreadable > 0 {
+                notes.push(format!(
+                    "{} cannot be read: see the log",
+                    counted(live.unreadable as u64, "cluster", "clusters")
+                ));
+            }
+            if live.journal_failing {
+                notes.push("the journal cannot be written, so nothing is sent".to_owned());
+            }
+            if let Some(offset) = live.clock_offset_seconds {
+                facts.push(("our clock minus the service's", format!("{offset} s")));
+            }
+            let pace = &live.limits;
+            facts.push((
+                "requests in flight, and a second",
+                format!("{} and {}", pace.requests_in_flight, pace.requests_per_second),
+            ));
+        }
         Self {
             name: project.name.to_string(),
             clusters: counted(project.clusters as u64, "cluster", "clusters"),

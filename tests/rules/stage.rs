@@ -270,6 +270,7 @@ fn client(
         limits: script.limits.clone(),
         credential: Credential::new(key, 1),
         seed: 1,
+        meter: None,
     };
     Client::over_http(options, Arc::clone(clock)).unwrap()
 }

@@ -490,6 +490,7 @@ fn client(
         limits: plan.limits.clone(),
         credential: Credential::new(key, seed),
         seed,
+        meter: None,
     };
     let wire = Wire { stage: Arc::clone(stage), request_timeout: plan.poll.request_timeout };
     Client::new(wire, options, Arc::clone(clock)).unwrap()

@@ -34,6 +34,7 @@ impl Rig {
             limits: Limits::default(),
             credential: Arc::clone(&credential),
             seed: 1,
+            meter: None,
         };
         let client = Arc::new(Client::new(script.clone(), options, Arc::new(clock)).unwrap());
         Self { client, script, clock, credential }

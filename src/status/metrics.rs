@@ -1,0 +1,467 @@
+//! What is counted, and the page that Prometheus reads. The names are those of `docs/metrics.md`.
+//!
+//! Counters and histograms grow while the daemon works. Gauges are made from a [`Report`] when the page is asked for, so they
+//! cannot tell anything else than `status` does. Labels are names of projects and words of fixed lists, never clusters or tasks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use super::{BreakerState, ProjectReport, Report, TaskState};
+use crate::model::answer::Meaning;
+use crate::model::decision::Action;
+use crate::model::event::{Entry, Event, Settlement, Subject};
+use crate::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
+use crate::model::policy::Mode;
+use crate::model::reason::Reason;
+use crate::model::task::TaskKind;
+
+/// Of what [`Metrics::render`] gives.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Outcomes of a PUT, as the label has them.
+const OUTCOMES: [&str; 9] = [
+    "accepted",
+    "busy",
+    "gone-or-forbidden",
+    "forbidden",
+    "wrong-address",
+    "unauthorized",
+    "not-acceptable",
+    "unknown",
+    "not-sent",
+];
+const NOT_SENT: &str = "not-sent";
+const SETTLEMENTS: [&str; 3] = ["accepted", "without-effect", "not-accepted"];
+const ENDINGS: [&str; 5] = ["remedied", "solved-by-others", "aborted", "superseded", "gone"];
+
+/// Upper ends of the buckets, in seconds: a commit takes a few milliseconds on a good disk.
+const COMMIT_BUCKETS: [f64; 13] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
+/// The same for a request, which takes a good part of a second and is given up after `request_timeout`.
+const REQUEST_BUCKETS: [f64; 10] = [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
+
+type Labels = Vec<(&'static str, String)>;
+type Counters = Family<Labels, Counter>;
+type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
+
+fn request_histogram() -> Histogram {
+    Histogram::new(REQUEST_BUCKETS)
+}
+
+/// What the kernel tells of the process. What it does not tell is left out.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Process {
+    /// When it started, in seconds since 1970.
+    pub started: Option<f64>,
+    /// Processor time, in seconds.
+    pub cpu_seconds: Option<f64>,
+    /// Memory in use, in bytes.
+    pub resident_bytes: Option<u64>,
+    /// Open files and sockets.
+    pub open_fds: Option<u64>,
+    /// So many are allowed.
+    pub max_fds: Option<u64>,
+}
+
+/// What the page shows beside a [`Report`].
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Beside {
+    /// The journal's size on disk, in bytes.
+    pub journal_bytes: Option<u64>,
+    /// The process.
+    pub process: Process,
+}
+
+/// What is counted since the process started.
+#[derive(Debug)]
+pub struct Metrics {
+    decisions: Counters,
+    attempts: Counters,
+    settlements: Counters,
+    escalations: Counters,
+    closings: Counters,
+    budgets_used_up: Counters,
+    requests: Counters,
+    request_durations: Histograms,
+    commits: Histogram,
+    under_way: Mutex<UnderWay>,
+}
+
+/// What later entries are understood by.
+#[derive(Debug, Default)]
+struct UnderWay {
+    /// What was sent, by PUTs without an answer yet.
+    actions: BTreeMap<AttemptId, Action>,
+    /// Tasks whose retries were told to be used up: each counts once.
+    used_up: BTreeSet<(ProjectName, ClusterId, TaskId)>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            decisions: Counters::default(),
+            attempts: Counters::default(),
+            settlements: Counters::default(),
+            escalations: Counters::default(),
+            closings: Counters::default(),
+            budgets_used_up: Counters::default(),
+            requests: Counters::default(),
+            request_durations: Histograms::new_with_constructor(request_histogram),
+            commits: Histogram::new(COMMIT_BUCKETS),
+            under_way: Mutex::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts what was journaled.
+    pub fn entry(&self, entry: &Entry) {
+        let Subject { project, cluster, task } = &entry.subject;
+        let count = |family: &Counters, labels: &[(&'static str, &str)]| add(family, project, labels);
+        let task = || (project.clone(), cluster.clone(), task.clone());
+        match &entry.event {
+            Event::Decided { reason, .. } => {
+                count(&self.decisions, &[("reason", reason.code())]);
+                self.use_up(reason, task, &count);
+            }
+            Event::Escalated { reason } => {
+                count(&self.decisions, &[("reason", reason.code())]);
+                count(&self.escalations, &[("reason", reason.code())]);
+                self.use_up(reason, task, &count);
+            }
+            Event::Intent { action, reason, .. } => {
+                count(&self.decisions, &[("reason", reason.code())]);
+                self.under_way().actions.insert(AttemptId(entry.number), *action);
+            }
+            Event::Answered { attempt, answer } => self.attempt(*attempt, outcome(answer.meaning), &count),
+            Event::NotSent { attempt } => self.attempt(*attempt, NOT_SENT, &count),
+            Event::Settled { settlement, .. } => {
+                let outcome = match settlement {
+                    Settlement::Accepted => "accepted",
+                    Settlement::WithoutEffect => "without-effect",
+                    Settlement::NotAccepted => "not-accepted",
+                };
+                count(&self.settlements, &[("outcome", outcome)]);
+            }
+            Event::Closed(closing) => {
+                count(&self.closings, &[("ending", closing.word())]);
+                self.under_way().used_up.remove(&task());
+            }
+            Event::Reset { .. } => {
+                self.under_way().used_up.remove(&task());
+            }
+            _ => {}
+        }
+    }
+
+    /// The retries of a task may be used up by this reason.
+    fn use_up(
+        &self,
+        reason: &Reason,
+        task: impl Fn() -> (ProjectName, ClusterId, TaskId),
+        count: &impl Fn(&Counters, &[(&'static str, &str)]),
+    ) {
+        let used_up = match reason {
+            Reason::AbortPending { .. }
+            | Reason::RetriesUsedUp { .. }
+            | Reason::NodeCompleted { .. }
+            | Reason::PolicyChanged { .. } => true,
+            // Of such a one no retry may be allowed at all.
+            Reason::PartialFailed { used } => *used > 0,
+            _ => false,
+        };
+        if used_up && self.under_way().used_up.insert(task()) {
+            count(&self.budgets_used_up, &[]);
+        }
+    }
+
+    fn attempt(
+        &self,
+        attempt: AttemptId,
+        outcome: &str,
+        count: &impl Fn(&Counters, &[(&'static str, &str)]),
+    ) {
+        // Whoever sent it journaled its intent first.
+        let action = self.under_way().actions.remove(&attempt);
+        if let Some(action) = action {
+            count(&self.attempts, &[("action", action_word(action)), ("outcome", outcome)]);
+        }
+    }
+
+    /// Counts one request to the service.
+    pub fn call(&self, project: &ProjectName, operation: &str, result: &str, took: Duration) {
+        add(&self.requests, project, &[("operation", operation), ("result", result)]);
+        let labels = labels(Some(project), &[("operation", operation)]);
+        self.request_durations.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// Counts one commit of the journal.
+    pub fn commit(&self, took: Duration) {
+        self.commits.observe(took.as_secs_f64());
+    }
+
+    /// The page, in Prometheus' text form ([`CONTENT_TYPE`]).
+    ///
+    /// # Errors
+    /// None that a `String` can have.
+    pub fn render(&self, report: &Report, beside: &Beside) -> Result<String, fmt::Error> {
+        for project in &report.projects {
+            self.begin_at_zero(&project.name);
+        }
+        let mut registry = Registry::with_prefix("upgrade_remediator");
+        let page = &mut registry;
+        of_the_daemon(page, report, beside);
+        of_the_projects(page, &report.projects);
+        self.register(page);
+        let mut written = String::new();
+        text::encode_registry(&mut written, &registry)?;
+        // Without our prefix: these have the names that every process has.
+        let mut registry = Registry::default();
+        of_the_process(&mut registry, &beside.process);
+        text::encode_registry(&mut written, &registry)?;
+        Ok(as_prometheus_reads_it(&written))
+    }
+
+    /// What is there from the start shows its first increase.
+    fn begin_at_zero(&self, project: &ProjectName) {
+        let begin = |family: &Counters, labels: &[(&'static str, &str)]| {
+            drop(family.get_or_create(&self::labels(Some(project), labels)));
+        };
+        begin(&self.budgets_used_up, &[]);
+        for outcome in SETTLEMENTS {
+            begin(&self.settlements, &[("outcome", outcome)]);
+        }
+        for ending in ENDINGS {
+            begin(&self.closings, &[("ending", ending)]);
+        }
+        for action in [Action::Retry, Action::Abort].map(action_word) {
+            for outcome in OUTCOMES {
+                begin(&self.attempts, &[("action", action), ("outcome", outcome)]);
+            }
+        }
+    }
+
+    fn register(&self, page: &mut Registry) {
+        page.register("api_requests", "Requests to the service", self.requests.clone());
+        let help = "How long requests to the service took";
+        page.register("api_request_duration_seconds", help, self.request_durations.clone());
+        page.register("decisions", "Decisions that told something new", self.decisions.clone());
+        page.register("attempts", "PUTs by what was answered", self.attempts.clone());
+        page.register("settlements", "PUTs that readings settled", self.settlements.clone());
+        page.register("escalations", "Tasks handed to a human", self.escalations.clone());
+        page.register("closings", "Stories of tasks that ended", self.closings.clone());
+        page.register("budgets_used_up", "Tasks whose retries were used up", self.budgets_used_up.clone());
+        let help = "How long commits to the journal took";
+        page.register("journal_commit_duration_seconds", help, self.commits.clone());
+    }
+
+    /// Nothing here can be left half-changed.
+    fn under_way(&self) -> MutexGuard<'_, UnderWay> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn labels(project: Option<&ProjectName>, more: &[(&'static str, &str)]) -> Labels {
+    let project = project.map(|project| ("project", project.to_string()));
+    project.into_iter().chain(more.iter().map(|(key, value)| (*key, (*value).to_owned()))).collect()
+}
+
+fn add(family: &Counters, project: &ProjectName, more: &[(&'static str, &str)]) {
+    family.get_or_create(&labels(Some(project), more)).inc();
+}
+
+fn action_word(action: Action) -> &'static str {
+    match action {
+        Action::Retry => "retry",
+        Action::Abort => "abort",
+    }
+}
+
+fn outcome(meaning: Meaning) -> &'static str {
+    match meaning {
+        Meaning::ForbiddenCluster | Meaning::ForbiddenProject => "forbidden",
+        other => other.word(),
+    }
+}
+
+/// The gauge of one name, in its making.
+struct Gauges(Family<Labels, Gauge<f64, AtomicU64>>);
+
+impl Gauges {
+    fn new(page: &mut Registry, name: &str, help: &str) -> Self {
+        let family = Family::default();
+        page.register(name, help, family.clone());
+        Self(family)
+    }
+
+    fn set(&self, labels: &Labels, value: f64) {
+        self.0.get_or_create(labels).set(value);
+    }
+}
+
+/// One gauge without labels.
+fn gauge(page: &mut Registry, name: &str, help: &str, value: f64) {
+    Gauges::new(page, name, help).set(&Vec::new(), value);
+}
+
+fn flag(on: bool) -> f64 {
+    if on { 1.0 } else { 0.0 }
+}
+
+fn seconds(at: Timestamp) -> f64 {
+    at.as_duration().as_secs_f64()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "no count and no size comes near 2^52")]
+fn number(value: u64) -> f64 {
+    value as f64
+}
+
+fn count(value: usize) -> f64 {
+    number(value as u64)
+}
+
+fn of_the_daemon(page: &mut Registry, report: &Report, beside: &Beside) {
+    let info = |page: &mut Registry, name, help, label, value: &str| {
+        Gauges::new(page, name, help).set(&vec![(label, value.to_owned())], 1.0);
+    };
+    info(page, "build_info", "1, with the version", "version", &report.version);
+    info(page, "config_info", "1, with the hash of the settings in force", "hash", &report.settings.hash);
+    let taken = report.settings.refused.is_none();
+    gauge(page, "config_last_reload_successful", "Whether the last reload was taken", flag(taken));
+    let since = seconds(report.settings.since);
+    gauge(page, "config_last_reload_success_timestamp_seconds", "When settings were last taken", since);
+    let enforcing = flag(report.mode == Mode::Enforce);
+    gauge(page, "enforcing", "Whether the global mode is enforce", enforcing);
+    gauge(page, "projects", "Projects that are looked after", count(report.projects.len()));
+    gauge(page, "holds", "Holds in force", count(report.holds.len()));
+    if let Some(bytes) = beside.journal_bytes {
+        gauge(page, "journal_size_bytes", "The size of the journal on disk", number(bytes));
+    }
+}
+
+/// One value for each project, where there is one.
+fn each(
+    page: &mut Registry,
+    projects: &[ProjectReport],
+    (name, help): (&str, &str),
+    value: impl Fn(&ProjectReport) -> Option<f64>,
+) {
+    let gauges = Gauges::new(page, name, help);
+    for project in projects {
+        if let Some(value) = value(project) {
+            gauges.set(&labels(Some(&project.name), &[]), value);
+        }
+    }
+}
+
+fn of_the_projects(page: &mut Registry, projects: &[ProjectReport]) {
+    let mut each =
+        |name, help, value: &dyn Fn(&ProjectReport) -> Option<f64>| each(page, projects, (name, help), value);
+    each("clusters", "Clusters that are watched", &|it| Some(count(it.live.as_ref()?.watched)));
+    each("list_short", "Whether the list of clusters is shorter than it says", &|it| {
+        Some(flag(it.list_short))
+    });
+    each("project_visible", "Whether its clusters can be listed and read", &|it| {
+        Some(flag(it.live.as_ref()?.visible))
+    });
+    each("last_list_timestamp_seconds", "The last complete reading of the list of clusters", &|it| {
+        it.live.as_ref()?.last_list.map(seconds)
+    });
+    each("oldest_look_timestamp_seconds", "Of all watched clusters, the oldest last good look", &|it| {
+        it.live.as_ref()?.oldest().map(seconds)
+    });
+    each("look_age_limit_seconds", "A look that is older than this is too old", &|it| {
+        Some(it.live.as_ref()?.look_age_limit_seconds)
+    });
+    let help = "Whether idle clusters are read less often than the settings ask for";
+    each("idle_interval_stretched", help, &|it| Some(flag(it.idle_interval_stretched_to.is_some())));
+    each("tasks_running_too_long", "Tasks that run longer than their policies expect", &|it| {
+        Some(count(it.tasks.iter().filter(|task| task.runs_too_long_since.is_some()).count()))
+    });
+    each("unknown_outcomes", "PUTs whose outcome is not known yet", &|it| {
+        Some(f64::from(it.unknown_outcomes))
+    });
+    each("actions_last_hour", "PUTs within the last hour", &|it| Some(f64::from(it.actions_last_hour.0)));
+    each("actions_per_hour_limit", "So many PUTs are allowed within an hour", &|it| {
+        Some(f64::from(it.actions_last_hour.1))
+    });
+    #[expect(clippy::cast_precision_loss, reason = "clocks are not 2^52 seconds apart")]
+    each("clock_offset_seconds", "Our clock minus that of the service", &|it| {
+        it.live.as_ref()?.clock_offset_seconds.map(|offset| offset as f64)
+    });
+    each("journal_failing", "Whether the journal could not be written; nothing is sent then", &|it| {
+        Some(flag(it.live.as_ref()?.journal_failing))
+    });
+
+    let tasks = Gauges::new(page, "tasks", "Unfinished tasks");
+    let breakers = Gauges::new(page, "breaker_state", "1 at the state that the breaker is in");
+    let help = "1 while something holds the whole project back";
+    let sends_nothing = Gauges::new(page, "project_sends_nothing", help);
+    for project in projects {
+        let name = Some(&project.name);
+        for kind in [TaskKind::Upgrade, TaskKind::AzSwitchover] {
+            for state in TaskState::ALL {
+                let of_it = project.tasks.iter().filter(|task| (task.kind, task.state) == (kind, state));
+                tasks.set(
+                    &labels(name, &[("kind", kind.word()), ("state", state.word())]),
+                    count(of_it.count()),
+                );
+            }
+        }
+        for state in BreakerState::ALL {
+            breakers.set(&labels(name, &[("state", state.word())]), flag(project.breaker == state));
+        }
+        if let Some(why) = &project.sends_nothing {
+            sends_nothing.set(&labels(name, &[("reason", &why.code)]), 1.0);
+        }
+    }
+}
+
+fn of_the_process(page: &mut Registry, process: &Process) {
+    let Process { started, cpu_seconds, resident_bytes, open_fds, max_fds } = process;
+    for (name, help, value) in [
+        ("process_start_time_seconds", "When the process started", *started),
+        ("process_resident_memory_bytes", "Memory in use", resident_bytes.map(number)),
+        ("process_open_fds", "Open files and sockets", open_fds.map(number)),
+        ("process_max_fds", "So many open files are allowed", max_fds.map(number)),
+    ] {
+        if let Some(value) = value {
+            gauge(page, name, help, value);
+        }
+    }
+    if let Some(cpu) = cpu_seconds {
+        page.register("process_cpu_seconds", "Processor time", ConstCounter::new(*cpu));
+    }
+}
+
+/// From the `OpenMetrics` form to Prometheus' own, which names a counter in its comments as in its samples.
+fn as_prometheus_reads_it(open_metrics: &str) -> String {
+    let mut page = String::with_capacity(open_metrics.len() + 256);
+    let mut lines = open_metrics.lines().peekable();
+    while let Some(line) = lines.next() {
+        let help = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' '));
+        let of_counter = |name: &str| format!("# TYPE {name} counter");
+        if let Some((name, help)) = help
+            && lines.next_if(|line| *line == of_counter(name)).is_some()
+        {
+            page.extend(["# HELP ", name, "_total ", help, "\n# TYPE ", name, "_total counter\n"]);
+        } else {
+            page.extend([line, "\n"]);
+        }
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests;
