@@ -311,7 +311,9 @@ impl Gauges {
 
 /// One gauge without labels.
 fn gauge(page: &mut Registry, name: &str, help: &str, value: f64) {
-    Gauges::new(page, name, help).set(&Vec::new(), value);
+    let gauge = Gauge::<f64, AtomicU64>::default();
+    gauge.set(value);
+    page.register(name, help, gauge);
 }
 
 fn flag(on: bool) -> f64 {
