@@ -312,7 +312,15 @@ impl<'a> Judge<'a> {
     /// I5: where nothing else goes wrong, a retry is sent when its backoff is over, also after a restart.
     fn not_late(&self, terms: &Terms, waited: i64, least: i64, sent: &Sent, say: &mut impl FnMut(String)) {
         let jitter = terms.retry.randomization_factor;
+        // A retry whose answer a kill cut off may count all the same, once a reading has settled it.
+        let cut_off = |earlier: &&Sent| {
+            let of_it = earlier.task == sent.task && earlier.action == Action::Retry;
+            of_it && earlier.at < sent.at && earlier.answer.is_none()
+        };
+        let cut_off = self.played.sent.iter().filter(cut_off).count();
+        let grown = terms.retry.multiplier.powi(i32::try_from(cut_off).unwrap_or(i32::MAX));
         let most = std::time::Duration::from_millis(least.unsigned_abs());
+        let most = most.mul_f64(grown).min(terms.retry.max_interval);
         let most = millis(most.div_f64(1.0 - jitter).mul_f64(1.0 + jitter).min(terms.retry.max_interval));
         let begun = self.played.epochs.iter().filter(|epoch| epoch.at <= sent.at).map(|epoch| epoch.at).max();
         // A process that has just begun reads everything first, and tasks that ran are read twice.
