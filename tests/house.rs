@@ -68,6 +68,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // It carries words; what they do is the daemon's.
     ("control", &["model", "status"]),
     ("status", &["model"]),
+    // It shows values; where they come from is the daemon's.
+    ("web", &["model", "status"]),
     (
         "daemon",
         &[
@@ -84,6 +86,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "status",
             "supervisor",
             "watch",
+            // What of it the page is shown.
+            "web::ClusterView",
+            "web::Source",
         ],
     ),
     // Its JSON and its check of signatures share nothing with the client's, so that one slip is not on both sides.
@@ -108,6 +113,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "supervisor",
             "telemetry",
             "watch",
+            "web",
         ],
     ),
     ("main", &["cli"]),

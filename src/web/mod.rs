@@ -182,11 +182,8 @@ struct Wanted {
 }
 
 async fn history<S: Source>(State(shared): State<Shared<S>>, Query(wanted): Query<Wanted>) -> Response {
-    let since = match wanted.since.map(|since| since.parse::<Timestamp>()).transpose() {
-        Ok(since) => since,
-        Err(_) => {
-            return text(StatusCode::BAD_REQUEST, "since has to be a time such as 2026-01-02T03:04:05Z\n");
-        }
+    let Ok(since) = wanted.since.map(|since| since.parse::<Timestamp>()).transpose() else {
+        return text(StatusCode::BAD_REQUEST, "since has to be a time such as 2026-01-02T03:04:05Z\n");
     };
     match shared.source.history(wanted.cluster, since, MOST_ENTRIES).await {
         Ok(entries) => json(&entries.iter().map(history_json).collect::<Vec<_>>()),

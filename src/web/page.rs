@@ -1,5 +1,7 @@
 //! What stands on the pages, as text that can be shown: names and error texts come from anywhere.
 
+use std::fmt::Write as _;
+
 use askama::Template;
 use jiff::Timestamp;
 
@@ -295,11 +297,11 @@ impl Channel {
     fn new(channel: &crate::model::channel::ChannelCounts) -> Self {
         let mut words = format!("{} sent", counted(channel.sent, "message", "messages"));
         if channel.waiting > 0 {
-            words.push_str(&format!(", {} waiting", counted(channel.waiting, "notice", "notices")));
+            let _ = write!(words, ", {} waiting", counted(channel.waiting, "notice", "notices"));
         }
         if let Some(since) = channel.failing_since {
             let error = channel.last_error.as_deref().unwrap_or("no error was told");
-            words.push_str(&format!("; failing since {}: {}", Time(since).words(), clean(error)));
+            let _ = write!(words, "; failing since {}: {}", Time(since).words(), clean(error));
         }
         Self {
             name: clean(&channel.name),
