@@ -97,6 +97,11 @@ fn a_wrong_value_is_named_with_its_key_and_what_is_allowed() {
         (top("[log]\nformat = 'xml'"), &["log.format", "\"auto\", \"text\", \"json\""]),
         (top("[log]\nfilter = 'a=b=c'"), &["log.filter", "no directives"]),
         (top("[http]\nlisten = 'here'"), &["http.listen", "ADDRESS:PORT"]),
+        (
+            top("[http]\nlisten = '0.0.0.0:9187'"),
+            &["http.listen", "no loopback address", "expose_without_authentication = true"],
+        ),
+        (top("[http]\nhosts = ['https://a.example/']"), &["http.hosts[0]", "without scheme and port"]),
         (top("[control]\nsocket = 'x'"), &["control.socket", "absolute"]),
         (top(&format!("[control]\nsocket = '/{}'", "x".repeat(107))), &["control.socket", "at most 107"]),
         (top("[notify]\ndefault = ['ops']"), &["notify.default[0]", "no channel of the name \"ops\""]),
