@@ -1,16 +1,22 @@
 //! The status page over real HTTP: what it shows, to whom, and that a stranger's names stay text.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 use upgrade_remediator::model::event::Event;
 
+#[path = "support/promtool.rs"]
+mod promtool;
 #[expect(dead_code, reason = "other tests need more of it")]
 mod support;
 
+use promtool::PROMTOOL;
 use support::{Bench, FAILED_ONCE, Process, RETRIES, eventually};
 
 /// A name that would be markup, and one that would be a script.
@@ -167,4 +173,96 @@ async fn a_daemon_whose_port_is_taken_works_on_without_a_page() {
     let daemon = bench.daemon();
     daemon.says("there is no status page and there are no metrics").await;
     bench.journaled("the remedy", |event| matches!(event, Event::Closed(_))).await;
+}
+
+/// Prometheus itself, which ends with this.
+struct Prometheus {
+    process: std::process::Child,
+    address: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Prometheus {
+    /// Reads the page at this address, five times a second, with the rules that are shipped.
+    fn of(page: SocketAddr) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/monitoring/alerts.yaml");
+        let config = format!(
+            "global: {{ scrape_interval: 200ms, evaluation_interval: 200ms }}\nrule_files: ['{}']\nscrape_configs:\n  \
+             - job_name: upgrade-remediator\n    static_configs: [{{ targets: ['{page}'] }}]\n",
+            rules.display()
+        );
+        fs::write(folder.path().join("prometheus.yml"), config).unwrap();
+        // It takes no port 0. Whoever takes this one in between makes the test fail, and not pass.
+        let address = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+        let beside = PROMTOOL.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let program = beside.map_or_else(|| "prometheus".into(), |folder| folder.join("prometheus"));
+        let process = Command::new(program)
+            .arg("--config.file=prometheus.yml")
+            .arg("--storage.tsdb.path=data")
+            .arg(format!("--web.listen-address={address}"))
+            .current_dir(folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { process, address, _folder: folder }
+    }
+
+    /// What it answers, once it answers at all.
+    fn ask(&self, path: &str) -> Option<Value> {
+        let mut stream = TcpStream::connect(self.address).ok()?;
+        let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+    }
+
+    /// The values of a metric, by one of its labels.
+    fn values(&self, metric: &str, label: &str) -> Option<Vec<(String, String)>> {
+        let answer = self.ask(&format!("/api/v1/query?query={metric}"))?;
+        let found = answer["data"]["result"].as_array()?.iter();
+        let value = |found: &Value| {
+            (
+                found["metric"][label].as_str().unwrap_or_default().to_owned(),
+                found["value"][1].as_str()?.to_owned(),
+            )
+                .into()
+        };
+        found.map(value).collect::<Option<Vec<_>>>().filter(|values| !values.is_empty())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_prometheus_reads_it_and_judges_it_by_the_shipped_alerts() {
+    let (_bench, _daemon, address) = escalated(FAILED_ONCE).await;
+    let prometheus = Prometheus::of(address);
+    let escalations = eventually("a reading by Prometheus", || {
+        prometheus.values("upgrade_remediator_escalations_total", "reason")
+    });
+    assert_eq!(escalations.await, [("retries-used-up".to_owned(), "1".to_owned())]);
+    assert_eq!(prometheus.values("up", "job").unwrap(), [("upgrade-remediator".to_owned(), "1".to_owned())]);
+    let judged = || {
+        let answer = prometheus.ask("/api/v1/rules")?;
+        let groups = answer["data"]["groups"].as_array()?;
+        let rules: Vec<&Value> =
+            groups.iter().filter_map(|group| group["rules"].as_array()).flatten().collect();
+        let raised = rules.iter().filter(|rule| rule["state"] != "inactive");
+        let raised: Vec<&str> = raised.filter_map(|rule| rule["name"].as_str()).collect();
+        // Before its first reading everything is down.
+        let sound = rules.iter().all(|rule| rule["health"] == "ok");
+        (sound
+            && raised.contains(&"UpgradeRemediatorTaskWithHuman")
+            && !raised.contains(&"UpgradeRemediatorDown"))
+        .then_some(())
+    };
+    eventually("a judgement by every rule", judged).await;
 }
