@@ -31,6 +31,7 @@ pub mod model;
 
 // What puts them together.
 pub mod cli;
+pub mod connections;
 pub mod control;
 pub mod daemon;
 pub mod lifecycle;

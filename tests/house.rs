@@ -66,10 +66,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // What the service manager is told. It knows nothing of what it tells.
     ("supervisor", &[]),
     // It carries words; what they do is the daemon's.
-    ("control", &["model", "status"]),
+    ("connections", &[]),
+    ("control", &["connections", "model", "status"]),
     ("status", &["model"]),
     // It shows values; where they come from is the daemon's.
-    ("web", &["model", "status"]),
+    ("web", &["connections", "model", "status"]),
     (
         "daemon",
         &[

@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use super::{Failure, Outcome, log_warnings, runtime};
 use crate::clock::{SystemClock, random_seed};
 use crate::control::{Question, Server};
-use crate::daemon::{self, Broken, Builder, Changes, Ledgers, Measured, Outside, Projects, Service};
+use crate::daemon::{self, Broken, Builder, Changes, Ledgers, Measured, Projects, Service};
 use crate::journal::sqlite::SqliteJournal;
 use crate::lifecycle::Signals;
 use crate::model::policy::Mode;
@@ -132,13 +132,8 @@ async fn serve(
     let questions = listen(&settings, &mut listening, &stopping)?;
     tell_start(config, &settings, journal);
     if let Some(http) = &settings.http {
-        let post = telling.post.clone();
-        let outside = Outside {
-            channels: Box::new(move || post.counts()),
-            metrics: seen.metrics,
-            changes: seen.changes.heard(),
-        };
-        serve_page(http, service.view(outside), &mut listening, &stopping).await;
+        let view = service.view(seen.metrics, seen.changes.heard());
+        serve_page(http, view, &mut listening, &stopping).await;
     }
     let listening = async move { listening.join_next().await.unwrap_or(Ok(())) };
     let clock = Arc::clone(&telling.clock);

@@ -182,7 +182,7 @@ impl<T: Transport, C: Clock> Client<T, C> {
         let duration_ms = u64::try_from(now.since(begin).as_millis()).unwrap_or(u64::MAX);
         let response = sent.inspect_err(|error| {
             tracing::debug!(operation = call.name(), duration_ms, error = chain(error), "no answer");
-            self.measure(call, CloudError::code_without_answer(error), begin, now);
+            self.measure(call, || CloudError::code_without_answer(error), begin, now);
         })?;
         let head = Head::of(&response, now.wall, |text| self.credential.scrub(text));
         if let Some(offset) = head.clock_offset {
@@ -190,7 +190,7 @@ impl<T: Transport, C: Clock> Client<T, C> {
         }
         let request_id = head.request_id.as_deref();
         tracing::debug!(operation = call.name(), status = head.status, request_id, duration_ms, "answer");
-        let result = match &response.body {
+        let result = || match &response.body {
             Ok(_) if head.status == 200 => "ok",
             Err(error) if was_cut(&head, error) => CloudError::code_without_answer(error),
             body => self.refused(&head, shape_of(&head, body)).code(),
@@ -204,9 +204,10 @@ impl<T: Transport, C: Clock> Client<T, C> {
         Ok((head, response.body))
     }
 
-    fn measure(&self, call: Call<'_>, result: &'static str, begin: Moment, now: Moment) {
+    /// What an error means is only read where somebody counts it.
+    fn measure(&self, call: Call<'_>, result: impl FnOnce() -> &'static str, begin: Moment, now: Moment) {
         if let Some(meter) = &self.meter {
-            meter.call(call.name(), result, now.since(begin));
+            meter.call(call.name(), result(), now.since(begin));
         }
     }
 

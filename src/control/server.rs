@@ -11,9 +11,10 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::protocol::{Answer, Asked, MAX_BYTES, Peer, Question, Request, VERSION};
+use crate::connections;
 use crate::model::text::{chain, shown};
 
 /// Its owner and its group may speak to the daemon, nobody else.
@@ -95,21 +96,9 @@ impl Server {
     /// Hands on what is asked, until `stop`.
     pub async fn run(self, questions: mpsc::Sender<Question>, stop: CancellationToken) {
         let places = Arc::new(Semaphore::new(AT_ONCE));
-        loop {
-            let next = async {
-                let place = Arc::clone(&places).acquire_owned().await;
-                (place, self.listener.accept().await)
-            };
-            let Some((place, accepted)) = stop.run_until_cancelled(next).await else { return };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    // Out of descriptors, most likely: the next connection waits until there are some.
-                    warn!(error = %error, "a connection to the control socket could not be taken");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                    continue;
-                }
-            };
+        while let Some((place, stream)) =
+            connections::next(&self.listener, &places, "the control socket", &stop).await
+        {
             let questions = questions.clone();
             // Left to end when the daemon stops: whoever asks is told so.
             tokio::spawn(async move {

@@ -34,7 +34,7 @@ pub struct Builder<J, T> {
     credentials: Credentials,
     channels: Channels,
     /// Where those who tell people learn of their channels; absent: nobody tells.
-    post: Option<Post>,
+    pub(super) post: Option<Post>,
     metrics: Option<Arc<Metrics>>,
 }
 
@@ -162,11 +162,6 @@ impl<J: Journal, T: Tell> Builder<J, T> {
             return Ok(Channels::default());
         }
         self.channels.renewed(settings, &self.environment, credentials, &self.clock)
-    }
-
-    /// How each channel fares.
-    pub(super) fn channel_counts(&self) -> Vec<crate::model::channel::ChannelCounts> {
-        self.post.as_ref().map(Post::counts).unwrap_or_default()
     }
 
     /// From now on these are the channels.

@@ -34,7 +34,7 @@ pub use channels::{channel_of, start_of};
 pub use measured::Measured;
 pub use projects::Projects;
 pub use service::Service;
-pub use view::{Changes, Outside, View};
+pub use view::{Changes, View};
 
 /// The client of the daemon.
 pub type HttpClient = Client<HttpTransport, SystemClock>;

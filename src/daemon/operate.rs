@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use tracing::{info, warn};
 
 use super::orders::Ordering;
-use super::service::{Running, Service};
+use super::service::Service;
 use crate::clock::Clock as _;
 use crate::control::{Answer, Peer, Question, Request};
 use crate::journal::Journal;
@@ -17,7 +17,6 @@ use crate::model::id::{ClusterId, ProjectName};
 use crate::model::policy::Mode;
 use crate::model::text::{chain, shown};
 use crate::notify::Tell;
-use crate::status::{PolicyReport, Report};
 
 /// No reason is longer, in characters.
 const MAX_REASON: usize = 500;
@@ -139,25 +138,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
         }
     }
 
-    /// What the daemon knows of itself.
-    fn report(&self) -> Report {
-        let report = |running: &Running<J, T>| {
-            running.project.looker().report(running.leaving, running.project.stretch())
-        };
-        Report {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            at: self.clock().now().wall,
-            started: self.started,
-            mode: self.settings().mode,
-            settings: self.in_force.clone(),
-            projects: self.running.values().map(report).collect(),
-            holds: self.holds_in_force(),
-            policies: self.settings().policies.iter().map(PolicyReport::new).collect(),
-            channels: self.builder.channel_counts(),
-        }
-    }
-
-    fn holds_in_force(&self) -> Vec<StoredHold> {
+    pub(super) fn holds_in_force(&self) -> Vec<StoredHold> {
         let now = self.clock().now();
         self.holds().in_force(now).cloned().collect()
     }

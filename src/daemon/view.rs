@@ -14,13 +14,13 @@ use super::{HttpProject, process};
 use crate::clock::{Clock as _, SystemClock};
 use crate::journal::reader::{JournalReader, Query};
 use crate::journal::{Journal, JournalError};
-use crate::model::channel::ChannelCounts;
 use crate::model::event::StoredEntry;
-use crate::model::hold::Holds;
+use crate::model::hold::{Holds, StoredHold};
 use crate::model::id::ClusterId;
+use crate::model::moment::Moment;
 use crate::model::policy::Mode;
 use crate::model::text::chain;
-use crate::notify::{News, Tell};
+use crate::notify::{News, Post, Tell};
 use crate::settings::JournalUrl;
 use crate::status::metrics::{Beside, Metrics};
 use crate::status::{InForce, PolicyReport, Report};
@@ -34,28 +34,48 @@ const TIMELINE: usize = 500;
 
 /// What of the daemon changes while it runs.
 pub(super) struct Current<J, T> {
-    pub(super) mode: Mode,
-    pub(super) in_force: InForce,
-    pub(super) policies: Vec<PolicyReport>,
-    pub(super) projects: Vec<Seen<J, T>>,
+    started: Timestamp,
+    mode: Mode,
+    in_force: InForce,
+    policies: Vec<PolicyReport>,
+    projects: Vec<Seen<J, T>>,
 }
 
 /// A project under watch.
-pub(super) struct Seen<J, T> {
-    pub(super) project: Arc<HttpProject<J, T>>,
-    pub(super) pulse: Pulse,
-    pub(super) leaving: bool,
+struct Seen<J, T> {
+    project: Arc<HttpProject<J, T>>,
+    pulse: Pulse,
+    leaving: bool,
+}
+
+impl<J: Journal, T: Tell> Current<J, T> {
+    /// What the daemon knows of itself. `holds`: those in force, and not the lock on them: each project takes that itself.
+    fn report(&self, now: Moment, holds: Vec<StoredHold>, post: Option<&Post>) -> Report {
+        let report = |seen: &Seen<J, T>| seen.project.looker().report(seen.leaving, seen.project.stretch());
+        Report {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            at: now.wall,
+            started: self.started,
+            mode: self.mode,
+            settings: self.in_force.clone(),
+            projects: self.projects.iter().map(report).collect(),
+            holds,
+            policies: self.policies.clone(),
+            channels: post.map(Post::counts).unwrap_or_default(),
+        }
+    }
 }
 
 /// The daemon, seen from outside.
 pub struct View<J, T> {
-    started: Timestamp,
     clock: Arc<SystemClock>,
     holds: Arc<RwLock<Holds>>,
     journal: Arc<J>,
     /// Where the journal can be read beside whoever keeps it.
     file: PathBuf,
-    outside: Outside,
+    post: Option<Post>,
+    metrics: Arc<Metrics>,
+    changes: watch::Receiver<u64>,
     current: RwLock<Current<J, T>>,
 }
 
@@ -86,19 +106,7 @@ impl<J: Journal, T: Tell> Source for View<J, T> {
         let now = self.clock.now();
         let holds =
             self.holds.read().unwrap_or_else(PoisonError::into_inner).in_force(now).cloned().collect();
-        let current = self.current();
-        let report = |seen: &Seen<J, T>| seen.project.looker().report(seen.leaving, seen.project.stretch());
-        Report {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            at: now.wall,
-            started: self.started,
-            mode: current.mode,
-            settings: current.in_force.clone(),
-            projects: current.projects.iter().map(report).collect(),
-            holds,
-            policies: current.policies.clone(),
-            channels: (self.outside.channels)(),
-        }
+        self.current().report(now, holds, self.post.as_ref())
     }
 
     async fn cluster(&self, id: &ClusterId) -> Result<Option<ClusterView>, String> {
@@ -142,11 +150,11 @@ impl<J: Journal, T: Tell> Source for View<J, T> {
 
     fn metrics(&self) -> Result<String, std::fmt::Error> {
         let beside = Beside { journal_bytes: journal_size(&self.file), process: process::read() };
-        self.outside.metrics.render(&self.report(), &beside)
+        self.metrics.render(&self.report(), &beside)
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
-        self.outside.changes.clone()
+        self.changes.clone()
     }
 }
 
@@ -167,27 +175,19 @@ impl Tell for Changes {
     }
 }
 
-/// What of the view comes from elsewhere than the service.
-pub struct Outside {
-    /// How the channels fare.
-    pub channels: Box<dyn Fn() -> Vec<ChannelCounts> + Send + Sync>,
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
-    /// Changes when something was journaled.
-    pub changes: watch::Receiver<u64>,
-}
-
 impl<J: Journal, T: Tell> Service<J, T> {
     /// The daemon as it is seen from outside, kept up to date from now on.
-    pub fn view(&mut self, outside: Outside) -> Arc<View<J, T>> {
+    /// `changes` changes when something was told.
+    pub fn view(&mut self, metrics: Arc<Metrics>, changes: watch::Receiver<u64>) -> Arc<View<J, T>> {
         let JournalUrl::Sqlite(file) = &self.settings().journal;
         let view = Arc::new(View {
-            started: self.started,
             clock: Arc::clone(&self.builder.clock),
             holds: Arc::clone(&self.builder.holds),
             journal: self.builder.share_journal(),
             file: file.clone(),
-            outside,
+            post: self.builder.post.clone(),
+            metrics,
+            changes,
             current: RwLock::new(self.current()),
         });
         self.view = Some(Arc::clone(&view));
@@ -201,6 +201,11 @@ impl<J: Journal, T: Tell> Service<J, T> {
         }
     }
 
+    /// What the daemon knows of itself.
+    pub(super) fn report(&self) -> Report {
+        self.current().report(self.clock().now(), self.holds_in_force(), self.builder.post.as_ref())
+    }
+
     fn current(&self) -> Current<J, T> {
         let seen = |running: &Running<J, T>| Seen {
             project: Arc::clone(&running.project),
@@ -208,6 +213,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
             leaving: running.leaving,
         };
         Current {
+            started: self.started,
             mode: self.settings().mode,
             in_force: self.in_force.clone(),
             policies: self.settings().policies.iter().map(PolicyReport::new).collect(),

@@ -143,7 +143,7 @@ pub fn guards(
     let policy = terms.map_or_else(|| "none".to_owned(), |terms| shown(&terms.policy, 60));
     add("policy", policy, "one that covers the task".to_owned(), terms.is_some());
     let effective = terms.map_or(mode, |terms| terms.mode);
-    let word = |mode| if mode == Mode::Enforce { "enforce" } else { "dry-run" }.to_owned();
+    let word = |mode: Mode| mode.word().to_owned();
     add("mode", word(effective), word(Mode::Enforce), effective == Mode::Enforce);
     if let Some(window) = terms.and_then(|terms| terms.window.as_ref()) {
         let (value, passes) = match window.at(now.wall) {

@@ -21,6 +21,16 @@ pub enum Mode {
     Enforce,
 }
 
+impl Mode {
+    /// The word in the settings, and in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::DryRun => "dry-run",
+            Self::Enforce => "enforce",
+        }
+    }
+}
+
 /// What to do once retries are used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

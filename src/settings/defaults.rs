@@ -98,13 +98,9 @@ fn scalars(env: &Environment) -> Vec<(&'static str, &'static str, ValueKind)> {
             .to_string_lossy()
             .into_owned()
     };
-    let mode = match MODE {
-        Mode::DryRun => "dry-run",
-        Mode::Enforce => "enforce",
-    };
     let journal = inside("STATE_DIRECTORY", STATE_DIRECTORY, "journal.db");
     vec![
-        ("", "mode", mode.into()),
+        ("", "mode", MODE.word().into()),
         ("journal", "url", format!("sqlite:{journal}").into()),
         ("journal", "retention", span(RETENTION)),
         ("poll", "discovery_interval", span(poll.discovery_interval)),

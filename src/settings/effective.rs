@@ -47,7 +47,7 @@ impl Loaded {
         let mut list = Listing { loaded: self, values: Vec::new() };
         let top = KeyPath::default();
         let settings = &self.settings;
-        list.add(&top.key("mode"), mode(settings.mode));
+        list.add(&top.key("mode"), json!(settings.mode.word()));
         let JournalUrl::Sqlite(path) = &settings.journal;
         list.add(&top.key("journal").key("url"), json!(format!("sqlite:{}", path.display())));
         list.add(&top.key("journal").key("retention"), json!(duration::text(settings.retention)));
@@ -196,7 +196,7 @@ impl Listing<'_> {
         // Where the global mode lowers it, that is where it comes from.
         let lowered = self.loaded.settings.mode == Mode::DryRun;
         let source = if lowered { KeyPath::default() } else { path.clone() }.key("mode");
-        self.add_from(&path.key("mode"), mode(terms.mode), &source);
+        self.add_from(&path.key("mode"), json!(terms.mode.word()), &source);
         let at_the_end = match terms.on_exhausted {
             OnExhausted::Abort => "abort",
             OnExhausted::Escalate => "escalate",
@@ -264,13 +264,6 @@ impl Listing<'_> {
 /// As the settings write it.
 fn minutes(time: &jiff::civil::DateTime) -> String {
     time.strftime("%Y-%m-%dT%H:%M").to_string()
-}
-
-fn mode(mode: Mode) -> Value {
-    match mode {
-        Mode::DryRun => json!("dry-run"),
-        Mode::Enforce => json!("enforce"),
-    }
 }
 
 fn log_format(format: LogFormat) -> Value {

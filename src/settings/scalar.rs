@@ -124,7 +124,7 @@ pub(super) fn word<T: Copy>(found: &Value, words: &[(&str, T)]) -> Result<T, Str
 
 impl Scalar for Mode {
     fn take(found: &Value) -> Result<Self, String> {
-        word(found, &[("dry-run", Self::DryRun), ("enforce", Self::Enforce)])
+        word(found, &[Self::DryRun, Self::Enforce].map(|mode| (mode.word(), mode)))
     }
 }
 

@@ -236,10 +236,7 @@ impl PolicyReport {
     /// In words, as the settings have it.
     pub fn new(policy: &Policy) -> Self {
         let (terms, retry) = (&policy.terms, &policy.terms.retry);
-        let mode = match terms.mode {
-            Mode::DryRun => "dry-run",
-            Mode::Enforce => "enforce",
-        };
+        let mode = terms.mode.word();
         let retries = match retry.max_retries {
             0 => "no retry".to_owned(),
             retries => format!(

@@ -12,7 +12,9 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::debug;
+
+use crate::connections;
 
 /// Connections at once; more wait. Some of them may stay open for live pages.
 const AT_ONCE: usize = 24;
@@ -55,21 +57,9 @@ impl Server {
     /// Serves until `stop`. Readers only lose a page that is not whole yet.
     pub async fn run(self, router: Router, stop: CancellationToken) {
         let places = Arc::new(Semaphore::new(AT_ONCE));
-        loop {
-            let next = async {
-                let place = Arc::clone(&places).acquire_owned().await;
-                (place, self.listener.accept().await)
-            };
-            let Some((place, accepted)) = stop.run_until_cancelled(next).await else { return };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    // Out of descriptors, most likely: the next connection waits until there are some.
-                    warn!(error = %error, "a connection to the status page could not be taken");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                    continue;
-                }
-            };
+        while let Some((place, stream)) =
+            connections::next(&self.listener, &places, "the status page", &stop).await
+        {
             let (service, stop) = (TowerToHyperService::new(router.clone()), stop.clone());
             tokio::spawn(async move {
                 let _place = place;
