@@ -20,13 +20,14 @@ use upgrade_remediator::model::reason::Reason;
 use upgrade_remediator::status::metrics::{Beside, Metrics};
 use upgrade_remediator::status::{BreakerState, Report, TaskState, Why};
 
-#[path = "support/promtool.rs"]
-mod promtool;
 #[expect(dead_code, reason = "other tests need more of it")]
 mod support;
+#[expect(dead_code, reason = "other tests need more of it")]
+#[path = "support/tools.rs"]
+mod tools;
 
-use promtool::PROMTOOL;
 use support::{Bench, FAILED_ONCE, RETRIES};
+use tools::PROMTOOL;
 
 /// Metrics with their label names.
 type Names = BTreeMap<String, BTreeSet<String>>;

@@ -10,10 +10,11 @@ use std::process::Command;
 
 use serde_json::Value;
 
-#[path = "support/promtool.rs"]
-mod promtool;
+#[expect(dead_code, reason = "other tests need more of it")]
+#[path = "support/tools.rs"]
+mod tools;
 
-use promtool::{PROMTOOL, tell};
+use tools::{PROMTOOL, tell};
 
 fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)

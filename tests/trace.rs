@@ -9,14 +9,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 #[expect(dead_code, reason = "other tests need more of it")]
 mod support;
+#[expect(dead_code, reason = "other tests need more of it")]
+#[path = "support/tools.rs"]
+mod tools;
 
 use support::{ABORTS, Bench, FAILED_ONCE, Process, RETRIES, alone};
 
@@ -98,33 +99,9 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
-/// strace can be run, or this tells what is missing.
-static STRACE: LazyLock<()> = LazyLock::new(|| {
-    let there = || Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success());
-    if there() {
-        return;
-    }
-    let needs = "this test needs strace (Debian: `apt-get install strace`)";
-    let root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
-    assert!(root, "{needs}; only root can install it here");
-    let mut told = String::new();
-    for arguments in [&["update"][..], &["install", "--yes", "--no-install-recommends", "strace"]] {
-        let output =
-            Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive").output();
-        let more = match output {
-            Ok(output) => [output.stdout, output.stderr]
-                .map(|text| String::from_utf8_lossy(&text).into_owned())
-                .concat(),
-            Err(error) => format!("apt-get: {error}"),
-        };
-        told.push_str(&more);
-    }
-    assert!(there(), "{needs}; it could not be installed:\n{told}");
-});
-
 /// Runs the daemon under strace until its story has ended so, and gives its calls.
 async fn traced(policy: &str, end: &str) -> (Bench, Vec<Call>) {
-    LazyLock::force(&STRACE);
+    tools::need("strace", "strace");
     let bench = Bench::new(FAILED_ONCE, policy).await;
     let trace = bench.folder.path().join("trace");
     let mut strace = alone("strace");

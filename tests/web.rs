@@ -1,5 +1,5 @@
 //! The status page over real HTTP: what it shows, to whom, and that a stranger's names stay text.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -11,33 +11,17 @@ use std::time::Duration;
 use serde_json::Value;
 use upgrade_remediator::model::event::Event;
 
-#[path = "support/promtool.rs"]
-mod promtool;
 #[expect(dead_code, reason = "other tests need more of it")]
 mod support;
+#[expect(dead_code, reason = "other tests need more of it")]
+#[path = "support/tools.rs"]
+mod tools;
 
-use promtool::PROMTOOL;
-use support::{Bench, FAILED_ONCE, Process, RETRIES, eventually};
+use support::{Bench, CALLS_A_HUMAN, FAILED_ONCE, Process, RETRIES, eventually};
+use tools::PROMTOOL;
 
 /// A name that would be markup, and one that would be a script.
 const HOSTILE: &str = "</h3><script>alert(1)</script>\"'&\\u202eevil\\u0007";
-
-/// A daemon with a page, and where it is.
-async fn with_page(bench: &Bench) -> (Process, SocketAddr) {
-    bench.edit("listen = \"\"", "listen = \"127.0.0.1:0\"");
-    let daemon = bench.daemon();
-    let address = page_of(&daemon).await;
-    (daemon, address)
-}
-
-async fn page_of(daemon: &Process) -> SocketAddr {
-    let told = || {
-        let log = daemon.stderr();
-        let (_, rest) = log.split_once("the status page is at http://")?;
-        rest.split('/').next()?.parse().ok()
-    };
-    eventually("the page's address", told).await
-}
 
 /// One request as it stands: status, head and body.
 fn ask(address: SocketAddr, request: &str) -> (u16, String, String) {
@@ -59,11 +43,8 @@ fn get(address: SocketAddr, path: &str) -> (u16, String, String) {
 }
 
 async fn escalated(scenario: &str) -> (Bench, Process, SocketAddr) {
-    let policy = RETRIES
-        .replace("max_retries = 3", "max_retries = 0")
-        .replace("abort_grace", "on_exhausted = \"escalate\"\nabort_grace");
-    let bench = Bench::new(scenario, &policy).await;
-    let (daemon, address) = with_page(&bench).await;
+    let bench = Bench::new(scenario, CALLS_A_HUMAN).await;
+    let (daemon, address) = bench.daemon_with_page().await;
     bench.journaled("the escalation", |event| matches!(event, Event::Escalated { .. })).await;
     (bench, daemon, address)
 }
@@ -110,7 +91,7 @@ async fn the_page_shows_what_needs_eyes_first_and_why() {
 async fn only_reading_is_served_and_only_under_names_of_this_host() {
     let bench = Bench::new(FAILED_ONCE, RETRIES).await;
     bench.edit("[control]", "hosts = [\"upgrades.example.com\"]\n[control]");
-    let (_daemon, address) = with_page(&bench).await;
+    let (_daemon, address) = bench.daemon_with_page().await;
     let as_host =
         |host: &str| ask(address, &format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).0;
     assert_eq!(as_host("127.0.0.1"), 200);
@@ -148,7 +129,7 @@ async fn hostile_names_stay_text() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_live_page_hears_of_a_change_at_once() {
     let bench = Bench::new(FAILED_ONCE, RETRIES).await;
-    let (_daemon, address) = with_page(&bench).await;
+    let (_daemon, address) = bench.daemon_with_page().await;
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream.write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();

@@ -9,10 +9,9 @@ use crate::journal::Journal;
 use crate::model::cluster::Cluster;
 use crate::model::decision::{Decision, Verdict};
 use crate::model::event::Entry;
-use crate::model::explanation::{Explanation, Story, Why};
+use crate::model::explanation::{Explanation, Story};
 use crate::model::history::ClusterHistory;
 use crate::model::id::ClusterId;
-use crate::model::reason::Reason;
 use crate::model::task::Reading;
 use crate::model::text::chain;
 use crate::notify::Tell;
@@ -64,14 +63,10 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             if !state.looked.contains_key(id) {
                 limits.push("the daemon has not read it since it started".to_owned());
             }
-            let newest = history.tasks.values().max_by_key(|task| task.start_time).cloned();
+            let newest = history.newest().map(|(_, task)| task.clone());
             (Explanation::by_journal(now, &self.project, &cluster, history, limits), newest)
         };
-        let Some(known) = newest else {
-            explanation.why = Why::from(&Reason::Idle);
-            Reason::Idle.way_on().clone_into(&mut explanation.way_on);
-            return Some(explanation);
-        };
+        let Some(known) = newest else { return Some(explanation) };
         explanation.policies = explain::policies(self.policies_for(&cluster, known.kind));
         let terms = self.terms(&self.rules(), &cluster, known.kind);
         if let (Some(terms), Some((_, reason))) = (terms, known.decided.clone()) {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cluster::Cluster;
 use super::decision::{Decision, Verdict};
+use super::event::Closing;
 use super::history::{ClusterHistory, TaskHistory};
 use super::id::{ClusterId, ProjectName, TaskId};
 use super::policy::{Mode, Terms};
@@ -98,20 +99,27 @@ impl Explanation {
         history: &ClusterHistory,
         limits: Vec<String>,
     ) -> Self {
-        let last = history.tasks.iter().max_by_key(|(_, task)| task.start_time);
-        let reason = last.and_then(|(_, task)| match (&task.escalated, &task.decided) {
-            (Some(escalation), _) => Some(escalation.reason.clone()),
-            (None, Some((_, reason))) => Some(reason.clone()),
-            (None, None) => task.closed.is_some().then_some(Reason::Closed),
-        });
+        let last = history.newest();
         let decision = Decision {
             task: last.map(|(id, _)| id.clone()),
             verdict: Verdict::Wait,
-            reason: reason.unwrap_or(Reason::StaleReading),
+            reason: last.map_or(Reason::Idle, |(_, task)| last_known(task)),
             next_look: std::time::Duration::ZERO,
         };
         let story = last.map(|(id, task)| Story::new(id, task, None));
         Self { limits, story, ..Self::new(at, project, cluster, &decision) }
+    }
+}
+
+/// Why what was done of a task at last was done: as its story ended, where it has.
+fn last_known(task: &TaskHistory) -> Reason {
+    match (&task.closed, &task.escalated, &task.decided) {
+        (Some((Closing::Remedied | Closing::SolvedByOthers, _)), ..) => Reason::Idle,
+        (Some((Closing::Aborted, _)), ..) => Reason::AbortedByUs,
+        (Some((Closing::Superseded { .. } | Closing::Gone, _)), ..) => Reason::Closed,
+        (None, Some(escalation), _) => escalation.reason.clone(),
+        (None, None, Some((_, reason))) => reason.clone(),
+        (None, None, None) => Reason::StaleReading,
     }
 }
 

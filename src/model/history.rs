@@ -669,6 +669,11 @@ impl ClusterHistory {
         }
     }
 
+    /// The newest task that there is a story of.
+    pub fn newest(&self) -> Option<(&TaskId, &TaskHistory)> {
+        self.tasks.iter().max_by_key(|(_, task)| task.start_time)
+    }
+
     /// Remembers that this task is the newest that was ever read.
     pub fn raise_newest(&mut self, start: DateTime, id: &TaskId) {
         if self.newest_start.as_ref().is_none_or(|(newest, _)| *newest < start) {

@@ -11,7 +11,7 @@ use crate::model::hold::StoredHold;
 use crate::model::policy::Mode;
 use crate::model::text::{counted, shown};
 use crate::model::wording::Weight;
-use crate::status::{ProjectReport, Report, TaskReport};
+use crate::status::{ProjectReport, Report, TaskReport, TaskState};
 
 /// More tasks of one kind are only counted: a page for people.
 const MOST_TASKS: usize = 100;
@@ -48,7 +48,7 @@ pub(super) struct Cluster {
     limits: Vec<String>,
     code: String,
     words: String,
-    way_on: String,
+    way_on: Prose,
     facts: Vec<(&'static str, String)>,
     schedule: Vec<(Option<Time>, String)>,
     policies: Vec<PolicyVerdict>,
@@ -83,6 +83,17 @@ impl Time {
     }
 }
 
+/// Words of ours, with `commands` in backticks.
+struct Prose(Vec<(String, bool)>);
+
+impl Prose {
+    fn new(text: &str) -> Self {
+        // What stands between two backticks is every other part.
+        let parts = text.split('`').enumerate().filter(|(_, part)| !part.is_empty());
+        Self(parts.map(|(place, part)| (part.to_owned(), place % 2 == 1)).collect())
+    }
+}
+
 /// One number at the top.
 struct Sum {
     number: usize,
@@ -108,7 +119,7 @@ struct Task {
     code: String,
     words: String,
     next: Option<(String, Time)>,
-    way_on: String,
+    way_on: Prose,
 }
 
 struct Project {
@@ -151,16 +162,13 @@ impl Index {
         };
         let (mut eyes, mut hand, mut run) = (Vec::new(), Vec::new(), Vec::new());
         for (project, task) in all() {
-            let (into, state) = if task.with_human {
-                (&mut eyes, "with a human")
-            } else if task.runs_too_long_since.is_some() {
-                (&mut eyes, "runs too long")
-            } else if task.why.as_ref().is_some_and(|why| why.code == "abort-pending") {
-                (&mut eyes, "will be aborted")
-            } else if task.why.as_ref().is_some_and(|why| why.code == "running") || task.why.is_none() {
-                (&mut run, "running")
-            } else {
-                (&mut hand, "failed")
+            let will_be_aborted = task.why.as_ref().is_some_and(|why| why.code == "abort-pending");
+            let (into, state) = match task.state {
+                TaskState::WithHuman => (&mut eyes, "with a human"),
+                TaskState::Running if task.runs_too_long_since.is_some() => (&mut eyes, "runs too long"),
+                TaskState::Running => (&mut run, "running"),
+                TaskState::Failed if will_be_aborted => (&mut eyes, "will be aborted"),
+                TaskState::Failed => (&mut hand, "failed"),
             };
             into.push(Task::new(project, task, state));
         }
@@ -172,7 +180,7 @@ impl Index {
             sum(run.len(), "running", false),
             sum(hand.len(), "in the daemon's hands", false),
             sum(with_human, "with a human", true),
-            sum(silent, "projects where nothing is sent", true),
+            sum(silent, "projects stopped by a fault", true),
             sum(report.holds.len(), "holds", false),
         ];
         let groups = vec![
@@ -230,7 +238,7 @@ impl Task {
             code,
             words,
             next: task.next.as_ref().map(|next| (next.what.clone(), Time(next.at))),
-            way_on: task.way_on.clone().unwrap_or_default(),
+            way_on: Prose::new(task.way_on.as_deref().unwrap_or_default()),
         }
     }
 }
@@ -354,7 +362,7 @@ impl Cluster {
             limits: known.limits.iter().map(|limit| clean(limit)).collect(),
             code: known.why.code.clone(),
             words: clean(&known.why.words),
-            way_on: known.way_on.clone(),
+            way_on: Prose::new(&known.way_on),
             facts,
             schedule: known.schedule.iter().map(|step| (step.at.map(Time), clean(&step.what))).collect(),
             policies: known.policies.clone(),

@@ -9,6 +9,10 @@
 #[expect(dead_code, reason = "other tests need more of it")]
 mod support;
 
+#[path = "../support/tools.rs"]
+#[expect(dead_code, reason = "other tests need more of it")]
+mod tools;
+
 mod receivers;
 
 use std::collections::{BTreeMap, BTreeSet};

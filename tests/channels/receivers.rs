@@ -3,8 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, LazyLock, Mutex};
 
@@ -15,6 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::eventually;
+use crate::tools::{self, tell};
 
 /// One request as it came.
 #[derive(Debug, Clone)]
@@ -95,39 +95,8 @@ fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
-fn tmp() -> &'static Path {
-    Path::new(env!("CARGO_TARGET_TMPDIR"))
-}
-
-/// Runs it, and gives what it told.
-fn run(command: &mut Command) -> Result<(), String> {
-    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let told =
-        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
-    Err(format!("{command:?}: {}: {told}", output.status))
-}
-
 /// The program of Debian's package, which has its templates at a fixed place.
 const ALERTMANAGER: &str = "/usr/bin/prometheus-alertmanager";
-
-/// It is installed, or this tells what is missing.
-static INSTALLED: LazyLock<()> = LazyLock::new(|| {
-    if Path::new(ALERTMANAGER).exists() {
-        return;
-    }
-    let needs = "this test needs Debian's package prometheus-alertmanager (`apt-get install prometheus-alertmanager`)";
-    let root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
-    assert!(root, "{needs}; only root can install it here");
-    let apt = |arguments: &[&str]| {
-        run(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
-    };
-    let install = ["install", "--yes", "--no-install-recommends", "prometheus-alertmanager"];
-    let told = apt(&install).or_else(|_| apt(&["update"]).and_then(|()| apt(&install)));
-    assert!(Path::new(ALERTMANAGER).exists(), "{needs}; it could not be installed: {told:?}");
-});
 
 /// Alertmanager, with nobody to tell.
 pub(crate) struct Alertmanager {
@@ -138,7 +107,7 @@ pub(crate) struct Alertmanager {
 
 impl Alertmanager {
     pub(crate) async fn start() -> Self {
-        LazyLock::force(&INSTALLED);
+        tools::need(ALERTMANAGER, "prometheus-alertmanager");
         let folder = TempDir::new().unwrap();
         let settings = folder.path().join("alertmanager.yml");
         fs::write(&settings, "route:\n  receiver: nobody\nreceivers:\n  - name: nobody\n").unwrap();
@@ -188,24 +157,17 @@ const SERVER: &str = include_str!("smtp.py");
 
 /// The virtual environment with the SMTP server.
 static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
-    let ready = tmp().join(format!("smtp-{}", REQUIREMENTS.trim().replace("==", "-")));
-    if !ready.exists() {
-        let making = tmp().join(format!("smtp-making-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&making);
+    let ready = tools::made_once("smtp", REQUIREMENTS, |making| {
         let needs = "this test needs python3 with its venv module (Debian: python3-venv), and pip must reach a package \
                      index the first time";
-        let made = run(Command::new("python3").args(["-m", "venv"]).arg(&making)).and_then(|()| {
+        let made = tell(Command::new("python3").args(["-m", "venv"]).arg(making)).and_then(|_| {
             let pip = ["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"];
-            run(Command::new(making.join("bin/python")).args(pip).args(REQUIREMENTS.split_whitespace()))
+            tell(Command::new(making.join("bin/python")).args(pip).args(REQUIREMENTS.split_whitespace()))
         });
         if let Err(told) = made {
             panic!("{needs}: {told}");
         }
-        if fs::rename(&making, &ready).is_err() {
-            // Another run was quicker.
-            let _ = fs::remove_dir_all(&making);
-        }
-    }
+    });
     ready.join("bin/python")
 });
 

@@ -3,10 +3,9 @@
 //!
 //! The SDK is installed into a virtual environment under `target/`, once for each set of pinned versions. That
 //! needs `python3` with `venv` and, the first time, a package index that pip can reach.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -22,35 +21,26 @@ use upgrade_remediator::simulator::log::{Operation, PutKind, Record, RequestReco
 use upgrade_remediator::simulator::scenario::{DEFAULT_ACCESS_KEY, DEFAULT_PROJECT_ID, DEFAULT_SECRET_KEY};
 use upgrade_remediator::simulator::{Scenario, Simulator, Verdict, World};
 
+#[path = "../support/tools.rs"]
+#[expect(dead_code, reason = "other tests need more of it")]
+mod tools;
+
 const REQUIREMENTS: &str = include_str!("requirements.txt");
 /// The first item of a page was called `start` in this version, and is called `offset` in the pinned one.
 const OLDER: &str = "huaweicloudsdkcss==3.1.160";
 
 /// The virtual environment, with the older package in a folder of its own.
 static ENVIRONMENT: LazyLock<PathBuf> = LazyLock::new(|| {
-    let mut hasher = DefaultHasher::new();
-    (REQUIREMENTS, OLDER).hash(&mut hasher);
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let ready = target.join(format!("sdk-{:016x}", hasher.finish()));
-    if !ready.exists() {
-        // Made under another name and renamed when it is whole: an interrupted run leaves nothing half-made.
-        let making = target.join(format!("sdk-making-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&making);
-        run(Command::new("python3").args(["-m", "venv"]).arg(&making), "make a virtual environment");
+    tools::made_once("sdk", (REQUIREMENTS, OLDER), |making| {
+        run(Command::new("python3").args(["-m", "venv"]).arg(making), "make a virtual environment");
         let requirements = making.join("requirements.txt");
         fs::write(&requirements, REQUIREMENTS).unwrap();
-        run(pip(&making).arg("--requirement").arg(&requirements), "install the SDK");
+        run(pip(making).arg("--requirement").arg(&requirements), "install the SDK");
         run(
-            pip(&making).args(["--no-deps", "--target"]).arg(making.join("older")).arg(OLDER),
+            pip(making).args(["--no-deps", "--target"]).arg(making.join("older")).arg(OLDER),
             "install the older SDK",
         );
-        if fs::rename(&making, &ready).is_err() {
-            // Another run was quicker.
-            let _ = fs::remove_dir_all(&making);
-        }
-    }
-    assert!(ready.exists(), "{} is neither there nor can it be made", ready.display());
-    ready
+    })
 });
 
 fn pip(environment: &Path) -> Command {
@@ -63,10 +53,9 @@ fn pip(environment: &Path) -> Command {
 fn run(command: &mut Command, what: &str) {
     let needs = "this test needs python3 (3.9 or later) with its venv module (Debian: python3-venv), and pip must \
                  reach a package index the first time";
-    let output = command.output().map_err(|error| format!("cannot {what}: {error}; {needs}")).unwrap();
-    let told =
-        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
-    assert!(output.status.success(), "cannot {what} ({}): {told}\n{needs}", output.status);
+    if let Err(told) = tools::tell(command) {
+        panic!("cannot {what}: {told}\n{needs}");
+    }
 }
 
 async fn simulator(scenario: &str) -> Simulator {

@@ -2,7 +2,6 @@
 //! It has this machine's network, so that the simulator of a test is reached at its loopback address.
 
 use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -11,6 +10,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::support::{alone, eventually};
+use crate::tools::{self, made_once, tell};
 
 /// What is in the root beside the least. `man-db`, so that `systemd-analyze verify` finds the pages that a unit names.
 const INCLUDE: &str = "systemd,systemd-sysv,dbus,ca-certificates,procps,man-db";
@@ -36,13 +36,7 @@ fn missing() -> Result<(), String> {
     if fs::metadata("/proc/self").map_or(true, |process| process.uid() != 0) {
         return Err("a machine in a container can be booted by root only".to_owned());
     }
-    let there = |program: &str| {
-        Command::new("sh")
-            .args(["-c", &format!("command -v {program}")])
-            .output()
-            .is_ok_and(|found| found.status.success())
-    };
-    let tools = [
+    tools::install(&[
         ("debootstrap", "debootstrap"),
         ("systemd-nspawn", "systemd-container"),
         ("systemd-analyze", "systemd"),
@@ -50,51 +44,11 @@ fn missing() -> Result<(), String> {
         ("xz", "xz-utils"),
         ("dpkg-shlibdeps", "dpkg-dev"),
         ("strip", "binutils"),
-    ];
-    let absent: Vec<&str> =
-        tools.iter().filter(|(tool, _)| !there(tool)).map(|(_, package)| *package).collect();
-    if !absent.is_empty() {
-        if !there("apt-get") {
-            return Err(format!("it needs {absent:?}, and there is no apt-get to install that"));
-        }
-        let apt = |arguments: &[&str]| {
-            let mut command = Command::new("apt-get");
-            tell(command.args(arguments).args(&absent).env("DEBIAN_FRONTEND", "noninteractive"))
-        };
-        let _ = Command::new("apt-get").args(["update", "--quiet"]).output();
-        apt(&["install", "--yes", "--no-install-recommends"])?;
-    }
+    ])?;
     // A container without the right to make containers.
     tell(Command::new("unshare").args(["--mount", "--pid", "--fork", "--cgroup", "true"]))
         .map_err(|told| format!("this machine may not make containers: {told}"))?;
     Ok(())
-}
-
-/// Runs a command to its end: what it printed, or what it printed and that it failed.
-fn tell(command: &mut Command) -> Result<String, String> {
-    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
-    let told =
-        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
-    if output.status.success() { Ok(told) } else { Err(format!("{command:?}: {}: {told}", output.status)) }
-}
-
-/// Something that is made once, under another name, and renamed when it is whole.
-fn made_once(name: &str, of: impl Hash, make: impl FnOnce(&Path)) -> PathBuf {
-    let mut hasher = DefaultHasher::new();
-    of.hash(&mut hasher);
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let ready = cache.join(format!("{name}-{:016x}", hasher.finish()));
-    if !ready.exists() {
-        let making = cache.join(format!("{name}-making-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&making);
-        make(&making);
-        if fs::rename(&making, &ready).is_err() {
-            // Another run was quicker.
-            let _ = fs::remove_dir_all(&making);
-        }
-    }
-    assert!(ready.exists(), "{} is neither there nor can it be made", ready.display());
-    ready
 }
 
 /// The root of a Debian 12, the least that boots.

@@ -17,6 +17,9 @@ mod machine;
 #[expect(dead_code, reason = "other tests need more of it")]
 #[path = "../support/mod.rs"]
 mod support;
+#[expect(dead_code, reason = "other tests need more of it")]
+#[path = "../support/tools.rs"]
+mod tools;
 
 use machine::{Machine, is_possible};
 use support::{Bench, FAILED_ONCE, RETRIES, eventually, let_pass};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -74,6 +75,15 @@ pub(crate) const ABORTS: &str = r#"
 [[policy]]
 name = "test"
 abort_grace = "300ms"
+[policy.retry]
+max_retries = 0
+"#;
+
+/// Retries never, and calls a human at once.
+pub(crate) const CALLS_A_HUMAN: &str = r#"
+[[policy]]
+name = "test"
+on_exhausted = "escalate"
 [policy.retry]
 max_retries = 0
 "#;
@@ -198,6 +208,19 @@ secret_key = {{ env = "TEST_SECRET_KEY" }}
     /// Starts the daemon.
     pub(crate) fn daemon(&self) -> Process {
         Process::start(self.command(&["run"]))
+    }
+
+    /// Starts the daemon with its page, and gives the page's address.
+    pub(crate) async fn daemon_with_page(&self) -> (Process, SocketAddr) {
+        self.edit("listen = \"\"", "listen = \"127.0.0.1:0\"");
+        let daemon = self.daemon();
+        let told = || {
+            let log = daemon.stderr();
+            let (_, rest) = log.split_once("the status page is at http://")?;
+            rest.split('/').next()?.parse().ok()
+        };
+        let address = eventually("the page's address", told).await;
+        (daemon, address)
     }
 
     /// What stands in the journal; nothing where there is none yet.
