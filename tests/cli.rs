@@ -292,6 +292,15 @@ async fn history_is_told_while_the_daemon_runs_after_it_was_killed_and_after_it_
         assert_eq!((code, stderr.as_str()), (Some(0), ""), "{arguments:?}");
         stdout
     };
+    let journal_tells = async || {
+        let (code, stdout, stderr) = ran(bench.command(&["history"])).await;
+        assert_eq!(code, Some(0), "{stderr}");
+        assert!(
+            stderr.contains("no daemon") && stderr.contains("this is what the journal knows"),
+            "{stderr}"
+        );
+        stdout
+    };
     let all = told(&["history"]).await;
     let order = ["first seen", "failure 1", "sending retry", "accepted", "running", "settled", "remedied"];
     let mut rest = all.as_str();
@@ -314,12 +323,42 @@ async fn history_is_told_while_the_daemon_runs_after_it_was_killed_and_after_it_
     assert!(stderr.contains("knows no cluster \"nobody\""), "{stderr}");
 
     daemon.kill();
-    assert_eq!(told(&["history"]).await, all);
+    assert_eq!(journal_tells().await, all);
     let mut again = bench.daemon();
     bench.looks_on(2).await;
     again.signal("TERM");
     assert_eq!(again.code().await, Some(0));
-    assert_eq!(told(&["history"]).await, all);
+    assert_eq!(journal_tells().await, all);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_history_is_told_whole_and_once() {
+    let bench = Bench::new(FAILED_ONCE, RETRIES).await;
+    let now = SystemClock::new().now();
+    let (journal, _) = SqliteJournal::open(&bench.journal(), &SqliteOptions::new(now.wall, 1)).unwrap();
+    let subject = Subject {
+        project: ProjectName::new("test").unwrap(),
+        cluster: ClusterId::new("c-1").unwrap(),
+        task: TaskId::new("t").unwrap(),
+    };
+    // More than two of the parts in which it is read.
+    for _ in 0..41 {
+        let lines = (0..100).map(|completed| (subject.clone(), Event::Progress { completed })).collect();
+        journal.record(now, lines).await.unwrap();
+    }
+    journal.close().await.unwrap();
+    let told = async || {
+        let (code, stdout, stderr) = ran(bench.command(&["history", "--json"])).await;
+        assert_eq!(code, Some(0), "{stderr}");
+        let entries = json(&stdout);
+        let numbers = entries.as_array().unwrap().iter().map(|entry| entry["number"].as_u64().unwrap());
+        numbers.take(4100).collect::<Vec<_>>()
+    };
+    let all: Vec<u64> = (1..=4100).collect();
+    assert_eq!(told().await, all, "by the journal");
+    let _daemon = bench.daemon();
+    bench.ended(&["logs"]).await;
+    assert_eq!(told().await, all, "by the daemon");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -203,6 +203,7 @@ async fn a_wrong_password_is_sent_once_for_all_projects_and_a_reload_wakes_it() 
         "[credentials.test]",
         &format!("{}{}{other}[credentials.test]", second("p2", "test"), second("p3", "again")),
     );
+    bench.edit("listen = \"\"", "listen = \"127.0.0.1:0\"");
     let process = daemon(&bench);
     eventually("all three projects are told of", || {
         let told = process.stderr();
@@ -219,6 +220,13 @@ async fn a_wrong_password_is_sent_once_for_all_projects_and_a_reload_wakes_it() 
         3,
         "one escalation each: {}",
         process.stderr()
+    );
+    let (_, _, metrics) = support::get(process.page().await, "/metrics");
+    let signed_in: Vec<&str> = metrics.lines().filter(|line| line.contains("iam_requests_total{")).collect();
+    let [refused] = signed_in[..] else { panic!("{signed_in:?}") };
+    assert!(
+        refused.contains("operation=\"sign-in\",result=\"unauthorized\"") && refused.ends_with(" 1"),
+        "{refused}"
     );
     let (_, status, _) = bench.runs(&["status"]).await;
     assert!(status.contains("nothing is sent in it: the credential was refused: 401"), "{status}");

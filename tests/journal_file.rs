@@ -387,7 +387,7 @@ async fn a_reader_finds_clusters_by_name_or_id_and_entries_by_time() {
     record(&journal, "2026-01-05T00:00:00Z", "c3", first_seen("search-renamed")).await;
     let reader = JournalReader::open(&path).unwrap();
     let numbers = |cluster: Option<&str>, since: Option<&str>| {
-        let query = Query { cluster: cluster.map(str::to_owned), since: since.map(wall), project: None };
+        let query = Query { cluster: cluster.map(str::to_owned), since: since.map(wall), ..Query::default() };
         reader.entries(&query).unwrap().into_iter().map(|entry| entry.number).collect::<Vec<_>>()
     };
     assert_eq!(numbers(None, None), [1, 2, 3, 4, 5]);

@@ -17,30 +17,11 @@ mod support;
 #[path = "support/tools.rs"]
 mod tools;
 
-use support::{Bench, CALLS_A_HUMAN, FAILED_ONCE, Process, RETRIES, eventually};
+use support::{Bench, CALLS_A_HUMAN, FAILED_ONCE, Process, RETRIES, eventually, exchange, get};
 use tools::PROMTOOL;
 
 /// A name that would be markup, and one that would be a script.
 const HOSTILE: &str = "</h3><script>alert(1)</script>\"'&\\u202eevil\\u0007";
-
-/// One request as it stands: status, head and body.
-fn ask(address: SocketAddr, request: &str) -> (u16, String, String) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, head.to_owned(), body.to_owned())
-}
-
-fn get(address: SocketAddr, path: &str) -> (u16, String, String) {
-    ask(
-        address,
-        &format!("GET {path} HTTP/1.1\r\nHost: localhost:{}\r\nConnection: close\r\n\r\n", address.port()),
-    )
-}
 
 async fn escalated(scenario: &str) -> (Bench, Process, SocketAddr) {
     let bench = Bench::new(scenario, CALLS_A_HUMAN).await;
@@ -92,17 +73,18 @@ async fn only_reading_is_served_and_only_under_names_of_this_host() {
     let bench = Bench::new(FAILED_ONCE, RETRIES).await;
     bench.edit("[control]", "hosts = [\"upgrades.example.com\"]\n[control]");
     let (_daemon, address) = bench.daemon_with_page().await;
-    let as_host =
-        |host: &str| ask(address, &format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).0;
+    let as_host = |host: &str| {
+        exchange(address, &format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).0
+    };
     assert_eq!(as_host("127.0.0.1"), 200);
     assert_eq!(as_host("upgrades.example.com"), 200);
     assert_eq!(as_host("evil.example"), 421);
-    assert_eq!(ask(address, "GET / HTTP/1.0\r\n\r\n").0, 421);
+    assert_eq!(exchange(address, "GET / HTTP/1.0\r\n\r\n").0, 421);
     for method in ["POST", "PUT", "DELETE"] {
         let request = format!(
             "{method} /api/v1/status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         );
-        assert_eq!(ask(address, &request).0, 405, "{method}");
+        assert_eq!(exchange(address, &request).0, 405, "{method}");
     }
 }
 

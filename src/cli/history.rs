@@ -1,4 +1,4 @@
-//! `history`: what was seen, decided, sent and answered, from the journal, whether a daemon runs or not.
+//! `history`: what was seen, decided, sent and answered: the daemon's answer, or the journal while it is down.
 
 use std::process::ExitCode;
 
@@ -6,11 +6,15 @@ use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
+use super::hold::{Control, Unanswered, note, unexpected};
 use super::{Failure, Outcome, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
-use crate::journal::reader::{JournalReader, Query};
+use crate::control::{Answer, AskError, Request};
+use crate::journal::history::HistoryError;
+use crate::journal::reader::Query;
+use crate::journal::{History, JournalReader};
 use crate::model::event::{Event, StoredEntry};
-use crate::model::text::shown;
+use crate::model::text::{chain, shown};
 use crate::settings::{JournalUrl, Loaded};
 use crate::status::history_json;
 
@@ -25,47 +29,77 @@ pub(super) struct Options {
     since: Option<String>,
 }
 
-/// Prints it, oldest first.
-pub(super) fn history(loaded: &Loaded, options: &Options, json: bool) -> Outcome {
-    let JournalUrl::Sqlite(path) = &loaded.settings.journal;
+/// Prints it, oldest first: the daemon's answer, or the journal while it is down.
+pub(super) fn history(
+    control: &Control<'_>,
+    settings: impl Fn() -> Result<Loaded, Failure>,
+    options: &Options,
+    as_json: bool,
+) -> Outcome {
     let since = options.since.as_deref().map(since).transpose()?;
-    let reader = JournalReader::open(path)?;
-    if let Some(cluster) = &options.cluster {
-        let known = reader.clusters()?;
-        let mut named: Vec<String> =
-            known.iter().filter(|known| known.name == *cluster).map(|known| known.id.to_string()).collect();
-        named.sort();
-        named.dedup();
-        if named.len() > 1 {
-            return Err(Failure::Usage(format!(
-                "several clusters are named {cluster:?}; give one of their ids: {}",
-                named.join(", ")
-            )));
+    let mut query = Query { cluster: options.cluster.clone(), since, ..Query::default() };
+    let mut journal = None;
+    let mut values = Vec::new();
+    let mut empty = true;
+    loop {
+        let part = match &journal {
+            Some(journal) => of_journal(journal, &query)?,
+            None => match of_daemon(control, &query)? {
+                Ok(part) => part,
+                Err(down) => {
+                    note(&format!("{}: this is what the journal knows.", chain(&down)));
+                    let JournalUrl::Sqlite(path) = settings()?.settings.journal;
+                    journal = Some(JournalReader::open(&path)?);
+                    continue;
+                }
+            },
+        };
+        if as_json {
+            values.extend(part.entries.iter().map(history_json));
+        } else {
+            print(&as_lines(&part))?;
         }
-        if !known.iter().any(|known| known.name == *cluster || known.id.as_str() == cluster) {
-            return Err(Failure::Other(anyhow::anyhow!("the journal knows no cluster {cluster:?}")));
+        let Some(last) = part.entries.last() else { break };
+        empty = false;
+        query.after = last.number;
+        if !part.more {
+            break;
         }
     }
-    let entries = reader.entries(&Query { cluster: options.cluster.clone(), since, ..Query::default() })?;
-    if json {
-        print_json(&Value::Array(entries.iter().map(history_json).collect()))?;
-    } else {
-        let names = reader.clusters()?;
-        let name_of = |entry: &StoredEntry| {
-            let known = names.iter().find(|known| known.id == entry.subject.cluster);
-            known.map_or_else(|| entry.subject.cluster.to_string(), |known| shown(&known.name, 40))
-        };
-        let lines: Vec<String> = entries
-            .iter()
-            .map(|entry| {
-                let at = entry.at.strftime("%F %T");
-                format!("{at}  #{:<5} {}: {}\n", entry.number, name_of(entry), words(&entry.event))
-            })
-            .collect();
-        let text = lines.concat();
-        print(if text.is_empty() { "nothing in the journal\n" } else { &text })?;
+    if as_json {
+        print_json(&Value::Array(values))?;
+    } else if empty {
+        print("nothing in the journal\n")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the daemon answers, or that it is down.
+fn of_daemon(control: &Control<'_>, query: &Query) -> Result<Result<History, AskError>, Failure> {
+    let Query { cluster, since, after, .. } = query.clone();
+    match control.ask(&Request::History { cluster, since, after }) {
+        Ok(Answer::History { entries, names, more }) => Ok(Ok(History { entries, names, more })),
+        Ok(answer) => Err(unexpected(answer)),
+        Err(Unanswered::Ask(down @ AskError::NotRunning { .. })) => Ok(Err(down)),
+        Err(error) => Err(Failure::Other(error.into())),
+    }
+}
+
+fn of_journal(journal: &JournalReader, query: &Query) -> Result<History, Failure> {
+    History::read(journal, query).map_err(|error| match error {
+        HistoryError::SeveralClusters { .. } => Failure::Usage(error.to_string()),
+        error => Failure::Other(error.into()),
+    })
+}
+
+fn as_lines(part: &History) -> String {
+    let line = |entry: &StoredEntry| {
+        let at = entry.at.strftime("%F %T");
+        let cluster = &entry.subject.cluster;
+        let name = part.names.get(cluster).map_or_else(|| cluster.to_string(), |name| shown(name, 40));
+        format!("{at}  #{:<5} {name}: {}\n", entry.number, words(&entry.event))
+    };
+    part.entries.iter().map(line).collect()
 }
 
 fn words(event: &Event) -> String {

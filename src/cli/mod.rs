@@ -174,7 +174,7 @@ pub fn main() -> ExitCode {
             notify_test::notify_test(&config, &loaded, &environment, &options, json)
                 .map_err(|failure| failure.located(&loaded))
         }),
-        Command::History(options) => settings().and_then(|loaded| history::history(&loaded, &options, json)),
+        Command::History(options) => history::history(&control(), settings, &options, json),
         Command::Status(options) => status::status(&control(), settings, &options, json),
         Command::Explain(options) => explain::explain(&control(), settings, &options, json),
         Command::Hold(options) => hold::hold(&control(), options, json),

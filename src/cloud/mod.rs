@@ -66,7 +66,7 @@ pub use wire::shape::BodyKind;
 
 /// Hears of every request that was sent.
 pub trait Meter: fmt::Debug + Send + Sync + 'static {
-    /// One request is over. `result`: `ok` for status 200 with a whole body, or the [code](CloudError::code) of the error.
+    /// One request is over. `result`: `ok` for a whole answer that grants what was asked, or the [code](CloudError::code) of the error.
     fn call(&self, operation: &'static str, result: &'static str, took: Duration);
 }
 

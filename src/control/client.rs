@@ -59,7 +59,11 @@ fn converse(stream: &mut UnixStream, request: &Request) -> io::Result<Answer> {
         Request::Explain { .. } | Request::RetryNow(_) | Request::Abort(_) | Request::Reset(_) => {
             PATIENCE_WITH_THE_SERVICE
         }
-        Request::Hold { .. } | Request::Release { .. } | Request::Holds | Request::Status => PATIENCE,
+        Request::Hold { .. }
+        | Request::Release { .. }
+        | Request::Holds
+        | Request::Status
+        | Request::History { .. } => PATIENCE,
     };
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(PATIENCE))?;

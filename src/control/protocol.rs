@@ -1,11 +1,14 @@
 //! What is said over the control socket.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use crate::model::event::StoredEntry;
 use crate::model::hold::StoredHold;
 use crate::model::id::{ClusterId, TaskId};
 use crate::status::{Explanation, Report};
@@ -40,6 +43,8 @@ pub enum Request {
     Status,
     /// Everything about one cluster, and why what is done is done.
     Explain { cluster: String },
+    /// What happened, of one cluster or of all: the first part of what is numbered above `after`.
+    History { cluster: Option<String>, since: Option<Timestamp>, after: u64 },
     /// Retry the newest task of a cluster now.
     RetryNow(Order),
     /// Abort the newest task of a cluster now.
@@ -77,6 +82,8 @@ pub enum Answer {
     Status { status: Box<Report> },
     /// Everything about one cluster.
     Explained { explanation: Box<Explanation> },
+    /// A part of what happened, with the names of its clusters. `more`: there is more after the last of it.
+    History { entries: Vec<StoredEntry>, names: BTreeMap<ClusterId, String>, more: bool },
     /// What was ordered was done: the PUT was accepted, or the task is the daemon's again.
     Done { cluster: ClusterId, cluster_name: String, task: TaskId, words: String },
     /// It was not done, and why.

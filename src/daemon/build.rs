@@ -115,7 +115,8 @@ impl<J: Journal, T: Tell> Builder<J, T> {
     /// The same, with every request counted there.
     #[must_use]
     pub fn with_metrics(self, metrics: Arc<Metrics>) -> Self {
-        Self { metrics: Some(metrics), ..self }
+        let credentials = self.credentials.with_metrics(Arc::clone(&metrics));
+        Self { metrics: Some(metrics), credentials, ..self }
     }
 
     /// The same, with channels: they are built with everything else, and again at every reload.
@@ -199,7 +200,8 @@ impl<J: Journal, T: Tell> Builder<J, T> {
         let id = if let Some(id) = &link.project {
             ProjectSource::Id(id.clone())
         } else {
-            let iam = link.site.iam(&self.clock).map_err(fault)?;
+            let meter = self.credentials.meter(&project.credentials);
+            let iam = link.site.iam(&self.clock).map_err(fault)?.metered(meter);
             let (region, credential) = (project.region.clone(), Arc::clone(&link.credential));
             ProjectSource::lookup(ProjectByRegion::new(iam, region, credential))
         };

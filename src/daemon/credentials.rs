@@ -7,15 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::BuildFault;
+use super::measured::CredentialMeter;
 use crate::clock::{SystemClock, random_seed};
 use crate::cloud::credential::{Key, LocalSource};
 use crate::cloud::error::KeyError;
 use crate::cloud::http::HttpTransport;
 use crate::cloud::iam::{self, AgencySource, Iam, PasswordSource, Scope, User};
 use crate::cloud::metadata::MetadataSource;
-use crate::cloud::{AccessKey, AuthToken, BuildError, Credential, Gates};
+use crate::cloud::{AccessKey, AuthToken, BuildError, Credential, Gates, Meter};
 use crate::model::id::ProjectId;
 use crate::settings::{self, CredentialSecrets, Environment, Project, SecretReader, Settings};
+use crate::status::metrics::Metrics;
 
 /// Where credentials sign in, and how that is reached.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,6 +95,8 @@ struct Built {
 pub(super) struct Credentials {
     built: BTreeMap<Identity, Built>,
     gates: Gates,
+    /// Where requests to IAM are counted.
+    metrics: Option<Arc<Metrics>>,
 }
 
 impl fmt::Debug for Credentials {
@@ -117,7 +121,17 @@ impl Credentials {
             let site = Site::of(settings, project)?;
             making.credential(&project.credentials, project, &site, scope(project))?;
         }
-        Ok(Self { built: making.built, gates: making.gates })
+        Ok(Self { built: making.built, gates: making.gates, metrics: self.metrics.clone() })
+    }
+
+    /// Requests to IAM are counted there, by all that are built from now on.
+    pub(super) fn with_metrics(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics: Some(metrics), ..self }
+    }
+
+    /// Counts the requests to IAM with the credentials of this name.
+    pub(super) fn meter(&self, name: &str) -> Option<Arc<dyn Meter>> {
+        self.metrics.as_ref().map(|metrics| CredentialMeter::of(name, metrics))
     }
 
     /// That of a project.
@@ -221,7 +235,7 @@ impl Making<'_> {
                 }))
             }
             Kind::Password { user, domain, .. } => {
-                let iam = site.iam(self.clock).map_err(fault)?;
+                let iam = site.iam(self.clock).map_err(fault)?.metered(self.before.meter(name));
                 let reader = self.reader(name);
                 let password = Box::new(move || {
                     match reader.as_ref().ok_or("the credentials are gone from the settings")?.read()? {
@@ -241,13 +255,15 @@ impl Making<'_> {
             Kind::Agency { source, agency } => {
                 let with = self.credential(source, project, site, Target::Domain)?;
                 let with = with.ok_or_else(|| BuildFault::NoSource { name: name.to_owned() })?;
+                let meter = self.before.meter(name);
                 let (endpoint, agency) = match agency.clone() {
                     settings::Agency::Named { name, domain } => {
                         (&site.iam_endpoint, iam::Agency::Named { agency: name, domain })
                     }
                     settings::Agency::Urn(urn) => (&site.sts_endpoint, iam::Agency::Urn(urn)),
                 };
-                AgencySource::new(site.at(endpoint, self.clock).map_err(fault)?, agency, with)
+                let iam = site.at(endpoint, self.clock).map_err(fault)?.metered(meter);
+                AgencySource::new(iam, agency, with)
             }
         };
         Ok(Credential::from_source(first, source, &self.gates, seed))

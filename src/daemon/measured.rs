@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::watch;
 
 use crate::clock::{Clock, SystemClock};
 use crate::cloud::Meter;
@@ -21,18 +20,12 @@ pub struct Measured<J, C = SystemClock> {
     inner: J,
     clock: Arc<C>,
     metrics: Arc<Metrics>,
-    revision: watch::Sender<u64>,
 }
 
 impl<J, C> Measured<J, C> {
     /// Puts the measure around a journal.
     pub fn new(inner: J, clock: Arc<C>, metrics: Arc<Metrics>) -> Self {
-        Self { inner, clock, metrics, revision: watch::Sender::new(0) }
-    }
-
-    /// Grows whenever something was kept: for those who wait for news.
-    pub fn revisions(&self) -> watch::Receiver<u64> {
-        self.revision.subscribe()
+        Self { inner, clock, metrics }
     }
 }
 
@@ -45,9 +38,6 @@ impl<J: Journal, C: Clock> Measured<J, C> {
         let begin = self.clock.now();
         let kept = commit.await;
         self.metrics.commit(self.clock.now().since(begin));
-        if kept.is_ok() {
-            self.revision.send_modify(|revision| *revision = revision.wrapping_add(1));
-        }
         kept
     }
 }
@@ -105,6 +95,25 @@ impl ProjectMeter {
 impl Meter for ProjectMeter {
     fn call(&self, operation: &'static str, result: &'static str, took: Duration) {
         self.metrics.call(&self.project, operation, result, took);
+    }
+}
+
+/// Counts the requests to IAM with one of the credentials.
+#[derive(Debug)]
+pub(super) struct CredentialMeter {
+    name: String,
+    metrics: Arc<Metrics>,
+}
+
+impl CredentialMeter {
+    pub(super) fn of(name: &str, metrics: &Arc<Metrics>) -> Arc<dyn Meter> {
+        Arc::new(Self { name: name.to_owned(), metrics: Arc::clone(metrics) })
+    }
+}
+
+impl Meter for CredentialMeter {
+    fn call(&self, operation: &'static str, result: &'static str, _took: Duration) {
+        self.metrics.iam_call(&self.name, operation, result);
     }
 }
 

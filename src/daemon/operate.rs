@@ -11,6 +11,7 @@ use super::service::Service;
 use crate::clock::Clock as _;
 use crate::control::{Answer, Peer, Question, Request};
 use crate::journal::Journal;
+use crate::journal::reader::Query;
 use crate::model::decision::Action;
 use crate::model::hold::{NewHold, Scope, StoredHold};
 use crate::model::id::{ClusterId, ProjectName};
@@ -52,6 +53,10 @@ impl<J: Journal, T: Tell> Service<J, T> {
             Request::Abort(order) => return self.order(Ordering::Send(Action::Abort), order, peer, answer),
             Request::Reset(order) => return self.order(Ordering::Reset, order, peer, answer),
             Request::Explain { cluster } => return self.explain(&cluster, answer),
+            Request::History { cluster, since, after } => {
+                let query = Query { cluster, since, after, ..Query::default() };
+                return self.history(query, answer);
+            }
             Request::Hold { scope, lasts, reason } => self.hold(&scope, lasts, &reason, peer).await,
             Request::Release { scope } => self.release(&scope, peer).await,
             Request::Holds => Ok(Answer::Holds { holds: self.holds_in_force() }),

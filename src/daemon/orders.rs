@@ -10,12 +10,15 @@ use super::HttpProject;
 use super::operate::reason;
 use super::service::Service;
 use crate::control::{Answer, Order, Peer};
-use crate::journal::Journal;
+use crate::journal::history::HistoryError;
+use crate::journal::reader::Query;
+use crate::journal::{History, Journal, JournalReader};
 use crate::look::Done;
 use crate::model::decision::{Action, Ordered};
 use crate::model::id::ClusterId;
-use crate::model::text::shown;
+use crate::model::text::{chain, shown};
 use crate::notify::Tell;
+use crate::settings::JournalUrl;
 
 /// So many at once: people are few, and each may keep a place of the client.
 const AT_ONCE: usize = 8;
@@ -90,10 +93,31 @@ impl<J: Journal, T: Tell> Service<J, T> {
         });
     }
 
-    fn find_project(&self, text: &str) -> Result<Found<J, T>, String> {
-        if self.orders.len() >= AT_ONCE {
-            return Err(format!("{AT_ONCE} commands are being carried out already; try again"));
+    /// Reads the journal, which blocks, beside whoever keeps it.
+    pub(super) fn history(&mut self, query: Query, answer: oneshot::Sender<Answer>) {
+        if let Err(why) = self.room() {
+            return drop(answer.send(Answer::Refused { why }));
         }
+        let JournalUrl::Sqlite(file) = self.settings().journal.clone();
+        self.orders.spawn_blocking(move || {
+            let read = JournalReader::open(&file).map_err(HistoryError::from);
+            let said = match read.and_then(|reader| History::read(&reader, &query)) {
+                Ok(History { entries, names, more }) => Answer::History { entries, names, more },
+                Err(error) => Answer::Refused { why: chain(&error) },
+            };
+            let _ = answer.send(said);
+        });
+    }
+
+    fn room(&self) -> Result<(), String> {
+        if self.orders.len() < AT_ONCE {
+            return Ok(());
+        }
+        Err(format!("{AT_ONCE} commands are being carried out already; try again"))
+    }
+
+    fn find_project(&self, text: &str) -> Result<Found<J, T>, String> {
+        self.room()?;
         let (cluster, name, project) = self.find_cluster(text)?;
         let running = self.running.get(&project).filter(|running| !running.leaving);
         let running = running.ok_or("its project is gone from the settings, so nothing is done in it")?;

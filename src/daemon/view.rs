@@ -117,7 +117,7 @@ impl<J: Journal, T: Tell> Source for View<J, T> {
         };
         let Some(explanation) = explained else { return Ok(None) };
         let project = Some(explanation.project.clone());
-        let query = Query { project, cluster: Some(id.to_string()), since: None };
+        let query = Query { project, cluster: Some(id.to_string()), ..Query::default() };
         let mut timeline = self.read(move |reader| reader.entries(&query)).await?;
         let cut = timeline.len() > TIMELINE;
         timeline.drain(..timeline.len().saturating_sub(TIMELINE));

@@ -18,6 +18,7 @@ use crate::planted::{self, Fault};
 
 mod connect;
 pub mod error;
+pub mod history;
 mod holds;
 mod lock;
 pub mod memory;
@@ -30,6 +31,7 @@ pub mod sqlite;
 mod stored;
 
 pub use error::JournalError;
+pub use history::History;
 pub use memory::MemoryJournal;
 pub use reader::JournalReader;
 pub use schema::Meta;

@@ -42,6 +42,10 @@ pub struct Query {
     pub project: Option<ProjectName>,
     /// Journaled then or later.
     pub since: Option<Timestamp>,
+    /// Numbered above this.
+    pub after: u64,
+    /// The first so many of them.
+    pub at_most: Option<u32>,
 }
 
 /// A cluster that the journal knows.
@@ -102,11 +106,19 @@ impl JournalReader {
             filters.push("at >= :since");
             parameters.push((":since", since));
         }
+        // SQLite's numbers end where those of `i64` do.
+        let after = i64::try_from(query.after).unwrap_or(i64::MAX);
+        if query.after > 0 {
+            filters.push("number > :after");
+            parameters.push((":after", &after));
+        }
+        let at_most = query.at_most.unwrap_or(u32::MAX);
         let filter =
             if filters.is_empty() { String::new() } else { format!("WHERE {}", filters.join(" AND ")) };
         read(&self.place, |connection| {
             let mut entries = Vec::new();
-            stored::read(self.place.path(), connection, &filter, &parameters, |entry| entries.push(entry))?;
+            let path = self.place.path();
+            stored::read_some(path, connection, &filter, at_most, &parameters, |entry| entries.push(entry))?;
             Ok(entries)
         })
     }

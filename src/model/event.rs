@@ -218,7 +218,7 @@ impl Event {
 }
 
 /// What an entry is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
     /// The project, by the name in the settings.
     pub project: ProjectName,
@@ -242,7 +242,7 @@ pub struct Entry {
 }
 
 /// One line of the journal as it is stored: by wall time alone.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StoredEntry {
     /// Its number.
     pub number: u64,

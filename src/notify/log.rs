@@ -6,7 +6,7 @@ use tracing::{debug, error, info, warn};
 
 use super::{News, Tell};
 use crate::model::project::RestCause;
-use crate::model::text::{shown, span};
+use crate::model::text::{counted, shown, span};
 use crate::model::wording::Weight;
 
 /// Tells by log lines.
@@ -113,7 +113,7 @@ impl Tell for LogTeller {
             }
             News::Clusters { project, came, went, watched } => {
                 let went = went.len();
-                info!(%project, came, went, watched, "project {project}: {watched} clusters watched ({came} new, {went} gone)");
+                info!(%project, came, went, watched, "project {project}: {} watched ({came} new, {went} gone)", counted(*watched as u64, "cluster", "clusters"));
             }
         }
     }

@@ -93,6 +93,7 @@ pub struct Metrics {
     budgets_used_up: Counters,
     requests: Counters,
     request_durations: Histograms,
+    iam_requests: Counters,
     commits: Histogram,
     under_way: Mutex<UnderWay>,
 }
@@ -117,6 +118,7 @@ impl Default for Metrics {
             budgets_used_up: Counters::default(),
             requests: Counters::default(),
             request_durations: Histograms::new_with_constructor(request_histogram),
+            iam_requests: Counters::default(),
             commits: Histogram::new(COMMIT_BUCKETS),
             under_way: Mutex::default(),
         }
@@ -205,6 +207,12 @@ impl Metrics {
         self.request_durations.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
+    /// Counts one request to IAM, with the credentials of this name in the settings.
+    pub fn iam_call(&self, credentials: &str, operation: &str, result: &str) {
+        let told = [("credentials", credentials), ("operation", operation), ("result", result)];
+        self.iam_requests.get_or_create(&labels(None, &told)).inc();
+    }
+
     /// Counts one commit of the journal.
     pub fn commit(&self, took: Duration) {
         self.commits.observe(took.as_secs_f64());
@@ -255,6 +263,8 @@ impl Metrics {
         page.register("api_requests", "Requests to the service", self.requests.clone());
         let help = "How long requests to the service took";
         page.register("api_request_duration_seconds", help, self.request_durations.clone());
+        let help = "Requests to IAM: signing in, keys, projects";
+        page.register("iam_requests", help, self.iam_requests.clone());
         page.register("decisions", "Decisions that told something new", self.decisions.clone());
         page.register("attempts", "PUTs by what was answered", self.attempts.clone());
         page.register("settlements", "PUTs that readings settled", self.settlements.clone());

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Read;
-use std::net::SocketAddr;
+use std::io::{Read, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -111,6 +111,24 @@ pub(crate) async fn let_pass(time: Duration) {
     SystemClock::new().sleep(time).await;
 }
 
+/// One request of HTTP as it stands: status, head and body of its answer.
+pub(crate) fn exchange(address: SocketAddr, request: &str) -> (u16, String, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, head.to_owned(), body.to_owned())
+}
+
+/// The answer to a GET.
+pub(crate) fn get(address: SocketAddr, path: &str) -> (u16, String, String) {
+    let port = address.port();
+    exchange(address, &format!("GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n"))
+}
+
 /// A simulated service, and a directory with the settings and the journal of a daemon that watches it.
 pub(crate) struct Bench {
     pub(crate) folder: TempDir,
@@ -214,12 +232,7 @@ secret_key = {{ env = "TEST_SECRET_KEY" }}
     pub(crate) async fn daemon_with_page(&self) -> (Process, SocketAddr) {
         self.edit("listen = \"\"", "listen = \"127.0.0.1:0\"");
         let daemon = self.daemon();
-        let told = || {
-            let log = daemon.stderr();
-            let (_, rest) = log.split_once("the status page is at http://")?;
-            rest.split('/').next()?.parse().ok()
-        };
-        let address = eventually("the page's address", told).await;
+        let address = daemon.page().await;
         (daemon, address)
     }
 
@@ -430,6 +443,16 @@ impl Process {
     /// Waits until it has written this to its standard error.
     pub(crate) async fn says(&self, text: &str) {
         eventually(&format!("{text:?} in the log"), || self.stderr().contains(text).then_some(())).await;
+    }
+
+    /// The address of its page, once it has told it.
+    pub(crate) async fn page(&self) -> SocketAddr {
+        let told = || {
+            let log = self.stderr();
+            let (_, rest) = log.split_once("the status page is at http://")?;
+            rest.split('/').next()?.parse().ok()
+        };
+        eventually("the page's address", told).await
     }
 
     /// Sends it a signal by its name.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Meter;
 use super::answer::{Head, chain, shape_of, was_cut};
 use super::error::{BuildError, CloudError, Refusal};
 use super::http::HttpTransport;
@@ -31,6 +32,7 @@ pub struct Iam<T, C> {
     transport: Arc<T>,
     clock: Arc<C>,
     endpoint: Endpoint,
+    meter: Option<Arc<dyn Meter>>,
 }
 
 impl<T, C> Clone for Iam<T, C> {
@@ -39,6 +41,7 @@ impl<T, C> Clone for Iam<T, C> {
             transport: Arc::clone(&self.transport),
             clock: Arc::clone(&self.clock),
             endpoint: self.endpoint.clone(),
+            meter: self.meter.clone(),
         }
     }
 }
@@ -73,7 +76,7 @@ impl<C: Clock> Iam<HttpTransport, C> {
     ) -> Result<Self, BuildError> {
         let endpoint = Endpoint::parse(endpoint)?;
         let transport = HttpTransport::new(&endpoint, ca_pem, proxy, request_timeout)?;
-        Ok(Self { transport: Arc::new(transport), clock, endpoint })
+        Ok(Self { transport: Arc::new(transport), clock, endpoint, meter: None })
     }
 }
 
@@ -83,11 +86,34 @@ impl<T: Transport, C: Clock> Iam<T, C> {
     /// # Errors
     /// Where the endpoint cannot be used.
     pub fn new(transport: T, endpoint: &str, clock: Arc<C>) -> Result<Self, BuildError> {
-        Ok(Self { transport: Arc::new(transport), clock, endpoint: Endpoint::parse(endpoint)? })
+        let endpoint = Endpoint::parse(endpoint)?;
+        Ok(Self { transport: Arc::new(transport), clock, endpoint, meter: None })
+    }
+
+    /// It tells of each request to this.
+    #[must_use]
+    pub fn metered(self, meter: Option<Arc<dyn Meter>>) -> Self {
+        Self { meter, ..self }
     }
 
     /// Sends the request, once. `judge` is told of the answer before anything else is made of it.
     async fn ask(
+        &self,
+        name: &'static str,
+        request: Request,
+        scrub: impl Fn(&str) -> String,
+        judge: impl FnOnce(Moment, &Head, Option<&Refusal>),
+    ) -> Result<Granted, CloudError> {
+        let begin = self.clock.now();
+        let asked = self.send(name, request, scrub, judge).await;
+        if let Some(meter) = &self.meter {
+            let result = asked.as_ref().map_or_else(CloudError::code, |_| "ok");
+            meter.call(name, result, self.clock.now().since(begin));
+        }
+        asked
+    }
+
+    async fn send(
         &self,
         name: &'static str,
         request: Request,
