@@ -1,6 +1,7 @@
 //! Whatever stands in the files, the settings end: with values or with problems, soon, and without a secret.
 #![expect(clippy::unwrap_used, reason = "test code outside of test functions")]
 
+#[path = "entries/settings.rs"]
 mod settings_entry;
 
 use std::fmt::Write as _;

@@ -137,7 +137,7 @@ async fn converse(mut stream: UnixStream, questions: mpsc::Sender<Question>) -> 
 }
 
 /// What a line asks for, or what is wrong with it.
-pub(super) fn understand(line: &[u8]) -> Result<Request, String> {
+pub fn understand(line: &[u8]) -> Result<Request, String> {
     let asked: Asked<serde_json::Value> = serde_json::from_slice(line)
         .map_err(|error| format!("the request cannot be read: {}", shown(&chain(&error), 200)))?;
     if asked.version != VERSION {

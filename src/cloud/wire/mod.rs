@@ -119,20 +119,24 @@ fn quick<'a, C: Deserialize<'a> + Default, T: Deserialize<'a> + Default>(
     if body.first() != Some(&b'{') {
         return None;
     }
-    let outer: Outer<'a, C, T> = serde_json::from_slice(body).ok()?;
+    let outer: Outer<'a, C, T> = serde_json::from_str(utf_8(body).ok()?).ok()?;
     (!outer.may_hold_an_error()).then_some(outer)
 }
 
 /// Reads one cluster, which must be the one that was asked for.
 pub(super) fn cluster(body: &[u8], id: &ClusterId) -> Result<Cluster, WireError> {
     outer(body)?;
-    let text =
-        std::str::from_utf8(body).map_err(|_| WireError::Shape("text that is not UTF-8".to_owned()))?;
+    let text = utf_8(body)?;
     let found = cluster::read(text.trim(), &mut cluster::Shared::default()).map_err(WireError::Shape)?;
     if found.id != *id {
         return Err(WireError::Shape(format!("another cluster ({}) than {id}", found.id)));
     }
     Ok(found)
+}
+
+/// The whole of it as text. Of bytes the parser does not look at what it skips, which is not always the same.
+fn utf_8(body: &[u8]) -> Result<&str, WireError> {
+    std::str::from_utf8(body).map_err(|_| WireError::Shape("text that is not UTF-8".to_owned()))
 }
 
 fn outer(body: &[u8]) -> Result<Outer<'_, List<'_>, List<'_>>, WireError> {
@@ -141,7 +145,7 @@ fn outer(body: &[u8]) -> Result<Outer<'_, List<'_>, List<'_>>, WireError> {
         return Err(WireError::Shape(shape::read(body, true).message));
     }
     // The parser's own words may quote the body; where it stopped is enough.
-    let outer: Outer<'_, List<'_>, List<'_>> = serde_json::from_slice(body).map_err(|error| {
+    let outer: Outer<'_, List<'_>, List<'_>> = serde_json::from_str(utf_8(body)?).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         WireError::Shape(format!(
             "JSON that is cut off or contradicts itself, at line {line} column {column}"
@@ -194,6 +198,19 @@ mod tests {
 
     fn task_page(body: &str) -> Result<Page<TaskId, Task>, WireError> {
         tasks(body.as_bytes(), TaskKind::Upgrade)
+    }
+
+    #[test]
+    fn what_is_no_utf_8_is_no_answer_wherever_it_stands() {
+        for (before, after) in [
+            (r#"{"totalSize":1,"clusters":[{"id":"c-1","unknown":""#, r#""}]}"#),
+            (r#" {"totalSize":1,"clusters":[{"id":"c-1","name":""#, r#""}]}"#),
+            (r#"{"totalSize":1,"unknown":""#, r#"","clusters":[{"id":"c-1"}]}"#),
+        ] {
+            let whole = |inside: &[u8]| clusters(&[before.as_bytes(), inside, after.as_bytes()].concat());
+            assert!(whole(b"x").is_ok(), "{before}");
+            assert!(matches!(whole(b"\xff"), Err(WireError::Shape(_))), "{before}");
+        }
     }
 
     #[test]

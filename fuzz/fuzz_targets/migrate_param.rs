@@ -1,0 +1,8 @@
+//! Whatever stands in `migrateParam` decides nothing.
+#![no_main]
+#![allow(dead_code, reason = "each target needs one entry of the file")]
+
+#[path = "../../tests/entries/answers.rs"]
+mod answers;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| answers::try_migrate_param(bytes));
