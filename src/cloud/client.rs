@@ -263,6 +263,10 @@ impl<T: Transport, C: Clock> Css for Client<T, C> {
         Some(self.pace.per_second(self.clock.now().mono))
     }
 
+    fn credential(&self) -> Option<String> {
+        Some(self.credential.in_words(self.clock.now()))
+    }
+
     fn clock_offset(&self) -> Option<SignedDuration> {
         *self.clock_offset.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -127,6 +127,11 @@ pub trait Css: Send + Sync + 'static {
         None
     }
 
+    /// How the credential stands, for people; `None` where there is none.
+    fn credential(&self) -> Option<String> {
+        None
+    }
+
     /// By how much our wall clock is ahead of the service's, from the `Date` of the latest answer, to the second.
     /// `None` before there was one. Known after a refusal too: a wrong clock is a common cause of one.
     fn clock_offset(&self) -> Option<SignedDuration>;

@@ -259,6 +259,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             watched: watched.len(),
             look_age_limit_seconds: too_old.as_secs_f64(),
             unreadable: self.telling.unreadable_clusters(),
+            credential: css.credential(),
             clock_offset_seconds: css.clock_offset().map(|offset| offset.as_secs()),
             journal_failing: self.telling.is_journal_failing(),
             limits: Pace {

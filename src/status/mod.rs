@@ -146,6 +146,9 @@ pub struct Live {
     pub never_read_since: Option<Timestamp>,
     /// A look that is older than this is too old, in seconds.
     pub look_age_limit_seconds: f64,
+    /// How its credential stands, in words.
+    #[serde(default)]
+    pub credential: Option<String>,
     /// Clusters that could not be read when last tried.
     pub unreadable: usize,
     /// Our clock minus the service's, in seconds. `None` before the first answer.

@@ -268,6 +268,7 @@ impl Project {
         if let Some(live) = &project.live {
             let time =
                 |time: Option<Timestamp>| time.map_or_else(|| "never".to_owned(), |time| Time(time).words());
+            facts.extend(live.credential.as_ref().map(|stands| ("credential", clean(stands))));
             facts.push(("last whole list", time(live.last_list)));
             facts.push(("oldest look", time(live.oldest())));
             if live.never_read > 0 {

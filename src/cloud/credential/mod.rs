@@ -309,6 +309,24 @@ impl Credential {
         })
     }
 
+    /// How it stands, for people.
+    pub(super) fn in_words(&self, now: Moment) -> String {
+        let time = |at: Moment| at.wall.strftime("%F %T UTC").to_string();
+        self.with(|held| {
+            let Some(current) = &held.current else { return "no key yet".to_owned() };
+            if current.has_ended(now) {
+                return "its key has ended".to_owned();
+            }
+            let end =
+                current.life.map_or_else(String::new, |life| format!("; its key ends at {}", time(life.end)));
+            match current.gate.standing(&current.print, now) {
+                Standing::Good => format!("good{end}"),
+                Standing::Unproven => format!("not proven yet{end}"),
+                Standing::Resting { until, .. } => format!("refused; it rests until {}", time(until)),
+            }
+        })
+    }
+
     /// Leave to send with a proven key, without any waiting.
     ///
     /// # Errors

@@ -35,6 +35,17 @@ async fn an_unproven_credential_goes_out_alone_and_the_others_wait_for_its_answe
 }
 
 #[tokio::test(start_paused = true)]
+async fn how_it_stands_is_told_in_words() {
+    let (clock, credential) = (VirtualClock::new(), credential());
+    assert_eq!(credential.in_words(clock.now()), "not proven yet");
+    credential.enter(&clock).await.unwrap().answered(clock.now(), None);
+    assert_eq!(credential.in_words(clock.now()), "good");
+    refuse(&credential, &clock).await;
+    let told = credential.in_words(clock.now());
+    assert!(told.starts_with("refused; it rests until 2026-01-02 03:"), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_answer_proves_nothing_and_the_next_one_goes_alone() {
     let (clock, credential) = (VirtualClock::new(), credential());
     drop(credential.enter(&clock).await.unwrap());
