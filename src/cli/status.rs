@@ -205,6 +205,9 @@ fn write_project(out: &mut String, project: &ProjectReport) {
     if let Some(why) = &project.sends_nothing {
         let _ = writeln!(out, "  nothing is sent in it: {}", why.words);
     }
+    if project.live.as_ref().is_some_and(|live| live.journal_failing) {
+        out.push_str("  nothing is sent in it: the journal cannot be written\n");
+    }
     if let Some(seconds) = project.idle_interval_stretched_to {
         let _ = writeln!(
             out,

@@ -18,7 +18,7 @@ use reqwest::{Certificate, redirect, retry};
 
 use super::error::BuildError;
 use super::request::Endpoint;
-use super::transport::{Method, READ_HEADERS, Request, Response, Transport, TransportError};
+use super::transport::{Method, READ_HEADERS, Request, Reserve, Response, Transport, TransportError};
 use crate::failure_point::{self, Point};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -101,6 +101,10 @@ fn certificates(ca_pem: Option<&[u8]>) -> Result<Vec<Certificate>, BuildError> {
 }
 
 impl Transport for HttpTransport {
+    fn reserve(&self) -> Result<Reserve, TransportError> {
+        Reserve::descriptor().map_err(|error| TransportError::Connect(Box::new(error)))
+    }
+
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
         let (client, method) = match request.method {
             Method::Get => (&self.reads, reqwest::Method::GET),

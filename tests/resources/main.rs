@@ -6,6 +6,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod descriptors;
+mod disk;
 mod log;
 mod machine;
 mod output;
