@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use reqwest::header::{HOST, HeaderMap, HeaderValue};
 use reqwest::{Certificate, redirect, retry};
+use tokio::sync::Semaphore;
 
 use super::error::BuildError;
 use super::request::Endpoint;
@@ -27,6 +28,14 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// An HTTP/2 connection whose other side is silently gone must not stay in the pool for further requests.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// An answer is read so far whatever else is being read, in bytes. Beyond it, …
+const SHORT: usize = 32 * 1024;
+/// … so many are read on at once, and the others wait: so that a service that floods every request takes no more memory
+/// than one that floods a few.
+const LONG_AT_ONCE: usize = 2;
+/// What may be longer than this, in bytes, is long by nature: the list of clusters, which is read once at a time and waits
+/// for no other answer.
+const LONG_BY_NATURE: usize = 2 * 1024 * 1024;
 
 /// Sends over HTTP: readings over HTTP/2 where the service offers it.
 #[derive(Debug)]
@@ -35,6 +44,9 @@ pub struct HttpTransport {
     reads: reqwest::Client,
     /// With a connection for each request.
     puts: reqwest::Client,
+    /// Places for those answers that are long although most of their kind are short.
+    long: Semaphore,
+    request_timeout: Duration,
 }
 
 impl HttpTransport {
@@ -82,7 +94,8 @@ impl HttpTransport {
         let puts = builder().http1_only().pool_max_idle_per_host(0);
         #[cfg(feature = "failure-points")]
         let puts = puts.connector_layer(tower::util::MapResponseLayer::new(connected));
-        Ok(Self { reads: build(builder())?, puts: build(puts)? })
+        let (reads, puts) = (build(builder())?, build(puts)?);
+        Ok(Self { reads, puts, long: Semaphore::new(LONG_AT_ONCE), request_timeout })
     }
 }
 
@@ -129,7 +142,9 @@ impl Transport for HttpTransport {
         let read =
             |name: &str| Some((name.to_owned(), response.headers().get(name)?.to_str().ok()?.to_owned()));
         let headers = READ_HEADERS.into_iter().filter_map(read).collect();
-        let body = body(response, request.body_limit).await;
+        let waits = (request.body_limit <= LONG_BY_NATURE).then_some(&self.long);
+        let body = tokio::time::timeout(self.request_timeout, body(response, request.body_limit, waits));
+        let body = body.await.unwrap_or_else(|late| Err(TransportError::Timeout(Box::new(late))));
         pass(Point::PutRead);
         Ok(Response { status, headers, body })
     }
@@ -150,14 +165,37 @@ fn headers(request: &Request) -> Result<HeaderMap, TransportError> {
     Ok(headers)
 }
 
-/// Reads the body, and stops as soon as it is longer than it may be, whatever its Content-Length says.
-async fn body(mut response: reqwest::Response, limit: usize) -> Result<Vec<u8>, TransportError> {
-    // The length that is promised is taken for a hint.
-    let promised = response.content_length().and_then(|length| usize::try_from(length).ok());
-    let mut body = Vec::with_capacity(promised.unwrap_or_default().min(limit));
+/// Reads the body, and stops as soon as it is longer than it may be, whatever its Content-Length says. `long`: where a
+/// long one waits for its turn.
+async fn body(
+    mut response: reqwest::Response,
+    limit: usize,
+    long: Option<&Semaphore>,
+) -> Result<Vec<u8>, TransportError> {
+    // What is promised to be too long need not be read, and else is taken for a hint.
+    let promised =
+        response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
+    if promised > limit {
+        return Err(TransportError::TooLong { limit });
+    }
+    let mut body = Vec::with_capacity(promised.min(SHORT));
+    let mut turn = None;
     while let Some(chunk) = response.chunk().await.map_err(transport_error)? {
-        if body.len() + chunk.len() > limit {
+        let length = body.len() + chunk.len();
+        if length > limit {
             return Err(TransportError::TooLong { limit });
+        }
+        if length > SHORT && turn.is_none() {
+            turn = match long {
+                // It is never closed.
+                Some(long) => long.acquire().await.ok(),
+                None => None,
+            };
+            body.reserve_exact(promised.saturating_sub(body.len()));
+        }
+        if body.capacity() < length {
+            // By a half and not by two: of one without a promise, the last step would take more than all before it.
+            body.reserve_exact(chunk.len().max(body.len() / 2).min(limit.saturating_sub(body.len())));
         }
         body.extend_from_slice(&chunk);
     }

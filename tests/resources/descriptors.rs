@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -160,6 +161,10 @@ async fn without_any_left_it_says_so_sends_nothing_rests_and_goes_on_by_itself()
     let mut limited = alone("prlimit");
     limited.arg("--nofile=1024:1024").arg(command.get_program()).args(command.get_args());
     limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let manager = bench.folder.path().join("notify");
+    limited.env("NOTIFY_SOCKET", &manager).env("WATCHDOG_USEC", "400000");
+    let manager = UnixDatagram::bind(manager).unwrap();
+    manager.set_nonblocking(true).unwrap();
     let mut daemon = Process::start(limited);
     let page = page_of(&daemon).await;
     bench.journaled("the failure", |event| matches!(event, Event::Failed(_))).await;
@@ -173,6 +178,14 @@ async fn without_any_left_it_says_so_sends_nothing_rests_and_goes_on_by_itself()
     let used = processor_time(&daemon) - before;
     assert!(used < 1.0, "{used} s of processor time in three seconds");
     bench.looks_on(4).await;
+    // The service manager still hears that it lives.
+    while manager.recv(&mut [0; 4096]).is_ok() {}
+    let mut told = [0; 4096];
+    eventually("a sign of life", || {
+        let length = manager.recv(&mut told).ok()?;
+        told[..length].starts_with(b"WATCHDOG=1").then_some(())
+    })
+    .await;
     let intents = bench.events().iter().filter(|event| matches!(event, Event::Intent { .. })).count();
     assert_eq!((intents, bench.puts()), (0, vec![]));
     let log = daemon.stderr();

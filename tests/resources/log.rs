@@ -128,3 +128,20 @@ async fn a_journal_of_the_system_that_reads_nothing_holds_nothing_back_either() 
     assert_eq!(daemon.code().await, Some(0));
     assert_eq!((bench.puts(), daemon.stderr()), (vec![PutKind::Retry], String::new()));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_manager_that_reads_nothing_holds_nothing_back() {
+    let bench = Bench::new(FAILED_ONCE, RETRIES).await;
+    let path = bench.folder.path().join("notify");
+    let _manager = UnixDatagram::bind(&path).unwrap();
+    let full = UnixDatagram::unbound().unwrap();
+    full.set_nonblocking(true).unwrap();
+    while full.send_to(b"STATUS=full", &path).is_ok() {}
+    let mut command = bench.command(&["run"]);
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "400000");
+    let mut daemon = Process::start(command);
+    assert_eq!(bench.ended(&["logs"]).await["logs"], "remedied");
+    daemon.signal("TERM");
+    assert_eq!(daemon.ends_within(STOP).await.code(), Some(0));
+    assert_eq!(bench.puts(), [PutKind::Retry]);
+}

@@ -6,8 +6,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cloud;
 mod descriptors;
 mod disk;
+mod fleet;
 mod log;
 mod machine;
+mod memory;
 mod output;
