@@ -165,23 +165,22 @@ fn headers(request: &Request) -> Result<HeaderMap, TransportError> {
     Ok(headers)
 }
 
-/// Reads the body, and stops as soon as it is longer than it may be, whatever its Content-Length says. `long`: where a
-/// long one waits for its turn.
+/// Reads the body, and stops as soon as it is longer than it may be. `long`: where a long one waits for its turn.
 async fn body(
     mut response: reqwest::Response,
     limit: usize,
     long: Option<&Semaphore>,
 ) -> Result<Vec<u8>, TransportError> {
-    // What is promised to be too long need not be read, and else is taken for a hint.
+    // What is promised to be too long need not be read. Else the length that is promised is taken for a hint.
     let promised =
         response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
     if promised > limit {
         return Err(TransportError::TooLong { limit });
     }
-    let mut body = Vec::with_capacity(promised.min(SHORT));
-    let mut turn = None;
-    while let Some(chunk) = response.chunk().await.map_err(transport_error)? {
-        let length = body.len() + chunk.len();
+    let mut blocks = Blocks(vec![Vec::with_capacity(promised.min(SHORT))]);
+    let (mut length, mut turn) = (0, None);
+    while let Some(part) = response.chunk().await.map_err(transport_error)? {
+        length += part.len();
         if length > limit {
             return Err(TransportError::TooLong { limit });
         }
@@ -191,15 +190,37 @@ async fn body(
                 Some(long) => long.acquire().await.ok(),
                 None => None,
             };
-            body.reserve_exact(promised.saturating_sub(body.len()));
         }
-        if body.capacity() < length {
-            // By a half and not by two: of one without a promise, the last step would take more than all before it.
-            body.reserve_exact(chunk.len().max(body.len() / 2).min(limit.saturating_sub(body.len())));
-        }
-        body.extend_from_slice(&chunk);
+        blocks.append(&part);
     }
-    Ok(body)
+    Ok(blocks.joined(length))
+}
+
+/// A body while it comes: in blocks, as one piece would be there twice whenever it had to grow.
+struct Blocks(Vec<Vec<u8>>);
+
+impl Blocks {
+    fn append(&mut self, mut part: &[u8]) {
+        while !part.is_empty() {
+            let Some(last) = self.0.last_mut().filter(|last| last.len() < SHORT) else {
+                self.0.push(Vec::new());
+                continue;
+            };
+            let (fits, rest) = part.split_at(part.len().min(SHORT - last.len()));
+            last.extend_from_slice(fits);
+            part = rest;
+        }
+    }
+
+    fn joined(mut self, length: usize) -> Vec<u8> {
+        if self.0.len() == 1 {
+            return self.0.pop().unwrap_or_default();
+        }
+        let mut body = Vec::with_capacity(length);
+        // Each is let go as it is taken.
+        self.0.into_iter().for_each(|block| body.extend_from_slice(&block));
+        body
+    }
 }
 
 fn transport_error(error: reqwest::Error) -> TransportError {

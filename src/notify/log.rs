@@ -81,7 +81,7 @@ impl Tell for LogTeller {
                 error!(%project, "project {project}: a PUT is due and waits, as no connection can be begun: {error}");
             }
             News::Connects { project } => {
-                info!(%project, "project {project}: connections can be begun again")
+                info!(%project, "project {project}: connections can be begun again");
             }
             News::JournalWorks { project } => info!(%project, "the journal is written again"),
             News::Blind { project, error, advice, .. } => {

@@ -180,7 +180,7 @@ mod tests {
             info!(_private.name = ?Some(1), "c");
             debug!(long = "ü".repeat(LONGEST), "d");
         });
-        queue.close(Duration::from_secs(60));
+        queue.close(Duration::from_mins(1));
         writer.join().unwrap();
         let mut next = || {
             let length = journal.recv(&mut buffer).unwrap();

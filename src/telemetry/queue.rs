@@ -58,8 +58,8 @@ impl Queue {
     /// once there is room again; what it logs comes here.
     pub fn write_to(&self, mut sink: impl Sink, tell: impl Fn(u64)) {
         while let Some(line) = self.next() {
-            let written = self.written(sink.write(&line));
-            if let Some(lost) = written {
+            let is_written = sink.write(&line).is_ok();
+            if let Some(lost) = self.lost_before(is_written) {
                 tell(lost);
             }
             self.done();
@@ -92,10 +92,10 @@ impl Queue {
         }
     }
 
-    /// What came of a line. Where there is room again, how many were lost before.
-    fn written(&self, result: io::Result<()>) -> Option<u64> {
+    /// A line was written, or was not. Where there is room again, how many were lost before.
+    fn lost_before(&self, is_written: bool) -> Option<u64> {
         let mut state = self.state();
-        if result.is_err() {
+        if !is_written {
             state.lost = state.lost.saturating_add(1);
             return None;
         }
@@ -125,7 +125,7 @@ pub(super) fn write_all(to: &mut impl io::Write, mut text: &[u8]) -> io::Result<
             Ok(length) => text = text.get(length..).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                std::thread::park_timeout(UNTIL_THERE_IS_ROOM)
+                std::thread::park_timeout(UNTIL_THERE_IS_ROOM);
             }
             Err(error) => return Err(error),
         }
@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(gate.read().len(), 0);
         gate.open();
         let lost = told.recv().unwrap();
-        queue.close(Duration::from_secs(60));
+        queue.close(Duration::from_mins(1));
         let read = gate.read().len();
         assert_eq!(usize::try_from(lost).unwrap() + read, 3 * fit);
         assert!((fit..=fit + 1).contains(&read), "{read}");
@@ -201,7 +201,7 @@ mod tests {
         for n in 0..1_000 {
             queue.push(n.to_string().into_bytes());
         }
-        queue.close(Duration::from_secs(60));
+        queue.close(Duration::from_mins(1));
         assert_eq!(gate.read(), (0..1_000).map(|n| n.to_string()).collect::<Vec<_>>());
         assert!(told.recv().is_err(), "nothing was lost");
     }
@@ -221,7 +221,7 @@ mod tests {
         }
         let told = writer(&queue, Twice(0));
         assert_eq!(told.recv().unwrap(), 2);
-        queue.close(Duration::from_secs(60));
+        queue.close(Duration::from_mins(1));
         assert!(told.recv().is_err());
     }
 

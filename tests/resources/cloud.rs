@@ -173,7 +173,7 @@ impl Cloud {
             return (200, json!({ "totalSize": 0, "detailList": [] }));
         }
         let tasks: Vec<Value> =
-            self.task(cluster, now).into_iter().map(|task| self.shown(cluster, task, now)).collect();
+            self.task(cluster, now).into_iter().map(|task| self.shown(cluster, &task, now)).collect();
         (200, json!({ "totalSize": tasks.len(), "detailList": tasks }))
     }
 
@@ -205,8 +205,8 @@ impl Cloud {
         if now < ends { ("RUNNING", None) } else { (word, Some(ends)) }
     }
 
-    fn shown(&self, cluster: usize, task: (Scripted, Vec<i64>), now: i64) -> Value {
-        let (status, ended) = Self::stands(&task, now);
+    fn shown(&self, cluster: usize, task: &(Scripted, Vec<i64>), now: i64) -> Value {
+        let (status, ended) = Self::stands(task, now);
         let time = |at: i64| self.clock.wall(at).strftime("%Y-%m-%dT%H:%M:%S").to_string();
         let nodes = "n-1,n-2,n-3";
         let mut shown = json!({

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -43,10 +43,10 @@ struct Flood {
 }
 
 impl Flood {
-    fn begin(page: SocketAddr, socket: PathBuf) -> Self {
+    fn begin(page: SocketAddr, socket: &Path) -> Self {
         let (stop, all) = (CancellationToken::new(), TaskTracker::new());
         for _ in 0..IDLE {
-            let (socket, stop) = (socket.clone(), stop.clone());
+            let (socket, stop) = (socket.to_owned(), stop.clone());
             all.spawn(stop.clone().run_until_cancelled_owned(async move {
                 loop {
                     if let Ok(mut stream) = tokio::net::TcpStream::connect(page).await {
@@ -124,7 +124,7 @@ async fn with_64_of_them_and_a_flood_of_idle_connections_every_failed_task_gets_
     let mut daemon = with_few(bench);
     let page = page_of(&daemon).await;
     daemon.says("each project has at most 5 requests in flight instead of 16").await;
-    let flood = Flood::begin(page, bench.socket());
+    let flood = Flood::begin(page, &bench.socket());
     for bench in &benches {
         eventually("its retry", || (!bench.puts().is_empty()).then_some(())).await;
     }

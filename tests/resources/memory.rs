@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::machine::{Ceiling, memory};
+use crate::machine::Ceiling;
 use crate::support::{Bench, Process, RETRIES, within};
 
 const CLUSTERS: usize = 1_000;
