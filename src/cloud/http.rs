@@ -142,7 +142,9 @@ impl Transport for HttpTransport {
         let read =
             |name: &str| Some((name.to_owned(), response.headers().get(name)?.to_str().ok()?.to_owned()));
         let headers = READ_HEADERS.into_iter().filter_map(read).collect();
-        let waits = (request.body_limit <= LONG_BY_NATURE).then_some(&self.long);
+        // Whatever came back from a PUT is read at once.
+        let waits = request.method == Method::Get && request.body_limit <= LONG_BY_NATURE;
+        let waits = waits.then_some(&self.long);
         let body = tokio::time::timeout(self.request_timeout, body(response, request.body_limit, waits));
         let body = body.await.unwrap_or_else(|late| Err(TransportError::Timeout(Box::new(late))));
         pass(Point::PutRead);
