@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
+
+use crate::descriptors;
 
 /// Out of descriptors, most likely: the next connection waits until there are some.
 const UNTIL_THERE_IS_ROOM: Duration = Duration::from_secs(1);
@@ -36,6 +38,11 @@ impl Listen for UnixListener {
     }
 }
 
+/// Places for so many connections at once; for fewer where descriptors are few.
+pub fn places(usual: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(descriptors::connections(usual, descriptors::limit())))
+}
+
 /// The next connection, with one of the places, once there is one of each. `to`: to what, for the log. `None` at `stop`.
 pub async fn next<L: Listen>(
     listener: &L,
@@ -46,11 +53,20 @@ pub async fn next<L: Listen>(
     let next = async {
         // It is never closed.
         let place = Arc::clone(places).acquire_owned().await.ok()?;
+        let mut told = false;
         loop {
             match listener.take().await {
-                Ok(stream) => return Some((place, stream)),
+                Ok(stream) => {
+                    if told {
+                        info!("connections to {to} are taken again");
+                    }
+                    return Some((place, stream));
+                }
                 Err(error) => {
-                    warn!(error = %error, "a connection to {to} could not be taken");
+                    if !told {
+                        warn!(error = %error, "no connection to {to} can be taken: {error}; this is tried again");
+                        told = true;
+                    }
                     tokio::time::sleep(UNTIL_THERE_IS_ROOM).await;
                 }
             }

@@ -34,6 +34,7 @@ pub mod cli;
 pub mod connections;
 pub mod control;
 pub mod daemon;
+pub mod descriptors;
 pub mod lifecycle;
 pub mod project;
 pub mod settings;

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::act::{self, Outcome};
 use crate::clock::Clock;
+use crate::cloud::transport::TransportError;
 use crate::cloud::{CloudError, Css, Permit};
 use crate::decide::observe::{self, Eyes};
 use crate::decide::{self, Facts, Guards, Standing};
@@ -165,6 +166,8 @@ enum LookError {
     Cloud(#[from] CloudError),
     #[error("the journal cannot be written")]
     Journal(#[from] JournalError),
+    #[error("nothing can be sent, as no connection can be begun")]
+    NoConnection(#[source] TransportError),
     #[error("the answer is about another cluster: it shows the task {task}, which is one of {other}")]
     OfAnother { task: TaskId, other: ClusterId },
     #[error("the daemon is stopping")]
@@ -399,7 +402,12 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
     /// one that read; the next look reads again.
     async fn make_ready(&self, css: &Arc<S>, fresh: &Reading) -> Result<Option<Ready<'_>>, LookError> {
         let permit = css.permit();
-        let permit = self.stopping.run_until_cancelled(permit).await.ok_or(LookError::Stopping)??;
+        let permit = self.stopping.run_until_cancelled(permit).await.ok_or(LookError::Stopping)?;
+        let permit = permit.map_err(|error| match error {
+            CloudError::Transport(why) => LookError::NoConnection(why),
+            error => LookError::Cloud(error),
+        })?;
+        self.telling.connects();
         let gate = self.gate.lock().await;
         if self.stopping.is_cancelled() {
             // Before anything is written: a stop must not wait for a journal that is locked, once for each look.
@@ -609,6 +617,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
                 match &error {
                     LookError::Cloud(error) => self.telling.unreadable(cluster, error),
                     LookError::Journal(error) => self.telling.journal_fails(error),
+                    LookError::NoConnection(error) => self.telling.cannot_connect(error),
                     LookError::OfAnother { .. } => {
                         let refused = CloudError::Unreadable { detail: error.to_string(), request_id: None };
                         self.telling.unreadable(cluster, &refused);

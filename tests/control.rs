@@ -26,6 +26,8 @@ async fn held(scope: &str, policy: &str) -> (Bench, support::Process) {
     let bench = Bench::new(FAILED_ONCE, &slow).await;
     let daemon = bench.daemon();
     bench.journaled("the failure", |event| matches!(event, Event::Failed(_))).await;
+    // The looks may begin before it listens.
+    daemon.says("started in mode").await;
     let (code, out, err) = bench.runs(&["hold", scope, "--reason", "moving shards by hand"]).await;
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     assert!(out.contains("hold #1 on") && out.contains("To end it: upgrade-remediator release"), "{out}");

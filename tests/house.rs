@@ -44,6 +44,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "cloud::Css",
             // Taken before the gate, for the PUT behind it.
             "cloud::Permit",
+            // Why there is none.
+            "cloud::transport::TransportError",
             "decide",
             "failure_point",
             "journal::Intent",
@@ -65,8 +67,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("telemetry", &["settings"]),
     // What the service manager is told. It knows nothing of what it tells.
     ("supervisor", &[]),
+    // What of the system is shared out.
+    ("descriptors", &[]),
     // It carries words; what they do is the daemon's.
-    ("connections", &[]),
+    ("connections", &["descriptors"]),
     ("control", &["connections", "model", "status"]),
     ("status", &["model"]),
     // It shows values; where they come from is the daemon's.
@@ -77,6 +81,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "clock",
             "cloud",
             "control",
+            "descriptors",
             "journal",
             "look",
             "model",

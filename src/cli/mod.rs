@@ -159,6 +159,8 @@ pub fn main() -> ExitCode {
     let Common { config, json } = arguments.common;
     let settings = || settings::load(&config, &environment).map_err(Failure::Settings);
     let control = || Control { config: &config, socket: settings::control_socket(&config, &environment) };
+    // A daemon must end also where nobody reads why; whoever else is slow to read is waited for.
+    let is_waited_for = !matches!(arguments.command, Command::Run { .. });
     let outcome = match arguments.command {
         Command::Run { once } => settings().and_then(|loaded| {
             run::run(&config, loaded.clone(), &environment, once).map_err(|failure| failure.located(&loaded))
@@ -191,7 +193,7 @@ pub fn main() -> ExitCode {
             "rehearse comes in a later version; try a policy against `simulator`, or with `plan`".to_owned(),
         )),
     };
-    outcome.unwrap_or_else(|failure| tell(&failure, &environment))
+    outcome.unwrap_or_else(|failure| tell(&failure, &environment, is_waited_for))
 }
 
 /// The journal, to be read. `None`: before the first start there is none yet.
@@ -210,7 +212,7 @@ fn runtime() -> Result<Runtime, Failure> {
 }
 
 /// Prints what went wrong, once, with its causes.
-fn tell(failure: &Failure, environment: &Environment) -> ExitCode {
+fn tell(failure: &Failure, environment: &Environment, is_waited_for: bool) -> ExitCode {
     let (text, code) = match failure {
         Failure::Settings(problems) => (Coloured(problems).to_string(), UNUSABLE_CONFIGURATION),
         Failure::Unusable(error) => (format!("error: {}", chain(error.as_ref())), UNUSABLE_CONFIGURATION),
@@ -224,24 +226,37 @@ fn tell(failure: &Failure, environment: &Environment) -> ExitCode {
     let priority = if telemetry::is_to_the_journal(environment) { "<3>" } else { "" };
     let text = format!("{priority}{}", text.replace('\n', &format!("\n{priority}")));
     // Where stderr cannot be written, the exit code still tells.
-    let _ = writeln!(anstream::stderr(), "{text}");
+    if is_waited_for {
+        let _ = writeln!(anstream::stderr(), "{text}");
+    } else {
+        telemetry::last_word(format!("{text}\n"));
+    }
     ExitCode::from(code)
 }
 
 /// Prints a result.
 fn print(text: &str) -> io::Result<()> {
+    print_while_read(text).map(drop)
+}
+
+/// Prints a result. `false`: whoever reads has seen enough, and nothing more need be printed.
+fn print_while_read(text: &str) -> io::Result<bool> {
     let mut stdout = anstream::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
 /// Prints a result as JSON.
 fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(value)?;
-    Ok(print(&format!("{text}\n"))?)
+    Ok(print(&json_text(value)?)?)
+}
+
+/// A result as JSON, for people too.
+fn json_text(value: &serde_json::Value) -> Result<String, Failure> {
+    Ok(format!("{}\n", serde_json::to_string_pretty(value)?))
 }
 
 /// Logs what was accepted in the settings and should be looked at.

@@ -41,7 +41,7 @@ struct Line {
 /// Looks and prints.
 pub(super) fn plan(loaded: &Loaded, environment: &Environment, json: bool) -> Outcome {
     let settings = &loaded.settings;
-    telemetry::start(&settings.log.filter, settings.log.format, environment)?;
+    let _log = telemetry::start(&settings.log.filter, settings.log.format, environment)?;
     let runtime = runtime()?;
     let clock = Arc::new(SystemClock::new());
     let (mut ledgers, seed) = read_journal(settings, &clock)?;

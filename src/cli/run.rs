@@ -54,7 +54,8 @@ impl Telling {
 
 /// Runs until a signal, or once.
 pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once: bool) -> Outcome {
-    telemetry::start(&loaded.settings.log.filter, loaded.settings.log.format, environment)?;
+    // Dropped last: what is logged on the way out is still written.
+    let _log = telemetry::start(&loaded.settings.log.filter, loaded.settings.log.format, environment)?;
     log_warnings(&loaded);
     let runtime = runtime()?;
     runtime.block_on(async {

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::hold::{Control, Unanswered, holds_in_force, note, unexpected};
 use super::table::{table, text};
-use super::{Failure, Outcome, journal, print, print_json};
+use super::{Failure, Outcome, journal, json_text, print_while_read};
 use crate::clock::{Clock as _, SystemClock};
 use crate::control::{Answer, AskError, Request};
 use crate::daemon::Ledgers;
@@ -45,22 +45,20 @@ pub(super) fn status(
     options: &Options,
     as_json: bool,
 ) -> Outcome {
-    if !options.watch {
-        return once(control, &settings, as_json, "");
-    }
-    loop {
-        once(control, &settings, as_json, if as_json { "" } else { CLEAR })?;
+    let before = if as_json || !options.watch { "" } else { CLEAR };
+    while print_while_read(&format!("{before}{}", once(control, &settings, as_json)?))? && options.watch {
         #[expect(clippy::disallowed_methods, reason = "a person looks on, and nothing else runs here")]
         std::thread::sleep(AGAIN);
     }
+    Ok(ExitCode::SUCCESS)
 }
 
+/// How it stands now.
 fn once(
     control: &Control<'_>,
     settings: &impl Fn() -> Result<Loaded, Failure>,
     as_json: bool,
-    before: &str,
-) -> Outcome {
+) -> Result<String, Failure> {
     match control.ask(&Request::Status) {
         Ok(Answer::Status { status }) => {
             if as_json {
@@ -68,11 +66,10 @@ fn once(
                 if let Some(fields) = value.as_object_mut() {
                     fields.insert("running".to_owned(), true.into());
                 }
-                print_json(&value)?;
+                json_text(&value)
             } else {
-                print(&format!("{before}{}", as_text(&status)))?;
+                Ok(as_text(&status))
             }
-            Ok(ExitCode::SUCCESS)
         }
         Ok(answer) => Err(unexpected(answer)),
         Err(Unanswered::Ask(down @ AskError::NotRunning { .. })) => {
@@ -81,19 +78,18 @@ fn once(
             let known = Known::read(&loaded)?;
             let reports = known.reports(&loaded);
             if as_json {
-                print_json(&json!({
+                json_text(&json!({
                     "running": false, "why": down, "at": known.now.wall, "projects": reports, "holds": known.holds,
-                }))?;
+                }))
             } else {
                 note(&format!("{down}: this is what the journal knows. Nothing is sent while it is down."));
-                let mut out = before.to_owned();
+                let mut out = String::new();
                 write_holds(&mut out, &known.holds);
                 for project in &reports {
                     write_project(&mut out, project);
                 }
-                print(&out)?;
+                Ok(out)
             }
-            Ok(ExitCode::SUCCESS)
         }
         Err(error) => Err(Failure::Other(error.into())),
     }
@@ -208,6 +204,9 @@ fn write_project(out: &mut String, project: &ProjectReport) {
     }
     if let Some(why) = &project.sends_nothing {
         let _ = writeln!(out, "  nothing is sent in it: {}", why.words);
+    }
+    if project.live.as_ref().is_some_and(|live| live.journal_failing) {
+        out.push_str("  nothing is sent in it: the journal cannot be written\n");
     }
     if let Some(seconds) = project.idle_interval_stretched_to {
         let _ = writeln!(

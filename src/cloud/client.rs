@@ -146,8 +146,11 @@ impl<T: Transport, C: Clock> Client<T, C> {
         let Some(project) = self.project.known() else {
             return Reply::NotSent(CloudError::CredentialUnproven);
         };
+        let Permit { place, reserve } = permit;
+        // Its connection takes what was set aside.
+        drop(reserve);
         let exchanged = self.exchange(call, project, pass).await;
-        drop(permit);
+        drop(place);
         match exchanged {
             Ok((head, Err(error))) if was_cut(&head, &error) => {
                 let id = head.request_id.map(|id| format!(", request id {id}")).unwrap_or_default();
@@ -248,7 +251,8 @@ impl<T: Transport, C: Clock> Css for Client<T, C> {
         self.credential.proven(self.clock.now())?;
         let place = self.pace.place(&*self.clock, Rank::Acting).await;
         self.credential.proven(self.clock.now())?;
-        Ok(Permit { _place: Some(place) })
+        let reserve = self.transport.reserve().map_err(|error| CloudError::from_transport(error, None))?;
+        Ok(Permit { place: Some(place), reserve })
     }
 
     async fn retry(&self, cluster: &ClusterId, task: &TaskId, permit: Permit) -> Reply {

@@ -15,10 +15,11 @@ use std::time::Duration;
 
 use reqwest::header::{HOST, HeaderMap, HeaderValue};
 use reqwest::{Certificate, redirect, retry};
+use tokio::sync::Semaphore;
 
 use super::error::BuildError;
 use super::request::Endpoint;
-use super::transport::{Method, READ_HEADERS, Request, Response, Transport, TransportError};
+use super::transport::{Method, READ_HEADERS, Request, Reserve, Response, Transport, TransportError};
 use crate::failure_point::{self, Point};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,6 +28,14 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// An HTTP/2 connection whose other side is silently gone must not stay in the pool for further requests.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// An answer is read so far whatever else is being read, in bytes. Beyond it, …
+const SHORT: usize = 32 * 1024;
+/// … so many are read on at once, and the others wait: so that a service that floods every request takes no more memory
+/// than one that floods a few.
+const LONG_AT_ONCE: usize = 2;
+/// What may be longer than this, in bytes, is long by nature: the list of clusters, which is read once at a time and waits
+/// for no other answer.
+const LONG_BY_NATURE: usize = 2 * 1024 * 1024;
 
 /// Sends over HTTP: readings over HTTP/2 where the service offers it.
 #[derive(Debug)]
@@ -35,6 +44,9 @@ pub struct HttpTransport {
     reads: reqwest::Client,
     /// With a connection for each request.
     puts: reqwest::Client,
+    /// Places for those answers that are long although most of their kind are short.
+    long: Semaphore,
+    request_timeout: Duration,
 }
 
 impl HttpTransport {
@@ -82,7 +94,8 @@ impl HttpTransport {
         let puts = builder().http1_only().pool_max_idle_per_host(0);
         #[cfg(feature = "failure-points")]
         let puts = puts.connector_layer(tower::util::MapResponseLayer::new(connected));
-        Ok(Self { reads: build(builder())?, puts: build(puts)? })
+        let (reads, puts) = (build(builder())?, build(puts)?);
+        Ok(Self { reads, puts, long: Semaphore::new(LONG_AT_ONCE), request_timeout })
     }
 }
 
@@ -101,6 +114,10 @@ fn certificates(ca_pem: Option<&[u8]>) -> Result<Vec<Certificate>, BuildError> {
 }
 
 impl Transport for HttpTransport {
+    fn reserve(&self) -> Result<Reserve, TransportError> {
+        Reserve::descriptor().map_err(|error| TransportError::Connect(Box::new(error)))
+    }
+
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
         let (client, method) = match request.method {
             Method::Get => (&self.reads, reqwest::Method::GET),
@@ -125,7 +142,11 @@ impl Transport for HttpTransport {
         let read =
             |name: &str| Some((name.to_owned(), response.headers().get(name)?.to_str().ok()?.to_owned()));
         let headers = READ_HEADERS.into_iter().filter_map(read).collect();
-        let body = body(response, request.body_limit).await;
+        // Whatever came back from a PUT is read at once.
+        let waits = request.method == Method::Get && request.body_limit <= LONG_BY_NATURE;
+        let waits = waits.then_some(&self.long);
+        let body = tokio::time::timeout(self.request_timeout, body(response, request.body_limit, waits));
+        let body = body.await.unwrap_or_else(|late| Err(TransportError::Timeout(Box::new(late))));
         pass(Point::PutRead);
         Ok(Response { status, headers, body })
     }
@@ -146,18 +167,62 @@ fn headers(request: &Request) -> Result<HeaderMap, TransportError> {
     Ok(headers)
 }
 
-/// Reads the body, and stops as soon as it is longer than it may be, whatever its Content-Length says.
-async fn body(mut response: reqwest::Response, limit: usize) -> Result<Vec<u8>, TransportError> {
-    // The length that is promised is taken for a hint.
-    let promised = response.content_length().and_then(|length| usize::try_from(length).ok());
-    let mut body = Vec::with_capacity(promised.unwrap_or_default().min(limit));
-    while let Some(chunk) = response.chunk().await.map_err(transport_error)? {
-        if body.len() + chunk.len() > limit {
+/// Reads the body, and stops as soon as it is longer than it may be. `long`: where a long one waits for its turn.
+async fn body(
+    mut response: reqwest::Response,
+    limit: usize,
+    long: Option<&Semaphore>,
+) -> Result<Vec<u8>, TransportError> {
+    // What is promised to be too long need not be read. Else the length that is promised is taken for a hint.
+    let promised =
+        response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
+    if promised > limit {
+        return Err(TransportError::TooLong { limit });
+    }
+    let mut blocks = Blocks(vec![Vec::with_capacity(promised.min(SHORT))]);
+    let (mut length, mut turn) = (0, None);
+    while let Some(part) = response.chunk().await.map_err(transport_error)? {
+        length += part.len();
+        if length > limit {
             return Err(TransportError::TooLong { limit });
         }
-        body.extend_from_slice(&chunk);
+        if length > SHORT && turn.is_none() {
+            turn = match long {
+                // It is never closed.
+                Some(long) => long.acquire().await.ok(),
+                None => None,
+            };
+        }
+        blocks.append(&part);
     }
-    Ok(body)
+    Ok(blocks.joined(length))
+}
+
+/// A body while it comes: in blocks, as one piece would be there twice whenever it had to grow.
+struct Blocks(Vec<Vec<u8>>);
+
+impl Blocks {
+    fn append(&mut self, mut part: &[u8]) {
+        while !part.is_empty() {
+            let Some(last) = self.0.last_mut().filter(|last| last.len() < SHORT) else {
+                self.0.push(Vec::new());
+                continue;
+            };
+            let (fits, rest) = part.split_at(part.len().min(SHORT - last.len()));
+            last.extend_from_slice(fits);
+            part = rest;
+        }
+    }
+
+    fn joined(mut self, length: usize) -> Vec<u8> {
+        if self.0.len() == 1 {
+            return self.0.pop().unwrap_or_default();
+        }
+        let mut body = Vec::with_capacity(length);
+        // Each is let go as it is taken.
+        self.0.into_iter().for_each(|block| body.extend_from_slice(&block));
+        body
+    }
 }
 
 fn transport_error(error: reqwest::Error) -> TransportError {

@@ -102,7 +102,7 @@ pub trait Css: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`CloudError::CredentialUnproven`] where nothing has been read yet since the start, a reload or a rest, and
-    /// [`CloudError::CredentialResting`]. Nothing else.
+    /// [`CloudError::CredentialResting`]; [`CloudError::Transport`] where the system gives no further connection.
     fn permit(&self) -> impl Future<Output = Result<Permit, CloudError>> + Send;
 
     /// Sends the retry of a task, once.
@@ -141,13 +141,15 @@ pub trait Css: Send + Sync + 'static {
 #[derive(Debug)]
 #[must_use = "it holds a place in flight"]
 pub struct Permit {
-    _place: Option<pace::Place>,
+    place: Option<pace::Place>,
+    /// What its connection takes from the system. A PUT that was journaled must not find that there is nothing left.
+    reserve: transport::Reserve,
 }
 
 impl Permit {
     /// A permit that holds no place: for another [`Css`] than [`Client`], such as one for tests.
     pub fn without_place() -> Self {
-        Self { _place: None }
+        Self { place: None, reserve: transport::Reserve::default() }
     }
 }
 

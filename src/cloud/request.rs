@@ -14,7 +14,7 @@ use crate::planted::{self, Fault};
 /// The most elements that one page may have.
 pub(super) const PAGE_SIZE: u64 = 1000;
 
-const LIST_LIMIT: usize = 16 * 1024 * 1024;
+const LIST_LIMIT: usize = 8 * 1024 * 1024;
 const DETAIL_LIMIT: usize = 1024 * 1024;
 const PUT_LIMIT: usize = 64 * 1024;
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::os::unix::net::UnixDatagram;
 
 /// Sends one request as it stands and returns the answer: no retry, no redirect, no second thought.
 pub trait Transport: Send + Sync + 'static {
@@ -13,6 +14,27 @@ pub trait Transport: Send + Sync + 'static {
     ///
     /// Cancel safety: a dropped future may have sent the request.
     fn send(&self, request: Request) -> impl Future<Output = Result<Response, TransportError>> + Send;
+
+    /// Sets aside what one further connection takes from the system, until it is dropped.
+    ///
+    /// # Errors
+    /// Where the system has no descriptor left.
+    fn reserve(&self) -> Result<Reserve, TransportError> {
+        Ok(Reserve::default())
+    }
+}
+
+/// What is set aside for one connection.
+#[derive(Debug, Default)]
+pub struct Reserve {
+    _descriptor: Option<UnixDatagram>,
+}
+
+impl Reserve {
+    /// A descriptor, held by a socket that leads nowhere.
+    pub(super) fn descriptor() -> std::io::Result<Self> {
+        Ok(Self { _descriptor: Some(UnixDatagram::unbound()?) })
+    }
 }
 
 /// The HTTP methods that are used.

@@ -4,12 +4,11 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -95,7 +94,7 @@ impl Server {
 
     /// Hands on what is asked, until `stop`.
     pub async fn run(self, questions: mpsc::Sender<Question>, stop: CancellationToken) {
-        let places = Arc::new(Semaphore::new(AT_ONCE));
+        let places = connections::places(AT_ONCE);
         while let Some((place, stream)) =
             connections::next(&self.listener, &places, "the control socket", &stop).await
         {

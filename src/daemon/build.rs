@@ -3,6 +3,7 @@
 use std::sync::{Arc, RwLock};
 
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::channels::Channels;
 use super::credentials::{Credentials, Site};
@@ -11,6 +12,7 @@ use super::{BuildFault, HttpClient, HttpProject, Ledgers};
 use crate::clock::{SystemClock, random_seed};
 use crate::cloud::iam::ProjectByRegion;
 use crate::cloud::{Client, Credential, Options, ProjectSource};
+use crate::descriptors;
 use crate::journal::Journal;
 use crate::look::{Looker, Parts};
 use crate::model::hold::Holds;
@@ -76,12 +78,31 @@ impl PartialEq for Link {
     }
 }
 
+/// The limits that the settings prescribe, with fewer requests at once where descriptors are few.
+fn limits(settings: &Settings) -> Limits {
+    let wanted = settings.limits.max_requests_in_flight;
+    let at_once = descriptors::requests(wanted, settings.projects.len(), descriptors::limit());
+    Limits { max_requests_in_flight: at_once, ..settings.limits.clone() }
+}
+
+/// Tells where descriptors are too few for what the settings want.
+pub(super) fn tell_of_limits(settings: &Settings) {
+    let (wanted, at_once) = (settings.limits.max_requests_in_flight, limits(settings).max_requests_in_flight);
+    if at_once < wanted {
+        warn!(
+            descriptors = descriptors::limit(),
+            "few files may be open: each project has at most {at_once} requests in flight instead of {wanted} \
+             (limits.max_requests_in_flight); raise `ulimit -n`, or LimitNOFILE= of the unit",
+        );
+    }
+}
+
 /// What the settings prescribe for every project.
 pub(super) fn rules(settings: &Settings) -> Rules {
     Rules {
         policies: settings.policies.clone(),
         poll: settings.poll.clone(),
-        limits: settings.limits.clone(),
+        limits: limits(settings),
         breaker: settings.breaker.clone(),
         retention: Some(settings.retention),
         mode: settings.mode,
@@ -188,7 +209,7 @@ impl<J: Journal, T: Tell> Builder<J, T> {
             ca_pem: site.ca_pem.clone(),
             proxy: project.proxy.clone(),
             request_timeout: settings.poll.request_timeout,
-            limits: settings.limits.clone(),
+            limits: limits(settings),
             site,
             credential,
         }))

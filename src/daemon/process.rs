@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::descriptors;
 use crate::status::metrics::Process;
 
 /// Clock ticks in a second in what the kernel tells: 100 on every architecture that Linux has users on.
@@ -12,7 +13,6 @@ pub fn read() -> Process {
     let stat = fs::read_to_string("/proc/self/stat").ok();
     let kernel = fs::read_to_string("/proc/stat").ok();
     let status = fs::read_to_string("/proc/self/status").ok();
-    let limits = fs::read_to_string("/proc/self/limits").ok();
     let stat = stat.as_deref();
     Process {
         started: stat.zip(kernel.as_deref()).and_then(|(stat, kernel)| started(stat, kernel)),
@@ -20,7 +20,7 @@ pub fn read() -> Process {
         resident_bytes: status.as_deref().and_then(resident_bytes),
         // One of them is that of the reading itself.
         open_fds: fs::read_dir("/proc/self/fd").ok().map(|all| (all.count() as u64).saturating_sub(1)),
-        max_fds: limits.as_deref().and_then(max_fds),
+        max_fds: descriptors::limit(),
     }
 }
 
@@ -47,11 +47,6 @@ fn resident_bytes(status: &str) -> Option<u64> {
     kibibytes.checked_mul(1024)
 }
 
-fn max_fds(limits: &str) -> Option<u64> {
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
-    line.split_ascii_whitespace().next()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,12 +62,7 @@ mod tests {
     #[test]
     fn units_and_what_is_missing() {
         assert_eq!(resident_bytes("Name:\tx\nVmRSS:\t    2048 kB\n"), Some(2_097_152));
-        assert_eq!(
-            max_fds("Limit Soft Hard\nMax open files            1024     4096    files\n"),
-            Some(1024)
-        );
-        assert_eq!(max_fds("Max open files            unlimited     unlimited    files\n"), None);
-        assert_eq!((cpu_seconds(""), resident_bytes(""), max_fds("")), (None, None, None));
+        assert_eq!((cpu_seconds(""), resident_bytes("")), (None, None));
     }
 
     #[test]

@@ -389,6 +389,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
     /// Takes the settings and credentials, and begins to watch the projects that are new.
     fn begin(&mut self, ready: Ready<J, T>) {
         let Ready { loaded, links, mut ledgers, credentials, channels, .. } = ready;
+        build::tell_of_limits(&loaded.settings);
         // Before anybody uses them: what is woken is asked for anew.
         self.builder.take_credentials(credentials);
         self.builder.take_channels(channels, &loaded.settings);

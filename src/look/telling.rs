@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::cloud::CloudError;
+use crate::cloud::transport::TransportError;
 use crate::journal::JournalError;
 use crate::model::cluster::{Cluster, ClusterList};
 use crate::model::decision::Decision;
@@ -50,6 +51,8 @@ struct Told {
     /// Whether it was told that all of the project was seen.
     sight: Sight,
     journal_fails: bool,
+    /// A PUT was due, and no connection could be begun for it.
+    cannot_connect: bool,
     list_short: bool,
     /// Clusters that cannot be read, with the error's code.
     unreadable: BTreeMap<ClusterId, &'static str>,
@@ -312,6 +315,20 @@ impl<T: Tell> Telling<T> {
     pub(super) fn journal_works(&self) {
         if std::mem::take(&mut self.told().journal_fails) {
             self.teller.tell(&News::JournalWorks { project: &self.project });
+        }
+    }
+
+    /// A PUT is due and cannot be sent, as the system gives no connection.
+    pub(super) fn cannot_connect(&self, error: &TransportError) {
+        if !std::mem::replace(&mut self.told().cannot_connect, true) {
+            self.teller.tell(&News::CannotConnect { project: &self.project, error: &chain(error) });
+        }
+    }
+
+    /// It gave one.
+    pub(super) fn connects(&self) {
+        if std::mem::take(&mut self.told().cannot_connect) {
+            self.teller.tell(&News::Connects { project: &self.project });
         }
     }
 

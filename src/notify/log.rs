@@ -77,6 +77,12 @@ impl Tell for LogTeller {
             News::JournalFails { project, error } => {
                 error!(%project, "nothing is sent while the journal cannot be written: {error}");
             }
+            News::CannotConnect { project, error } => {
+                error!(%project, "project {project}: a PUT is due and waits, as no connection can be begun: {error}");
+            }
+            News::Connects { project } => {
+                info!(%project, "project {project}: connections can be begun again");
+            }
             News::JournalWorks { project } => info!(%project, "the journal is written again"),
             News::Blind { project, error, advice, .. } => {
                 error!(%project, "project {project} cannot be seen, and nothing is sent in it: {error}; {advice}");

@@ -61,6 +61,10 @@ pub enum News<'a> {
     JournalFails { project: &'a ProjectName, error: &'a str },
     /// The journal is written again.
     JournalWorks { project: &'a ProjectName },
+    /// Something is due and cannot be sent: the system gives no further connection.
+    CannotConnect { project: &'a ProjectName, error: &'a str },
+    /// The system gives connections again.
+    Connects { project: &'a ProjectName },
     /// The project as a whole cannot be seen, for another reason than last time.
     Blind { project: &'a ProjectName, trouble: &'static str, error: &'a str, advice: &'a str },
     /// Something of the project can be seen again.

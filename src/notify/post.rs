@@ -160,6 +160,8 @@ impl Tell for Post {
             | News::LeftAlone { .. }
             | News::ListShort { .. }
             | News::Stretched { .. }
+            | News::CannotConnect { .. }
+            | News::Connects { .. }
             | News::Clusters { .. } => return,
         };
         if let Some(word) = word {

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -10,7 +9,6 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -56,7 +54,7 @@ impl Server {
 
     /// Serves until `stop`. Readers only lose a page that is not whole yet.
     pub async fn run(self, router: Router, stop: CancellationToken) {
-        let places = Arc::new(Semaphore::new(AT_ONCE));
+        let places = connections::places(AT_ONCE);
         while let Some((place, stream)) =
             connections::next(&self.listener, &places, "the status page", &stop).await
         {

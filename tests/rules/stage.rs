@@ -140,6 +140,8 @@ impl Tell for Ear {
             News::Unreadable { .. } => "unreadable",
             News::Blind { .. } => "blind",
             News::Sees { .. } => "sees",
+            News::CannotConnect { .. } => "cannot-connect",
+            News::Connects { .. } => "connects",
             News::Readable { .. } => "readable",
             _ => "other",
         };

@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -424,6 +424,19 @@ impl Process {
     pub(crate) fn of(mut child: Child) -> Self {
         let (stdout, stderr) = (Printed::collect(child.stdout.take()), Printed::collect(child.stderr.take()));
         Self { child, stdout, stderr }
+    }
+
+    /// Starts it, with a standard error that nobody reads until [`Self::reads`].
+    pub(crate) fn unread(mut command: Command) -> (Self, ChildStderr) {
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stderr = child.stderr.take().unwrap();
+        (Self::of(child), stderr)
+    }
+
+    /// Begins to collect what it has written and writes to its standard error.
+    pub(crate) fn reads(&mut self, stderr: ChildStderr) {
+        self.stderr = Printed::collect(Some(stderr));
     }
 
     pub(crate) fn pid(&self) -> u32 {

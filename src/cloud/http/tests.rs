@@ -348,3 +348,15 @@ async fn a_proxy_that_opens_no_tunnel_proves_that_nothing_left() {
     let heads = proxy.heads();
     assert!(heads.len() == 1 && heads[0].1.starts_with("CONNECT css.example.com:443"), "{heads:?}");
 }
+
+#[test]
+fn a_body_is_the_same_in_whatever_parts_it_comes() {
+    let whole: Vec<u8> = (0..3 * SHORT + 7).map(|n| u8::try_from(n % 251).unwrap()).collect();
+    for size in [1, 1_000, SHORT, whole.len()] {
+        let mut blocks = Blocks(vec![Vec::new()]);
+        whole.chunks(size).for_each(|part| blocks.append(part));
+        assert!(blocks.0.iter().all(|block| block.len() <= SHORT));
+        assert!(blocks.joined(whole.len()) == whole, "in parts of {size}");
+    }
+    assert!(Blocks(vec![Vec::new()]).joined(0).is_empty());
+}
