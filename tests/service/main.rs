@@ -59,7 +59,8 @@ fn drop_in(machine: &Machine, lines: &str) {
 
 /// The words of what stands in the journal of the daemon.
 fn history(machine: &Machine) -> Vec<String> {
-    let (_, text) = machine.tries(&[BINARY, "history", "--json"]);
+    // While the daemon is down, a note on stderr says so.
+    let (_, text) = machine.tries(&["sh", "-c", &format!("{BINARY} history --json 2>/dev/null")]);
     let entries: Vec<Value> = serde_json::from_str(&text).unwrap_or_default();
     entries.iter().map(Value::to_string).collect()
 }
