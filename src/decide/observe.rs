@@ -310,7 +310,9 @@ impl Scratch<'_> {
         let last_ran = known.running;
         if known.ran_since_failure {
             // Until some time after the last RUNNING reading, the same triple (or an older one) is a stale reading.
-            let same = self.tells_of(task, failure) && !Self::changed(task, failure);
+            // In other words too, where what ran may have been before the failure: somebody terminated it just before our PUT.
+            let past = known.running_read.is_some_and(|read| self.may_be_before_the_failure(known, read));
+            let same = self.tells_of(task, failure) && (past || !Self::changed(task, failure));
             let waiting = last_ran.is_some_and(|ran| now.since(ran) < self.eyes.poll.settle_timeout)
                 && !planted::is(planted::Fault::StaleFailedIsNew);
             if (same || self.has_fallen(task)) && waiting {

@@ -180,3 +180,21 @@ fn an_earlier_failure_shown_soon_after_success_is_the_past() {
     scene.pass(5 * MINUTE);
     assert_eq!(scene.code(&[failed(1)]), "backoff");
 }
+
+#[test]
+fn two_running_readings_from_before_the_failure_do_not_make_a_termination_the_end_of_ours() {
+    let terminated = Task { whole: Some("{\"terminated\":\"1\"}".to_owned()), ..failed(1) };
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    scene.send(&[failed(1)], Meaning::Accepted);
+    for _ in 0..2 {
+        scene.pass(Duration::from_secs(15));
+        assert_eq!(scene.code(&[running(1)]), "running");
+    }
+    scene.pass(Duration::from_secs(15));
+    assert_eq!(scene.code(&[terminated]), "stale-reading");
+    scene.pass(Duration::from_secs(15));
+    scene.read(&[failed(2)]);
+    assert_eq!((scene.known().used.ours, scene.known().used.external), (1, 0));
+}
