@@ -316,6 +316,7 @@ impl Scratch<'_> {
             let waiting = last_ran.is_some_and(|ran| now.since(ran) < self.eyes.poll.settle_timeout)
                 && !planted::is(planted::Fault::StaleFailedIsNew);
             if (same || self.has_fallen(task)) && waiting {
+                self.see_progress(task);
                 return;
             }
             self.fail(task, Duration::ZERO);

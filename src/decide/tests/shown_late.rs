@@ -198,3 +198,16 @@ fn two_running_readings_from_before_the_failure_do_not_make_a_termination_the_en
     scene.read(&[failed(2)]);
     assert_eq!((scene.known().used.ours, scene.known().used.external), (1, 0));
 }
+
+#[test]
+fn a_completed_node_that_is_read_while_stale_readings_are_waited_out_forbids_the_abort() {
+    let mut scene = Scene::new();
+    let terms = scene.terms.as_mut().unwrap();
+    (terms.retry.max_retries, terms.abort_grace) = (0, MINUTE);
+    for task in [failed(1), running(1), with_nodes(failed(1), &["a"])] {
+        scene.read(&[task]);
+        scene.pass(Duration::from_secs(15));
+    }
+    scene.pass(6 * MINUTE);
+    assert_eq!(scene.code(&[failed(1)]), "node-completed");
+}
