@@ -160,8 +160,11 @@ impl Scratch<'_> {
         self.see_progress(task);
         let now = self.now;
         match self.history.tasks.get_mut(&task.id) {
-            // Within a stretch of RUNNING nothing new is journaled; the caller keeps the time of the latest.
-            Some(known) if known.running.is_some() => known.saw_running(now),
+            // Within a stretch of RUNNING nothing new is journaled, but that another execution runs; the caller keeps the
+            // time of the latest.
+            Some(known) if known.running.is_some() && task.execute_times <= known.highest_execute_times => {
+                known.saw_running(now);
+            }
             _ => self.note(&task.id, Event::Running { execute_times: task.execute_times }),
         }
         self.see_still_there(task);
@@ -204,13 +207,19 @@ impl Scratch<'_> {
         self.tell_fall(task);
         let Some(known) = self.known(&task.id) else { return };
         let Some(failure) = known.failure.clone() else {
+            // It was first seen in a later execution than this one, and not long ago: an older answer.
+            let last = known.running.unwrap_or(known.first_seen);
+            if self.has_fallen(task) && self.now.since(last) < self.eyes.poll.settle_timeout {
+                return;
+            }
             self.fail(task, Duration::ZERO);
             return;
         };
         if let Some((_, closed_at)) = &known.closed {
             // SUCCESS was read, and now a failure: an old reading, or a new story.
             let settled = self.now.since(*closed_at) >= self.eyes.poll.settle_timeout;
-            if self.tells_of(task, &failure) && !settled || self.is_stale(task) {
+            let past = self.tells_of(task, &failure) || self.has_fallen(task);
+            if past && !settled || self.is_stale(task) {
                 return;
             }
             self.fail(task, Duration::ZERO);
@@ -301,10 +310,13 @@ impl Scratch<'_> {
         let last_ran = known.running;
         if known.ran_since_failure {
             // Until some time after the last RUNNING reading, the same triple (or an older one) is a stale reading.
-            let same = self.tells_of(task, failure) && !Self::changed(task, failure);
+            // In other words too, where what ran may have been before the failure: somebody terminated it just before our PUT.
+            let past = known.running_read.is_some_and(|read| self.may_be_before_the_failure(known, read));
+            let same = self.tells_of(task, failure) && (past || !Self::changed(task, failure));
             let waiting = last_ran.is_some_and(|ran| now.since(ran) < self.eyes.poll.settle_timeout)
                 && !planted::is(planted::Fault::StaleFailedIsNew);
             if (same || self.has_fallen(task)) && waiting {
+                self.see_progress(task);
                 return;
             }
             self.fail(task, Duration::ZERO);
@@ -315,6 +327,12 @@ impl Scratch<'_> {
                 return;
             }
             if now.since(failure.first_seen) <= self.eyes.poll.settle_timeout {
+                // Neither an execution nor a node is ever undone: an older answer, and nothing to compare later ones with.
+                let (read, most) = (task.completed.count(), known.most_completed);
+                let fewer = matches!((read, most), (Some(read), Some(most)) if read < most);
+                if fewer || self.has_fallen(task) {
+                    return;
+                }
                 self.see_progress(task);
                 if let Some(whole) = task.whole.clone() {
                     let shape = self.shape(task);
@@ -329,11 +347,13 @@ impl Scratch<'_> {
 
     /// A retry is open and the task is failed: does the reading show an effect of the PUT?
     fn settle_by_failure(&mut self, task: &Task, failure: &Failure, open: &OpenAttempt) {
+        // Kept whatever comes of the attempt: a later answer may be an older one, without the node.
+        self.see_progress(task);
         let Some(known) = self.known(&task.id) else { return };
         let long_after_put = self.now.since(open.sent) >= self.eyes.poll.settle_timeout;
-        let past = !open.is_answered()
-            && known.running_read.is_some_and(|read| self.may_be_before_the_failure(known, read));
-        let ran = open.ran && !past;
+        let past = known.running_read.is_some_and(|read| self.may_be_before_the_failure(known, read));
+        let ran_since = open.ran && !past;
+        let ran = open.ran && (open.is_answered() || !past);
         if self.has_fallen(task) {
             // Most likely an old reading; where it stays so, the highest executeTimes counts and endTime decides.
             if long_after_put {
@@ -342,8 +362,8 @@ impl Scratch<'_> {
         } else if has_grown(task, known) || !self.tells_of(task, failure) {
             self.settle(task, true);
         } else if Self::changed(task, failure) {
-            // The same failure in other words: an effect of ours, or somebody's termination while ours is on its way.
-            if ran || long_after_put {
+            // The same failure in other words: an effect of ours, or somebody's termination just before ours arrived.
+            if ran_since || long_after_put {
                 self.settle(task, true);
             }
         } else if open.ran {
