@@ -26,12 +26,14 @@ pub mod expect;
 pub mod explain;
 pub mod govern;
 pub mod guards;
+mod news;
 pub mod observe;
 pub mod standing;
 #[cfg(test)]
 mod tests;
 
 pub use guards::Guards;
+pub use news::news;
 pub use standing::Standing;
 
 /// Not accepted this often in a row, an unknown outcome is a human's.
