@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use upgrade_remediator::act::{self, Outcome};
 use upgrade_remediator::cloud::{CloudError, Css, Permit, Reply};
 use upgrade_remediator::decide::observe::{Eyes, observe};
-use upgrade_remediator::decide::{self, Facts, Guards};
+use upgrade_remediator::decide::{self, Facts, Guards, backoff};
 use upgrade_remediator::journal::{Intent, Journal, JournalError, Journaled};
 use upgrade_remediator::model::cluster::{Cluster, ClusterList};
 use upgrade_remediator::model::decision::{Action, Decision, Verdict};
@@ -24,6 +24,8 @@ use upgrade_remediator::model::policy::Terms;
 use upgrade_remediator::model::project::{Breaker, Limits, Poll as PollSettings};
 use upgrade_remediator::model::task::{Abortable, Reading, TaskKind, TaskList};
 
+use crate::digest::Waits;
+
 static PROJECT: LazyLock<ProjectName> = LazyLock::new(|| ProjectName::new("p").unwrap());
 static CLUSTER: LazyLock<ClusterId> = LazyLock::new(|| ClusterId::new("c").unwrap());
 
@@ -35,6 +37,24 @@ pub(crate) struct Settings {
     pub(crate) breaker: Breaker,
     /// Those in force, and those after a reload.
     pub(crate) terms: [Terms; 2],
+}
+
+impl Settings {
+    /// The longest waits.
+    pub(crate) fn waits(&self) -> Waits {
+        let longest = |of: &dyn Fn(&Terms) -> Duration| self.terms.iter().map(of).max().map_or(0, ticks);
+        let backoff = |terms: &Terms| {
+            let retries = terms.retry.max_retries;
+            backoff::interval(&terms.retry, retries.saturating_sub(1)).max(terms.retry.initial_interval)
+        };
+        Waits {
+            settle_interval: ticks(self.poll.settle_interval),
+            settle_timeout: ticks(self.poll.settle_timeout),
+            backoff: longest(&backoff),
+            grace: longest(&|terms| terms.abort_grace),
+            counted: self.terms.iter().any(|terms| terms.retry.max_elapsed_time.is_some()),
+        }
+    }
 }
 
 /// The journal: its last entry, and all before it.
@@ -388,7 +408,8 @@ impl Daemon {
 
     /// When the hold ends or ended.
     pub(crate) fn hold_ends(&self) -> Option<Moment> {
-        let before = Moment { wall: Timestamp::UNIX_EPOCH, mono: upgrade_remediator::model::moment::Mono(-1) };
+        let before =
+            Moment { wall: Timestamp::UNIX_EPOCH, mono: upgrade_remediator::model::moment::Mono(-1) };
         let ended = || self.holds.ended_since(before, &PROJECT, &CLUSTER, self.now);
         self.holds.next_end(self.now).or_else(ended)
     }

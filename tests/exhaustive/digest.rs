@@ -1,7 +1,8 @@
 //! What of the daemon's knowledge decides its future, as one number: two states with the same digest go on alike.
 //!
-//! Times count by their age, in ticks, and everything older than the longest wait is alike. Every field is named, so
-//! that a new one must be thought of here. What is only told, or is the same in every state, is left out.
+//! Times count by their age, in ticks, and what is older than the longest wait that is reckoned from it is alike. Every
+//! field is named, so that a new one must be thought of here. What is only told, or is the same in every state, is left
+//! out; so is how long the service has been busy, as no walk lasts a day.
 
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
@@ -19,14 +20,24 @@ use upgrade_remediator::model::reason::Reason;
 use crate::daemon::ticks;
 use crate::world::TICK;
 
-/// Ages from here on are alike: an hour of patience after the longest `settle_timeout`, and more.
-const OLD: i64 = 12;
+/// The hour for which an attempt may stay unsettled.
+const PATIENCE: u8 = 6;
+
+/// The longest waits, in ticks: what is older is alike.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Waits {
+    pub(crate) settle_interval: u8,
+    pub(crate) settle_timeout: u8,
+    pub(crate) backoff: u8,
+    pub(crate) grace: u8,
+    /// Time waited is counted: there is a `max_elapsed_time`.
+    pub(crate) counted: bool,
+}
 
 pub(crate) struct Digest<'a, H> {
     pub(crate) hasher: &'a mut H,
     pub(crate) now: Moment,
-    /// Time waited is counted: there is a `max_elapsed_time`.
-    pub(crate) waited: bool,
+    pub(crate) waits: Waits,
 }
 
 impl<H: Hasher> Digest<'_, H> {
@@ -34,17 +45,17 @@ impl<H: Hasher> Digest<'_, H> {
         value.hash(self.hasher);
     }
 
-    fn age(&mut self, at: Moment) {
+    fn age(&mut self, at: Moment, alike: u8) {
         let tick = i64::try_from(TICK.as_millis()).unwrap();
         let age = self.now.mono.0 - at.mono.0;
         assert_eq!(age % tick, 0, "everything happens at a tick");
-        self.put((age / tick).min(OLD));
+        self.put((age / tick).min(i64::from(alike)));
     }
 
-    fn age_of(&mut self, at: Option<Moment>) {
+    fn age_of(&mut self, at: Option<Moment>, alike: u8) {
         self.put(at.is_some());
         if let Some(at) = at {
-            self.age(at);
+            self.age(at, alike);
         }
     }
 
@@ -69,7 +80,7 @@ impl<H: Hasher> Digest<'_, H> {
         self.put(rest.is_some());
         let Some(Rest { cause, refusals, until, probe, probe_at_once }) = rest else { return };
         self.put((*cause as u8, refusals, probe.is_some(), *probe == open, probe_at_once));
-        self.age(*until);
+        self.age(*until, 0);
     }
 
     fn task(&mut self, task: &TaskHistory) {
@@ -95,6 +106,7 @@ impl<H: Hasher> Digest<'_, H> {
             attempts: _,
             waited,
             open,
+            last_put,
             escalated,
             closed,
             missing,
@@ -102,13 +114,16 @@ impl<H: Hasher> Digest<'_, H> {
             decided,
             commands: _,
         } = task;
-        self.age(*first_seen);
+        let Waits { settle_interval: _, settle_timeout, backoff: _, grace: _, counted } = self.waits;
+        self.age(*first_seen, settle_timeout);
         self.put((highest_execute_times, fell_back_to, counted_execute_times, most_completed));
-        self.age_of(*running);
-        self.age_of(*running_read);
+        self.age_of(*running, settle_timeout);
+        // What counts is how long after the failure was first seen it was.
+        let after = running_read.zip(failure.as_ref()).map(|(read, failure)| read.since(failure.first_seen));
+        self.put((running_read.is_some(), after.map(|after| ticks(after).min(settle_timeout))));
         self.put((ever_ran, ran_since_failure, progressed, missing));
         self.put((used.ours, used.external, used_ever.ours, used_ever.external));
-        self.put(self.waited.then_some(*waited));
+        self.put(counted.then_some(*waited));
         self.put(earlier.len());
         for (shape, whole) in earlier {
             self.shape(shape);
@@ -122,17 +137,18 @@ impl<H: Hasher> Digest<'_, H> {
         if let Some(open) = open {
             self.open(open);
         }
+        self.age_of(*last_put, settle_timeout);
         self.put(escalated.is_some());
         if let Some(Escalation { at, reason }) = escalated {
-            self.age(*at);
-            self.put(reason.code());
+            let since = open.as_ref().is_some_and(|open| open.sent.mono > at.mono);
+            self.put((reason.code(), since));
         }
         self.put(closed.is_some());
         if let Some((closing, at)) = closed {
             self.put(closing.word());
-            self.age(*at);
+            self.age(*at, settle_timeout);
         }
-        self.age_of(*stale_since);
+        self.age_of(*stale_since, settle_timeout);
         self.put(decided.is_some());
         if let Some((verdict, reason)) = decided {
             self.put(verdict);
@@ -174,31 +190,42 @@ impl<H: Hasher> Digest<'_, H> {
             terms,
         } = seen;
         self.put((status.word(), too_old, terms.as_ref().map(|terms| &terms.policy)));
+        let Waits { settle_interval, settle_timeout, backoff, grace, counted: _ } = self.waits;
         self.shape(shape);
-        self.age(*first_seen);
+        // One tick more: within settle_timeout and a little later are told apart.
+        self.age(*first_seen, settle_timeout + 1);
         self.put((whole, accepted));
-        self.age(*wait_from);
+        self.age(*wait_from, backoff.max(ticks(*wait_at_least)));
         self.put((ticks(*wait_at_least), *waited_from == Some(*wait_from), held));
-        self.age_of(*not_before);
-        self.age_of(*exhausted);
+        self.age_of(*not_before, 0);
+        self.age_of(*exhausted, grace.max(settle_timeout));
         self.put((not_accepted_in_row, without_effect_in_row));
         self.put(busy.as_ref().map(|(_, answer)| of(answer)));
-        self.age_of(busy.as_ref().map(|(since, _)| *since));
         self.put((not_acceptable.is_some(), doubt.is_some(), touched.is_some()));
-        self.age_of(doubt.as_ref().map(|(_, since, _)| *since));
+        self.age_of(doubt.as_ref().map(|(_, since, _)| *since), settle_interval);
     }
 
     fn open(&mut self, open: &OpenAttempt) {
-        let OpenAttempt { id: _, action, sent, answer, settle_from, ran, before_progress, reading, first_reading } =
-            open;
+        let OpenAttempt {
+            id: _,
+            action,
+            sent,
+            answer,
+            settle_from,
+            ran,
+            before_progress,
+            reading,
+            first_reading,
+        } = open;
         self.put((action.verb(), ran, before_progress));
-        self.age(*sent);
+        let old = self.waits.settle_timeout + PATIENCE;
+        self.age(*sent, old);
         self.put(answer.as_ref().map(of));
-        self.age(*settle_from);
-        self.age_of(*first_reading);
+        self.age(*settle_from, PATIENCE);
+        self.age_of(*first_reading, PATIENCE);
         self.put(reading.is_some());
         if let Some(SettlingReading { at, effect, status, shape }) = reading {
-            self.age(*at);
+            self.age(*at, self.waits.settle_interval);
             self.put((effect, status.word()));
             self.shape(shape);
         }

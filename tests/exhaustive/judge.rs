@@ -7,9 +7,6 @@ use upgrade_remediator::model::reason::Reason;
 use crate::daemon::{Settings, ticks};
 use crate::world::{Status, Version, World, task_id};
 
-/// Ages from here on are alike.
-const OLD: u8 = 12;
-
 /// What a person did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Act {
@@ -33,14 +30,20 @@ pub(crate) struct Truth {
     /// An abort left, and nothing said clearly that it was not taken.
     pub(crate) abort_out: bool,
     /// The task was handed to a human.
-    with_human: bool,
+    pub(crate) with_human: bool,
     /// Retries of ours that were taken since the last progress.
     taken: u8,
-    /// Those of them that were answered so, and that in the journal.
+    /// Those of them that were answered so, and that in the journal. None once a node was completed: when the daemon learns
+    /// of that decides what counts.
     known: u8,
+    node_completed: bool,
+    /// A reading showed a completed node.
+    node_seen: bool,
     /// Answered with 200, and not taken.
-    pub(crate) without_effect: u8,
-    /// Since the present failure was first seen.
+    without_effect: u8,
+    /// Of unknown outcome, and not taken.
+    never_taken: u8,
+    /// Since the present failure was first seen, in ticks; as far as it matters.
     failed: Option<u8>,
     /// Since its retries were told to be used up.
     pending: Option<u8>,
@@ -48,17 +51,29 @@ pub(crate) struct Truth {
     put: Option<u8>,
     /// The terms under which the failure was first seen.
     failed_under: usize,
-    /// What a person did, and how long ago.
-    pub(crate) act: Option<(Act, u8)>,
+    /// What a person did.
+    act: Option<Act>,
+    /// The execution that a person's retry began.
+    by_hand: u8,
+    /// The last reading before the last PUT did not show the person's retry yet, or the PUT was late and the retry came
+    /// before it: what is shown of that retry cannot be told from an effect of ours ('What remains', docs/safety.md).
+    hidden: bool,
     /// What the last reading showed; only where it is acted on.
-    pub(crate) shown: Option<Version>,
+    shown: Option<Version>,
+    /// Nodes that the last reading before the last PUT showed as completed.
+    shown_completed: u8,
 }
 
 impl Truth {
-    pub(crate) fn tick(&mut self) {
-        let ages = [&mut self.failed, &mut self.pending, &mut self.put];
-        for age in ages.into_iter().flatten().chain(self.act.as_mut().map(|(_, age)| age)) {
-            *age = (*age + 1).min(OLD);
+    pub(crate) fn tick(&mut self, settings: &Settings) {
+        let waits = settings.waits();
+        let ages = [
+            (&mut self.failed, waits.backoff),
+            (&mut self.pending, waits.grace),
+            (&mut self.put, waits.settle_timeout),
+        ];
+        for (age, alike) in ages {
+            *age = age.map(|age| (age + 1).min(alike));
         }
     }
 
@@ -66,15 +81,34 @@ impl Truth {
     pub(crate) fn progress(&mut self) {
         self.taken = 0;
         self.known = 0;
+        self.node_completed = true;
     }
 
-    fn terminated_by_hand(&self) -> bool {
-        matches!(self.act, Some((Act::Terminate { .. }, _)))
+    pub(crate) fn act(&mut self, act: Act, world: &World) {
+        self.act = Some(act);
+        if act == Act::Retry {
+            self.by_hand = world.now.execution;
+            self.hidden |= !world.late.is_empty();
+        }
     }
 
-    /// Whether so many retries of whomever were used up that the policy allows no more.
+    /// A reading was taken in, and is `acted_on` or not.
+    pub(crate) fn read(&mut self, version: Version, acted_on: bool) {
+        self.node_seen |= version.completed > 0;
+        self.shown = acted_on.then_some(version);
+    }
+
+    /// Nothing is acted on any more.
+    pub(crate) fn forget_reading(&mut self) {
+        self.shown = None;
+    }
+
+    /// Whether so many retries of whomever were used up that the policy allows no more. A PUT of unknown outcome that
+    /// never arrived counts where a person changed the failed task: that may be taken for its effect ('What remains').
     fn used_up(&self, world: &World, settings: &Settings, terms: usize) -> bool {
-        let used = u32::from(world.restarts) + u32::from(self.without_effect);
+        let changed = matches!(self.act, Some(Act::Terminate { .. } | Act::CompleteNode));
+        let unclear = if changed { self.never_taken } else { 0 };
+        let used = u32::from(world.restarts) + u32::from(self.without_effect) + u32::from(unclear);
         used >= settings.terms[terms].retry.max_retries
     }
 
@@ -94,13 +128,13 @@ impl Truth {
                 self.failed = Some(ticks(seen.seen_before));
                 self.pending = None;
                 self.failed_under = terms;
-                if self.runs_by_us {
+                if self.runs_by_us && !self.hidden {
                     return Err("I2: a failure is seen anew, and our retry still runs".to_owned());
                 }
             }
             Event::Decided { reason: Reason::AbortPending { .. }, .. } => {
                 self.pending.get_or_insert(0);
-                if !self.used_up(world, settings, terms) && !self.terminated_by_hand() {
+                if !self.used_up(world, settings, terms) {
                     return Err("I4: an abort is told, and retries are left".to_owned());
                 }
             }
@@ -111,12 +145,14 @@ impl Truth {
                 self.with_human = true;
                 let given_up = matches!(
                     reason,
-                    Reason::RetriesUsedUp { .. } | Reason::NodeCompleted { .. } | Reason::PartialFailed { .. }
+                    Reason::RetriesUsedUp { .. }
+                        | Reason::NodeCompleted { .. }
+                        | Reason::PartialFailed { .. }
                 );
-                if given_up && self.runs_by_us {
+                if given_up && self.runs_by_us && !self.hidden {
                     return Err("I3: it is given up, and our retry still runs".to_owned());
                 }
-                if given_up && !self.used_up(world, settings, terms) && !self.terminated_by_hand() {
+                if given_up && !self.used_up(world, settings, terms) {
                     return Err("I3: it is given up, and retries are left".to_owned());
                 }
             }
@@ -142,7 +178,8 @@ impl Truth {
         if !world.late.is_empty() {
             return Err("I2: an earlier PUT is still on its way".to_owned());
         }
-        if self.runs_by_us {
+        // The service refuses a retry of a task that runs. Whether it refuses an abort nobody knows.
+        if self.runs_by_us && !(self.hidden && action == Action::Retry) {
             return Err("I2: an earlier retry was taken, and the task has not failed since".to_owned());
         }
         if self.abort_out {
@@ -156,6 +193,8 @@ impl Truth {
         if !shown.is_failed() {
             return Err("I4: what was read is not failed".to_owned());
         }
+        self.hidden = self.act == Some(Act::Retry) && shown.execution < self.by_hand;
+        self.shown_completed = shown.completed;
         let terms_now = &settings.terms[terms];
         match action {
             Action::Retry => {
@@ -172,10 +211,13 @@ impl Truth {
                 if !safe(&shown) {
                     return Err("I4: the last reading shows that it must not be aborted".to_owned());
                 }
+                if self.node_seen {
+                    return Err("I4: a completed node was read before".to_owned());
+                }
                 if !world.shown().any(|version| safe(&version)) {
                     return Err("I4: it must not be aborted, and any reading would have shown it".to_owned());
                 }
-                if !self.used_up(world, settings, terms) && !self.terminated_by_hand() {
+                if !self.used_up(world, settings, terms) {
                     return Err("I4: an abort, and retries are left".to_owned());
                 }
                 let grace = ticks(terms_now.abort_grace);
@@ -193,10 +235,19 @@ impl Truth {
         Ok(())
     }
 
-    /// A PUT arrived, and a retry was taken.
-    pub(crate) fn retry_taken(&mut self, settings: &Settings, terms: usize) -> Result<(), String> {
+    /// A retry of ours arrived, and was taken.
+    pub(crate) fn retry_taken(
+        &mut self,
+        world: &World,
+        settings: &Settings,
+        terms: usize,
+    ) -> Result<(), String> {
         self.runs_by_us = true;
-        self.taken += 1;
+        // Where a person completed a node that the last reading did not show, nobody can tell that from one that the retry
+        // completed: the retry counts as one before it.
+        if world.now.completed <= self.shown_completed {
+            self.taken += 1;
+        }
         let allowed = settings.terms[terms].retry.max_retries;
         if u32::from(self.taken) > allowed {
             return Err(format!("I3: {} retries were taken since the last progress", self.taken));
@@ -206,11 +257,22 @@ impl Truth {
 
     /// The answer says that the retry was taken, and it was.
     pub(crate) fn retry_known(&mut self) {
-        self.known += 1;
+        self.known += u8::from(!self.node_completed);
     }
 
-    /// The PUT that left may have been taken by now.
-    pub(crate) fn may_be_taken(&mut self) {
-        self.put = Some(0);
+    /// A PUT left. Whether it may have been taken, as far as its answer tells.
+    pub(crate) fn left(&mut self, action: Action, unclear: bool, without_effect: bool, taken: bool) {
+        let retry = action == Action::Retry;
+        if unclear || taken || without_effect {
+            self.put = Some(0);
+            self.abort_out |= !retry;
+        }
+        self.without_effect += u8::from(retry && without_effect);
+        self.never_taken += u8::from(retry && unclear && !taken);
+    }
+
+    /// A PUT arrived late, and was taken after all.
+    pub(crate) fn came_late(&mut self) {
+        self.never_taken = self.never_taken.saturating_sub(1);
     }
 }

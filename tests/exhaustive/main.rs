@@ -18,8 +18,14 @@ use judge::Act;
 use walk::{Fate, Plan, walk};
 use world::{Shows, TICK};
 
-const ACTS: &[Act] =
-    &[Act::Retry, Act::Terminate { mark: false }, Act::Terminate { mark: true }, Act::CompleteNode];
+const ACTS: &[Act] = &[
+    Act::Retry,
+    Act::Terminate { mark: false },
+    Act::Terminate { mark: true },
+    Act::CompleteNode,
+    Act::Hold,
+    Act::Reload,
+];
 
 fn terms(policy: &str) -> Terms {
     Terms {
@@ -42,7 +48,7 @@ fn plan() -> Plan {
         idle_interval: TICK * 2,
         active_interval: TICK,
         settle_interval: TICK,
-        settle_timeout: TICK * 3,
+        settle_timeout: TICK * 4,
         max_failure_age: Duration::from_hours(1_000_000),
         ..Poll::default()
     };
@@ -56,7 +62,7 @@ fn plan() -> Plan {
         },
         shows: Shows { executions: true, endings: true },
         older: false,
-        lag: 1,
+        lag: 2,
         delay: 1,
         crashes: 2,
         downs: &[0],
@@ -79,12 +85,26 @@ fn dev() {
     if get("ACTS") == Some(0) {
         plan.acts = &[];
     }
+    if let Some(lag) = get("LAG") {
+        plan.lag = lag as u8;
+        plan.settings.poll.settle_timeout = TICK * (lag as u32 + 2);
+    }
+    if let Some(act) = get("ACT") {
+        plan.acts = &ACTS[act..=act];
+    }
     plan.partial = get("PARTIAL").unwrap_or(0) > 0;
     plan.nodes = get("NODES").unwrap_or(1) > 0;
     plan.most = get("MOST").unwrap_or(usize::MAX);
     let begun = std::time::Instant::now();
     let walked = walk(&plan, get("ENOUGH").unwrap_or(8));
-    eprintln!("{} states, {} transitions, depth {}, complete {}, {:?}", walked.states, walked.transitions, walked.depth, walked.complete, begun.elapsed());
+    eprintln!(
+        "{} states, {} transitions, depth {}, complete {}, {:?}",
+        walked.states,
+        walked.transitions,
+        walked.depth,
+        walked.complete,
+        begun.elapsed()
+    );
     for (what, number) in &walked.reached {
         eprintln!("{number:>8} {what}");
     }

@@ -14,7 +14,7 @@ use upgrade_remediator::model::decision::Action;
 use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::model::reason::Reason;
 
-use crate::daemon::{Brought, Daemon, Phase, Settings, ticks};
+use crate::daemon::{Brought, Daemon, Phase, Settings};
 use crate::digest::Digest;
 use crate::judge::{Act, Truth};
 use crate::world::{self, Late, Shows, Status, TICK, World};
@@ -105,7 +105,9 @@ pub(crate) enum Step {
     Put(Fate),
     Hears,
     Journals,
-    Killed { down: u8 },
+    Killed {
+        down: u8,
+    },
     Starts,
 }
 
@@ -227,7 +229,13 @@ impl State {
     }
 
     /// Takes a step. An error is a violation.
-    fn take(&self, plan: &Plan, step: Step, reached: &mut Reached, told: &mut Told) -> (Self, Result<(), String>) {
+    fn take(
+        &self,
+        plan: &Plan,
+        step: Step,
+        reached: &mut Reached,
+        told: &mut Told,
+    ) -> (Self, Result<(), String>) {
         let mut next = self.clone();
         let result = next.go(plan, step, reached, told);
         (next, result)
@@ -240,7 +248,7 @@ impl State {
             Step::Tick => {
                 self.daemon.now = self.daemon.now.after(TICK);
                 self.world.tick(plan.lag);
-                self.truth.tick();
+                self.truth.tick(settings);
                 match &mut self.daemon.phase {
                     Phase::Down { left: n } | Phase::Waits { due: n } => *n -= 1,
                     _ => {}
@@ -261,7 +269,6 @@ impl State {
             }
             Step::Person(act) => {
                 self.left.acts -= 1;
-                self.truth.act = Some((act, 0));
                 match act {
                     Act::Retry => {
                         self.world.retry();
@@ -285,10 +292,14 @@ impl State {
                         reach("a person reloads");
                     }
                 }
+                self.truth.act(act, &self.world);
             }
             Step::LateArrives => {
                 let late = self.world.late.remove(0);
                 reach(if late.abort { "a late abort arrives" } else { "a late retry arrives" });
+                if !late.abort && self.world.now.is_failed() {
+                    self.truth.came_late();
+                }
                 self.arrives(plan, late.abort)?;
             }
             Step::Reads(nth) => {
@@ -304,8 +315,7 @@ impl State {
                         reach("a stale reading acted on");
                     }
                 }
-                let acted_on = matches!(self.daemon.phase, Phase::Decided { .. });
-                self.truth.shown = acted_on.then_some(version);
+                self.truth.read(version, matches!(self.daemon.phase, Phase::Decided { .. }));
                 told.0.push(format!("it shows {version:?}"));
                 self.tell(&brought, told);
                 if let Some(decision) = &brought.decision {
@@ -315,11 +325,15 @@ impl State {
                 for entry in &brought.entries {
                     self.truth.journaled(entry, &self.world, settings, self.daemon.terms)?;
                 }
+                if self.truth.with_human {
+                    // Nothing is sent any more, or it is found at once.
+                    self.left.odd = 0;
+                }
             }
             Step::CannotRead => {
                 self.left.unread -= 1;
                 self.daemon.miss(settings);
-                self.truth.shown = None;
+                self.truth.forget_reading();
             }
             Step::Commits => {
                 let Phase::Decided { intent } = self.daemon.phase.clone() else { return Ok(()) };
@@ -332,7 +346,7 @@ impl State {
             Step::Put(fate) => {
                 let Phase::Committed { journaled } = self.daemon.phase.clone() else { return Ok(()) };
                 self.put(plan, &journaled, fate, &mut reach)?;
-                self.truth.shown = None;
+                self.truth.forget_reading();
             }
             Step::Hears => {
                 let Phase::Sent { journaled, outcome } = self.daemon.phase.clone() else { return Ok(()) };
@@ -362,7 +376,7 @@ impl State {
                     Phase::Heard { .. } => "killed between answer and its journaling",
                 });
                 self.left.crashes -= 1;
-                self.truth.shown = None;
+                self.truth.forget_reading();
                 self.daemon.die(down);
             }
             Step::Starts => {
@@ -410,6 +424,7 @@ impl State {
         let lost = || Reply::Lost { detail: String::new() };
         // A retry of a task that is not failed is refused: another state.
         let would_take = abort || self.world.now.is_failed();
+        let arrives = matches!(fate, Fate::Answered | Fate::AnswerLost | Fate::Failing);
         let mut unclear = true;
         let reply = match fate {
             Fate::Answered => {
@@ -442,7 +457,6 @@ impl State {
             Fate::WithoutEffect => {
                 unclear = false;
                 reach("a PUT without effect");
-                self.truth.without_effect += u8::from(!abort);
                 answer(200, None, None)
             }
             Fate::Refused(status, code) => {
@@ -451,13 +465,8 @@ impl State {
                 answer(status, Some(code), None)
             }
         };
-        let arrives = matches!(fate, Fate::Answered | Fate::AnswerLost | Fate::Failing);
-        if abort && (arrives || unclear || fate == Fate::WithoutEffect) {
-            self.truth.abort_out = true;
-        }
-        if arrives || unclear || fate == Fate::WithoutEffect {
-            self.truth.may_be_taken();
-        }
+        let without_effect = fate == Fate::WithoutEffect;
+        self.truth.left(action, unclear, without_effect, arrives && would_take);
         let asked = self.daemon.put(journaled, reply);
         if asked != [action] {
             return Err(format!("I1: the intent says {action}, and asked for was {asked:?}"));
@@ -475,7 +484,7 @@ impl State {
             return Ok(());
         }
         if self.world.retry() {
-            self.truth.retry_taken(&plan.settings, self.daemon.terms)?;
+            self.truth.retry_taken(&self.world, &plan.settings, self.daemon.terms)?;
         }
         Ok(())
     }
@@ -503,13 +512,14 @@ impl State {
                 (answer.meaning.word(), answer.status, answer.retry_after).hash(&mut hasher);
             }
         }
+        // When it ended counts for one first wait, and whether that was after something else.
         let hold = self.daemon.hold_ends().map(|end| {
             let left = end.mono.0 - self.daemon.now.mono.0;
-            (left / i64::try_from(TICK.as_millis()).unwrap()).max(-12)
+            (left / i64::try_from(TICK.as_millis()).unwrap()).max(-8)
         });
         hold.hash(&mut hasher);
-        let waited = plan.settings.terms[0].retry.max_elapsed_time.is_some();
-        let mut digest = Digest { hasher: &mut hasher, now: self.daemon.now, waited };
+        let waits = plan.settings.waits();
+        let mut digest = Digest { hasher: &mut hasher, now: self.daemon.now, waits };
         digest.ledger(&self.daemon.ledger);
         if let Some(folded) = &self.daemon.folded {
             digest.ledger(folded);

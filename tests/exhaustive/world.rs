@@ -78,8 +78,7 @@ pub(crate) struct World {
 impl World {
     /// A task in its first execution.
     pub(crate) fn new() -> Self {
-        let now =
-            Version { status: Status::Running, execution: 1, ending: 0, completed: 0, mark: false };
+        let now = Version { status: Status::Running, execution: 1, ending: 0, completed: 0, mark: false };
         Self {
             now,
             past: Vec::new(),
@@ -191,11 +190,7 @@ fn task(version: Version, shows: Shows) -> Task {
         end_time: (ending > 0).then(|| began().saturating_add(jiff::Span::new().minutes(i64::from(ending)))),
         execute_times: Some(u64::from(execution)),
         total_nodes: names(NODES),
-        completed: if completed == 0 {
-            CompletedNodes::None
-        } else {
-            CompletedNodes::Some(names(completed))
-        },
+        completed: if completed == 0 { CompletedNodes::None } else { CompletedNodes::Some(names(completed)) },
         current_node: String::new(),
         current_batch: BTreeSet::new(),
         steps: Vec::new(),
