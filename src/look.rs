@@ -23,10 +23,9 @@ use crate::decide::observe::{self, Eyes};
 use crate::decide::{self, Facts, Guards, Standing};
 use crate::failure_point::{self, Point};
 use crate::journal::{Intent, Journal, JournalError};
-use crate::model::answer::Meaning;
 use crate::model::cluster::Cluster;
-use crate::model::decision::{Action, Decision, Order, Verdict};
-use crate::model::event::{Closing, Entry, Event, Subject};
+use crate::model::decision::{Decision, Verdict};
+use crate::model::event::{Entry, Event, Subject};
 use crate::model::history::ClusterHistory;
 use crate::model::hold::Holds;
 use crate::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
@@ -35,7 +34,7 @@ use crate::model::moment::Moment;
 use crate::model::policy::{Mode, Terms};
 use crate::model::project::Rules;
 use crate::model::reason::Reason;
-use crate::model::task::{Reading, TaskKind, TaskStatus};
+use crate::model::task::{Reading, TaskKind};
 use crate::model::text::chain;
 use crate::notify::Tell;
 use crate::planted::{self, Fault};
@@ -440,7 +439,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         failure_point::pass(Point::PutOver);
         let attempt = journaled.attempt();
         let action = journaled.value().order.action();
-        let lines = what_came_back(attempt, action, outcome.clone())
+        let lines = act::what_came_back(attempt, action, outcome.clone())
             .into_iter()
             .map(|event| (subject.clone(), event))
             .collect();
@@ -462,21 +461,8 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
 
     /// The intent of a decision to act: with the failure it answers and the backoff that ended.
     fn what_to_send(&self, cluster: &Cluster, decision: &Decision) -> Option<Intent> {
-        let Verdict::Act(order) = &decision.verdict else { return None };
-        let waited = match decision.reason {
-            Reason::RetryDue { waited, .. } => waited,
-            _ => Duration::ZERO,
-        };
-        self.intent(cluster, order.clone(), waited, decision.reason.clone())
-    }
-
-    fn intent(&self, cluster: &Cluster, order: Order, waited: Duration, reason: Reason) -> Option<Intent> {
-        let failure = {
-            let state = self.state();
-            let task = state.ledger.history(&cluster.id).tasks.get(order.task())?;
-            task.failure.as_ref()?.seen.number
-        };
-        Some(Intent { subject: self.subject(cluster, order.task()), order, failure, waited, reason })
+        let state = self.state();
+        Intent::of(self.project.clone(), cluster.id.clone(), decision, state.ledger.history(&cluster.id))
     }
 
     /// Opens or closes the breaker, where what is known now says so.
@@ -502,28 +488,9 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
 
     /// The decision as an event, where it tells something else than the one before it.
     fn what_to_journal(&self, cluster: &Cluster, decision: &Decision) -> Vec<(Subject, Event)> {
-        let Some(task) = &decision.task else { return Vec::new() };
         let state = self.state();
-        let known = state.ledger.history(&cluster.id).tasks.get(task);
-        let Some(known) = known.filter(|known| known.closed.is_none()) else { return Vec::new() };
-        let reason = decision.reason.clone();
-        let event = match &decision.verdict {
-            Verdict::Escalate => Event::Escalated { reason },
-            Verdict::Act(_) => return Vec::new(),
-            Verdict::Wait | Verdict::Held => {
-                let verdict = decision.verdict.word();
-                let same = known
-                    .decided
-                    .as_ref()
-                    .is_some_and(|(before, why)| before == verdict && why.tells_the_same_as(&reason));
-                // A handed-over task was told of by its escalation.
-                if same || matches!(reason, Reason::WithHuman { .. }) {
-                    return Vec::new();
-                }
-                Event::Decided { verdict: verdict.to_owned(), reason }
-            }
-        };
-        vec![(self.subject(cluster, task), event)]
+        let news = decide::news(decision, state.ledger.history(&cluster.id));
+        news.map(|(task, event)| (self.subject(cluster, &task), event)).into_iter().collect()
     }
 
     /// Journals these events, folds them in and tells of them.
@@ -583,17 +550,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
                 state.unread.remove(&cluster.id);
             }
         }
-        let newest = reading.tasks.iter().filter_map(|task| Some((task.start_time?, &task.id))).max();
-        if let Some((start, id)) = newest {
-            // Kept for every cluster with a task: it is the floor below which nothing is ever acted on.
-            state.ledger.clusters.entry(cluster.id.clone()).or_default().raise_newest(start, id);
-        }
-        let Some(history) = state.ledger.clusters.get_mut(&cluster.id) else { return };
-        for task in reading.tasks.iter().filter(|task| task.status == TaskStatus::Running) {
-            if let Some(known) = history.tasks.get_mut(&task.id) {
-                known.saw_running(reading.at);
-            }
-        }
+        state.ledger.remember(&cluster.id, reading);
     }
 
     /// Turns the result of a look into a report, and tells of errors that are new.
@@ -647,20 +604,5 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
     /// A panic of another look cannot leave the state half-changed: every change is one assignment or one fold.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What is journaled of a PUT's outcome. An accepted abort is also the end of the task's story.
-fn what_came_back(attempt: AttemptId, action: Action, outcome: Outcome) -> Vec<Event> {
-    match outcome {
-        Outcome::NotSent(_) => vec![Event::NotSent { attempt }],
-        Outcome::Sent(answer) => {
-            let aborted = action == Action::Abort && answer.meaning == Meaning::Accepted;
-            if planted::is(Fault::GatewayNotFoundCloses) && answer.meaning == Meaning::WrongAddress {
-                return vec![Event::Answered { attempt, answer }, Event::Closed(Closing::Gone)];
-            }
-            let answered = Event::Answered { attempt, answer };
-            if aborted { vec![answered, Event::Closed(Closing::Aborted)] } else { vec![answered] }
-        }
     }
 }

@@ -31,6 +31,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "journal::Intent",
             "journal::Journaled",
             "model",
+            "planted",
         ],
     ),
     ("notify", &["clock::Clock", "model"]),

@@ -215,7 +215,7 @@ fn the_alerts_ask_for_words_that_the_page_has() {
         .chain(BreakerState::ALL.map(BreakerState::word))
         .collect();
     let grace = Duration::ZERO;
-    let pending = Reason::AbortPending { used: 0, external: 0, grace, until: now().wall };
+    let pending = Reason::AbortPending { used: 0, external: 0, grace, after_put: None, until: now().wall };
     let mut found = 0;
     for (label, known) in [("state=", states), ("reason=\"", BTreeSet::from([pending.code()]))] {
         for rest in rules.split(label).skip(1) {

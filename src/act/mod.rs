@@ -6,8 +6,11 @@
 use crate::cloud::{Css, Permit, Reply};
 use crate::journal::{Intent, Journaled};
 use crate::model::answer::{Answer, Meaning};
-use crate::model::decision::Order;
+use crate::model::decision::{Action, Order};
+use crate::model::event::{Closing, Event};
+use crate::model::id::AttemptId;
 use crate::model::text::chain;
+use crate::planted::{self, Fault};
 
 pub mod answers;
 
@@ -36,6 +39,21 @@ pub async fn execute<S: Css>(css: &S, intent: &Journaled<Intent>, permit: Permit
         Reply::Answer { status, code, message, request_id, retry_after, body } => {
             let meaning = answers::meaning(status, code.as_deref(), body);
             Outcome::Sent(Answer { meaning, status: Some(status), code, message, request_id, retry_after })
+        }
+    }
+}
+
+/// What is journaled of a PUT's outcome. An accepted abort is also the end of the task's story.
+pub fn what_came_back(attempt: AttemptId, action: Action, outcome: Outcome) -> Vec<Event> {
+    match outcome {
+        Outcome::NotSent(_) => vec![Event::NotSent { attempt }],
+        Outcome::Sent(answer) => {
+            let aborted = action == Action::Abort && answer.meaning == Meaning::Accepted;
+            if planted::is(Fault::GatewayNotFoundCloses) && answer.meaning == Meaning::WrongAddress {
+                return vec![Event::Answered { attempt, answer }, Event::Closed(Closing::Gone)];
+            }
+            let answered = Event::Answered { attempt, answer };
+            if aborted { vec![answered, Event::Closed(Closing::Aborted)] } else { vec![answered] }
         }
     }
 }

@@ -51,7 +51,9 @@ pub fn act(
     }
     match action {
         Action::Retry => Ok(Order::Retry(task.id.clone())),
-        Action::Abort => task.abortable().map(Order::Abort).map_err(|doubt| Reason::NotAbortable { doubt }),
+        Action::Abort => {
+            known.abortable(task).map(Order::Abort).map_err(|doubt| Reason::NotAbortable { doubt })
+        }
     }
 }
 

@@ -199,7 +199,8 @@ fn of_task(facts: Facts<'_>, known: Option<&TaskHistory>) -> Vec<Guard> {
         human.is_none(),
     );
     if let Some(task) = task {
-        let (value, passes) = match task.abortable() {
+        let abortable = known.map_or_else(|| task.abortable(), |known| known.abortable(task));
+        let (value, passes) = match abortable {
             Ok(_) => ("no node completed".to_owned(), true),
             Err(doubt) => (doubt.to_string(), false),
         };

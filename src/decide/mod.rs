@@ -26,12 +26,14 @@ pub mod expect;
 pub mod explain;
 pub mod govern;
 pub mod guards;
+mod news;
 pub mod observe;
 pub mod standing;
 #[cfg(test)]
 mod tests;
 
 pub use guards::Guards;
+pub use news::news;
 pub use standing::Standing;
 
 /// Not accepted this often in a row, an unknown outcome is a human's.
@@ -284,7 +286,7 @@ impl Case<'_> {
         if terms.on_exhausted == OnExhausted::Escalate {
             return self.escalate(Reason::RetriesUsedUp { used, external });
         }
-        let abortable = match self.task.abortable() {
+        let abortable = match self.known.abortable(self.task) {
             Ok(abortable) => abortable,
             Err(doubt) => return self.escalate(Reason::NodeCompleted { used, doubt }),
         };
@@ -296,9 +298,16 @@ impl Case<'_> {
         if terms.mode == Mode::Enforce {
             let grace = terms.abort_grace;
             let exhausted = failure.exhausted.unwrap_or(self.now);
-            let due = exhausted.after(grace);
+            let graced = exhausted.after(grace);
+            // So soon after a PUT of ours, what is shown may be the end of somebody else's retry, and ours may run.
+            let settle_timeout = self.facts.poll.settle_timeout;
+            let settled = self.known.last_put.map(|put| put.after(settle_timeout));
+            let settled = settled.filter(|settled| graced.mono < settled.mono);
+            let due = settled.unwrap_or(graced);
             if failure.exhausted.is_none() || self.now.mono < due.mono {
-                return self.until(Reason::AbortPending { used, external, grace, until: due.wall }, due);
+                let after_put = settled.map(|_| settle_timeout);
+                let until = due.wall;
+                return self.until(Reason::AbortPending { used, external, grace, after_put, until }, due);
             }
             // The grace ran on under a hold. Whoever released it gets a while to say no all the same.
             if let Some(wait) = self.after_hold(terms, failure, exhausted) {

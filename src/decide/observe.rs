@@ -204,6 +204,11 @@ impl Scratch<'_> {
         self.tell_fall(task);
         let Some(known) = self.known(&task.id) else { return };
         let Some(failure) = known.failure.clone() else {
+            // It was first seen in a later execution than this one, and not long ago: an older answer.
+            let last = known.running.unwrap_or(known.first_seen);
+            if self.has_fallen(task) && self.now.since(last) < self.eyes.poll.settle_timeout {
+                return;
+            }
             self.fail(task, Duration::ZERO);
             return;
         };
@@ -315,6 +320,11 @@ impl Scratch<'_> {
                 return;
             }
             if now.since(failure.first_seen) <= self.eyes.poll.settle_timeout {
+                // No node is ever undone: an older answer, and nothing to compare later ones with.
+                if matches!((task.completed.count(), known.most_completed), (Some(read), Some(most)) if read < most)
+                {
+                    return;
+                }
                 self.see_progress(task);
                 if let Some(whole) = task.whole.clone() {
                     let shape = self.shape(task);

@@ -19,6 +19,7 @@ mod by_hand;
 mod expect;
 mod explain;
 mod held;
+mod shown_late;
 
 const MINUTE: Duration = Duration::from_mins(1);
 

@@ -5,13 +5,15 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::model::decision::Order;
+use crate::model::decision::{Decision, Order, Verdict};
 use crate::model::event::{Entry, Event, Subject};
+use crate::model::history::ClusterHistory;
 use crate::model::hold::{NewHold, StoredHold};
-use crate::model::id::AttemptId;
+use crate::model::id::{AttemptId, ClusterId, ProjectName};
 use crate::model::moment::Moment;
 use crate::model::reason::Reason;
 use crate::planted::{self, Fault};
@@ -47,9 +49,40 @@ pub struct Intent {
     /// The number of the failure it answers.
     pub failure: u32,
     /// How long the backoff before it was.
-    pub waited: std::time::Duration,
+    pub waited: Duration,
     /// Why.
     pub reason: Reason,
+}
+
+impl Intent {
+    /// The intent of a decision to act: with the failure it answers and the backoff that ended. `None`: it is none, or
+    /// no failure of its task is known.
+    pub fn of(
+        project: ProjectName,
+        cluster: ClusterId,
+        decision: &Decision,
+        history: &ClusterHistory,
+    ) -> Option<Self> {
+        let Verdict::Act(order) = &decision.verdict else { return None };
+        let waited = match decision.reason {
+            Reason::RetryDue { waited, .. } => waited,
+            _ => Duration::ZERO,
+        };
+        let subject = Subject { project, cluster, task: order.task().clone() };
+        Self::new(subject, order.clone(), waited, decision.reason.clone(), history)
+    }
+
+    /// The intent of this order for the present failure of its task. `None`: no failure of it is known.
+    pub fn new(
+        subject: Subject,
+        order: Order,
+        waited: Duration,
+        reason: Reason,
+        history: &ClusterHistory,
+    ) -> Option<Self> {
+        let failure = history.tasks.get(order.task())?.failure.as_ref()?.seen.number;
+        Some(Self { subject, order, failure, waited, reason })
+    }
 }
 
 /// Proof that this is in the journal, durably. Only [`Journal::begin`] makes one, and it cannot be copied: one

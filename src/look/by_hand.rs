@@ -7,7 +7,7 @@ use crate::act::Outcome;
 use crate::clock::Clock;
 use crate::cloud::Css;
 use crate::decide::by_hand::{self, GivenBack};
-use crate::journal::Journal;
+use crate::journal::{Intent, Journal};
 use crate::model::answer::{Answer, Meaning};
 use crate::model::cluster::Cluster;
 use crate::model::decision::{Action, Order, Ordered};
@@ -120,7 +120,10 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             why: ordered.why.clone(),
             command: ordered.command.clone(),
         };
-        let intent = self.intent(&cluster, order, Duration::ZERO, reason);
+        let intent = {
+            let (subject, state) = (self.subject(&cluster, &task), self.state());
+            Intent::new(subject, order, Duration::ZERO, reason, state.ledger.history(&cluster.id))
+        };
         let intent = intent.ok_or(ByHandError::Refused(Reason::StaleReading))?;
         let outcome = self.send(&css, &cluster, intent, ready).await?;
         of_outcome(action, task, outcome)

@@ -14,7 +14,7 @@ use super::id::{AttemptId, TaskId};
 use super::moment::Moment;
 use super::policy::Terms;
 use super::reason::Reason;
-use super::task::{TaskKind, TaskStatus};
+use super::task::{AbortDoubt, Abortable, Task, TaskKind, TaskStatus};
 use crate::planted::{self, Fault};
 
 /// Retries counted as used, open ones aside.
@@ -180,6 +180,8 @@ pub struct TaskHistory {
     pub waited: Duration,
     /// The attempt whose effect is not certain yet.
     pub open: Option<OpenAttempt>,
+    /// When the last PUT was sent that may have been taken, of those that are no longer open.
+    pub last_put: Option<Moment>,
     /// Handed to a human.
     pub escalated: Option<Escalation>,
     /// The end of its story, and when.
@@ -224,6 +226,22 @@ impl TaskHistory {
         (self.open.is_some() && self.escalated.is_none()) || (self.ran_since_failure && retried && !unknown)
     }
 
+    /// Whether it is safe to abort: by this reading of it, and by all that were ever read. A completed node that is
+    /// missing from an answer is completed all the same.
+    ///
+    /// # Errors
+    /// With the doubt, as [`Task::abortable`].
+    pub fn abortable(&self, task: &Task) -> Result<Abortable, AbortDoubt> {
+        let abortable = task.abortable()?;
+        match self.most_completed {
+            Some(done) if done > 0 => {
+                let total = u32::try_from(task.total_nodes.len()).unwrap_or(u32::MAX);
+                Err(AbortDoubt::Completed { done, total })
+            }
+            _ => Ok(abortable),
+        }
+    }
+
     /// Since when it runs, where it was told to run too long and still does.
     pub fn runs_too_long(&self) -> Option<Moment> {
         let run = self.run.filter(|_| self.closed.is_none())?;
@@ -266,6 +284,7 @@ impl TaskHistory {
             attempts: 0,
             waited: Duration::ZERO,
             open: None,
+            last_put: None,
             escalated: None,
             closed: None,
             missing: false,
@@ -285,7 +304,9 @@ impl TaskHistory {
     /// A human gave it back.
     fn reset(&mut self, at: Moment, failed: Option<&(String, Shape)>) {
         self.escalated = None;
-        self.open = None;
+        if let Some(open) = self.open.take() {
+            self.last_put = Some(open.sent);
+        }
         self.used = Used::default();
         self.used_ever = Used::default();
         self.waited = Duration::ZERO;
@@ -545,6 +566,7 @@ impl TaskHistory {
 
     fn settle(&mut self, at: Moment, attempt: AttemptId, settlement: Settlement) {
         let Some(open) = self.open.take_if(|open| open.id == attempt) else { return };
+        self.last_put = Some(open.sent);
         match settlement {
             Settlement::Accepted => {
                 self.use_retry(open.before_progress);

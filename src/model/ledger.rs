@@ -10,6 +10,7 @@ use super::history::ClusterHistory;
 use super::id::{AttemptId, ClusterId, TaskId};
 use super::moment::Moment;
 use super::project::{FIRST_REST, LONGEST_REST, RestCause};
+use super::task::{Reading, TaskStatus};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -28,7 +29,8 @@ pub struct Rest {
     pub probe_at_once: bool,
 }
 
-/// Everything the journal knows of one project. Changed by [`Ledger::apply`] alone.
+/// Everything the journal knows of one project. Changed by [`Ledger::apply`]; what no restart needs, by
+/// [`Ledger::remember`].
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ledger {
     /// Its clusters with a task that was ever seen running or failed.
@@ -75,6 +77,21 @@ impl Ledger {
         self.let_go_of_probe();
         self.breaker.apply(entry);
         self.let_go_of_breaker_probe();
+    }
+
+    /// Keeps what a reading shows and the journal need not know: that a task still runs, and which is the newest.
+    pub fn remember(&mut self, cluster: &ClusterId, reading: &Reading) {
+        let newest = reading.tasks.iter().filter_map(|task| Some((task.start_time?, &task.id))).max();
+        if let Some((start, id)) = newest {
+            // Kept for every cluster with a task: it is the floor below which nothing is ever acted on.
+            self.clusters.entry(cluster.clone()).or_default().raise_newest(start, id);
+        }
+        let Some(history) = self.clusters.get_mut(cluster) else { return };
+        for task in reading.tasks.iter().filter(|task| task.status == TaskStatus::Running) {
+            if let Some(known) = history.tasks.get_mut(&task.id) {
+                known.saw_running(reading.at);
+            }
+        }
     }
 
     fn answered(&mut self, cluster: &ClusterId, attempt: AttemptId, meaning: Meaning, at: Moment) {

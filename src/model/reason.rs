@@ -56,8 +56,15 @@ pub enum Reason {
     CheckingIfGone { answer: Answer },
     /// What held the task back has ended; nothing overdue fires at once.
     HeldUntilNow { until: Timestamp },
-    /// Retries are used up and the abort waits for its grace.
-    AbortPending { used: u32, external: u32, grace: Duration, until: Timestamp },
+    /// Retries are used up and the abort waits for its grace. `after_put`: and for longer, so long after the last PUT.
+    AbortPending {
+        used: u32,
+        external: u32,
+        grace: Duration,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after_put: Option<Duration>,
+        until: Timestamp,
+    },
 
     // Held back.
     /// No policy matches.
@@ -304,13 +311,17 @@ impl fmt::Display for Reason {
             Self::HeldUntilNow { until } => {
                 write!(f, "what held it back has ended; it is due at {}", at(*until))
             }
-            Self::AbortPending { used, external, grace, until } => write!(
-                f,
-                "{} and no node is completed: it will be aborted at {} (grace {})",
-                used_up(*used, *external),
-                at(*until),
-                span(*grace)
-            ),
+            Self::AbortPending { used, external, grace, after_put, until } => {
+                let used = used_up(*used, *external);
+                write!(f, "{used} and no node is completed: it will be aborted at {}", at(*until))?;
+                match after_put {
+                    None => write!(f, " (grace {})", span(*grace)),
+                    Some(after) => {
+                        let (grace, after) = (span(*grace), span(*after));
+                        write!(f, " (grace {grace}, and not within {after} of the last PUT)")
+                    }
+                }
+            }
             Self::NoPolicy => f.write_str("no policy matches it, so it is watched and never touched"),
             Self::DryRun { action } => write!(f, "dry-run: would {} now", action.verb()),
             Self::ProjectResting { cause, until } => {
@@ -604,13 +615,24 @@ mod tests {
                 "what held it back has ended; it is due at 2026-01-02 03:04:05 UTC",
             ),
             (
-                Reason::AbortPending { used: 5, external: 2, grace: minutes(15), until },
+                Reason::AbortPending { used: 5, external: 2, grace: minutes(15), after_put: None, until },
                 "all 5 retries are used up (2 of them by others) and no node is completed: it will be aborted at \
                  2026-01-02 03:04:05 UTC (grace 15m)",
             ),
             (
-                Reason::AbortPending { used: 0, external: 0, grace: minutes(15), until },
+                Reason::AbortPending { used: 0, external: 0, grace: minutes(15), after_put: None, until },
                 "no retry is allowed and no node is completed: it will be aborted at 2026-01-02 03:04:05 UTC (grace 15m)",
+            ),
+            (
+                Reason::AbortPending {
+                    used: 1,
+                    external: 0,
+                    grace: minutes(1),
+                    after_put: Some(minutes(5)),
+                    until,
+                },
+                "the one retry is used up and no node is completed: it will be aborted at 2026-01-02 03:04:05 UTC \
+                 (grace 1m, and not within 5m of the last PUT)",
             ),
             (Reason::NoPolicy, "no policy matches it, so it is watched and never touched"),
             (Reason::DryRun { action: Action::Abort }, "dry-run: would abort now"),

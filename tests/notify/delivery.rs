@@ -50,7 +50,7 @@ async fn a_whole_story_is_told_in_its_order() {
     // That it failed again after a retry is told by what is done about it.
     rig.journal("prod", "logs", vec![failed(2, 0, Some(terms("standard")))]).await;
     let until = "2026-06-01T12:20:00Z".parse().unwrap();
-    let pending = Reason::AbortPending { used: 5, external: 0, grace: 15 * MINUTE, until };
+    let pending = Reason::AbortPending { used: 5, external: 0, grace: 15 * MINUTE, after_put: None, until };
     rig.journal("prod", "logs", vec![Event::Decided { verdict: "wait".to_owned(), reason: pending }]).await;
     rig.pass(2 * MINUTE).await;
     let put = rig.journal("prod", "logs", vec![sends(Action::Abort, 5)]).await;

@@ -95,7 +95,7 @@ fn exhausted() -> Notice {
         failed(2, 0, Some(terms("standard"))),
     ]);
     let until = "2026-06-01T12:22:00Z".parse().unwrap();
-    let reason = Reason::AbortPending { used: 5, external: 0, grace: 15 * MINUTE, until };
+    let reason = Reason::AbortPending { used: 5, external: 0, grace: 15 * MINUTE, after_put: None, until };
     events.push(Event::Decided { verdict: "wait".to_owned(), reason });
     notice(Kind::Exhausted, events)
 }

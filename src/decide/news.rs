@@ -1,0 +1,29 @@
+//! What of a decision is journaled, and so told.
+
+use crate::model::decision::{Decision, Verdict};
+use crate::model::event::Event;
+use crate::model::history::ClusterHistory;
+use crate::model::id::TaskId;
+use crate::model::reason::Reason;
+
+/// The decision as an event of its task, where it tells something else than the one before it.
+pub fn news(decision: &Decision, history: &ClusterHistory) -> Option<(TaskId, Event)> {
+    let task = decision.task.as_ref()?;
+    let known = history.tasks.get(task).filter(|known| known.closed.is_none())?;
+    let reason = decision.reason.clone();
+    let event = match &decision.verdict {
+        Verdict::Escalate => Event::Escalated { reason },
+        Verdict::Act(_) => return None,
+        Verdict::Wait | Verdict::Held => {
+            let verdict = decision.verdict.word();
+            let before = known.decided.as_ref();
+            let same = before.is_some_and(|(word, why)| word == verdict && why.tells_the_same_as(&reason));
+            // A handed-over task was told of by its escalation.
+            if same || matches!(reason, Reason::WithHuman { .. }) {
+                return None;
+            }
+            Event::Decided { verdict: verdict.to_owned(), reason }
+        }
+    };
+    Some((task.clone(), event))
+}

@@ -1,0 +1,685 @@
+//! Every state that can be reached, breadth first.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::Write as _;
+use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use upgrade_remediator::act::Outcome;
+use upgrade_remediator::cloud::{BodyKind, CloudError, Reply};
+use upgrade_remediator::journal::{Intent, Journaled};
+use upgrade_remediator::model::answer::Meaning;
+use upgrade_remediator::model::decision::Action;
+use upgrade_remediator::model::moment::{Moment, Mono};
+use upgrade_remediator::model::reason::Reason;
+
+use crate::daemon::{Brought, Daemon, Phase, Settings};
+use crate::digest::Digest;
+use crate::judge::{Act, Truth};
+use crate::world::{self, Late, Shows, Status, TICK, World};
+
+/// What is walked.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) name: &'static str,
+    pub(crate) settings: Settings,
+    pub(crate) shows: Shows,
+    /// A failed task that the one walked has replaced is listed too.
+    pub(crate) older: bool,
+    /// A reading shows what was true so many ticks ago, at the most.
+    pub(crate) lag: u8,
+    /// A PUT that is late arrives within so many ticks.
+    pub(crate) delay: u8,
+    pub(crate) crashes: u8,
+    /// For how long a killed process may be down.
+    pub(crate) downs: &'static [u8],
+    /// What one person may do, once.
+    pub(crate) acts: &'static [Act],
+    /// So many PUTs may meet another fate than the plain one.
+    pub(crate) odd: u8,
+    pub(crate) fates: &'static [Fate],
+    /// So many looks may fail.
+    pub(crate) unread: u8,
+    /// The task may end as `PARTIAL_FAILED`.
+    pub(crate) partial: bool,
+    /// A node may complete, and the task succeed.
+    pub(crate) nodes: bool,
+    /// The walk ends here all the same.
+    pub(crate) most: usize,
+}
+
+/// What becomes of a PUT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Fate {
+    /// It arrives and is answered.
+    Answered,
+    /// It arrives, and the answer is lost.
+    AnswerLost,
+    /// It arrives, and the answer is a 503 with Retry-After.
+    Failing,
+    /// It arrives later, when nobody waits any more.
+    Late,
+    /// It never arrives.
+    Lost,
+    /// There was no connection.
+    NotSent,
+    /// 200, and nothing happens.
+    WithoutEffect,
+    /// It is refused with this status and code.
+    Refused(u16, &'static str),
+}
+
+impl Fate {
+    pub(crate) const ALL: &'static [Self] = &[
+        Self::AnswerLost,
+        Self::Failing,
+        Self::Late,
+        Self::Lost,
+        Self::NotSent,
+        Self::WithoutEffect,
+        // One for each meaning.
+        Self::Refused(409, "CSS.0029"),
+        Self::Refused(400, "CSS.0001"),
+        Self::Refused(404, "CSS.0007"),
+        Self::Refused(404, "APIGW.0101"),
+        Self::Refused(401, "APIGW.0301"),
+        Self::Refused(403, "APIGW.0401"),
+        Self::Refused(403, "APIGW.0302"),
+    ];
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Tick,
+    Fails,
+    FailsPartly,
+    CompletesNode,
+    Succeeds,
+    Person(Act),
+    LateArrives,
+    /// What was true so many changes ago.
+    Reads(u8),
+    CannotRead,
+    Commits,
+    Put(Fate),
+    Hears,
+    Journals,
+    Killed {
+        down: u8,
+    },
+    Starts,
+}
+
+/// What is left of what may happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Left {
+    crashes: u8,
+    acts: u8,
+    odd: u8,
+    unread: u8,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct State {
+    world: World,
+    daemon: Daemon,
+    truth: Truth,
+    left: Left,
+}
+
+pub(crate) type Reached = BTreeMap<&'static str, u64>;
+
+/// What a step brought about, for the story.
+#[derive(Debug, Default)]
+struct Told(Vec<String>);
+
+impl State {
+    fn first(plan: &Plan) -> Self {
+        let now = Moment { wall: "2026-01-02T12:00:00Z".parse().unwrap(), mono: Mono(0) };
+        let left = Left {
+            crashes: plan.crashes,
+            acts: u8::from(!plan.acts.is_empty()),
+            odd: plan.odd,
+            unread: plan.unread,
+        };
+        let mut daemon = Daemon::new(now);
+        if plan.crashes == 0 {
+            daemon.folded = None;
+        }
+        Self { world: World::new(), daemon, truth: Truth::default(), left }
+    }
+
+    /// Everything that can happen next.
+    fn steps(&self, plan: &Plan, steps: &mut Vec<Step>) {
+        steps.clear();
+        match &self.daemon.phase {
+            Phase::Down { left: 0 } => steps.push(Step::Starts),
+            Phase::Down { .. } => self.passes(plan, steps),
+            Phase::Waits { due } => {
+                if *due > 0 {
+                    self.passes(plan, steps);
+                } else {
+                    self.reads(plan, steps);
+                }
+            }
+            Phase::ReadsAgain => self.reads(plan, steps),
+            Phase::Decided { .. } => steps.push(Step::Commits),
+            Phase::Committed { .. } => {
+                steps.push(Step::Put(Fate::Answered));
+                if self.left.odd > 0 {
+                    steps.extend(plan.fates.iter().map(|fate| Step::Put(*fate)));
+                }
+            }
+            Phase::Sent { .. } => steps.push(Step::Hears),
+            Phase::Heard { .. } => steps.push(Step::Journals),
+        }
+        let down = matches!(self.daemon.phase, Phase::Down { .. });
+        if !down && self.left.crashes > 0 {
+            steps.extend(plan.downs.iter().map(|down| Step::Killed { down: *down }));
+        }
+        // What happens while one of these lasts might as well happen right after it: nobody reads between.
+        let at_once =
+            matches!(self.daemon.phase, Phase::Decided { .. } | Phase::Sent { .. } | Phase::Heard { .. });
+        if !at_once {
+            self.happens(plan, steps);
+        }
+    }
+
+    fn passes(&self, plan: &Plan, steps: &mut Vec<Step>) {
+        if self.world.late.iter().all(|late| late.age < plan.delay) {
+            steps.push(Step::Tick);
+        }
+    }
+
+    fn reads(&self, _: &Plan, steps: &mut Vec<Step>) {
+        let versions = u8::try_from(self.world.shown().count()).unwrap();
+        steps.extend((0..versions).map(Step::Reads));
+        if self.left.unread > 0 {
+            steps.push(Step::CannotRead);
+        }
+    }
+
+    /// What the service and people may do.
+    fn happens(&self, plan: &Plan, steps: &mut Vec<Step>) {
+        let now = self.world.now;
+        if now.status == Status::Running {
+            steps.push(Step::Fails);
+            if plan.partial {
+                steps.push(Step::FailsPartly);
+            }
+            if plan.nodes {
+                if now.completed + 1 < world::NODES {
+                    steps.push(Step::CompletesNode);
+                }
+                steps.push(Step::Succeeds);
+            }
+        }
+        if !self.world.late.is_empty() {
+            steps.push(Step::LateArrives);
+        }
+        if self.left.acts > 0 {
+            let can = |act: &&Act| match act {
+                Act::Retry | Act::Terminate { .. } => now.is_failed() && !self.world.terminated,
+                Act::CompleteNode => now.is_failed() && now.completed == 0,
+                Act::Hold | Act::Reload => true,
+            };
+            steps.extend(plan.acts.iter().filter(can).map(|act| Step::Person(*act)));
+        }
+    }
+
+    /// Takes a step. An error is a violation.
+    fn take(
+        &self,
+        plan: &Plan,
+        step: Step,
+        reached: &mut Reached,
+        told: &mut Told,
+    ) -> (Self, Result<(), String>) {
+        let mut next = self.clone();
+        let result = next.go(plan, step, reached, told);
+        (next, result)
+    }
+
+    fn go(&mut self, plan: &Plan, step: Step, reached: &mut Reached, told: &mut Told) -> Result<(), String> {
+        let mut reach = |what: &'static str| *reached.entry(what).or_default() += 1;
+        let settings = &plan.settings;
+        match step {
+            Step::Tick => {
+                self.daemon.now = self.daemon.now.after(TICK);
+                self.world.tick(plan.lag);
+                self.truth.tick(settings);
+                match &mut self.daemon.phase {
+                    Phase::Down { left: n } | Phase::Waits { due: n } => *n -= 1,
+                    _ => {}
+                }
+            }
+            Step::Fails | Step::FailsPartly => {
+                let status = if step == Step::Fails { Status::Failed } else { Status::Partial };
+                self.world.fail(status);
+                self.truth.runs_by_us = false;
+            }
+            Step::CompletesNode => {
+                self.world.complete_node();
+                self.truth.progress();
+            }
+            Step::Succeeds => {
+                self.world.succeed();
+                reach("the task succeeds");
+            }
+            Step::Person(act) => {
+                self.left.acts -= 1;
+                match act {
+                    Act::Retry => {
+                        self.world.retry();
+                        reach("a person retries");
+                    }
+                    Act::Terminate { mark } => {
+                        self.world.terminate(mark);
+                        reach("a person terminates");
+                    }
+                    Act::CompleteNode => {
+                        self.world.complete_node();
+                        self.truth.progress();
+                        reach("a person completes a node");
+                    }
+                    Act::Hold => {
+                        self.daemon.hold(TICK * 4);
+                        reach("a person holds");
+                    }
+                    Act::Reload => {
+                        self.daemon.terms = 1;
+                        reach("a person reloads");
+                    }
+                }
+                self.truth.act(act, &self.world);
+            }
+            Step::LateArrives => {
+                let late = self.world.late.remove(0);
+                reach(if late.abort { "a late abort arrives" } else { "a late retry arrives" });
+                if !late.abort && self.world.now.is_failed() {
+                    self.truth.came_late();
+                }
+                self.arrives(plan, late.abort)?;
+            }
+            Step::Reads(nth) => {
+                let version = self.world.shown().nth(usize::from(nth)).unwrap();
+                let reading = world::reading(self.daemon.now, version, plan.shows, plan.older);
+                let brought = self.daemon.read(settings, &reading);
+                if nth > 0 {
+                    reach("a stale reading");
+                    if !brought.entries.is_empty() {
+                        reach("a stale reading taken for news");
+                    }
+                    if matches!(self.daemon.phase, Phase::Decided { .. }) {
+                        reach("a stale reading acted on");
+                    }
+                }
+                self.truth.read(version, matches!(self.daemon.phase, Phase::Decided { .. }));
+                told.0.push(format!("it shows {version:?}"));
+                self.tell(&brought, told);
+                if let Some(decision) = &brought.decision {
+                    told.0.push(format!("{}: {}", decision.verdict.word(), decision.reason));
+                    reached_by(&decision.reason, &mut reach);
+                }
+                for entry in &brought.entries {
+                    self.truth.journaled(entry, &self.world, settings, self.daemon.terms)?;
+                }
+                if self.truth.with_human {
+                    // Nothing is sent any more, or it is found at once.
+                    self.left.odd = 0;
+                }
+            }
+            Step::CannotRead => {
+                self.left.unread -= 1;
+                self.daemon.miss(settings);
+                self.truth.forget_reading();
+            }
+            Step::Commits => {
+                let Phase::Decided { intent } = self.daemon.phase.clone() else { return Ok(()) };
+                if self.daemon.is_held() {
+                    return Err("I3: an intent is committed under a hold".to_owned());
+                }
+                let brought = self.daemon.commit(&intent);
+                self.tell(&brought, told);
+            }
+            Step::Put(fate) => {
+                let Phase::Committed { journaled } = self.daemon.phase.clone() else { return Ok(()) };
+                self.put(plan, &journaled, fate, &mut reach)?;
+                self.truth.forget_reading();
+            }
+            Step::Hears => {
+                let Phase::Sent { journaled, outcome } = self.daemon.phase.clone() else { return Ok(()) };
+                self.daemon.phase = Phase::Heard { journaled, outcome };
+            }
+            Step::Journals => {
+                let Phase::Heard { journaled, outcome } = self.daemon.phase.clone() else { return Ok(()) };
+                let brought = self.daemon.journal_answer(settings, &journaled, &outcome);
+                self.tell(&brought, told);
+                for entry in &brought.entries {
+                    self.truth.journaled(entry, &self.world, settings, self.daemon.terms)?;
+                }
+                if is_accepted(&outcome)
+                    && journaled.value().order.action() == Action::Retry
+                    && self.truth.runs_by_us
+                {
+                    self.truth.retry_known();
+                }
+            }
+            Step::Killed { down } => {
+                reach(match self.daemon.phase {
+                    Phase::Down { .. } | Phase::Waits { .. } => "killed while it waits",
+                    Phase::ReadsAgain => "killed between two readings",
+                    Phase::Decided { .. } => "killed before the intent's commit",
+                    Phase::Committed { .. } => "killed between commit and PUT",
+                    Phase::Sent { .. } => "killed between PUT and answer",
+                    Phase::Heard { .. } => "killed between answer and its journaling",
+                });
+                self.left.crashes -= 1;
+                self.truth.forget_reading();
+                self.daemon.die(down);
+            }
+            Step::Starts => {
+                if !self.daemon.start(self.left.crashes > 0) {
+                    return Err("I5: a restart begins a wait anew".to_owned());
+                }
+                reach("started on the journal of a killed process");
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&self, brought: &Brought, told: &mut Told) {
+        for entry in &brought.entries {
+            told.0.push(format!("journal #{} {}", entry.number, entry.event.word()));
+        }
+    }
+
+    fn put(
+        &mut self,
+        plan: &Plan,
+        journaled: &Arc<Journaled<Intent>>,
+        fate: Fate,
+        reach: &mut impl FnMut(&'static str),
+    ) -> Result<(), String> {
+        let action = journaled.value().order.action();
+        if *journaled.value().order.task() != world::task_id() {
+            return Err("I4: another task than the newest".to_owned());
+        }
+        if !self.daemon.holds_intent(journaled) {
+            return Err("I1: the journal has no such intent".to_owned());
+        }
+        self.truth.put(action, &self.world, &plan.settings, self.daemon.terms)?;
+        let abort = action == Action::Abort;
+        reach(if abort { "an abort sent" } else { "a retry sent" });
+        self.left.odd -= u8::from(fate != Fate::Answered);
+        let answer = |status: u16, code: Option<&str>, retry_after: Option<Duration>| Reply::Answer {
+            status,
+            code: code.map(str::to_owned),
+            message: String::new(),
+            request_id: None,
+            retry_after,
+            body: if code.is_some() { BodyKind::Error } else { BodyKind::Json },
+        };
+        let lost = || Reply::Lost { detail: String::new() };
+        // A retry of a task that is not failed is refused: another state.
+        let would_take = abort || self.world.now.is_failed();
+        let arrives = matches!(fate, Fate::Answered | Fate::AnswerLost | Fate::Failing);
+        let mut unclear = true;
+        let reply = match fate {
+            Fate::Answered => {
+                unclear = false;
+                reach("a PUT answered");
+                if would_take { answer(200, None, None) } else { answer(400, Some("CSS.0078"), None) }
+            }
+            Fate::AnswerLost => {
+                reach("a PUT whose answer is lost");
+                lost()
+            }
+            Fate::Failing => {
+                reach("a PUT answered with 503");
+                answer(503, None, Some(TICK))
+            }
+            Fate::Late => {
+                reach("a PUT that is late");
+                self.world.late.push(Late { abort, age: 0 });
+                lost()
+            }
+            Fate::Lost => {
+                reach("a PUT that never arrives");
+                lost()
+            }
+            Fate::NotSent => {
+                unclear = false;
+                reach("a PUT without a connection");
+                Reply::NotSent(CloudError::CredentialUnproven)
+            }
+            Fate::WithoutEffect => {
+                unclear = false;
+                reach("a PUT without effect");
+                answer(200, None, None)
+            }
+            Fate::Refused(status, code) => {
+                unclear = false;
+                reach("a PUT refused");
+                answer(status, Some(code), None)
+            }
+        };
+        let without_effect = fate == Fate::WithoutEffect;
+        self.truth.left(action, unclear, without_effect, arrives && would_take);
+        let asked = self.daemon.put(journaled, reply);
+        if asked != [action] {
+            return Err(format!("I1: the intent says {action}, and asked for was {asked:?}"));
+        }
+        if arrives {
+            self.arrives(plan, abort)?;
+        }
+        Ok(())
+    }
+
+    /// A PUT of ours arrives at the service.
+    fn arrives(&mut self, plan: &Plan, abort: bool) -> Result<(), String> {
+        if abort {
+            self.world.terminate(false);
+            return Ok(());
+        }
+        if self.world.retry() {
+            self.truth.retry_taken(&self.world, &plan.settings, self.daemon.terms)?;
+        }
+        Ok(())
+    }
+
+    fn digest(&self, plan: &Plan) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.world.hash(&mut hasher);
+        self.truth.hash(&mut hasher);
+        self.left.hash(&mut hasher);
+        self.daemon.terms.hash(&mut hasher);
+        let (kind, number, outcome) = match &self.daemon.phase {
+            Phase::Down { left } => (0_u8, *left, None),
+            Phase::Waits { due } => (1, *due, None),
+            Phase::ReadsAgain => (2, 0, None),
+            Phase::Decided { intent } => (3, u8::from(intent.order.action() == Action::Abort), None),
+            Phase::Committed { .. } => (4, 0, None),
+            Phase::Sent { outcome, .. } => (5, 0, Some(outcome)),
+            Phase::Heard { outcome, .. } => (6, 0, Some(outcome)),
+        };
+        (kind, number).hash(&mut hasher);
+        match outcome {
+            None => {}
+            Some(Outcome::NotSent(_)) => 1_u8.hash(&mut hasher),
+            Some(Outcome::Sent(answer)) => {
+                (answer.meaning.word(), answer.status, answer.retry_after).hash(&mut hasher);
+            }
+        }
+        // When it ended counts for one first wait, and whether that was after something else.
+        let hold = self.daemon.hold_ends().map(|end| {
+            let left = end.mono.0 - self.daemon.now.mono.0;
+            (left / i64::try_from(TICK.as_millis()).unwrap()).max(-8)
+        });
+        hold.hash(&mut hasher);
+        let waits = plan.settings.waits();
+        let mut digest = Digest { hasher: &mut hasher, now: self.daemon.now, waits };
+        digest.ledger(&self.daemon.ledger);
+        if let Some(folded) = &self.daemon.folded {
+            digest.ledger(folded);
+        }
+        hasher.finish()
+    }
+}
+
+fn is_accepted(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Sent(answer) if answer.meaning == Meaning::Accepted)
+}
+
+fn reached_by(reason: &Reason, reach: &mut impl FnMut(&'static str)) {
+    match reason {
+        Reason::Settling { .. } => reach("an attempt is settled"),
+        Reason::Backoff { .. } => reach("a backoff"),
+        Reason::AbortPending { .. } => reach("an abort waits"),
+        Reason::AbortUnknown { .. } => reach("an abort of unknown outcome is a human's"),
+        Reason::NodeCompleted { .. } => reach("a completed node forbids the abort"),
+        Reason::PolicyChanged { .. } => reach("a changed policy forbids the abort"),
+        Reason::TouchedByOthers { .. } => reach("a touch by others is a human's"),
+        Reason::OnHold { .. } => reach("a hold holds back"),
+        Reason::MaxElapsedTime { .. } => reach("the time is over"),
+        Reason::PartialFailed { .. } => reach("PARTIAL_FAILED is a human's"),
+        Reason::CannotSettle { .. } => reach("an attempt that cannot be settled is a human's"),
+        Reason::ProjectResting { .. } => reach("the project rests"),
+        Reason::ClusterResting { .. } => reach("the cluster rests"),
+        Reason::ServiceBusy { .. } => reach("the service is busy"),
+        Reason::CheckingIfGone { .. } => reach("gone or forbidden"),
+        Reason::NotAcceptable { .. } => reach("not acceptable"),
+        Reason::StaleReading => reach("a reading is known to be stale"),
+        Reason::AbortedByUs => reach("aborted"),
+        _ => {}
+    }
+}
+
+/// Digests are hashes already.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {}
+
+    fn write_u64(&mut self, digest: u64) {
+        self.0 = digest;
+    }
+}
+
+/// What a walk found.
+#[derive(Debug)]
+pub(crate) struct Walked {
+    pub(crate) states: usize,
+    pub(crate) transitions: u64,
+    /// Steps on the longest of the shortest ways.
+    pub(crate) depth: u32,
+    pub(crate) reached: Reached,
+    /// The first violations, one of each kind, with the shortest way to each.
+    pub(crate) wrong: Vec<(String, String)>,
+    /// Every state was walked.
+    pub(crate) complete: bool,
+}
+
+/// Walks. It ends with the violation number `enough`.
+pub(crate) fn walk(plan: &Plan, enough: usize) -> Walked {
+    let mut seen: HashSet<u64, BuildHasherDefault<AsItIs>> = HashSet::default();
+    let mut ways: Vec<(u32, u8)> = vec![(0, 0)];
+    let first = State::first(plan);
+    seen.insert(first.digest(plan));
+    let mut frontier = vec![(0_u32, first)];
+    let mut walked = Walked {
+        states: 1,
+        transitions: 0,
+        depth: 0,
+        reached: Reached::new(),
+        wrong: Vec::new(),
+        complete: true,
+    };
+    let mut steps = Vec::new();
+    let mut told = Told::default();
+    while !frontier.is_empty() {
+        let mut next = Vec::new();
+        for (id, state) in frontier {
+            state.steps(plan, &mut steps);
+            for (nth, step) in steps.iter().enumerate() {
+                walked.transitions += 1;
+                told.0.clear();
+                let (after, result) = state.take(plan, *step, &mut walked.reached, &mut told);
+                let nth = u8::try_from(nth).unwrap();
+                if let Err(wrong) = result {
+                    if !walked.wrong.iter().any(|(known, _)| *known == wrong) {
+                        walked.wrong.push((wrong, story(plan, &ways, id, nth)));
+                        if walked.wrong.len() >= enough {
+                            walked.states = ways.len();
+                            walked.complete = false;
+                            return walked;
+                        }
+                    }
+                    // Nothing that follows from it is another finding.
+                    continue;
+                }
+                if seen.insert(after.digest(plan)) {
+                    if ways.len() >= plan.most {
+                        walked.complete = false;
+                        continue;
+                    }
+                    let number = u32::try_from(ways.len()).unwrap();
+                    ways.push((id, nth));
+                    next.push((number, after));
+                }
+            }
+        }
+        frontier = next;
+        walked.depth += 1;
+        if std::env::var_os("EXHAUSTIVE_LOUD").is_some() {
+            eprintln!("depth {} frontier {} states {}", walked.depth, frontier.len(), ways.len());
+        }
+    }
+    walked.states = ways.len();
+    walked
+}
+
+/// The way to a state, and one step further, as a story.
+fn story(plan: &Plan, ways: &[(u32, u8)], mut id: u32, last: u8) -> String {
+    let mut way = vec![last];
+    while id != 0 {
+        let (before, nth) = ways[usize::try_from(id).unwrap()];
+        way.push(nth);
+        id = before;
+    }
+    way.reverse();
+    let mut state = State::first(plan);
+    let (mut steps, mut reached, mut text) = (Vec::new(), Reached::new(), String::new());
+    let mut ticks_passed = 0;
+    for nth in way {
+        state.steps(plan, &mut steps);
+        let step = steps[usize::from(nth)];
+        ticks_passed += u32::from(step == Step::Tick);
+        let mut told = Told::default();
+        let (after, result) = state.take(plan, step, &mut reached, &mut told);
+        let now = after.world.now;
+        let _ = writeln!(
+            text,
+            "tick {ticks_passed:>2}  {:28} task {:?} execution {} completed {}{}",
+            format!("{step:?}"),
+            now.status,
+            now.execution,
+            now.completed,
+            if after.world.late.is_empty() { "" } else { ", a PUT is on its way" },
+        );
+        for line in told.0 {
+            let _ = writeln!(text, "              {line}");
+        }
+        if let Err(wrong) = result {
+            let _ = writeln!(text, "         ✗    {wrong}");
+        }
+        state = after;
+    }
+    text
+}
