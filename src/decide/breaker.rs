@@ -1,5 +1,7 @@
 //! When the breaker of a project opens, and when it closes again.
 
+use std::time::Duration;
+
 use crate::decide::SETTLING_PATIENCE;
 use crate::model::breaker::{Healing, Opening, Probe, Shown};
 use crate::model::event::Event;
@@ -69,9 +71,9 @@ fn still_runs(ledger: &Ledger, probe: &Probe, settings: &Breaker) -> bool {
 /// Whether the probe's task was not read RUNNING for so long that what became of it counts as unknown: its cluster
 /// may not be readable any more, or its status a word that nobody knows. The project must not wait for it for ever.
 fn shows_nothing(ledger: &Ledger, probe: &Probe, settings: &Breaker, now: Moment) -> bool {
-    let last = last_running(ledger, probe).filter(|read| read.mono > probe.sent.mono).unwrap_or(probe.sent);
+    let quiet = last_running(ledger, probe).map_or(Duration::MAX, |read| now.since(read));
     let patience = settings.probe.saturating_add(SETTLING_PATIENCE);
-    now.since(last) >= patience
+    quiet.min(now.since(probe.sent)) >= patience
 }
 
 fn last_running(ledger: &Ledger, probe: &Probe) -> Option<Moment> {

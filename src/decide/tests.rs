@@ -16,10 +16,16 @@ use crate::model::project::{Breaker, Limits};
 use crate::model::task::{CompletedNodes, Step, TaskKind, TaskList};
 
 mod by_hand;
+mod ends;
 mod expect;
 mod explain;
 mod held;
+mod looks;
+mod planted_faults;
+mod readings;
+mod settling;
 mod shown_late;
+mod waits;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
