@@ -146,3 +146,187 @@ fn a_reading_so_soon_after_the_answer_may_show_what_was_before_it() {
     scene.pass(Duration::from_millis(1));
     assert_eq!(scene.code(&[failed(1)]), "cluster-resting");
 }
+
+#[test]
+fn an_old_failure_is_told_once_and_left_alone() {
+    let mut old = failed(1);
+    old.end_time = Some("2025-12-30T11:59:59".parse().unwrap());
+    let no_time = Task { end_time: None, steps: Vec::new(), ..failed(1) };
+    for task in [old, no_time.clone()] {
+        let mut scene = Scene::new();
+        for _ in 0..20 {
+            assert_eq!(scene.code(std::slice::from_ref(&task)), "too-old");
+            scene.pass(60 * MINUTE);
+        }
+        assert_eq!(scene.told.iter().filter(|word| **word == "decided").count(), 1);
+    }
+    let mut scene = Scene::new();
+    scene.read(&[running(1)]);
+    assert_eq!(scene.code(&[no_time]), "backoff", "without a time it is fresh if it was seen running");
+}
+
+#[test]
+fn a_failed_task_that_others_change_is_left_to_them() {
+    let touched =
+        Task { whole: Some("{\"executeTimes\":\"1\",\"agencyName\":\"x\"}".to_owned()), ..failed(1) };
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(4 * MINUTE);
+    assert_eq!(
+        scene.code(std::slice::from_ref(&touched)),
+        "retry-due",
+        "soon after the first sight it is only late"
+    );
+    let mut scene = Scene::new();
+    scene.terms.as_mut().unwrap().retry.initial_interval = 20 * MINUTE;
+    scene.read(&[failed(1)]);
+    scene.pass(6 * MINUTE);
+    let decision = scene.read(&[touched]);
+    assert_eq!(decision.reason, Reason::TouchedByOthers { changed: "agencyName".to_owned() });
+}
+
+#[test]
+fn a_changed_end_time_alone_is_a_touch_and_no_new_failure() {
+    let mut scene = Scene::new();
+    scene.terms.as_mut().unwrap().retry.initial_interval = 20 * MINUTE;
+    scene.read(&[failed(1)]);
+    scene.pass(6 * MINUTE);
+    let mut later = failed(1);
+    later.end_time = Some("2026-01-02T11:59:00".parse().unwrap());
+    later.whole = Some("{\"endTime\":\"later\"}".to_owned());
+    assert_eq!(scene.code(&[later]), "touched-by-others");
+}
+
+#[test]
+fn a_stale_failure_after_running_is_no_new_failure() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    scene.send(&[failed(1)], Meaning::Accepted);
+    for task in [running(2), failed(1), running(2), failed(1)] {
+        scene.pass(Duration::from_secs(20));
+        scene.read(&[task]);
+        assert_eq!(scene.known().failure.unwrap().seen.number, 1);
+    }
+    assert_eq!(scene.known().used.ours, 1, "it was settled as accepted");
+    assert_eq!(scene.code(&[failed(1)]), "stale-reading");
+}
+
+#[test]
+fn the_same_words_after_running_are_a_new_failure_once_no_reading_can_be_stale() {
+    let same =
+        |task: Task| Task { execute_times: None, end_time: None, whole: Some("{}".to_owned()), ..task };
+    let mut scene = Scene::new();
+    scene.read(&[running(1)]);
+    scene.pass(MINUTE);
+    scene.read(&[same(failed(1))]);
+    scene.pass(2 * MINUTE);
+    scene.send(&[same(failed(1))], Meaning::Accepted);
+    for _ in 0..2 {
+        scene.pass(Duration::from_secs(15));
+        scene.read(&[running(1)]);
+    }
+    scene.pass(4 * MINUTE);
+    assert_eq!(scene.code(&[same(failed(1))]), "stale-reading");
+    scene.pass(2 * MINUTE);
+    assert_eq!(scene.code(&[same(failed(1))]), "backoff");
+    assert_eq!(scene.known().failure.unwrap().seen.number, 2);
+}
+
+#[test]
+fn a_failure_with_the_words_of_an_earlier_one_is_no_stale_reading_for_ever() {
+    let mute = |whole: &str| Task {
+        execute_times: None,
+        end_time: None,
+        whole: Some(whole.to_owned()),
+        ..failed(1)
+    };
+    let running = Task { execute_times: None, ..running(1) };
+    let mut scene = Scene::new();
+    scene.terms.as_mut().unwrap().retry.max_retries = 5;
+    scene.read(std::slice::from_ref(&running));
+    scene.pass(MINUTE);
+    for (number, whole) in [(1, "{\"step\":1}"), (2, "{\"step\":2}"), (3, "{\"step\":1}")] {
+        scene.read(&[mute(whole)]);
+        scene.pass(6 * MINUTE);
+        scene.read(&[mute(whole)]);
+        assert_eq!(scene.known().failure.unwrap().seen.number, number);
+        scene.pass(60 * MINUTE);
+        scene.send(&[mute(whole)], Meaning::Accepted);
+        for _ in 0..2 {
+            scene.pass(MINUTE);
+            scene.read(std::slice::from_ref(&running));
+        }
+        scene.pass(MINUTE);
+    }
+}
+
+#[test]
+fn an_older_failure_that_is_shown_for_good_is_a_humans() {
+    let mut scene = Scene::new();
+    scene.terms.as_mut().unwrap().retry.initial_interval = 60 * MINUTE;
+    scene.read(&[failed(1)]);
+    scene.pass(MINUTE);
+    scene.read(&[failed(2)]);
+    scene.pass(MINUTE);
+    assert_eq!(scene.code(&[failed(1)]), "stale-reading");
+    let mut code = "";
+    for _ in 0..600 {
+        scene.pass(MINUTE);
+        code = scene.code(&[failed(1)]);
+    }
+    assert_eq!(code, "with-human");
+}
+
+#[test]
+fn an_end_time_that_stays_as_it_was_does_not_make_a_new_failure_old() {
+    let frozen = |execution| Task { end_time: failed(1).end_time, ..failed(execution) };
+    let mut scene = Scene::new();
+    scene.terms.as_mut().unwrap().retry.max_retries = 5;
+    scene.read(&[frozen(1)]);
+    scene.pass(2 * MINUTE);
+    scene.send(&[frozen(1)], Meaning::Accepted);
+    for _ in 0..100 {
+        scene.pass(60 * MINUTE);
+        assert_eq!(scene.code(&[running(2)]), "running");
+    }
+    assert_eq!(scene.code(&[frozen(2)]), "backoff");
+    // Where nothing else tells its age, that endTime still does.
+    let mut scene = Scene::new();
+    scene.read(&[frozen(1)]);
+    scene.pass(MINUTE);
+    assert_eq!(scene.code(&[frozen(2)]), "backoff");
+}
+
+#[test]
+fn a_running_reading_of_the_past_is_no_retry_by_others() {
+    let mut scene = Scene::new();
+    scene.read(&[running(1)]);
+    scene.pass(MINUTE);
+    scene.read(&[failed(1)]);
+    scene.pass(Duration::from_secs(30));
+    scene.read(&[running(1)]);
+    scene.pass(6 * MINUTE);
+    scene.read(&[failed(1)]);
+    assert_eq!(scene.known().used.external, 0);
+    // Long after the failure was first seen, no reading shows what was before it.
+    scene.pass(10 * MINUTE);
+    scene.read(&[running(1)]);
+    scene.pass(6 * MINUTE);
+    scene.read(&[failed(1)]);
+    assert_eq!(scene.known().used.external, 1);
+}
+
+#[test]
+fn an_older_answer_without_a_new_task_does_not_make_it_gone() {
+    let mut scene = Scene::new();
+    scene.read(&[running(1)]);
+    for _ in 0..9 {
+        scene.pass(Duration::from_secs(30));
+        scene.read(&[]);
+        assert!(scene.known().closed.is_none(), "it may show what was before the task began");
+    }
+    scene.pass(Duration::from_secs(30));
+    scene.read(&[]);
+    assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Closing::Gone));
+}

@@ -167,3 +167,290 @@ fn the_backoff_of_a_new_failure_runs_from_the_first_reading_of_this_very_failure
         assert_eq!(scene.known().failure.unwrap().first_seen, scene.now);
     }
 }
+
+#[test]
+fn nothing_is_sent_while_the_old_failure_is_still_shown() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    scene.send(&[failed(1)], Meaning::Accepted);
+    for _ in 0..19 {
+        scene.pass(Duration::from_secs(15));
+        assert_eq!(scene.code(&[failed(1)]), "settling");
+    }
+}
+
+#[test]
+fn an_accepted_retry_without_effect_is_used_and_two_in_a_row_are_a_humans() {
+    let mut scene = Scene::new();
+    scene.terms.as_mut().unwrap().retry.max_retries = 5;
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    scene.send(&[failed(1)], Meaning::Accepted);
+    scene.pass(5 * MINUTE);
+    assert_eq!(scene.code(&[failed(1)]), "settling");
+    scene.pass(Duration::from_secs(15));
+    let decision = scene.read(&[failed(1)]);
+    assert!(
+        matches!(decision.reason, Reason::Backoff { retry: 2, wait, .. } if wait == 4 * MINUTE),
+        "{decision:?}"
+    );
+    scene.pass(4 * MINUTE);
+    scene.send(&[failed(1)], Meaning::Accepted);
+    scene.pass(5 * MINUTE);
+    scene.read(&[failed(1)]);
+    scene.pass(Duration::from_secs(15));
+    assert_eq!(scene.code(&[failed(1)]), "without-effect");
+    assert_eq!(scene.code(&[failed(1)]), "with-human");
+}
+
+#[test]
+fn an_unknown_outcome_without_effect_uses_no_retry_and_three_in_a_row_are_a_humans() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    for n in 1..=3 {
+        scene.send(&[failed(1)], Meaning::Unknown);
+        assert_eq!(scene.known().retries_used(&terms()), 1, "an open attempt counts as used");
+        scene.pass(5 * MINUTE);
+        assert_eq!(scene.code(&[failed(1)]), "settling");
+        scene.pass(Duration::from_secs(14));
+        assert_eq!(scene.code(&[failed(1)]), "settling", "two readings must be settle_interval apart");
+        scene.pass(Duration::from_secs(1));
+        if n < 3 {
+            assert!(scene.known().open.is_some());
+        } else {
+            assert_eq!(scene.code(&[failed(1)]), "not-accepted");
+        }
+    }
+    assert_eq!(scene.known().used.ours, 0);
+    assert_eq!(scene.known().waited, 2 * MINUTE, "one wait is counted once");
+}
+
+#[test]
+fn an_unknown_outcome_that_was_accepted_is_found_out_by_the_next_failure() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    scene.send(&[failed(1)], Meaning::Unknown);
+    scene.pass(MINUTE);
+    assert_eq!(scene.code(&[failed(2)]), "settling", "one reading is not enough");
+    scene.pass(Duration::from_secs(15));
+    let decision = scene.read(&[failed(2)]);
+    let known = scene.known();
+    assert!(matches!(decision.reason, Reason::Backoff { retry: 2, .. }), "{decision:?}");
+    let failure = known.failure.unwrap();
+    assert_eq!(failure.seen.number, 2);
+    assert_eq!(failure.seen.external, 0);
+    assert_eq!(
+        scene.now.since(failure.first_seen),
+        Duration::from_secs(15),
+        "first seen at the first such reading"
+    );
+}
+
+#[test]
+fn an_early_change_is_what_the_effect_of_a_put_is_compared_with() {
+    // The first reading of the failure had no endTime, or no executeTimes, yet.
+    for first in [
+        Task { end_time: None, whole: Some("{}".to_owned()), ..failed(1) },
+        Task { execute_times: None, whole: Some("{}".to_owned()), ..failed(1) },
+    ] {
+        for meaning in [Meaning::Accepted, Meaning::Unknown] {
+            let mut scene = Scene::new();
+            scene.read(&[running(1)]);
+            scene.pass(Duration::from_secs(30));
+            scene.read(std::slice::from_ref(&first));
+            scene.pass(Duration::from_secs(30));
+            assert_eq!(scene.code(&[failed(1)]), "backoff");
+            scene.pass(2 * MINUTE);
+            scene.send(&[failed(1)], meaning);
+            for _ in 0..19 {
+                scene.pass(Duration::from_secs(15));
+                assert_eq!(scene.code(&[failed(1)]), "settling", "{first:?}: nothing has happened");
+            }
+            assert_eq!(scene.known().used.ours, 0);
+            assert_eq!(scene.known().failure.unwrap().seen.number, 1);
+        }
+    }
+}
+
+#[test]
+fn a_task_that_comes_back_still_has_its_open_attempt() {
+    for meaning in [Meaning::Accepted, Meaning::Unknown] {
+        let mut scene = Scene::new();
+        scene.read(&[failed(1)]);
+        scene.pass(2 * MINUTE);
+        scene.send(&[failed(1)], meaning);
+        for _ in 0..2 {
+            scene.pass(Duration::from_secs(90));
+            scene.read(&[]);
+        }
+        assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Closing::Gone));
+        assert_eq!(scene.ledger.others_in_flight(&ClusterId::new("c-2").unwrap()), 0);
+        scene.pass(Duration::from_secs(30));
+        assert_eq!(scene.code(&[failed(1)]), "settling", "the PUT may have been accepted");
+        scene.pass(MINUTE);
+        scene.read(&[failed(2)]);
+        scene.pass(MINUTE);
+        scene.read(&[failed(2)]);
+        assert_eq!(scene.known().used, crate::model::history::Used { ours: 1, external: 0 });
+    }
+}
+
+#[test]
+fn an_attempt_that_nobody_could_read_for_long_is_settled_and_no_humans() {
+    for meaning in [Meaning::Accepted, Meaning::Unknown] {
+        for shown in [failed(1), failed(2)] {
+            let mut scene = Scene::new();
+            scene.read(&[failed(1)]);
+            scene.pass(2 * MINUTE);
+            scene.send(&[failed(1)], meaning);
+            // The daemon was down, or the service.
+            scene.pass(10 * 60 * MINUTE);
+            assert_eq!(scene.code(std::slice::from_ref(&shown)), "settling");
+            scene.pass(Duration::from_secs(15));
+            scene.read(&[shown]);
+            assert!(scene.known().open.is_none() && scene.known().escalated.is_none());
+        }
+    }
+    // A service that asked to wait for longer than that.
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    let attempt = scene.send(&[failed(1)], Meaning::Unknown);
+    scene.answer(attempt, Meaning::Unknown, Some(120 * MINUTE));
+    for _ in 0..119 {
+        scene.pass(MINUTE);
+        assert_eq!(scene.code(&[failed(1)]), "settling");
+    }
+    scene.pass(MINUTE);
+    scene.read(&[failed(1)]);
+    scene.pass(MINUTE);
+    assert_eq!(scene.code(&[failed(1)]), "retry-due");
+}
+
+#[test]
+fn other_words_of_the_same_failure_settle_nothing_while_the_put_may_be_on_its_way() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    scene.send(&[failed(1)], Meaning::Unknown);
+    // A human terminates it: the triple stays.
+    let touched = Task { whole: Some("{\"currentNodeName\":\"\"}".to_owned()), ..failed(1) };
+    for _ in 0..4 {
+        scene.pass(MINUTE);
+        assert_eq!(scene.code(std::slice::from_ref(&touched)), "settling");
+        assert!(scene.known().open.is_some());
+    }
+    scene.pass(MINUTE);
+    scene.read(std::slice::from_ref(&touched));
+    scene.pass(Duration::from_secs(15));
+    scene.read(std::slice::from_ref(&touched));
+    let known = scene.known();
+    assert!(known.open.is_none());
+    assert_eq!((known.used.ours, known.failure.unwrap().seen.number), (1, 2), "used, and no PUT before that");
+}
+
+#[test]
+fn a_running_reading_of_the_past_uses_no_retry_up_and_brings_no_abort() {
+    for plain in [false, true] {
+        let told = |task| if plain { with_nothing_to_tell_by(task) } else { task };
+        let (ran, fails) = (told(running(1)), told(failed(1)));
+        let mut scene = Scene::new();
+        scene.terms.as_mut().unwrap().retry.max_retries = 1;
+        scene.read(std::slice::from_ref(&ran));
+        scene.pass(MINUTE);
+        scene.read(std::slice::from_ref(&fails));
+        scene.pass(2 * MINUTE);
+        // It never arrives, and the service shows once more what was before the failure.
+        scene.send(std::slice::from_ref(&fails), Meaning::Unknown);
+        for _ in 0..3 {
+            scene.pass(Duration::from_secs(20));
+            assert_eq!(scene.code(std::slice::from_ref(&ran)), "running");
+            assert!(scene.known().open.is_some(), "RUNNING may show what was before the failure");
+        }
+        for _ in 0..20 {
+            scene.pass(MINUTE);
+            let decision = scene.read(std::slice::from_ref(&fails));
+            let abort = matches!(decision.verdict, Verdict::Act(Order::Abort(_)));
+            assert!(!abort && decision.reason.code() != "abort-pending", "{decision:?}");
+        }
+        assert_eq!(scene.known().used.ours, 0);
+        assert_eq!(scene.known().open.is_some(), plain, "where nothing can tell it is never settled");
+        assert!(scene.known().escalated.is_none());
+        if plain {
+            scene.pass(60 * MINUTE);
+            assert_eq!(scene.code(std::slice::from_ref(&fails)), "cannot-settle");
+        }
+    }
+}
+
+#[test]
+fn running_long_after_the_failure_was_seen_shows_that_a_put_was_accepted() {
+    for plain in [false, true] {
+        let told = |task| if plain { with_nothing_to_tell_by(task) } else { task };
+        let mut scene = Scene::new();
+        scene.read(&[told(running(1))]);
+        scene.read(&[told(failed(1))]);
+        scene.pass(2 * MINUTE);
+        scene.send(&[told(failed(1))], Meaning::Unknown);
+        scene.pass(3 * MINUTE);
+        for _ in 0..2 {
+            assert_eq!(scene.code(&[told(running(1))]), "running");
+            scene.pass(Duration::from_secs(15));
+        }
+        assert!(scene.known().open.is_none());
+        assert_eq!(scene.known().used.ours, 1);
+    }
+}
+
+#[test]
+fn an_outcome_that_nothing_can_tell_is_a_humans() {
+    let mute = Task { execute_times: None, end_time: None, whole: Some("{}".to_owned()), ..failed(1) };
+    let mut scene = Scene::new();
+    scene.read(&[running(1)]);
+    scene.pass(MINUTE);
+    scene.read(std::slice::from_ref(&mute));
+    scene.pass(2 * MINUTE);
+    scene.send(std::slice::from_ref(&mute), Meaning::Unknown);
+    scene.pass(5 * MINUTE);
+    assert_eq!(scene.code(&[mute]), "cannot-settle");
+}
+
+#[test]
+fn an_attempt_that_an_unknown_status_hides_is_a_humans_and_holds_back_nobody() {
+    let terminated = Task { status: TaskStatus::Other("TERMINATED".to_owned()), ..failed(1) };
+    let in_flight = |scene: &Scene| scene.ledger.others_in_flight(&ClusterId::new("c-2").unwrap());
+    // An abort, at once; a retry, when it could long have been settled.
+    for (max_retries, patience, reason) in [(0, MINUTE, "abort-unknown"), (2, 65 * MINUTE, "cannot-settle")] {
+        let mut scene = Scene::new();
+        scene.terms.as_mut().unwrap().retry.max_retries = max_retries;
+        scene.read(&[failed(1)]);
+        scene.pass(15 * MINUTE);
+        scene.send(&[failed(1)], Meaning::Unknown);
+        if reason == "cannot-settle" {
+            scene.pass(10 * MINUTE);
+            assert_eq!(scene.code(std::slice::from_ref(&terminated)), "unknown-status");
+        }
+        assert_eq!(in_flight(&scene), 1);
+        scene.pass(patience);
+        assert_eq!(scene.code(std::slice::from_ref(&terminated)), reason);
+        assert_eq!(in_flight(&scene), 0);
+        scene.pass(MINUTE);
+        assert_eq!(scene.code(std::slice::from_ref(&terminated)), "unknown-status", "told once");
+    }
+    // One that ran, and was settled.
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    scene.send(&[failed(1)], Meaning::Accepted);
+    for _ in 0..2 {
+        scene.pass(MINUTE);
+        scene.read(&[running(2)]);
+    }
+    assert_eq!(in_flight(&scene), 1);
+    scene.pass(MINUTE);
+    scene.read(&[terminated]);
+    assert_eq!(in_flight(&scene), 0, "what does not run needs no place");
+}

@@ -155,3 +155,49 @@ fn a_clock_may_be_off_by_five_minutes_and_no_more() {
         assert_eq!(scene.code(&[failed(1)]), code, "{offset}");
     }
 }
+
+#[test]
+fn dry_run_tells_once_and_uses_nothing() {
+    let mut scene = Scene::new();
+    scene.terms.as_mut().unwrap().mode = Mode::DryRun;
+    scene.read(&[failed(1)]);
+    for _ in 0..10 {
+        scene.pass(10 * MINUTE);
+        assert_eq!(scene.code(&[failed(1)]), "dry-run");
+    }
+    assert_eq!(
+        scene.told.iter().filter(|word| **word == "decided").count(),
+        2,
+        "the backoff, and 'would retry'"
+    );
+    scene.terms.as_mut().unwrap().mode = Mode::Enforce;
+    assert_eq!(scene.code(&[failed(1)]), "held-until-now");
+    scene.pass(2 * MINUTE);
+    assert_eq!(scene.code(&[failed(1)]), "retry-due");
+}
+
+#[test]
+fn a_task_without_a_policy_is_watched_and_never_touched() {
+    let mut scene = Scene::new();
+    scene.terms = None;
+    for _ in 0..10 {
+        assert_eq!(scene.code(&[failed(1)]), "no-policy");
+        scene.pass(60 * MINUTE);
+    }
+    scene.terms = Some(terms());
+    assert_eq!(scene.code(&[failed(1)]), "held-until-now");
+}
+
+#[test]
+fn limits_and_a_wrong_clock_hold_back() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    scene.limits.max_actions_per_hour = 0;
+    assert_eq!(scene.code(&[failed(1)]), "actions-per-hour");
+    scene.limits = Limits { max_actions_in_flight: 0, ..Limits::default() };
+    assert_eq!(scene.code(&[failed(1)]), "actions-in-flight");
+    scene.limits = Limits::default();
+    scene.clock_offset = Some(jiff::SignedDuration::from_secs(-301));
+    assert_eq!(scene.code(&[failed(1)]), "clock-off");
+}
