@@ -20,9 +20,7 @@ pub fn turn(
 ) -> Option<(Event, Option<(ClusterId, TaskId)>)> {
     let opened = |opening| Event::BreakerOpened { opening, cooldown: settings.cooldown };
     let Some(open) = &ledger.breaker.open else {
-        let failures = ledger.breaker.failures(settings.within, now);
-        let many = Opening::ManyFailed { failures, within: settings.within };
-        return is_tripped(ledger, settings, now).then(|| (opened(many), None));
+        return many_failed(ledger, settings, now).map(|opening| (opened(opening), None));
     };
     let probe = open.probe.as_ref()?;
     let attempt = probe.attempt;
@@ -45,10 +43,8 @@ pub fn turn(
 pub fn hold_back(ledger: &Ledger, settings: &Breaker, now: Moment) -> Option<Reason> {
     let Some(open) = &ledger.breaker.open else {
         // It opens with the next turn; nothing slips out before that.
-        let failures = ledger.breaker.failures(settings.within, now);
-        let opening = Opening::ManyFailed { failures, within: settings.within };
         let until = now.after(settings.cooldown).wall;
-        return is_tripped(ledger, settings, now).then_some(Reason::BreakerOpen { opening, until });
+        return many_failed(ledger, settings, now).map(|opening| Reason::BreakerOpen { opening, until });
     };
     if now.mono < open.until.mono {
         return Some(Reason::BreakerOpen { opening: open.opening.clone(), until: open.until.wall });
@@ -57,9 +53,10 @@ pub fn hold_back(ledger: &Ledger, settings: &Breaker, now: Moment) -> Option<Rea
     Some(Reason::BreakerProbing { attempt: probe.attempt, cluster: probe.cluster.clone() })
 }
 
-/// Whether so many tasks were seen to fail that a closed breaker opens.
-fn is_tripped(ledger: &Ledger, settings: &Breaker, now: Moment) -> bool {
-    ledger.breaker.open.is_none() && ledger.breaker.failures(settings.within, now) >= settings.failures
+/// Why a closed breaker opens, where so many tasks were seen to fail that it does.
+fn many_failed(ledger: &Ledger, settings: &Breaker, now: Moment) -> Option<Opening> {
+    let failures = ledger.breaker.failures(settings.within, now);
+    (failures >= settings.failures).then_some(Opening::ManyFailed { failures, within: settings.within })
 }
 
 /// Whether the probe's task was read RUNNING so long after the PUT that it counts as healed.

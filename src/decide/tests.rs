@@ -24,6 +24,7 @@ mod explain;
 mod held;
 mod looks;
 mod newest;
+mod news;
 mod planted_faults;
 mod readings;
 mod retries;
@@ -154,24 +155,8 @@ impl Scene {
             assert_eq!(decision, decide(self.terms.as_ref(), facts, history, self.now), "equal inputs");
             decision
         });
-        if let Some(task) = &decision.task
-            && self.history().tasks.contains_key(task)
-        {
-            let reason = decision.reason.clone();
-            match &decision.verdict {
-                Verdict::Wait | Verdict::Held => {
-                    let verdict = decision.verdict.word().to_owned();
-                    let same = self.history().tasks[task]
-                        .decided
-                        .as_ref()
-                        .is_some_and(|(before, why)| *before == verdict && why.tells_the_same_as(&reason));
-                    if !same {
-                        self.record(task, Event::Decided { verdict, reason });
-                    }
-                }
-                Verdict::Escalate => self.record(task, Event::Escalated { reason }),
-                Verdict::Act(_) => {}
-            }
+        if let Some((task, event)) = news(&decision, &self.history()) {
+            self.record(&task, event);
         }
         decision
     }

@@ -364,3 +364,44 @@ fn a_task_is_given_back_while_it_runs_and_what_comes_of_that_is_the_daemons_agai
     let mut unknown = Scene::new();
     assert_eq!(unknown.reset(&[running(1)]), Err("not-with-human"));
 }
+
+#[test]
+fn an_order_may_name_the_task_that_is_meant() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    let mut order = ordered("new");
+    order.task = Some(TaskId::new("t").unwrap());
+    assert!(scene.order_in(Mode::Enforce, RETRY, &order, &[failed(1)]).is_ok());
+}
+
+#[test]
+fn a_task_whose_story_has_ended_is_not_taken_back() {
+    let mut scene = Scene::given_up();
+    scene.pass(MINUTE);
+    scene.read(&[success(1)]);
+    assert_eq!(scene.reset(&[success(1)]), Err("not-with-human"));
+    // A failure that is shown so soon after it is one of the past.
+    assert_eq!(scene.order(RETRY, &[failed(1)]), Err("stale-reading"));
+}
+
+#[test]
+fn nobody_acts_on_a_failure_before_the_first_sight_of_its_task() {
+    let mut scene = Scene::new();
+    scene.read(&[running(2)]);
+    scene.pass(MINUTE);
+    scene.read(&[failed(1)]);
+    assert_eq!(scene.order(RETRY, &[failed(1)]), Err("stale-reading"));
+}
+
+#[test]
+fn nobody_acts_by_a_list_that_is_shorter_than_it_says_or_on_nothing() {
+    let scene = Scene::new();
+    assert_eq!(scene.order(RETRY, &[]), Err("idle"));
+    let short = TaskList { tasks: vec![failed(1)], unusable: 0, total_size: Some(2) };
+    let reading = Reading::new(scene.now, [short, TaskList::default()]);
+    let reason = scene.with_facts(&reading, |facts, history| {
+        let terms = (scene.terms.as_ref(), Mode::Enforce);
+        by_hand::act(RETRY, &ordered("new"), terms, facts, history, scene.now)
+    });
+    assert_eq!(reason.map_err(|reason| reason.code()), Err("list-incomplete"));
+}

@@ -84,6 +84,8 @@ fn steps_that_wait_for_something_else_than_time_say_so_and_many_are_told_as_one(
     assert_eq!(told[12], so_far);
     scene.pass(5 * MINUTE);
     assert_eq!(whats(&mut scene).next().unwrap(), "retry 2 of 12, once nothing holds it back");
+    scene.terms.as_mut().unwrap().retry.max_retries = 20;
+    assert_eq!(whats(&mut scene).nth(10).unwrap(), "9 more retries");
     // Ten are told one by one.
     scene.terms.as_mut().unwrap().retry.max_retries = 11;
     let told: Vec<_> = whats(&mut scene).collect();
@@ -102,6 +104,14 @@ fn nothing_is_to_come_of_what_is_over_too_old_or_did_not_fail() {
     }
     let mut runs = Scene::new();
     assert_eq!(runs.steps(&[running(1)]), [], "it did not fail yet");
+}
+
+#[test]
+fn without_a_limit_of_waiting_the_abort_comes_last() {
+    let mut scene = Scene::new();
+    scene.terms.as_mut().unwrap().retry.max_elapsed_time = None;
+    let (_, last) = scene.steps(&[failed(1)]).pop().unwrap();
+    assert!(last.starts_with("the abort"), "{last}");
 }
 
 #[test]

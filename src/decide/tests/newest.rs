@@ -121,3 +121,34 @@ fn an_unknown_status_is_left_alone() {
     let odd = Task { status: TaskStatus::Other("TERMINATED".to_owned()), whole: None, ..failed(1) };
     assert_eq!(scene.code(&[odd]), "unknown-status");
 }
+
+#[test]
+fn a_task_that_is_listed_twice_is_not_acted_on() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    let twice = [failed(1), named("t", "2026-01-01T00:00:00", failed(1))];
+    assert_eq!(scene.code(&twice), "order-unclear");
+}
+
+#[test]
+fn an_older_task_that_still_runs_is_not_superseded() {
+    let mut scene = Scene::new();
+    let old = named("t", "2026-01-01T00:00:00", running(1));
+    let new = named("n", "2026-01-02T00:00:00", running(1));
+    for _ in 0..3 {
+        scene.read(&[new.clone(), old.clone()]);
+        scene.pass(MINUTE);
+    }
+    assert!(scene.known().closed.is_none());
+}
+
+#[test]
+fn a_task_of_which_nobody_knows_when_it_began_is_not_superseded() {
+    let mut scene = Scene::new();
+    let undated = |task| Task { start_time: None, ..task };
+    scene.read(&[undated(running(1))]);
+    scene.pass(MINUTE);
+    scene.read(&[named("n", "2026-01-02T00:00:00", running(1)), undated(failed(1))]);
+    assert!(scene.known().closed.is_none());
+}

@@ -330,3 +330,29 @@ fn an_older_answer_without_a_new_task_does_not_make_it_gone() {
     scene.read(&[]);
     assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Closing::Gone));
 }
+
+#[test]
+fn where_an_end_time_stays_as_it_was_the_steps_tell_how_old_a_failure_is() {
+    let frozen = |execution| {
+        let mut task = Task { end_time: failed(1).end_time, ..failed(execution) };
+        task.steps[0].end_time = Some("2026-01-06T11:00:00".parse().unwrap());
+        task
+    };
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(100 * 60 * MINUTE);
+    assert_eq!(scene.code(&[frozen(2)]), "backoff", "an hour old, and not a hundred");
+    scene.pass(100 * 60 * MINUTE);
+    assert_eq!(scene.code(&[frozen(3)]), "too-old");
+}
+
+#[test]
+fn an_unknown_status_after_a_success_changes_nothing() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(MINUTE);
+    scene.read(&[success(1)]);
+    let odd = Task { status: TaskStatus::Other("ARCHIVED".to_owned()), ..failed(1) };
+    assert_eq!(scene.code(&[odd]), "unknown-status");
+    assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Closing::SolvedByOthers));
+}

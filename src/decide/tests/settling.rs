@@ -454,3 +454,14 @@ fn an_attempt_that_an_unknown_status_hides_is_a_humans_and_holds_back_nobody() {
     scene.read(&[terminated]);
     assert_eq!(in_flight(&scene), 0, "what does not run needs no place");
 }
+
+#[test]
+fn an_answer_tells_where_nothing_else_can() {
+    let mute = with_nothing_to_tell_by(failed(1));
+    let mut scene = Scene::retried(&mute, 2 * MINUTE, Meaning::Accepted);
+    scene.pass(5 * MINUTE);
+    assert_eq!(scene.code(std::slice::from_ref(&mute)), "settling", "it is known to be accepted");
+    scene.pass(SOON);
+    assert_eq!(scene.code(&[mute]), "backoff", "without effect");
+    assert_eq!(scene.known().used.ours, 1);
+}

@@ -201,3 +201,51 @@ fn limits_and_a_wrong_clock_hold_back() {
     scene.clock_offset = Some(jiff::SignedDuration::from_secs(-301));
     assert_eq!(scene.code(&[failed(1)]), "clock-off");
 }
+
+#[test]
+fn without_a_limit_no_waiting_is_too_long() {
+    let mut scene = Scene::new();
+    let retry = &mut scene.terms.as_mut().unwrap().retry;
+    (retry.max_elapsed_time, retry.initial_interval, retry.max_interval) =
+        (None, 10_000 * MINUTE, 10_000 * MINUTE);
+    scene.read(&[failed(1)]);
+    scene.pass(10_000 * MINUTE);
+    assert_eq!(scene.code(&[failed(1)]), "retry-due");
+}
+
+#[test]
+fn an_open_breaker_holds_retries_and_aborts_back() {
+    for max_retries in [2, 0] {
+        let mut scene = Scene::new();
+        scene.breaker.failures = 1;
+        scene.breaker.within = 60 * MINUTE;
+        scene.terms.as_mut().unwrap().retry.max_retries = max_retries;
+        scene.read(&[failed(1)]);
+        scene.pass(15 * MINUTE);
+        let decision = scene.read(&[failed(1)]);
+        assert_eq!((decision.verdict, decision.reason.code()), (Verdict::Held, "breaker-open"));
+    }
+}
+
+#[test]
+fn a_project_rests_on_while_the_probe_of_its_rest_is_under_way() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    let (cause, refusals) = (RestCause::Forbidden, 1);
+    let probe = Some(AttemptId(99));
+    scene.ledger.rest = Some(Rest { cause, refusals, until: scene.now, probe, probe_at_once: false });
+    assert_eq!(scene.code(&[failed(1)]), "project-resting");
+}
+
+#[test]
+fn dry_run_tells_of_an_abort_without_a_grace_as_nobody_need_say_no() {
+    let mut scene = Scene::new();
+    scene.terms.as_mut().unwrap().mode = Mode::DryRun;
+    scene.terms.as_mut().unwrap().retry.max_retries = 0;
+    let decision = scene.read(&[failed(1)]);
+    assert_eq!(
+        (decision.verdict, decision.reason),
+        (Verdict::Held, Reason::DryRun { action: Action::Abort })
+    );
+}
