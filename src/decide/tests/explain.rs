@@ -107,6 +107,26 @@ fn nothing_is_to_come_of_what_is_over_too_old_or_did_not_fail() {
 }
 
 #[test]
+fn the_next_step_has_the_time_at_which_its_wait_ends_whatever_it_waits_for() {
+    let mut scene = Scene::new();
+    let terms = scene.terms.as_mut().unwrap();
+    terms.on_exhausted = OnExhausted::Escalate;
+    terms.window = Window::new("UTC", None, &[]);
+    let first = |scene: &mut Scene| scene.steps(&[failed(1)]).remove(0);
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    scene.send(&[failed(1)], Meaning::Busy);
+    assert_eq!(first(&mut scene), (Some("12:04:00".to_owned()), "retry 1 of 2".to_owned()));
+    scene.pass(2 * MINUTE);
+    scene.limits.max_actions_per_hour = 0;
+    scene.read(&[failed(1)]);
+    scene.limits = Limits::default();
+    assert_eq!(first(&mut scene), (Some("12:06:00".to_owned()), "retry 1 of 2".to_owned()));
+    let told: Vec<_> = scene.steps(&[failed(1)]).into_iter().map(|(_, what)| what).collect();
+    assert_eq!(told[2], "a human is called, once the retries are used up");
+}
+
+#[test]
 fn without_a_limit_of_waiting_the_abort_comes_last() {
     let mut scene = Scene::new();
     scene.terms.as_mut().unwrap().retry.max_elapsed_time = None;

@@ -8,6 +8,8 @@ fn what_may_still_change_soon_is_looked_at_sooner() {
     let look = |scene: &mut Scene, task: Task| scene.read(&[task]).next_look;
     let odd = Task { status: TaskStatus::Other("QUEUED".to_owned()), ..failed(1) };
 
+    let nothing = Scene::new().read(&[]);
+    assert_eq!((nothing.reason.code(), nothing.next_look), ("idle", poll.idle_interval));
     let mut idle = Scene::new();
     assert_eq!(look(&mut idle, success(1)), poll.idle_interval);
     assert_eq!(look(&mut idle, odd), poll.active_interval, "a status that we do not know may become another");

@@ -414,7 +414,9 @@ fn an_outcome_that_nothing_can_tell_is_a_humans() {
     scene.read(std::slice::from_ref(&mute));
     scene.pass(2 * MINUTE);
     scene.send(std::slice::from_ref(&mute), Meaning::Unknown);
-    scene.pass(5 * MINUTE);
+    scene.pass(5 * MINUTE - Duration::from_millis(1));
+    assert_eq!(scene.code(std::slice::from_ref(&mute)), "settling", "RUNNING may still be read");
+    scene.pass(Duration::from_millis(1));
     assert_eq!(scene.code(&[mute]), "cannot-settle");
 }
 
