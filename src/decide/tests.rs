@@ -34,6 +34,11 @@ mod waits;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
+/// As long as `wait`, but for the shortest time that the clock tells.
+fn a_moment_less_than(wait: Duration) -> Duration {
+    wait.saturating_sub(Duration::from_millis(1))
+}
+
 /// A project with one cluster, its history and a clock.
 struct Scene {
     now: Moment,

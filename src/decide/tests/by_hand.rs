@@ -300,7 +300,7 @@ fn a_retry_that_nothing_settles_any_more_is_no_reason_to_refuse_a_reset() {
     let mut scene = Scene::given_up();
     scene.send_by_hand(RETRY, "first", &[failed(1)], Meaning::Unknown);
     // Nobody could read it: five minutes until it could be settled, and an hour of patience.
-    scene.pass(65 * MINUTE - Duration::from_millis(1));
+    scene.pass(a_moment_less_than(65 * MINUTE));
     assert_eq!(scene.reset(&[failed(1)]), Err("settling"));
     scene.pass(Duration::from_millis(1));
     assert_eq!(scene.reset(&[failed(1)]), Ok(()));
@@ -344,7 +344,7 @@ fn a_cluster_that_rests_may_be_ordered_again_the_moment_its_rest_is_over() {
     let (cause, refusals) = (RestCause::Forbidden, 1);
     let rest = crate::model::ledger::Rest { cause, refusals, until, probe: None, probe_at_once: false };
     scene.ledger.resting.insert(cluster(), rest);
-    scene.pass(MINUTE - Duration::from_millis(1));
+    scene.pass(a_moment_less_than(MINUTE));
     assert_eq!(scene.order(RETRY, &[failed(1)]), Err("cluster-resting"));
     scene.pass(Duration::from_millis(1));
     assert!(scene.order(RETRY, &[failed(1)]).is_ok());

@@ -55,7 +55,7 @@ fn the_failure_before_a_success_is_no_new_one_until_no_reading_can_be_stale() {
     solved_by_others.pass(MINUTE);
     solved_by_others.read(&[success(1)]);
     for mut scene in [Scene::remedied(), solved_by_others] {
-        scene.pass(5 * MINUTE - Duration::from_millis(1));
+        scene.pass(a_moment_less_than(5 * MINUTE));
         assert_eq!(scene.code(&[failed(1)]), "stale-reading");
         assert_eq!(scene.known().failure.unwrap().seen.number, 1);
         assert!(scene.known().closed.is_some());

@@ -140,7 +140,7 @@ fn a_reading_so_soon_after_the_answer_may_show_what_was_before_it() {
     scene.pass(2 * MINUTE);
     scene.send(&[failed(1)], Meaning::GoneOrForbidden);
     let answered = scene.now;
-    scene.pass(Duration::from_secs(15) - Duration::from_millis(1));
+    scene.pass(a_moment_less_than(Duration::from_secs(15)));
     scene.listed = Some(answered.after(Duration::from_secs(1)));
     assert_eq!(scene.code(&[failed(1)]), "checking-if-gone");
     scene.pass(Duration::from_millis(1));

@@ -59,7 +59,7 @@ fn where_execute_times_fell_for_good_the_end_time_tells() {
     for (end_time, ours) in [(failed(2).end_time, 0), (failed(9).end_time, 1)] {
         let mut scene = Scene::retried(&failed(2), 4 * MINUTE, Meaning::Unknown);
         let fallen = in_other_words(Task { execute_times: Some(1), end_time, ..failed(2) });
-        scene.pass(5 * MINUTE - Duration::from_millis(1));
+        scene.pass(a_moment_less_than(5 * MINUTE));
         scene.read(std::slice::from_ref(&fallen));
         assert!(scene.known().open.unwrap().reading.is_none(), "most likely an old reading");
         scene.pass(Duration::from_millis(1));
@@ -117,7 +117,7 @@ fn a_running_reading_of_the_past_does_not_shorten_the_wait_for_an_effect() {
     let mut scene = Scene::retried(&failed(1), 2 * MINUTE, Meaning::Unknown);
     scene.pass(SOON);
     scene.read(&[running(1)]);
-    scene.pass(5 * MINUTE - SOON - Duration::from_millis(1));
+    scene.pass(a_moment_less_than((5 * MINUTE).saturating_sub(SOON)));
     scene.read(&[failed(1)]);
     assert!(scene.known().open.unwrap().reading.is_none());
 }
@@ -130,7 +130,7 @@ fn the_same_failure_is_a_new_one_as_soon_as_no_reading_can_be_stale() {
     scene.read(std::slice::from_ref(&mute));
     scene.pass(10 * MINUTE);
     scene.read(&[with_nothing_to_tell_by(running(1))]);
-    scene.pass(5 * MINUTE - Duration::from_millis(1));
+    scene.pass(a_moment_less_than(5 * MINUTE));
     assert_eq!(scene.code(std::slice::from_ref(&mute)), "stale-reading");
     scene.pass(Duration::from_millis(1));
     assert_eq!(scene.code(&[mute]), "backoff");
@@ -414,7 +414,7 @@ fn an_outcome_that_nothing_can_tell_is_a_humans() {
     scene.read(std::slice::from_ref(&mute));
     scene.pass(2 * MINUTE);
     scene.send(std::slice::from_ref(&mute), Meaning::Unknown);
-    scene.pass(5 * MINUTE - Duration::from_millis(1));
+    scene.pass(a_moment_less_than(5 * MINUTE));
     assert_eq!(scene.code(std::slice::from_ref(&mute)), "settling", "RUNNING may still be read");
     scene.pass(Duration::from_millis(1));
     assert_eq!(scene.code(&[mute]), "cannot-settle");

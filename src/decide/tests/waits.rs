@@ -4,8 +4,6 @@ use super::*;
 use crate::model::ledger::Rest;
 use crate::model::project::{MAX_CLOCK_OFFSET, RestCause};
 
-const MOMENT: Duration = Duration::from_millis(1);
-
 impl Scene {
     fn at(&mut self, moment: Moment) {
         self.now = moment;
@@ -41,8 +39,8 @@ fn a_human_is_called_for_more_waiting_than_the_limit_and_told_how_many_retries_a
     for (limit, told) in [
         (2 * MINUTE, Reason::RetryDue { retry: 1, max_retries: 2, waited: 2 * MINUTE }),
         (
-            2 * MINUTE - MOMENT,
-            Reason::MaxElapsedTime { waited: 2 * MINUTE, limit: 2 * MINUTE - MOMENT, left: 2 },
+            a_moment_less_than(2 * MINUTE),
+            Reason::MaxElapsedTime { waited: 2 * MINUTE, limit: a_moment_less_than(2 * MINUTE), left: 2 },
         ),
     ] {
         let mut scene = Scene::new();
