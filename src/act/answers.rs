@@ -217,5 +217,10 @@ mod tests {
         assert_eq!(meaning(200, Some("CSS.0011"), BodyKind::Error), Meaning::Busy);
         assert_eq!(meaning(200, Some("CSS.0001"), BodyKind::Error), Meaning::Unknown);
         assert_eq!(meaning(200, Some("CSS.0078"), BodyKind::Error), Meaning::Unknown);
+        // In whatever body it was found.
+        for body in [BodyKind::Empty, BodyKind::Json, BodyKind::Error, BodyKind::Other] {
+            assert_eq!(meaning(200, Some("CSS.0011"), body), Meaning::Busy, "{body:?}");
+            assert_eq!(meaning(200, Some("CSS.0001"), body), Meaning::Unknown, "{body:?}");
+        }
     }
 }

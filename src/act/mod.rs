@@ -73,3 +73,69 @@ fn unknown(message: String) -> Answer {
         retry_after: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ATTEMPT: AttemptId = AttemptId(7);
+
+    fn answered(meaning: Meaning) -> Outcome {
+        Outcome::Sent(Answer { meaning, ..unknown(String::new()) })
+    }
+
+    /// The words of what is journaled.
+    fn journaled(action: Action, outcome: Outcome) -> Vec<&'static str> {
+        what_came_back(ATTEMPT, action, outcome).iter().map(Event::word).collect()
+    }
+
+    #[test]
+    fn only_an_accepted_abort_ends_the_story_of_its_task() {
+        for meaning in [
+            Meaning::Accepted,
+            Meaning::Unknown,
+            Meaning::Busy,
+            Meaning::GoneOrForbidden,
+            Meaning::WrongAddress,
+            Meaning::NotAcceptable,
+            Meaning::Unauthorized,
+            Meaning::ForbiddenCluster,
+            Meaning::ForbiddenProject,
+        ] {
+            assert_eq!(journaled(Action::Retry, answered(meaning)), ["answered"], "{meaning:?}");
+            let of_an_abort = journaled(Action::Abort, answered(meaning));
+            if meaning == Meaning::Accepted {
+                assert_eq!(of_an_abort, ["answered", "closed"]);
+            } else {
+                assert_eq!(of_an_abort, ["answered"], "{meaning:?}");
+            }
+        }
+        let closed = what_came_back(ATTEMPT, Action::Abort, answered(Meaning::Accepted)).pop();
+        assert_eq!(closed, Some(Event::Closed(Closing::Aborted)));
+    }
+
+    #[test]
+    fn what_certainly_never_left_is_journaled_as_not_sent() {
+        for action in [Action::Retry, Action::Abort] {
+            let lines = what_came_back(ATTEMPT, action, Outcome::NotSent("no connection".to_owned()));
+            assert_eq!(lines, [Event::NotSent { attempt: ATTEMPT }]);
+        }
+    }
+
+    #[test]
+    fn what_is_not_waited_for_any_longer_may_have_been_taken() {
+        let Outcome::Sent(answer) = left_behind() else { panic!("it left, or may have left") };
+        assert_eq!((answer.meaning, answer.status), (Meaning::Unknown, None));
+        assert!(!answer.message.is_empty());
+    }
+
+    #[test]
+    fn the_planted_fault_closes_by_an_answer_of_the_gateway_and_by_no_other() {
+        planted::plant(Some(Fault::GatewayNotFoundCloses));
+        let of_the_gateway = what_came_back(ATTEMPT, Action::Retry, answered(Meaning::WrongAddress)).pop();
+        let busy = journaled(Action::Retry, answered(Meaning::Busy));
+        planted::plant(None);
+        assert_eq!(of_the_gateway, Some(Event::Closed(Closing::Gone)));
+        assert_eq!(busy, ["answered"]);
+    }
+}

@@ -170,6 +170,33 @@ mod tests {
         assert!(waits.len() > 95, "only {} different waits", waits.len());
     }
 
+    /// What was drawn once is drawn again by every later version: a wait that was told does not change with an upgrade.
+    #[test]
+    #[cfg(target_pointer_width = "64")] // another generator elsewhere
+    fn draws_stay_as_they_are() {
+        let retry = retry(60_000, 2.0, 3_600_000, 0.2);
+        let waits = |task: &str, seed, failure, salt| {
+            let task = TaskId::new(task).unwrap();
+            wait(&retry, 0, Draw { seed, task: &task, failure, salt }).as_nanos()
+        };
+        let drawn = [
+            waits("task", 7, 1, 0),
+            waits("task", 8, 1, 0),
+            waits("tasks", 7, 1, 0),
+            waits("task", 7, 2, 0),
+            waits("task", 7, 1, 1),
+        ];
+        assert_eq!(drawn, [57_401_619_579, 49_102_609_595, 65_324_782_643, 66_706_340_141, 57_097_187_757]);
+    }
+
+    /// The first numbers of `SplitMix64`, as its authors publish them for these seeds.
+    #[test]
+    fn words_are_mixed_as_splitmix64_does() {
+        assert_eq!(mix(0), 0xe220_a839_7b1d_cdaf);
+        assert_eq!(mix(0x9e37_79b9_7f4a_7c15), 0x6e78_9e6a_a1b9_65f4);
+        assert_eq!(mix(1_234_567), 6_457_827_717_110_365_317);
+    }
+
     #[test]
     fn a_multiplier_of_one_keeps_the_interval() {
         assert_eq!(interval(&retry(2_000, 1.0, 60_000, 0.0), 30), Duration::from_secs(2));

@@ -1,5 +1,7 @@
 //! When the breaker of a project opens, and when it closes again.
 
+use std::time::Duration;
+
 use crate::decide::SETTLING_PATIENCE;
 use crate::model::breaker::{Healing, Opening, Probe, Shown};
 use crate::model::event::Event;
@@ -18,9 +20,7 @@ pub fn turn(
 ) -> Option<(Event, Option<(ClusterId, TaskId)>)> {
     let opened = |opening| Event::BreakerOpened { opening, cooldown: settings.cooldown };
     let Some(open) = &ledger.breaker.open else {
-        let failures = ledger.breaker.failures(settings.within, now);
-        let many = Opening::ManyFailed { failures, within: settings.within };
-        return is_tripped(ledger, settings, now).then(|| (opened(many), None));
+        return many_failed(ledger, settings, now).map(|opening| (opened(opening), None));
     };
     let probe = open.probe.as_ref()?;
     let attempt = probe.attempt;
@@ -43,10 +43,8 @@ pub fn turn(
 pub fn hold_back(ledger: &Ledger, settings: &Breaker, now: Moment) -> Option<Reason> {
     let Some(open) = &ledger.breaker.open else {
         // It opens with the next turn; nothing slips out before that.
-        let failures = ledger.breaker.failures(settings.within, now);
-        let opening = Opening::ManyFailed { failures, within: settings.within };
         let until = now.after(settings.cooldown).wall;
-        return is_tripped(ledger, settings, now).then_some(Reason::BreakerOpen { opening, until });
+        return many_failed(ledger, settings, now).map(|opening| Reason::BreakerOpen { opening, until });
     };
     if now.mono < open.until.mono {
         return Some(Reason::BreakerOpen { opening: open.opening.clone(), until: open.until.wall });
@@ -55,9 +53,10 @@ pub fn hold_back(ledger: &Ledger, settings: &Breaker, now: Moment) -> Option<Rea
     Some(Reason::BreakerProbing { attempt: probe.attempt, cluster: probe.cluster.clone() })
 }
 
-/// Whether so many tasks were seen to fail that a closed breaker opens.
-fn is_tripped(ledger: &Ledger, settings: &Breaker, now: Moment) -> bool {
-    ledger.breaker.open.is_none() && ledger.breaker.failures(settings.within, now) >= settings.failures
+/// Why a closed breaker opens, where so many tasks were seen to fail that it does.
+fn many_failed(ledger: &Ledger, settings: &Breaker, now: Moment) -> Option<Opening> {
+    let failures = ledger.breaker.failures(settings.within, now);
+    (failures >= settings.failures).then_some(Opening::ManyFailed { failures, within: settings.within })
 }
 
 /// Whether the probe's task was read RUNNING so long after the PUT that it counts as healed.
@@ -69,9 +68,9 @@ fn still_runs(ledger: &Ledger, probe: &Probe, settings: &Breaker) -> bool {
 /// Whether the probe's task was not read RUNNING for so long that what became of it counts as unknown: its cluster
 /// may not be readable any more, or its status a word that nobody knows. The project must not wait for it for ever.
 fn shows_nothing(ledger: &Ledger, probe: &Probe, settings: &Breaker, now: Moment) -> bool {
-    let last = last_running(ledger, probe).filter(|read| read.mono > probe.sent.mono).unwrap_or(probe.sent);
+    let quiet = last_running(ledger, probe).map_or(Duration::MAX, |read| now.since(read));
     let patience = settings.probe.saturating_add(SETTLING_PATIENCE);
-    now.since(last) >= patience
+    quiet.min(now.since(probe.sent)) >= patience
 }
 
 fn last_running(ledger: &Ledger, probe: &Probe) -> Option<Moment> {

@@ -94,7 +94,8 @@ pub fn schedule(known: &TaskHistory, terms: &Terms, decision: &Decision) -> Vec<
     }
     let left = retry.max_retries.saturating_sub(used);
     if left > STEPS {
-        steps.push(Step { at: None, what: format!("{} more retries", left - STEPS) });
+        let what = counted(u64::from(left - STEPS), "more retry", "more retries");
+        steps.push(Step { at: None, what });
     }
     let at = match decision.reason {
         Reason::AbortPending { until, .. } => Some(until),

@@ -193,7 +193,7 @@ impl Case<'_> {
         let why = escalation.reason.code().to_owned();
         let reason = Reason::WithHuman { since: escalation.at.wall, why };
         // What a human sent since then is settled as soon as anything else.
-        let sent = self.known.open_retry().is_some_and(|open| open.sent.mono > escalation.at.mono);
+        let sent = self.known.open_retry().is_some_and(|open| open.sent.mono >= escalation.at.mono);
         Some(if sent { self.settling(reason) } else { self.idle(reason) })
     }
 

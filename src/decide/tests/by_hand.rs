@@ -11,7 +11,7 @@ fn ordered(command: &str) -> Ordered {
 }
 
 impl Scene {
-    fn reading(&self, tasks: &[Task]) -> Reading {
+    pub(super) fn reading(&self, tasks: &[Task]) -> Reading {
         let upgrades = TaskList { tasks: tasks.to_vec(), unusable: 0, total_size: Some(tasks.len() as u64) };
         Reading::new(self.now, [upgrades, TaskList::default()])
     }
@@ -293,4 +293,115 @@ fn a_reset_waits_until_a_retry_is_settled_that_may_still_show_its_effect() {
     assert!(scene.known().open.is_none(), "not accepted, by two readings");
     assert_eq!(scene.reset(&[failed(1)]), Ok(()));
     assert_eq!(scene.reset(&[failed(1)]), Err("already-done"));
+}
+
+#[test]
+fn a_retry_that_nothing_settles_any_more_is_no_reason_to_refuse_a_reset() {
+    let mut scene = Scene::given_up();
+    scene.send_by_hand(RETRY, "first", &[failed(1)], Meaning::Unknown);
+    // Nobody could read it: five minutes until it could be settled, and an hour of patience.
+    scene.pass(a_moment_less_than(65 * MINUTE));
+    assert_eq!(scene.reset(&[failed(1)]), Err("settling"));
+    scene.pass(Duration::from_millis(1));
+    assert_eq!(scene.reset(&[failed(1)]), Ok(()));
+}
+
+#[test]
+fn a_retry_by_hand_of_the_very_moment_of_the_escalation_is_settled_as_soon() {
+    let mut scene = Scene::given_up();
+    assert_eq!(scene.read(&[failed(1)]).next_look, scene.poll.idle_interval);
+    scene.send_by_hand(RETRY, "first", &[failed(1)], Meaning::Unknown);
+    let decision = scene.read(&[failed(1)]);
+    assert_eq!((decision.reason.code(), decision.next_look), ("with-human", scene.poll.settle_interval));
+}
+
+#[test]
+fn a_task_of_which_nothing_is_known_yet_is_read_once_more_where_it_failed() {
+    let scene = Scene::new();
+    for (shown, code) in [(failed(1), "stale-reading"), (success(1), "not-failed")] {
+        for action in [RETRY, ABORT] {
+            assert_eq!(scene.order(action, std::slice::from_ref(&shown)), Err(code));
+        }
+    }
+}
+
+#[test]
+fn nobody_passes_over_an_answer_that_it_may_be_gone() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    scene.send(&[failed(1)], Meaning::GoneOrForbidden);
+    for action in [RETRY, ABORT] {
+        assert_eq!(scene.order(action, &[failed(1)]), Err("checking-if-gone"));
+    }
+}
+
+#[test]
+fn a_cluster_that_rests_may_be_ordered_again_the_moment_its_rest_is_over() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    let until = scene.now.after(MINUTE);
+    let (cause, refusals) = (RestCause::Forbidden, 1);
+    let rest = crate::model::ledger::Rest { cause, refusals, until, probe: None, probe_at_once: false };
+    scene.ledger.resting.insert(cluster(), rest);
+    scene.pass(a_moment_less_than(MINUTE));
+    assert_eq!(scene.order(RETRY, &[failed(1)]), Err("cluster-resting"));
+    scene.pass(Duration::from_millis(1));
+    assert!(scene.order(RETRY, &[failed(1)]).is_ok());
+}
+
+#[test]
+fn a_task_is_given_back_while_it_runs_and_what_comes_of_that_is_the_daemons_again() {
+    let mut scene = Scene::given_up();
+    scene.pass(MINUTE);
+    scene.read(&[running(2)]);
+    assert_eq!(scene.reset(&[running(2)]), Ok(()));
+    scene.terms.as_mut().unwrap().retry.max_retries = 2;
+    scene.pass(6 * MINUTE);
+    assert_eq!(scene.code(&[failed(2)]), "backoff");
+    // One that is nobody's business, or of which nothing is known.
+    assert_eq!(scene.reset(&[running(2)]), Err("already-done"));
+    let mut unknown = Scene::new();
+    assert_eq!(unknown.reset(&[running(1)]), Err("not-with-human"));
+}
+
+#[test]
+fn an_order_may_name_the_task_that_is_meant() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    let mut order = ordered("new");
+    order.task = Some(TaskId::new("t").unwrap());
+    assert!(scene.order_in(Mode::Enforce, RETRY, &order, &[failed(1)]).is_ok());
+}
+
+#[test]
+fn a_task_whose_story_has_ended_is_not_taken_back() {
+    let mut scene = Scene::given_up();
+    scene.pass(MINUTE);
+    scene.read(&[success(1)]);
+    assert_eq!(scene.reset(&[success(1)]), Err("not-with-human"));
+    // A failure that is shown so soon after it is one of the past.
+    assert_eq!(scene.order(RETRY, &[failed(1)]), Err("stale-reading"));
+}
+
+#[test]
+fn nobody_acts_on_a_failure_before_the_first_sight_of_its_task() {
+    let mut scene = Scene::new();
+    scene.read(&[running(2)]);
+    scene.pass(MINUTE);
+    scene.read(&[failed(1)]);
+    assert_eq!(scene.order(RETRY, &[failed(1)]), Err("stale-reading"));
+}
+
+#[test]
+fn nobody_acts_by_a_list_that_is_shorter_than_it_says_or_on_nothing() {
+    let scene = Scene::new();
+    assert_eq!(scene.order(RETRY, &[]), Err("idle"));
+    let short = TaskList { tasks: vec![failed(1)], unusable: 0, total_size: Some(2) };
+    let reading = Reading::new(scene.now, [short, TaskList::default()]);
+    let reason = scene.with_facts(&reading, |facts, history| {
+        let terms = (scene.terms.as_ref(), Mode::Enforce);
+        by_hand::act(RETRY, &ordered("new"), terms, facts, history, scene.now)
+    });
+    assert_eq!(reason.map_err(|reason| reason.code()), Err("list-incomplete"));
 }

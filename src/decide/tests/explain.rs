@@ -58,3 +58,287 @@ fn the_first_policy_that_covers_it_governs() {
     let governs: Vec<_> = explain::policies(matching.to_vec()).iter().map(|it| it.governs).collect();
     assert_eq!(governs, [false, true, false]);
 }
+
+#[test]
+fn steps_that_wait_for_something_else_than_time_say_so_and_many_are_told_as_one() {
+    let mut scene = Scene::new();
+    let retry = &mut scene.terms.as_mut().unwrap().retry;
+    (retry.max_retries, retry.multiplier) = (12, 1.0);
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    scene.send(&[failed(1)], Meaning::Accepted);
+    for _ in 0..2 {
+        scene.pass(Duration::from_secs(15));
+        scene.read(&[running(2)]);
+    }
+    scene.limits.max_actions_per_hour = 0;
+    scene.pass(MINUTE);
+    scene.terms.as_mut().unwrap().retry.randomization_factor = 0.2;
+    let so_far = "a human is called before a retry that would make it wait more than 7d in all (2m so far)";
+    let whats = |scene: &mut Scene| scene.steps(&[failed(2)]).into_iter().map(|(_, what)| what);
+    let told: Vec<_> = whats(&mut scene).collect();
+    assert_eq!(told.len(), 13, "ten retries, the rest of them, the abort and the limit");
+    assert_eq!(told[1], "retry 3 of 12, 2m after the next failure, give or take 20 %");
+    assert_eq!(told[9], "retry 11 of 12, 2m after the next failure, give or take 20 %");
+    assert_eq!(told[10], "1 more retry");
+    assert_eq!(told[12], so_far);
+    scene.pass(5 * MINUTE);
+    assert_eq!(whats(&mut scene).next().unwrap(), "retry 2 of 12, once nothing holds it back");
+    scene.terms.as_mut().unwrap().retry.max_retries = 20;
+    assert_eq!(whats(&mut scene).nth(10).unwrap(), "9 more retries");
+    // Ten are told one by one.
+    scene.terms.as_mut().unwrap().retry.max_retries = 11;
+    let told: Vec<_> = whats(&mut scene).collect();
+    assert_eq!(told.len(), 12);
+    assert!(!told[10].contains("more"), "{told:?}");
+}
+
+#[test]
+fn nothing_is_to_come_of_what_is_over_too_old_or_did_not_fail() {
+    let mut too_old = failed(1);
+    too_old.end_time = Some("2025-12-01T00:00:00".parse().unwrap());
+    for shown in [success(1), too_old] {
+        let mut scene = Scene::new();
+        scene.read(&[running(1)]);
+        assert_eq!(scene.steps(&[shown]), []);
+    }
+    let mut runs = Scene::new();
+    assert_eq!(runs.steps(&[running(1)]), [], "it did not fail yet");
+}
+
+#[test]
+fn the_next_step_has_the_time_at_which_its_wait_ends_whatever_it_waits_for() {
+    let mut scene = Scene::new();
+    let terms = scene.terms.as_mut().unwrap();
+    terms.on_exhausted = OnExhausted::Escalate;
+    terms.window = Window::new("UTC", None, &[]);
+    let first = |scene: &mut Scene| scene.steps(&[failed(1)]).remove(0);
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    scene.send(&[failed(1)], Meaning::Busy);
+    assert_eq!(first(&mut scene), (Some("12:04:00".to_owned()), "retry 1 of 2".to_owned()));
+    scene.pass(2 * MINUTE);
+    scene.limits.max_actions_per_hour = 0;
+    scene.read(&[failed(1)]);
+    scene.limits = Limits::default();
+    assert_eq!(first(&mut scene), (Some("12:06:00".to_owned()), "retry 1 of 2".to_owned()));
+    let told: Vec<_> = scene.steps(&[failed(1)]).into_iter().map(|(_, what)| what).collect();
+    assert_eq!(told[2], "a human is called, once the retries are used up");
+}
+
+#[test]
+fn without_a_limit_of_waiting_the_abort_comes_last() {
+    let mut scene = Scene::new();
+    scene.terms.as_mut().unwrap().retry.max_elapsed_time = None;
+    let (_, last) = scene.steps(&[failed(1)]).pop().unwrap();
+    assert!(last.starts_with("the abort"), "{last}");
+}
+
+#[test]
+fn a_task_is_laid_out_as_it_was_read() {
+    let facts = explain::facts(&with_nodes(failed(2), &["a"]));
+    let told = (facts.status.as_str(), facts.executions, facts.nodes_done, facts.nodes);
+    assert_eq!(told, ("FAILED", Some(2), Some(1), 3));
+    assert_eq!(facts.started.as_deref(), Some("2026-01-02T11:00:00"));
+    assert_eq!(facts.ended.as_deref(), Some("2026-01-02T11:12:00"));
+    assert_eq!(facts.failing_step.as_deref(), Some("step 0 Data migration"));
+    let mut unnumbered = failed(1);
+    unnumbered.steps[0].order = None;
+    assert_eq!(explain::facts(&unnumbered).failing_step.as_deref(), Some("Data migration"));
+}
+
+impl Scene {
+    /// Each guard as one line: its value, what is allowed, and whether it passes.
+    fn guards(&self, mode: Mode, tasks: &[Task]) -> Vec<String> {
+        let known = self.history().tasks.get(&TaskId::new("t").unwrap()).cloned();
+        let guards = self.with_facts(&self.reading(tasks), |facts, _| {
+            explain::guards(self.terms.as_ref(), mode, facts, known.as_ref(), self.now)
+        });
+        let line = |guard: crate::model::explanation::Guard| {
+            let verdict = if guard.passes { "passes" } else { "HOLDS BACK" };
+            format!("{}: {} ({}) {verdict}", guard.guard, guard.value, guard.limit)
+        };
+        guards.into_iter().map(line).collect()
+    }
+
+    /// A retry of a task of another cluster, without an answer yet.
+    fn send_elsewhere(&mut self) {
+        let first_seen = Event::FirstSeen {
+            kind: TaskKind::Upgrade,
+            cluster_name: "other".to_owned(),
+            start_time: None,
+            execute_times: Some(1),
+            completed: Some(0),
+            external: 0,
+        };
+        let (action, reason) = (Action::Retry, Reason::StaleReading);
+        let intent = Event::Intent { action, failure: 1, waited: Duration::ZERO, reason };
+        for event in [first_seen, intent] {
+            self.number += 1;
+            let subject = Subject {
+                project: ProjectName::new("p").unwrap(),
+                cluster: ClusterId::new("c-2").unwrap(),
+                task: TaskId::new("u").unwrap(),
+            };
+            self.ledger.apply(&Entry { number: self.number, at: self.now, subject, event });
+        }
+    }
+
+    /// The line of one guard.
+    fn guard(&self, guard: &str, tasks: &[Task]) -> String {
+        let lines = self.guards(Mode::Enforce, tasks);
+        lines.into_iter().find(|line| line.starts_with(&format!("{guard}: "))).unwrap()
+    }
+}
+
+#[test]
+fn every_guard_is_told_with_its_value_its_limit_and_its_verdict() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    assert_eq!(
+        scene.guards(Mode::Enforce, &[failed(1)]),
+        [
+            "newest: task t (a certain newest task, and none that runs) passes",
+            "status: FAILED (FAILED) passes",
+            "open PUT: none (none) passes",
+            "escalation: none (none) passes",
+            "nodes (for an abort only): no node completed (no completed and no unreadable node) passes",
+            "hold: none (none) passes",
+            "policy: standard (one that covers the task) passes",
+            "mode: enforce (enforce) passes",
+            "clock: not known yet (5m at most) passes",
+            "rest: none (none) passes",
+            "breaker: closed, 1 failure in 10m (fewer than 10 in 10m) passes",
+            "actions per hour: 0 (fewer than 120) passes",
+            "retries in flight elsewhere: 0 (fewer than 20) passes",
+        ]
+    );
+}
+
+#[test]
+fn the_guards_of_the_task_tell_what_is_uncertain_open_or_a_humans() {
+    let mut scene = Scene::new();
+    let undated = Task { start_time: None, ..success(1) };
+    let newest = |scene: &Scene, tasks: &[Task]| scene.guard("newest", tasks);
+    let limit = "(a certain newest task, and none that runs) HOLDS BACK";
+    assert_eq!(newest(&scene, &[]), format!("newest: no task {limit}"));
+    assert_eq!(scene.guard("status", &[]), "status: none (FAILED) HOLDS BACK");
+    assert_eq!(newest(&scene, &[running(1)]), format!("newest: task t runs {limit}"));
+    assert_eq!(scene.guard("status", &[running(1)]), "status: RUNNING (FAILED) HOLDS BACK");
+    let unclear = newest(&scene, &[undated]);
+    assert!(unclear.ends_with(limit) && unclear.contains("startTime of task t"), "{unclear}");
+    scene.read(&[failed(1)]);
+    let missing = newest(&scene, &[]);
+    assert!(missing.ends_with(limit) && missing.contains("is missing from the list"), "{missing}");
+    let done = with_nodes(failed(1), &["a"]);
+    assert_eq!(
+        scene.guard("nodes (for an abort only)", &[done]),
+        "nodes (for an abort only): 1 of 3 nodes is completed (no completed and no unreadable node) HOLDS BACK"
+    );
+    scene.pass(2 * MINUTE);
+    let attempt = scene.send(&[failed(1)], Meaning::Unknown);
+    let open = format!("open PUT: retry {attempt} (none) HOLDS BACK");
+    assert_eq!(scene.guard("open PUT", &[failed(1)]), open);
+
+    let mut given_up = Scene::new();
+    given_up.terms.as_mut().unwrap().retry.max_retries = 0;
+    given_up.terms.as_mut().unwrap().on_exhausted = OnExhausted::Escalate;
+    given_up.read(&[failed(1)]);
+    assert_eq!(given_up.guard("escalation", &[failed(1)]), "escalation: retries-used-up (none) HOLDS BACK");
+}
+
+#[test]
+fn the_guards_of_the_policy_tell_the_mode_in_force_and_when_the_window_changes() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    let span = Span { days: [true; 7], from: 22 * 60, to: 6 * 60 };
+    let terms = scene.terms.as_mut().unwrap();
+    terms.mode = Mode::DryRun;
+    terms.window = Window::new("UTC", Some(&[span]), &[]);
+    let guards = scene.guards(Mode::Enforce, &[failed(1)]);
+    assert_eq!(
+        guards[7..9],
+        [
+            "mode: dry-run (enforce) HOLDS BACK",
+            "window: closed, opens at 2026-01-02 22:00 UTC (open) HOLDS BACK",
+        ]
+    );
+    scene.pass(12 * 60 * MINUTE);
+    assert_eq!(
+        scene.guard("window", &[failed(1)]),
+        "window: open, closes at 2026-01-03 06:00 UTC (open) passes"
+    );
+    scene.terms.as_mut().unwrap().window = Window::new("UTC", None, &[]);
+    assert_eq!(scene.guard("window", &[failed(1)]), "window: open (open) passes");
+    scene.terms = None;
+    for (mode, told) in [
+        (Mode::Enforce, "mode: enforce (enforce) passes"),
+        (Mode::DryRun, "mode: dry-run (enforce) HOLDS BACK"),
+    ] {
+        let guards = scene.guards(mode, &[failed(1)]);
+        assert_eq!(guards[6..8], ["policy: none (one that covers the task) HOLDS BACK", told]);
+    }
+}
+
+#[test]
+fn the_guards_of_the_project_tell_each_limit_and_what_is_left_of_it() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    for (offset, told) in [
+        (0, "clock: less than 1s off (5m at most) passes"),
+        (90, "clock: 1m 30s off (5m at most) passes"),
+        (-300, "clock: 5m off (5m at most) passes"),
+        (301, "clock: 5m 1s off (5m at most) HOLDS BACK"),
+    ] {
+        scene.clock_offset = Some(jiff::SignedDuration::from_secs(offset));
+        assert_eq!(scene.guard("clock", &[failed(1)]), told);
+    }
+    // A clock that is off is no rest.
+    assert_eq!(scene.guard("rest", &[failed(1)]), "rest: none (none) passes");
+    scene.clock_offset = None;
+    for failures in [1, 2] {
+        scene.breaker.failures = failures;
+        let told = scene.guard("breaker", &[failed(1)]);
+        assert_eq!(told.ends_with("HOLDS BACK"), failures == 1, "{told}");
+        assert!(told.contains(&format!("(fewer than {failures} in 10m)")), "{told}");
+    }
+    scene.hold("all", None);
+    let told = scene.guard("hold", &[failed(1)]);
+    assert!(told.contains("I am at it") && told.ends_with("HOLDS BACK"), "{told}");
+}
+
+#[test]
+fn the_guards_of_the_limits_count_what_was_sent_and_what_is_in_flight() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    scene.send(&[failed(1)], Meaning::Accepted);
+    for (limit, told) in [
+        (0, "actions per hour: 1 (fewer than 0) HOLDS BACK"),
+        (1, "actions per hour: 1 (fewer than 1) HOLDS BACK"),
+        (2, "actions per hour: 1 (fewer than 2) passes"),
+    ] {
+        scene.limits.max_actions_per_hour = limit;
+        assert_eq!(scene.guard("actions per hour", &[failed(1)]), told);
+    }
+    assert!(scene.guard("retries in flight elsewhere", &[failed(1)]).contains(": 0 "), "its own is none");
+    scene.send_elsewhere();
+    for (limit, told) in [
+        (0, "retries in flight elsewhere: 1 (fewer than 0) HOLDS BACK"),
+        (1, "retries in flight elsewhere: 1 (fewer than 1) HOLDS BACK"),
+        (2, "retries in flight elsewhere: 1 (fewer than 2) passes"),
+    ] {
+        scene.limits.max_actions_in_flight = limit;
+        assert_eq!(scene.guard("retries in flight elsewhere", &[failed(1)]), told);
+    }
+    for (rest, change) in
+        [("the project rests", Meaning::ForbiddenProject), ("the cluster rests", Meaning::ForbiddenCluster)]
+    {
+        let mut scene = Scene::new();
+        scene.read(&[failed(1)]);
+        scene.pass(2 * MINUTE);
+        scene.send(&[failed(1)], change);
+        let told = scene.guard("rest", &[failed(1)]);
+        assert!(told.contains(rest) && told.ends_with("HOLDS BACK"), "{told}");
+    }
+}

@@ -53,6 +53,22 @@ fn a_grace_that_is_longer_is_what_an_abort_waits_for() {
 }
 
 #[test]
+fn where_both_waits_end_at_the_same_moment_the_grace_alone_is_told() {
+    let mut scene = Scene::new();
+    let terms = scene.terms.as_mut().unwrap();
+    (terms.retry.max_retries, terms.abort_grace) = (1, MINUTE);
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    scene.send(&[failed(1)], Meaning::Accepted);
+    let until = scene.now.after(5 * MINUTE).wall;
+    scene.pass(3 * MINUTE);
+    scene.read(&[failed(2)]);
+    scene.pass(MINUTE);
+    let told = Reason::AbortPending { used: 1, external: 0, grace: MINUTE, after_put: None, until };
+    assert_eq!(scene.read(&[failed(2)]).reason, told);
+}
+
+#[test]
 fn a_completed_node_that_is_missing_from_the_last_answer_forbids_the_abort_all_the_same() {
     let mut scene = Scene::new();
     scene.terms.as_mut().unwrap().retry.max_retries = 0;

@@ -1,0 +1,106 @@
+//! Aborts: what makes one due, and what never does.
+
+use super::*;
+
+#[test]
+fn retries_used_up_with_no_node_done_end_in_an_abort_after_the_grace() {
+    let mut scene = Scene::new();
+    scene.terms.as_mut().unwrap().retry.max_retries = 0;
+    assert_eq!(scene.code(&[failed(1)]), "abort-pending");
+    scene.pass((15 * MINUTE).checked_sub(Duration::from_secs(1)).unwrap());
+    assert_eq!(scene.code(&[failed(1)]), "abort-pending");
+    scene.pass(Duration::from_secs(1));
+    scene.send(&[failed(1)], Meaning::Accepted);
+    for _ in 0..5 {
+        scene.pass(60 * MINUTE);
+        assert_eq!(scene.code(&[failed(1)]), "aborted-by-us");
+    }
+    scene.pass(MINUTE);
+    assert_eq!(scene.code(&[failed(7)]), "aborted-by-us", "nothing reopens an aborted task");
+}
+
+#[test]
+fn a_completed_or_unreadable_node_means_escalation_instead_of_an_abort() {
+    let mut hinted = failed(1);
+    hinted.steps[0].status = "SUCCESS".to_owned();
+    let unreadable = Task { completed: CompletedNodes::Unreadable("null".to_owned()), ..failed(1) };
+    for task in [with_nodes(failed(1), &["a"]), with_nodes(failed(1), &["stranger"]), unreadable, hinted] {
+        let mut scene = Scene::new();
+        scene.terms.as_mut().unwrap().retry.max_retries = 0;
+        assert_eq!(scene.code(&[task]), "node-completed");
+    }
+}
+
+#[test]
+fn an_abort_of_unknown_outcome_is_never_sent_again() {
+    let mut scene = Scene::new();
+    scene.terms.as_mut().unwrap().retry.max_retries = 0;
+    scene.read(&[failed(1)]);
+    scene.pass(15 * MINUTE);
+    scene.send(&[failed(1)], Meaning::Unknown);
+    assert_eq!(scene.code(&[failed(1)]), "abort-unknown");
+    for _ in 0..50 {
+        scene.pass(30 * MINUTE);
+        assert_eq!(scene.code(&[failed(1)]), "with-human");
+    }
+}
+
+#[test]
+fn a_change_of_policy_never_makes_an_abort_due() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.terms.as_mut().unwrap().retry.max_retries = 0;
+    scene.pass(60 * MINUTE);
+    assert_eq!(scene.code(&[failed(1)]), "policy-changed");
+}
+
+#[test]
+fn time_never_makes_an_abort_due() {
+    let mut scene = Scene::new();
+    scene.terms.as_mut().unwrap().retry.max_elapsed_time = Some(MINUTE);
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    assert_eq!(scene.code(&[failed(1)]), "max-elapsed-time");
+}
+
+#[test]
+fn an_abort_that_a_policy_took_back_begins_its_grace_anew() {
+    let mut scene = Scene::new();
+    scene.terms.as_mut().unwrap().retry.max_retries = 0;
+    assert_eq!(scene.code(&[failed(1)]), "abort-pending");
+    scene.pass(MINUTE);
+    scene.terms.as_mut().unwrap().retry.max_retries = 5;
+    assert_eq!(scene.code(&[failed(1)]), "backoff");
+    scene.pass(20 * MINUTE);
+    scene.terms.as_mut().unwrap().retry.max_retries = 0;
+    assert_eq!(scene.code(&[failed(1)]), "abort-pending", "it is told again, with time to say no");
+    scene.pass(15 * MINUTE);
+    assert_eq!(scene.code(&[failed(1)]), "abort-due");
+}
+
+#[test]
+fn an_abort_of_unknown_outcome_is_a_humans_whatever_the_task_shows_next() {
+    for next in [
+        running(2),
+        success(2),
+        failed(2),
+        Task { status: TaskStatus::from("ABORTED".to_owned()), ..failed(1) },
+    ] {
+        let mut scene = Scene::new();
+        scene.terms.as_mut().unwrap().retry.max_retries = 0;
+        scene.terms.as_mut().unwrap().abort_grace = Duration::ZERO;
+        scene.read(&[failed(1)]);
+        scene.pass(MINUTE);
+        scene.send(&[failed(1)], Meaning::Unknown);
+        scene.pass(MINUTE);
+        let decision = scene.read(std::slice::from_ref(&next));
+        let code = decision.reason.code();
+        if next.status == TaskStatus::Success {
+            assert_eq!(code, "idle", "its story is over");
+        } else {
+            assert_eq!((decision.verdict, code), (Verdict::Escalate, "abort-unknown"), "{:?}", next.status);
+        }
+        scene.pass(10 * MINUTE);
+        assert!(!matches!(scene.read(&[failed(3)]).verdict, Verdict::Act(_)), "never sent again");
+    }
+}

@@ -1,0 +1,113 @@
+//! What the answers to a PUT lead to.
+
+use super::*;
+
+#[test]
+fn a_busy_service_is_asked_again_after_the_same_interval_and_uses_no_retry() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    scene.send(&[failed(1)], Meaning::Busy);
+    assert_eq!(scene.code(&[failed(1)]), "service-busy");
+    scene.pass((2 * MINUTE).checked_sub(Duration::from_secs(1)).unwrap());
+    assert_eq!(scene.code(&[failed(1)]), "service-busy");
+    scene.pass(Duration::from_secs(1));
+    assert_eq!(scene.code(&[failed(1)]), "retry-due");
+    assert_eq!(scene.known().used.ours, 0);
+    let mut rounds = 0;
+    while scene.code(&[failed(1)]) == "retry-due" {
+        scene.send(&[failed(1)], Meaning::Busy);
+        scene.pass(2 * MINUTE);
+        rounds += 1;
+    }
+    assert_eq!(scene.known().escalated.unwrap().reason.code(), "busy-too-long");
+    assert_eq!(rounds, 24 * 30 - 1);
+}
+
+#[test]
+fn a_busy_service_delays_an_abort_too() {
+    let mut scene = Scene::new();
+    scene.terms.as_mut().unwrap().retry.max_retries = 0;
+    scene.read(&[failed(1)]);
+    scene.pass(15 * MINUTE);
+    scene.send(&[failed(1)], Meaning::Busy);
+    assert_eq!(scene.code(&[failed(1)]), "service-busy");
+    scene.pass(2 * MINUTE);
+    assert_eq!(scene.code(&[failed(1)]), "abort-due");
+}
+
+#[test]
+fn what_the_service_will_not_take_is_never_repeated() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    scene.send(&[failed(1)], Meaning::NotAcceptable);
+    assert_eq!(scene.code(&[failed(1)]), "not-acceptable");
+}
+
+#[test]
+fn a_project_that_was_refused_rests_and_then_sends_one_probe() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    scene.send(&[failed(1)], Meaning::ForbiddenProject);
+    assert_eq!(scene.code(&[failed(1)]), "project-resting");
+    scene.pass(30 * MINUTE);
+    assert_eq!(scene.code(&[failed(1)]), "held-until-now", "nothing overdue fires at once");
+    scene.pass(2 * MINUTE);
+    scene.send(&[failed(1)], Meaning::ForbiddenProject);
+    let rest = scene.ledger.rest.unwrap();
+    assert_eq!(rest.until.since(scene.now), 60 * MINUTE, "the rest doubles");
+    scene.read(&[failed(1)]);
+    scene.pass(60 * MINUTE);
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    scene.send(&[failed(1)], Meaning::Accepted);
+    assert!(scene.ledger.rest.is_none());
+    assert_eq!(scene.known().retries_used(&terms()), 1, "refusals used none");
+}
+
+#[test]
+fn one_code_for_gone_and_forbidden_is_told_apart_by_the_list_and_a_reading() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    scene.send(&[failed(1)], Meaning::GoneOrForbidden);
+    scene.pass(Duration::from_secs(20));
+    assert_eq!(scene.code(&[failed(1)]), "checking-if-gone", "the list was not read since");
+    scene.listed = Some(scene.now);
+    assert_eq!(scene.code(&[failed(1)]), "cluster-resting");
+
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    scene.send(&[failed(1)], Meaning::GoneOrForbidden);
+    scene.read(&[]);
+    assert!(scene.known().closed.is_none(), "one look is not enough");
+    scene.read(&[]);
+    assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Closing::Gone));
+}
+
+#[test]
+fn a_probe_that_may_be_gone_lets_the_project_go_on_whatever_its_task_shows_next() {
+    let unknown = Task { status: TaskStatus::Other("TERMINATED".to_owned()), ..failed(1) };
+    for shown in [unknown, running(2)] {
+        let mut scene = Scene::new();
+        scene.read(&[failed(1)]);
+        scene.pass(2 * MINUTE);
+        scene.send(&[failed(1)], Meaning::ForbiddenProject);
+        scene.read(&[failed(1)]);
+        scene.pass(30 * MINUTE);
+        scene.read(&[failed(1)]);
+        scene.pass(2 * MINUTE);
+        scene.send(&[failed(1)], Meaning::GoneOrForbidden);
+        scene.read(std::slice::from_ref(&shown));
+        assert!(scene.ledger.rest.unwrap().probe.is_some(), "gone, or forbidden");
+        scene.pass(Duration::from_secs(20));
+        scene.listed = Some(scene.now);
+        scene.read(&[shown]);
+        let rest = scene.ledger.rest.unwrap();
+        assert!(rest.probe.is_none(), "it is still there, so another PUT may be the probe");
+        assert_eq!(rest.until.since(scene.now), 60 * MINUTE, "and was forbidden");
+    }
+}

@@ -1,0 +1,74 @@
+//! When a cluster is looked at again.
+
+use super::*;
+
+#[test]
+fn what_may_still_change_soon_is_looked_at_sooner() {
+    let poll = Poll::default();
+    let look = |scene: &mut Scene, task: Task| scene.read(&[task]).next_look;
+    let odd = Task { status: TaskStatus::Other("QUEUED".to_owned()), ..failed(1) };
+
+    let nothing = Scene::new().read(&[]);
+    assert_eq!((nothing.reason.code(), nothing.next_look), ("idle", poll.idle_interval));
+    let mut idle = Scene::new();
+    assert_eq!(look(&mut idle, success(1)), poll.idle_interval);
+    assert_eq!(look(&mut idle, odd), poll.active_interval, "a status that we do not know may become another");
+
+    let mut running_alone = Scene::new();
+    assert_eq!(look(&mut running_alone, running(1)), poll.active_interval);
+
+    let mut after_a_put = Scene::new();
+    assert_eq!(look(&mut after_a_put, failed(1)), poll.active_interval, "backoff");
+    after_a_put.pass(2 * MINUTE);
+    after_a_put.send(&[failed(1)], Meaning::Accepted);
+    after_a_put.pass(Duration::from_secs(15));
+    assert_eq!(look(&mut after_a_put, running(2)), poll.settle_interval, "a second reading settles it");
+    after_a_put.pass(Duration::from_secs(15));
+    assert_eq!(look(&mut after_a_put, running(2)), poll.active_interval, "settled");
+
+    let mut succeeded = Scene::new();
+    succeeded.read(&[failed(1)]);
+    succeeded.pass(2 * MINUTE);
+    succeeded.send(&[failed(1)], Meaning::Accepted);
+    succeeded.pass(Duration::from_secs(15));
+    assert_eq!(look(&mut succeeded, success(2)), poll.settle_interval);
+    succeeded.pass(Duration::from_secs(15));
+    assert_eq!(look(&mut succeeded, success(2)), poll.idle_interval);
+}
+
+#[test]
+fn a_wait_that_ends_sooner_than_the_next_look_is_looked_at_when_it_ends() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass((2 * MINUTE).saturating_sub(Duration::from_secs(7)));
+    assert_eq!(scene.read(&[failed(1)]).next_look, Duration::from_secs(7));
+}
+
+#[test]
+fn what_nobody_will_act_on_is_looked_at_as_if_it_were_idle() {
+    let mut scene = Scene::new();
+    scene.terms = None;
+    let unmatched = scene.read(&[failed(1)]);
+    assert_eq!((unmatched.reason.code(), unmatched.next_look), ("no-policy", scene.poll.idle_interval));
+    scene.terms = Some(terms());
+    scene.terms.as_mut().unwrap().mode = Mode::DryRun;
+    scene.pass(2 * MINUTE);
+    let dry = scene.read(&[failed(1)]);
+    assert_eq!((dry.reason.code(), dry.next_look), ("dry-run", scene.poll.active_interval));
+}
+
+#[test]
+fn an_abort_of_unknown_outcome_is_looked_at_as_often_as_its_task_may_change() {
+    for (shown, next_look) in
+        [(running(2), Poll::default().active_interval), (failed(1), Poll::default().idle_interval)]
+    {
+        let mut scene = Scene::new();
+        scene.terms.as_mut().unwrap().retry.max_retries = 0;
+        scene.read(&[failed(1)]);
+        scene.pass(15 * MINUTE);
+        scene.send(&[failed(1)], Meaning::Unknown);
+        scene.pass(MINUTE);
+        let decision = scene.read(&[shown]);
+        assert_eq!((decision.reason.code(), decision.next_look), ("abort-unknown", next_look));
+    }
+}

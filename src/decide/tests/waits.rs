@@ -1,0 +1,249 @@
+//! What is due, and when, to the moment; and what holds it back.
+
+use super::*;
+use crate::model::ledger::Rest;
+use crate::model::project::{MAX_CLOCK_OFFSET, RestCause};
+
+impl Scene {
+    fn at(&mut self, moment: Moment) {
+        self.now = moment;
+    }
+
+    fn a_moment_before(&mut self, moment: Moment) {
+        self.now = moment;
+        self.now.mono.0 -= 1;
+    }
+}
+
+#[test]
+fn a_retry_says_which_it_is_and_how_long_it_waited() {
+    let mut scene = Scene::new();
+    for retry in 1..=2 {
+        let task = failed(u64::from(retry));
+        let waited = retry * 2 * MINUTE;
+        scene.read(std::slice::from_ref(&task));
+        scene.pass(waited);
+        let due = Reason::RetryDue { retry, max_retries: 2, waited };
+        assert_eq!(scene.read(std::slice::from_ref(&task)).reason, due);
+        scene.send(&[task], Meaning::Accepted);
+        for _ in 0..2 {
+            scene.pass(Duration::from_secs(15));
+            scene.read(&[running(u64::from(retry) + 1)]);
+        }
+        scene.pass(10 * MINUTE);
+    }
+}
+
+#[test]
+fn a_human_is_called_for_more_waiting_than_the_limit_and_told_how_many_retries_are_left() {
+    for (limit, told) in [
+        (2 * MINUTE, Reason::RetryDue { retry: 1, max_retries: 2, waited: 2 * MINUTE }),
+        (
+            a_moment_less_than(2 * MINUTE),
+            Reason::MaxElapsedTime { waited: 2 * MINUTE, limit: a_moment_less_than(2 * MINUTE), left: 2 },
+        ),
+    ] {
+        let mut scene = Scene::new();
+        scene.terms.as_mut().unwrap().retry.max_elapsed_time = Some(limit);
+        scene.read(&[failed(1)]);
+        scene.pass(2 * MINUTE);
+        assert_eq!(scene.read(&[failed(1)]).reason, told);
+    }
+    // One was used before.
+    let mut scene = Scene::new();
+    scene.terms.as_mut().unwrap().retry.max_elapsed_time = Some(MINUTE);
+    scene.read(&[failed(2)]);
+    scene.pass(4 * MINUTE);
+    let told = Reason::MaxElapsedTime { waited: 4 * MINUTE, limit: MINUTE, left: 1 };
+    assert_eq!(scene.read(&[failed(2)]).reason, told);
+}
+
+#[test]
+fn what_was_held_back_waits_to_the_moment_however_often_it_is_looked_at() {
+    for (max_retries, due) in [(2, "retry-due"), (0, "abort-due")] {
+        let mut scene = Scene::new();
+        scene.terms.as_mut().unwrap().retry.max_retries = max_retries;
+        scene.read(&[failed(1)]);
+        scene.pass(15 * MINUTE);
+        scene.limits.max_actions_per_hour = 0;
+        assert_eq!(scene.code(&[failed(1)]), "actions-per-hour");
+        scene.limits = Limits::default();
+        assert_eq!(scene.code(&[failed(1)]), "held-until-now");
+        let until = scene.now.after(2 * MINUTE);
+        scene.pass(MINUTE);
+        assert_eq!(scene.read(&[failed(1)]).reason, Reason::HeldUntilNow { until: until.wall });
+        scene.a_moment_before(until);
+        assert_eq!(scene.code(&[failed(1)]), "held-until-now");
+        for late in [Duration::ZERO, 3 * MINUTE] {
+            scene.at(until.after(late));
+            assert_eq!(scene.code(&[failed(1)]), due, "{late:?} after it");
+        }
+    }
+}
+
+#[test]
+fn an_abort_that_a_busy_service_delays_is_due_to_the_moment() {
+    let mut scene = Scene::new();
+    scene.terms.as_mut().unwrap().retry.max_retries = 0;
+    scene.read(&[failed(1)]);
+    scene.pass(15 * MINUTE);
+    scene.send(&[failed(1)], Meaning::Busy);
+    let due = scene.now.after(2 * MINUTE);
+    scene.a_moment_before(due);
+    assert_eq!(scene.code(&[failed(1)]), "service-busy");
+    for late in [Duration::ZERO, MINUTE] {
+        scene.at(due.after(late));
+        assert_eq!(scene.code(&[failed(1)]), "abort-due", "{late:?} after it");
+    }
+}
+
+#[test]
+fn after_a_reload_the_first_due_put_of_a_resting_project_goes_out_as_its_probe_without_waiting_again() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    scene.send(&[failed(1)], Meaning::ForbiddenProject);
+    assert_eq!(scene.code(&[failed(1)]), "project-resting");
+    scene.pass(MINUTE);
+    scene.ledger.end_rests(scene.now);
+    scene.send(&[failed(1)], Meaning::Unknown);
+    assert!(scene.ledger.rest.unwrap().probe.is_some());
+}
+
+#[test]
+fn a_rest_ends_to_the_moment() {
+    let resting = |scene: &Scene| Rest {
+        cause: RestCause::Forbidden,
+        refusals: 1,
+        until: scene.now.after(30 * MINUTE),
+        probe: None,
+        probe_at_once: false,
+    };
+    for (code, change) in [
+        ("project-resting", (|scene, rest| scene.ledger.rest = Some(rest)) as fn(&mut Scene, Rest)),
+        ("cluster-resting", |scene, rest| {
+            scene.ledger.resting.insert(cluster(), rest);
+        }),
+    ] {
+        let mut scene = Scene::new();
+        scene.read(&[failed(1)]);
+        let rest = resting(&scene);
+        change(&mut scene, rest);
+        scene.a_moment_before(rest.until);
+        assert_eq!(scene.code(&[failed(1)]), code);
+        scene.at(rest.until);
+        assert_eq!(scene.code(&[failed(1)]), "held-until-now", "the rest is over");
+        // It holds nothing else back, and lasts no longer if nobody looks.
+        scene.pass(30 * MINUTE);
+        assert_eq!(scene.code(&[failed(1)]), "retry-due");
+    }
+}
+
+#[test]
+fn a_clock_may_be_off_by_five_minutes_and_no_more() {
+    let allowed = jiff::SignedDuration::try_from(MAX_CLOCK_OFFSET).unwrap();
+    let more = allowed + jiff::SignedDuration::from_nanos(1);
+    for (offset, code) in
+        [(allowed, "retry-due"), (-allowed, "retry-due"), (more, "clock-off"), (-more, "clock-off")]
+    {
+        let mut scene = Scene::new();
+        scene.read(&[failed(1)]);
+        scene.pass(2 * MINUTE);
+        scene.clock_offset = Some(offset);
+        assert_eq!(scene.code(&[failed(1)]), code, "{offset}");
+    }
+}
+
+#[test]
+fn dry_run_tells_once_and_uses_nothing() {
+    let mut scene = Scene::new();
+    scene.terms.as_mut().unwrap().mode = Mode::DryRun;
+    scene.read(&[failed(1)]);
+    for _ in 0..10 {
+        scene.pass(10 * MINUTE);
+        assert_eq!(scene.code(&[failed(1)]), "dry-run");
+    }
+    assert_eq!(
+        scene.told.iter().filter(|word| **word == "decided").count(),
+        2,
+        "the backoff, and 'would retry'"
+    );
+    scene.terms.as_mut().unwrap().mode = Mode::Enforce;
+    assert_eq!(scene.code(&[failed(1)]), "held-until-now");
+    scene.pass(2 * MINUTE);
+    assert_eq!(scene.code(&[failed(1)]), "retry-due");
+}
+
+#[test]
+fn a_task_without_a_policy_is_watched_and_never_touched() {
+    let mut scene = Scene::new();
+    scene.terms = None;
+    for _ in 0..10 {
+        assert_eq!(scene.code(&[failed(1)]), "no-policy");
+        scene.pass(60 * MINUTE);
+    }
+    scene.terms = Some(terms());
+    assert_eq!(scene.code(&[failed(1)]), "held-until-now");
+}
+
+#[test]
+fn limits_and_a_wrong_clock_hold_back() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    scene.limits.max_actions_per_hour = 0;
+    assert_eq!(scene.code(&[failed(1)]), "actions-per-hour");
+    scene.limits = Limits { max_actions_in_flight: 0, ..Limits::default() };
+    assert_eq!(scene.code(&[failed(1)]), "actions-in-flight");
+    scene.limits = Limits::default();
+    scene.clock_offset = Some(jiff::SignedDuration::from_secs(-301));
+    assert_eq!(scene.code(&[failed(1)]), "clock-off");
+}
+
+#[test]
+fn without_a_limit_no_waiting_is_too_long() {
+    let mut scene = Scene::new();
+    let retry = &mut scene.terms.as_mut().unwrap().retry;
+    (retry.max_elapsed_time, retry.initial_interval, retry.max_interval) =
+        (None, 10_000 * MINUTE, 10_000 * MINUTE);
+    scene.read(&[failed(1)]);
+    scene.pass(10_000 * MINUTE);
+    assert_eq!(scene.code(&[failed(1)]), "retry-due");
+}
+
+#[test]
+fn an_open_breaker_holds_retries_and_aborts_back() {
+    for max_retries in [2, 0] {
+        let mut scene = Scene::new();
+        scene.breaker.failures = 1;
+        scene.breaker.within = 60 * MINUTE;
+        scene.terms.as_mut().unwrap().retry.max_retries = max_retries;
+        scene.read(&[failed(1)]);
+        scene.pass(15 * MINUTE);
+        let decision = scene.read(&[failed(1)]);
+        assert_eq!((decision.verdict, decision.reason.code()), (Verdict::Held, "breaker-open"));
+    }
+}
+
+#[test]
+fn a_project_rests_on_while_the_probe_of_its_rest_is_under_way() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(2 * MINUTE);
+    let (cause, refusals) = (RestCause::Forbidden, 1);
+    let probe = Some(AttemptId(99));
+    scene.ledger.rest = Some(Rest { cause, refusals, until: scene.now, probe, probe_at_once: false });
+    assert_eq!(scene.code(&[failed(1)]), "project-resting");
+}
+
+#[test]
+fn dry_run_tells_of_an_abort_without_a_grace_as_nobody_need_say_no() {
+    let mut scene = Scene::new();
+    scene.terms.as_mut().unwrap().mode = Mode::DryRun;
+    scene.terms.as_mut().unwrap().retry.max_retries = 0;
+    let decision = scene.read(&[failed(1)]);
+    assert_eq!(
+        (decision.verdict, decision.reason),
+        (Verdict::Held, Reason::DryRun { action: Action::Abort })
+    );
+}
