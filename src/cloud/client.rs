@@ -248,7 +248,7 @@ impl<T: Transport, C: Clock> Css for Client<T, C> {
         self.credential.proven(self.clock.now())?;
         let place = self.pace.place(&*self.clock, Rank::Acting).await;
         self.credential.proven(self.clock.now())?;
-        Ok(Permit { _place: Some(place) })
+        Ok(Permit { _place: place })
     }
 
     async fn retry(&self, cluster: &ClusterId, task: &TaskId, permit: Permit) -> Reply {

@@ -136,14 +136,7 @@ pub trait Css: Send + Sync + 'static {
 #[derive(Debug)]
 #[must_use = "it holds a place in flight"]
 pub struct Permit {
-    _place: Option<pace::Place>,
-}
-
-impl Permit {
-    /// A permit that holds no place: for another [`Css`] than [`Client`], such as one for tests.
-    pub fn without_place() -> Self {
-        Self { _place: None }
-    }
+    _place: pace::Place,
 }
 
 /// What came back from a PUT, before anybody says what it means.
