@@ -147,6 +147,8 @@ enum LookError {
     Cloud(#[from] CloudError),
     #[error("the journal cannot be written")]
     Journal(#[from] JournalError),
+    #[error("a PUT was sent, and the journal cannot be written")]
+    SentUnwritten(#[source] JournalError),
     #[error("the answer is about another cluster: it shows the task {task}, which is one of {other}")]
     OfAnother { task: TaskId, other: ClusterId },
     #[error("the daemon is stopping")]
@@ -483,7 +485,9 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             Err(error) => {
                 match &error {
                     LookError::Cloud(error) => self.telling.unreadable(cluster, error),
-                    LookError::Journal(error) => self.telling.journal_fails(error),
+                    LookError::Journal(error) | LookError::SentUnwritten(error) => {
+                        self.telling.journal_fails(error);
+                    }
                     LookError::OfAnother { .. } => {
                         let refused = CloudError::Unreadable { detail: error.to_string(), request_id: None };
                         self.telling.unreadable(cluster, &refused);

@@ -118,8 +118,8 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         let gate = self.gate.lock().await;
         let unwritten = Unwritten { attempt, at: self.clock.now(), cluster: cluster.clone(), lines };
         self.state().unwritten.push(unwritten);
-        self.write_what_is_unwritten(&gate).await?;
-        self.turn_breaker(cluster, self.clock.now()).await?;
+        self.write_what_is_unwritten(&gate).await.map_err(LookError::SentUnwritten)?;
+        self.turn_breaker(cluster, self.clock.now()).await.map_err(LookError::SentUnwritten)?;
         drop(gate);
         Ok(outcome)
     }
