@@ -16,14 +16,12 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::act::{self, Outcome};
 use crate::clock::Clock;
 use crate::cloud::transport::TransportError;
-use crate::cloud::{CloudError, Css, Permit};
+use crate::cloud::{CloudError, Css};
 use crate::decide::observe::{self, Eyes};
 use crate::decide::{self, Facts, Guards, Standing};
-use crate::failure_point::{self, Point};
-use crate::journal::{Intent, Journal, JournalError};
+use crate::journal::{Journal, JournalError};
 use crate::model::cluster::Cluster;
 use crate::model::decision::{Decision, Verdict};
 use crate::model::event::{Entry, Event, Subject};
@@ -44,18 +42,12 @@ mod alone;
 mod by_hand;
 mod explain;
 mod project;
+mod sending;
 mod telling;
 
 use alone::Alone;
 pub use by_hand::{ByHandError, Done};
 use telling::Telling;
-
-/// A fresh reading that is older than this when the PUT may leave is read again.
-const FRESH: Duration = Duration::from_secs(5);
-
-/// How long a stop waits for the answer to a PUT. After that it is journaled as unknown, and settled by reading. A stop
-/// takes ten seconds at most, and needs some of them for the journal.
-const STOP_GRACE: Duration = Duration::from_secs(7);
 
 /// One project, with everything that a look at one of its clusters needs.
 pub struct Looker<S, J, C, T> {
@@ -149,15 +141,6 @@ pub struct Report {
     pub problem: Option<String>,
 }
 
-/// What a PUT needs, taken before its intent is committed.
-struct Ready<'a> {
-    permit: Permit,
-    /// Until the intent is committed.
-    gate: tokio::sync::MutexGuard<'a, ()>,
-    /// The moment to judge by.
-    now: Moment,
-}
-
 /// Why a look ended early.
 #[derive(Debug, thiserror::Error)]
 enum LookError {
@@ -167,6 +150,8 @@ enum LookError {
     Journal(#[from] JournalError),
     #[error("nothing can be sent, as no connection can be begun")]
     NoConnection(#[source] TransportError),
+    #[error("a PUT was sent, and the journal cannot be written")]
+    SentUnwritten(#[source] JournalError),
     #[error("the answer is about another cluster: it shows the task {task}, which is one of {other}")]
     OfAnother { task: TaskId, other: ClusterId },
     #[error("the daemon is stopping")]
@@ -374,105 +359,6 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         other.map(|(id, _)| id.clone())
     }
 
-    /// Sends what the fresh reading says is due: takes what the PUT needs, judges all guards once more in one
-    /// step with the commit of the intent, and sends with the client that read.
-    async fn act(
-        &self,
-        css: &Arc<S>,
-        cluster: &Cluster,
-        fresh: &Reading,
-        decision: Decision,
-    ) -> Result<(Decision, bool), LookError> {
-        let Some(ready) = self.make_ready(css, fresh).await? else {
-            return Ok((Decision { next_look: Duration::ZERO, ..decision }, false));
-        };
-        let decision = self.decide(cluster, fresh, ready.now);
-        let Some(intent) = self.what_to_send(cluster, &decision) else {
-            let changed = self.what_to_journal(cluster, &decision);
-            self.record(cluster, ready.now, changed).await?;
-            return Ok((decision, false));
-        };
-        self.send(css, cluster, intent, ready).await?;
-        Ok((decision, true))
-    }
-
-    /// Takes what a PUT needs and closes the gate, so that what is judged now still holds when the intent is
-    /// committed. `None`: the reading is not fresh any more, or a reload has put another client in the place of the
-    /// one that read; the next look reads again.
-    async fn make_ready(&self, css: &Arc<S>, fresh: &Reading) -> Result<Option<Ready<'_>>, LookError> {
-        let permit = css.permit();
-        let permit = self.stopping.run_until_cancelled(permit).await.ok_or(LookError::Stopping)?;
-        let permit = permit.map_err(|error| match error {
-            CloudError::Transport(why) => LookError::NoConnection(why),
-            error => LookError::Cloud(error),
-        })?;
-        self.telling.connects();
-        let gate = self.gate.lock().await;
-        if self.stopping.is_cancelled() {
-            // Before anything is written: a stop must not wait for a journal that is locked, once for each look.
-            return Err(LookError::Stopping);
-        }
-        self.write_what_is_unwritten(&gate).await?;
-        let now = self.clock.now();
-        if now.since(fresh.at) > FRESH || !Arc::ptr_eq(css, &self.css()) {
-            return Ok(None);
-        }
-        if self.stopping.is_cancelled() {
-            return Err(LookError::Stopping);
-        }
-        Ok(Some(Ready { permit, gate, now }))
-    }
-
-    /// Commits the intent, sends its PUT and journals what came back. Once the intent is committed this must be left
-    /// to end.
-    async fn send(
-        &self,
-        css: &Arc<S>,
-        cluster: &Cluster,
-        intent: Intent,
-        ready: Ready<'_>,
-    ) -> Result<Outcome, LookError> {
-        let Ready { permit, gate, now } = ready;
-        let subject = intent.subject.clone();
-        let journaled = self.journal.begin(now, intent).await?;
-        self.fold(cluster, std::slice::from_ref(journaled.entry()));
-        drop(gate);
-        failure_point::pass(Point::PutIntended);
-
-        let outcome = tokio::select! {
-            biased;
-            outcome = act::execute(&**css, &journaled, permit) => outcome,
-            () = self.cut() => act::left_behind(),
-        };
-        failure_point::pass(Point::PutOver);
-        let attempt = journaled.attempt();
-        let action = journaled.value().order.action();
-        let lines = act::what_came_back(attempt, action, outcome.clone())
-            .into_iter()
-            .map(|event| (subject.clone(), event))
-            .collect();
-        // Written behind the gate: after an answer that stops the project, no further intent is committed.
-        let gate = self.gate.lock().await;
-        let unwritten = Unwritten { attempt, at: self.clock.now(), cluster: cluster.clone(), lines };
-        self.state().unwritten.push(unwritten);
-        self.write_what_is_unwritten(&gate).await?;
-        self.turn_breaker(cluster, self.clock.now()).await?;
-        drop(gate);
-        Ok(outcome)
-    }
-
-    /// Ends when a PUT that is under way is not waited for any longer, because the daemon is stopping.
-    async fn cut(&self) {
-        self.stopping.cancelled().await;
-        self.clock.sleep(STOP_GRACE).await;
-    }
-
-    /// The intent of a decision to act: with the failure it answers and the backoff that ended.
-    fn what_to_send(&self, cluster: &Cluster, decision: &Decision) -> Option<Intent> {
-        let state = self.state();
-        Intent::of(self.project.clone(), cluster.id.clone(), decision, state.ledger.history(&cluster.id))
-    }
-
     /// Opens or closes the breaker, where what is known now says so.
     async fn turn_breaker(&self, cluster: &Cluster, now: Moment) -> Result<(), JournalError> {
         if self.turn_of_breaker(cluster, now).is_none() {
@@ -573,8 +459,10 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             Err(error) => {
                 match &error {
                     LookError::Cloud(error) => self.telling.unreadable(cluster, error),
-                    LookError::Journal(error) => self.telling.journal_fails(error),
                     LookError::NoConnection(error) => self.telling.cannot_connect(error),
+                    LookError::Journal(error) | LookError::SentUnwritten(error) => {
+                        self.telling.journal_fails(error);
+                    }
                     LookError::OfAnother { .. } => {
                         let refused = CloudError::Unreadable { detail: error.to_string(), request_id: None };
                         self.telling.unreadable(cluster, &refused);

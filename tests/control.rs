@@ -153,6 +153,22 @@ async fn while_the_daemon_is_down_they_say_how_to_stop_it_for_good() {
     assert!(err.contains("systemctl disable --now upgrade-remediator") && err.contains("dry-run"), "{err}");
     let (code, out, err) = bench.runs(&["holds"]).await;
     assert!(code == 0 && out.contains("#1") && err.contains("stand in the journal"), "{out}{err}");
+    for order in [["release", "all"].as_slice(), &["retry-now", "logs", "--reason", "x"]] {
+        let (code, out, err) = bench.runs(order).await;
+        assert_eq!((code, out.as_str()), (1, ""));
+        assert!(err.contains("systemctl start upgrade-remediator") && !err.contains("disable"), "{err}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_there_is_no_journal_nobody_takes_that_for_an_answer() {
+    let bench = Bench::new(FAILED_ONCE, RETRIES).await;
+    for question in [["holds"].as_slice(), &["status"], &["explain", "logs"]] {
+        let (_, _, err) = bench.runs(question).await;
+        assert!(err.contains("there is no journal at"), "{question:?}: {err}");
+    }
+    let (code, _, err) = bench.runs(&["plan"]).await;
+    assert_eq!((code, err.as_str()), (0, ""), "before the first start there is none, and that is well");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -156,6 +156,9 @@ async fn of_project(
     let kind = &settings.credentials.get(&project.credentials).map_or("", |credentials| credentials.kind());
     let signed_in = match error {
         Some(error) if of_sign_in(error) => wrong(error),
+        Some(error) if error.is_passing() || matches!(error, CloudError::WrongAddress(_)) => {
+            Result::Note("not known: the list failed in another way".to_owned())
+        }
         _ => Result::Ok(format!("with the credentials \"{}\" (type \"{kind}\")", project.credentials)),
     };
     let well = add("sign-in", signed_in);
@@ -240,7 +243,11 @@ async fn resolved(url: &str, is_proxy: bool) -> (Result, Vec<SocketAddr>) {
         Ok(Ok(addresses)) if !addresses.is_empty() => {
             let told: Vec<String> =
                 addresses.iter().take(4).map(|address| address.ip().to_string()).collect();
-            (Result::Ok(format!("{of}{host} is {}", told.join(", "))), addresses)
+            let what = match host.parse::<IpAddr>() {
+                Ok(_) => format!("{of}{host} is an address"),
+                Err(_) => format!("{of}{host} is {}", told.join(", ")),
+            };
+            (Result::Ok(what), addresses)
         }
         Ok(Ok(_)) => (Result::Wrong { what: format!("{of}{host} has no address"), todo: todo() }, Vec::new()),
         Ok(Err(error)) => {
@@ -248,7 +255,7 @@ async fn resolved(url: &str, is_proxy: bool) -> (Result, Vec<SocketAddr>) {
             (Result::Wrong { what, todo: todo() }, Vec::new())
         }
         Err(_) => {
-            let what = format!("{of}{host} does not resolve within {} s", PATIENCE.as_secs());
+            let what = format!("{of}{host} does not resolve within {}s", PATIENCE.as_secs());
             (Result::Wrong { what, todo: todo() }, Vec::new())
         }
     }
@@ -260,7 +267,7 @@ async fn connected(addresses: &[SocketAddr]) -> Result {
         match tokio::time::timeout(PATIENCE, TcpStream::connect(address)).await {
             Ok(Ok(_)) => return Result::Ok(format!("{address} answers")),
             Ok(Err(error)) => failures.push(format!("{address}: {error}")),
-            Err(_) => failures.push(format!("{address}: no answer within {} s", PATIENCE.as_secs())),
+            Err(_) => failures.push(format!("{address}: no answer within {}s", PATIENCE.as_secs())),
         }
     }
     let todo = "check the network, its firewall and, where there is one, the proxy key".to_owned();
@@ -305,13 +312,13 @@ fn of_clock(offset: Option<SignedDuration>) -> Result {
         );
     };
     let (off, way) = (offset.abs().as_secs(), if offset.is_negative() { "behind" } else { "ahead" });
-    let what = format!("the clock is off by {off} s: {way} of the service's");
+    let what = format!("the clock is off by {off}s: {way} of the service's");
     if offset.unsigned_abs() > MAX_CLOCK_OFFSET {
         let todo = "set this machine's clock (NTP): beyond 5 minutes no retry and no abort is sent, and beyond 15 \
                     signatures are refused";
         return Result::Wrong { what, todo: todo.to_owned() };
     }
-    if offset.abs() > CLOCK_WORD { Result::Note(what) } else { Result::Ok(format!("off by {off} s at most")) }
+    if offset.abs() > CLOCK_WORD { Result::Note(what) } else { Result::Ok(format!("off by {off}s at most")) }
 }
 
 /// Each channel: whether it can be built, and whether anybody listens where it leads. Nothing is sent: `notify-test`

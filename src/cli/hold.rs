@@ -40,7 +40,8 @@ pub(super) struct ReleaseOptions {
 /// Places a hold.
 pub(super) fn hold(control: &Control<'_>, options: HoldOptions, as_json: bool) -> Outcome {
     let HoldOptions { scope, lasts, reason } = options;
-    match put(control, &Request::Hold { scope, lasts, reason }, "so nothing was held")? {
+    let so = format!("so nothing was held. {}", how_to_stop_for_good(control.config));
+    match put(control, &Request::Hold { scope, lasts, reason }, &so)? {
         Answer::Held { hold, dry_run } => {
             if as_json {
                 print_json(&json!({ "hold": hold, "dry_run": dry_run }))?;
@@ -59,7 +60,8 @@ pub(super) fn hold(control: &Control<'_>, options: HoldOptions, as_json: bool) -
 
 /// Ends holds.
 pub(super) fn release(control: &Control<'_>, options: ReleaseOptions, as_json: bool) -> Outcome {
-    match put(control, &Request::Release { scope: options.scope }, "so nothing was released")? {
+    let so = format!("so nothing was released, and holds outlive a restart. {START_IT}");
+    match put(control, &Request::Release { scope: options.scope }, &so)? {
         Answer::Released { released, still } => {
             if as_json {
                 print_json(&json!({ "released": released, "still_held_by": still }))?;
@@ -135,13 +137,17 @@ pub(super) enum Unanswered {
     Ask(AskError),
 }
 
+/// What to do first where an order needs the daemon.
+pub(super) const START_IT: &str =
+    "Start it first: systemctl start upgrade-remediator; why it is down: journalctl -u upgrade-remediator";
+
+/// Has the daemon do something. `so`: what follows where it is down.
 pub(super) fn put(control: &Control<'_>, request: &Request, so: &str) -> Result<Answer, Failure> {
     match control.ask(request) {
         Ok(Answer::Refused { why }) => Err(Failure::Other(anyhow::anyhow!(why))),
         Ok(answer) => Ok(answer),
         Err(Unanswered::Ask(down @ AskError::NotRunning { .. })) => {
-            let down = chain(&down);
-            Err(Failure::Other(anyhow::anyhow!("{down}, {so}. {}", how_to_stop_for_good(control.config))))
+            Err(Failure::Other(anyhow::anyhow!("{}, {so}", chain(&down))))
         }
         Err(error) => Err(Failure::Other(error.into())),
     }

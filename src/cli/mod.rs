@@ -50,10 +50,11 @@ const DEFAULT_CONFIG: &str = "/etc/upgrade-remediator/config.toml";
 #[derive(Debug, Args)]
 struct Common {
     /// The settings; policies.d beside it is read too.
-    #[arg(long, global = true, value_name = "FILE", default_value = DEFAULT_CONFIG, hide_default_value = false)]
+    // After the options of the command itself.
+    #[arg(long, global = true, display_order = 100, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     config: PathBuf,
     /// Print results as JSON.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 101)]
     json: bool,
 }
 
@@ -73,9 +74,9 @@ enum Command {
     Doctor,
     /// Send a test message to one channel.
     NotifyTest(notify_test::Options),
-    /// What was seen, decided, sent and answered, from the journal.
+    /// What was seen, decided, sent and answered; from the journal while the daemon is down.
     History(history::Options),
-    /// What the daemon knows of itself, or the journal while it is down.
+    /// What the daemon does and why; what the journal knows while it is down.
     Status(status::Options),
     /// Why what is done about a cluster is done, and what would have to change.
     Explain(explain::Options),
@@ -196,13 +197,25 @@ pub fn main() -> ExitCode {
     outcome.unwrap_or_else(|failure| tell(&failure, &environment, is_waited_for))
 }
 
-/// The journal, to be read. `None`: before the first start there is none yet.
+/// The journal, to be read. Where there is none, which is told, it knows nothing.
 fn journal(settings: &Settings) -> Result<Option<JournalReader>, Failure> {
+    let journal = journal_if_any(settings)?;
+    if let Err(absent) = &journal {
+        hold::note(&chain(absent));
+    }
+    Ok(journal.ok())
+}
+
+/// The journal, to be read, or that there is none: before the first start there is none yet.
+fn journal_if_any(settings: &Settings) -> Result<Result<JournalReader, JournalError>, Failure> {
     let JournalUrl::Sqlite(path) = &settings.journal;
     match JournalReader::open(path) {
-        Ok(reader) => Ok(Some(reader)),
-        Err(JournalError::Missing { .. } | JournalError::DirectoryMissing { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
+        Err(error)
+            if !matches!(error, JournalError::Missing { .. } | JournalError::DirectoryMissing { .. }) =>
+        {
+            Err(error.into())
+        }
+        found => Ok(found),
     }
 }
 

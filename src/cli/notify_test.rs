@@ -36,9 +36,13 @@ pub(super) fn notify_test(
     let (settings, name) = (&loaded.settings, &options.channel);
     let Some(known) = settings.channels.iter().find(|channel| channel.name == *name) else {
         let names: Vec<&str> = settings.channels.iter().map(|channel| channel.name.as_str()).collect();
-        let known = if names.is_empty() { "there are none".to_owned() } else { names.join(", ") };
+        let known = if names.is_empty() {
+            "they have none".to_owned()
+        } else {
+            format!("they have {}", names.join(", "))
+        };
         return Err(Failure::Usage(format!(
-            "there is no channel of the name \"{}\" in the settings: {known}",
+            "there is no channel of the name \"{}\" in the settings; {known}",
             shown(name, 60)
         )));
     };

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::hold::{Control, put, unexpected};
+use super::hold::{Control, START_IT, put, unexpected};
 use super::{Failure, Outcome, print, print_json};
 use crate::clock::random_seed;
 use crate::control::{Answer, Order, Request};
@@ -87,7 +87,7 @@ fn is_meant(cluster: &str) -> Result<bool, Failure> {
 }
 
 fn carry_out(control: &Control<'_>, request: &Request, so: &str, as_json: bool) -> Outcome {
-    match put(control, request, so)? {
+    match put(control, request, &format!("{so}. {START_IT}"))? {
         Answer::Done { cluster, cluster_name, task, words } => {
             if as_json {
                 print_json(&json!({

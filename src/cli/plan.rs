@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::table::{table, text};
-use super::{Failure, Outcome, journal, print, print_json, runtime};
+use super::{Failure, Outcome, journal_if_any, print, print_json, runtime};
 use crate::clock::{Clock as _, SystemClock};
 use crate::daemon::{Builder, HttpProject, Ledgers, Projects};
 use crate::journal::memory::MemoryJournal;
@@ -61,7 +61,7 @@ pub(super) fn plan(loaded: &Loaded, environment: &Environment, json: bool) -> Ou
 /// What the journal knows; nothing where there is none yet.
 fn read_journal(settings: &Settings, clock: &SystemClock) -> Result<(Ledgers, u64), Failure> {
     let now = clock.now();
-    let Some(reader) = journal(settings)? else { return Ok((Ledgers::default(), 0)) };
+    let Ok(reader) = journal_if_any(settings)? else { return Ok((Ledgers::default(), 0)) };
     let mut ledgers = Ledgers::with_holds(Holds::recall(reader.holds()?, now));
     for entry in reader.entries(&Query::default())? {
         ledgers.fold(entry, now);

@@ -39,7 +39,7 @@ pub(super) fn simulator(options: &Options) -> Outcome {
         let stopping = CancellationToken::new();
         let listener = TcpListener::bind(options.listen)
             .await
-            .with_context(|| format!("cannot listen on {}", options.listen))?;
+            .with_context(|| format!("cannot listen at {}; give another address with --listen", options.listen))?;
         let clock = Arc::new(SystemClock::new());
         let key = scenario.key.first().map(|key| key.access_key.clone());
         let seed = scenario.seed;

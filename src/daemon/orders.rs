@@ -72,8 +72,13 @@ impl<J: Journal, T: Tell> Service<J, T> {
             let said = match done {
                 Ok(done) => as_answer(cluster, name, done),
                 Err(error) => {
-                    warn!(project = %looker.project, %cluster, by, "{shown_name}: {word} was not done: {error}");
-                    Answer::Refused { why: error.to_string() }
+                    let why = if error.was_sent() {
+                        format!("{shown_name}: {error}")
+                    } else {
+                        format!("{shown_name}: {word} was not done: {error}")
+                    };
+                    warn!(project = %looker.project, %cluster, by, "{why}");
+                    Answer::Refused { why }
                 }
             };
             // Whoever asked may be gone; what was done is done.

@@ -40,7 +40,7 @@ pub enum JournalError {
     #[error("the journal {path} has {links} names (hard links); leave it only one")]
     HardLinked { path: PathBuf, links: u64 },
     /// The file may not be read.
-    #[error("the journal {path} cannot be read; give this user the right to")]
+    #[error("the journal {path} cannot be read; run this as root or as the daemon's user")]
     Unreadable { path: PathBuf, source: io::Error },
     /// The file, or its file system, is read-only.
     #[error("the journal {path} cannot be written; make the file and its file system writable for this user")]

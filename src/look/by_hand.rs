@@ -68,6 +68,9 @@ pub enum ByHandError {
         /// What is wrong.
         detail: String,
     },
+    /// The PUT was sent, and the journal does not know yet what came of it.
+    #[error("{0}; the history will tell once the journal can be written")]
+    Unjournaled(String),
     /// The cluster could not be read, or the journal not be written.
     #[error("{0}")]
     Look(String),
@@ -76,9 +79,19 @@ pub enum ByHandError {
     NotFresh,
 }
 
+impl ByHandError {
+    /// Whether a PUT left, or may have left.
+    pub fn was_sent(&self) -> bool {
+        matches!(self, Self::NotAccepted { .. } | Self::Unknown { .. } | Self::Unjournaled(_))
+    }
+}
+
 impl From<LookError> for ByHandError {
     fn from(error: LookError) -> Self {
-        Self::Look(chain(&error))
+        match error {
+            LookError::SentUnwritten(_) => Self::Unjournaled(chain(&error)),
+            _ => Self::Look(chain(&error)),
+        }
     }
 }
 

@@ -40,7 +40,7 @@ impl Reason {
                 "a human has to see in the console whether the task was terminated; if it was not, `reset` gives it back"
             }
             Self::TooOld { .. } => {
-                "a human decides about old failures: `retry-now` or `abort` send one PUT; a new failure is looked after"
+                "a human decides about old failures: `retry-now` or `abort` sends one PUT; a new failure is looked after"
             }
             Self::Settling { .. } => {
                 "readings have to show what came of the PUT; they are taken by themselves"

@@ -48,7 +48,7 @@ pub use source::Snippet;
 use crate::model::id::{ProjectId, ProjectName};
 use crate::model::policy::{Mode, Policy};
 use crate::model::project::{Breaker, Limits, Poll};
-use files::{Readers, read_text};
+use files::{ReadError, Readers, read_text};
 
 /// A duration as the settings write it: `"30s"`, `"1h 30m"`, `"3d"`.
 ///
@@ -316,19 +316,22 @@ pub struct FileText {
     pub text: String,
 }
 
+/// What to do where there is no config.toml yet.
+const TO_BEGIN_WITH: &str = "give its place with --config, or write it: minimal.toml (config/ of the sources, examples/ of the package) is one to begin with";
+
 /// Reads config.toml at `path`, the files of `policies.d` beside it, and the overrides of the environment.
 ///
 /// # Errors
 /// All problems of all files, with the warnings among them.
 pub fn load(path: &Path, env: &Environment) -> Result<Loaded, Problems> {
     let mut problems = Vec::new();
-    let main = read(path, &mut problems);
+    let main = read(path, Some(TO_BEGIN_WITH), &mut problems);
     let folder = path.parent().unwrap_or_else(|| Path::new("")).join(POLICY_FOLDER);
     let files = files::toml_files(&folder).unwrap_or_else(|error| {
         problems.push(Problem::error(error.to_string()).in_file(&folder));
         Vec::new()
     });
-    let policies: Vec<FileText> = files.iter().filter_map(|file| read(file, &mut problems)).collect();
+    let policies: Vec<FileText> = files.iter().filter_map(|file| read(file, None, &mut problems)).collect();
     let order: Vec<PathBuf> = std::iter::once(path.to_owned()).chain(files).collect();
     put_together(main.as_ref(), &policies, env, problems, &order)
 }
@@ -348,11 +351,17 @@ pub fn key_of(steps: &[&str]) -> String {
     steps.iter().fold(key::KeyPath::default(), |path, step| path.key(step)).to_string()
 }
 
-fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<FileText> {
+/// `absent`: what to do where there is nothing.
+fn read(path: &Path, absent: Option<&str>, problems: &mut Vec<Problem>) -> Option<FileText> {
     match read_text(path, Readers::Anybody) {
         Ok(text) => Some(FileText { file: path.to_owned(), text }),
         Err(error) => {
-            problems.push(Problem::error(error.to_string()).in_file(path));
+            let problem = Problem::error(error.to_string()).in_file(path);
+            let absent = absent.filter(|_| matches!(error, ReadError::Missing | ReadError::Empty));
+            problems.push(match absent {
+                Some(hint) => problem.with_hint(hint),
+                None => problem,
+            });
             None
         }
     }

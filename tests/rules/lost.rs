@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use upgrade_remediator::journal::{MemoryJournal, SqliteJournal, SqliteOptions};
+use upgrade_remediator::model::decision::{Action, Ordered};
 use upgrade_remediator::simulator::log::PutKind;
 
 use super::stage::{FAILED, HOPELESS, HOUR, MINUTE, SECOND, Script, Stage, shortly_before};
@@ -136,6 +137,29 @@ async fn an_answer_that_could_not_be_journaled_is_kept_and_nothing_is_sent_twice
         stage.pass(3 * HOUR).await;
         assert_eq!(stage.sent().len(), 1, "{failure:?}");
     }
+}
+
+#[tokio::test]
+async fn a_put_by_hand_that_left_is_not_told_as_one_that_did_not() {
+    let text = format!("{FAILED}\n[[fault]]\non = \"put\"\nwhat = \"delay\"\ndelay = \"1h\"");
+    let mut script = Script::new(&text);
+    script.poll.request_timeout = SECOND;
+    let mut stage = script.start().await;
+    stage.looker.list().await.unwrap();
+    stage.look().await;
+    let cluster = stage.clusters["a"].id.clone();
+    let (command, by, why) = ("1".to_owned(), "uid 7".to_owned(), "now".to_owned());
+    let ordered = Ordered { task: None, command, by, why };
+    let mut order = Box::pin(stage.looker.act_by_hand(&cluster, Action::Retry, &ordered));
+    let puts = || stage.requests().iter().filter(|(_, request)| request.method == "PUT").count();
+    tokio::select! {
+        done = &mut order => panic!("it was answered: {done:?}"),
+        () = async { while puts() == 0 { tokio::time::sleep(SECOND / 500).await } } => {}
+    }
+    stage.journal.set_full(true);
+    let error = order.await.unwrap_err();
+    assert!(error.was_sent() && error.to_string().starts_with("a PUT was sent"), "{error}");
+    stage.journal.set_full(false);
 }
 
 /// The whole of a story on the journal of the daemon itself, in a file, with a restart in its middle.

@@ -2,6 +2,7 @@
 //! Every problem is told, not the first.
 
 mod channel;
+mod credentials;
 mod http;
 mod policy;
 mod project;
@@ -15,8 +16,9 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use self::channel::Channels;
+use self::credentials::AllCredentials;
 use self::policy::Policies;
-use self::project::{AllCredentials, Projects};
+use self::project::Projects;
 use self::section::Section;
 use super::strict::Tree;
 use super::written::{self, ConfigFile, Format, PolicyFile};

@@ -1,0 +1,138 @@
+//! From what is due to what came back: the guards judged once more, the intent committed, its PUT sent, its answer
+//! journaled.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{LookError, Looker, Unwritten};
+use crate::act::{self, Outcome};
+use crate::clock::Clock;
+use crate::cloud::{CloudError, Css, Permit};
+use crate::failure_point::{self, Point};
+use crate::journal::{Intent, Journal};
+use crate::model::cluster::Cluster;
+use crate::model::decision::Decision;
+use crate::model::moment::Moment;
+use crate::model::task::Reading;
+use crate::notify::Tell;
+
+/// A fresh reading that is older than this when the PUT may leave is read again.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// How long a stop waits for the answer to a PUT. After that it is journaled as unknown, and settled by reading. A stop
+/// takes ten seconds at most, and needs some of them for the journal.
+const STOP_GRACE: Duration = Duration::from_secs(7);
+
+/// What a PUT needs, taken before its intent is committed.
+pub(super) struct Ready<'a> {
+    permit: Permit,
+    /// Until the intent is committed.
+    gate: tokio::sync::MutexGuard<'a, ()>,
+    /// The moment to judge by.
+    pub(super) now: Moment,
+}
+
+impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
+    /// Sends what the fresh reading says is due: takes what the PUT needs, judges all guards once more in one
+    /// step with the commit of the intent, and sends with the client that read.
+    pub(super) async fn act(
+        &self,
+        css: &Arc<S>,
+        cluster: &Cluster,
+        fresh: &Reading,
+        decision: Decision,
+    ) -> Result<(Decision, bool), LookError> {
+        let Some(ready) = self.make_ready(css, fresh).await? else {
+            return Ok((Decision { next_look: Duration::ZERO, ..decision }, false));
+        };
+        let decision = self.decide(cluster, fresh, ready.now);
+        let Some(intent) = self.what_to_send(cluster, &decision) else {
+            let changed = self.what_to_journal(cluster, &decision);
+            self.record(cluster, ready.now, changed).await?;
+            return Ok((decision, false));
+        };
+        self.send(css, cluster, intent, ready).await?;
+        Ok((decision, true))
+    }
+
+    /// Takes what a PUT needs and closes the gate, so that what is judged now still holds when the intent is
+    /// committed. `None`: the reading is not fresh any more, or a reload has put another client in the place of the
+    /// one that read; the next look reads again.
+    pub(super) async fn make_ready(
+        &self,
+        css: &Arc<S>,
+        fresh: &Reading,
+    ) -> Result<Option<Ready<'_>>, LookError> {
+        let permit = css.permit();
+        let permit = self.stopping.run_until_cancelled(permit).await.ok_or(LookError::Stopping)?;
+        let permit = permit.map_err(|error| match error {
+            CloudError::Transport(why) => LookError::NoConnection(why),
+            error => LookError::Cloud(error),
+        })?;
+        self.telling.connects();
+        let gate = self.gate.lock().await;
+        if self.stopping.is_cancelled() {
+            // Before anything is written: a stop must not wait for a journal that is locked, once for each look.
+            return Err(LookError::Stopping);
+        }
+        self.write_what_is_unwritten(&gate).await?;
+        let now = self.clock.now();
+        if now.since(fresh.at) > FRESH || !Arc::ptr_eq(css, &self.css()) {
+            return Ok(None);
+        }
+        if self.stopping.is_cancelled() {
+            return Err(LookError::Stopping);
+        }
+        Ok(Some(Ready { permit, gate, now }))
+    }
+
+    /// Commits the intent, sends its PUT and journals what came back. Once the intent is committed this must be left
+    /// to end.
+    pub(super) async fn send(
+        &self,
+        css: &Arc<S>,
+        cluster: &Cluster,
+        intent: Intent,
+        ready: Ready<'_>,
+    ) -> Result<Outcome, LookError> {
+        let Ready { permit, gate, now } = ready;
+        let subject = intent.subject.clone();
+        let journaled = self.journal.begin(now, intent).await?;
+        self.fold(cluster, std::slice::from_ref(journaled.entry()));
+        drop(gate);
+        failure_point::pass(Point::PutIntended);
+
+        let outcome = tokio::select! {
+            biased;
+            outcome = act::execute(&**css, &journaled, permit) => outcome,
+            () = self.cut() => act::left_behind(),
+        };
+        failure_point::pass(Point::PutOver);
+        let attempt = journaled.attempt();
+        let action = journaled.value().order.action();
+        let lines = act::what_came_back(attempt, action, outcome.clone())
+            .into_iter()
+            .map(|event| (subject.clone(), event))
+            .collect();
+        // Written behind the gate: after an answer that stops the project, no further intent is committed.
+        let gate = self.gate.lock().await;
+        let unwritten = Unwritten { attempt, at: self.clock.now(), cluster: cluster.clone(), lines };
+        self.state().unwritten.push(unwritten);
+        self.write_what_is_unwritten(&gate).await.map_err(LookError::SentUnwritten)?;
+        self.turn_breaker(cluster, self.clock.now()).await.map_err(LookError::SentUnwritten)?;
+        drop(gate);
+        Ok(outcome)
+    }
+
+    /// Ends when a PUT that is under way is not waited for any longer, because the daemon is stopping.
+    async fn cut(&self) {
+        self.stopping.cancelled().await;
+        self.clock.sleep(STOP_GRACE).await;
+    }
+
+    /// The intent of a decision to act: with the failure it answers and the backoff that ended.
+    fn what_to_send(&self, cluster: &Cluster, decision: &Decision) -> Option<Intent> {
+        let state = self.state();
+        Intent::of(self.project.clone(), cluster.id.clone(), decision, state.ledger.history(&cluster.id))
+    }
+}

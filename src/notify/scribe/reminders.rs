@@ -1,0 +1,129 @@
+//! Who waits for a human, and when that is told again.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::states::JOURNAL_FAILS;
+use super::{Scribe, key_of};
+use crate::clock::Clock;
+use crate::model::event::Subject;
+use crate::model::moment::Moment;
+use crate::model::outbox::{NewNote, Note, Outbox, OutboxWrite};
+use crate::model::text::span;
+use crate::notify::kind::Kind;
+use crate::notify::notice::{self, Notice};
+
+/// A task that waits for a human, or a state of a project.
+#[derive(Debug, Clone)]
+pub(super) struct Waiting {
+    since: Timestamp,
+    /// The entry that handed it over, with the task.
+    entry: Option<(u64, Subject)>,
+    /// How many reminders are due or were.
+    reminded: usize,
+}
+
+impl<O: Outbox, C: Clock> Scribe<O, C> {
+    /// Takes note of a task that waited for a human already when the process began.
+    pub(in crate::notify) fn waits(&mut self, subject: &Subject, entry: u64, since: Timestamp) {
+        let waiting = Waiting { since, entry: Some((entry, subject.clone())), reminded: 0 };
+        self.waiting.insert(key_of(subject), waiting);
+    }
+
+    /// What is due of the reminders: of each at most one, the latest.
+    pub(super) async fn reminders(&mut self) -> Vec<Note> {
+        let routes = self.post.routes();
+        let now = self.clock.now();
+        let mut writes = Vec::new();
+        if routes.reminders.is_empty() {
+            return self.keep(writes).await;
+        }
+        let due: Vec<(String, Waiting, usize)> = self
+            .waiting
+            .iter()
+            .filter_map(|(key, waiting)| {
+                let reached = reached(&routes.reminders, waiting.since, now.wall);
+                (reached > waiting.reminded).then(|| (key.clone(), waiting.clone(), reached))
+            })
+            .collect();
+        for (key, waiting, reached) in due {
+            let Some((entry, subject)) = waiting.entry else { continue };
+            let Ok(story) = self.outbox.story(subject.clone(), u64::MAX >> 1).await else { continue };
+            let known = notice::fold(&story);
+            if let Some(waiting) = self.waiting.get_mut(&key) {
+                waiting.reminded = reached;
+            }
+            let Some(known) = known.filter(notice::waits_for_human) else { continue };
+            let policy = known.failure.as_ref().and_then(|failure| failure.seen.terms.as_ref());
+            let channels = routes.of(policy.map(|terms| terms.policy.as_str()));
+            if channels.is_empty() {
+                continue;
+            }
+            writes.push(OutboxWrite::Note(NewNote {
+                at: now.wall,
+                project: subject.project.to_string(),
+                kind: Kind::Reminder.word().to_owned(),
+                key: Some(format!("reminder/{entry}/{reached}")),
+                entry: Some((entry, subject)),
+                channels,
+                data: "{}".to_owned(),
+            }));
+        }
+        writes.extend(self.reminders_of_projects(&routes.reminders, now));
+        self.keep(writes).await
+    }
+
+    /// The same of projects that cannot be seen, rest, or whose clock is off.
+    fn reminders_of_projects(&mut self, reminders: &[Duration], now: Moment) -> Vec<OutboxWrite> {
+        let mut writes = Vec::new();
+        for ((project, word), condition) in &self.conditions {
+            if !matches!(word.as_str(), "blind" | "rests" | "clock-off") {
+                continue;
+            }
+            let reached = reached(reminders, condition.since, now.wall);
+            if reached == 0 {
+                continue;
+            }
+            let since = condition.since.as_millisecond();
+            let key = format!("reminder/{project}/{word}/{since}/{reached}");
+            let Ok(mut told) = serde_json::from_str::<Notice>(&condition.data) else { continue };
+            if !self.reminded.insert(key.clone()) {
+                continue;
+            }
+            let lasts = now.wall.duration_since(condition.since).unsigned_abs();
+            let lasts = span(Duration::from_secs(lasts.as_secs()));
+            told.at = now.wall;
+            told.title = format!("{}, for {lasts}", told.title);
+            told.what =
+                format!("{}; this has lasted for {lasts}, since {}", told.what, notice::at(condition.since));
+            writes.extend(self.note(told, Some(key)));
+        }
+        writes
+    }
+
+    /// In how long the next one is due.
+    pub(super) fn next_reminder(&self, now: Timestamp) -> Option<Duration> {
+        let routes = self.post.routes();
+        let states =
+            self.conditions.iter().filter(|((_, word), _)| word != "breaker" && word != JOURNAL_FAILS);
+        let all =
+            self.waiting.values().map(|waiting| waiting.since).chain(states.map(|(_, state)| state.since));
+        all.filter_map(|since| {
+            let age = now.duration_since(since).unsigned_abs();
+            routes
+                .reminders
+                .iter()
+                .filter_map(|after| after.checked_sub(age))
+                .filter(|left| !left.is_zero())
+                .min()
+        })
+        .min()
+    }
+}
+
+/// How many of the reminders are due at `now`, of what began at `since`.
+fn reached(reminders: &[Duration], since: Timestamp, now: Timestamp) -> usize {
+    let age = now.duration_since(since).max(SignedDuration::ZERO).unsigned_abs();
+    reminders.iter().filter(|after| **after <= age).count()
+}
