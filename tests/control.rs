@@ -41,7 +41,7 @@ async fn a_hold_stops_what_is_due_and_its_release_lets_it_go_on() {
         bench.journaled("that it is held", on_hold).await;
         bench.looks_on(10).await;
         assert_eq!(bench.puts().len(), 0);
-        daemon.says("nothing is sent: hold #1").await;
+        daemon.says(": hold #1 on").await;
         let (code, out, _) = bench.runs(&["release", scope]).await;
         assert!(code == 0 && out.contains("released: hold #1"), "{out}");
         assert_eq!(bench.ended(&["logs"]).await["logs"], "remedied");

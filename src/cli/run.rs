@@ -187,7 +187,8 @@ fn listen(
         } else {
             warn!(
                 socket = %path.display(),
-                "there is no control socket, as its directory is missing: hold, release and holds cannot reach this daemon",
+                "there is no control socket, as its directory is missing: no command can reach this daemon. Make the directory, \
+                 or set control.socket, and restart",
             );
         }
     }

@@ -184,7 +184,7 @@ fn write_channel(out: &mut String, channel: &ChannelCounts) {
 
 fn write_holds(out: &mut String, holds: &[StoredHold]) {
     for hold in holds {
-        let _ = writeln!(out, "nothing is sent: {hold}");
+        let _ = writeln!(out, "{}: {hold}", hold.effect());
     }
 }
 

@@ -96,7 +96,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
         })?;
         self.holds_mut().place(hold.clone(), now);
         drop(gates);
-        warn!(hold = hold.number, scope = %hold.scope, by = hold.by, "nothing is sent: {hold}");
+        warn!(hold = hold.number, scope = %hold.scope, by = hold.by, "{}: {hold}", hold.effect());
         Ok(Answer::Held { hold, dry_run: self.settings().mode == Mode::DryRun })
     }
 

@@ -111,6 +111,17 @@ impl StoredHold {
     }
 }
 
+impl StoredHold {
+    /// What it does, as far as it reaches.
+    pub fn effect(&self) -> &'static str {
+        match self.scope {
+            Scope::All => "nothing is sent",
+            Scope::Project(_) => "nothing is sent in this project",
+            Scope::Cluster(_) => "nothing is sent for this cluster",
+        }
+    }
+}
+
 impl fmt::Display for StoredHold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "hold #{} on {}", self.number, self.scope)?;

@@ -7,7 +7,6 @@ use jiff::Timestamp;
 
 use super::ClusterView;
 use crate::model::explanation::{Guard, PolicyVerdict};
-use crate::model::hold::StoredHold;
 use crate::model::policy::Mode;
 use crate::model::text::{counted, shown};
 use crate::model::wording::Weight;
@@ -30,7 +29,7 @@ pub(super) struct Index {
     sums: Vec<Sum>,
     groups: Vec<Group>,
     projects: Vec<Project>,
-    holds: Vec<String>,
+    holds: Vec<(&'static str, String)>,
     policies: Vec<(String, String)>,
     channels: Vec<Channel>,
 }
@@ -200,7 +199,7 @@ impl Index {
             sums,
             groups,
             projects: report.projects.iter().map(Project::new).collect(),
-            holds: report.holds.iter().map(StoredHold::to_string).map(|hold| clean(&hold)).collect(),
+            holds: report.holds.iter().map(|hold| (hold.effect(), clean(&hold.to_string()))).collect(),
             policies: report
                 .policies
                 .iter()
