@@ -117,6 +117,8 @@ struct Task {
     state: &'static str,
     code: String,
     words: String,
+    /// The number of a hold that covers it: what comes next has to wait for its end.
+    held_by: Option<u64>,
     next: Option<(String, Time)>,
     way_on: Prose,
 }
@@ -169,7 +171,8 @@ impl Index {
                 TaskState::Failed if will_be_aborted => (&mut eyes, "will be aborted"),
                 TaskState::Failed => (&mut hand, "failed"),
             };
-            into.push(Task::new(project, task, state));
+            let held_by = report.holds.iter().find(|hold| hold.scope.covers(&project.name, &task.cluster));
+            into.push(Task::new(project, task, state, held_by.map(|hold| hold.number)));
         }
         let silent = report.projects.iter().filter(|project| project.sends_nothing.is_some()).count();
         let with_human = all().filter(|(_, task)| task.with_human).count();
@@ -223,7 +226,7 @@ impl Group {
 }
 
 impl Task {
-    fn new(project: &ProjectReport, task: &TaskReport, state: &'static str) -> Self {
+    fn new(project: &ProjectReport, task: &TaskReport, state: &'static str, held_by: Option<u64>) -> Self {
         let (code, words) = task.why.as_ref().map_or_else(
             || (String::new(), "nothing was decided yet".to_owned()),
             |why| (why.code.clone(), clean(&why.words)),
@@ -236,6 +239,7 @@ impl Task {
             state,
             code,
             words,
+            held_by,
             next: task.next.as_ref().map(|next| (next.what.clone(), Time(next.at))),
             way_on: Prose::new(task.way_on.as_deref().unwrap_or_default()),
         }

@@ -79,6 +79,14 @@ async fn a_failure_is_seen_to_its_remedy_without_a_reload() {
     browser.shows("#live", "live");
     browser.shows(".task.hands", "FAILED");
     browser.shows(".task.hands .next", "Next: retry at");
+    // A hold comes before whatever is due, and its end lets it go on.
+    let (code, _, told) = bench.runs(&["hold", "cluster:logs", "--reason", "an audit"]).await;
+    assert_eq!(code, 0, "{told}");
+    browser.shows(".note", "On hold: nothing is sent for this cluster.");
+    browser.shows(".task.hands .next", "On hold: nothing is sent for it before hold #1 ends.");
+    assert_eq!(bench.runs(&["release", "cluster:logs"]).await.0, 0);
+    browser.hides(".note");
+    browser.shows(".task.hands .next", "Next: retry at");
     browser.screenshot("failed");
     browser.mark();
     // Who reads by the keyboard stays where they are while the page changes under them.
