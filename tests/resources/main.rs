@@ -14,3 +14,5 @@ mod log;
 mod machine;
 mod memory;
 mod output;
+#[path = "../support/parked.rs"]
+mod parked;

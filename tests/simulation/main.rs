@@ -14,6 +14,8 @@ mod generate;
 mod judge;
 #[path = "../support/leaks.rs"]
 mod leaks;
+#[path = "../support/parked.rs"]
+mod parked;
 mod run;
 mod stage;
 
