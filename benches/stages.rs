@@ -148,7 +148,7 @@ fn decide(bencher: Bencher<'_, '_>, status: &str) {
     let now = SystemClock::new().now();
     let tasks = parse::tasks(&detail(status), TaskKind::Upgrade).unwrap();
     let upgrades = TaskList { tasks, unusable: 0, total_size: Some(1) };
-    let reading = Reading::new(now, [upgrades, TaskList { total_size: Some(0), ..TaskList::default() }]);
+    let reading = Reading::new(now, now, [upgrades, TaskList { total_size: Some(0), ..TaskList::default() }]);
     let (terms, ledger, cluster) = (Terms::defaults("all", Mode::Enforce), Ledger::default(), cluster());
     let rules = Rules::default();
     let (project, holds) = (ProjectName::new("bench").unwrap(), Holds::default());

@@ -23,9 +23,9 @@ use crate::decide::observe::{self, Eyes};
 use crate::decide::{self, Facts, Guards, Standing};
 use crate::journal::{Journal, JournalError};
 use crate::model::cluster::Cluster;
-use crate::model::decision::{Decision, Verdict};
+use crate::model::decision::{Action, Decision, Order, Verdict};
 use crate::model::event::{Entry, Event, Subject};
-use crate::model::history::ClusterHistory;
+use crate::model::history::{ClusterHistory, TaskHistory};
 use crate::model::hold::Holds;
 use crate::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use crate::model::ledger::Ledger;
@@ -33,7 +33,7 @@ use crate::model::moment::Moment;
 use crate::model::policy::{Mode, Terms};
 use crate::model::project::Rules;
 use crate::model::reason::Reason;
-use crate::model::task::{Reading, TaskKind};
+use crate::model::task::{Reading, Task, TaskKind};
 use crate::model::text::chain;
 use crate::notify::Tell;
 use crate::planted::{self, Fault};
@@ -44,10 +44,21 @@ mod explain;
 mod project;
 mod sending;
 mod telling;
+mod tie;
 
 use alone::Alone;
 pub use by_hand::{ByHandError, Done};
 use telling::Telling;
+use tie::Tie;
+
+/// The list that is read last, but before an abort.
+const READ_LAST: TaskKind = TaskKind::AzSwitchover;
+
+/// The list that is read last before this order: for an abort the task's own, as a node may complete meanwhile.
+fn read_last(reading: &Reading, order: &Order) -> TaskKind {
+    let task = reading.task(order.task()).filter(|_| order.action() == Action::Abort);
+    task.map_or(READ_LAST, |task| task.kind)
+}
 
 /// One project, with everything that a look at one of its clusters needs.
 pub struct Looker<S, J, C, T> {
@@ -70,6 +81,8 @@ pub struct Looker<S, J, C, T> {
     /// Held from the last judgement of the guards to the end of the intent's commit, and while what the guards
     /// judge by is changed from outside.
     gate: tokio::sync::Mutex<()>,
+    /// Shared by whatever is journaled and folded in; held alone while the ledger is folded anew.
+    folding: tokio::sync::RwLock<()>,
     /// Held while the breaker turns, so that looks at the same time turn it once.
     turning: tokio::sync::Mutex<()>,
     /// One look at a cluster at a time: the watcher's, or one that a human orders.
@@ -101,9 +114,10 @@ pub struct Parts<S, J, C, T> {
 }
 
 /// What the looks of one project share.
-#[derive(Default)]
 struct State {
     ledger: Ledger,
+    /// How the ledger's times are tied to the monotonic clock.
+    tie: Tie,
     /// Answers that could not be journaled yet. Until they are, their attempts are open and no intent is
     /// committed.
     unwritten: Vec<Unwritten>,
@@ -152,8 +166,6 @@ enum LookError {
     NoConnection(#[source] TransportError),
     #[error("a PUT was sent, and the journal cannot be written")]
     SentUnwritten(#[source] JournalError),
-    #[error("the answer is about another cluster: it shows the task {task}, which is one of {other}")]
-    OfAnother { task: TaskId, other: ClusterId },
     #[error("the daemon is stopping")]
     Stopping,
 }
@@ -162,6 +174,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
     /// Puts a project together.
     pub fn new(parts: Parts<S, J, C, T>) -> Self {
         let Parts { project, css, journal, clock, teller, rules, holds, seed, stopping, ledger } = parts;
+        let tie = Tie::new(clock.now());
         Self {
             css: RwLock::new(Arc::new(css)),
             journal,
@@ -171,8 +184,17 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             seed,
             stopping,
             telling: Telling::new(project.clone(), teller),
-            state: Mutex::new(State { ledger, ..State::default() }),
+            state: Mutex::new(State {
+                ledger,
+                tie,
+                unwritten: Vec::new(),
+                looked: BTreeMap::new(),
+                unread: BTreeMap::new(),
+                last_list: None,
+                listed: BTreeMap::new(),
+            }),
             gate: tokio::sync::Mutex::new(()),
+            folding: tokio::sync::RwLock::default(),
             turning: tokio::sync::Mutex::new(()),
             alone: Alone::default(),
             project,
@@ -195,42 +217,42 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         listed: Option<Moment>,
     ) -> Result<(Decision, bool), LookError> {
         let css = self.css();
-        let (reading, _) = self.read(&css, &cluster.id).await?;
+        let reading = self.read(&css, &cluster.id, READ_LAST).await?;
         if !self.state().unwritten.is_empty() {
             self.write_what_is_unwritten(&self.gate.lock().await).await?;
         }
         let decision = self.understand(cluster, &reading, listed).await?;
-        if !matches!(decision.verdict, Verdict::Act(_)) {
-            return Ok((decision, false));
-        }
+        let Verdict::Act(order) = &decision.verdict else { return Ok((decision, false)) };
         // Something is due. What is acted on is another reading than the one that said so.
-        let (fresh, apart) = if planted::is(Fault::SkipTheReread) {
-            (reading, Duration::ZERO)
+        let last = read_last(&reading, order);
+        let fresh = if planted::is(Fault::SkipTheReread) {
+            reading.clone()
         } else {
-            self.read(&css, &cluster.id).await?
+            self.read(&css, &cluster.id, last).await?
         };
+        if fresh.asked.age(reading.at) >= self.rules().poll.settle_interval {
+            // Something stood still between the two. They are one look, and must not be taken for two.
+            return Ok((Decision { next_look: Duration::ZERO, ..decision }, false));
+        }
         let decision = self.understand(cluster, &fresh, listed).await?;
         if !matches!(decision.verdict, Verdict::Act(_)) {
             return Ok((decision, false));
         }
-        if apart > self.rules().poll.request_timeout {
-            // One of the lists had to be asked for again and again, and the other one is old by now.
-            return Ok((Decision { next_look: Duration::ZERO, ..decision }, false));
-        }
         self.act(&css, cluster, &fresh, decision).await
     }
 
-    /// Reads both lists, one right after the other, and tells how long after the first the second came. A reading
-    /// changes nothing, so a stop cuts it short.
-    async fn read(&self, css: &S, cluster: &ClusterId) -> Result<(Reading, Duration), LookError> {
+    /// Reads both lists, one right after the other; that of `last` last. A reading changes nothing, so a stop cuts it
+    /// short.
+    async fn read(&self, css: &S, cluster: &ClusterId, last: TaskKind) -> Result<Reading, LookError> {
         let both = async {
-            let upgrades = css.tasks(cluster, TaskKind::Upgrade).await?;
-            let first = self.clock.now();
-            let switchovers = css.tasks(cluster, TaskKind::AzSwitchover).await?;
-            let now = self.clock.now();
-            Ok((Reading::new(now, [upgrades, switchovers]), now.since(first)))
+            let (asked, first) = css.tasks(cluster, last.other()).await?;
+            let (_, second) = css.tasks(cluster, last).await?;
+            Ok((asked, self.clock.now(), [first, second]))
         };
-        self.stopping.run_until_cancelled(both).await.unwrap_or(Err(LookError::Stopping))
+        let both = self.stopping.run_until_cancelled(both).await.unwrap_or(Err(LookError::Stopping));
+        let (asked, at, lists) = both?;
+        self.tie_anew().await?;
+        Ok(Reading::new(self.stamp(asked), self.stamp(at), lists))
     }
 
     /// Journals what the reading adds to the history, decides, and journals what the decision says anew.
@@ -248,12 +270,13 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         let decision = self.decide(cluster, reading, reading.at);
         let changed = self.what_to_journal(cluster, &decision);
         self.record(cluster, reading.at, changed).await?;
-        if let Verdict::Act(order) = &decision.verdict
-            && let Some(other) = self.other_cluster_with(cluster, order.task())
-        {
-            return Err(LookError::OfAnother { task: order.task().clone(), other });
-        }
-        self.telling.read(cluster, reading.at, &decision);
+        let fails = {
+            let state = self.state();
+            let known = &state.ledger.history(&cluster.id).tasks;
+            let is_over = |id| known.get(id).is_some_and(|known| known.closed.is_some());
+            reading.tasks.iter().any(|task| task.status.is_failure() && !is_over(&task.id))
+        };
+        self.telling.read(cluster, reading.at, &decision, fails);
         if reading.complete {
             let listed = reading.tasks.iter().map(|task| &task.id).collect();
             self.forget_overdue(&cluster.id, &listed, reading.at).await?;
@@ -278,7 +301,8 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             expect: &expect,
             poll: &rules.poll,
             listed,
-            looked_before: state.looked.contains_key(&cluster.id),
+            looked: state.looked.get(&cluster.id).copied(),
+            clock_off: self.is_clock_off(),
         };
         observe::observe(eyes, reading, state.ledger.history(&cluster.id))
     }
@@ -312,11 +336,13 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         judge: impl FnOnce(Option<&Terms>, Mode, Facts<'_>) -> R,
     ) -> R {
         let rules = self.rules();
-        let task = Standing::of(reading, history).task();
-        let terms = task.and_then(|task| self.terms(&rules, cluster, task.kind));
+        let task = Standing::of(reading, history, rules.poll.settle_interval).task();
+        let terms = task.and_then(|task| self.terms_of(&rules, cluster, task, reading));
+        let shared_with = task.and_then(|task| Self::other_cluster_with(ledger, cluster, &task.id));
         let holds = self.holds.read().unwrap_or_else(PoisonError::into_inner);
         let guards = self.guards(ledger, &holds, &rules);
-        let facts = Facts { cluster: &cluster.id, reading, guards, poll: &rules.poll, seed: self.seed };
+        let (seed, poll) = (self.seed, &rules.poll);
+        let facts = Facts { cluster: &cluster.id, reading, guards, poll, seed, shared_with };
         judge(terms.as_ref(), rules.mode, facts)
     }
 
@@ -340,7 +366,8 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         cluster: &Cluster,
         listed: Option<Moment>,
     ) -> Result<(Reading, Decision), String> {
-        let (reading, _) = self.read(&self.css(), &cluster.id).await.map_err(|error| chain(&error))?;
+        let reading = self.read(&self.css(), &cluster.id, READ_LAST).await;
+        let reading = reading.map_err(|error| chain(&error))?;
         let seen = self.observe(cluster, &reading, listed);
         let state = self.state();
         let mut history = state.ledger.history(&cluster.id).clone();
@@ -351,12 +378,11 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         Ok((reading, decision))
     }
 
-    /// Another cluster that the task was read of too. Whose it is cannot be told: nothing is sent to either.
-    fn other_cluster_with(&self, cluster: &Cluster, task: &TaskId) -> Option<ClusterId> {
-        let state = self.state();
-        let mut all = state.ledger.clusters.iter();
-        let other = all.find(|(id, history)| **id != cluster.id && history.tasks.contains_key(task));
-        other.map(|(id, _)| id.clone())
+    /// Another cluster whose last answer showed this task too. Whose it is cannot be told: nothing is sent to either.
+    fn other_cluster_with<'a>(ledger: &'a Ledger, cluster: &Cluster, task: &TaskId) -> Option<&'a ClusterId> {
+        let shows = |history: &ClusterHistory| history.tasks.get(task).is_some_and(TaskHistory::is_shown);
+        let mut others = ledger.clusters.iter().filter(|(id, _)| **id != cluster.id);
+        others.find(|(_, history)| shows(history)).map(|(id, _)| id)
     }
 
     /// Opens or closes the breaker, where what is known now says so.
@@ -397,6 +423,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         if lines.is_empty() {
             return Ok(());
         }
+        let _shared = self.folding.read().await;
         let entries = self.journal.record(at, lines).await?;
         self.telling.journal_works();
         self.fold(cluster, &entries);
@@ -421,6 +448,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         let mut state = self.state();
         let before = state.ledger.rest;
         for entry in entries {
+            state.tie.journaled(entry);
             state.ledger.apply(entry);
         }
         let after = state.ledger.rest;
@@ -463,10 +491,6 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
                     LookError::Journal(error) | LookError::SentUnwritten(error) => {
                         self.telling.journal_fails(error);
                     }
-                    LookError::OfAnother { .. } => {
-                        let refused = CloudError::Unreadable { detail: error.to_string(), request_id: None };
-                        self.telling.unreadable(cluster, &refused);
-                    }
                     LookError::Stopping => {}
                 }
                 Report {
@@ -487,6 +511,15 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         let busy = tasks.any(|task| task.closed.is_none() && task.escalated.is_none());
         let poll = &self.rules().poll;
         if busy { poll.active_interval } else { poll.idle_interval }
+    }
+
+    /// The terms of a task. One that stands in both lists may be of either kind: only what governs both governs it.
+    fn terms_of(&self, rules: &Rules, cluster: &Cluster, task: &Task, reading: &Reading) -> Option<Terms> {
+        let terms = self.terms(rules, cluster, task.kind);
+        if reading.in_both.contains(&task.id) && terms != self.terms(rules, cluster, task.kind.other()) {
+            return None;
+        }
+        terms
     }
 
     fn terms(&self, rules: &Rules, cluster: &Cluster, kind: TaskKind) -> Option<Terms> {

@@ -124,6 +124,7 @@ fn failure(whole: &str, multiplier: f64) -> Event {
         failing: "node-1: stop".to_owned(),
         external: 0,
         too_old: false,
+        age_unknown: false,
         seen_to_happen: true,
         terms: Some(terms),
     }))
@@ -153,6 +154,9 @@ fn events() -> Vec<Event> {
         Event::Touched { changed: "endTime".to_owned() },
         Event::FellBack { highest: 3, read: 2 },
         Event::Missing,
+        Event::AgeJudged { too_old: true },
+        Event::Unpolled,
+        Event::NewestSeen { start_time: "2026-01-01T00:00:00".parse().unwrap() },
         Event::Reappeared,
         Event::SettlingReading { attempt, effect: true, status: TaskStatus::Other("NEW".to_owned()), shape },
         Event::Intent {
@@ -228,10 +232,13 @@ fn variant(event: &Event) -> usize {
         Event::BreakerClosed { .. } => 19,
         Event::Reset { .. } => 20,
         Event::RunningTooLong { .. } => 21,
+        Event::AgeJudged { .. } => 22,
+        Event::Unpolled => 23,
+        Event::NewestSeen { .. } => 24,
     }
 }
 
-const VARIANTS: usize = 22;
+const VARIANTS: usize = 25;
 
 fn same(entries: &[Entry], stored: &[StoredEntry]) {
     assert_eq!(entries.len(), stored.len());

@@ -45,6 +45,7 @@ fn seen(number: u32) -> Event {
         failing: "node-1: stop".to_owned(),
         external: 0,
         too_old: false,
+        age_unknown: false,
         seen_to_happen: true,
         terms: Some(Terms::defaults("logs", Mode::Enforce)),
     }))

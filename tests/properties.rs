@@ -168,7 +168,7 @@ impl Stage {
         self.now = self.now.after(shown.wait);
         let read = task(shown);
         let list = TaskList { tasks: vec![read.clone()], unusable: 0, total_size: Some(1) };
-        let reading = Reading::new(self.now, [list, TaskList::default()]);
+        let reading = Reading::new(self.now, self.now, [list, TaskList::default()]);
         let (poll, limits) = (Poll::default(), Limits::default());
         let (project, id) = (ProjectName::new("p").unwrap(), cluster());
         let in_force = |_: TaskKind| Some(terms.clone());
@@ -180,7 +180,8 @@ impl Stage {
             expect: &|_| Some(("any".to_owned(), Expect::default())),
             poll: &poll,
             listed: Some(self.now),
-            looked_before: true,
+            looked: Some(self.now),
+            clock_off: false,
         };
         for (_, event) in observe(eyes, &reading, &self.history()) {
             self.record(event);
@@ -200,7 +201,8 @@ impl Stage {
             breaker: &breaker,
             clock_offset: None,
         };
-        let facts = Facts { cluster: &id, reading: &reading, guards, poll: &poll, seed: 1 };
+        let facts =
+            Facts { cluster: &id, reading: &reading, guards, poll: &poll, seed: 1, shared_with: None };
         let history = self.history();
         let decision = decide(Some(terms), facts, &history, self.now);
         assert_eq!(decision, decide(Some(terms), facts, &history, self.now), "equal inputs, equal decisions");
@@ -219,7 +221,7 @@ impl Stage {
                 let same = known
                     .decided
                     .as_ref()
-                    .is_some_and(|(before, why)| before == verdict && why.tells_the_same_as(&reason));
+                    .is_some_and(|it| it.verdict == verdict && it.reason.tells_the_same_as(&reason));
                 if !same && known.closed.is_none() && !matches!(reason, Reason::WithHuman { .. }) {
                     self.record(Event::Decided { verdict: verdict.to_owned(), reason });
                 }

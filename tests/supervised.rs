@@ -14,8 +14,9 @@ use upgrade_remediator::clock::{Clock as _, SystemClock};
 use upgrade_remediator::daemon::{Broken, Builder, Ledgers, Service};
 use upgrade_remediator::journal::{Journal, JournalError, MemoryJournal};
 use upgrade_remediator::model::answer::Meaning;
-use upgrade_remediator::model::event::{Entry, Event, Subject};
+use upgrade_remediator::model::event::{Entry, Event, StoredEntry, Subject};
 use upgrade_remediator::model::hold::{NewHold, StoredHold};
+use upgrade_remediator::model::id::ProjectName;
 use upgrade_remediator::model::moment::Moment;
 use upgrade_remediator::model::reason::Reason;
 use upgrade_remediator::notify::log::LogTeller;
@@ -235,6 +236,10 @@ impl Journal for Ill {
 
     async fn forget(&self, tasks: Vec<Subject>) -> Result<(), JournalError> {
         self.0.forget(tasks).await
+    }
+
+    async fn read_project(&self, project: &ProjectName) -> Result<Vec<StoredEntry>, JournalError> {
+        self.0.read_project(project).await
     }
 
     async fn place_hold(&self, hold: NewHold) -> Result<StoredHold, JournalError> {

@@ -179,8 +179,9 @@ async fn of_project(
         None => Result::Skipped("there is no cluster to read"),
         Some(cluster) => {
             let read = async {
-                let upgrades = css.tasks(&cluster.id, TaskKind::Upgrade).await?;
-                Ok((upgrades, css.tasks(&cluster.id, TaskKind::AzSwitchover).await?))
+                let (_, upgrades) = css.tasks(&cluster.id, TaskKind::Upgrade).await?;
+                let (_, switchovers) = css.tasks(&cluster.id, TaskKind::AzSwitchover).await?;
+                Ok((upgrades, switchovers))
             };
             match read.await {
                 Ok((upgrades, switchovers)) => Result::Ok(format!(

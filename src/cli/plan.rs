@@ -44,8 +44,9 @@ pub(super) fn plan(loaded: &Loaded, environment: &Environment, json: bool) -> Ou
     let _log = telemetry::start(&settings.log.filter, settings.log.format, environment)?;
     let runtime = runtime()?;
     let clock = Arc::new(SystemClock::new());
-    let (mut ledgers, seed) = read_journal(settings, &clock)?;
-    let journal = (Arc::new(MemoryJournal::new(seed)), seed, &mut ledgers);
+    let (mut ledgers, journal) = read_journal(settings, &clock)?;
+    let seed = journal.seed();
+    let journal = (Arc::new(journal), seed, &mut ledgers);
     let teller = Arc::new(LogTeller);
     let builder = Builder::new(environment, journal, &clock, &teller, &CancellationToken::new());
     let projects = Projects::build(settings, builder, ledgers).map_err(Failure::of_build)?;
@@ -59,14 +60,17 @@ pub(super) fn plan(loaded: &Loaded, environment: &Environment, json: bool) -> Ou
 }
 
 /// What the journal knows; nothing where there is none yet.
-fn read_journal(settings: &Settings, clock: &SystemClock) -> Result<(Ledgers, u64), Failure> {
+fn read_journal(settings: &Settings, clock: &SystemClock) -> Result<(Ledgers, MemoryJournal), Failure> {
     let now = clock.now();
-    let Ok(reader) = journal_if_any(settings)? else { return Ok((Ledgers::default(), 0)) };
+    let Ok(reader) = journal_if_any(settings)? else {
+        return Ok((Ledgers::default(), MemoryJournal::default()));
+    };
     let mut ledgers = Ledgers::with_holds(Holds::recall(reader.holds()?, now));
-    for entry in reader.entries(&Query::default())? {
-        ledgers.fold(entry, now);
+    let entries = reader.entries(&Query::default())?;
+    for entry in &entries {
+        ledgers.fold(entry.clone(), now);
     }
-    Ok((ledgers, reader.meta().seed))
+    Ok((ledgers, MemoryJournal::holding(reader.meta().seed, entries, now)))
 }
 
 /// What one look at everything found.

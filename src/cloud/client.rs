@@ -1,6 +1,6 @@
 //! The client itself: what each call goes through, in its order.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -99,14 +99,14 @@ impl<T: Transport, C: Clock> Client<T, C> {
         })
     }
 
-    /// Reads, and gives what `read` makes of the body.
+    /// Reads, and gives what `read` makes of the body, with the moment before the request left.
     async fn get<R>(
         &self,
         call: Call<'_>,
         read: impl Fn(&[u8]) -> Result<R, WireError> + Send,
-    ) -> Result<R, CloudError> {
-        let (head, body) = self.retries.run(&*self.clock, || self.get_once(call)).await?;
-        read(&body).map_err(|error| match error {
+    ) -> Result<(Moment, R), CloudError> {
+        let (asked, head, body) = self.retries.run(&*self.clock, || self.get_once(call)).await?;
+        read(&body).map(|read| (asked, read)).map_err(|error| match error {
             WireError::ErrorCode => self.refused(&head, shape::read(&body, true)),
             // A page of HTML with status 200 is a portal's or a proxy's.
             WireError::Shape(_) if body.trim_ascii_start().starts_with(b"<") => {
@@ -119,18 +119,19 @@ impl<T: Transport, C: Clock> Client<T, C> {
         })
     }
 
-    /// Reads once, and gives the body of an answer with status 200.
-    async fn get_once(&self, call: Call<'_>) -> Result<(Head, Vec<u8>), CloudError> {
+    /// Reads once, and gives the body of an answer with status 200, with the moment before the request left.
+    async fn get_once(&self, call: Call<'_>) -> Result<(Moment, Head, Vec<u8>), CloudError> {
         let _place = self.pace.place(&*self.clock, Rank::Reading).await;
         let project = self.project.id().await?;
         // After the place and not before it: who waited for one must not leave with a credential that rests by now.
         let pass = self.credential.enter(&*self.clock).await?;
+        let asked = self.clock.now();
         let (head, body) = self
             .exchange(call, project, pass)
             .await
             .map_err(|error| CloudError::from_transport(error, None))?;
         match body {
-            Ok(body) if head.status == 200 => Ok((head, body)),
+            Ok(body) if head.status == 200 => Ok((asked, head, body)),
             Err(error) if was_cut(&head, &error) => Err(CloudError::from_transport(error, head.request_id)),
             body => Err(self.refused(&head, shape_of(&head, &body))),
         }
@@ -225,25 +226,33 @@ impl<T: Transport, C: Clock> Client<T, C> {
 
 impl<T: Transport, C: Clock> Css for Client<T, C> {
     async fn clusters(&self) -> Result<ClusterList, CloudError> {
-        let pages = paging::collect(|start| {
-            self.get(Call::Clusters { start }, move |body| self.pages.read(start, body))
+        let pages = paging::collect(async |start| {
+            let (_, page) =
+                self.get(Call::Clusters { start }, move |body| self.pages.read(start, body)).await?;
+            Ok(page)
         })
         .await?;
         Ok(ClusterList { clusters: pages.items, unusable: pages.unusable, total_size: pages.total_size })
     }
 
     async fn cluster(&self, id: &ClusterId) -> Result<Cluster, CloudError> {
-        self.get(Call::Cluster(id), |body| wire::cluster(body, id)).await
+        let (_, cluster) = self.get(Call::Cluster(id), |body| wire::cluster(body, id)).await?;
+        Ok(cluster)
     }
 
-    async fn tasks(&self, cluster: &ClusterId, kind: TaskKind) -> Result<TaskList, CloudError> {
-        let pages = paging::collect(|start| {
-            self.get(Call::Tasks { cluster, kind, start }, move |body| wire::tasks(body, kind))
+    async fn tasks(&self, cluster: &ClusterId, kind: TaskKind) -> Result<(Moment, TaskList), CloudError> {
+        let first = OnceLock::new();
+        let pages = paging::collect(async |start| {
+            let (asked, page) =
+                self.get(Call::Tasks { cluster, kind, start }, move |body| wire::tasks(body, kind)).await?;
+            first.get_or_init(|| asked);
+            Ok(page)
         })
         .await?;
+        let asked = first.get().copied().unwrap_or_else(|| self.clock.now());
         // Two different tasks of one id: one of them is not what it says, and nobody can tell which.
         let unusable = pages.unusable.len() as u64 + pages.conflicts;
-        Ok(TaskList { tasks: pages.items, unusable, total_size: pages.total_size })
+        Ok((asked, TaskList { tasks: pages.items, unusable, total_size: pages.total_size }))
     }
 
     async fn permit(&self) -> Result<Permit, CloudError> {

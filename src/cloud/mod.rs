@@ -32,6 +32,7 @@ use jiff::SignedDuration;
 
 use crate::model::cluster::{Cluster, ClusterList};
 use crate::model::id::{ClusterId, TaskId};
+use crate::model::moment::Moment;
 use crate::model::task::{Abortable, TaskKind, TaskList};
 
 mod answer;
@@ -84,7 +85,8 @@ pub trait Css: Send + Sync + 'static {
     /// [`CloudError::Gone`] where it is gone or hidden, or whatever else kept the answer away.
     fn cluster(&self, id: &ClusterId) -> impl Future<Output = Result<Cluster, CloudError>> + Send;
 
-    /// The tasks of one kind of a cluster. Whether they are all is [`TaskList::is_complete`].
+    /// The tasks of one kind of a cluster, and the moment before the first request for them left: what they show may be
+    /// as old as that. Whether they are all is [`TaskList::is_complete`].
     ///
     /// # Errors
     /// Where a page of the list could not be had. What cannot be read is an error too, never an empty list.
@@ -92,7 +94,7 @@ pub trait Css: Send + Sync + 'static {
         &self,
         cluster: &ClusterId,
         kind: TaskKind,
-    ) -> impl Future<Output = Result<TaskList, CloudError>> + Send;
+    ) -> impl Future<Output = Result<(Moment, TaskList), CloudError>> + Send;
 
     /// Takes whatever a PUT needs before it may leave: a proven credential, a place in flight, the rate. So
     /// nothing waits between the commit of an intent and its PUT. One that is not used is simply dropped.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::clock::{Clock, SystemClock};
 use crate::cloud::Meter;
 use crate::journal::{Intent, Journal, JournalError, Journaled};
-use crate::model::event::{Entry, Event, Subject};
+use crate::model::event::{Entry, Event, StoredEntry, Subject};
 use crate::model::hold::{NewHold, StoredHold};
 use crate::model::id::ProjectName;
 use crate::model::moment::Moment;
@@ -72,6 +72,10 @@ impl<J: Journal, C: Clock> Journal for Measured<J, C> {
 
     async fn release_holds(&self, at: Timestamp, numbers: Vec<u64>, by: String) -> Result<(), JournalError> {
         self.measure(self.inner.release_holds(at, numbers, by)).await
+    }
+
+    async fn read_project(&self, project: &ProjectName) -> Result<Vec<StoredEntry>, JournalError> {
+        self.inner.read_project(project).await
     }
 
     async fn pulse(&self) -> Result<(), JournalError> {

@@ -10,11 +10,12 @@ use super::orders::Ordering;
 use super::service::Service;
 use crate::clock::Clock as _;
 use crate::control::{Answer, Peer, Question, Request};
-use crate::journal::Journal;
 use crate::journal::reader::Query;
+use crate::journal::{Journal, JournalError};
 use crate::model::decision::Action;
 use crate::model::hold::{NewHold, Scope, StoredHold};
 use crate::model::id::{ClusterId, ProjectName};
+use crate::model::moment::Moment;
 use crate::model::policy::Mode;
 use crate::model::text::{chain, shown};
 use crate::notify::Tell;
@@ -85,7 +86,11 @@ impl<J: Journal, T: Tell> Service<J, T> {
             }
             None => None,
         };
-        let new = NewHold { at: now.wall, scope, cluster_name, until, reason, by: peer.to_string() };
+        // By a clock that may be wrong no end is journaled: after a restart the hold would end at some other time.
+        let unjournaled = until.filter(|_| !self.is_clock_proven());
+        let journaled = until.filter(|_| unjournaled.is_none());
+        let by = peer.to_string();
+        let new = NewHold { at: now.wall, scope, cluster_name, until: journaled, reason, by };
         // Every gate, until the hold is in force: an intent is committed before it or never.
         let mut gates = Vec::new();
         for running in self.running.values() {
@@ -94,10 +99,72 @@ impl<J: Journal, T: Tell> Service<J, T> {
         let hold = self.builder.journal().place_hold(new).await.map_err(|error| {
             format!("the hold could not be journaled, so nothing is held by it: {}", chain(&error))
         })?;
-        self.holds_mut().place(hold.clone(), now);
+        let hold = match (unjournaled, lasts) {
+            (Some(until), Some(lasts)) => {
+                self.holds_mut().place_without_journaled_end(hold.clone(), now.after(lasts), now);
+                StoredHold { until: Some(until), ..hold }
+            }
+            _ => {
+                self.holds_mut().place(hold.clone(), now);
+                hold
+            }
+        };
         drop(gates);
         warn!(hold = hold.number, scope = %hold.scope, by = hold.by, "{}: {hold}", hold.effect());
         Ok(Answer::Held { hold, dry_run: self.settings().mode == Mode::DryRun })
+    }
+
+    /// Whether answers have shown our clock right, as far as any project compares it.
+    fn is_clock_proven(&self) -> bool {
+        let mut projects = self.running.values().map(|running| running.project.looker());
+        projects.all(|looker| looker.is_clock_proven())
+    }
+
+    /// Journals the ends of holds that were placed while our clock was not known to be right: once it is, or once they
+    /// are over.
+    pub(super) async fn journal_ends_of_holds(&self) {
+        let open = self.holds().without_journaled_end();
+        if open.is_empty() {
+            return;
+        }
+        let (now, is_proven) = (self.clock().now(), self.is_clock_proven());
+        for (hold, until) in open {
+            let number = hold.number;
+            let journaled = if until.mono <= now.mono {
+                self.journal_release(&hold, "its end", now).await.map(|()| hold)
+            } else if is_proven {
+                self.journal_end(&hold, until, now).await
+            } else {
+                continue;
+            };
+            match journaled {
+                Ok(stored) => self.holds_mut().end_was_journaled(number, stored),
+                Err(error) => {
+                    let error = chain(&error);
+                    warn!(hold = number, error, "the end of hold #{number} cannot be journaled: {error}");
+                }
+            }
+        }
+    }
+
+    /// Journals another hold with this end, and then the release of the one without: at no instant nothing is held.
+    async fn journal_end(
+        &self,
+        hold: &StoredHold,
+        until: Moment,
+        now: Moment,
+    ) -> Result<StoredHold, JournalError> {
+        let StoredHold { scope, cluster_name, reason, by, .. } = hold.clone();
+        let until = now.after(until.since(now)).wall;
+        let new = NewHold { at: now.wall, scope, cluster_name, until: Some(until), reason, by };
+        let stored = self.builder.journal().place_hold(new).await?;
+        self.journal_release(hold, "the clock, which is right now", now).await?;
+        info!(hold = stored.number, "the clock is right: hold #{} is now {stored}", hold.number);
+        Ok(stored)
+    }
+
+    async fn journal_release(&self, hold: &StoredHold, by: &str, now: Moment) -> Result<(), JournalError> {
+        self.builder.journal().release_holds(now.wall, vec![hold.number], by.to_owned()).await
     }
 
     /// Ends all holds of exactly this scope.

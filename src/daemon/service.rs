@@ -178,6 +178,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
             self.let_leave();
             let now = clock.now();
             self.tell_ended_holds(told_until, now);
+            self.journal_ends_of_holds().await;
             told_until = now;
             let next_end = self.holds().next_end(now).map(|end| end.since(now));
             let leaving = self.running.values().any(|running| running.leaving).then_some(LEAVING_CHECK);

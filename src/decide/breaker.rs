@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::decide::SETTLING_PATIENCE;
 use crate::model::breaker::{Healing, Opening, Probe, Shown};
 use crate::model::event::Event;
+use crate::model::history::TaskHistory;
 use crate::model::id::{ClusterId, TaskId};
 use crate::model::ledger::Ledger;
 use crate::model::moment::Moment;
@@ -61,20 +62,22 @@ fn many_failed(ledger: &Ledger, settings: &Breaker, now: Moment) -> Option<Openi
 
 /// Whether the probe's task was read RUNNING so long after the PUT that it counts as healed.
 fn still_runs(ledger: &Ledger, probe: &Probe, settings: &Breaker) -> bool {
-    let running = last_running(ledger, probe);
+    // A restart takes what ran as read RUNNING at its start, and has read nothing yet.
+    let running = probed(ledger, probe).and_then(|task| task.running.and(task.running_read));
     running.is_some_and(|read| read.mono >= probe.sent.after(settings.probe).mono)
 }
 
 /// Whether the probe's task was not read RUNNING for so long that what became of it counts as unknown: its cluster
 /// may not be readable any more, or its status a word that nobody knows. The project must not wait for it for ever.
 fn shows_nothing(ledger: &Ledger, probe: &Probe, settings: &Breaker, now: Moment) -> bool {
-    let quiet = last_running(ledger, probe).map_or(Duration::MAX, |read| now.since(read));
+    let running = probed(ledger, probe).and_then(|task| task.running);
+    let quiet = running.map_or(Duration::MAX, |read| now.since(read));
     let patience = settings.probe.saturating_add(SETTLING_PATIENCE);
     quiet.min(now.since(probe.sent)) >= patience
 }
 
-fn last_running(ledger: &Ledger, probe: &Probe) -> Option<Moment> {
-    ledger.history(&probe.cluster).tasks.get(&probe.task)?.running
+fn probed<'a>(ledger: &'a Ledger, probe: &Probe) -> Option<&'a TaskHistory> {
+    ledger.history(&probe.cluster).tasks.get(&probe.task)
 }
 
 #[cfg(test)]

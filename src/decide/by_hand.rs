@@ -37,6 +37,9 @@ pub fn act(
     }
     let case = Case { facts, task, known, now };
     case.may_be_sent()?;
+    if let Some(other) = facts.shared_with {
+        return Err(Reason::SharedTask { other: other.clone() });
+    }
     if let Some(reason) = facts.guards.on_hold(facts.cluster, now) {
         return Err(reason);
     }
@@ -79,7 +82,7 @@ pub fn reset(
     let (task, known) = match newest(ordered, facts, history) {
         // It is given back while it runs: what comes of that is the daemon's again.
         Err(Reason::Running { .. }) => {
-            let running = Standing::of(facts.reading, history).task();
+            let running = Standing::of(facts.reading, history, facts.poll.settle_interval).task();
             let known = running.and_then(|task| Some((task, history.tasks.get(&task.id)?)));
             known.ok_or(Reason::NotWithHuman)?
         }
@@ -110,7 +113,7 @@ fn newest<'a>(
     if history.tasks.values().any(|task| task.commands.contains(&ordered.command)) {
         return Err(Reason::AlreadyDone);
     }
-    let standing = Standing::of(facts.reading, history);
+    let standing = Standing::of(facts.reading, history, facts.poll.settle_interval);
     if let (Some(task), Some(newest)) = (&ordered.task, standing.task())
         && *task != newest.id
     {
@@ -119,9 +122,7 @@ fn newest<'a>(
     let task = match standing {
         Standing::Nothing => return Err(Reason::Idle),
         Standing::Running(task) => return Err(running(task)),
-        Standing::Incomplete => return Err(Reason::ListIncomplete),
-        Standing::Unclear(detail) => return Err(Reason::OrderUnclear { detail }),
-        Standing::NewestMissing(task) => return Err(Reason::NewestMissing { task }),
+        Standing::Uncertain(reason) => return Err(reason),
         Standing::Newest(task) => task,
     };
     match history.tasks.get(&task.id) {

@@ -173,16 +173,15 @@ fn of_task(facts: Facts<'_>, known: Option<&TaskHistory>) -> Vec<Guard> {
         all.push(Guard { guard: guard.to_owned(), value, limit: limit.to_owned(), passes });
     };
     let history = facts.guards.ledger.history(facts.cluster);
-    let (newest, certain) = match Standing::of(facts.reading, history) {
+    let standing = Standing::of(facts.reading, history, facts.poll.settle_interval);
+    let (newest, certain) = match &standing {
         Standing::Newest(task) => (format!("task {}", task.id), true),
         Standing::Running(task) => (format!("task {} runs", task.id), false),
         Standing::Nothing => ("no task".to_owned(), false),
-        Standing::Incomplete => (Reason::ListIncomplete.to_string(), false),
-        Standing::Unclear(detail) => (Reason::OrderUnclear { detail }.to_string(), false),
-        Standing::NewestMissing(task) => (Reason::NewestMissing { task }.to_string(), false),
+        Standing::Uncertain(reason) => (reason.to_string(), false),
     };
     add("newest", newest, "a certain newest task, and none that runs", certain);
-    let task = Standing::of(facts.reading, history).task();
+    let task = standing.task();
     let status = task.map_or_else(|| "none".to_owned(), |task| shown(task.status.word(), 40));
     add("status", status, "FAILED", task.is_some_and(|task| task.status.is_failure()));
     let open = known.and_then(|known| known.open.as_ref());

@@ -13,7 +13,7 @@ use crate::model::history::{ClusterHistory, Failure, TaskHistory};
 use crate::model::id::ClusterId;
 use crate::model::moment::Moment;
 use crate::model::policy::{Mode, OnExhausted, Terms};
-use crate::model::project::{MAX_BUSY, Poll};
+use crate::model::project::{MAX_BUSY, MAX_READING_AGE, Poll, UNCLEAR_PATIENCE};
 use crate::model::reason::Reason;
 use crate::model::task::{Reading, Task, TaskStatus};
 use crate::model::window::WindowState::Closed;
@@ -56,6 +56,8 @@ pub struct Facts<'a> {
     pub poll: &'a Poll,
     /// The journal's seed for jitter.
     pub seed: u64,
+    /// Another cluster whose last answer shows the newest task too.
+    pub shared_with: Option<&'a ClusterId>,
 }
 
 /// What to do about the cluster. `terms` are those of the policy that governs its newest task.
@@ -67,7 +69,7 @@ pub fn decide(terms: Option<&Terms>, facts: Facts<'_>, history: &ClusterHistory,
         reason,
         next_look,
     };
-    let standing = Standing::of(facts.reading, history);
+    let standing = Standing::of(facts.reading, history, poll.settle_interval);
     if let Some(decision) = open_abort(&standing, facts, history, now) {
         return decision;
     }
@@ -76,12 +78,15 @@ pub fn decide(terms: Option<&Terms>, facts: Facts<'_>, history: &ClusterHistory,
         Standing::Running(task) => {
             return wait(Some(task), running(task), pace_of_running(task, history, poll));
         }
-        Standing::Incomplete => return wait(None, Reason::ListIncomplete, poll.active_interval),
-        Standing::Unclear(detail) => return wait(None, Reason::OrderUnclear { detail }, poll.idle_interval),
-        Standing::NewestMissing(task) => {
-            return wait(None, Reason::NewestMissing { task }, poll.idle_interval);
-        }
         Standing::Newest(task) => task,
+        Standing::Uncertain(reason) => {
+            let next_look = match reason {
+                Reason::ListIncomplete => poll.active_interval,
+                Reason::RunningMissing { .. } => poll.settle_interval,
+                _ => poll.idle_interval,
+            };
+            return wait(None, reason, next_look);
+        }
     };
     match (&task.status, history.tasks.get(&task.id)) {
         // Whatever the service goes on showing of it.
@@ -168,6 +173,7 @@ impl Case<'_> {
             .or_else(|| self.with_human())
             .or_else(|| self.open_attempt())
             .or_else(|| self.stale(failure))
+            .or_else(|| self.shared())
             .or_else(|| too_old(self, failure))
             .or_else(|| lost_cause(self, failure))
             .or_else(|| checking_if_gone(self, failure))
@@ -232,6 +238,16 @@ impl Case<'_> {
         let present =
             self.task.whole.as_deref() == Some(failure.whole.as_str()) && !self.known.ran_since_failure;
         (!present).then(|| self.settling(Reason::StaleReading))
+    }
+
+    /// No PUT while it cannot be told whose task it is. Where that lasts, a human has to find out.
+    fn shared(&self) -> Option<Judgement> {
+        let reason = Reason::SharedTask { other: self.facts.shared_with?.clone() };
+        let before = self.known.decided.as_ref().filter(|decided| decided.reason == reason);
+        if before.is_some_and(|decided| self.now.since(decided.since) >= UNCLEAR_PATIENCE) {
+            return Some(self.escalate(reason));
+        }
+        Some((Verdict::Wait, reason, self.facts.poll.active_interval))
     }
 
     /// What the governing policy says, once nothing else speaks.
@@ -346,6 +362,10 @@ impl Case<'_> {
         if let Some(reason) = self.facts.guards.hold_back(self.facts.cluster, action, self.now) {
             return self.held(reason);
         }
+        let took = self.facts.reading.at.age(self.facts.reading.asked);
+        if took > MAX_READING_AGE {
+            return self.settling(Reason::SlowReading { took });
+        }
         if failure.held && !self.facts.guards.probes_at_once() {
             // What held it back has ended. Nothing overdue fires at once.
             let due = self.now.after(backoff::first_wait(&terms.retry, self.draw(failure)));
@@ -354,9 +374,12 @@ impl Case<'_> {
         (Verdict::Act(order), reason, self.facts.poll.settle_interval)
     }
 
-    /// The wait after a hold that ended later than `since`, looked under or not.
+    /// The wait after a hold that ended later than `since`, looked under or not, or after a time in which nobody could
+    /// read the cluster.
     fn after_hold(&self, terms: &Terms, failure: &Failure, since: Moment) -> Option<Judgement> {
-        let ended = self.facts.guards.hold_ended(self.facts.cluster, since, self.now)?;
+        let hold = self.facts.guards.hold_ended(self.facts.cluster, since, self.now);
+        let unpolled = failure.unpolled.filter(|unpolled| since.mono < unpolled.mono);
+        let ended = hold.into_iter().chain(unpolled).max_by_key(|ended| ended.mono)?;
         let due = ended.after(backoff::first_wait(&terms.retry, self.draw(failure)));
         (self.now.mono < due.mono).then(|| self.until(Reason::HeldUntilNow { until: due.wall }, due))
     }
@@ -399,8 +422,13 @@ impl Case<'_> {
 
 fn too_old(case: &Case<'_>, failure: &Failure) -> Option<Judgement> {
     let limit = case.facts.poll.max_failure_age;
-    let ended = case.task.ended().map(|ended| ended.to_string());
-    failure.seen.too_old.then(|| case.idle(Reason::TooOld { ended, limit }))
+    let ended = case.task.ended();
+    let age = jiff::SignedDuration::try_from(case.now.since(failure.first_seen)).unwrap_or_default();
+    let first_seen = case.now.wall.checked_sub(age).unwrap_or(case.now.wall);
+    let first_seen = jiff::tz::TimeZone::UTC.to_datetime(first_seen);
+    let in_future = ended.is_some_and(|ended| ended > first_seen);
+    let ended = ended.map(|ended| ended.to_string());
+    failure.seen.too_old.then(|| case.idle(Reason::TooOld { ended, limit, in_future }))
 }
 
 /// What no further PUT can mend.

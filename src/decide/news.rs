@@ -17,7 +17,7 @@ pub fn news(decision: &Decision, history: &ClusterHistory) -> Option<(TaskId, Ev
         Verdict::Wait | Verdict::Held => {
             let verdict = decision.verdict.word();
             let before = known.decided.as_ref();
-            let same = before.is_some_and(|(word, why)| word == verdict && why.tells_the_same_as(&reason));
+            let same = before.is_some_and(|it| it.verdict == verdict && it.reason.tells_the_same_as(&reason));
             // A handed-over task was told of by its escalation.
             if same || matches!(reason, Reason::WithHuman { .. }) {
                 return None;

@@ -18,6 +18,7 @@ use crate::model::id::{ClusterId, ProjectName, TaskId};
 use crate::model::moment::Moment;
 use crate::model::policy::{Expect, Terms};
 use crate::model::project::Poll;
+use crate::model::reason::Reason;
 use crate::model::task::{Reading, Task, TaskKind, TaskStatus};
 use crate::planted;
 
@@ -38,18 +39,27 @@ pub struct Eyes<'a> {
     pub poll: &'a Poll,
     /// When a list of the project's clusters last showed the cluster.
     pub listed: Option<Moment>,
-    /// This process has read the cluster before: what is new now was seen to happen.
-    pub looked_before: bool,
+    /// When this process last read the cluster, where it did: what is new now was seen to happen.
+    pub looked: Option<Moment>,
+    /// Our clock is off by the service's: nothing is told old or new by it.
+    pub clock_off: bool,
 }
 
 /// The events that this reading adds, in the order in which they are to be journaled.
 pub fn observe(eyes: Eyes<'_>, reading: &Reading, history: &ClusterHistory) -> Vec<(Subject, Event)> {
     let mut scratch = Scratch { eyes, now: reading.at, history: history.clone(), events: Vec::new() };
+    let too_long = eyes.poll.unpolled_after();
+    let unpolled = eyes.looked.is_some_and(|looked| reading.asked.since(looked) > too_long);
     let known: Vec<TaskId> = history.tasks.keys().cloned().collect();
     for id in &known {
         match reading.task(id) {
-            Some(task) => scratch.see(task),
-            None if reading.complete => scratch.miss(id),
+            Some(task) => {
+                if unpolled {
+                    scratch.see_again(task);
+                }
+                scratch.see(task);
+            }
+            None if reading.complete => scratch.miss(id, reading.asked),
             None => {}
         }
     }
@@ -58,7 +68,7 @@ pub fn observe(eyes: Eyes<'_>, reading: &Reading, history: &ClusterHistory) -> V
             scratch.see(task);
         }
     }
-    let standing = Standing::of(reading, history);
+    let standing = Standing::of(reading, history, eyes.poll.settle_interval);
     if let Standing::Newest(task) = standing
         && task.status.is_failure()
         && !history.tasks.contains_key(&task.id)
@@ -67,12 +77,13 @@ pub fn observe(eyes: Eyes<'_>, reading: &Reading, history: &ClusterHistory) -> V
     }
     let newest = match (&standing, &history.newest_start) {
         // It was read before, so whatever began before it is history.
-        (Standing::NewestMissing(_), Some((start, id))) => Some((id, Some(*start))),
+        (Standing::Uncertain(Reason::NewestMissing { .. }), Some((start, id))) => Some((id, Some(*start))),
         _ => standing.task().map(|task| (&task.id, task.start_time)),
     };
     if let Some((newest, start)) = newest {
         scratch.supersede(newest, start, reading);
     }
+    scratch.note_newest(reading);
     scratch.events
 }
 
@@ -108,12 +119,19 @@ impl Scratch<'_> {
     fn see(&mut self, task: &Task) {
         self.see_first(task);
         let Some(known) = self.known(&task.id) else { return };
-        if known.missing || matches!(known.closed, Some((Closing::Gone, _))) {
+        if known.missing.is_some() && known.closed.is_none()
+            || matches!(known.closed, Some((Closing::Gone, _)))
+        {
             self.note(&task.id, Event::Reappeared);
         }
         let closed = self.known(&task.id).and_then(|known| known.closed.as_ref());
         // Nothing reopens an aborted task, and a superseded one is history.
         if matches!(closed, Some((Closing::Aborted | Closing::Superseded { .. }, _))) {
+            // That it runs again stops everything else of the cluster, also where a later answer leaves it out.
+            let runs = self.known(&task.id).is_some_and(|known| known.running.is_some());
+            if task.status == TaskStatus::Running && !runs {
+                self.note(&task.id, Event::Running { execute_times: task.execute_times });
+            }
             return;
         }
         match &task.status {
@@ -229,6 +247,7 @@ impl Scratch<'_> {
             return;
         }
         self.see_still_there(task);
+        self.judge_age(task);
         let Some(known) = self.known(&task.id) else { return };
         match known.open_retry().cloned() {
             Some(open) => self.settle_by_failure(task, &failure, &open),
@@ -256,7 +275,7 @@ impl Scratch<'_> {
             return false;
         }
         let Some(known) = self.known(&task.id) else { return false };
-        if known.stale_since.is_some_and(|since| self.now.since(since) >= self.eyes.poll.settle_timeout) {
+        if known.stale_since().is_some_and(|since| self.now.since(since) >= self.eyes.poll.settle_timeout) {
             return false;
         }
         let shape = Shape::of(task);
@@ -419,10 +438,7 @@ impl Scratch<'_> {
             _ => 0,
         };
         let beyond = u32::try_from(growth).unwrap_or(u32::MAX).saturating_sub(ours);
-        // An endTime that stayed as it was is that of the failure before.
-        let of_before = before.is_some_and(|before| before.seen.shape.end_time == task.end_time);
-        let steps = task.last_step();
-        let ended = if of_before && (steps.is_some() || known.ever_ran) { steps } else { task.ended() };
+        let ended = ended(task, before, known.ever_ran);
         // What ran soon after the failure was seen, and ended with the same triple, was a reading of the past.
         let ran_without_us = known.ran_since_failure
             && ours == 0
@@ -440,18 +456,21 @@ impl Scratch<'_> {
             total: u32::try_from(task.total_nodes.len()).unwrap_or(u32::MAX),
             failing: failing(task),
             external: beyond.max(u32::from(ran_without_us)),
-            too_old: is_too_old(ended, known.ever_ran, self.eyes.poll.max_failure_age, self.now.wall),
-            seen_to_happen: self.eyes.looked_before || ours > 0,
+            too_old: !self.eyes.clock_off
+                && is_too_old(ended, known.ever_ran, self.eyes.poll.max_failure_age, self.now.wall),
+            age_unknown: self.eyes.clock_off,
+            seen_to_happen: self.eyes.looked.is_some() || ours > 0,
             terms: (self.eyes.terms)(task.kind),
         };
         self.note(&task.id, Event::Failed(Box::new(seen)));
     }
 
     /// A task is not in a complete reading: two looks say that it is gone.
-    fn miss(&mut self, id: &TaskId) {
+    fn miss(&mut self, id: &TaskId, asked: Moment) {
         match self.known(id) {
             Some(known) if known.closed.is_some() => {}
-            Some(known) if known.missing => {
+            Some(known) if known.missing.is_none() => self.note(id, Event::Missing),
+            Some(known) if known.is_missed_twice(asked, self.eyes.poll.settle_interval) => {
                 // So soon after it was first seen, an older answer may show what was before it began, unless the
                 // answer to a PUT said the same.
                 let doubted = known.failure.as_ref().is_some_and(|failure| failure.doubt.is_some());
@@ -459,8 +478,38 @@ impl Scratch<'_> {
                     self.note(id, Event::Closed(Closing::Gone));
                 }
             }
-            Some(_) => self.note(id, Event::Missing),
-            None => {}
+            _ => {}
+        }
+    }
+
+    /// A task can be read again after nobody could read it for long. One that is held back waits again anyway.
+    fn see_again(&mut self, task: &Task) {
+        let Some(known) = self.known(&task.id) else { return };
+        let pending = known.failure.as_ref().is_some_and(|failure| !failure.held && !failure.seen.too_old);
+        if pending && known.closed.is_none() && known.escalated.is_none() {
+            self.note(&task.id, Event::Unpolled);
+        }
+    }
+
+    /// The age of a failure that was first seen while our clock was off is judged once it is right: as it was then.
+    fn judge_age(&mut self, task: &Task) {
+        let Some(known) = self.known(&task.id).filter(|_| !self.eyes.clock_off) else { return };
+        let Some(failure) = known.failure.as_ref().filter(|failure| failure.seen.age_unknown) else { return };
+        let since = SignedDuration::try_from(self.now.since(failure.first_seen)).unwrap_or_default();
+        let first_seen = self.now.wall.checked_sub(since).unwrap_or(self.now.wall);
+        let limit = self.eyes.poll.max_failure_age;
+        let too_old = is_too_old(ended(task, None, known.ever_ran), known.ever_ran, limit, first_seen);
+        self.note(&task.id, Event::AgeJudged { too_old });
+    }
+
+    /// Which task is the newest is journaled where an older one might be acted on without it.
+    fn note_newest(&mut self, reading: &Reading) {
+        let newest = reading.tasks.iter().filter_map(|task| Some((task.start_time?, &task.id))).max();
+        let Some((start_time, id)) = newest else { return };
+        let matters =
+            !self.history.tasks.is_empty() || reading.tasks.iter().any(|task| task.status.is_failure());
+        if matters && self.history.journaled_start.is_none_or(|journaled| journaled < start_time) {
+            self.note(id, Event::NewestSeen { start_time });
         }
     }
 
@@ -475,7 +524,7 @@ impl Scratch<'_> {
                 older.closed.is_none()
                     && older.open.as_ref().is_none_or(|open| self.now.since(open.sent) >= patience)
                     && (older.running.is_none() || runs_no_more)
-                    && !older.missing
+                    && older.missing.is_none()
                     && older.start_time.is_some()
                     && older.start_time < start
             });
@@ -497,6 +546,14 @@ fn settlement(open: &OpenAttempt, effect: bool) -> Settlement {
 /// Whether `executeTimes` is higher than at the last failure.
 fn has_grown(task: &Task, known: &TaskHistory) -> bool {
     matches!((task.execute_times, known.counted_execute_times), (Some(read), Some(counted)) if read > counted)
+}
+
+/// When the failure that a task shows had ended, as far as can be told. An endTime that stayed as it was is that of the
+/// failure before.
+fn ended(task: &Task, before: Option<&Failure>, ever_ran: bool) -> Option<DateTime> {
+    let of_before = before.is_some_and(|before| before.seen.shape.end_time == task.end_time);
+    let steps = task.last_step();
+    if of_before && (steps.is_some() || ever_ran) { steps } else { task.ended() }
 }
 
 /// Whether the failure had ended too long before it was first seen: by `endTime`, else by the latest time of a

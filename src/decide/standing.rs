@@ -1,8 +1,10 @@
 //! Which task of a cluster is the one to decide about: the newest over both kinds, where that is certain and
 //! nothing runs.
 
+use std::time::Duration;
+
 use crate::model::history::ClusterHistory;
-use crate::model::id::TaskId;
+use crate::model::reason::Reason;
 use crate::model::task::{Reading, Task, TaskStatus};
 use crate::planted::{self, Fault};
 
@@ -13,31 +15,34 @@ pub enum Standing<'a> {
     Nothing,
     /// This task runs, so nothing of the cluster is acted on.
     Running(&'a Task),
-    /// A list is shorter than it says.
-    Incomplete,
-    /// Which task is the newest cannot be told.
-    Unclear(String),
-    /// A newer task than any of these was read before.
-    NewestMissing(Option<TaskId>),
+    /// Which task is the newest, or whether one runs, is not certain: why.
+    Uncertain(Reason),
     /// This one is the newest.
     Newest(&'a Task),
 }
 
 impl<'a> Standing<'a> {
-    /// Judges one reading, with the newest task that was ever read as the floor.
-    pub fn of(reading: &'a Reading, history: &ClusterHistory) -> Self {
+    /// Judges one reading, with the newest task that was ever read as the floor. Two looks are at least
+    /// `settle_interval` apart.
+    pub fn of(reading: &'a Reading, history: &ClusterHistory, settle_interval: Duration) -> Self {
         if let Some(running) = reading.tasks.iter().find(|task| task.status == TaskStatus::Running) {
             return Self::Running(running);
         }
         if !reading.complete {
-            return Self::Incomplete;
+            return Self::Uncertain(Reason::ListIncomplete);
+        }
+        let mut missed = history.tasks.iter().filter(|(id, _)| reading.task(id).is_none());
+        if let Some((id, _)) = missed.find(|(_, known)| {
+            known.running.is_some() && !known.is_missed_twice(reading.asked, settle_interval)
+        }) {
+            return Self::Uncertain(Reason::RunningMissing { task: id.clone() });
         }
         if let Some(undated) = reading.tasks.iter().find(|task| task.start_time.is_none()) {
-            return Self::Unclear(format!("the startTime of task {} is missing or unreadable", undated.id));
+            return unclear(format!("the startTime of task {} is missing or unreadable", undated.id));
         }
         let Some(newest) = reading.tasks.iter().max_by_key(|task| task.start_time) else {
             return match &history.newest_start {
-                Some((_, id)) => Self::NewestMissing(Some(id.clone())),
+                Some((_, id)) => Self::Uncertain(Reason::NewestMissing { task: Some(id.clone()) }),
                 None => Self::Nothing,
             };
         };
@@ -52,14 +57,14 @@ impl<'a> Standing<'a> {
             .iter()
             .find(|task| !std::ptr::eq(*task, newest) && task.start_time == newest.start_time);
         if let Some(rival) = rival {
-            return Self::Unclear(format!("tasks {} and {} have the same startTime", newest.id, rival.id));
+            return unclear(format!("tasks {} and {} have the same startTime", newest.id, rival.id));
         }
         if reading.tasks.iter().any(|task| !std::ptr::eq(task, newest) && task.id == newest.id) {
-            return Self::Unclear(format!("task {} is listed twice", newest.id));
+            return unclear(format!("task {} is listed twice", newest.id));
         }
         match &history.newest_start {
             Some((floor, id)) if newest.start_time.is_some_and(|start| start < *floor) => {
-                Self::NewestMissing(Some(id.clone()))
+                Self::Uncertain(Reason::NewestMissing { task: Some(id.clone()) })
             }
             _ => Self::Newest(newest),
         }
@@ -69,7 +74,11 @@ impl<'a> Standing<'a> {
     pub fn task(&self) -> Option<&'a Task> {
         match self {
             Self::Running(task) | Self::Newest(task) => Some(task),
-            Self::Nothing | Self::Incomplete | Self::Unclear(_) | Self::NewestMissing(_) => None,
+            Self::Nothing | Self::Uncertain(_) => None,
         }
     }
+}
+
+fn unclear<'a>(detail: String) -> Standing<'a> {
+    Standing::Uncertain(Reason::OrderUnclear { detail })
 }

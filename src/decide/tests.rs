@@ -12,7 +12,7 @@ use crate::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use crate::model::ledger::Ledger;
 use crate::model::moment::Mono;
 use crate::model::policy::Expect;
-use crate::model::project::{Breaker, Limits};
+use crate::model::project::{Breaker, Limits, MAX_CLOCK_OFFSET};
 use crate::model::task::{CompletedNodes, Step, TaskKind, TaskList};
 
 mod aborts;
@@ -28,6 +28,7 @@ mod news;
 mod planted_faults;
 mod readings;
 mod retries;
+mod sequences;
 mod settling;
 mod shown_late;
 mod waits;
@@ -49,6 +50,9 @@ struct Scene {
     holds: Holds,
     breaker: Breaker,
     looked_before: bool,
+    /// When the cluster was last read; absent: right before.
+    looked: Option<Moment>,
+    shared_with: Option<ClusterId>,
     expect: Option<Expect>,
     listed: Option<Moment>,
     clock_offset: Option<jiff::SignedDuration>,
@@ -69,8 +73,9 @@ fn terms() -> Terms {
 
 impl Scene {
     fn new() -> Self {
+        let now = Moment { wall: "2026-01-02T12:00:00Z".parse().unwrap(), mono: Mono(0) };
         Self {
-            now: Moment { wall: "2026-01-02T12:00:00Z".parse().unwrap(), mono: Mono(0) },
+            now,
             ledger: Ledger::default(),
             terms: Some(terms()),
             poll: Poll::default(),
@@ -78,6 +83,8 @@ impl Scene {
             holds: Holds::default(),
             breaker: Breaker::default(),
             looked_before: true,
+            looked: None,
+            shared_with: None,
             expect: Some(Expect::default()),
             listed: None,
             clock_offset: None,
@@ -117,7 +124,14 @@ impl Scene {
             breaker: &self.breaker,
             clock_offset: self.clock_offset,
         };
-        let facts = Facts { cluster: &id, reading, guards, poll: &self.poll, seed: 1 };
+        let facts = Facts {
+            cluster: &id,
+            reading,
+            guards,
+            poll: &self.poll,
+            seed: 1,
+            shared_with: self.shared_with.as_ref(),
+        };
         of(facts, &self.history())
     }
 
@@ -127,7 +141,7 @@ impl Scene {
     }
 
     fn read_lists(&mut self, upgrades: TaskList) -> Decision {
-        let reading = Reading::new(self.now, [upgrades, TaskList::default()]);
+        let reading = Reading::new(self.now, self.now, [upgrades, TaskList::default()]);
         let all_terms = self.terms.clone();
         let terms = |_: TaskKind| all_terms.clone();
         let expected = self.expect.clone();
@@ -141,20 +155,13 @@ impl Scene {
             expect: &expect,
             poll: &self.poll,
             listed: self.listed,
-            looked_before: self.looked_before,
+            looked: self.looked_before.then_some(self.looked.unwrap_or(self.now)),
+            clock_off: self.clock_offset.is_some_and(|off| off.unsigned_abs() > MAX_CLOCK_OFFSET),
         };
         for (subject, event) in observe(eyes, &reading, &self.history()) {
             self.record(&subject.task, event);
         }
-        for task in reading.tasks.iter().filter(|task| task.status == TaskStatus::Running) {
-            let history = self.ledger.clusters.get_mut(&id).unwrap();
-            history.tasks.get_mut(&task.id).unwrap().saw_running(self.now);
-        }
-        if let Some(task) = reading.tasks.iter().max_by_key(|task| task.start_time)
-            && let Some(start) = task.start_time
-        {
-            self.ledger.clusters.entry(id.clone()).or_default().raise_newest(start, &task.id);
-        }
+        self.ledger.remember(&id, &reading);
         let decision = self.with_facts(&reading, |facts, history| {
             let decision = decide(self.terms.as_ref(), facts, history, self.now);
             assert_eq!(decision, decide(self.terms.as_ref(), facts, history, self.now), "equal inputs");

@@ -12,6 +12,7 @@ use super::outbox::OutboxInMemory;
 use super::{Journal, JournalError};
 use crate::model::event::{Entry, Event, StoredEntry, Subject};
 use crate::model::hold::{NewHold, StoredHold};
+use crate::model::id::ProjectName;
 use crate::model::moment::Moment;
 
 /// How a record is to fail.
@@ -45,6 +46,17 @@ impl MemoryJournal {
     /// An empty journal.
     pub fn new(seed: u64) -> Self {
         Self { state: Arc::default(), seed }
+    }
+
+    /// A journal that holds these entries, as a process that starts at `now` understands them.
+    pub fn holding(seed: u64, stored: Vec<StoredEntry>, now: Moment) -> Self {
+        let journal = Self::new(seed);
+        {
+            let mut state = journal.state();
+            state.entries = stored.into_iter().map(|entry| entry.recall(now)).collect();
+            state.last = state.entries.last().map_or(0, |entry| entry.number);
+        }
+        journal
     }
 
     /// The seed of all jitter.
@@ -146,6 +158,13 @@ impl Journal for MemoryJournal {
     fn forget(&self, tasks: Vec<Subject>) -> impl Future<Output = Result<(), JournalError>> + Send {
         let stays = |entry: &Entry| entry.event.is_of_project() || !tasks.contains(&entry.subject);
         std::future::ready(self.write(|state| state.entries.retain(stays)))
+    }
+
+    fn read_project(
+        &self,
+        project: &ProjectName,
+    ) -> impl Future<Output = Result<Vec<StoredEntry>, JournalError>> + Send {
+        std::future::ready(Ok(self.stored_where(|entry| entry.subject.project == *project, usize::MAX)))
     }
 
     fn place_hold(&self, hold: NewHold) -> impl Future<Output = Result<StoredHold, JournalError>> + Send {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::decision::{Decision, Order, Verdict};
-use crate::model::event::{Entry, Event, Subject};
+use crate::model::event::{Entry, Event, StoredEntry, Subject};
 use crate::model::history::ClusterHistory;
 use crate::model::hold::{NewHold, StoredHold};
 use crate::model::id::{AttemptId, ClusterId, ProjectName};
@@ -182,6 +182,15 @@ pub trait Journal: Send + Sync + 'static {
         by: String,
     ) -> impl Future<Output = Result<(), JournalError>> + Send;
 
+    /// All entries of a project, in their order.
+    ///
+    /// # Errors
+    /// Where the journal cannot be read.
+    fn read_project(
+        &self,
+        project: &ProjectName,
+    ) -> impl Future<Output = Result<Vec<StoredEntry>, JournalError>> + Send;
+
     /// A sign of life: returns once what was asked before is done, whether it could be kept or not.
     ///
     /// # Errors
@@ -215,6 +224,13 @@ impl<J: Journal> Journal for Arc<J> {
         by: String,
     ) -> impl Future<Output = Result<(), JournalError>> + Send {
         J::release_holds(self, at, numbers, by)
+    }
+
+    fn read_project(
+        &self,
+        project: &ProjectName,
+    ) -> impl Future<Output = Result<Vec<StoredEntry>, JournalError>> + Send {
+        J::read_project(self, project)
     }
 
     fn pulse(&self) -> impl Future<Output = Result<(), JournalError>> + Send {

@@ -33,11 +33,13 @@ use super::holds::{self, Release};
 use super::lock::Lock;
 use super::owner::{Command, Keep, Owner};
 use super::place::Place;
+use super::reader::{JournalReader, Query};
 use super::schema::{self, Meta};
 use super::stored::{self, NewRow};
 use crate::failure_point::{self, Point};
 use crate::model::event::{Entry, Event, StoredEntry, Subject};
 use crate::model::hold::{NewHold, StoredHold};
+use crate::model::id::ProjectName;
 use crate::model::moment::Moment;
 
 /// Longer than any transaction of a shell or a backup should take, and short enough for a stop, which waits for
@@ -235,6 +237,13 @@ impl Journal for SqliteJournal {
             return Ok(());
         }
         self.ask(|answer| Command::Forget(tasks, answer)).await?
+    }
+
+    async fn read_project(&self, project: &ProjectName) -> Result<Vec<StoredEntry>, JournalError> {
+        let (path, query) =
+            (self.path().to_owned(), Query { project: Some(project.clone()), ..Query::default() });
+        let read = tokio::task::spawn_blocking(move || JournalReader::open(&path)?.entries(&query));
+        read.await.map_err(|_| JournalError::Lost)?
     }
 
     async fn place_hold(&self, hold: NewHold) -> Result<StoredHold, JournalError> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{LookError, Looker};
+use super::{LookError, Looker, READ_LAST, read_last};
 use crate::act::Outcome;
 use crate::clock::Clock;
 use crate::cloud::Css;
@@ -111,22 +111,20 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         let (cluster, listed) = self.listed(cluster)?;
         let _alone = self.alone.with(&cluster.id).await;
         let css = self.css();
-        let (reading, _) = self.read(&css, &cluster.id).await?;
+        let reading = self.read(&css, &cluster.id, READ_LAST).await?;
         self.understand(&cluster, &reading, Some(listed)).await?;
-        self.may_act(&cluster, &reading, action, ordered, self.clock.now()).map_err(ByHandError::Refused)?;
+        let first = self.may_act(&cluster, &reading, action, ordered, self.now());
+        let order = first.map_err(ByHandError::Refused)?;
 
-        let (fresh, apart) = self.read(&css, &cluster.id).await?;
-        self.understand(&cluster, &fresh, Some(listed)).await?;
-        if apart > self.rules().poll.request_timeout {
+        let fresh = self.read(&css, &cluster.id, read_last(&reading, &order)).await?;
+        if fresh.asked.age(reading.at) >= self.rules().poll.settle_interval {
             return Err(ByHandError::NotFresh);
         }
+        self.understand(&cluster, &fresh, Some(listed)).await?;
         let ready = self.make_ready(&css, &fresh).await?.ok_or(ByHandError::NotFresh)?;
         let order =
             self.may_act(&cluster, &fresh, action, ordered, ready.now).map_err(ByHandError::Refused)?;
         let task = order.task().clone();
-        if let Some(other) = self.other_cluster_with(&cluster, &task) {
-            return Err(LookError::OfAnother { task, other }.into());
-        }
         let reason = Reason::ByHand {
             action,
             by: ordered.by.clone(),
@@ -149,12 +147,12 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
     pub async fn reset_by_hand(&self, cluster: &ClusterId, ordered: &Ordered) -> Result<Done, ByHandError> {
         let (cluster, listed) = self.listed(cluster)?;
         let _alone = self.alone.with(&cluster.id).await;
-        let (reading, _) = self.read(&self.css(), &cluster.id).await?;
+        let reading = self.read(&self.css(), &cluster.id, READ_LAST).await?;
         self.understand(&cluster, &reading, Some(listed)).await?;
         // What is judged here must still hold when it is journaled.
         let gate = self.gate.lock().await;
         self.write_what_is_unwritten(&gate).await.map_err(LookError::from)?;
-        let now = self.clock.now();
+        let now = self.now();
         let given_back = {
             let state = self.state();
             let history = state.ledger.history(&cluster.id);

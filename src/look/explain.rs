@@ -1,7 +1,7 @@
 //! Explains one cluster: by a reading of its own, or by what is known where it cannot be read. Journals, tells and sends
 //! nothing.
 
-use super::Looker;
+use super::{Looker, READ_LAST};
 use crate::clock::Clock;
 use crate::cloud::Css;
 use crate::decide::{Standing, decide, explain};
@@ -28,8 +28,8 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             Some((cluster, at)) => ((*cluster).clone(), Some(at)),
             None => (self.unlisted(cluster), None),
         };
-        let read = self.read(&self.css(), &cluster.id).await;
-        let Ok((reading, _)) = read.map_err(|error| limits.push(chain(&error))) else {
+        let read = self.read(&self.css(), &cluster.id, READ_LAST).await;
+        let Ok(reading) = read.map_err(|error| limits.push(chain(&error))) else {
             let state = self.state();
             let history = state.ledger.history(&cluster.id);
             let now = self.clock.now().wall;
@@ -69,7 +69,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         let Some(known) = newest else { return Some(explanation) };
         explanation.policies = explain::policies(self.policies_for(&cluster, known.kind));
         let terms = self.terms(&self.rules(), &cluster, known.kind);
-        if let (Some(terms), Some((_, reason))) = (terms, known.decided.clone()) {
+        if let (Some(terms), Some(reason)) = (terms, known.reason().cloned()) {
             let decision =
                 Decision { task: None, verdict: Verdict::Wait, reason, next_look: std::time::Duration::ZERO };
             explanation.schedule = explain::schedule(&known, &terms, &decision);
@@ -86,7 +86,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
     ) -> Explanation {
         let now = reading.at;
         let state = self.state();
-        let task = Standing::of(reading, history).task();
+        let task = Standing::of(reading, history, self.rules().poll.settle_interval).task();
         let known = task.and_then(|task| Some((&task.id, history.tasks.get(&task.id)?)));
         let policies = task.map(|task| self.policies_for(cluster, task.kind)).unwrap_or_default();
         self.judge(&state.ledger, history, cluster, reading, |terms, mode, facts| {

@@ -110,7 +110,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             let open = tasks.filter(|(_, task)| task.closed.is_none());
             open.map(|(id, _)| (self.subject(cluster, id), Event::Closed(Closing::Gone))).collect()
         };
-        match self.record(cluster, self.clock.now(), gone).await {
+        match self.record(cluster, self.now(), gone).await {
             Ok(()) => {
                 let mut state = self.state();
                 state.listed.remove(&cluster.id);
@@ -166,11 +166,6 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             state.ledger.forget(cluster, task);
         }
         Ok(())
-    }
-
-    /// The present.
-    pub fn now(&self) -> Moment {
-        self.clock.now()
     }
 
     /// What the settings say now.

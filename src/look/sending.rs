@@ -13,11 +13,9 @@ use crate::journal::{Intent, Journal};
 use crate::model::cluster::Cluster;
 use crate::model::decision::Decision;
 use crate::model::moment::Moment;
+use crate::model::project::MAX_READING_AGE;
 use crate::model::task::Reading;
 use crate::notify::Tell;
-
-/// A fresh reading that is older than this when the PUT may leave is read again.
-const FRESH: Duration = Duration::from_secs(5);
 
 /// How long a stop waits for the answer to a PUT. After that it is journaled as unknown, and settled by reading. A stop
 /// takes ten seconds at most, and needs some of them for the journal.
@@ -76,8 +74,10 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             return Err(LookError::Stopping);
         }
         self.write_what_is_unwritten(&gate).await?;
-        let now = self.clock.now();
-        if now.since(fresh.at) > FRESH || !Arc::ptr_eq(css, &self.css()) {
+        let now = self.now();
+        // A clock that was set since, too: the next look ties what is journaled to it.
+        let set = !self.state().tie.is_kept(self.clock.now());
+        if set || now.age(fresh.asked) > MAX_READING_AGE || !Arc::ptr_eq(css, &self.css()) {
             return Ok(None);
         }
         if self.stopping.is_cancelled() {
@@ -97,8 +97,10 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
     ) -> Result<Outcome, LookError> {
         let Ready { permit, gate, now } = ready;
         let subject = intent.subject.clone();
+        let shared = self.folding.read().await;
         let journaled = self.journal.begin(now, intent).await?;
         self.fold(cluster, std::slice::from_ref(journaled.entry()));
+        drop(shared);
         drop(gate);
         failure_point::pass(Point::PutIntended);
 
@@ -116,10 +118,10 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             .collect();
         // Written behind the gate: after an answer that stops the project, no further intent is committed.
         let gate = self.gate.lock().await;
-        let unwritten = Unwritten { attempt, at: self.clock.now(), cluster: cluster.clone(), lines };
+        let unwritten = Unwritten { attempt, at: self.now(), cluster: cluster.clone(), lines };
         self.state().unwritten.push(unwritten);
         self.write_what_is_unwritten(&gate).await.map_err(LookError::SentUnwritten)?;
-        self.turn_breaker(cluster, self.clock.now()).await.map_err(LookError::SentUnwritten)?;
+        self.turn_breaker(cluster, self.now()).await.map_err(LookError::SentUnwritten)?;
         drop(gate);
         Ok(outcome)
     }

@@ -13,7 +13,7 @@ use crate::model::event::{Entry, Event};
 use crate::model::id::{ClusterId, ProjectName};
 use crate::model::ledger::Rest;
 use crate::model::moment::Moment;
-use crate::model::project::{Stretch, UNKNOWN_STATUS_PATIENCE};
+use crate::model::project::{Stretch, UNCLEAR_PATIENCE};
 use crate::model::reason::Reason;
 use crate::model::text::chain;
 use crate::notify::{News, Tell};
@@ -60,8 +60,8 @@ struct Told {
     one_by_one: BTreeSet<ClusterId>,
     /// What was told of a cluster with no task in the journal.
     reasons: BTreeMap<ClusterId, Reason>,
-    /// Since when a cluster's newest task shows a status that we do not know, and whether that was told.
-    unknown: BTreeMap<ClusterId, (Moment, bool)>,
+    /// Since when it has not been clear what to do about a cluster, and whether that was told.
+    unclear: BTreeMap<ClusterId, (Moment, bool)>,
     /// Tasks that are left alone, by reason: how many, and how many of them were not told of yet.
     left_alone: BTreeMap<&'static str, (usize, usize)>,
 }
@@ -99,8 +99,8 @@ impl<T: Tell> Telling<T> {
         }
     }
 
-    /// A cluster was read, and this was decided.
-    pub(super) fn read(&self, cluster: &Cluster, at: Moment, decision: &Decision) {
+    /// A cluster was read, and this was decided. `fails`: a task of it shows a failure that is no history yet.
+    pub(super) fn read(&self, cluster: &Cluster, at: Moment, decision: &Decision, fails: bool) {
         let (project, id, cluster_name) = (&self.project, &cluster.id, cluster.name.as_str());
         let mut told = self.told();
         told.blind_at.remove(id);
@@ -119,13 +119,21 @@ impl<T: Tell> Telling<T> {
         let was_told = told.one_by_one.remove(id);
         let all_readable = was_unreadable && told.unreadable.is_empty();
 
-        let tell_unknown = if let Reason::UnknownStatus { .. } = decision.reason {
-            let (since, tell) = told.unknown.entry(id.clone()).or_insert((at, false));
-            let due = !*tell && at.since(*since) >= UNKNOWN_STATUS_PATIENCE;
+        let is_unclear = match decision.reason {
+            Reason::UnknownStatus { .. } => true,
+            Reason::ListIncomplete
+            | Reason::OrderUnclear { .. }
+            | Reason::NewestMissing { .. }
+            | Reason::SlowReading { .. } => fails,
+            _ => false,
+        };
+        let tell_unclear = if is_unclear {
+            let (since, tell) = told.unclear.entry(id.clone()).or_insert((at, false));
+            let due = !*tell && at.since(*since) >= UNCLEAR_PATIENCE;
             *tell |= due;
             due
         } else {
-            told.unknown.remove(id);
+            told.unclear.remove(id);
             false
         };
         let uncertain = matches!(
@@ -142,10 +150,8 @@ impl<T: Tell> Telling<T> {
         if was_told || all_readable {
             self.teller.tell(&News::Readable { project, cluster: id, cluster_name });
         }
-        if let Reason::UnknownStatus { word } = &decision.reason
-            && tell_unknown
-        {
-            self.teller.tell(&News::UnknownStatus { project, cluster: id, cluster_name, word });
+        if tell_unclear {
+            self.teller.tell(&News::Unclear { project, cluster: id, cluster_name, reason: &decision.reason });
         }
         if uncertain && before.as_ref() != Some(&decision.reason) {
             self.teller.tell(&News::Cluster { project, cluster: id, cluster_name, reason: &decision.reason });
@@ -293,7 +299,7 @@ impl<T: Tell> Telling<T> {
                 told.unreadable.remove(cluster);
                 told.one_by_one.remove(cluster);
                 told.reasons.remove(cluster);
-                told.unknown.remove(cluster);
+                told.unclear.remove(cluster);
             }
         }
         self.teller.tell(&News::Clusters { project: &self.project, came, went, watched });

@@ -16,6 +16,15 @@ impl Reason {
                 "a newer task has to show, or a human acts in the console: which one is the newest decides"
             }
             Self::NewestMissing { .. } => "the service has to list that task again, or a newer one",
+            Self::SlowReading { .. } => {
+                "the service has to answer sooner; the lists are read again by themselves, and `doctor` shows how long it takes"
+            }
+            Self::RunningMissing { .. } => {
+                "another look has to tell what became of it; it is taken by itself"
+            }
+            Self::SharedTask { .. } => {
+                "the service has to show the task in one cluster alone; look in the console whose it is"
+            }
             Self::UnknownStatus { .. } => {
                 "the status has to become one that is known; look at it in the console"
             }

@@ -108,6 +108,9 @@ pub struct FailureSeen {
     pub external: u32,
     /// Ended too long before it was first seen: told, never acted on.
     pub too_old: bool,
+    /// Our clock was off, so that its age is yet to be judged.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub age_unknown: bool,
     /// Whether it was seen to happen: an earlier look of the same process did not show it, or it is a task that we
     /// retried. Such failures are what the breaker counts.
     pub seen_to_happen: bool,
@@ -145,6 +148,14 @@ pub enum Event {
     },
     /// A failure was first seen.
     Failed(Box<FailureSeen>),
+    /// Whether the failure had ended too long before it was first seen: judged now, as our clock was off then.
+    AgeJudged { too_old: bool },
+    /// The task could not be read for longer than `idle_interval`, or came back after it was gone. What fell due meanwhile
+    /// waits once more, and the grace of a pending abort begins anew.
+    Unpolled,
+    /// The newest task of a cluster with a failed one below it. No task that began earlier is acted on, after a restart
+    /// either.
+    NewestSeen { start_time: DateTime },
     /// The failed task changed soon after it was first seen; later readings are compared with this.
     Changed { whole: String, shape: Shape },
     /// The failed task changed, and it was not us.
@@ -196,6 +207,9 @@ impl Event {
             Self::Progress { .. } => "progress",
             Self::RunningTooLong { .. } => "running-too-long",
             Self::Failed(_) => "failed",
+            Self::AgeJudged { .. } => "age-judged",
+            Self::Unpolled => "unpolled",
+            Self::NewestSeen { .. } => "newest-seen",
             Self::Changed { .. } => "changed",
             Self::Touched { .. } => "touched",
             Self::FellBack { .. } => "fell-back",

@@ -113,12 +113,12 @@ impl Explanation {
 
 /// Why what was done of a task at last was done: as its story ended, where it has.
 fn last_known(task: &TaskHistory) -> Reason {
-    match (&task.closed, &task.escalated, &task.decided) {
+    match (&task.closed, &task.escalated, task.reason()) {
         (Some((Closing::Remedied | Closing::SolvedByOthers, _)), ..) => Reason::Idle,
         (Some((Closing::Aborted, _)), ..) => Reason::AbortedByUs,
         (Some((Closing::Superseded { .. } | Closing::Gone, _)), ..) => Reason::Closed,
         (None, Some(escalation), _) => escalation.reason.clone(),
-        (None, None, Some((_, reason))) => reason.clone(),
+        (None, None, Some(reason)) => reason.clone(),
         (None, None, None) => Reason::StaleReading,
     }
 }

@@ -99,6 +99,8 @@ pub struct Failure {
     pub held: bool,
     /// Not before this, since what held it back has ended.
     pub not_before: Option<Moment>,
+    /// When it was read again after nobody could read it, or after it was gone.
+    pub unpolled: Option<Moment>,
     /// When its retries were told to be used up.
     pub exhausted: Option<Moment>,
     /// PUTs of unknown outcome that turned out not to be accepted, in a row.
@@ -133,6 +135,17 @@ pub struct Escalation {
     pub at: Moment,
     /// Why.
     pub reason: Reason,
+}
+
+/// A decision that was journaled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decided {
+    /// The verdict's word.
+    pub verdict: String,
+    /// Why.
+    pub reason: Reason,
+    /// Since when every decision says this.
+    pub since: Moment,
 }
 
 /// Everything the journal knows of one task.
@@ -188,12 +201,10 @@ pub struct TaskHistory {
     pub escalated: Option<Escalation>,
     /// The end of its story, and when.
     pub closed: Option<(Closing, Moment)>,
-    /// It was missing from the last answer.
-    pub missing: bool,
-    /// Since when every decision says that the reading shows the past.
-    pub stale_since: Option<Moment>,
-    /// The last decision that was journaled: its verdict's word and its reason.
-    pub decided: Option<(String, Reason)>,
+    /// Since when no answer shows it.
+    pub missing: Option<Moment>,
+    /// The last decision that was journaled.
+    pub decided: Option<Decided>,
     /// The last commands of people that were carried out on it, so that a repeated one acts once.
     pub commands: Vec<String>,
 }
@@ -221,7 +232,7 @@ impl TaskHistory {
         }
         let retried = self.failure.as_ref().is_some_and(|failure| failure.accepted > 0);
         // It ran, and what it shows now is not RUNNING, whatever else it means.
-        let unknown = matches!(&self.decided, Some((_, Reason::UnknownStatus { .. })));
+        let unknown = matches!(self.reason(), Some(Reason::UnknownStatus { .. }));
         (self.open.is_some() && self.escalated.is_none()) || (self.ran_since_failure && retried && !unknown)
     }
 
@@ -252,6 +263,26 @@ impl TaskHistory {
         self.open.as_ref().filter(|open| open.action == Action::Retry)
     }
 
+    /// Why what is done about it is done, as the last decision that was journaled says.
+    pub fn reason(&self) -> Option<&Reason> {
+        self.decided.as_ref().map(|decided| &decided.reason)
+    }
+
+    /// Since when every decision says that the reading shows the past.
+    pub fn stale_since(&self) -> Option<Moment> {
+        self.decided.as_ref().filter(|it| matches!(it.reason, Reason::StaleReading)).map(|it| it.since)
+    }
+
+    /// Whether a reading that was asked for then, and does not show it, is of the second look in a row.
+    pub fn is_missed_twice(&self, asked: Moment, settle_interval: Duration) -> bool {
+        self.missing.is_some_and(|since| asked.since(since) >= settle_interval)
+    }
+
+    /// Whether the last answer about its cluster showed it, as far as is known.
+    pub fn is_shown(&self) -> bool {
+        self.missing.is_none() && !matches!(self.closed, Some((Closing::Gone, _)))
+    }
+
     /// Whether it is not known yet what became of this PUT, and readings will tell.
     fn awaits(&self, attempt: AttemptId) -> bool {
         let open = self.open.as_ref().is_some_and(|open| open.id == attempt);
@@ -269,11 +300,13 @@ pub struct ClusterHistory {
     /// The start of the newest task ever read, so that an older one is never taken for the newest. Readings
     /// raise it too.
     pub newest_start: Option<(DateTime, TaskId)>,
+    /// The start of the newest task that the journal knows of: what a restart leaves of `newest_start`.
+    pub journaled_start: Option<DateTime>,
 }
 
 impl ClusterHistory {
     /// That of a cluster of which nothing is known.
-    pub const EMPTY: Self = Self { tasks: BTreeMap::new(), newest_start: None };
+    pub const EMPTY: Self = Self { tasks: BTreeMap::new(), newest_start: None, journaled_start: None };
 
     /// Folds one entry in. Entries of other clusters must not be given.
     pub fn apply(&mut self, entry: &Entry) {
@@ -289,8 +322,11 @@ impl ClusterHistory {
             let task = self.tasks.entry(id.clone());
             task.or_insert_with(|| TaskHistory::new(*kind, cluster_name.clone(), entry.at));
             if let Some(start) = start_time {
-                self.raise_newest(*start, id);
+                self.journal_newest(*start, id);
             }
+        }
+        if let Event::NewestSeen { start_time } = &entry.event {
+            self.journal_newest(*start_time, id);
         }
         if let Some(task) = self.tasks.get_mut(id) {
             task.apply(entry.number, entry.at, &entry.event);
@@ -300,6 +336,11 @@ impl ClusterHistory {
     /// The newest task that there is a story of.
     pub fn newest(&self) -> Option<(&TaskId, &TaskHistory)> {
         self.tasks.iter().max_by_key(|(_, task)| task.start_time)
+    }
+
+    fn journal_newest(&mut self, start: DateTime, id: &TaskId) {
+        self.journaled_start = self.journaled_start.max(Some(start));
+        self.raise_newest(start, id);
     }
 
     /// Remembers that this task is the newest that was ever read.

@@ -145,9 +145,27 @@ struct Known {
     /// The end by the clock that waits go by; `None`: until it is released.
     until: Option<Moment>,
     released: Option<Moment>,
+    /// Placed, and released, by this process, whose monotonic clock has run since then.
+    placed_here: bool,
+    released_here: bool,
+    /// The journal knows of no end yet, as our clock may have been wrong when the hold was placed.
+    end_unjournaled: bool,
 }
 
 impl Known {
+    /// As a process that reads it at `now` understands it.
+    fn recall(stored: StoredHold, now: Moment) -> Self {
+        Self {
+            at: now.recall(stored.at),
+            until: stored.until.map(|until| point(now, until)),
+            released: stored.released.as_ref().map(|(at, _)| now.recall(*at)),
+            stored,
+            placed_here: false,
+            released_here: false,
+            end_unjournaled: false,
+        }
+    }
+
     /// When it ends or ended, where that is known.
     fn end(&self) -> Option<Moment> {
         self.released.or(self.until)
@@ -166,30 +184,51 @@ impl Holds {
     /// Those of a journal, as a process that reads them at `now` understands them. The rest of a hold is what the
     /// wall clock says.
     pub fn recall(stored: impl IntoIterator<Item = StoredHold>, now: Moment) -> Self {
-        let mut holds = Self::default();
-        for hold in stored {
-            let at = now.recall(hold.at);
-            let released = hold.released.as_ref().map(|(at, _)| now.recall(*at));
-            holds.0.push(Known {
-                at,
-                until: hold.until.map(|until| point(now, until)),
-                released,
-                stored: hold,
-            });
+        Self(stored.into_iter().map(|hold| Known::recall(hold, now)).collect())
+    }
+
+    /// The clock was set: those of the journal are understood by it anew. What happened to them here stays.
+    pub fn tie_anew(&mut self, now: Moment) {
+        for hold in self.0.iter_mut().filter(|hold| !hold.placed_here) {
+            let anew = Known::recall(hold.stored.clone(), now);
+            (hold.at, hold.until) = (anew.at, anew.until);
+            if !hold.released_here {
+                hold.released = anew.released;
+            }
         }
-        holds
     }
 
     /// Adds one that was placed at `now`.
     pub fn place(&mut self, hold: StoredHold, now: Moment) {
-        let until = hold.until.map(|until| point(now, until));
-        self.0.push(Known { stored: hold, at: now, until, released: None });
+        self.0.push(Known { at: now, placed_here: true, ..Known::recall(hold, now) });
+    }
+
+    /// Adds one whose end is known here, and not to the journal: there it has none yet.
+    pub fn place_without_journaled_end(&mut self, hold: StoredHold, until: Moment, now: Moment) {
+        let stored = StoredHold { until: Some(until.wall), ..hold };
+        let end_unjournaled = true;
+        self.0.push(Known { at: now, placed_here: true, end_unjournaled, ..Known::recall(stored, now) });
+    }
+
+    /// Those whose end the journal does not know, with their end by this process's clocks.
+    pub fn without_journaled_end(&self) -> Vec<(StoredHold, Moment)> {
+        let open = self.0.iter().filter(|hold| hold.end_unjournaled && hold.released.is_none());
+        open.filter_map(|hold| Some((hold.stored.clone(), hold.until?))).collect()
+    }
+
+    /// The journal knows the end of this hold now, under the number of another one that took its place.
+    pub fn end_was_journaled(&mut self, number: u64, stored: StoredHold) {
+        if let Some(hold) = self.0.iter_mut().find(|hold| hold.stored.number == number) {
+            hold.stored = stored;
+            hold.end_unjournaled = false;
+        }
     }
 
     /// Ends these.
     pub fn release(&mut self, numbers: &[u64], now: Moment, by: &str) {
         for hold in self.0.iter_mut().filter(|hold| numbers.contains(&hold.stored.number)) {
             hold.released = Some(now);
+            hold.released_here = true;
             hold.stored.released = Some((now.wall, by.to_owned()));
         }
     }
@@ -329,5 +368,54 @@ mod tests {
         let jumped = Moment { wall: now().after(Duration::from_hours(9)).wall, ..later };
         assert_eq!(holds.in_force(jumped).count(), 1);
         assert_eq!(holds.next_end(later).map(|end| end.since(later)), Some(Duration::from_mins(6)));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_ends_no_hold_that_it_had_not_ended_and_none_that_was_placed_meanwhile() {
+        let hours = |hours: i64| jiff::SignedDuration::from_hours(hours);
+        // Our clock is eight hours ahead when the journal is read, and a hold of an hour is over by it.
+        let ahead = Moment { wall: now().wall.checked_add(hours(8)).unwrap(), ..now() };
+        let mut holds = Holds::recall([hold(1, "all", Some(60))], ahead);
+        assert_eq!(holds.in_force(ahead).count(), 0);
+        let mut here = hold(2, "project:prod", Some(120));
+        (here.at, here.until) = (ahead.wall, Some(ahead.after(Duration::from_mins(120)).wall));
+        holds.place(here, ahead);
+        holds.tie_anew(now());
+        let numbers = |minutes| {
+            let at = now().after(Duration::from_mins(minutes));
+            holds.in_force(at).map(|hold| hold.number).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(0), [1, 2]);
+        assert_eq!(numbers(59), [1, 2]);
+        assert_eq!(numbers(60), [2], "by the time that passed");
+        assert_eq!(numbers(120), [0; 0]);
+    }
+
+    #[test]
+    fn what_was_released_here_stays_released_when_the_clock_is_set() {
+        let mut holds = Holds::recall([hold(1, "all", None)], now());
+        holds.release(&[1], now(), "uid 0");
+        let later = now().after(Duration::from_mins(5));
+        let behind =
+            Moment { wall: now().wall.checked_sub(jiff::SignedDuration::from_hours(8)).unwrap(), ..later };
+        holds.tie_anew(behind);
+        assert_eq!(holds.in_force(behind).count(), 0);
+        assert_eq!(holds.in_force(later).count(), 0);
+    }
+
+    #[test]
+    fn an_end_that_the_journal_does_not_know_ends_the_hold_here_all_the_same() {
+        let mut holds = Holds::default();
+        let until = now().after(Duration::from_mins(30));
+        holds.place_without_journaled_end(hold(1, "all", None), until, now());
+        assert_eq!(holds.in_force(now()).next().unwrap().until, Some(until.wall));
+        assert_eq!(holds.in_force(until).count(), 0);
+        assert_eq!(
+            holds.without_journaled_end(),
+            [(StoredHold { until: Some(until.wall), ..hold(1, "all", None) }, until)]
+        );
+        holds.end_was_journaled(1, hold(2, "all", Some(30)));
+        assert!(holds.without_journaled_end().is_empty());
+        assert_eq!(holds.in_force(now()).map(|hold| hold.number).collect::<Vec<_>>(), [2]);
     }
 }

@@ -12,6 +12,8 @@ use super::moment::Moment;
 use super::project::{FIRST_REST, LONGEST_REST, RestCause};
 use super::task::{Reading, TaskStatus};
 
+/// After a probe that showed nothing, where no policy says how long a backoff begins.
+const FIRST_WAIT: Duration = Duration::from_mins(2);
 const HOUR: Duration = Duration::from_hours(1);
 
 /// A rest after a refusal.
@@ -76,7 +78,7 @@ impl Ledger {
         }
         self.let_go_of_probe();
         self.breaker.apply(entry);
-        self.let_go_of_breaker_probe();
+        self.let_go_of_breaker_probe(entry.at);
     }
 
     /// Keeps what a reading shows and the journal need not know: that a task still runs, and which is the newest.
@@ -87,9 +89,22 @@ impl Ledger {
             self.clusters.entry(cluster.clone()).or_default().raise_newest(start, id);
         }
         let Some(history) = self.clusters.get_mut(cluster) else { return };
-        for task in reading.tasks.iter().filter(|task| task.status == TaskStatus::Running) {
-            if let Some(known) = history.tasks.get_mut(&task.id) {
-                known.saw_running(reading.at);
+        for (id, known) in &mut history.tasks {
+            let is_over = known.closed.is_some();
+            match reading.task(id) {
+                Some(task) => {
+                    known.missing = None;
+                    if task.status == TaskStatus::Running {
+                        known.saw_running(reading.at);
+                    } else if is_over {
+                        // Of what is over nothing more is journaled, but that it runs.
+                        known.running = None;
+                    }
+                }
+                None if is_over && reading.complete => {
+                    known.missing.get_or_insert(reading.at);
+                }
+                None => {}
             }
         }
     }
@@ -134,8 +149,8 @@ impl Ledger {
     }
 
     /// A PUT that the breaker let through and that showed nothing (it was not accepted, or it was an abort) makes
-    /// room for another one.
-    fn let_go_of_breaker_probe(&mut self) {
+    /// room for another one, a backoff interval later.
+    fn let_go_of_breaker_probe(&mut self, now: Moment) {
         let Some(open) = &mut self.breaker.open else { return };
         // What it has shown is for the next turn of the breaker.
         let Some(probe) = open.probe.as_ref().filter(|probe| !probe.decides()) else { return };
@@ -145,6 +160,13 @@ impl Ledger {
             task.closed.is_none() && task.escalated.is_none() && (is_open || probe.shown == Shown::Accepted)
         });
         if !may_show {
+            let failure = task.and_then(|task| task.failure.as_ref());
+            let terms = failure.and_then(|failure| failure.seen.terms.as_ref());
+            let interval = terms.map_or(FIRST_WAIT, |terms| terms.retry.initial_interval);
+            let until = now.after(failure.map_or(interval, |failure| failure.wait_at_least.max(interval)));
+            if open.until.mono < until.mono {
+                open.until = until;
+            }
             open.probe = None;
         }
     }
@@ -221,6 +243,15 @@ impl Ledger {
     pub fn others_in_flight(&self, cluster: &ClusterId) -> u32 {
         let others = self.in_flight.len() - usize::from(self.in_flight.contains(cluster));
         u32::try_from(others).unwrap_or(u32::MAX)
+    }
+
+    /// Keeps what readings showed of the newest tasks, from the ledger that this one takes the place of.
+    pub fn take_newest(&mut self, before: &Self) {
+        for (id, history) in &before.clusters {
+            if let Some((start, task)) = &history.newest_start {
+                self.clusters.entry(id.clone()).or_default().raise_newest(*start, task);
+            }
+        }
     }
 
     /// See [`ClusterHistory::wake`].

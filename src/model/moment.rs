@@ -49,6 +49,13 @@ impl Moment {
         self.mono.since(earlier.mono)
     }
 
+    /// How old what was known at `earlier` is by now: by whichever clock says more, as the monotonic one stands still
+    /// while the machine is suspended.
+    pub fn age(self, earlier: Self) -> Duration {
+        let wall = self.wall.duration_since(earlier.wall).try_into().unwrap_or(Duration::ZERO);
+        self.since(earlier).max(wall)
+    }
+
     /// What a point of wall time that was journaled by an earlier process means to this one.
     ///
     /// A point that the wall clock says lies in the future is taken as now: a clock that was set back can

@@ -25,6 +25,14 @@ pub struct Poll {
     pub request_timeout: Duration,
 }
 
+impl Poll {
+    /// A cluster that could not be read for longer than this was out of sight: what fell due meanwhile waits once more.
+    /// Never so short that the usual distance between two readings of a failed task is over it.
+    pub fn unpolled_after(&self) -> Duration {
+        self.idle_interval.max(self.active_interval.saturating_mul(2))
+    }
+}
+
 impl Default for Poll {
     fn default() -> Self {
         Self {
@@ -121,10 +129,13 @@ pub const FIRST_REST: Duration = Duration::from_mins(30);
 pub const LONGEST_REST: Duration = Duration::from_hours(6);
 /// No PUT is sent while our clock and the service's differ by more than this.
 pub const MAX_CLOCK_OFFSET: Duration = Duration::from_mins(5);
+/// A reading that is older than this when a PUT may leave is read again. Its age counts from before its first request left.
+pub const MAX_READING_AGE: Duration = Duration::from_secs(5);
 /// Escalate when the service has been busy for this long.
 pub const MAX_BUSY: Duration = Duration::from_hours(24);
-/// Tell once of a status that we do not know when it has lasted this long.
-pub const UNKNOWN_STATUS_PATIENCE: Duration = Duration::from_hours(1);
+/// Tell people once when it has not been certain for so long what a cluster's tasks mean: an unknown status, an
+/// uncertain order, an incomplete list, a task of two clusters.
+pub const UNCLEAR_PATIENCE: Duration = Duration::from_hours(1);
 
 /// Why a project rests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

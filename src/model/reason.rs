@@ -12,7 +12,7 @@ use super::breaker::Opening;
 use super::decision::Action;
 use super::hold::Scope;
 use super::id::{AttemptId, ClusterId, TaskId};
-use super::project::{MAX_CLOCK_OFFSET, RestCause};
+use super::project::{MAX_CLOCK_OFFSET, MAX_READING_AGE, RestCause};
 use super::task::AbortDoubt;
 use super::text::{counted, shown, span};
 
@@ -32,6 +32,10 @@ pub enum Reason {
     OrderUnclear { detail: String },
     /// A newer task was seen before, and is missing now.
     NewestMissing { task: Option<TaskId> },
+    /// A task that was running is missing now, and no second look has said so yet.
+    RunningMissing { task: TaskId },
+    /// The last answer about another cluster shows this task too, so whose it is cannot be told.
+    SharedTask { other: ClusterId },
     /// A status that we do not know.
     UnknownStatus { word: String },
     /// We aborted it. The API has no status for that.
@@ -41,7 +45,13 @@ pub enum Reason {
     /// It was handed to a human.
     WithHuman { since: Timestamp, why: String },
     /// A failure that had ended long before it was first seen.
-    TooOld { ended: Option<String>, limit: Duration },
+    TooOld {
+        ended: Option<String>,
+        limit: Duration,
+        /// It is said to end in the future, which says nothing of its age.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        in_future: bool,
+    },
 
     // Waiting.
     /// A PUT was sent; its effect is not certain yet.
@@ -65,6 +75,9 @@ pub enum Reason {
         after_put: Option<Duration>,
         until: Timestamp,
     },
+
+    /// Something is due, and the lists took so long to arrive that they show the past.
+    SlowReading { took: Duration },
 
     // Held back.
     /// No policy matches.
@@ -146,6 +159,8 @@ impl Reason {
             Self::ListIncomplete => "list-incomplete",
             Self::OrderUnclear { .. } => "order-unclear",
             Self::NewestMissing { .. } => "newest-missing",
+            Self::RunningMissing { .. } => "running-missing",
+            Self::SharedTask { .. } => "shared-task",
             Self::UnknownStatus { .. } => "unknown-status",
             Self::AbortedByUs => "aborted-by-us",
             Self::Closed => "closed",
@@ -158,6 +173,7 @@ impl Reason {
             Self::CheckingIfGone { .. } => "checking-if-gone",
             Self::HeldUntilNow { .. } => "held-until-now",
             Self::AbortPending { .. } => "abort-pending",
+            Self::SlowReading { .. } => "slow-reading",
             Self::NoPolicy => "no-policy",
             Self::DryRun { .. } => "dry-run",
             Self::ProjectResting { .. } => "project-resting",
@@ -206,6 +222,7 @@ impl Reason {
                 | Reason::ProjectResting { until, .. }
                 | Reason::ClusterResting { until } => *until = Timestamp::UNIX_EPOCH,
                 Reason::ClockOff { seconds } => *seconds = seconds.signum(),
+                Reason::SlowReading { took } => *took = Duration::ZERO,
                 _ => {}
             }
             reason
@@ -264,6 +281,16 @@ impl fmt::Display for Reason {
             Self::NewestMissing { task: None } => f.write_str(
                 "the newest task ever seen is missing from the list, so older ones are left alone",
             ),
+            Self::RunningMissing { task } => write!(
+                f,
+                "task {task}, which was running when it was last read, is missing from the list, so nothing is sent before \
+                 another look"
+            ),
+            Self::SharedTask { other } => write!(
+                f,
+                "the last answer about cluster {other} shows this task too, so whose task it is cannot be told and nothing is \
+                 sent for it"
+            ),
             Self::UnknownStatus { word } if word.is_empty() => {
                 f.write_str("it shows no status, so it is left alone")
             }
@@ -277,12 +304,17 @@ impl fmt::Display for Reason {
             Self::WithHuman { since, why } => {
                 write!(f, "it has been with a human since {} ({why}), and nothing is sent for it", at(*since))
             }
-            Self::TooOld { ended: Some(ended), limit } => write!(
+            Self::TooOld { ended: Some(ended), in_future: true, .. } => write!(
+                f,
+                "it is said to end at {ended} (cloud time), which lies in the future, and it was never seen running: its age \
+                 cannot be told, so it is left alone"
+            ),
+            Self::TooOld { ended: Some(ended), limit, .. } => write!(
                 f,
                 "it ended at {ended} (cloud time), more than {} before it was first seen, so it is left alone",
                 span(*limit)
             ),
-            Self::TooOld { ended: None, limit } => write!(
+            Self::TooOld { ended: None, limit, .. } => write!(
                 f,
                 "it does not tell when it ended and was never seen running, so it counts as older than {} and is left alone",
                 span(*limit)
@@ -322,6 +354,12 @@ impl fmt::Display for Reason {
                     }
                 }
             }
+            Self::SlowReading { took } => write!(
+                f,
+                "reading both lists of tasks took {}, and nothing is sent on what is older than {}: they are read again",
+                span(*took),
+                span(MAX_READING_AGE)
+            ),
             Self::NoPolicy => f.write_str("no policy matches it, so it is watched and never touched"),
             Self::DryRun { action } => write!(f, "dry-run: would {} now", action.verb()),
             Self::ProjectResting { cause, until } => {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::TaskId;
 use super::moment::Moment;
+use super::text::shown;
 
 /// Which of the two lists of tasks: the API's `action_mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -26,6 +27,15 @@ pub enum TaskKind {
 impl TaskKind {
     /// Both, in the order in which they are read.
     pub const ALL: [Self; 2] = [Self::Upgrade, Self::AzSwitchover];
+
+    /// The other one.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Upgrade => Self::AzSwitchover,
+            Self::AzSwitchover => Self::Upgrade,
+        }
+    }
 
     /// The word that policies use.
     pub fn word(self) -> &'static str {
@@ -181,6 +191,11 @@ pub enum AbortDoubt {
     /// Several nodes are worked on at once.
     #[error("{nodes} nodes are worked on at once, so some of them may be completed")]
     Batch { nodes: u32 },
+    /// `currentBatchNodes` has a name that `totalNodes` lacks: it may stand for several nodes.
+    #[error(
+        "currentBatchNodes names \"{name}\", which totalNodes lacks, so several nodes may be worked on and completed"
+    )]
+    StrangeNode { name: String },
 }
 
 /// Proof that a reading showed a task that is safe to abort: status FAILED, no completed node, and nothing
@@ -217,10 +232,23 @@ impl Task {
         if self.current_batch.len() > 1 {
             return Err(AbortDoubt::Batch { nodes: count(&self.current_batch) });
         }
+        if let Some(name) = self.current_batch.difference(&self.total_nodes).next() {
+            return Err(AbortDoubt::StrangeNode { name: shown(name, 80) });
+        }
         if !self.steps.is_empty() && self.steps.iter().all(|step| step.status == "SUCCESS") {
             return Err(AbortDoubt::CurrentNodeDone { node: self.current_node.clone() });
         }
         Ok(Abortable { task: self.id.clone() })
+    }
+
+    /// How much this reading of the task allows, for the choice between two of them.
+    fn allows(&self) -> u8 {
+        match self.status {
+            TaskStatus::Running => 0,
+            TaskStatus::Success | TaskStatus::Other(_) => 1,
+            TaskStatus::PartialFailed => 2,
+            TaskStatus::Failed => 3 + u8::from(self.abortable().is_ok()),
+        }
     }
 
     /// When it ended as far as the task itself tells: `endTime`, else the latest time of a step.
@@ -260,24 +288,38 @@ impl TaskList {
 /// One reading of one cluster: both lists, read one right after the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
+    /// Before the first request of either list left. What the answers show may be as old as this.
+    pub asked: Moment,
     /// When the later of the two answers arrived.
     pub at: Moment,
-    /// All tasks of both kinds.
+    /// All tasks of both kinds, each once.
     pub tasks: Vec<Task>,
+    /// Tasks that stand in both lists: of which kind they are cannot be told by the list.
+    pub in_both: Vec<TaskId>,
     /// Whether both lists show all the tasks they say there are.
     pub complete: bool,
 }
 
 impl Reading {
-    /// Puts the answers for both kinds together. A service that takes no notice of `action_mode` gives the same
-    /// tasks twice: one of two that are alike is enough. Two that differ are both kept, and nothing is acted on.
-    pub fn new(at: Moment, lists: [TaskList; 2]) -> Self {
+    /// Puts the answers for both kinds together, the one that was read first first. A service that takes no notice of
+    /// `action_mode` gives the same tasks twice. Of two that bear one id the one that allows less is kept: RUNNING before
+    /// every other status, FAILED after them, and of two failures one that must not be aborted; else the later one.
+    pub fn new(asked: Moment, at: Moment, lists: [TaskList; 2]) -> Self {
         let complete = lists.iter().all(TaskList::is_complete);
         let [first, second] = lists.map(|list| list.tasks);
-        let repeated =
-            |task: &Task| first.iter().any(|known| Task { kind: known.kind, ..task.clone() } == *known);
-        let second: Vec<Task> = second.into_iter().filter(|task| !repeated(task)).collect();
-        Self { at, complete, tasks: first.into_iter().chain(second).collect() }
+        let (mut tasks, mut in_both) = (first, Vec::new());
+        for task in second {
+            let Some(twin) = tasks.iter_mut().find(|known| known.id == task.id) else {
+                tasks.push(task);
+                continue;
+            };
+            in_both.push(task.id.clone());
+            // Where both are alike, the kind is that of the first list.
+            if task.allows() <= twin.allows() && (Task { kind: twin.kind, ..task.clone() }) != *twin {
+                *twin = task;
+            }
+        }
+        Self { asked, at, tasks, in_both, complete }
     }
 
     /// The task with this id.

@@ -28,6 +28,8 @@ impl Event {
             | Self::Changed { .. }
             | Self::Missing
             | Self::Reappeared
+            | Self::Unpolled
+            | Self::NewestSeen { .. }
             | Self::SettlingReading { .. } => Weight::Detail,
             Self::Running { .. }
             | Self::Progress { .. }
@@ -48,6 +50,7 @@ impl Event {
                 _ => Weight::Change,
             },
             Self::Failed(seen) if seen.too_old => Weight::Detail,
+            Self::AgeJudged { .. } => Weight::Detail,
             Self::Failed(_)
             | Self::Touched { .. }
             | Self::FellBack { .. }
@@ -147,6 +150,18 @@ impl fmt::Display for Event {
                     Some(terms) => write!(f, ", policy {}", shown(&terms.policy, 60)),
                     None => f.write_str(", no policy"),
                 }
+            }
+            Self::AgeJudged { too_old: true } => {
+                f.write_str("the clock is right again: the failure had ended too long before it was first seen")
+            }
+            Self::AgeJudged { too_old: false } => {
+                f.write_str("the clock is right again: the failure is recent enough to be acted on")
+            }
+            Self::Unpolled => f.write_str(
+                "readable again after a while in which nobody could read it; what fell due meanwhile waits once more",
+            ),
+            Self::NewestSeen { start_time } => {
+                write!(f, "the newest task of the cluster, begun at {start_time} (cloud time)")
             }
             Self::Changed { .. } => f.write_str("the failed task changed soon after it was first seen"),
             Self::Touched { changed } => {
@@ -250,6 +265,7 @@ mod tests {
             failing: "ess-1, step 0 Data migration".to_owned(),
             external,
             too_old: false,
+            age_unknown: false,
             seen_to_happen: true,
             terms,
         }))

@@ -97,6 +97,8 @@ kinds! {
     Reminder "reminder" Critical "still waits for a human";
     /// A task shows a status that we do not know.
     UnknownStatus "unknown-status" Critical "unknown status";
+    /// For an hour it has not been clear what to do about a failed task.
+    Unclear "unclear" Critical "unclear";
     /// Too many tasks failed at once.
     BreakerOpened "breaker-opened" Critical "breaker opened";
     /// One PUT was let through.
@@ -226,7 +228,7 @@ impl Kind {
             Self::Remedied | Self::SolvedByOthers | Self::Aborted | Self::Superseded | Self::Gone => OVER,
             Self::StaleFailure => &[(Stale, true)],
             Self::RunningTooLong => &[(Overlong, true)],
-            Self::UnknownStatus => &[(Unknown, true)],
+            Self::UnknownStatus | Self::Unclear => &[(Unknown, true)],
             Self::BreakerOpened | Self::BreakerHalfOpen => &[(BreakerOpen, true)],
             Self::BreakerClosed => &[(BreakerOpen, false)],
             Self::Blind => &[(ProjectBlind, true)],

@@ -45,11 +45,11 @@ impl Tell for LogTeller {
             News::Cluster { project, cluster, cluster_name, reason } => {
                 warn!(%project, %cluster, reason = reason.code(), "{}: nothing is sent: {reason}", name(cluster_name));
             }
-            News::UnknownStatus { project, cluster, cluster_name, word } => {
+            News::Unclear { project, cluster, cluster_name, reason } => {
                 error!(
-                    %project, %cluster,
-                    "{}: its newest task has had the unknown status {:?} for an hour and is left alone; a human should look",
-                    name(cluster_name), shown(word, 60),
+                    %project, %cluster, reason = reason.code(),
+                    "{}: nothing is sent for it, for an hour by now; an operator should look: {reason}",
+                    name(cluster_name),
                 );
             }
             News::ProjectRests { project, rest } => {

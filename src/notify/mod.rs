@@ -46,7 +46,7 @@ pub enum News<'a> {
     /// Something about a cluster that concerns no task in the journal changed (and its reason is new).
     Cluster { project: &'a ProjectName, cluster: &'a ClusterId, cluster_name: &'a str, reason: &'a Reason },
     /// A task has shown a status that we do not know for an hour.
-    UnknownStatus { project: &'a ProjectName, cluster: &'a ClusterId, cluster_name: &'a str, word: &'a str },
+    Unclear { project: &'a ProjectName, cluster: &'a ClusterId, cluster_name: &'a str, reason: &'a Reason },
     /// The project began to rest, or rests for longer.
     ProjectRests { project: &'a ProjectName, rest: &'a Rest },
     /// The project acts again.

@@ -187,8 +187,8 @@ pub fn standing(known: &TaskHistory) -> Option<Kind> {
     if failure.seen.too_old {
         return Some(Kind::StaleFailure);
     }
-    match &known.decided {
-        Some((_, Reason::AbortPending { .. })) => Some(Kind::Exhausted),
+    match known.reason() {
+        Some(Reason::AbortPending { .. }) => Some(Kind::Exhausted),
         _ => Some(Kind::FirstFailure),
     }
 }
@@ -271,7 +271,7 @@ fn why_it_stands(known: &TaskHistory) -> Option<Why> {
         return None;
     }
     let escalated = known.escalated.as_ref().map(|escalation| &escalation.reason);
-    escalated.or_else(|| known.decided.as_ref().map(|(_, reason)| reason)).map(why)
+    escalated.or_else(|| known.reason()).map(why)
 }
 
 /// What the daemon does next, and when.
@@ -292,21 +292,21 @@ fn next(known: &TaskHistory) -> String {
     if known.running.is_some() {
         return "watches it run; a running task cannot be stopped".to_owned();
     }
-    match &known.decided {
-        Some((_, Reason::NoPolicy)) => {
+    match known.reason() {
+        Some(Reason::NoPolicy) => {
             "nothing: no policy covers it, so it is watched and never touched".to_owned()
         }
-        Some((_, Reason::TooOld { .. })) => "nothing: it failed too long ago to be acted on".to_owned(),
-        Some((_, Reason::DryRun { action })) => {
+        Some(Reason::TooOld { .. }) => "nothing: it failed too long ago to be acted on".to_owned(),
+        Some(Reason::DryRun { action }) => {
             format!("nothing: in dry-run no {action} is sent; set mode = \"enforce\" to have it sent")
         }
-        Some((_, reason)) if is_dry(known) => {
+        Some(reason) if is_dry(known) => {
             format!("nothing is sent in dry-run; else: {}", comes(reason))
         }
-        Some((verdict, reason)) if verdict == "held" => {
+        Some(reason) if known.decided.as_ref().is_some_and(|decided| decided.verdict == "held") => {
             format!("sends nothing while this holds: {}", shown(&reason.to_string(), 500))
         }
-        Some((_, reason)) => comes(reason),
+        Some(reason) => comes(reason),
         None => "looks again soon and decides".to_owned(),
     }
 }

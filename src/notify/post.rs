@@ -10,18 +10,19 @@ use super::{News, Tell};
 use crate::model::channel::ChannelCounts;
 use crate::model::id::{ClusterId, ProjectName};
 use crate::model::project::RestCause;
+use crate::model::reason::Reason;
 
 /// So much news that stands in no journal waits to be written down; of more, the oldest is lost.
 const WAITING: usize = 1_000;
 
 /// What stands in no entry of the journal, and is told all the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Word {
-    UnknownStatus {
+    Unclear {
         project: ProjectName,
         cluster: ClusterId,
         cluster_name: String,
-        word: String,
+        reason: Reason,
     },
     Rests {
         project: ProjectName,
@@ -127,11 +128,11 @@ impl Tell for Post {
         let word = match *news {
             // What is journaled is read from the journal: nothing of it is lost, and nothing is told twice.
             News::Journaled { .. } => None,
-            News::UnknownStatus { project, cluster, cluster_name, word } => Some(Word::UnknownStatus {
+            News::Unclear { project, cluster, cluster_name, reason } => Some(Word::Unclear {
                 project: project.clone(),
                 cluster: cluster.clone(),
                 cluster_name: cluster_name.to_owned(),
-                word: word.to_owned(),
+                reason: reason.clone(),
             }),
             News::ProjectRests { project, rest } => Some(Word::Rests {
                 project: project.clone(),

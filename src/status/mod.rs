@@ -322,7 +322,7 @@ impl ProjectReport {
         let tasks = ledger.clusters.iter().flat_map(|(cluster, history)| {
             let open = history.tasks.iter().filter(|(_, task)| task.closed.is_none());
             open.map(move |(id, task)| {
-                let decided = task.decided.as_ref().map(|(_, reason)| reason);
+                let decided = task.reason();
                 let reason = task.escalated.as_ref().map(|escalation| &escalation.reason).or(decided);
                 TaskReport {
                     cluster: cluster.clone(),

@@ -43,7 +43,7 @@ impl Summary {
                 summary.with_human += 1;
             } else if task.running.is_some() {
                 summary.running += 1;
-            } else if let Some((_, reason)) = &task.decided {
+            } else if let Some(reason) = task.reason() {
                 // What a policy only tells of is not due to be sent.
                 let policy = task.failure.as_ref().and_then(|failure| failure.seen.terms.as_ref());
                 let sends = policy.is_some_and(|seen| {

@@ -133,7 +133,7 @@ pub(crate) fn try_answer(bytes: &[u8]) {
             kind @ (2 | 3) => {
                 let kind = if kind == 2 { TaskKind::Upgrade } else { TaskKind::AzSwitchover };
                 match client.tasks(&cluster, kind).await {
-                    Ok(list) => {
+                    Ok((_, list)) => {
                         assert_eq!(status, 200);
                         list.tasks.iter().for_each(|task| safe(task, &body));
                     }

@@ -81,6 +81,10 @@ impl Journal for Keeper {
         Err(JournalError::Lost)
     }
 
+    async fn read_project(&self, _: &ProjectName) -> Result<Vec<StoredEntry>, JournalError> {
+        Err(JournalError::Lost)
+    }
+
     async fn place_hold(&self, _: NewHold) -> Result<StoredHold, JournalError> {
         Err(JournalError::Lost)
     }
@@ -113,7 +117,7 @@ impl Css for Wire {
         Err(CloudError::CredentialUnproven)
     }
 
-    async fn tasks(&self, _: &ClusterId, _: TaskKind) -> Result<TaskList, CloudError> {
+    async fn tasks(&self, _: &ClusterId, _: TaskKind) -> Result<(Moment, TaskList), CloudError> {
         Err(CloudError::CredentialUnproven)
     }
 
@@ -246,7 +250,8 @@ impl Daemon {
             expect: &|_| None,
             poll: &settings.poll,
             listed: Some(reading.at),
-            looked_before: self.looked_before,
+            looked: self.looked_before.then_some(reading.asked),
+            clock_off: false,
         };
         let seen = observe(eyes, reading, self.ledger.history(&CLUSTER));
         self.record(reading.at, seen, brought);
@@ -270,7 +275,8 @@ impl Daemon {
             breaker: &settings.breaker,
             clock_offset: None,
         };
-        let facts = Facts { cluster: &CLUSTER, reading, guards, poll: &settings.poll, seed: 1 };
+        let (poll, shared_with) = (&settings.poll, None);
+        let facts = Facts { cluster: &CLUSTER, reading, guards, poll, seed: 1, shared_with };
         decide::decide(Some(&settings.terms[self.terms]), facts, self.ledger.history(&CLUSTER), self.now)
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use upgrade_remediator::model::answer::Answer;
 use upgrade_remediator::model::event::{FailureSeen, Shape};
 use upgrade_remediator::model::history::{
-    ClusterHistory, Escalation, Failure, OpenAttempt, SettlingReading, TaskHistory,
+    ClusterHistory, Decided, Escalation, Failure, OpenAttempt, SettlingReading, TaskHistory,
 };
 use upgrade_remediator::model::id::AttemptId;
 use upgrade_remediator::model::ledger::{Ledger, Rest};
@@ -65,8 +65,8 @@ impl<H: Hasher> Digest<'_, H> {
 
     pub(crate) fn ledger(&mut self, ledger: &Ledger) {
         let cluster = crate::daemon::Daemon::cluster();
-        let ClusterHistory { tasks, newest_start } = ledger.history(&cluster);
-        self.put(newest_start.is_some());
+        let ClusterHistory { tasks, newest_start, journaled_start } = ledger.history(&cluster);
+        self.put((newest_start.is_some(), journaled_start.is_some()));
         self.put(tasks.len());
         for task in tasks.values() {
             self.task(task);
@@ -110,18 +110,18 @@ impl<H: Hasher> Digest<'_, H> {
             escalated,
             closed,
             missing,
-            stale_since,
             decided,
             commands: _,
         } = task;
-        let Waits { settle_interval: _, settle_timeout, backoff: _, grace: _, counted } = self.waits;
+        let Waits { settle_interval, settle_timeout, backoff: _, grace: _, counted } = self.waits;
         self.age(*first_seen, settle_timeout);
         self.put((highest_execute_times, fell_back_to, counted_execute_times, most_completed));
         self.age_of(*running, settle_timeout);
         // What counts is how long after the failure was first seen it was.
         let after = running_read.zip(failure.as_ref()).map(|(read, failure)| read.since(failure.first_seen));
         self.put((running_read.is_some(), after.map(|after| ticks(after).min(settle_timeout))));
-        self.put((ever_ran, ran_since_failure, progressed, missing));
+        self.put((ever_ran, ran_since_failure, progressed));
+        self.age_of(*missing, settle_interval);
         self.put((used.ours, used.external, used_ever.ours, used_ever.external));
         self.put(counted.then_some(*waited));
         self.put(earlier.len());
@@ -148,9 +148,10 @@ impl<H: Hasher> Digest<'_, H> {
             self.put(closing.word());
             self.age(*at, settle_timeout);
         }
-        self.age_of(*stale_since, settle_timeout);
+        self.age_of(task.stale_since(), settle_timeout);
         self.put(decided.is_some());
-        if let Some((verdict, reason)) = decided {
+        // Since when matters for a stale reading alone.
+        if let Some(Decided { verdict, reason, since: _ }) = decided {
             self.put(verdict);
             self.reason(reason, open.as_ref().map(|open| open.id));
         }
@@ -167,6 +168,7 @@ impl<H: Hasher> Digest<'_, H> {
             waited_from,
             held,
             not_before,
+            unpolled,
             exhausted,
             not_accepted_in_row,
             without_effect_in_row,
@@ -186,10 +188,11 @@ impl<H: Hasher> Digest<'_, H> {
             failing: _,
             external: _,
             too_old,
+            age_unknown,
             seen_to_happen: _,
             terms,
         } = seen;
-        self.put((status.word(), too_old, terms.as_ref().map(|terms| &terms.policy)));
+        self.put((status.word(), too_old, age_unknown, terms.as_ref().map(|terms| &terms.policy)));
         let Waits { settle_interval, settle_timeout, backoff, grace, counted: _ } = self.waits;
         self.shape(shape);
         // One tick more: within settle_timeout and a little later are told apart.
@@ -198,6 +201,10 @@ impl<H: Hasher> Digest<'_, H> {
         self.age(*wait_from, backoff.max(ticks(*wait_at_least)));
         self.put((ticks(*wait_at_least), *waited_from == Some(*wait_from), held));
         self.age_of(*not_before, 0);
+        // What counts is how long after the wait began it was, and how long ago.
+        let after = unpolled.map(|unpolled| ticks(unpolled.since(*wait_from)).min(backoff));
+        self.put(after);
+        self.age_of(*unpolled, backoff);
         self.age_of(*exhausted, grace.max(settle_timeout));
         self.put((not_accepted_in_row, without_effect_in_row));
         self.put(busy.as_ref().map(|(_, answer)| of(answer)));

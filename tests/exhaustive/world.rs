@@ -164,7 +164,7 @@ pub(crate) fn reading(at: Moment, version: Version, shows: Shows, older: bool) -
     }
     tasks.push(task);
     let total_size = Some(tasks.len() as u64);
-    Reading::new(at, [TaskList { tasks, unusable: 0, total_size }, TaskList::default()])
+    Reading::new(at, at, [TaskList { tasks, unusable: 0, total_size }, TaskList::default()])
 }
 
 fn task(version: Version, shows: Shows) -> Task {

@@ -528,9 +528,9 @@ async fn a_clock_that_is_off_is_the_projects_and_told_once() {
 async fn an_unknown_status_is_told_once_a_day() {
     let mut rig = Rig::new(&["ops"]).await;
     let cluster = ClusterId::new("c").unwrap();
+    let paused = Reason::UnknownStatus { word: "PAUSED".to_owned() };
     for _ in 0..3 {
-        let news =
-            News::UnknownStatus { project: &prod(), cluster: &cluster, cluster_name: "a", word: "PAUSED" };
+        let news = News::Unclear { project: &prod(), cluster: &cluster, cluster_name: "a", reason: &paused };
         rig.post.tell(&news);
         rig.pass(5 * MINUTE).await;
         rig.kill().await;

@@ -273,6 +273,7 @@ pub(crate) fn failed(number: u32, completed: u32, terms: Option<Terms>) -> Event
         failing: format!("{current}, step 0 Data migration"),
         external: 0,
         too_old: false,
+        age_unknown: false,
         seen_to_happen: true,
         terms,
     }))

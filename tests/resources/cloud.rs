@@ -16,7 +16,7 @@ use upgrade_remediator::cloud::transport::{Method, Request, Response, Transport,
 use upgrade_remediator::cloud::{AccessKey, Client, Credential, Options};
 use upgrade_remediator::journal::{Journal, JournalError, SqliteJournal};
 use upgrade_remediator::look::{Looker, Parts};
-use upgrade_remediator::model::event::{Entry, Event, Subject};
+use upgrade_remediator::model::event::{Entry, Event, StoredEntry, Subject};
 use upgrade_remediator::model::hold::{NewHold, StoredHold};
 use upgrade_remediator::model::id::{ProjectId, ProjectName};
 use upgrade_remediator::model::ledger::Ledger;
@@ -282,6 +282,10 @@ impl Journal for Kept {
 
     async fn forget(&self, tasks: Vec<Subject>) -> Result<(), JournalError> {
         wait(self.0.forget(tasks))
+    }
+
+    async fn read_project(&self, project: &ProjectName) -> Result<Vec<StoredEntry>, JournalError> {
+        wait(self.0.read_project(project))
     }
 
     async fn place_hold(&self, hold: NewHold) -> Result<StoredHold, JournalError> {

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use upgrade_remediator::journal::{Journal, JournalError, MemoryJournal};
-use upgrade_remediator::model::event::{Entry, Event, Subject};
+use upgrade_remediator::model::event::{Entry, Event, StoredEntry, Subject};
 use upgrade_remediator::model::hold::{NewHold, StoredHold};
+use upgrade_remediator::model::id::ProjectName;
 use upgrade_remediator::model::moment::Moment;
 
 use super::stage::{HOUR, MINUTE, Script, Stage, code};
@@ -99,6 +100,10 @@ impl Journal for Slow {
 
     async fn forget(&self, tasks: Vec<Subject>) -> Result<(), JournalError> {
         self.0.forget(tasks).await
+    }
+
+    async fn read_project(&self, project: &ProjectName) -> Result<Vec<StoredEntry>, JournalError> {
+        self.0.read_project(project).await
     }
 
     async fn place_hold(&self, hold: NewHold) -> Result<StoredHold, JournalError> {

@@ -323,6 +323,18 @@ async fn a_reading_whose_halves_lie_far_apart_lets_nothing_out() {
     stage.skip(2 * MINUTE);
     let report = stage.look_at("a").await;
     assert_eq!(stage.sent().len(), 0, "the first of the two lists is 40 s old: {report:?}");
-    assert!(report.next_look.is_zero());
+    assert_eq!((code(&report), report.next_look), ("slow-reading", 15 * SECOND));
     assert!(acted(&stage.look_at("a").await));
+}
+
+#[tokio::test]
+async fn an_incomplete_list_beside_a_failed_task_is_told_after_an_hour() {
+    for (scenario, told) in [(FAILED, 1), ("[[cluster]]\nname = \"a\"\n", 0)] {
+        let text = format!("{scenario}[cluster.ways.tasks]\ntotal_size = \"one-more\"\n");
+        let mut stage = Script::new(&text).start().await;
+        stage.pass(shortly_before(HOUR)).await;
+        assert_eq!((stage.ear.heard("unclear"), stage.sent().len()), (0, 0));
+        stage.pass(3 * HOUR).await;
+        assert_eq!((stage.ear.heard("unclear"), stage.sent().len()), (told, 0));
+    }
 }

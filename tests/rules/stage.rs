@@ -134,7 +134,8 @@ impl Tell for Ear {
         let word = match news {
             News::Journaled { entry, .. } => entry.event.word(),
             News::Cluster { reason, .. } => reason.code(),
-            News::UnknownStatus { .. } => "unknown-status",
+            News::Unclear { reason: Reason::UnknownStatus { .. }, .. } => "unknown-status",
+            News::Unclear { .. } => "unclear",
             News::ProjectRests { .. } => "project-rests",
             News::ProjectActs { .. } => "project-acts",
             News::Unreadable { .. } => "unreadable",

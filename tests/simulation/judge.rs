@@ -940,17 +940,17 @@ fn has_rivals(world: &World, cluster: &str) -> bool {
 
 /// Whether a hold is what keeps the task from its end.
 fn is_held(known: &TaskHistory) -> bool {
-    matches!(known.decided, Some((_, Reason::OnHold { .. })))
+    matches!(known.reason(), Some(Reason::OnHold { .. }))
 }
 
 /// Held back by a window, or waiting once more after it opened.
 fn waits_for_a_window(known: &TaskHistory) -> bool {
-    let waits = matches!(known.decided, Some((_, Reason::HeldUntilNow { .. } | Reason::Backoff { .. })));
+    let waits = matches!(known.reason(), Some(Reason::HeldUntilNow { .. } | Reason::Backoff { .. }));
     waits || is_out_of_window(known)
 }
 
 fn is_out_of_window(known: &TaskHistory) -> bool {
-    matches!(known.decided, Some((_, Reason::WindowClosed { .. })))
+    matches!(known.reason(), Some(Reason::WindowClosed { .. }))
 }
 
 /// How the story of a failed task ended, where it has.
@@ -965,7 +965,7 @@ pub(crate) fn end_of(known: &TaskHistory) -> Option<String> {
     if let Some(escalation) = &known.escalated {
         return Some(format!("escalated: {}", escalation.reason.code()));
     }
-    let (_, reason) = known.decided.as_ref()?;
+    let reason = known.reason()?;
     matches!(reason, Reason::DryRun { .. } | Reason::NoPolicy | Reason::TooOld { .. })
         .then(|| reason.code().to_owned())
 }

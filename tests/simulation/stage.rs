@@ -20,8 +20,9 @@ use upgrade_remediator::cloud::transport::{Method, Request, Response, Transport,
 use upgrade_remediator::journal::memory::Failure;
 use upgrade_remediator::journal::{Journal, JournalError, MemoryJournal, SqliteJournal};
 use upgrade_remediator::model::decision::Action;
-use upgrade_remediator::model::event::{Entry, Event, Subject};
+use upgrade_remediator::model::event::{Entry, Event, StoredEntry, Subject};
 use upgrade_remediator::model::hold::{NewHold, StoredHold};
+use upgrade_remediator::model::id::ProjectName;
 use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::notify::{News, Tell};
 use upgrade_remediator::simulator::Response as SimResponse;
@@ -591,6 +592,13 @@ impl Disk {
         }
     }
 
+    async fn read_project(&self, project: &ProjectName) -> Result<Vec<StoredEntry>, JournalError> {
+        match self {
+            Self::Memory(memory) => memory.read_project(project).await,
+            Self::Sqlite { journal, .. } => wait(journal.read_project(project)),
+        }
+    }
+
     async fn place_hold(&self, hold: NewHold) -> Result<StoredHold, JournalError> {
         match self {
             Self::Memory(memory) => memory.place_hold(hold).await,
@@ -683,6 +691,10 @@ impl Journal for StagedJournal {
 
     async fn forget(&self, tasks: Vec<Subject>) -> Result<(), JournalError> {
         self.disk.forget(tasks).await
+    }
+
+    async fn read_project(&self, project: &ProjectName) -> Result<Vec<StoredEntry>, JournalError> {
+        self.disk.read_project(project).await
     }
 
     async fn place_hold(&self, hold: NewHold) -> Result<StoredHold, JournalError> {

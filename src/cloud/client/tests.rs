@@ -41,7 +41,7 @@ impl Rig {
     }
 
     async fn read(&self) -> Result<TaskList, CloudError> {
-        self.client.tasks(&cluster(), TaskKind::Upgrade).await
+        self.client.tasks(&cluster(), TaskKind::Upgrade).await.map(|(_, list)| list)
     }
 
     /// A PUT after a first reading, which the script must answer.

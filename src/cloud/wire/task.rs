@@ -32,6 +32,25 @@ pub(super) struct Element<'a> {
     current_batch: List<'a>,
     #[serde(borrow, default, rename = "currentNodeDetail")]
     steps: List<'a>,
+    /// Upgrades have it, AZ switchovers do not.
+    #[serde(borrow, default, rename = "imageInfo")]
+    image: Loose<'a>,
+    /// AZ switchovers have it, upgrades do not.
+    #[serde(borrow, default, rename = "migrateParam")]
+    migration: Loose<'a>,
+}
+
+impl Element<'_> {
+    /// Of which kind it is: as it shows itself, else as the list that was asked for says. A service that takes no notice
+    /// of `action_mode` gives both kinds in both lists.
+    fn kind(&self, asked: TaskKind) -> TaskKind {
+        let is_there = |field: &Loose<'_>| *field == Loose::Object || field.filled().is_some();
+        match (is_there(&self.image), is_there(&self.migration)) {
+            (true, false) => TaskKind::Upgrade,
+            (false, true) => TaskKind::AzSwitchover,
+            _ => asked,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -71,6 +90,7 @@ pub(super) fn model(element: &Element<'_>, kind: TaskKind) -> Option<Task> {
 fn of(element: &Element<'_>, kind: TaskKind) -> Result<Task, String> {
     let Loose::Text(id) = &element.id else { return Err(format!("its id is {}", element.id.kind())) };
     let id = TaskId::new(id).map_err(|error| error.to_string())?;
+    let kind = element.kind(kind);
     let status = TaskStatus::from(element.status.text_or_empty());
     if status == TaskStatus::Success {
         return Ok(succeeded(element, id, kind));
@@ -162,6 +182,7 @@ fn canonical(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::task::AbortDoubt;
 
     const SAMPLE: &str = r#"{
         "id": "b7ac4c5b-3bda-4feb-a303-eb80f4bce986", "startTime": "2023-01-05T02:23:39", "endTime": "",
@@ -247,11 +268,36 @@ mod tests {
         for fields in [
             r#""completedNodes":"","currentBatchNodes":null,"currentNodeDetail":null"#,
             r#""completedNodes":"","currentBatchNodes":"","currentNodeDetail":"""#,
-            r#""completedNodes":"","currentBatchNodes":"a","currentNodeDetail":[]"#,
+            r#""completedNodes":"","totalNodes":"a,b","currentBatchNodes":"a","currentNodeDetail":[]"#,
             r#""completedNodes":"","currentNodeDetail":{"status":"FAILED"}"#,
         ] {
             let task = task(&format!(r#""status":"FAILED",{fields}"#));
             assert!(task.abortable().is_ok(), "{fields}");
+        }
+    }
+
+    #[test]
+    fn a_batch_with_a_name_that_is_no_node_is_a_doubt_however_it_is_written() {
+        for batch in ["a;b", "a b", "a|b", "a/b", "[a]", "c", "A"] {
+            let fields = format!(r#""completedNodes":"","totalNodes":"a,b","currentBatchNodes":"{batch}""#);
+            let doubt = task(&format!(r#""status":"FAILED",{fields}"#)).abortable();
+            assert!(matches!(doubt, Err(AbortDoubt::StrangeNode { .. })), "{batch}: {doubt:?}");
+        }
+    }
+
+    #[test]
+    fn a_task_in_both_lists_shows_by_itself_of_which_kind_it_is() {
+        let (image, migration) = (r#""imageInfo":{"id":"i"}"#, r#""migrateParam":"{}""#);
+        for asked in TaskKind::ALL {
+            for (fields, kind) in [
+                (image, TaskKind::Upgrade),
+                (migration, TaskKind::AzSwitchover),
+                (r#""imageInfo":null,"migrateParam":"""#, asked),
+                (r#""imageInfo":{},"migrateParam":"{}""#, asked),
+            ] {
+                let read = read(&format!(r#"{{"id":"t-1","status":"FAILED",{fields}}}"#), asked).unwrap();
+                assert_eq!(read.kind, kind, "{asked} {fields}");
+            }
         }
     }
 

@@ -67,6 +67,7 @@ impl Scene {
             failing: String::new(),
             external: 0,
             too_old: false,
+            age_unknown: false,
             seen_to_happen,
             terms: None,
         };
@@ -240,13 +241,32 @@ fn a_put_that_shows_nothing_makes_room_for_another_one() {
     ] {
         let mut scene = Scene::half_open();
         scene.send("a", action, Some(meaning));
+        assert_eq!((scene.turn(), scene.held()), (None, Some("breaker-open")), "{action} {meaning:?}");
+        scene.pass(Duration::from_secs(119));
+        assert_eq!(scene.held(), Some("breaker-open"), "{action} {meaning:?}");
+        scene.pass(Duration::from_secs(1));
         assert_eq!((scene.turn(), scene.held()), (None, None), "{action} {meaning:?}");
     }
     let mut scene = Scene::half_open();
     let attempt = scene.send("a", Action::Retry, Some(Meaning::Accepted));
     scene.record("a", Event::Settled { attempt, settlement: Settlement::Accepted });
     scene.record("a", Event::Closed(Closing::Gone));
+    scene.pass(2 * MINUTE);
     assert_eq!(scene.held(), None, "a probe that is gone");
+}
+
+#[test]
+fn a_probe_that_ran_before_a_restart_is_read_again_before_it_closes_anything() {
+    let mut scene = Scene::half_open();
+    let attempt = scene.send("a", Action::Retry, Some(Meaning::Accepted));
+    scene.record("a", Event::Settled { attempt, settlement: Settlement::Accepted });
+    scene.pass(MINUTE);
+    scene.record("a", Event::Running { execute_times: Some(2) });
+    scene.pass(30 * MINUTE);
+    scene.restart();
+    assert_eq!((scene.turn(), scene.held()), (None, Some("breaker-probing")), "nothing was read yet");
+    scene.fail("a", true);
+    assert_eq!(scene.turn(), Some("breaker-opened"));
 }
 
 #[test]

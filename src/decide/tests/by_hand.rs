@@ -13,7 +13,7 @@ fn ordered(command: &str) -> Ordered {
 impl Scene {
     pub(super) fn reading(&self, tasks: &[Task]) -> Reading {
         let upgrades = TaskList { tasks: tasks.to_vec(), unusable: 0, total_size: Some(tasks.len() as u64) };
-        Reading::new(self.now, [upgrades, TaskList::default()])
+        Reading::new(self.now, self.now, [upgrades, TaskList::default()])
     }
 
     /// What comes of this order: the order's task, or the code of the reason against it.
@@ -398,7 +398,7 @@ fn nobody_acts_by_a_list_that_is_shorter_than_it_says_or_on_nothing() {
     let scene = Scene::new();
     assert_eq!(scene.order(RETRY, &[]), Err("idle"));
     let short = TaskList { tasks: vec![failed(1)], unusable: 0, total_size: Some(2) };
-    let reading = Reading::new(scene.now, [short, TaskList::default()]);
+    let reading = Reading::new(scene.now, scene.now, [short, TaskList::default()]);
     let reason = scene.with_facts(&reading, |facts, history| {
         let terms = (scene.terms.as_ref(), Mode::Enforce);
         by_hand::act(RETRY, &ordered("new"), terms, facts, history, scene.now)

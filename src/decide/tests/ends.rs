@@ -3,7 +3,7 @@
 use super::*;
 
 impl Scene {
-    fn count(&self, told: &str) -> usize {
+    pub(super) fn count(&self, told: &str) -> usize {
         self.told.iter().filter(|word| **word == told).count()
     }
 
@@ -124,14 +124,14 @@ fn a_task_is_gone_by_two_looks_in_a_row_and_by_complete_lists_only() {
         let short = TaskList { tasks: Vec::new(), unusable: 0, total_size: Some(1) };
         assert_eq!(scene.read_lists(short).reason.code(), "list-incomplete");
     }
-    assert!(!scene.known().missing, "it may stand in the part that is not shown");
+    assert!(scene.known().missing.is_none(), "it may stand in the part that is not shown");
     for _ in 0..3 {
         scene.pass(10 * MINUTE);
         scene.read(&[]);
-        assert!(scene.known().missing && scene.known().closed.is_none(), "one look is not enough");
+        assert!(scene.known().missing.is_some() && scene.known().closed.is_none(), "one look is not enough");
         scene.pass(10 * MINUTE);
         scene.read(&[failed(1)]);
-        assert!(!scene.known().missing);
+        assert!(scene.known().missing.is_none());
     }
     assert_eq!(scene.count("reappeared"), 3);
     for gone in [false, true] {

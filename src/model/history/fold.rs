@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Escalation, Failure, OpenAttempt, Run, SettlingReading, TaskHistory, Used};
+use super::{Decided, Escalation, Failure, OpenAttempt, Run, SettlingReading, TaskHistory, Used};
 use crate::model::answer::{Answer, Meaning};
 use crate::model::decision::Action;
 use crate::model::event::{Closing, Event, FailureSeen, Settlement, Shape};
@@ -42,8 +42,7 @@ impl TaskHistory {
             last_put: None,
             escalated: None,
             closed: None,
-            missing: false,
-            stale_since: None,
+            missing: None,
             decided: None,
             commands: Vec::new(),
         }
@@ -65,7 +64,6 @@ impl TaskHistory {
         self.used = Used::default();
         self.used_ever = Used::default();
         self.waited = Duration::ZERO;
-        self.stale_since = None;
         self.decided = None;
         let Some(failure) = &mut self.failure else { return };
         if let Some((whole, shape)) = failed {
@@ -79,6 +77,7 @@ impl TaskHistory {
         failure.waited_from = None;
         failure.held = false;
         failure.not_before = None;
+        failure.unpolled = None;
         failure.exhausted = None;
         failure.not_accepted_in_row = 0;
         failure.without_effect_in_row = 0;
@@ -86,6 +85,15 @@ impl TaskHistory {
         failure.not_acceptable = None;
         failure.doubt = None;
         failure.touched = None;
+    }
+
+    /// It can be read again: what fell due meanwhile waits once more, and a pending abort is announced anew.
+    fn unpolled(&mut self, at: Moment) {
+        let Some(failure) = &mut self.failure else { return };
+        failure.unpolled = Some(at);
+        if failure.exhausted.take().is_some() {
+            self.decided = None;
+        }
     }
 
     fn count_external(&mut self, external: u32) {
@@ -140,6 +148,13 @@ impl TaskHistory {
                 }
             }
             Event::Failed(seen) => self.fail(at, seen),
+            Event::AgeJudged { too_old } => {
+                if let Some(failure) = &mut self.failure {
+                    failure.seen.too_old = *too_old;
+                    failure.seen.age_unknown = false;
+                }
+            }
+            Event::Unpolled => self.unpolled(at),
             Event::Changed { whole, shape } => {
                 self.raise_execute_times(shape.execute_times);
                 self.counted_execute_times = self.counted_execute_times.or(shape.execute_times);
@@ -156,11 +171,14 @@ impl TaskHistory {
                 }
             }
             Event::FellBack { read, .. } => self.fell_back_to = Some(*read),
-            Event::Missing => self.missing = true,
+            Event::Missing => {
+                self.missing.get_or_insert(at);
+            }
             Event::Reappeared => {
-                self.missing = false;
+                self.missing = None;
                 if matches!(self.closed, Some((Closing::Gone, _))) {
                     self.closed = None;
+                    self.unpolled(at);
                 }
             }
             Event::SettlingReading { attempt, effect, status, shape } => {
@@ -180,7 +198,6 @@ impl TaskHistory {
                     self.remember_command(command);
                 }
                 self.waited = self.waited.saturating_add(*waited);
-                self.stale_since = None;
                 self.decided = None;
                 self.attempts = self.attempts.saturating_add(1);
                 self.open = Some(OpenAttempt {
@@ -197,6 +214,7 @@ impl TaskHistory {
                 if let Some(failure) = &mut self.failure {
                     failure.held = false;
                     failure.not_before = None;
+                    failure.unpolled = None;
                     if *action == Action::Retry {
                         failure.exhausted = None;
                     }
@@ -238,8 +256,8 @@ impl TaskHistory {
                 self.running = None;
                 self.run = None;
             }
-            // Of the project, not of the task.
-            Event::BreakerOpened { .. } | Event::BreakerClosed { .. } => {}
+            // Of the cluster or the project, not of the task.
+            Event::NewestSeen { .. } | Event::BreakerOpened { .. } | Event::BreakerClosed { .. } => {}
         }
     }
 
@@ -272,7 +290,6 @@ impl TaskHistory {
         self.running = None;
         self.run = None;
         self.ran_since_failure = false;
-        self.stale_since = None;
         self.decided = None;
         if matches!(self.closed, Some((Closing::Remedied | Closing::SolvedByOthers, _))) {
             self.closed = None;
@@ -296,6 +313,7 @@ impl TaskHistory {
             waited_from: None,
             held: false,
             not_before: None,
+            unpolled: None,
             exhausted: None,
             not_accepted_in_row: 0,
             without_effect_in_row: 0,
@@ -391,9 +409,9 @@ impl TaskHistory {
     }
 
     fn decided(&mut self, at: Moment, verdict: &str, reason: &Reason) {
-        self.decided = Some((verdict.to_owned(), reason.clone()));
-        let before = self.stale_since;
-        self.stale_since = matches!(reason, Reason::StaleReading).then(|| before.unwrap_or(at));
+        let before = self.decided.take().filter(|before| before.reason.tells_the_same_as(reason));
+        let since = before.map_or(at, |before| before.since);
+        self.decided = Some(Decided { verdict: verdict.to_owned(), reason: reason.clone(), since });
         let Some(failure) = &mut self.failure else { return };
         match reason {
             Reason::HeldUntilNow { until } => {

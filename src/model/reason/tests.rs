@@ -95,11 +95,15 @@ fn every_reason_reads_as_an_operator_needs_it() {
             "it has been with a human since 2026-01-02 03:04:05 UTC (node-completed), and nothing is sent for it",
         ),
         (
-            Reason::TooOld { ended: Some("2025-12-24T01:02:03".to_owned()), limit: minutes(72 * 60) },
+            Reason::TooOld {
+                ended: Some("2025-12-24T01:02:03".to_owned()),
+                limit: minutes(72 * 60),
+                in_future: false,
+            },
             "it ended at 2025-12-24T01:02:03 (cloud time), more than 3d before it was first seen, so it is left alone",
         ),
         (
-            Reason::TooOld { ended: None, limit: minutes(72 * 60) },
+            Reason::TooOld { ended: None, limit: minutes(72 * 60), in_future: false },
             "it does not tell when it ended and was never seen running, so it counts as older than 3d and is left alone",
         ),
         (

@@ -59,23 +59,28 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
         let at = self.clock.now().wall;
         let mut writes = Vec::new();
         match word {
-            Word::UnknownStatus { project, cluster, cluster_name, word } => {
+            Word::Unclear { project, cluster, cluster_name, reason } => {
+                let kind = match reason {
+                    Reason::UnknownStatus { .. } => Kind::UnknownStatus,
+                    _ => Kind::Unclear,
+                };
                 let what = format!(
-                    "its newest task has had the unknown status \"{}\" for an hour and is left alone",
-                    shown(&word, 60)
+                    "nothing is sent for it, for an hour by now: {}",
+                    shown(&reason.to_string(), 500)
                 );
-                let mut told = notice::of_project(Kind::UnknownStatus, at, project.as_str(), what, None);
+                let why = Some(notice::why(&reason));
+                let mut told = notice::of_project(kind, at, project.as_str(), what, why);
                 let name = shown(&cluster_name, 80);
-                told.title = format!("{name}: {}", Kind::UnknownStatus.title());
-                "nothing is sent for it while it shows this status; it is still read"
-                    .clone_into(&mut told.next);
+                told.title = format!("{name}: {}", kind.title());
+                "nothing is sent for it while this lasts; it is still read".clone_into(&mut told.next);
                 told.todo = vec![
                     todo("to see what it shows", &format!("upgrade-remediator explain {cluster}")),
                     todo("to look at it in the console", ""),
                 ];
                 // After a restart an hour passes again: once a day is enough.
                 let day = at.strftime("%F");
-                let key = format!("unknown-status/{project}/{cluster}/{}/{day}", shown(&word, 60));
+                let key =
+                    format!("{}/{project}/{cluster}/{}/{day}", kind.word(), shown(&reason.to_string(), 200));
                 told.link = notice::link(self.post.routes().page.as_deref(), Some(&cluster));
                 told.cluster = Some(notice::About { id: cluster, name, task: None });
                 writes.extend(self.note(told, Some(key)));
