@@ -20,6 +20,7 @@ use crate::planted::{self, Fault};
 
 mod connect;
 pub mod error;
+mod files;
 pub mod history;
 mod holds;
 mod lock;

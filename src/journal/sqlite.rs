@@ -6,8 +6,10 @@
 //!
 //! # One writer
 //! A lock beside the file (`journal.db.lock`) keeps a second daemon out. It goes by the real path, so a symbolic
-//! link does not slip past; a file with several hard links is refused. On a network file system whose locks do
-//! not work neither this nor `SQLite` is safe: keep the journal on a local disk.
+//! link does not slip past; a file with several hard links is refused. The lock is asked with every commit, as is
+//! whether the files are those that were opened and whole (`files`): a lock file removed by hand, a journal replaced or
+//! a log truncated stops every commit. Whoever takes the lock waits for a commit under way before reading. On a network
+//! file system whose locks do not work neither this nor `SQLite` is safe: keep the journal on a local disk.
 //!
 //! # Refusals
 //! Everything that can be known without writing is asked first: the header, the schema's number, the soundness
@@ -24,11 +26,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use rusqlite::config::DbConfig;
 use tokio::sync::oneshot;
 
 use super::Journal;
 use super::connect::{self, Way};
 use super::error::JournalError;
+use super::files::Files;
 use super::holds::{self, Release};
 use super::lock::Lock;
 use super::owner::{Command, Keep, Owner};
@@ -133,12 +137,12 @@ impl SqliteJournal {
 
     fn start(place: Place, lock: Lock, prepared: Prepared) -> Result<Self, JournalError> {
         let Prepared { connection, meta, is_new, holds } = prepared;
-        let identity = place.identity().map_err(|source| JournalError::File {
+        let files = Files::of(&place, &connection).map_err(|source| JournalError::File {
             path: place.path().to_owned(),
             doing: "looking at the opened files",
             source,
         })?;
-        let owner = Owner { connection, place: place.clone(), identity, lock };
+        let owner = Owner { connection, place: place.clone(), files, lock };
         let (commands, waiting) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
@@ -268,6 +272,7 @@ fn prepare(
     if is_new {
         create(place, options)?;
     } else {
+        wait_for_the_last_commit(place, options)?;
         verify(place, options, each)?;
     }
     let fault = |error| JournalError::sqlite(place.path(), error);
@@ -280,6 +285,19 @@ fn prepare(
     let meta = Meta::read(place.path(), &connection)?;
     let holds = holds::read(place.path(), &connection)?;
     Ok(Prepared { connection, meta, is_new, holds })
+}
+
+/// Waits for a commit that another daemon has under way. Its lock file is gone, as we hold the one that is there, and it
+/// sees so with its next commit; what it committed before is read from here on.
+fn wait_for_the_last_commit(place: &Place, options: &SqliteOptions) -> Result<(), JournalError> {
+    if Way::for_now(place) == Way::Immutable {
+        return Ok(());
+    }
+    let fault = |error| JournalError::sqlite(place.path(), error);
+    let connection = connect::read_write(place.path(), options.busy_timeout).map_err(fault)?;
+    // Nothing is changed: neither now nor when it is closed.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(fault)?;
+    connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK").map_err(fault)
 }
 
 /// Reads all of it before anything is changed.
