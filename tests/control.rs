@@ -7,7 +7,6 @@ use std::os::unix::net::UnixStream;
 
 use upgrade_remediator::model::event::Event;
 use upgrade_remediator::model::reason::Reason;
-use upgrade_remediator::simulator::scenario::DEFAULT_PROJECT_ID;
 
 #[expect(dead_code, reason = "other tests need more of it")]
 mod support;
@@ -92,7 +91,7 @@ async fn what_cannot_be_held_or_released_is_told_why() {
     let bench = Bench::new(FAILED_ONCE, ABORTS).await;
     // A second project, with a cluster of the same name and another id.
     let twin = Bench::new(
-        &format!("{}{FAILED_ONCE}", FAILED_ONCE.replace("logs", "first")).replace(
+        &format!("project_id = \"twin\"{}{FAILED_ONCE}", FAILED_ONCE.replace("logs", "first")).replace(
             "\nnode_time = \"200ms\"\n[[cluster]]\nname = \"logs\"",
             "\n[[cluster]]\nname = \"logs\"",
         ),
@@ -102,7 +101,7 @@ async fn what_cannot_be_held_or_released_is_told_why() {
     bench.edit(
         "[[project]]",
         &format!(
-            "[[project]]\nname = \"twin\"\nregion = \"eu-west-101\"\nproject_id = \"{DEFAULT_PROJECT_ID}\"\n\
+            "[[project]]\nname = \"twin\"\nregion = \"eu-west-101\"\nproject_id = \"twin\"\n\
         endpoint = \"{}\"\ncredentials = \"test\"\n[[project]]",
             twin.simulator.url()
         ),

@@ -66,6 +66,7 @@ fn read_journal(settings: &Settings, clock: &SystemClock) -> Result<(Ledgers, u6
     for entry in reader.entries(&Query::default())? {
         ledgers.fold(entry, now);
     }
+    ledgers.identified(&reader.names()?, settings, now);
     Ok((ledgers, reader.meta().seed))
 }
 

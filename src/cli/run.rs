@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{Failure, Outcome, log_warnings, runtime};
-use crate::clock::{SystemClock, random_seed};
+use crate::clock::{Clock as _, SystemClock, random_seed};
 use crate::control::{Question, Server};
 use crate::daemon::{self, Broken, Builder, Changes, Ledgers, Measured, Projects, Service};
 use crate::journal::sqlite::SqliteJournal;
@@ -65,9 +65,14 @@ pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once
         let clock = Arc::new(SystemClock::new());
         let (journal, mut ledgers) = daemon::open_journal(&loaded.settings, &*clock)
             .map_err(|error| Failure::of_build(error.into()))?;
+        ledgers
+            .identify(&journal, &loaded.settings, clock.now())
+            .await
+            .map_err(|error| Failure::of_build(error.into()))?;
         let mut start = daemon::start_of(&ledgers, &loaded.settings, journal.id(), random_seed());
         start.new_journal = journal.is_new().then(|| journal.path().display().to_string());
         let post = Post::new(Routes::default());
+        post.renamed(ledgers.naming());
         let telling = Telling { post: post.clone(), clock: Arc::clone(&clock), start };
         let metrics = Arc::new(Metrics::default());
         let measured = Measured::new(journal.clone(), Arc::clone(&clock), Arc::clone(&metrics));

@@ -1,6 +1,6 @@
 //! The running daemon: a watcher for each project, reloads, and what people ask of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLockReadGuard};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::build::{self, Builder, Link};
+use super::identity::Known;
 use super::liveness::{Liveness, Round};
 use super::view::View;
 use super::{Broken, BuildFault, HttpClient, HttpProject, Ledgers, changes};
@@ -23,6 +24,7 @@ use crate::model::hold::Holds;
 use crate::model::id::ProjectName;
 use crate::model::ledger::Ledger;
 use crate::model::moment::Moment;
+use crate::model::names::{Named, Names, Naming};
 use crate::model::project::Rules;
 use crate::model::text::chain;
 use crate::notify::Tell;
@@ -41,6 +43,8 @@ const BETWEEN_RELOADS: Duration = Duration::from_secs(1);
 pub(super) struct Running<J, T> {
     pub(super) project: Arc<HttpProject<J, T>>,
     link: Link,
+    /// Cancelled once nothing more is to be read or sent, as for the end of the process.
+    halt: CancellationToken,
     /// Cancelled once its watcher is to end.
     stop: CancellationToken,
     /// Felt while its watcher's loop turns.
@@ -56,6 +60,8 @@ pub struct Service<J, T> {
     pub(super) loaded: Loaded,
     pub(super) builder: Builder<J, T>,
     pub(super) running: BTreeMap<ProjectName, Running<J, T>>,
+    /// Projects that are not watched any more, until that is taken note of.
+    left: BTreeSet<ProjectName>,
     watchers: JoinSet<(ProjectName, Result<(), JoinError>)>,
     /// What people ordered and is being carried out.
     pub(super) orders: JoinSet<()>,
@@ -81,23 +87,27 @@ struct Ready<J, T> {
 /// Why a reload changed nothing.
 #[derive(Debug, thiserror::Error)]
 enum ReloadFault {
-    #[error("{0}")]
-    Settings(settings::Problems),
     #[error(transparent)]
     Build(#[from] BuildFault),
     #[error("the journal cannot be read for a project that is new")]
     Journal(#[from] JournalError),
 }
 
-/// A project that was given another name too soon.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "project {new} is project {old} under another name, and what became of a PUT of {old} is not known yet: reload \
-     again once it is settled"
-)]
-struct Renamed {
-    new: ProjectName,
-    old: ProjectName,
+/// What a reload does to the names of projects.
+struct Moving {
+    wanted: Vec<Named>,
+    naming: Naming,
+    /// The projects under watch that have another name then, or whose name is another one's: by their names now. They are
+    /// built anew.
+    moved: BTreeSet<ProjectName>,
+}
+
+impl Moving {
+    /// Under which name the journal keeps now what will be this project's.
+    fn source<'a>(&'a self, names: &'a Names, name: &ProjectName) -> Option<&'a ProjectName> {
+        let wanted = self.wanted.iter().find(|project| project.name == *name)?;
+        names.source_of(wanted, &self.naming)
+    }
 }
 
 impl<J: Journal, T: Tell> Service<J, T> {
@@ -127,6 +137,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
             loaded: loaded.clone(),
             builder,
             running,
+            left: BTreeSet::new(),
             watchers,
             orders: JoinSet::new(),
             stopping,
@@ -135,15 +146,20 @@ impl<J: Journal, T: Tell> Service<J, T> {
             supervisor: Arc::default(),
             view: None,
         };
-        let mut ready = service.ready(loaded, |_| Ok(Ledger::default())).map_err(|fault| match fault {
-            ReloadFault::Build(fault) => fault,
-            ReloadFault::Journal(error) => BuildFault::Journal(error),
-            ReloadFault::Settings(problems) => BuildFault::Secrets(problems),
-        })?;
+        let none = BTreeSet::new();
+        let mut ready =
+            service.ready(loaded, &none, |_| Ok(Ledger::default())).map_err(|fault| match fault {
+                ReloadFault::Build(fault) => fault,
+                ReloadFault::Journal(error) => BuildFault::Journal(error),
+            })?;
         for (name, ledger) in &mut ready.ledgers {
             *ledger = ledgers.take(name, now);
         }
-        service.begin(ready);
+        let identities = Arc::clone(&service.builder.identities);
+        // Nobody else knows of it yet.
+        if let Ok(mut known) = identities.known.try_lock() {
+            service.begin(ready, &mut known);
+        }
         Ok(service)
     }
 
@@ -168,7 +184,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
         mut questions: mpsc::Receiver<Question>,
     ) -> Result<(), Broken> {
         let mut result = Ok(());
-        let clock = Arc::clone(&self.builder.clock);
+        let (clock, outdated) = (Arc::clone(&self.builder.clock), Arc::clone(&self.builder.identities));
         let mut told_until = clock.now();
         let mut liveness = Liveness::new(self.supervisor.patience(), told_until.mono);
         let mut next_reload = told_until.mono;
@@ -176,6 +192,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
         self.supervisor.ready();
         while result.is_ok() {
             self.let_leave();
+            self.forget_left().await;
             let now = clock.now();
             self.tell_ended_holds(told_until, now);
             told_until = now;
@@ -198,8 +215,11 @@ impl<J: Journal, T: Tell> Service<J, T> {
                 () = reload => {
                     next_reload = clock.now().mono.after(BETWEEN_RELOADS);
                     self.supervisor.reloading();
-                    self.reload().await;
+                    result = self.reload().await.map_err(Broken::from);
                     self.supervisor.ready();
+                }
+                () = outdated.outdated.notified() => {
+                    result = self.build_anew().await.map_err(Broken::from);
                 }
                 Some(question) = questions.recv() => self.answer(question).await,
                 () = clock.sleep(wake.unwrap_or_default()), if wake.is_some() => {}
@@ -248,10 +268,11 @@ impl<J: Journal, T: Tell> Service<J, T> {
         // Where all are stopping, it is still to write what is left.
         if running.leaving {
             self.running.remove(&name);
+            self.left.insert(name.clone());
             info!(project = %name, "project {name} is not watched any more");
         } else if !self.stopping.is_cancelled() {
             // It came back into the settings before its last look had ended.
-            running.stop = self.stopping.child_token();
+            running.stop = running.halt.child_token();
             let (project, stop) = (Arc::clone(&running.project), running.stop.clone());
             let pulse = self.watch(name.clone(), project, stop);
             if let Some(running) = self.running.get_mut(&name) {
@@ -275,37 +296,197 @@ impl<J: Journal, T: Tell> Service<J, T> {
     }
 
     /// Reads the settings again, all or nothing.
-    async fn reload(&mut self) {
+    ///
+    /// # Errors
+    /// Where a part of the daemon panicked.
+    async fn reload(&mut self) -> Result<(), JoinError> {
         info!(config = %self.config.display(), "reloading the settings");
-        let name_of_journal = {
-            let JournalUrl::Sqlite(path) = &self.loaded.settings.journal;
-            path.clone()
-        };
-        let now = self.builder.clock.now();
-        let ready = settings::load(&self.config, &self.environment)
-            .map_err(ReloadFault::Settings)
-            .and_then(|loaded| self.ready(loaded, |name| ledger_of(name, &name_of_journal, now)));
-        match ready.map(|ready| (self.renamed_too_soon(&ready), ready)) {
-            Ok((None, ready)) => self.take(ready).await,
-            Ok((Some(renamed), _)) => self.tell_why_not(renamed.to_string(), &[]),
-            Err(ReloadFault::Settings(problems) | ReloadFault::Build(BuildFault::Secrets(problems))) => {
+        while let Some(carried_out) = self.orders.try_join_next() {
+            carried_out?;
+        }
+        let loaded = match settings::load(&self.config, &self.environment) {
+            Ok(loaded) => loaded,
+            Err(problems) => {
                 self.tell_why_not("they cannot be used".to_owned(), &problems.0);
+                return Ok(());
             }
-            Err(fault) => self.tell_why_not(chain(&fault), &[]),
+        };
+        let identities = Arc::clone(&self.builder.identities);
+        self.forget_left().await;
+        let known = &mut *identities.known.lock().await;
+        let moving = self.moving(known, &loaded.settings);
+        if let Some(why) = self.why_not_now(&moving) {
+            self.tell_why_not(why, &[]);
+            return Ok(());
+        }
+        let (journal, now) = (self.journal_file(), self.builder.clock.now());
+        let ready = self.ready(loaded, &moving.moved, |name| match moving.source(&known.names, name) {
+            // It is with the one that watches it.
+            Some(source) if moving.moved.contains(source) && !known.outdated.contains(source) => {
+                Ok(Ledger::default())
+            }
+            Some(source) => ledger_of(source, &journal, now),
+            None => Ok(Ledger::default()),
+        });
+        let mut ready = match ready {
+            Ok(ready) => ready,
+            Err(ReloadFault::Build(BuildFault::Secrets(problems))) => {
+                self.tell_why_not("they cannot be used".to_owned(), &problems.0);
+                return Ok(());
+            }
+            Err(fault) => {
+                self.tell_why_not(chain(&fault), &[]);
+                return Ok(());
+            }
+        };
+        let halted = self.halt(&moving.moved).await?;
+        match self.builder.journal().identify(moving.wanted).await {
+            Ok(identified) => {
+                for (name, running) in &halted {
+                    let new = identified.naming.renamed(name);
+                    if let Some(ledger) =
+                        ready.ledgers.get_mut(new).filter(|_| !known.outdated.contains(name))
+                    {
+                        *ledger = running.project.looker().ledger();
+                        ledger.wake(now);
+                    }
+                    known.leave(name);
+                }
+                identities.take(known, &identified);
+                self.take(ready, known).await;
+            }
+            Err(error) => {
+                self.revive(halted, known);
+                let why = format!("the names of projects could not be journaled: {}", chain(&error));
+                self.tell_why_not(why, &[]);
+            }
+        }
+        Ok(())
+    }
+
+    /// What these settings do to the names of projects.
+    fn moving(&self, known: &Known, settings: &Settings) -> Moving {
+        let wanted = super::named(settings);
+        // What is kept under other names is of no concern here: nobody watches it.
+        let naming = known.names.naming(&wanted, |name| self.running.contains_key(name));
+        let mut moved = known.outdated.clone();
+        moved.extend(naming.renames.iter().flat_map(|rename| [rename.from.clone(), rename.to.clone()]));
+        // Where an id is looked up, another way may lead to another project.
+        let looked_up = settings.projects.iter().filter(|project| project.project_id.is_none());
+        moved.extend(
+            looked_up.filter(|project| !self.settings().projects.contains(project)).map(|p| p.name.clone()),
+        );
+        moved.retain(|name| self.running.contains_key(name));
+        Moving { wanted, naming, moved }
+    }
+
+    /// Why projects cannot be given other names now.
+    fn why_not_now(&self, moving: &Moving) -> Option<String> {
+        if !moving.moved.is_empty() && !self.orders.is_empty() {
+            return Some(
+                "projects have other names, and a command is being carried out: reload again".to_owned(),
+            );
+        }
+        let aside = moving.naming.renames.iter().filter(|rename| rename.aside).map(|rename| &rename.from);
+        let open = |name: &&ProjectName| {
+            self.running.get(*name).is_some_and(|running| running.project.looker().has_open_attempts())
+        };
+        aside.into_iter().find(open).map(|name| {
+            format!(
+                "project {name} is another one now, and what became of a request of the former project {name} is not \
+                 known yet: reload again once it is settled, or give the new one another name"
+            )
+        })
+    }
+
+    /// Ends these projects as a stop of the process does, and waits for it: what they sent is journaled.
+    async fn halt(
+        &mut self,
+        names: &BTreeSet<ProjectName>,
+    ) -> Result<BTreeMap<ProjectName, Running<J, T>>, JoinError> {
+        let mut waiting = names.clone();
+        for running in names.iter().filter_map(|name| self.running.get(name)) {
+            running.halt.cancel();
+        }
+        while !waiting.is_empty() {
+            match self.watchers.join_next().await {
+                Some(Ok((name, watched))) if waiting.remove(&name) => watched?,
+                Some(ended) => self.ended(ended)?,
+                None => break,
+            }
+        }
+        let mut halted = BTreeMap::new();
+        for name in names {
+            if let Some(running) = self.running.remove(name) {
+                running.project.looker().write_what_is_left().await;
+                halted.insert(name.clone(), running);
+            }
+        }
+        Ok(halted)
+    }
+
+    /// Watches projects again as they were, with what is known of them.
+    fn revive(&mut self, halted: BTreeMap<ProjectName, Running<J, T>>, known: &mut Known) {
+        for (name, running) in halted {
+            let mut ledger = running.project.looker().ledger();
+            ledger.wake(self.builder.clock.now());
+            self.again(&name, running.link, ledger, known);
         }
     }
 
-    /// A new project that is one with an open PUT under another name. What is known of the PUT stands under the old
-    /// name, and would hold nothing back under the new one.
-    fn renamed_too_soon(&self, ready: &Ready<J, T>) -> Option<Renamed> {
-        let mut new = ready.links.iter().filter(|(project, ..)| ready.ledgers.contains_key(&project.name));
-        new.find_map(|(project, link, _)| {
-            let is_open = |running: &Running<J, T>| {
-                running.link.is_of_the_same_project(link) && running.project.looker().has_open_attempts()
-            };
-            let (old, _) = self.running.iter().find(|(_, running)| is_open(running))?;
-            Some(Renamed { new: project.name.clone(), old: old.clone() })
-        })
+    /// Builds projects anew whose history turned out to be another one's.
+    ///
+    /// # Errors
+    /// Where a part of the daemon panicked.
+    async fn build_anew(&mut self) -> Result<(), JoinError> {
+        let identities = Arc::clone(&self.builder.identities);
+        let known = &mut *identities.known.lock().await;
+        let names = known.outdated.iter().filter(|name| self.running.contains_key(*name)).cloned().collect();
+        let (journal, now) = (self.journal_file(), self.builder.clock.now());
+        for (name, running) in self.halt(&names).await? {
+            match ledger_of(&name, &journal, now) {
+                Ok(ledger) => self.again(&name, running.link, ledger, known),
+                Err(error) => {
+                    error!(project = %name, "project {name} is not watched until a reload or restart, as the journal cannot be read: {}", chain(&error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Watches a project of the settings in force once more, with a client of its own.
+    fn again(&mut self, name: &ProjectName, link: Link, ledger: Ledger, known: &mut Known) {
+        let Some(project) = self.settings().projects.iter().find(|project| project.name == *name).cloned()
+        else {
+            return known.leave(name);
+        };
+        match self.builder.client(&project, &link) {
+            Ok(client) => {
+                self.put_under_watch(&self.loaded.settings.clone(), &project, link, client, ledger, known)
+            }
+            Err(fault) => {
+                error!(project = %name, "project {name} is not watched until a reload or restart: {}", chain(&fault));
+            }
+        }
+    }
+
+    fn journal_file(&self) -> PathBuf {
+        let JournalUrl::Sqlite(path) = &self.loaded.settings.journal;
+        path.clone()
+    }
+
+    /// Projects that are not watched any more are nobody's rivals.
+    async fn forget_left(&mut self) {
+        if self.left.is_empty() {
+            return;
+        }
+        let identities = Arc::clone(&self.builder.identities);
+        let mut known = identities.known.lock().await;
+        for name in std::mem::take(&mut self.left) {
+            if !self.running.contains_key(&name) {
+                known.leave(&name);
+            }
+        }
     }
 
     /// One line for the fact, and one for each problem of the settings.
@@ -331,6 +512,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
     fn ready(
         &self,
         loaded: Loaded,
+        moved: &BTreeSet<ProjectName>,
         ledger: impl Fn(&ProjectName) -> Result<Ledger, JournalError>,
     ) -> Result<Ready<J, T>, ReloadFault> {
         let settings = &loaded.settings;
@@ -339,7 +521,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
         let (mut links, mut ledgers) = (Vec::new(), BTreeMap::new());
         for project in &settings.projects {
             let Some(link) = Builder::<J, T>::link(settings, project, &credentials)? else { continue };
-            let before = self.running.get(&project.name);
+            let before = self.running.get(&project.name).filter(|_| !moved.contains(&project.name));
             let same = before.is_some_and(|running| running.link == link);
             let client = if same { None } else { Some(self.builder.client(project, &link)?) };
             if before.is_none() {
@@ -351,7 +533,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
     }
 
     /// Takes new settings: no timer, no attempt and, where nothing of it changed, no connection is lost.
-    async fn take(&mut self, ready: Ready<J, T>) {
+    async fn take(&mut self, ready: Ready<J, T>, known: &mut Known) {
         let lines = changes::changes(&self.loaded, &ready.loaded);
         for warning in &ready.loaded.warnings {
             warn!("{}", warning.in_one_line());
@@ -361,6 +543,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
         let mut ready = ready;
         for (project, link, client) in &mut ready.links {
             if let Some(running) = self.running.get_mut(&project.name) {
+                known.watch(&project.name, link.project());
                 running.link = link.clone();
                 running.leaving = false;
                 clients.insert(project.name.clone(), client.take());
@@ -379,7 +562,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
             }
         }
         let came = ready.ledgers.len();
-        self.begin(ready);
+        self.begin(ready, known);
         info!(changes = lines.len(), projects = self.running.len(), came, "the settings were reloaded");
         for line in lines {
             info!("changed: {line}");
@@ -387,7 +570,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
     }
 
     /// Takes the settings and credentials, and begins to watch the projects that are new.
-    fn begin(&mut self, ready: Ready<J, T>) {
+    fn begin(&mut self, ready: Ready<J, T>, known: &mut Known) {
         let Ready { loaded, links, mut ledgers, credentials, channels, .. } = ready;
         build::tell_of_limits(&loaded.settings);
         // Before anybody uses them: what is woken is asked for anew.
@@ -395,16 +578,30 @@ impl<J: Journal, T: Tell> Service<J, T> {
         self.builder.take_channels(channels, &loaded.settings);
         for (project, link, client) in links {
             let (Some(ledger), Some(client)) = (ledgers.remove(&project.name), client) else { continue };
-            let name = project.name.clone();
-            let project = self.builder.project(&loaded.settings, &project, client, ledger);
-            let stop = self.stopping.child_token();
-            let pulse = self.watch(name.clone(), Arc::clone(&project), stop.clone());
-            self.running.insert(name, Running { project, link, stop, pulse, leaving: false });
+            self.put_under_watch(&loaded.settings, &project, link, client, ledger, known);
         }
         self.in_force.hash = loaded.hash();
         self.loaded = loaded;
         self.in_force.since = self.builder.clock.now().wall;
         self.in_force.refused = None;
+    }
+
+    fn put_under_watch(
+        &mut self,
+        settings: &Settings,
+        project: &settings::Project,
+        link: Link,
+        client: HttpClient,
+        ledger: Ledger,
+        known: &mut Known,
+    ) {
+        let name = project.name.clone();
+        known.watch(&name, link.project());
+        let halt = self.stopping.child_token();
+        let project = self.builder.project(settings, project, client, ledger, halt.clone());
+        let stop = halt.child_token();
+        let pulse = self.watch(name.clone(), Arc::clone(&project), stop.clone());
+        self.running.insert(name, Running { project, link, halt, stop, pulse, leaving: false });
     }
 
     /// Ends the watchers of removed projects that have nothing open any more.

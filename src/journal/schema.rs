@@ -21,6 +21,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     concat!(include_str!("schema/0001_entries.sql"), include_str!("schema/0001_views.sql")),
     include_str!("schema/0002_holds.sql"),
     include_str!("schema/0003_outbox.sql"),
+    include_str!("schema/0004_projects.sql"),
 ];
 
 /// The newest schema that this version knows.
@@ -194,7 +195,11 @@ mod tests {
                 (),
             )
             .unwrap();
-        let refused = connection.execute("UPDATE entry SET data = '[]'", ()).unwrap_err();
-        assert!(refused.to_string().contains("never changed"), "{refused}");
+        for column in ["number", "at", "cluster", "task", "event", "data"] {
+            let changed = format!("UPDATE entry SET {column} = {column}");
+            let refused = connection.execute(&changed, ()).unwrap_err();
+            assert!(refused.to_string().contains("never changed"), "{column}: {refused}");
+        }
+        connection.execute("UPDATE entry SET project = 'renamed'", ()).unwrap();
     }
 }

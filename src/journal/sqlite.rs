@@ -35,6 +35,7 @@ use super::error::JournalError;
 use super::files::Files;
 use super::holds::{self, Release};
 use super::lock::Lock;
+use super::names;
 use super::owner::{Command, Keep, Owner};
 use super::place::Place;
 use super::schema::{self, Meta};
@@ -43,6 +44,7 @@ use crate::failure_point::{self, Point};
 use crate::model::event::{Entry, Event, StoredEntry, Subject};
 use crate::model::hold::{NewHold, StoredHold};
 use crate::model::moment::Moment;
+use crate::model::names::{Identified, Named};
 
 /// Longer than any transaction of a shell or a backup should take, and short enough for a stop, which waits for
 /// the record that is under way and may have to wait for one more.
@@ -249,6 +251,16 @@ impl Journal for SqliteJournal {
         self.ask(|answer| Command::ReleaseHolds(Release { at, numbers, by }, answer)).await?
     }
 
+    async fn identify(&self, projects: Vec<Named>) -> Result<Identified, JournalError> {
+        self.with(move |owner| {
+            let place = owner.place.clone();
+            owner
+                .write(|| "identify".to_owned(), |transaction| names::identify(transaction, &projects))
+                .map_err(|failure| failure.error(&place))
+        })
+        .await
+    }
+
     async fn pulse(&self) -> Result<(), JournalError> {
         self.ask(Command::Pulse).await
     }
@@ -307,6 +319,7 @@ fn verify(place: &Place, options: &SqliteOptions, each: impl FnMut(StoredEntry))
     schema::check_pages(place.path(), &connection)?;
     Meta::read(place.path(), &connection)?;
     holds::read(place.path(), &connection)?;
+    names::read(place.path(), &connection)?;
     stored::read(place.path(), &connection, "", &[], each)
 }
 

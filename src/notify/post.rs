@@ -9,6 +9,7 @@ use super::route::Routes;
 use super::{News, Tell};
 use crate::model::channel::ChannelCounts;
 use crate::model::id::{ClusterId, ProjectName};
+use crate::model::names::Naming;
 use crate::model::project::RestCause;
 
 /// So much news that stands in no journal waits to be written down; of more, the oldest is lost.
@@ -52,6 +53,8 @@ pub(super) enum Word {
     JournalWorks {
         project: ProjectName,
     },
+    /// Projects have other names from now on.
+    Renamed(Naming),
 }
 
 /// The letter box: for those who tell, for those who change the settings, and for those who want to know how it goes.
@@ -93,6 +96,14 @@ impl Post {
     /// How each channel fares, by its name.
     pub fn counts(&self) -> Vec<ChannelCounts> {
         self.lock_counts().values().cloned().collect()
+    }
+
+    /// Projects have other names from now on.
+    pub fn renamed(&self, naming: &Naming) {
+        if !naming.renames.is_empty() {
+            self.put(Word::Renamed(naming.clone()));
+            self.inner.wake.notify_one();
+        }
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<Arc<Routes>> {
