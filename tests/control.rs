@@ -207,3 +207,26 @@ async fn nonsense_on_the_socket_is_answered_and_changes_nothing() {
     assert!(daemon.runs());
     assert!(bench.runs(&["holds"]).await.1.contains("nothing is held"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_restore_of_the_journal_nothing_is_aborted_again_before_somebody_confirms() {
+    let bench = Bench::new(FAILED_ONCE, &ABORTS.replace("300ms", "4s")).await;
+    let mut daemon = bench.daemon();
+    bench.journaled("the grace", |event| matches!(event, Event::Decided { .. })).await;
+    daemon.signal("TERM");
+    assert_eq!(daemon.code().await, Some(0));
+    let backup = std::fs::read(bench.journal()).unwrap();
+    let mut daemon = bench.daemon();
+    bench.journaled("the abort", |event| matches!(event, Event::Closed(_))).await;
+    daemon.signal("TERM");
+    assert_eq!(daemon.code().await, Some(0));
+    std::fs::write(bench.journal(), backup).unwrap();
+    let daemon = bench.daemon();
+    daemon.says("the journal was restored from a backup or lost its end").await;
+    bench.looks_on(30).await;
+    assert_eq!(bench.puts().len(), 1);
+    let (_, out, _) = bench.runs(&["holds"]).await;
+    assert!(out.contains("all") && out.contains("the daemon"), "{out}");
+    let (code, _, err) = bench.runs(&["release", "all"]).await;
+    assert_eq!(code, 0, "{err}");
+}

@@ -244,6 +244,14 @@ fn tell_start(config: &Path, settings: &Settings, journal: &SqliteJournal) {
             config = config.display(),
         );
     }
+    if journal.is_restored() {
+        warn!(
+            journal = %journal.path().display(),
+            "the journal was restored from a backup or lost its end: what was sent, aborted or held since is not known, so a \
+             hold on all was placed. Look at each failed task (`upgrade-remediator status`), place the holds that are missing, \
+             then: upgrade-remediator release all"
+        );
+    }
     if journal.is_new() {
         tracing::warn!(
             journal = %journal.path().display(),

@@ -32,6 +32,7 @@ mod owner;
 mod place;
 pub mod reader;
 mod schema;
+mod seen;
 pub mod sqlite;
 mod stored;
 

@@ -17,6 +17,7 @@ use super::files::Files;
 use super::holds::{self, Release};
 use super::lock::Lock;
 use super::place::Place;
+use super::seen::{Numbers, Seen};
 use super::stored::{self, NewRow};
 use crate::failure_point::{self, Point};
 use crate::model::event::Subject;
@@ -94,6 +95,7 @@ pub(super) struct Owner {
     pub(super) connection: Connection,
     pub(super) place: Place,
     pub(super) files: Files,
+    pub(super) seen: Seen,
     pub(super) lock: Lock,
 }
 
@@ -147,7 +149,7 @@ impl Owner {
     fn close(self) -> Result<(), JournalError> {
         let in_place = self.files.check_names(&self.place, &self.lock);
         let ours = in_place.and_then(|()| self.files.check_content(&self.place, &self.connection)).is_ok();
-        let Self { connection, place, files, lock } = self;
+        let Self { connection, place, files, lock, .. } = self;
         failure_point::pass(Point::Closing);
         if !ours {
             // SQLite removes the log by its name when it closes. By now that may be somebody else's.
@@ -231,12 +233,14 @@ impl Owner {
         failure_point::pass_of(Point::WriteBegun, &what);
         let done = work(&transaction).map_err(not_kept)?;
         failure_point::pass_of(Point::WriteInserted, &what);
+        let numbers = Numbers::of(&transaction).map_err(not_kept)?;
         // Again, now that whoever takes a new lock file waits for this transaction.
         self.files.check_names(&self.place, &self.lock)?;
         transaction.commit().map_err(|error| Failure::Commit(Arc::new(error)))?;
         failure_point::pass_of(Point::WriteCommitted, &what);
         // And whether that went into a log from which it can be read again.
         self.files.check_commit(&self.place, &self.connection)?;
+        self.seen.note(numbers);
         Ok(done)
     }
 }

@@ -186,6 +186,28 @@ mod tests {
     }
 
     #[test]
+    fn each_older_schema_keeps_its_entries_and_learns_which_project_is_which() {
+        for older in 1..MIGRATIONS.len() {
+            let mut connection = Connection::open_in_memory().unwrap();
+            migrate(&mut connection, &MIGRATIONS[..older]).unwrap();
+            let insert = "INSERT INTO entry (at, project, cluster, task, event, data) VALUES ('t', 'old', 'c', 't', 'e', '{}')";
+            connection.execute(insert, ()).unwrap();
+            migrate(&mut connection, MIGRATIONS).unwrap();
+            for (name, renames) in [("old", 0), ("new", 1)] {
+                let project = crate::model::names::Named {
+                    name: name.parse().unwrap(),
+                    id: Some("1".parse().unwrap()),
+                };
+                let identified = super::super::names::identify(&connection, &[project]).unwrap();
+                assert_eq!(identified.naming.renames.len(), renames, "schema {older}");
+            }
+            let kept: String =
+                connection.query_row("SELECT project FROM entry", (), |row| row.get(0)).unwrap();
+            assert_eq!(kept, "new", "schema {older}");
+        }
+    }
+
+    #[test]
     fn an_entry_cannot_be_changed_in_place() {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection, MIGRATIONS).unwrap();

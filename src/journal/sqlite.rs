@@ -39,10 +39,11 @@ use super::names;
 use super::owner::{Command, Keep, Owner};
 use super::place::Place;
 use super::schema::{self, Meta};
+use super::seen::{self, Numbers, Seen};
 use super::stored::{self, NewRow};
 use crate::failure_point::{self, Point};
 use crate::model::event::{Entry, Event, StoredEntry, Subject};
-use crate::model::hold::{NewHold, StoredHold};
+use crate::model::hold::{NewHold, Scope, StoredHold};
 use crate::model::moment::Moment;
 use crate::model::names::{Identified, Named};
 
@@ -82,6 +83,7 @@ struct Inner {
     place: Place,
     meta: Meta,
     is_new: bool,
+    restored: bool,
     /// As they stood when it was opened.
     holds: Vec<StoredHold>,
     /// `None` only while this is dropped.
@@ -138,19 +140,27 @@ impl SqliteJournal {
     }
 
     fn start(place: Place, lock: Lock, prepared: Prepared) -> Result<Self, JournalError> {
-        let Prepared { connection, meta, is_new, holds } = prepared;
+        let Prepared { connection, meta, is_new, restored, holds } = prepared;
         let files = Files::of(&place, &connection).map_err(|source| JournalError::File {
             path: place.path().to_owned(),
             doing: "looking at the opened files",
             source,
         })?;
-        let owner = Owner { connection, place: place.clone(), files, lock };
+        let file_fault = |source| JournalError::File {
+            path: place.path().to_owned(),
+            doing: "writing its sign of life (.seen)",
+            source,
+        };
+        let mut seen = Seen::open(&place, &meta.id).map_err(file_fault)?;
+        seen.note(Numbers::of(&connection).map_err(|error| JournalError::sqlite(place.path(), error))?);
+        let owner = Owner { connection, place: place.clone(), files, seen, lock };
         let (commands, waiting) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || owner.run(&waiting))
             .map_err(|source| JournalError::Thread { path: place.path().to_owned(), source })?;
-        let inner = Inner { place, meta, is_new, holds, commands: Some(commands), thread: Some(thread) };
+        let inner =
+            Inner { place, meta, is_new, restored, holds, commands: Some(commands), thread: Some(thread) };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -177,6 +187,12 @@ impl SqliteJournal {
     /// Whether this opening created it.
     pub fn is_new(&self) -> bool {
         self.inner.is_new
+    }
+
+    /// Whether it knows less than was seen of it: it was restored from a backup, or has lost its log. This opening has
+    /// placed a hold on everything then.
+    pub fn is_restored(&self) -> bool {
+        self.inner.restored
     }
 
     /// The holds as they stood when it was opened, oldest first.
@@ -271,6 +287,7 @@ struct Prepared {
     connection: rusqlite::Connection,
     meta: Meta,
     is_new: bool,
+    restored: bool,
     holds: Vec<StoredHold>,
 }
 
@@ -295,8 +312,13 @@ fn prepare(
         failure_point::pass(Point::Migrated);
     }
     let meta = Meta::read(place.path(), &connection)?;
+    let numbers = Numbers::of(&connection).map_err(fault)?;
+    let seen = seen::read(place, &meta.id).filter(|seen| seen.know_more_than(numbers));
+    if let Some(seen) = seen {
+        holds::insert(&connection, after_a_restore(options.now, seen, numbers)).map_err(fault)?;
+    }
     let holds = holds::read(place.path(), &connection)?;
-    Ok(Prepared { connection, meta, is_new, holds })
+    Ok(Prepared { connection, meta, is_new, restored: seen.is_some(), holds })
 }
 
 /// Waits for a commit that another daemon has under way. Its lock file is gone, as we hold the one that is there, and it
@@ -310,6 +332,23 @@ fn wait_for_the_last_commit(place: &Place, options: &SqliteOptions) -> Result<()
     // Nothing is changed: neither now nor when it is closed.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(fault)?;
     connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK").map_err(fault)
+}
+
+/// What was aborted, sent or held since is not known: nothing is sent before somebody has looked.
+fn after_a_restore(now: Timestamp, seen: Numbers, kept: Numbers) -> NewHold {
+    NewHold {
+        at: now,
+        scope: Scope::All,
+        cluster_name: None,
+        until: None,
+        reason: format!(
+            "the journal was restored from a backup or lost its end: it has {} of {} entries and {} of {} holds, and what \
+             was sent, aborted or held since is not known. Look at each failed task, place the holds that are missing, \
+             then release all",
+            kept.entry, seen.entry, kept.hold, seen.hold
+        ),
+        by: "the daemon".to_owned(),
+    }
 }
 
 /// Reads all of it before anything is changed.

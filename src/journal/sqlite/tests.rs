@@ -321,3 +321,56 @@ async fn what_sqlite_itself_does_to_the_files_stops_nothing() {
     drop(shell);
     assert_eq!(reopened(journal).len(), 13);
 }
+
+/// The holds in force as whoever opens it finds them, and whether it says that it was restored.
+fn restored(path: &Path) -> (bool, Vec<String>) {
+    let (journal, _) = SqliteJournal::open(path, &options()).unwrap();
+    let holds = journal.holds().iter().filter(|hold| hold.released.is_none());
+    (journal.is_restored(), holds.map(|hold| format!("{} by {}", hold.scope, hold.by)).collect())
+}
+
+#[tokio::test]
+async fn a_journal_that_was_restored_from_a_backup_holds_everything_until_somebody_releases_it() {
+    let directory = TempDir::new().unwrap();
+    let journal = new_journal(&directory);
+    journal.record(at(), changed(1)).await.unwrap();
+    let path = journal.path().to_owned();
+    drop(journal);
+    let backup = fs::read(&path).unwrap();
+    assert_eq!(restored(&path), (false, vec![]), "a restart is no restore");
+    let (journal, _) = SqliteJournal::open(&path, &options()).unwrap();
+    journal.record(at(), changed(1)).await.unwrap();
+    drop(journal);
+    fs::write(&path, &backup).unwrap();
+    assert_eq!(restored(&path), (true, vec!["all by the daemon".to_owned()]));
+    assert_eq!(restored(&path), (false, vec!["all by the daemon".to_owned()]), "once is enough");
+    let (journal, _) = SqliteJournal::open(&path, &options()).unwrap();
+    journal.release_holds(at().wall, vec![1], "uid 0".to_owned()).await.unwrap();
+    drop(journal);
+    assert_eq!(restored(&path), (false, vec![]));
+    // The hold that was placed by then is missing in the backup too.
+    fs::write(&path, &backup).unwrap();
+    assert_eq!(restored(&path).0, true);
+}
+
+#[tokio::test]
+async fn a_journal_whose_log_was_lost_holds_everything_too_and_another_journal_does_not() {
+    let directory = TempDir::new().unwrap();
+    let journal = new_journal(&directory);
+    let path = journal.path().to_owned();
+    journal.record(at(), changed(1)).await.unwrap();
+    fs::write(directory.path().join("journal.db-wal"), "").unwrap();
+    drop(journal);
+    assert!(restored(&path).0);
+    let other = TempDir::new().unwrap();
+    let (another, _) =
+        SqliteJournal::open(&other.path().join("journal.db"), &SqliteOptions { seed: 8, ..options() })
+            .unwrap();
+    let file = another.path().to_owned();
+    drop(another);
+    fs::copy(file, &path).unwrap();
+    for left in ["journal.db-wal", "journal.db-shm"] {
+        let _ = fs::remove_file(directory.path().join(left));
+    }
+    assert_eq!(restored(&path), (false, vec![]));
+}
