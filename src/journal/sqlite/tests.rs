@@ -350,7 +350,7 @@ async fn a_journal_that_was_restored_from_a_backup_holds_everything_until_somebo
     assert_eq!(restored(&path), (false, vec![]));
     // The hold that was placed by then is missing in the backup too.
     fs::write(&path, &backup).unwrap();
-    assert_eq!(restored(&path).0, true);
+    assert!(restored(&path).0);
 }
 
 #[tokio::test]
