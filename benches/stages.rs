@@ -161,8 +161,14 @@ fn decide(bencher: Bencher<'_, '_>, status: &str) {
             breaker: &rules.breaker,
             clock_offset: None,
         };
-        let facts =
-            Facts { cluster: &cluster.id, reading: black_box(&reading), guards, poll: &rules.poll, seed: 1 };
+        let facts = Facts {
+            cluster: &cluster.id,
+            reading: black_box(&reading),
+            guards,
+            poll: &rules.poll,
+            seed: 1,
+            shared_with: None,
+        };
         decide::decide(Some(&terms), facts, &ClusterHistory::EMPTY, now)
     });
 }

@@ -7,7 +7,6 @@ use std::os::unix::net::UnixStream;
 
 use upgrade_remediator::model::event::Event;
 use upgrade_remediator::model::reason::Reason;
-use upgrade_remediator::simulator::scenario::DEFAULT_PROJECT_ID;
 
 #[expect(dead_code, reason = "other tests need more of it")]
 mod support;
@@ -92,7 +91,7 @@ async fn what_cannot_be_held_or_released_is_told_why() {
     let bench = Bench::new(FAILED_ONCE, ABORTS).await;
     // A second project, with a cluster of the same name and another id.
     let twin = Bench::new(
-        &format!("{}{FAILED_ONCE}", FAILED_ONCE.replace("logs", "first")).replace(
+        &format!("project_id = \"twin\"{}{FAILED_ONCE}", FAILED_ONCE.replace("logs", "first")).replace(
             "\nnode_time = \"200ms\"\n[[cluster]]\nname = \"logs\"",
             "\n[[cluster]]\nname = \"logs\"",
         ),
@@ -102,7 +101,7 @@ async fn what_cannot_be_held_or_released_is_told_why() {
     bench.edit(
         "[[project]]",
         &format!(
-            "[[project]]\nname = \"twin\"\nregion = \"eu-west-101\"\nproject_id = \"{DEFAULT_PROJECT_ID}\"\n\
+            "[[project]]\nname = \"twin\"\nregion = \"eu-west-101\"\nproject_id = \"twin\"\n\
         endpoint = \"{}\"\ncredentials = \"test\"\n[[project]]",
             twin.simulator.url()
         ),
@@ -207,4 +206,27 @@ async fn nonsense_on_the_socket_is_answered_and_changes_nothing() {
     drop(UnixStream::connect(bench.socket()).unwrap());
     assert!(daemon.runs());
     assert!(bench.runs(&["holds"]).await.1.contains("nothing is held"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_restore_of_the_journal_nothing_is_aborted_again_before_somebody_confirms() {
+    let bench = Bench::new(FAILED_ONCE, &ABORTS.replace("300ms", "4s")).await;
+    let mut daemon = bench.daemon();
+    bench.journaled("the grace", |event| matches!(event, Event::Decided { .. })).await;
+    daemon.signal("TERM");
+    assert_eq!(daemon.code().await, Some(0));
+    let backup = std::fs::read(bench.journal()).unwrap();
+    let mut daemon = bench.daemon();
+    bench.journaled("the abort", |event| matches!(event, Event::Closed(_))).await;
+    daemon.signal("TERM");
+    assert_eq!(daemon.code().await, Some(0));
+    std::fs::write(bench.journal(), backup).unwrap();
+    let daemon = bench.daemon();
+    daemon.says("the journal was restored from a backup or lost its end").await;
+    bench.looks_on(30).await;
+    assert_eq!(bench.puts().len(), 1);
+    let (_, out, _) = bench.runs(&["holds"]).await;
+    assert!(out.contains("all") && out.contains("the daemon"), "{out}");
+    let (code, _, err) = bench.runs(&["release", "all"]).await;
+    assert_eq!(code, 0, "{err}");
 }

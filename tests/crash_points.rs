@@ -134,7 +134,7 @@ impl Story {
             assert_eq!(bench.runs(&["run", "--once"]).await.0, 0);
             let before = "DROP VIEW holds; DROP VIEW breaker; DROP TABLE hold; DROP VIEW outbox; DROP TABLE note; \
                           DROP TABLE channel; DROP TABLE delivery; DROP TABLE condition; DROP TABLE reading; \
-                          PRAGMA user_version = 1";
+                          DROP TABLE project; PRAGMA user_version = 1";
             Connection::open(bench.journal()).unwrap().execute_batch(before).unwrap();
             bench.configure(&bench.simulator.url(), &policy);
         }

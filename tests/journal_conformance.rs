@@ -19,8 +19,9 @@ use upgrade_remediator::model::event::{
     Closing, Entry, Event, FailureSeen, Settlement, Shape, StoredEntry, Subject, TooLong,
 };
 use upgrade_remediator::model::hold::{NewHold, Scope, StoredHold};
-use upgrade_remediator::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
+use upgrade_remediator::model::id::{AttemptId, ClusterId, ProjectId, ProjectName, TaskId};
 use upgrade_remediator::model::moment::{Moment, Mono};
+use upgrade_remediator::model::names::{Identified, Named, Rename};
 use upgrade_remediator::model::policy::{Mode, Terms};
 use upgrade_remediator::model::reason::Reason;
 use upgrade_remediator::model::task::{TaskKind, TaskStatus};
@@ -508,4 +509,63 @@ proptest! {
         drop(journal);
         same(&entries, &kind.open().1);
     }
+}
+
+fn named(projects: &[(&str, &str)]) -> Vec<Named> {
+    let named = |(name, id): &(&str, &str)| Named {
+        name: ProjectName::new(name).unwrap(),
+        id: (!id.is_empty()).then(|| ProjectId::new(id).unwrap()),
+    };
+    projects.iter().map(named).collect()
+}
+
+async fn what_is_kept_follows_the_id<K: Kind>(kind: &K) {
+    let (journal, _) = kind.open();
+    let now = Moment { wall: Timestamp::UNIX_EPOCH, mono: Mono(0) };
+    let subject = |project: &str| Subject {
+        project: ProjectName::new(project).unwrap(),
+        cluster: ClusterId::new(&format!("of-{project}")).unwrap(),
+        task: TaskId::new("task").unwrap(),
+    };
+    let unnamed = journal.identify(named(&[("a", "1"), ("b", "2")])).await.unwrap();
+    assert!(unnamed.naming.renames.is_empty() && unnamed.holds.is_empty());
+    for project in ["a", "b", "a"] {
+        journal.record(now, vec![(subject(project), Event::Missing)]).await.unwrap();
+    }
+    for scope in ["project:a", "cluster:of-a", "all"] {
+        let scope = Scope::try_from(scope.to_owned()).unwrap();
+        let (reason, by) = ("x".to_owned(), "uid 0".to_owned());
+        let hold = NewHold { at: now.wall, scope, cluster_name: None, until: None, reason, by };
+        journal.place_hold(hold).await.unwrap();
+    }
+    let renames = |identified: &Identified| {
+        let short = |rename: &Rename| format!("{}>{}", rename.from, rename.to);
+        identified.naming.renames.iter().map(short).collect::<Vec<_>>()
+    };
+    // Exchanged, all at once.
+    let exchanged = journal.identify(named(&[("b", "1"), ("a", "2")])).await.unwrap();
+    assert_eq!(renames(&exchanged), ["a>b", "b>a"]);
+    let again = journal.identify(named(&[("b", "1"), ("a", "2")])).await.unwrap();
+    assert!(again.naming.renames.is_empty() && again.holds.is_empty(), "once is enough");
+    // Another project takes a name: what was said about the name is said of both.
+    let taken = journal.identify(named(&[("b", "3"), ("a", "2")])).await.unwrap();
+    assert_eq!(renames(&taken), ["b>former-1-1"]);
+    let scopes = |holds: &[StoredHold]| holds.iter().map(|hold| hold.scope.to_string()).collect::<Vec<_>>();
+    assert_eq!(scopes(&taken.holds), ["project:b"]);
+    drop(journal);
+    let (_journal, entries) = kind.open();
+    let kept: Vec<_> =
+        entries.iter().map(|entry| format!("{}/{}", entry.subject.project, entry.subject.cluster)).collect();
+    assert_eq!(kept, ["former-1-1/of-a", "a/of-b", "former-1-1/of-a"]);
+    assert!(entries.iter().map(|entry| entry.number).eq(1..=3), "numbers and order stay");
+}
+
+#[tokio::test]
+async fn what_is_kept_of_a_project_follows_its_id() {
+    what_is_kept_follows_the_id(&Memory(MemoryJournal::new(1))).await;
+    what_is_kept_follows_the_id(&Sqlite(TempDir::new().unwrap())).await;
+    let kind = Sqlite(TempDir::new().unwrap());
+    what_is_kept_follows_the_id(&kind).await;
+    let scopes: Vec<_> = kind.holds().iter().map(|hold| hold.scope.to_string()).collect();
+    assert_eq!(scopes, ["project:former-1-1", "cluster:of-a", "all", "project:b"]);
 }

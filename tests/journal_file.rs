@@ -155,7 +155,7 @@ fn the_database_of_another_program_is_refused() {
 async fn a_newer_schema_is_refused() {
     let (_directory, path) = closed_journal().await;
     shell(&path, "PRAGMA user_version = 99");
-    assert_matches!(refused(&path), JournalError::Newer { found: 99, known: 3, .. });
+    assert_matches!(refused(&path), JournalError::Newer { found: 99, known: 4, .. });
     assert_matches!(JournalReader::open(&path).unwrap_err(), JournalError::Newer { .. });
 }
 

@@ -234,7 +234,7 @@ async fn a_journal_without_an_outbox_gets_one() {
     connection
         .execute_batch(
             "DROP VIEW outbox; DROP TABLE note; DROP TABLE channel; DROP TABLE delivery; DROP TABLE condition; \
-             DROP TABLE reading; PRAGMA user_version = 2",
+             DROP TABLE reading; DROP TABLE project; PRAGMA user_version = 2",
         )
         .unwrap();
     drop(connection);

@@ -141,22 +141,6 @@ async fn a_project_that_comes_back_before_its_last_look_has_ended_is_watched_aga
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_project_is_not_renamed_while_a_put_of_it_is_not_settled() {
-    let lost = "[[fault]]\non = \"retry\"\nwhat = \"status\"\nstatus = 503\n";
-    let bench = Bench::new(&format!("{FAILED_ONCE}{lost}"), RETRIES).await;
-    bench.edit("settle_timeout = \"900ms\"", "settle_timeout = \"1h\"");
-    let daemon = bench.daemon();
-    bench.journaled("the answer", |event| matches!(event, Event::Answered { .. })).await;
-    bench.edit("name = \"test\"\nregion", "name = \"renamed\"\nregion");
-    daemon.signal("HUP");
-    daemon.says("the settings were not reloaded and nothing changed").await;
-    daemon.says("project renamed is project test under another name").await;
-    bench.looks_on(10).await;
-    let intents = bench.events().iter().filter(|event| matches!(event, Event::Intent { .. })).count();
-    assert_eq!(intents, 1, "whether it was accepted is not known yet");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_signals_is_no_storm_of_reloads_and_harms_nothing() {
     let bench = Bench::new(FAILED_ONCE, &retries_in("2s")).await;
     let daemon = bench.daemon();

@@ -130,6 +130,16 @@ fn a_wrong_project_is_told() {
             &["project.prod.project_id", "stands at config.toml:4"],
         ),
         (
+            project(
+                "project_id = '6204a5bd270343b5885144cf9c8c158d'\ncredentials = 'main'\nendpoint = 'https://10.0.0.5'",
+            ),
+            &["project.prod.project_id", "stands at config.toml:4", "both would act"],
+        ),
+        (
+            project("credentials = 'main'\nendpoint = 'https://10.0.0.5'"),
+            &["project.prod.project_id", "in the same region (config.toml:3)", "give project_id in both"],
+        ),
+        (
             project("project_id = 'a'\ncredentials = 'main'\nendpoint = 'http://css.example'"),
             &["project.x.endpoint", "loopback"],
         ),

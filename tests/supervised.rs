@@ -22,7 +22,7 @@ use upgrade_remediator::model::reason::Reason;
 use upgrade_remediator::notify::log::LogTeller;
 use upgrade_remediator::settings::{self, Environment, FileText};
 use upgrade_remediator::simulator::log::{Operation, PutKind};
-use upgrade_remediator::simulator::scenario::{DEFAULT_ACCESS_KEY, DEFAULT_SECRET_KEY};
+use upgrade_remediator::simulator::scenario::{DEFAULT_ACCESS_KEY, DEFAULT_PROJECT_ID, DEFAULT_SECRET_KEY};
 
 #[expect(dead_code, reason = "other tests need more of it")]
 mod support;
@@ -269,7 +269,8 @@ async fn ends(wrong: Wrong) -> Broken {
     // Nobody listens at its endpoint: it is always about to try again.
     let other = project
         .replace(&bench.simulator.url(), "http://127.0.0.1:1")
-        .replace("\"test\"\nregion", "\"other\"\nregion");
+        .replace("\"test\"\nregion", "\"other\"\nregion")
+        .replace(DEFAULT_PROJECT_ID, "other");
     let text = format!("{before}[[project]]{project}[[project]]{other}[credentials.test]{after}");
     let main = FileText { file: bench.config(), text };
     let loaded = settings::load_texts(&main, &[], &environment).unwrap();

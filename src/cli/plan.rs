@@ -66,9 +66,13 @@ fn read_journal(settings: &Settings, clock: &SystemClock) -> Result<(Ledgers, Me
         return Ok((Ledgers::default(), MemoryJournal::default()));
     };
     let mut ledgers = Ledgers::with_holds(Holds::recall(reader.holds()?, now));
-    let entries = reader.entries(&Query::default())?;
+    let mut entries = reader.entries(&Query::default())?;
     for entry in &entries {
         ledgers.fold(entry.clone(), now);
+    }
+    ledgers.identified(&reader.names()?, settings, now);
+    for entry in &mut entries {
+        entry.subject.project = ledgers.renamed(&entry.subject.project).clone();
     }
     Ok((ledgers, MemoryJournal::holding(reader.meta().seed, entries, now)))
 }

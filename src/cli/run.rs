@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{Failure, Outcome, log_warnings, runtime};
-use crate::clock::{SystemClock, random_seed};
+use crate::clock::{Clock as _, SystemClock, random_seed};
 use crate::control::{Question, Server};
 use crate::daemon::{self, Broken, Builder, Changes, Ledgers, Measured, Projects, Service};
 use crate::journal::sqlite::SqliteJournal;
@@ -65,9 +65,14 @@ pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once
         let clock = Arc::new(SystemClock::new());
         let (journal, mut ledgers) = daemon::open_journal(&loaded.settings, &*clock)
             .map_err(|error| Failure::of_build(error.into()))?;
+        ledgers
+            .identify(&journal, &loaded.settings, clock.now())
+            .await
+            .map_err(|error| Failure::of_build(error.into()))?;
         let mut start = daemon::start_of(&ledgers, &loaded.settings, journal.id(), random_seed());
         start.new_journal = journal.is_new().then(|| journal.path().display().to_string());
         let post = Post::new(Routes::default());
+        post.renamed(ledgers.naming());
         let telling = Telling { post: post.clone(), clock: Arc::clone(&clock), start };
         let metrics = Arc::new(Metrics::default());
         let measured = Measured::new(journal.clone(), Arc::clone(&clock), Arc::clone(&metrics));
@@ -237,6 +242,14 @@ fn tell_start(config: &Path, settings: &Settings, journal: &SqliteJournal) {
             "nothing is watched yet: write a [[project]] and its [credentials] into {config}; then `upgrade-remediator \
              check --config {config}` tells what is wrong, and a reload (SIGHUP) takes it",
             config = config.display(),
+        );
+    }
+    if journal.is_restored() {
+        warn!(
+            journal = %journal.path().display(),
+            "the journal was restored from a backup or lost its end: what was sent, aborted or held since is not known, so a \
+             hold on all was placed. Look at each failed task (`upgrade-remediator status`), place the holds that are missing, \
+             then: upgrade-remediator release all"
         );
     }
     if journal.is_new() {

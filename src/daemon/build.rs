@@ -7,6 +7,7 @@ use tracing::warn;
 
 use super::channels::Channels;
 use super::credentials::{Credentials, Site};
+use super::identity::{Claiming, Identities};
 use super::measured::ProjectMeter;
 use super::{BuildFault, HttpClient, HttpProject, Ledgers};
 use crate::clock::{SystemClock, random_seed};
@@ -33,6 +34,7 @@ pub struct Builder<J, T> {
     teller: Arc<T>,
     pub(super) stopping: CancellationToken,
     pub(super) holds: Arc<RwLock<Holds>>,
+    pub(super) identities: Arc<Identities<J>>,
     credentials: Credentials,
     channels: Channels,
     /// Where those who tell people learn of their channels; absent: nobody tells.
@@ -55,11 +57,9 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Whether both lead to one project, however it is named in the settings.
-    pub(super) fn is_of_the_same_project(&self, other: &Self) -> bool {
-        // Where one of the ids is not known, it may be the other one.
-        let same = |id: &ProjectId| other.project.as_ref().is_none_or(|other| other == id);
-        self.endpoint == other.endpoint && self.project.as_ref().is_none_or(same)
+    /// The project's id, where the settings give it.
+    pub(super) fn project(&self) -> Option<&ProjectId> {
+        self.project.as_ref()
     }
 }
 
@@ -118,14 +118,16 @@ impl<J: Journal, T: Tell> Builder<J, T> {
         teller: &Arc<T>,
         stopping: &CancellationToken,
     ) -> Self {
+        let holds = ledgers.share_holds();
         Self {
             environment: environment.clone(),
+            identities: Identities::new(&journal, clock, &holds, ledgers.names.clone()),
             journal,
             seed,
             clock: Arc::clone(clock),
             teller: Arc::clone(teller),
             stopping: stopping.clone(),
-            holds: ledgers.share_holds(),
+            holds,
             credentials: Credentials::default(),
             channels: Channels::default(),
             post: None,
@@ -143,6 +145,7 @@ impl<J: Journal, T: Tell> Builder<J, T> {
     /// The same, with channels: they are built with everything else, and again at every reload.
     #[must_use]
     pub fn telling(self, post: Post) -> Self {
+        self.identities.telling(&post);
         Self { post: Some(post), ..self }
     }
 
@@ -224,7 +227,9 @@ impl<J: Journal, T: Tell> Builder<J, T> {
             let meter = self.credentials.meter(&project.credentials);
             let iam = link.site.iam(&self.clock).map_err(fault)?.metered(meter);
             let (region, credential) = (project.region.clone(), Arc::clone(&link.credential));
-            ProjectSource::lookup(ProjectByRegion::new(iam, region, credential))
+            let finder = ProjectByRegion::new(iam, region, credential);
+            let (name, identities) = (project.name.clone(), Arc::clone(&self.identities));
+            ProjectSource::lookup(Claiming { finder, name, identities })
         };
         let options = Options {
             endpoint: link.endpoint.clone(),
@@ -247,6 +252,7 @@ impl<J: Journal, T: Tell> Builder<J, T> {
         project: &Project,
         css: HttpClient,
         ledger: Ledger,
+        stopping: CancellationToken,
     ) -> Arc<HttpProject<J, T>> {
         Arc::new(WatchedProject::new(Looker::new(Parts {
             project: project.name.clone(),
@@ -257,7 +263,7 @@ impl<J: Journal, T: Tell> Builder<J, T> {
             rules: rules(settings),
             holds: Arc::clone(&self.holds),
             seed: self.seed,
-            stopping: self.stopping.clone(),
+            stopping,
             ledger,
         })))
     }

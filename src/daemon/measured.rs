@@ -13,6 +13,7 @@ use crate::model::event::{Entry, Event, StoredEntry, Subject};
 use crate::model::hold::{NewHold, StoredHold};
 use crate::model::id::ProjectName;
 use crate::model::moment::Moment;
+use crate::model::names::{Identified, Named};
 use crate::status::metrics::Metrics;
 
 /// A journal that tells what it kept, and how long that took.
@@ -76,6 +77,10 @@ impl<J: Journal, C: Clock> Journal for Measured<J, C> {
 
     async fn read_project(&self, project: &ProjectName) -> Result<Vec<StoredEntry>, JournalError> {
         self.inner.read_project(project).await
+    }
+
+    async fn identify(&self, projects: Vec<Named>) -> Result<Identified, JournalError> {
+        self.measure(self.inner.identify(projects)).await
     }
 
     async fn pulse(&self) -> Result<(), JournalError> {

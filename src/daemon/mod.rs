@@ -6,20 +6,22 @@ use std::sync::{Arc, RwLock};
 use crate::clock::{Clock, SystemClock, random_seed};
 use crate::cloud::http::HttpTransport;
 use crate::cloud::{BuildError, Client};
-use crate::journal::JournalError;
 use crate::journal::sqlite::{SqliteJournal, SqliteOptions};
+use crate::journal::{Journal, JournalError};
 use crate::model::event::StoredEntry;
 use crate::model::hold::Holds;
 use crate::model::id::ProjectName;
 use crate::model::ledger::Ledger;
 use crate::model::moment::Moment;
+use crate::model::names::{Identified, Named, Names, Naming};
 use crate::project::WatchedProject;
-use crate::settings::{JournalUrl, Problems, Settings};
+use crate::settings::{JournalUrl, Problems, Project, Settings};
 
 mod build;
 mod changes;
 mod channels;
 mod credentials;
+mod identity;
 mod liveness;
 pub mod measured;
 mod operate;
@@ -105,6 +107,10 @@ pub enum Broken {
 pub struct Ledgers {
     projects: std::collections::BTreeMap<ProjectName, Ledger>,
     holds: Holds,
+    /// Which project is kept under which name.
+    names: Names,
+    /// What the last start renamed, for those who tell people.
+    naming: Naming,
     /// The number of the last entry.
     last: u64,
 }
@@ -120,6 +126,47 @@ impl Ledgers {
         let entry = entry.recall(now);
         self.last = self.last.max(entry.number);
         self.projects.entry(entry.subject.project.clone()).or_default().apply(&entry);
+    }
+
+    /// Keeps the projects of these settings under their present names, in the journal and here.
+    ///
+    /// # Errors
+    /// Where the journal cannot be written.
+    pub async fn identify(
+        &mut self,
+        journal: &impl Journal,
+        settings: &Settings,
+        now: Moment,
+    ) -> Result<(), JournalError> {
+        let identified = journal.identify(named(settings)).await?;
+        identity::tell(&identified);
+        self.rename(identified, now);
+        Ok(())
+    }
+
+    /// What [`Ledgers::identify`] has renamed.
+    pub fn naming(&self) -> &Naming {
+        &self.naming
+    }
+
+    /// The same, as a journal with these names would do it: for commands that only read.
+    pub fn identified(&mut self, names: &Names, settings: &Settings, now: Moment) {
+        let naming = names.naming(&named(settings), |name| self.projects.contains_key(name));
+        self.rename(Identified { naming, holds: Vec::new() }, now);
+    }
+
+    /// The present name of what is kept under this one.
+    pub fn renamed<'a>(&'a self, name: &'a ProjectName) -> &'a ProjectName {
+        self.naming.renamed(name)
+    }
+
+    fn rename(&mut self, identified: Identified, now: Moment) {
+        self.holds.rename(&identified, now);
+        let projects = std::mem::take(&mut self.projects).into_iter();
+        self.projects =
+            projects.map(|(name, ledger)| (identified.naming.renamed(&name).clone(), ledger)).collect();
+        self.names = identified.naming.names.clone();
+        self.naming = identified.naming;
     }
 
     /// That of one project, as its last entry left it.
@@ -138,6 +185,12 @@ impl Ledgers {
     pub fn share_holds(&mut self) -> Arc<RwLock<Holds>> {
         Arc::new(RwLock::new(std::mem::take(&mut self.holds)))
     }
+}
+
+/// The projects as the journal is told of them.
+fn named(settings: &Settings) -> Vec<Named> {
+    let named = |project: &Project| Named { name: project.name.clone(), id: project.project_id.clone() };
+    settings.projects.iter().map(named).collect()
 }
 
 /// Opens the journal that the settings name and folds what it holds.

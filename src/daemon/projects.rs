@@ -34,7 +34,11 @@ impl<J: Journal, T: Tell> Projects<J, T> {
         for project in &settings.projects {
             let Some(link) = Builder::<J, T>::link(settings, project, &credentials)? else { continue };
             let css = builder.client(project, &link)?;
-            all.push(builder.project(settings, project, css, ledgers.take(&project.name, now)));
+            let (ledger, stopping) = (ledgers.take(&project.name, now), builder.stopping());
+            all.push(builder.project(settings, project, css, ledger, stopping));
+            if let Ok(mut known) = builder.identities.known.try_lock() {
+                known.watch(&project.name, link.project());
+            }
         }
         let channels = builder.channels(settings, &credentials)?;
         builder.take_credentials(credentials);

@@ -1,6 +1,6 @@
 //! The running daemon: a watcher for each project, reloads, and what people ask of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLockReadGuard};
 use std::time::Duration;
@@ -12,25 +12,26 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::build::{self, Builder, Link};
+use super::identity::Known;
 use super::liveness::{Liveness, Round};
 use super::view::View;
 use super::{Broken, BuildFault, HttpClient, HttpProject, Ledgers, changes};
 use crate::clock::{Clock as _, SystemClock};
 use crate::control::Question;
-use crate::journal::reader::{JournalReader, Query};
 use crate::journal::{Journal, JournalError};
 use crate::model::hold::Holds;
 use crate::model::id::ProjectName;
 use crate::model::ledger::Ledger;
 use crate::model::moment::Moment;
 use crate::model::project::Rules;
-use crate::model::text::chain;
 use crate::notify::Tell;
-use crate::settings::{self, Environment, JournalUrl, Loaded, Problem, Settings, Severity};
+use crate::settings::{self, Environment, Loaded, Problem, Settings, Severity};
 use crate::status::{InForce, Refused, summary};
 use crate::supervisor::Supervisor;
 use crate::watch::Watcher;
 use crate::watch::pulse::{Pulse, pulse};
+
+mod reload;
 
 /// How often a project that was removed is asked whether its last PUT is settled.
 const LEAVING_CHECK: Duration = Duration::from_secs(5);
@@ -41,6 +42,8 @@ const BETWEEN_RELOADS: Duration = Duration::from_secs(1);
 pub(super) struct Running<J, T> {
     pub(super) project: Arc<HttpProject<J, T>>,
     link: Link,
+    /// Cancelled once nothing more is to be read or sent, as for the end of the process.
+    halt: CancellationToken,
     /// Cancelled once its watcher is to end.
     stop: CancellationToken,
     /// Felt while its watcher's loop turns.
@@ -56,6 +59,8 @@ pub struct Service<J, T> {
     pub(super) loaded: Loaded,
     pub(super) builder: Builder<J, T>,
     pub(super) running: BTreeMap<ProjectName, Running<J, T>>,
+    /// Projects that are not watched any more, until that is taken note of.
+    left: BTreeSet<ProjectName>,
     watchers: JoinSet<(ProjectName, Result<(), JoinError>)>,
     /// What people ordered and is being carried out.
     pub(super) orders: JoinSet<()>,
@@ -81,23 +86,10 @@ struct Ready<J, T> {
 /// Why a reload changed nothing.
 #[derive(Debug, thiserror::Error)]
 enum ReloadFault {
-    #[error("{0}")]
-    Settings(settings::Problems),
     #[error(transparent)]
     Build(#[from] BuildFault),
     #[error("the journal cannot be read for a project that is new")]
     Journal(#[from] JournalError),
-}
-
-/// A project that was given another name too soon.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "project {new} is project {old} under another name, and what became of a PUT of {old} is not known yet: reload \
-     again once it is settled"
-)]
-struct Renamed {
-    new: ProjectName,
-    old: ProjectName,
 }
 
 impl<J: Journal, T: Tell> Service<J, T> {
@@ -127,6 +119,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
             loaded: loaded.clone(),
             builder,
             running,
+            left: BTreeSet::new(),
             watchers,
             orders: JoinSet::new(),
             stopping,
@@ -135,15 +128,20 @@ impl<J: Journal, T: Tell> Service<J, T> {
             supervisor: Arc::default(),
             view: None,
         };
-        let mut ready = service.ready(loaded, |_| Ok(Ledger::default())).map_err(|fault| match fault {
-            ReloadFault::Build(fault) => fault,
-            ReloadFault::Journal(error) => BuildFault::Journal(error),
-            ReloadFault::Settings(problems) => BuildFault::Secrets(problems),
-        })?;
+        let none = BTreeSet::new();
+        let mut ready =
+            service.ready(loaded, &none, |_| Ok(Ledger::default())).map_err(|fault| match fault {
+                ReloadFault::Build(fault) => fault,
+                ReloadFault::Journal(error) => BuildFault::Journal(error),
+            })?;
         for (name, ledger) in &mut ready.ledgers {
             *ledger = ledgers.take(name, now);
         }
-        service.begin(ready);
+        let identities = Arc::clone(&service.builder.identities);
+        // Nobody else knows of it yet.
+        if let Ok(mut known) = identities.known.try_lock() {
+            service.begin(ready, &mut known);
+        }
         Ok(service)
     }
 
@@ -168,7 +166,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
         mut questions: mpsc::Receiver<Question>,
     ) -> Result<(), Broken> {
         let mut result = Ok(());
-        let clock = Arc::clone(&self.builder.clock);
+        let (clock, outdated) = (Arc::clone(&self.builder.clock), Arc::clone(&self.builder.identities));
         let mut told_until = clock.now();
         let mut liveness = Liveness::new(self.supervisor.patience(), told_until.mono);
         let mut next_reload = told_until.mono;
@@ -176,6 +174,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
         self.supervisor.ready();
         while result.is_ok() {
             self.let_leave();
+            self.forget_left().await;
             let now = clock.now();
             self.tell_ended_holds(told_until, now);
             self.journal_ends_of_holds().await;
@@ -199,8 +198,11 @@ impl<J: Journal, T: Tell> Service<J, T> {
                 () = reload => {
                     next_reload = clock.now().mono.after(BETWEEN_RELOADS);
                     self.supervisor.reloading();
-                    self.reload().await;
+                    result = self.reload().await.map_err(Broken::from);
                     self.supervisor.ready();
+                }
+                () = outdated.outdated.notified() => {
+                    result = self.build_anew().await.map_err(Broken::from);
                 }
                 Some(question) = questions.recv() => self.answer(question).await,
                 () = clock.sleep(wake.unwrap_or_default()), if wake.is_some() => {}
@@ -249,10 +251,11 @@ impl<J: Journal, T: Tell> Service<J, T> {
         // Where all are stopping, it is still to write what is left.
         if running.leaving {
             self.running.remove(&name);
+            self.left.insert(name.clone());
             info!(project = %name, "project {name} is not watched any more");
         } else if !self.stopping.is_cancelled() {
             // It came back into the settings before its last look had ended.
-            running.stop = self.stopping.child_token();
+            running.stop = running.halt.child_token();
             let (project, stop) = (Arc::clone(&running.project), running.stop.clone());
             let pulse = self.watch(name.clone(), project, stop);
             if let Some(running) = self.running.get_mut(&name) {
@@ -273,40 +276,6 @@ impl<J: Journal, T: Tell> Service<J, T> {
         let watched = Watcher::new(project, Arc::clone(&self.builder.clock)).with_heart(heart).run(stop);
         self.watchers.spawn(async move { (name, watched.await) });
         pulse
-    }
-
-    /// Reads the settings again, all or nothing.
-    async fn reload(&mut self) {
-        info!(config = %self.config.display(), "reloading the settings");
-        let name_of_journal = {
-            let JournalUrl::Sqlite(path) = &self.loaded.settings.journal;
-            path.clone()
-        };
-        let now = self.builder.clock.now();
-        let ready = settings::load(&self.config, &self.environment)
-            .map_err(ReloadFault::Settings)
-            .and_then(|loaded| self.ready(loaded, |name| ledger_of(name, &name_of_journal, now)));
-        match ready.map(|ready| (self.renamed_too_soon(&ready), ready)) {
-            Ok((None, ready)) => self.take(ready).await,
-            Ok((Some(renamed), _)) => self.tell_why_not(renamed.to_string(), &[]),
-            Err(ReloadFault::Settings(problems) | ReloadFault::Build(BuildFault::Secrets(problems))) => {
-                self.tell_why_not("they cannot be used".to_owned(), &problems.0);
-            }
-            Err(fault) => self.tell_why_not(chain(&fault), &[]),
-        }
-    }
-
-    /// A new project that is one with an open PUT under another name. What is known of the PUT stands under the old
-    /// name, and would hold nothing back under the new one.
-    fn renamed_too_soon(&self, ready: &Ready<J, T>) -> Option<Renamed> {
-        let mut new = ready.links.iter().filter(|(project, ..)| ready.ledgers.contains_key(&project.name));
-        new.find_map(|(project, link, _)| {
-            let is_open = |running: &Running<J, T>| {
-                running.link.is_of_the_same_project(link) && running.project.looker().has_open_attempts()
-            };
-            let (old, _) = self.running.iter().find(|(_, running)| is_open(running))?;
-            Some(Renamed { new: project.name.clone(), old: old.clone() })
-        })
     }
 
     /// One line for the fact, and one for each problem of the settings.
@@ -332,6 +301,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
     fn ready(
         &self,
         loaded: Loaded,
+        moved: &BTreeSet<ProjectName>,
         ledger: impl Fn(&ProjectName) -> Result<Ledger, JournalError>,
     ) -> Result<Ready<J, T>, ReloadFault> {
         let settings = &loaded.settings;
@@ -340,7 +310,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
         let (mut links, mut ledgers) = (Vec::new(), BTreeMap::new());
         for project in &settings.projects {
             let Some(link) = Builder::<J, T>::link(settings, project, &credentials)? else { continue };
-            let before = self.running.get(&project.name);
+            let before = self.running.get(&project.name).filter(|_| !moved.contains(&project.name));
             let same = before.is_some_and(|running| running.link == link);
             let client = if same { None } else { Some(self.builder.client(project, &link)?) };
             if before.is_none() {
@@ -352,7 +322,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
     }
 
     /// Takes new settings: no timer, no attempt and, where nothing of it changed, no connection is lost.
-    async fn take(&mut self, ready: Ready<J, T>) {
+    async fn take(&mut self, ready: Ready<J, T>, known: &mut Known) {
         let lines = changes::changes(&self.loaded, &ready.loaded);
         for warning in &ready.loaded.warnings {
             warn!("{}", warning.in_one_line());
@@ -362,6 +332,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
         let mut ready = ready;
         for (project, link, client) in &mut ready.links {
             if let Some(running) = self.running.get_mut(&project.name) {
+                known.watch(&project.name, link.project());
                 running.link = link.clone();
                 running.leaving = false;
                 clients.insert(project.name.clone(), client.take());
@@ -380,7 +351,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
             }
         }
         let came = ready.ledgers.len();
-        self.begin(ready);
+        self.begin(ready, known);
         info!(changes = lines.len(), projects = self.running.len(), came, "the settings were reloaded");
         for line in lines {
             info!("changed: {line}");
@@ -388,7 +359,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
     }
 
     /// Takes the settings and credentials, and begins to watch the projects that are new.
-    fn begin(&mut self, ready: Ready<J, T>) {
+    fn begin(&mut self, ready: Ready<J, T>, known: &mut Known) {
         let Ready { loaded, links, mut ledgers, credentials, channels, .. } = ready;
         build::tell_of_limits(&loaded.settings);
         // Before anybody uses them: what is woken is asked for anew.
@@ -396,16 +367,30 @@ impl<J: Journal, T: Tell> Service<J, T> {
         self.builder.take_channels(channels, &loaded.settings);
         for (project, link, client) in links {
             let (Some(ledger), Some(client)) = (ledgers.remove(&project.name), client) else { continue };
-            let name = project.name.clone();
-            let project = self.builder.project(&loaded.settings, &project, client, ledger);
-            let stop = self.stopping.child_token();
-            let pulse = self.watch(name.clone(), Arc::clone(&project), stop.clone());
-            self.running.insert(name, Running { project, link, stop, pulse, leaving: false });
+            self.put_under_watch(&loaded.settings, &project, link, client, ledger, known);
         }
         self.in_force.hash = loaded.hash();
         self.loaded = loaded;
         self.in_force.since = self.builder.clock.now().wall;
         self.in_force.refused = None;
+    }
+
+    fn put_under_watch(
+        &mut self,
+        settings: &Settings,
+        project: &settings::Project,
+        link: Link,
+        client: HttpClient,
+        ledger: Ledger,
+        known: &mut Known,
+    ) {
+        let name = project.name.clone();
+        known.watch(&name, link.project());
+        let halt = self.stopping.child_token();
+        let project = self.builder.project(settings, project, client, ledger, halt.clone());
+        let stop = halt.child_token();
+        let pulse = self.watch(name.clone(), Arc::clone(&project), stop.clone());
+        self.running.insert(name, Running { project, link, halt, stop, pulse, leaving: false });
     }
 
     /// Ends the watchers of removed projects that have nothing open any more.
@@ -451,15 +436,4 @@ fn ask_for_life<J: Journal, T>(running: &BTreeMap<ProjectName, Running<J, T>>, j
         }
         journal.pulse().await
     })
-}
-
-/// What the journal knows of a project that is new in the settings, and may be an old one.
-fn ledger_of(name: &ProjectName, journal: &std::path::Path, now: Moment) -> Result<Ledger, JournalError> {
-    let mut ledgers = Ledgers::default();
-    let entries =
-        JournalReader::open(journal)?.entries(&Query { project: Some(name.clone()), ..Query::default() })?;
-    for entry in entries {
-        ledgers.fold(entry, now);
-    }
-    Ok(ledgers.take(name, now))
 }

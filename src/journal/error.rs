@@ -100,6 +100,22 @@ pub enum JournalError {
     #[error("the journal {path} was moved, deleted or replaced while in use; put it back, or restart")]
     Replaced { path: PathBuf },
 
+    /// The lock file was removed or replaced while it was held: a second daemon may have taken the new one. Nothing was
+    /// kept.
+    #[error(
+        "the lock file {lock} of the journal {path} was removed or replaced while in use, and a second daemon may hold \
+         the new one, so nothing is journaled or sent by this one; stop every daemon of this journal, start one, and \
+         never remove its lock file"
+    )]
+    Unlocked { path: PathBuf, lock: PathBuf },
+    /// Somebody wrote into the file, or into its log, beside `SQLite`. What is committed now would be lost at the next
+    /// start.
+    #[error(
+        "{file} was truncated or overwritten while the journal {path} was in use, so nothing is journaled or sent; \
+         restart the daemon, with a backup in the journal's place if it is newer than what is left"
+    )]
+    Overwritten { path: PathBuf, file: PathBuf },
+
     // The disk.
     /// No space, or a quota is used up. Nothing was kept; the next record works by itself once there is space.
     #[error("no space is left for the journal {path}; free some, and it goes on by itself")]

@@ -10,6 +10,9 @@ use super::error::JournalError;
 use super::stored::time_text;
 use crate::model::hold::{NewHold, Scope, StoredHold};
 
+/// The columns in the order that [`understand`] reads.
+const COLUMNS: &str = "number, at, scope, cluster_name, until, reason, placed_by, released_at, released_by";
+
 /// Adds one and returns it with its number.
 pub(super) fn insert(connection: &Connection, hold: NewHold) -> rusqlite::Result<StoredHold> {
     let number = connection
@@ -52,9 +55,8 @@ pub(super) fn read(path: &Path, connection: &Connection) -> Result<Vec<StoredHol
     if !connection.table_exists(None, "hold").map_err(fault)? {
         return Ok(Vec::new());
     }
-    let sql = "SELECT number, at, scope, cluster_name, until, reason, placed_by, released_at, released_by \
-               FROM hold ORDER BY number";
-    let mut select = connection.prepare(sql).map_err(fault)?;
+    let sql = format!("SELECT {COLUMNS} FROM hold ORDER BY number");
+    let mut select = connection.prepare(&sql).map_err(fault)?;
     let mut rows = select.query(()).map_err(fault)?;
     let mut holds = Vec::new();
     while let Some(row) = rows.next().map_err(fault)? {
@@ -63,6 +65,19 @@ pub(super) fn read(path: &Path, connection: &Connection) -> Result<Vec<StoredHol
             detail: format!("a hold cannot be read: {detail}"),
         })?;
         holds.push(hold);
+    }
+    Ok(holds)
+}
+
+/// Those with a higher number, oldest first.
+pub(super) fn after(connection: &Connection, number: i64) -> rusqlite::Result<Vec<StoredHold>> {
+    let mut select =
+        connection.prepare(&format!("SELECT {COLUMNS} FROM hold WHERE number > ?1 ORDER BY number"))?;
+    let mut rows = select.query([number])?;
+    let mut holds = Vec::new();
+    while let Some(row) = rows.next()? {
+        holds
+            .push(understand(row)?.map_err(|detail| rusqlite::Error::ToSqlConversionFailure(detail.into()))?);
     }
     Ok(holds)
 }

@@ -1,11 +1,12 @@
 //! One writer for each journal: an advisory lock on a file beside it, which dies with the process that holds it.
 //!
-//! The file stays; only its lock means something. It holds the pid of the last holder, for messages.
+//! The file stays; only its lock means something. It holds the pid of the last holder, for messages. A lock on a file
+//! that was removed or replaced keeps nobody out, so it is asked with every commit whether it lies in its place.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::error::JournalError;
 use super::place::Place;
@@ -51,15 +52,21 @@ impl Lock {
         Err(fault(io::Error::other("the lock file vanishes again and again")))
     }
 
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Gives the lock back after a refused start, and leaves the directory as it was.
     pub(super) fn abandon(self) {
-        if self.created {
+        if self.created && self.is_in_place() {
             // Where it cannot be removed, an unlocked file remains, which means nothing.
             let _ = fs::remove_file(&self.path);
         }
     }
 
-    fn is_in_place(&self) -> bool {
+    /// Whether the file that is locked is the one that whoever comes next would lock.
+    pub(super) fn is_in_place(&self) -> bool {
         match (self.file.metadata(), fs::metadata(&self.path)) {
             (Ok(held), Ok(there)) => (held.dev(), held.ino()) == (there.dev(), there.ino()),
             _ => false,

@@ -11,9 +11,10 @@ use jiff::{Timestamp, TimestampRound, Unit};
 use super::outbox::OutboxInMemory;
 use super::{Journal, JournalError};
 use crate::model::event::{Entry, Event, StoredEntry, Subject};
-use crate::model::hold::{NewHold, StoredHold};
+use crate::model::hold::{NewHold, Scope, StoredHold};
 use crate::model::id::ProjectName;
 use crate::model::moment::Moment;
+use crate::model::names::{Identified, Named, Names};
 
 /// How a record is to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,7 @@ struct State {
     failures: VecDeque<Failure>,
     full: bool,
     outbox: OutboxInMemory,
+    names: Names,
 }
 
 impl MemoryJournal {
@@ -186,6 +188,35 @@ impl Journal for MemoryJournal {
             for hold in open.filter(|hold| numbers.contains(&hold.number)) {
                 hold.released = Some((at, by.clone()));
             }
+        }))
+    }
+
+    fn identify(
+        &self,
+        projects: Vec<Named>,
+    ) -> impl Future<Output = Result<Identified, JournalError>> + Send {
+        std::future::ready(self.write(|state| {
+            let taken = |name: &_| state.entries.iter().any(|entry| entry.subject.project == *name);
+            let naming = state.names.naming(&projects, taken);
+            for entry in &mut state.entries {
+                entry.subject.project = naming.renamed(&entry.subject.project).clone();
+            }
+            let first = state.holds.len();
+            for rename in naming.renames.iter().filter(|rename| rename.aside) {
+                let of_it = |hold: &&StoredHold| {
+                    hold.released.is_none() && hold.scope == Scope::Project(rename.from.clone())
+                };
+                let copies: Vec<_> = state.holds.iter().take(first).filter(of_it).cloned().collect();
+                for copy in copies {
+                    let number = state.holds.len() as u64 + 1;
+                    state.holds.push(StoredHold { number, ..copy });
+                }
+            }
+            for hold in state.holds.iter_mut().take(first) {
+                hold.scope = hold.scope.renamed(&naming);
+            }
+            state.names = naming.names.clone();
+            Identified { holds: state.holds.iter().skip(first).cloned().collect(), naming }
         }))
     }
 }

@@ -15,20 +15,24 @@ use crate::model::history::ClusterHistory;
 use crate::model::hold::{NewHold, StoredHold};
 use crate::model::id::{AttemptId, ClusterId, ProjectName};
 use crate::model::moment::Moment;
+use crate::model::names::{Identified, Named};
 use crate::model::reason::Reason;
 use crate::planted::{self, Fault};
 
 mod connect;
 pub mod error;
+mod files;
 pub mod history;
 mod holds;
 mod lock;
 pub mod memory;
+mod names;
 mod outbox;
 mod owner;
 mod place;
 pub mod reader;
 mod schema;
+mod seen;
 pub mod sqlite;
 mod stored;
 
@@ -191,6 +195,19 @@ pub trait Journal: Send + Sync + 'static {
         project: &ProjectName,
     ) -> impl Future<Output = Result<Vec<StoredEntry>, JournalError>> + Send;
 
+    /// Keeps these projects under their present names from now on, and all that it keeps of them with it: entries, and
+    /// holds on a project. All or none, and durable when this returns. One that keeps no names does nothing.
+    ///
+    /// # Errors
+    /// As [`Journal::record`].
+    fn identify(
+        &self,
+        projects: Vec<Named>,
+    ) -> impl Future<Output = Result<Identified, JournalError>> + Send {
+        let _ = projects;
+        async { Ok(Identified::default()) }
+    }
+
     /// A sign of life: returns once what was asked before is done, whether it could be kept or not.
     ///
     /// # Errors
@@ -231,6 +248,13 @@ impl<J: Journal> Journal for Arc<J> {
         project: &ProjectName,
     ) -> impl Future<Output = Result<Vec<StoredEntry>, JournalError>> + Send {
         J::read_project(self, project)
+    }
+
+    fn identify(
+        &self,
+        projects: Vec<Named>,
+    ) -> impl Future<Output = Result<Identified, JournalError>> + Send {
+        J::identify(self, projects)
     }
 
     fn pulse(&self) -> impl Future<Output = Result<(), JournalError>> + Send {

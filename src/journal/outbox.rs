@@ -12,7 +12,7 @@ use super::memory::MemoryJournal;
 use super::owner::{Command, Owner};
 use super::sqlite::SqliteJournal;
 use super::stored::{self, time_text};
-use crate::model::event::{StoredEntry, Subject};
+use crate::model::event::{Entry, StoredEntry, Subject};
 use crate::model::id::{ClusterId, ProjectName, TaskId};
 use crate::model::outbox::{Condition, Delivery, Kept, NewNote, Note, Outbox, OutboxWrite};
 
@@ -42,11 +42,17 @@ impl Outbox for SqliteJournal {
             let (project, through) = (subject.project.as_str(), through.cast_signed());
             let parameters: [(&str, &dyn ToSql); 4] =
                 [(":project", &project), (":cluster", &cluster), (":task", &task), (":through", &through)];
-            let filter =
-                "WHERE project = :project AND cluster = :cluster AND task = :task AND number <= :through";
             let mut entries = Vec::new();
-            let each = |entry| entries.push(entry);
-            stored::read(owner.place.path(), &owner.connection, filter, &parameters, each)?;
+            let mut read = |filter: &str, parameters: &[(&str, &dyn ToSql)]| {
+                let each = |entry| entries.push(entry);
+                stored::read(owner.place.path(), &owner.connection, filter, parameters, each)?;
+                Ok::<_, JournalError>(entries.is_empty())
+            };
+            let filter = "WHERE cluster = :cluster AND task = :task AND number <= :through";
+            if read(&format!("{filter} AND project = :project"), &parameters)? {
+                // Its project has another name by now.
+                read(filter, &parameters[1..])?;
+            }
             Ok(entries)
         })
         .await
@@ -65,7 +71,7 @@ impl Outbox for SqliteJournal {
 
 impl SqliteJournal {
     /// Has the thread that owns the connection do this.
-    async fn with<T: Send + 'static>(
+    pub(super) async fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Owner) -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, JournalError> {
@@ -353,7 +359,15 @@ impl Outbox for MemoryJournal {
     }
 
     async fn story(&self, subject: Subject, through: u64) -> Result<Vec<StoredEntry>, JournalError> {
-        Ok(self.stored_where(|entry| entry.number <= through && entry.subject == subject, usize::MAX))
+        let of = |entry: &Entry, of: &Subject| entry.number <= through && entry.subject == *of;
+        let story = self.stored_where(|entry| of(entry, &subject), usize::MAX);
+        if !story.is_empty() {
+            return Ok(story);
+        }
+        // Its project has another name by now.
+        let of_any =
+            |entry: &Entry| of(entry, &Subject { project: entry.subject.project.clone(), ..subject.clone() });
+        Ok(self.stored_where(of_any, usize::MAX))
     }
 
     async fn write(&self, writes: Vec<OutboxWrite>) -> Result<Vec<Note>, JournalError> {

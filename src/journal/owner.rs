@@ -4,16 +4,20 @@
 //! disk. Each of them is still kept whole or not at all: where the shared transaction fails between its beginning
 //! and its commit, they are kept one by one. Where it cannot begin, none of them could.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use super::error::JournalError;
+use super::files::Files;
 use super::holds::{self, Release};
 use super::lock::Lock;
-use super::place::{Identity, Place};
+use super::place::Place;
+use super::seen::{Numbers, Seen};
 use super::stored::{self, NewRow};
 use crate::failure_point::{self, Point};
 use crate::model::event::Subject;
@@ -62,6 +66,10 @@ pub(super) enum Failure {
     Commit(Arc<rusqlite::Error>),
     /// Another file lies at the path.
     Replaced,
+    /// The lock file is not the one that is locked.
+    Unlocked(PathBuf),
+    /// Somebody wrote into this file beside `SQLite`.
+    Overwritten(PathBuf),
 }
 
 impl Failure {
@@ -72,6 +80,12 @@ impl Failure {
             }
             Self::Commit(error) => JournalError::commit(place.path(), Arc::clone(error)),
             Self::Replaced => JournalError::Replaced { path: place.path().to_owned() },
+            Self::Unlocked(lock) => {
+                JournalError::Unlocked { path: place.path().to_owned(), lock: lock.clone() }
+            }
+            Self::Overwritten(file) => {
+                JournalError::Overwritten { path: place.path().to_owned(), file: file.clone() }
+            }
         }
     }
 }
@@ -80,7 +94,8 @@ impl Failure {
 pub(super) struct Owner {
     pub(super) connection: Connection,
     pub(super) place: Place,
-    pub(super) identity: Identity,
+    pub(super) files: Files,
+    pub(super) seen: Seen,
     pub(super) lock: Lock,
 }
 
@@ -132,10 +147,18 @@ impl Owner {
 
     /// Closes the file, which empties the write-ahead log into it, and then gives the lock back.
     fn close(self) -> Result<(), JournalError> {
-        let Self { connection, place, lock, .. } = self;
+        let in_place = self.files.check_names(&self.place, &self.lock);
+        let ours = in_place.and_then(|()| self.files.check_content(&self.place, &self.connection)).is_ok();
+        let Self { connection, place, files, lock, .. } = self;
         failure_point::pass(Point::Closing);
+        if !ours {
+            // SQLite removes the log by its name when it closes. By now that may be somebody else's.
+            let kept = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+            kept.map_err(|error| JournalError::sqlite(place.path(), error))?;
+        }
         let closed = connection.close().map_err(|(_, error)| JournalError::sqlite(place.path(), error));
         failure_point::pass(Point::Closed);
+        drop(files);
         drop(lock);
         closed
     }
@@ -188,31 +211,36 @@ impl Owner {
         })
     }
 
-    /// Does this work in one transaction, on the file that was opened and no other. `what` names it, for a failure
-    /// point.
+    /// Does this work in one transaction, on the files that were opened and no others, under a lock that keeps others
+    /// out. `what` names it, for a failure point.
     pub(super) fn write<T>(
         &mut self,
         what: impl Fn() -> String,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, Failure> {
         failure_point::pass_of(Point::WriteAsked, &what);
-        if self.place.identity().ok() != Some(self.identity) {
-            return Err(Failure::Replaced);
-        }
+        self.files.check_names(&self.place, &self.lock)?;
         let not_begun = |error| Failure::NotBegun(Arc::new(error));
         let not_kept = |error| Failure::NotKept(Arc::new(error));
         if !self.connection.is_autocommit() {
             // A rollback after an earlier failure failed too.
             self.connection.execute_batch("ROLLBACK").map_err(not_begun)?;
         }
+        self.files.check_content(&self.place, &self.connection)?;
         // Dropped without a commit it is rolled back.
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(not_begun)?;
         failure_point::pass_of(Point::WriteBegun, &what);
         let done = work(&transaction).map_err(not_kept)?;
         failure_point::pass_of(Point::WriteInserted, &what);
+        let numbers = Numbers::of(&transaction).map_err(not_kept)?;
+        // Again, now that whoever takes a new lock file waits for this transaction.
+        self.files.check_names(&self.place, &self.lock)?;
         transaction.commit().map_err(|error| Failure::Commit(Arc::new(error)))?;
         failure_point::pass_of(Point::WriteCommitted, &what);
+        // And whether that went into a log from which it can be read again.
+        self.files.check_commit(&self.place, &self.connection)?;
+        self.seen.note(numbers);
         Ok(done)
     }
 }

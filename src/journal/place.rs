@@ -28,11 +28,12 @@ pub(super) struct Place {
     directory: PathBuf,
 }
 
-/// Which file lies at the path, and which log beside it.
+/// Which file lies at the path, and which log and index of the log beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity {
     database: (u64, u64),
     log: (u64, u64),
+    index: (u64, u64),
 }
 
 impl Place {
@@ -146,6 +147,7 @@ impl Place {
         Ok(Identity {
             database: identity(&fs::metadata(&self.path)?),
             log: identity(&fs::metadata(self.log())?),
+            index: identity(&fs::metadata(self.beside("-shm"))?),
         })
     }
 }

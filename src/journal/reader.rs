@@ -20,12 +20,14 @@ use rusqlite::types::ToSql;
 use super::connect::{self, Way};
 use super::error::JournalError;
 use super::holds;
+use super::names;
 use super::place::Place;
 use super::schema::{self, Meta};
 use super::stored::{self, time_text};
 use crate::model::event::StoredEntry;
 use crate::model::hold::StoredHold;
 use crate::model::id::{ClusterId, ProjectName};
+use crate::model::names::Names;
 
 /// A daemon that starts while the file is read as immutable is noticed, and the file read again; after so many
 /// times it is read with locks.
@@ -121,6 +123,14 @@ impl JournalReader {
             stored::read_some(path, connection, &filter, at_most, &parameters, |entry| entries.push(entry))?;
             Ok(entries)
         })
+    }
+
+    /// Which project is kept under which name.
+    ///
+    /// # Errors
+    /// Where the journal cannot be read.
+    pub fn names(&self) -> Result<Names, JournalError> {
+        read(&self.place, |connection| names::read(self.place.path(), connection))
     }
 
     /// All holds that were ever placed, oldest first.

@@ -21,6 +21,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     concat!(include_str!("schema/0001_entries.sql"), include_str!("schema/0001_views.sql")),
     include_str!("schema/0002_holds.sql"),
     include_str!("schema/0003_outbox.sql"),
+    include_str!("schema/0004_projects.sql"),
 ];
 
 /// The newest schema that this version knows.
@@ -185,6 +186,28 @@ mod tests {
     }
 
     #[test]
+    fn each_older_schema_keeps_its_entries_and_learns_which_project_is_which() {
+        for older in 1..MIGRATIONS.len() {
+            let mut connection = Connection::open_in_memory().unwrap();
+            migrate(&mut connection, &MIGRATIONS[..older]).unwrap();
+            let insert = "INSERT INTO entry (at, project, cluster, task, event, data) VALUES ('t', 'old', 'c', 't', 'e', '{}')";
+            connection.execute(insert, ()).unwrap();
+            migrate(&mut connection, MIGRATIONS).unwrap();
+            for (name, renames) in [("old", 0), ("new", 1)] {
+                let project = crate::model::names::Named {
+                    name: name.parse().unwrap(),
+                    id: Some("1".parse().unwrap()),
+                };
+                let identified = super::super::names::identify(&connection, &[project]).unwrap();
+                assert_eq!(identified.naming.renames.len(), renames, "schema {older}");
+            }
+            let kept: String =
+                connection.query_row("SELECT project FROM entry", (), |row| row.get(0)).unwrap();
+            assert_eq!(kept, "new", "schema {older}");
+        }
+    }
+
+    #[test]
     fn an_entry_cannot_be_changed_in_place() {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection, MIGRATIONS).unwrap();
@@ -194,7 +217,11 @@ mod tests {
                 (),
             )
             .unwrap();
-        let refused = connection.execute("UPDATE entry SET data = '[]'", ()).unwrap_err();
-        assert!(refused.to_string().contains("never changed"), "{refused}");
+        for column in ["number", "at", "cluster", "task", "event", "data"] {
+            let changed = format!("UPDATE entry SET {column} = {column}");
+            let refused = connection.execute(&changed, ()).unwrap_err();
+            assert!(refused.to_string().contains("never changed"), "{column}: {refused}");
+        }
+        connection.execute("UPDATE entry SET project = 'renamed'", ()).unwrap();
     }
 }

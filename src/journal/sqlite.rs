@@ -6,8 +6,10 @@
 //!
 //! # One writer
 //! A lock beside the file (`journal.db.lock`) keeps a second daemon out. It goes by the real path, so a symbolic
-//! link does not slip past; a file with several hard links is refused. On a network file system whose locks do
-//! not work neither this nor `SQLite` is safe: keep the journal on a local disk.
+//! link does not slip past; a file with several hard links is refused. The lock is asked with every commit, as is
+//! whether the files are those that were opened and whole (`files`): a lock file removed by hand, a journal replaced or
+//! a log truncated stops every commit. Whoever takes the lock waits for a commit under way before reading. On a network
+//! file system whose locks do not work neither this nor `SQLite` is safe: keep the journal on a local disk.
 //!
 //! # Refusals
 //! Everything that can be known without writing is asked first: the header, the schema's number, the soundness
@@ -24,23 +26,28 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use rusqlite::config::DbConfig;
 use tokio::sync::oneshot;
 
 use super::Journal;
 use super::connect::{self, Way};
 use super::error::JournalError;
+use super::files::Files;
 use super::holds::{self, Release};
 use super::lock::Lock;
+use super::names;
 use super::owner::{Command, Keep, Owner};
 use super::place::Place;
 use super::reader::{JournalReader, Query};
 use super::schema::{self, Meta};
+use super::seen::{self, Numbers, Seen};
 use super::stored::{self, NewRow};
 use crate::failure_point::{self, Point};
 use crate::model::event::{Entry, Event, StoredEntry, Subject};
-use crate::model::hold::{NewHold, StoredHold};
+use crate::model::hold::{NewHold, Scope, StoredHold};
 use crate::model::id::ProjectName;
 use crate::model::moment::Moment;
+use crate::model::names::{Identified, Named};
 
 /// Longer than any transaction of a shell or a backup should take, and short enough for a stop, which waits for
 /// the record that is under way and may have to wait for one more.
@@ -78,6 +85,7 @@ struct Inner {
     place: Place,
     meta: Meta,
     is_new: bool,
+    restored: bool,
     /// As they stood when it was opened.
     holds: Vec<StoredHold>,
     /// `None` only while this is dropped.
@@ -134,19 +142,27 @@ impl SqliteJournal {
     }
 
     fn start(place: Place, lock: Lock, prepared: Prepared) -> Result<Self, JournalError> {
-        let Prepared { connection, meta, is_new, holds } = prepared;
-        let identity = place.identity().map_err(|source| JournalError::File {
+        let Prepared { connection, meta, is_new, restored, holds } = prepared;
+        let files = Files::of(&place, &connection).map_err(|source| JournalError::File {
             path: place.path().to_owned(),
             doing: "looking at the opened files",
             source,
         })?;
-        let owner = Owner { connection, place: place.clone(), identity, lock };
+        let file_fault = |source| JournalError::File {
+            path: place.path().to_owned(),
+            doing: "writing its sign of life (.seen)",
+            source,
+        };
+        let mut seen = Seen::open(&place, &meta.id).map_err(file_fault)?;
+        seen.note(Numbers::of(&connection).map_err(|error| JournalError::sqlite(place.path(), error))?);
+        let owner = Owner { connection, place: place.clone(), files, seen, lock };
         let (commands, waiting) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || owner.run(&waiting))
             .map_err(|source| JournalError::Thread { path: place.path().to_owned(), source })?;
-        let inner = Inner { place, meta, is_new, holds, commands: Some(commands), thread: Some(thread) };
+        let inner =
+            Inner { place, meta, is_new, restored, holds, commands: Some(commands), thread: Some(thread) };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -173,6 +189,12 @@ impl SqliteJournal {
     /// Whether this opening created it.
     pub fn is_new(&self) -> bool {
         self.inner.is_new
+    }
+
+    /// Whether it knows less than was seen of it: it was restored from a backup, or has lost its log. This opening has
+    /// placed a hold on everything then.
+    pub fn is_restored(&self) -> bool {
+        self.inner.restored
     }
 
     /// The holds as they stood when it was opened, oldest first.
@@ -254,6 +276,16 @@ impl Journal for SqliteJournal {
         self.ask(|answer| Command::ReleaseHolds(Release { at, numbers, by }, answer)).await?
     }
 
+    async fn identify(&self, projects: Vec<Named>) -> Result<Identified, JournalError> {
+        self.with(move |owner| {
+            let place = owner.place.clone();
+            owner
+                .write(|| "identify".to_owned(), |transaction| names::identify(transaction, &projects))
+                .map_err(|failure| failure.error(&place))
+        })
+        .await
+    }
+
     async fn pulse(&self) -> Result<(), JournalError> {
         self.ask(Command::Pulse).await
     }
@@ -264,6 +296,7 @@ struct Prepared {
     connection: rusqlite::Connection,
     meta: Meta,
     is_new: bool,
+    restored: bool,
     holds: Vec<StoredHold>,
 }
 
@@ -277,6 +310,7 @@ fn prepare(
     if is_new {
         create(place, options)?;
     } else {
+        wait_for_the_last_commit(place, options)?;
         verify(place, options, each)?;
     }
     let fault = |error| JournalError::sqlite(place.path(), error);
@@ -287,8 +321,43 @@ fn prepare(
         failure_point::pass(Point::Migrated);
     }
     let meta = Meta::read(place.path(), &connection)?;
+    let numbers = Numbers::of(&connection).map_err(fault)?;
+    let seen = seen::read(place, &meta.id).filter(|seen| seen.know_more_than(numbers));
+    if let Some(seen) = seen {
+        holds::insert(&connection, after_a_restore(options.now, seen, numbers)).map_err(fault)?;
+    }
     let holds = holds::read(place.path(), &connection)?;
-    Ok(Prepared { connection, meta, is_new, holds })
+    Ok(Prepared { connection, meta, is_new, restored: seen.is_some(), holds })
+}
+
+/// Waits for a commit that another daemon has under way. Its lock file is gone, as we hold the one that is there, and it
+/// sees so with its next commit; what it committed before is read from here on.
+fn wait_for_the_last_commit(place: &Place, options: &SqliteOptions) -> Result<(), JournalError> {
+    if Way::for_now(place) == Way::Immutable {
+        return Ok(());
+    }
+    let fault = |error| JournalError::sqlite(place.path(), error);
+    let connection = connect::read_write(place.path(), options.busy_timeout).map_err(fault)?;
+    // Nothing is changed: neither now nor when it is closed.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(fault)?;
+    connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK").map_err(fault)
+}
+
+/// What was aborted, sent or held since is not known: nothing is sent before somebody has looked.
+fn after_a_restore(now: Timestamp, seen: Numbers, kept: Numbers) -> NewHold {
+    NewHold {
+        at: now,
+        scope: Scope::All,
+        cluster_name: None,
+        until: None,
+        reason: format!(
+            "the journal was restored from a backup or lost its end: it has {} of {} entries and {} of {} holds, and what \
+             was sent, aborted or held since is not known. Look at each failed task, place the holds that are missing, \
+             then release all",
+            kept.entry, seen.entry, kept.hold, seen.hold
+        ),
+        by: "the daemon".to_owned(),
+    }
 }
 
 /// Reads all of it before anything is changed.
@@ -298,6 +367,7 @@ fn verify(place: &Place, options: &SqliteOptions, each: impl FnMut(StoredEntry))
     schema::check_pages(place.path(), &connection)?;
     Meta::read(place.path(), &connection)?;
     holds::read(place.path(), &connection)?;
+    names::read(place.path(), &connection)?;
     stored::read(place.path(), &connection, "", &[], each)
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{ClusterId, ProjectName};
 use super::moment::Moment;
+use super::names::{Identified, Naming};
 use super::text::shown;
 
 /// What a hold covers.
@@ -30,6 +31,17 @@ impl Scope {
             Self::All => true,
             Self::Project(name) => name == project,
             Self::Cluster(id) => id == cluster,
+        }
+    }
+}
+
+impl Scope {
+    /// The same, where its project is kept under another name.
+    #[must_use]
+    pub fn renamed(&self, naming: &Naming) -> Self {
+        match self {
+            Self::Project(name) => Self::Project(naming.renamed(name).clone()),
+            other => other.clone(),
         }
     }
 }
@@ -222,6 +234,14 @@ impl Holds {
             hold.stored = stored;
             hold.end_unjournaled = false;
         }
+    }
+
+    /// Projects are kept under other names.
+    pub fn rename(&mut self, identified: &Identified, now: Moment) {
+        for hold in &mut self.0 {
+            hold.stored.scope = hold.stored.scope.renamed(&identified.naming);
+        }
+        self.0.extend(Self::recall(identified.holds.iter().cloned(), now).0);
     }
 
     /// Ends these.

@@ -13,6 +13,7 @@ pub mod hold;
 pub mod id;
 pub mod ledger;
 pub mod moment;
+pub mod names;
 pub mod outbox;
 pub mod policy;
 pub mod project;

@@ -9,6 +9,7 @@ use super::route::Routes;
 use super::{News, Tell};
 use crate::model::channel::ChannelCounts;
 use crate::model::id::{ClusterId, ProjectName};
+use crate::model::names::Naming;
 use crate::model::project::RestCause;
 use crate::model::reason::Reason;
 
@@ -53,6 +54,8 @@ pub(super) enum Word {
     JournalWorks {
         project: ProjectName,
     },
+    /// Projects have other names from now on.
+    Renamed(Naming),
 }
 
 /// The letter box: for those who tell, for those who change the settings, and for those who want to know how it goes.
@@ -94,6 +97,14 @@ impl Post {
     /// How each channel fares, by its name.
     pub fn counts(&self) -> Vec<ChannelCounts> {
         self.lock_counts().values().cloned().collect()
+    }
+
+    /// Projects have other names from now on.
+    pub fn renamed(&self, naming: &Naming) {
+        if !naming.renames.is_empty() {
+            self.put(Word::Renamed(naming.clone()));
+            self.inner.wake.notify_one();
+        }
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<Arc<Routes>> {

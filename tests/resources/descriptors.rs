@@ -14,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use upgrade_remediator::model::event::Event;
 use upgrade_remediator::simulator::log::PutKind;
-use upgrade_remediator::simulator::scenario::DEFAULT_PROJECT_ID;
 
 use crate::machine::{descriptors, processor_time};
 use crate::support::{Bench, FAILED_ONCE, Process, RETRIES, alone, eventually, let_pass, within};
@@ -100,8 +99,8 @@ async fn with_64_of_them_and_a_flood_of_idle_connections_every_failed_task_gets_
     let fleet = format!("{FAILED_ONCE}\n[[cluster]]\nname = \"fleet\"\ncount = 40\n");
     let benches = [
         Bench::new(&fleet, RETRIES).await,
-        Bench::new(&fleet, RETRIES).await,
-        Bench::new(&fleet, RETRIES).await,
+        Bench::new(&format!("project_id = \"test-1\"\n{fleet}"), RETRIES).await,
+        Bench::new(&format!("project_id = \"test-2\"\n{fleet}"), RETRIES).await,
     ];
     let bench = &benches[0];
     // Failed tasks are found once the flood is there.
@@ -115,7 +114,7 @@ async fn with_64_of_them_and_a_flood_of_idle_connections_every_failed_task_gets_
         let endpoint = other.simulator.url();
         write!(
             settings,
-            "\n[[project]]\nname = \"test-{n}\"\nregion = \"eu-west-101\"\nproject_id = \"{DEFAULT_PROJECT_ID}\"\n\
+            "\n[[project]]\nname = \"test-{n}\"\nregion = \"eu-west-101\"\nproject_id = \"test-{n}\"\n\
              endpoint = \"{endpoint}\"\ncredentials = \"test\"\n"
         )
         .unwrap();

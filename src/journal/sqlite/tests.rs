@@ -214,3 +214,163 @@ async fn whoever_keeps_the_journal_shows_that_it_lives_until_it_is_gone() {
     let gone = journal.pulse().await.unwrap_err();
     assert!(matches!(gone, JournalError::Closed { .. }), "{gone:?}");
 }
+
+#[tokio::test]
+async fn a_lock_file_that_was_removed_or_replaced_stops_every_commit() {
+    let directory = TempDir::new().unwrap();
+    let journal = new_journal(&directory);
+    journal.record(at(), changed(1)).await.unwrap();
+    let (lock, away) = (directory.path().join("journal.db.lock"), directory.path().join("away"));
+    fs::rename(&lock, &away).unwrap();
+    let refused = || async { journal.record(at(), changed(1)).await.unwrap_err() };
+    let removed = refused().await;
+    assert!(matches!(removed, JournalError::Unlocked { .. }), "{removed:?}");
+    for part in ["journal.db.lock", "removed or replaced", "stop every daemon"] {
+        assert!(removed.to_string().contains(part), "{removed}");
+    }
+    fs::write(&lock, "").unwrap();
+    assert!(matches!(refused().await, JournalError::Unlocked { .. }));
+    fs::rename(&away, &lock).unwrap();
+    journal.record(at(), changed(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn of_two_that_hold_one_journal_after_its_lock_file_was_removed_only_the_later_one_commits() {
+    let directory = TempDir::new().unwrap();
+    let first = new_journal(&directory);
+    first.record(at(), changed(1)).await.unwrap();
+    fs::remove_file(directory.path().join("journal.db.lock")).unwrap();
+    let (second, entries) = SqliteJournal::open(first.path(), &options()).unwrap();
+    assert_eq!(entries.len(), 1);
+    for _ in 0..2 {
+        let refused = first.record(at(), changed(1)).await.unwrap_err();
+        assert!(matches!(refused, JournalError::Unlocked { .. }), "{refused:?}");
+        second.record(at(), changed(1)).await.unwrap();
+    }
+    // Its end takes nothing from the other one.
+    first.close().await.unwrap();
+    second.record(at(), changed(1)).await.unwrap();
+    assert_eq!(reopened(second), [1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn whoever_takes_the_lock_waits_for_a_commit_that_is_under_way() {
+    let directory = TempDir::new().unwrap();
+    let first = new_journal(&directory);
+    first.record(at(), changed(1)).await.unwrap();
+    fs::remove_file(directory.path().join("journal.db.lock")).unwrap();
+    // As a commit of the first that was judged just before its lock file was removed.
+    first.sql("BEGIN IMMEDIATE").await;
+    let refused = SqliteJournal::open(first.path(), &options()).unwrap_err();
+    assert!(matches!(refused, JournalError::Busy { .. }), "{refused:?}");
+    first.sql("COMMIT").await;
+    SqliteJournal::open(first.path(), &options()).unwrap();
+}
+
+#[tokio::test]
+async fn a_log_that_was_truncated_or_overwritten_in_place_stops_every_commit() {
+    for (what, length) in [("emptied", 0), ("its header alone", 32), ("the last page missing", -1)] {
+        let directory = TempDir::new().unwrap();
+        let journal = new_journal(&directory);
+        journal.record(at(), changed(10_000)).await.unwrap();
+        let log = fs::OpenOptions::new().write(true).open(directory.path().join("journal.db-wal")).unwrap();
+        let whole = log.metadata().unwrap().len();
+        log.set_len(u64::try_from(length).unwrap_or(whole - 1)).unwrap();
+        for _ in 0..2 {
+            let refused = journal.record(at(), changed(1)).await.unwrap_err();
+            assert!(matches!(refused, JournalError::Overwritten { .. }), "{what}: {refused:?}");
+            assert!(refused.to_string().contains("journal.db-wal was truncated"), "{refused}");
+        }
+        // Zeros where its content was hold nothing either.
+        log.set_len(0).unwrap();
+        log.set_len(whole).unwrap();
+        let refused = journal.record(at(), changed(1)).await.unwrap_err();
+        assert!(matches!(refused, JournalError::Overwritten { .. }), "{what}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_journal_that_was_overwritten_in_place_keeps_nothing() {
+    let directory = TempDir::new().unwrap();
+    let journal = new_journal(&directory);
+    let backup = fs::read(journal.path()).unwrap();
+    journal.record(at(), changed(10_000)).await.unwrap();
+    fs::write(journal.path(), backup).unwrap();
+    let refused = journal.record(at(), changed(1)).await.unwrap_err();
+    assert!(matches!(refused, JournalError::Overwritten { .. }), "{refused:?}");
+}
+
+#[tokio::test]
+async fn what_sqlite_itself_does_to_the_files_stops_nothing() {
+    let directory = TempDir::new().unwrap();
+    let journal = new_journal(&directory);
+    let shell = rusqlite::Connection::open(journal.path()).unwrap();
+    for mode in ["PASSIVE", "FULL", "RESTART", "TRUNCATE"] {
+        journal.record(at(), changed(10_000)).await.unwrap();
+        shell.query_row(&format!("PRAGMA wal_checkpoint({mode})"), (), |_| Ok(())).unwrap();
+        journal.record(at(), changed(10_000)).await.unwrap();
+    }
+    shell.execute_batch("CREATE TABLE other (x); INSERT INTO other VALUES (1)").unwrap();
+    journal.record(at(), changed(10)).await.unwrap();
+    shell.execute_batch("VACUUM").unwrap();
+    journal.record(at(), changed(10)).await.unwrap();
+    // More than what makes a commit move the log into the database.
+    for _ in 0..3 {
+        journal.record(at(), changed(6_000_000)).await.unwrap();
+    }
+    drop(shell);
+    assert_eq!(reopened(journal).len(), 13);
+}
+
+/// The holds in force as whoever opens it finds them, and whether it says that it was restored.
+fn restored(path: &Path) -> (bool, Vec<String>) {
+    let (journal, _) = SqliteJournal::open(path, &options()).unwrap();
+    let holds = journal.holds().iter().filter(|hold| hold.released.is_none());
+    (journal.is_restored(), holds.map(|hold| format!("{} by {}", hold.scope, hold.by)).collect())
+}
+
+#[tokio::test]
+async fn a_journal_that_was_restored_from_a_backup_holds_everything_until_somebody_releases_it() {
+    let directory = TempDir::new().unwrap();
+    let journal = new_journal(&directory);
+    journal.record(at(), changed(1)).await.unwrap();
+    let path = journal.path().to_owned();
+    drop(journal);
+    let backup = fs::read(&path).unwrap();
+    assert_eq!(restored(&path), (false, vec![]), "a restart is no restore");
+    let (journal, _) = SqliteJournal::open(&path, &options()).unwrap();
+    journal.record(at(), changed(1)).await.unwrap();
+    drop(journal);
+    fs::write(&path, &backup).unwrap();
+    assert_eq!(restored(&path), (true, vec!["all by the daemon".to_owned()]));
+    assert_eq!(restored(&path), (false, vec!["all by the daemon".to_owned()]), "once is enough");
+    let (journal, _) = SqliteJournal::open(&path, &options()).unwrap();
+    journal.release_holds(at().wall, vec![1], "uid 0".to_owned()).await.unwrap();
+    drop(journal);
+    assert_eq!(restored(&path), (false, vec![]));
+    // The hold that was placed by then is missing in the backup too.
+    fs::write(&path, &backup).unwrap();
+    assert!(restored(&path).0);
+}
+
+#[tokio::test]
+async fn a_journal_whose_log_was_lost_holds_everything_too_and_another_journal_does_not() {
+    let directory = TempDir::new().unwrap();
+    let journal = new_journal(&directory);
+    let path = journal.path().to_owned();
+    journal.record(at(), changed(1)).await.unwrap();
+    fs::write(directory.path().join("journal.db-wal"), "").unwrap();
+    drop(journal);
+    assert!(restored(&path).0);
+    let other = TempDir::new().unwrap();
+    let (another, _) =
+        SqliteJournal::open(&other.path().join("journal.db"), &SqliteOptions { seed: 8, ..options() })
+            .unwrap();
+    let file = another.path().to_owned();
+    drop(another);
+    fs::copy(file, &path).unwrap();
+    for left in ["journal.db-wal", "journal.db-shm"] {
+        let _ = fs::remove_file(directory.path().join(left));
+    }
+    assert_eq!(restored(&path), (false, vec![]));
+}

@@ -9,6 +9,7 @@ use super::{Scribe, key_of};
 use crate::clock::Clock;
 use crate::model::event::Subject;
 use crate::model::moment::Moment;
+use crate::model::names::Naming;
 use crate::model::outbox::{NewNote, Note, Outbox, OutboxWrite};
 use crate::model::text::span;
 use crate::notify::kind::Kind;
@@ -29,6 +30,16 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
     pub(in crate::notify) fn waits(&mut self, subject: &Subject, entry: u64, since: Timestamp) {
         let waiting = Waiting { since, entry: Some((entry, subject.clone())), reminded: 0 };
         self.waiting.insert(key_of(subject), waiting);
+    }
+
+    /// Projects have other names.
+    pub(super) fn rename_waiting(&mut self, naming: &Naming) {
+        let waiting = std::mem::take(&mut self.waiting).into_iter().map(|(key, mut waiting)| {
+            let Some((_, subject)) = &mut waiting.entry else { return (key, waiting) };
+            subject.project = naming.renamed(&subject.project).clone();
+            (key_of(subject), waiting)
+        });
+        self.waiting = waiting.collect();
     }
 
     /// What is due of the reminders: of each at most one, the latest.

@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use super::Scribe;
 use crate::clock::Clock;
 use crate::model::event::{Event, StoredEntry};
+use crate::model::id::ProjectName;
+use crate::model::names::Naming;
 use crate::model::outbox::{Condition, Note, Outbox, OutboxWrite};
 use crate::model::project::RestCause;
 use crate::model::reason::Reason;
@@ -111,6 +113,7 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
                 let what = format!("project {project} can be seen again");
                 self.ends(project.as_str(), "blind", Kind::Sees, at, &what, &mut writes);
             }
+            Word::Renamed(naming) => self.rename(&naming, &mut writes),
             Word::JournalFails { project, error } => {
                 let why = Why { code: "journal".to_owned(), sentence: shown(&error, 1_000) };
                 let what = "nothing is sent while the journal cannot be written".to_owned();
@@ -193,6 +196,27 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
         let mut told = notice::of_project(kind, at, project, what, None);
         "goes on as before".clone_into(&mut told.next);
         writes.extend(self.note(told, None));
+    }
+
+    /// What lasts in a project and who waits there bear its new name. What is to be told already bears the old one.
+    fn rename(&mut self, naming: &Naming, writes: &mut Vec<OutboxWrite>) {
+        let moved = |name: &str| {
+            let name = ProjectName::new(name).ok()?;
+            let new = naming.renamed(&name);
+            (*new != name).then(|| new.to_string())
+        };
+        let conditions = std::mem::take(&mut self.conditions);
+        let (moving, staying): (Vec<_>, Vec<_>) =
+            conditions.into_iter().partition(|((project, _), _)| moved(project).is_some());
+        self.conditions = staying.into_iter().collect();
+        for ((project, word), _) in &moving {
+            writes.push(OutboxWrite::Condition { project: project.clone(), word: word.clone(), now: None });
+        }
+        for ((project, word), condition) in moving {
+            let project = moved(&project).unwrap_or(project);
+            self.change(&project, &word, Some(condition), writes);
+        }
+        self.rename_waiting(naming);
     }
 
     /// A state begins or changes (`now`), or ends.

@@ -24,8 +24,12 @@ pub(super) struct Projects {
     pub(super) names: BTreeSet<String>,
     /// Where each name is given.
     places: BTreeMap<String, String>,
-    /// What stands at each endpoint: a project's id where it is given, and where it stands.
-    targets: BTreeMap<String, Vec<(Option<ProjectId>, String)>>,
+    /// Where each id is given.
+    ids: BTreeMap<ProjectId, String>,
+    /// Where the first project of each endpoint and each region stands.
+    targets: BTreeMap<(&'static str, String), String>,
+    /// Of them, where the first one whose id is to be looked up stands.
+    nameless: BTreeMap<(&'static str, String), String>,
     used: BTreeSet<String>,
 }
 
@@ -74,7 +78,7 @@ impl Projects {
         if let (Some(endpoint), Some(project_id)) =
             (&endpoint, project_id.clone().map_or(Some(None), |id| id.map(Some)))
         {
-            self.check_target(section, endpoint, project_id);
+            self.check_target(section, endpoint, region.as_deref(), project_id);
         }
         let credentials = self.credentials(section, written.credentials.as_ref(), credentials);
         let given_iam = written.iam_endpoint.as_ref().map(|Strict(text)| {
@@ -103,28 +107,45 @@ impl Projects {
         })
     }
 
-    /// No project may stand there twice. Where the id of one is to be looked up, it could be that of another one.
-    fn check_target(&mut self, section: &Section<'_>, endpoint: &str, project_id: Option<ProjectId>) {
-        let others = self.targets.entry(endpoint.to_owned()).or_default();
-        for (id, other) in &*others {
-            match (id, &project_id) {
-                (Some(id), Some(project_id)) if id == project_id => section.error(
-                    "project_id",
-                    format!("the same project at the same endpoint stands at {other}: both would act on it"),
-                ),
-                (Some(_), Some(_)) => continue,
-                _ => section.missing(
-                    "project_id",
-                    format!(
-                        "another project stands at the same endpoint ({other}), and without both ids they could be \
-                         one: give project_id in both"
-                    ),
-                ),
-            }
-            break;
-        }
+    /// No project may be there twice, whatever its endpoint: an id means one project everywhere. Where the id of one is
+    /// to be looked up, it could be that of another one at the same endpoint or in the same region.
+    fn check_target(
+        &mut self,
+        section: &Section<'_>,
+        endpoint: &str,
+        region: Option<&str>,
+        project_id: Option<ProjectId>,
+    ) {
         let key = if project_id.is_some() { "project_id" } else { "region" };
-        others.push((project_id, section.place(key)));
+        let place = section.place(key);
+        let at = [("at the same endpoint", Some(endpoint)), ("in the same region", region)];
+        let at = at.map(|(what, text)| text.map(|text| (what, text.to_owned())));
+        let twice = project_id.as_ref().and_then(|id| self.ids.get(id));
+        let others = if project_id.is_some() { &self.nameless } else { &self.targets };
+        let could_be_one = at.iter().flatten().find_map(|at| Some((at.0, others.get(at)?)));
+        if let Some(other) = twice {
+            section.error(
+                "project_id",
+                format!("the same project stands at {other}, and both would act on it: one of them must go"),
+            );
+        } else if let Some((what, other)) = could_be_one {
+            section.missing(
+                "project_id",
+                format!(
+                    "another project stands {what} ({other}), and without both ids they could be one: give \
+                     project_id in both"
+                ),
+            );
+        }
+        for at in at.into_iter().flatten() {
+            if project_id.is_none() {
+                self.nameless.entry(at.clone()).or_insert_with(|| place.clone());
+            }
+            self.targets.entry(at).or_insert_with(|| place.clone());
+        }
+        if let Some(id) = project_id {
+            self.ids.entry(id).or_insert(place);
+        }
     }
 
     fn name(&mut self, section: &Section<'_>, written: Option<&Strict<String>>) -> Option<ProjectName> {

@@ -1,0 +1,248 @@
+//! Reloads: reading the settings again, all or nothing; and building projects anew that turned out to be others, or that
+//! have another name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::task::JoinError;
+use tracing::{error, info};
+
+use super::{ReloadFault, Running, Service};
+use crate::clock::Clock as _;
+use crate::daemon::build::Link;
+use crate::daemon::identity::Known;
+use crate::daemon::{BuildFault, Ledgers, named};
+use crate::journal::reader::{JournalReader, Query};
+use crate::journal::{Journal, JournalError};
+use crate::model::id::ProjectName;
+use crate::model::ledger::Ledger;
+use crate::model::moment::Moment;
+use crate::model::names::{Named, Names, Naming};
+use crate::model::text::chain;
+use crate::notify::Tell;
+use crate::settings::{self, JournalUrl, Settings};
+
+/// What a reload does to the names of projects.
+struct Moving {
+    wanted: Vec<Named>,
+    naming: Naming,
+    /// The projects under watch that have another name then, or whose name is another one's: by their names now. They are
+    /// built anew.
+    moved: BTreeSet<ProjectName>,
+}
+
+impl Moving {
+    /// Under which name the journal keeps now what will be this project's.
+    fn source<'a>(&'a self, names: &'a Names, name: &ProjectName) -> Option<&'a ProjectName> {
+        let wanted = self.wanted.iter().find(|project| project.name == *name)?;
+        names.source_of(wanted, &self.naming)
+    }
+}
+
+impl<J: Journal, T: Tell> Service<J, T> {
+    /// Reads the settings again, all or nothing.
+    ///
+    /// # Errors
+    /// Where a part of the daemon panicked.
+    pub(super) async fn reload(&mut self) -> Result<(), JoinError> {
+        info!(config = %self.config.display(), "reloading the settings");
+        while let Some(carried_out) = self.orders.try_join_next() {
+            carried_out?;
+        }
+        let loaded = match settings::load(&self.config, &self.environment) {
+            Ok(loaded) => loaded,
+            Err(problems) => {
+                self.tell_why_not("they cannot be used".to_owned(), &problems.0);
+                return Ok(());
+            }
+        };
+        let identities = Arc::clone(&self.builder.identities);
+        self.forget_left().await;
+        let known = &mut *identities.known.lock().await;
+        let moving = self.moving(known, &loaded.settings);
+        if let Some(why) = self.why_not_now(&moving) {
+            self.tell_why_not(why, &[]);
+            return Ok(());
+        }
+        let (journal, now) = (self.journal_file(), self.builder.clock.now());
+        let ready = self.ready(loaded, &moving.moved, |name| match moving.source(&known.names, name) {
+            // It is with the one that watches it.
+            Some(source) if moving.moved.contains(source) && !known.outdated.contains(source) => {
+                Ok(Ledger::default())
+            }
+            Some(source) => ledger_of(source, &journal, now),
+            None => Ok(Ledger::default()),
+        });
+        let mut ready = match ready {
+            Ok(ready) => ready,
+            Err(ReloadFault::Build(BuildFault::Secrets(problems))) => {
+                self.tell_why_not("they cannot be used".to_owned(), &problems.0);
+                return Ok(());
+            }
+            Err(fault) => {
+                self.tell_why_not(chain(&fault), &[]);
+                return Ok(());
+            }
+        };
+        let halted = self.halt(&moving.moved).await?;
+        match self.builder.journal().identify(moving.wanted).await {
+            Ok(identified) => {
+                for (name, running) in &halted {
+                    let new = identified.naming.renamed(name);
+                    if let Some(ledger) =
+                        ready.ledgers.get_mut(new).filter(|_| !known.outdated.contains(name))
+                    {
+                        *ledger = running.project.looker().ledger();
+                        ledger.wake(now);
+                    }
+                    known.leave(name);
+                }
+                identities.take(known, &identified);
+                self.take(ready, known).await;
+            }
+            Err(error) => {
+                self.revive(halted, known);
+                let why = format!("the names of projects could not be journaled: {}", chain(&error));
+                self.tell_why_not(why, &[]);
+            }
+        }
+        Ok(())
+    }
+
+    /// What these settings do to the names of projects.
+    fn moving(&self, known: &Known, settings: &Settings) -> Moving {
+        let wanted = named(settings);
+        // What is kept under other names is of no concern here: nobody watches it.
+        let naming = known.names.naming(&wanted, |name| self.running.contains_key(name));
+        let mut moved = known.outdated.clone();
+        moved.extend(naming.renames.iter().flat_map(|rename| [rename.from.clone(), rename.to.clone()]));
+        // Where an id is looked up, another way may lead to another project.
+        let looked_up = settings.projects.iter().filter(|project| project.project_id.is_none());
+        moved.extend(
+            looked_up.filter(|project| !self.settings().projects.contains(project)).map(|p| p.name.clone()),
+        );
+        moved.retain(|name| self.running.contains_key(name));
+        Moving { wanted, naming, moved }
+    }
+
+    /// Why projects cannot be given other names now.
+    fn why_not_now(&self, moving: &Moving) -> Option<String> {
+        if !moving.moved.is_empty() && !self.orders.is_empty() {
+            return Some(
+                "projects have other names, and a command is being carried out: reload again".to_owned(),
+            );
+        }
+        let aside = moving.naming.renames.iter().filter(|rename| rename.aside).map(|rename| &rename.from);
+        let open = |name: &&ProjectName| {
+            self.running.get(*name).is_some_and(|running| running.project.looker().has_open_attempts())
+        };
+        aside.into_iter().find(open).map(|name| {
+            format!(
+                "project {name} is another one now, and what became of a request of the former project {name} is not \
+                 known yet: reload again once it is settled, or give the new one another name"
+            )
+        })
+    }
+
+    /// Ends these projects as a stop of the process does, and waits for it: what they sent is journaled.
+    async fn halt(
+        &mut self,
+        names: &BTreeSet<ProjectName>,
+    ) -> Result<BTreeMap<ProjectName, Running<J, T>>, JoinError> {
+        let mut waiting = names.clone();
+        for running in names.iter().filter_map(|name| self.running.get(name)) {
+            running.halt.cancel();
+        }
+        while !waiting.is_empty() {
+            match self.watchers.join_next().await {
+                Some(Ok((name, watched))) if waiting.remove(&name) => watched?,
+                Some(ended) => self.ended(ended)?,
+                None => break,
+            }
+        }
+        let mut halted = BTreeMap::new();
+        for name in names {
+            if let Some(running) = self.running.remove(name) {
+                running.project.looker().write_what_is_left().await;
+                halted.insert(name.clone(), running);
+            }
+        }
+        Ok(halted)
+    }
+
+    /// Watches projects again as they were, with what is known of them.
+    fn revive(&mut self, halted: BTreeMap<ProjectName, Running<J, T>>, known: &mut Known) {
+        for (name, running) in halted {
+            let mut ledger = running.project.looker().ledger();
+            ledger.wake(self.builder.clock.now());
+            self.again(&name, running.link, ledger, known);
+        }
+    }
+
+    /// Builds projects anew whose history turned out to be another one's.
+    ///
+    /// # Errors
+    /// Where a part of the daemon panicked.
+    pub(super) async fn build_anew(&mut self) -> Result<(), JoinError> {
+        let identities = Arc::clone(&self.builder.identities);
+        let known = &mut *identities.known.lock().await;
+        let names = known.outdated.iter().filter(|name| self.running.contains_key(*name)).cloned().collect();
+        let (journal, now) = (self.journal_file(), self.builder.clock.now());
+        for (name, running) in self.halt(&names).await? {
+            match ledger_of(&name, &journal, now) {
+                Ok(ledger) => self.again(&name, running.link, ledger, known),
+                Err(error) => {
+                    error!(project = %name, "project {name} is not watched until a reload or restart, as the journal cannot be read: {}", chain(&error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Watches a project of the settings in force once more, with a client of its own.
+    fn again(&mut self, name: &ProjectName, link: Link, ledger: Ledger, known: &mut Known) {
+        let Some(project) = self.settings().projects.iter().find(|project| project.name == *name).cloned()
+        else {
+            return known.leave(name);
+        };
+        match self.builder.client(&project, &link) {
+            Ok(client) => {
+                self.put_under_watch(&self.loaded.settings.clone(), &project, link, client, ledger, known);
+            }
+            Err(fault) => {
+                error!(project = %name, "project {name} is not watched until a reload or restart: {}", chain(&fault));
+            }
+        }
+    }
+
+    fn journal_file(&self) -> PathBuf {
+        let JournalUrl::Sqlite(path) = &self.loaded.settings.journal;
+        path.clone()
+    }
+
+    /// Projects that are not watched any more are nobody's rivals.
+    pub(super) async fn forget_left(&mut self) {
+        if self.left.is_empty() {
+            return;
+        }
+        let identities = Arc::clone(&self.builder.identities);
+        let mut known = identities.known.lock().await;
+        for name in std::mem::take(&mut self.left) {
+            if !self.running.contains_key(&name) {
+                known.leave(&name);
+            }
+        }
+    }
+}
+
+/// What the journal knows of a project that is new in the settings, and may be an old one.
+fn ledger_of(name: &ProjectName, journal: &std::path::Path, now: Moment) -> Result<Ledger, JournalError> {
+    let mut ledgers = Ledgers::default();
+    let entries =
+        JournalReader::open(journal)?.entries(&Query { project: Some(name.clone()), ..Query::default() })?;
+    for entry in entries {
+        ledgers.fold(entry, now);
+    }
+    Ok(ledgers.take(name, now))
+}
