@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, Outcome, WARNINGS_ONLY, print, print_json, runtime};
+use super::{Failure, Outcome, WARNINGS_ONLY, block_on, print, print_json};
 use crate::clock::SystemClock;
 use crate::cloud::{CloudError, Css as _, Reach};
 use crate::daemon::{self, Builder, HttpProject, Ledgers, Projects};
@@ -61,8 +61,7 @@ pub(super) fn doctor(config: &Path, loaded: &Loaded, environment: &Environment, 
     let settings = &loaded.settings;
     let outside = settings.needs_the_unit(environment);
     let clock = Arc::new(SystemClock::new());
-    let runtime = runtime()?;
-    let steps = runtime.block_on(async {
+    let steps = block_on(async {
         let without_keys = settings.credentials_need_the_unit(environment);
         let projects = if without_keys { None } else { Some(build(settings, environment, &clock)?) };
         let mut steps = Vec::new();
