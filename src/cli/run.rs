@@ -75,6 +75,7 @@ pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once
         let teller = Arc::new((LogTeller, (post.clone(), changes.clone())));
         let builder = Builder::new(environment, parts, &clock, &teller, &stopping)
             .telling(post)
+            .remembering(&journal)
             .with_metrics(Arc::clone(&metrics));
         let reload = signals.reload();
         let work = async {

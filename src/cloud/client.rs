@@ -105,7 +105,8 @@ impl<T: Transport, C: Clock> Client<T, C> {
         call: Call<'_>,
         read: impl Fn(&[u8]) -> Result<R, WireError> + Send,
     ) -> Result<R, CloudError> {
-        let (head, body) = self.retries.run(&*self.clock, || self.get_once(call)).await?;
+        let once = || self.credential.sending(&*self.clock, || self.get_once(call));
+        let (head, body) = self.retries.run(&*self.clock, once).await?;
         read(&body).map_err(|error| match error {
             WireError::ErrorCode => self.refused(&head, shape::read(&body, true)),
             // A page of HTML with status 200 is a portal's or a proxy's.

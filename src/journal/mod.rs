@@ -28,6 +28,7 @@ mod outbox;
 mod owner;
 mod place;
 pub mod reader;
+mod refusals;
 mod schema;
 pub mod sqlite;
 mod stored;

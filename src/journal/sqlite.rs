@@ -33,6 +33,7 @@ use super::holds::{self, Release};
 use super::lock::Lock;
 use super::owner::{Command, Keep, Owner};
 use super::place::Place;
+use super::refusals;
 use super::schema::{self, Meta};
 use super::stored::{self, NewRow};
 use crate::failure_point::{self, Point};
@@ -78,6 +79,7 @@ struct Inner {
     is_new: bool,
     /// As they stood when it was opened.
     holds: Vec<StoredHold>,
+    refusals: Option<String>,
     /// `None` only while this is dropped.
     commands: Option<mpsc::Sender<Command>>,
     thread: Option<JoinHandle<()>>,
@@ -132,7 +134,7 @@ impl SqliteJournal {
     }
 
     fn start(place: Place, lock: Lock, prepared: Prepared) -> Result<Self, JournalError> {
-        let Prepared { connection, meta, is_new, holds } = prepared;
+        let Prepared { connection, meta, is_new, holds, refusals } = prepared;
         let identity = place.identity().map_err(|source| JournalError::File {
             path: place.path().to_owned(),
             doing: "looking at the opened files",
@@ -144,7 +146,8 @@ impl SqliteJournal {
             .name("journal".to_owned())
             .spawn(move || owner.run(&waiting))
             .map_err(|source| JournalError::Thread { path: place.path().to_owned(), source })?;
-        let inner = Inner { place, meta, is_new, holds, commands: Some(commands), thread: Some(thread) };
+        let (commands, thread) = (Some(commands), Some(thread));
+        let inner = Inner { place, meta, is_new, holds, refusals, commands, thread };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -178,6 +181,11 @@ impl SqliteJournal {
         &self.inner.holds
     }
 
+    /// What was kept of refused credentials when it was opened.
+    pub fn refusals(&self) -> Option<&str> {
+        self.inner.refusals.as_deref()
+    }
+
     /// Closes it for every clone, after all that was asked before. When this returns, another process can open
     /// it.
     ///
@@ -197,6 +205,14 @@ impl SqliteJournal {
         let commands = self.inner.commands.as_ref().ok_or_else(closed)?;
         commands.send(command(answer)).map_err(|_| closed())?;
         answered.await.map_err(|_| closed())
+    }
+
+    /// Asks for something whose answer nobody waits for.
+    pub(super) fn tell(&self, command: Command) {
+        if let Some(commands) = &self.inner.commands {
+            // One that is closed keeps nothing more.
+            let _ = commands.send(command);
+        }
     }
 
     /// Runs any SQL on the connection: to make the disk full, or a commit fail.
@@ -256,6 +272,7 @@ struct Prepared {
     meta: Meta,
     is_new: bool,
     holds: Vec<StoredHold>,
+    refusals: Option<String>,
 }
 
 fn prepare(
@@ -279,7 +296,8 @@ fn prepare(
     }
     let meta = Meta::read(place.path(), &connection)?;
     let holds = holds::read(place.path(), &connection)?;
-    Ok(Prepared { connection, meta, is_new, holds })
+    let refusals = refusals::read(&connection).map_err(fault)?;
+    Ok(Prepared { connection, meta, is_new, holds, refusals })
 }
 
 /// Reads all of it before anything is changed.
