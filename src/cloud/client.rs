@@ -133,7 +133,7 @@ impl<T: Transport, C: Clock> Client<T, C> {
         match body {
             Ok(body) if head.status == 200 => Ok((head, body)),
             Err(error) if was_cut(&head, &error) => Err(CloudError::from_transport(error, head.request_id)),
-            body => Err(self.refused(&head, shape_of(&head, &body))),
+            body => Err(head.refused_by(&body, |text| self.credential.scrub(text))),
         }
     }
 
@@ -197,7 +197,7 @@ impl<T: Transport, C: Clock> Client<T, C> {
         let result = || match &response.body {
             Ok(_) if head.status == 200 => "ok",
             Err(error) if was_cut(&head, error) => CloudError::code_without_answer(error),
-            body => self.refused(&head, shape_of(&head, body)).code(),
+            body => head.refused_by(body, |text| self.credential.scrub(text)).code(),
         };
         self.measure(call, result, begin, now);
         if head.status == 429 {

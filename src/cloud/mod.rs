@@ -54,6 +54,7 @@ pub mod sign;
 pub mod smn;
 #[cfg(test)]
 mod testing;
+mod tls;
 pub mod transport;
 mod wire;
 

@@ -499,3 +499,27 @@ async fn an_answer_about_another_cluster_is_no_answer() {
     let rig = Rig::new([answer(200, r#"{"id":"c-2","name":"other","status":"200"}"#)]);
     assert_eq!(rig.client.cluster(&cluster()).await.unwrap_err().code(), "unreadable");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_a_body_and_one_that_is_encoded_say_so_and_what_to_do() {
+    let encoded = |status| {
+        let body = Err(TransportError::Encoded { coding: "gzip".to_owned() });
+        Ok(Response { status, headers: Vec::new(), body })
+    };
+    for (answered, code, told) in [
+        (answer(200, ""), "unreadable", "the answer cannot be read: an empty body"),
+        (answer(204, ""), "unreadable", "the answer cannot be read: 204"),
+        (encoded(200), "wrong-address", "answered: 200 (the answer has a Content-Encoding (gzip)"),
+        (encoded(400), "wrong-address", "answered: 400 (the answer has a Content-Encoding (gzip)"),
+        (encoded(403), "forbidden", "forbids it: 403 (the answer has a Content-Encoding (gzip)"),
+    ] {
+        let error = Rig::new([answered]).read().await.unwrap_err();
+        assert_eq!(error.code(), code, "{error}");
+        assert!(error.to_string().contains(told), "{error}");
+    }
+    let rig = Rig::new([answer(200, NO_TASKS), encoded(200)]);
+    let Reply::Answer { status: 200, message, body: BodyKind::Other, .. } = rig.put().await else {
+        panic!("not what settles by reading")
+    };
+    assert!(message.contains("Content-Encoding (gzip)"), "{message}");
+}

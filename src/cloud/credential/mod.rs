@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::error::{CloudError, Refusal};
 use crate::clock::Clock;
 use crate::model::moment::Moment;
+use crate::model::text::utc;
 
 pub(in crate::cloud) mod gate;
 pub(in crate::cloud) mod key;
@@ -347,18 +348,18 @@ impl Credential {
 
     /// How it stands, for people.
     pub(super) fn in_words(&self, now: Moment) -> String {
-        let time = |at: Moment| at.wall.strftime("%F %T UTC").to_string();
         self.with(|held| {
             let Some(current) = &held.current else { return "no key yet".to_owned() };
             if current.has_ended(now) {
                 return "its key has ended".to_owned();
             }
-            let end =
-                current.life.map_or_else(String::new, |life| format!("; its key ends at {}", time(life.end)));
+            let end = current
+                .life
+                .map_or_else(String::new, |life| format!("; its key ends at {}", utc(life.end.wall)));
             match current.gate.standing(&current.print, now) {
                 Standing::Good => format!("good{end}"),
                 Standing::Unproven => format!("not proven yet{end}"),
-                Standing::Resting { until, .. } => format!("refused; it rests until {}", time(until)),
+                Standing::Resting { until, .. } => format!("refused; it rests until {}", utc(until.wall)),
             }
         })
     }
