@@ -30,9 +30,14 @@ pub(super) const REMINDERS: [Duration; 3] =
 /// Where the control socket lies outside a unit with a `RuntimeDirectory=`.
 const RUNTIME_DIRECTORY: &str = "/run/upgrade-remediator";
 
-/// The domain of a region's hosts: those of the EU are a cloud of its own, whose accounts no other IAM knows.
+/// Whether a region is of the EU's cloud, whose accounts no other IAM knows.
+fn is_in_the_eu(region: &str) -> bool {
+    region.starts_with("eu-west-1")
+}
+
+/// The domain of a region's hosts.
 fn domain(region: &str) -> &'static str {
-    if region.starts_with("eu-west-1") { "myhuaweicloud.eu" } else { "myhuaweicloud.com" }
+    if is_in_the_eu(region) { "myhuaweicloud.eu" } else { "myhuaweicloud.com" }
 }
 
 /// The service's host where the region alone is given. The odd ones and the pattern are those of the official SDK's
@@ -79,7 +84,7 @@ const OWN_IAM: [&str; 27] = [
 /// IAM's host where the region alone is given.
 pub(super) fn iam_endpoint(region: &str) -> String {
     let domain = domain(region);
-    if OWN_IAM.contains(&region) || domain.ends_with(".eu") {
+    if OWN_IAM.contains(&region) || is_in_the_eu(region) {
         format!("https://iam.{region}.{domain}")
     } else {
         "https://iam.myhuaweicloud.com".to_owned()
@@ -102,7 +107,7 @@ pub(super) fn smn_endpoint(region: &str) -> String {
 /// What is not sure of the hosts that the region alone gave a project: the key, and what to know.
 pub(super) fn doubts(project: &Project) -> Vec<(&'static str, String)> {
     let (region, domain) = (&project.region, domain(&project.region));
-    if !domain.ends_with(".eu") {
+    if !is_in_the_eu(region) {
         return Vec::new();
     }
     let mut doubts = Vec::new();

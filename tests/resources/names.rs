@@ -27,6 +27,9 @@ struct Silence {
     _servers: [UdpSocket; 2],
 }
 
+/// The second number of the next name server's address.
+static NEXT: AtomicU8 = AtomicU8::new(100);
+
 impl Silence {
     /// `None`: only root can do this, which was told.
     fn new() -> Option<Self> {
@@ -34,7 +37,6 @@ impl Silence {
             return None;
         }
         // Addresses that no other test takes: the port of a name server cannot be chosen.
-        static NEXT: AtomicU8 = AtomicU8::new(100);
         let [.., high, low] = std::process::id().to_be_bytes();
         let bound = [(); 2].map(|()| {
             let own = NEXT.fetch_add(1, Ordering::Relaxed);
