@@ -239,6 +239,45 @@ async fn a_wrong_password_is_sent_once_for_all_projects_and_a_reload_wakes_it() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn six_restarts_with_a_wrong_secret_are_one_refusal_and_a_corrected_one_is_used_at_once() {
+    let key = "type = \"ak-sk\"\naccess_key = { env = \"TEST_ACCESS_KEY\" }\nsecret_key = { env = \"TEST_SECRET_KEY\" }\n";
+    for (credentials, variable, right) in
+        [(key, "TEST_SECRET_KEY", DEFAULT_SECRET_KEY), (PASSWORD, "TEST_PASSWORD", "canary-password")]
+    {
+        let bench = bench(ACCOUNT, credentials).await;
+        let start = |secret: &str| {
+            let mut command = bench.command(&["run"]);
+            command.env(variable, secret);
+            Process::start(command)
+        };
+        for n in 0..6 {
+            let mut process = start("canary-wrong");
+            process.says("project test cannot be seen").await;
+            assert!(n == 0 || process.stderr().contains("rests until"), "{}", process.stderr());
+            process.signal("TERM");
+            assert_eq!(process.code().await, Some(0));
+        }
+        let refused = |bench: &Bench| {
+            let bad = |request: &RequestRecord| {
+                request.operation == Operation::Token || !request.signature.passes()
+            };
+            bench.requests().iter().filter(|request| bad(request)).count()
+        };
+        assert_eq!(refused(&bench), 1, "{variable}");
+        let journal = fs::read(bench.journal()).unwrap();
+        assert!(!journal.windows(12).any(|part| part == b"canary-wrong"), "a secret stands in the journal");
+        // A reload asks anew, whatever was remembered.
+        let process = start("canary-wrong");
+        process.says("project test cannot be seen").await;
+        process.signal("HUP");
+        eventually("the second one", || (refused(&bench) == 2).then_some(())).await;
+        drop(process);
+        let process = start(right);
+        remedies_after_refusals(&bench, &process).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_project_is_found_by_its_region_and_none_or_several_are_listed() {
     let id = format!("project_id = \"{DEFAULT_PROJECT_ID}\"\n");
     let access_key = "type = \"ak-sk\"\naccess_key = { env = \"TEST_ACCESS_KEY\" }\nsecret_key = { env = \"TEST_SECRET_KEY\" }\n";

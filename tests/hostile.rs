@@ -80,7 +80,7 @@ fn deeds() -> BTreeMap<&'static str, (Deed, &'static str)> {
                 "longer than",
             ),
         ),
-        ("gzip-bomb", (Deed::Says(bomb), "cannot be read")),
+        ("gzip-bomb", (Deed::Says(bomb), "a Content-Encoding (gzip), though none was asked for")),
         (
             "promises-more",
             (

@@ -490,6 +490,23 @@ async fn other_settings_are_followed_from_the_next_look_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shorter_idle_interval_holds_for_the_waits_that_have_begun() {
+    let script = Arc::new(quiet(vec![Some(fleet(60))]));
+    let stop = CancellationToken::new();
+    let running =
+        tokio::spawn(watcher_of(Arc::clone(&script), Arc::clone(&script.clock), 16).run(stop.clone()));
+    script.clock.sleep(Duration::from_secs(90)).await;
+    let before = script.looks.lock().unwrap().len();
+    *script.rules.lock().unwrap() = rules(Poll { idle_interval: Duration::from_secs(30), ..poll() }, 16);
+    script.nudge.notify_one();
+    script.clock.sleep(Duration::from_secs(32)).await;
+    let after = script.looks.lock().unwrap().len();
+    assert!(after - before >= 58, "{} of 60 clusters were read within the new interval", after - before);
+    stop.cancel();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_nudge_has_unfinished_stories_looked_at_at_once_and_nothing_else() {
     let script = Arc::new(Script {
         next_look: Duration::from_mins(10),

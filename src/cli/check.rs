@@ -1,5 +1,6 @@
 //! `check`: every problem of the settings, or the values in effect with their origins, secrets masked.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -10,7 +11,7 @@ use super::{Failure, Outcome, UNUSABLE_CONFIGURATION, WARNINGS_ONLY, print, prin
 use crate::clock::{Clock as _, SystemClock};
 use crate::model::text::span;
 use crate::model::window::{HORIZON, Window, WindowState};
-use crate::settings::{Coloured, Environment, Loaded, Problem, Problems};
+use crate::settings::{self, Coloured, Environment, Loaded, Problem, Problems, Project};
 
 /// Prints the problems, or the settings.
 pub(super) fn check(loaded: Result<Loaded, Failure>, environment: &Environment, json: bool) -> Outcome {
@@ -65,18 +66,29 @@ fn never_opens(policy: &str) -> Problem {
         .as_warning()
 }
 
+/// What is not sure of values, by their keys.
+fn doubts(loaded: &Loaded) -> BTreeMap<String, String> {
+    let of = |project: &Project| {
+        let key = |key| settings::key_of(&["project", project.name.as_str(), key]);
+        project.doubts().into_iter().map(move |(of, doubt)| (key(of), doubt)).collect::<Vec<_>>()
+    };
+    loaded.settings.projects.iter().flat_map(of).collect()
+}
+
 /// As the listing of the values names it.
 fn window_key(policy: &str) -> String {
-    crate::settings::key_of(&["policy", policy, "window"])
+    settings::key_of(&["policy", policy, "window"])
 }
 
 /// One line for each value, and for each window what it does next.
 fn effective(loaded: &Loaded, environment: &Environment, now: Timestamp) -> String {
     let secrets = loaded.settings.secrets(environment);
+    let doubts = doubts(loaded);
     let mut text = String::new();
     for value in loaded.effective() {
         let secret = secrets.get(&value.key).map(|state| format!("; {state}")).unwrap_or_default();
-        let _ = writeln!(text, "{value}{secret}");
+        let doubt = doubts.get(&value.key).map(|doubt| format!("; {doubt}")).unwrap_or_default();
+        let _ = writeln!(text, "{value}{secret}{doubt}");
     }
     for (name, window) in windows(loaded) {
         let _ = writeln!(text, "{} is {}", window_key(name), what_next(window, now));
@@ -103,6 +115,11 @@ fn effective_json(loaded: &Loaded, environment: &Environment) -> Value {
     for (key, state) in loaded.settings.secrets(environment) {
         if let Some(value) = values.get_mut(&key) {
             value["secret"] = json!(state);
+        }
+    }
+    for (key, doubt) in doubts(loaded) {
+        if let Some(value) = values.get_mut(&key) {
+            value["doubt"] = json!(doubt);
         }
     }
     values

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::table::{table, text};
-use super::{Failure, Outcome, print, print_json, runtime};
+use super::{Failure, Outcome, block_on, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::daemon::{self, Builder, Service};
 use crate::lifecycle::Signals;
@@ -102,8 +102,7 @@ impl Ending {
 
 /// Runs the stories, prints them, and judges them.
 pub(super) fn demo(json: bool) -> Outcome {
-    let runtime = runtime()?;
-    let endings = runtime.block_on(async {
+    let endings = block_on(async {
         let signals = Signals::listen().context("cannot listen to signals")?;
         let stopping = CancellationToken::new();
         tokio::select! {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, Outcome, WARNINGS_ONLY, print, print_json, runtime};
+use super::{Failure, Outcome, WARNINGS_ONLY, block_on, print, print_json};
 use crate::clock::SystemClock;
 use crate::cloud::{CloudError, Css as _, Reach};
 use crate::daemon::{self, Builder, HttpProject, Ledgers, Projects};
@@ -61,8 +61,7 @@ pub(super) fn doctor(config: &Path, loaded: &Loaded, environment: &Environment, 
     let settings = &loaded.settings;
     let outside = settings.needs_the_unit(environment);
     let clock = Arc::new(SystemClock::new());
-    let runtime = runtime()?;
-    let steps = runtime.block_on(async {
+    let steps = block_on(async {
         let without_keys = settings.credentials_need_the_unit(environment);
         let projects = if without_keys { None } else { Some(build(settings, environment, &clock)?) };
         let mut steps = Vec::new();
@@ -130,7 +129,12 @@ async fn of_project(
         well
     };
     let through = project.proxy.as_deref().unwrap_or(&project.endpoint);
-    let (name, addresses) = resolved(through, project.proxy.is_some()).await;
+    let (mut name, addresses) = resolved(through, project.proxy.is_some()).await;
+    if let (Result::Wrong { todo, .. }, None) = (&mut name, &project.proxy)
+        && let Some((_, doubt)) = project.doubts().into_iter().find(|(key, _)| *key == "endpoint")
+    {
+        *todo = format!("{todo}; {doubt}");
+    }
     let well = add("name", name);
     let tcp = if well { connected(&addresses).await } else { Result::Skipped("the name must resolve first") };
     let well = add("tcp", tcp);
@@ -213,7 +217,7 @@ fn of_sign_in(error: &CloudError) -> bool {
 }
 
 fn wrong(error: &CloudError) -> Result {
-    Result::Wrong { what: chain(error), todo: error.trouble().1.to_owned() }
+    Result::Wrong { what: chain(error), todo: error.trouble().1.into_owned() }
 }
 
 /// What cannot be tried.
@@ -280,13 +284,15 @@ async fn reached(
     project: &Project,
     clock: &Arc<SystemClock>,
 ) -> (Result, Option<SignedDuration>) {
-    let todo =
-        || "check its endpoint; for a private CA give ca_file; the certificate is always checked".to_owned();
+    let todo = || "check its endpoint, and what answers there; the certificate is always checked".to_owned();
     let ca_pem = match project.ca_file.as_ref().map(fs::read).transpose() {
         Ok(ca_pem) => ca_pem,
         Err(error) => {
             return (
-                Result::Wrong { what: format!("its ca_file cannot be read: {error}"), todo: todo() },
+                Result::Wrong {
+                    what: format!("its ca_file cannot be read: {error}"),
+                    todo: "check the path of ca_file, and that the daemon's user may read it".to_owned(),
+                },
                 None,
             );
         }
@@ -302,7 +308,10 @@ async fn reached(
             (Result::Ok("the certificate is good, and HTTP is spoken".to_owned()), offset)
         }
         Ok(offset) => (Result::Note("not encrypted: a loopback address".to_owned()), offset),
-        Err(error) => (Result::Wrong { what: chain(&error), todo: todo() }, None),
+        Err(error) => {
+            let todo = error.tls_advice(Some(project.ca_file.is_some())).unwrap_or_else(todo);
+            (Result::Wrong { what: chain(&error), todo }, None)
+        }
     }
 }
 
@@ -370,7 +379,7 @@ async fn of_channel(
         Way::Smn { project, endpoint, .. } => {
             let region = settings.projects.iter().find(|known| known.name == *project);
             let region = region.map(|project| project.region.clone()).unwrap_or_default();
-            endpoint.clone().unwrap_or_else(|| format!("https://smn.{region}.myhuaweicloud.com"))
+            endpoint.clone().unwrap_or_else(|| settings::smn_endpoint(&region))
         }
         _ => secrets.get("url").map(|url| url.expose_secret().to_owned()).unwrap_or_default(),
     };

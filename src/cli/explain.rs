@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::Args;
-use jiff::Timestamp;
 
 use super::hold::{Control, Unanswered, note, unexpected};
 use super::status::Known;
@@ -13,7 +12,7 @@ use super::{Failure, Outcome, print, print_json};
 use crate::control::{Answer, AskError, Request};
 use crate::model::cluster::Cluster;
 use crate::model::explanation::{Explanation, Story, TaskFacts};
-use crate::model::text::{chain, counted, shown, span};
+use crate::model::text::{chain, counted, shown, span, utc};
 use crate::settings::Loaded;
 
 /// Which cluster.
@@ -77,10 +76,6 @@ fn by_journal(loaded: &Loaded, text: &str, down: &str) -> Result<Explanation, Fa
     }
 }
 
-fn time(at: Timestamp) -> String {
-    at.strftime("%F %T UTC").to_string()
-}
-
 /// The explanation, from the most urgent question to the last.
 fn as_text(it: &Explanation) -> String {
     let mut out = format!("{} ({}) in project {}", shown(&it.cluster_name, 80), it.cluster, it.project);
@@ -112,7 +107,7 @@ fn as_text(it: &Explanation) -> String {
         row("SO FAR", story_in_words(story));
     }
     for step in &it.schedule {
-        let at = step.at.map_or_else(String::new, |at| format!("{}: ", time(at)));
+        let at = step.at.map_or_else(String::new, |at| format!("{}: ", utc(at)));
         row("TO COME", format!("{at}{}", step.what));
     }
     for policy in &it.policies {
@@ -180,16 +175,16 @@ fn story_in_words(story: &Story) -> String {
     }
     let _ = write!(words, ", {} sent", counted(u64::from(story.puts), "PUT", "PUTs"));
     if let Some(failed) = story.failed {
-        let _ = write!(words, ", failure {} first seen {}", story.failures, time(failed));
+        let _ = write!(words, ", failure {} first seen {}", story.failures, utc(failed));
     }
     if let Some(open) = &story.open {
         let _ = write!(words, "; {open}");
     }
     if let Some((since, why)) = &story.with_human {
-        let _ = write!(words, "; with a human since {}: {} [{}]", time(*since), why.words, why.code);
+        let _ = write!(words, "; with a human since {}: {} [{}]", utc(*since), why.words, why.code);
     }
     if let Some(since) = story.runs_too_long_since {
-        let _ = write!(words, "; running too long, since {}", time(since));
+        let _ = write!(words, "; running too long, since {}", utc(since));
     }
     if let Some(ended) = &story.ended {
         let _ = write!(words, "; ended: {ended}");

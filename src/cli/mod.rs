@@ -219,9 +219,27 @@ fn journal_if_any(settings: &Settings) -> Result<Result<JournalReader, JournalEr
     }
 }
 
-/// What asynchronous commands run on.
-fn runtime() -> Result<Runtime, Failure> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?)
+/// A runtime that nobody waits for when it ends: a thread that asks a name server cannot be stopped, and one that never
+/// answers takes most of a minute. Whatever must be finished is awaited by the work itself.
+struct Unwaited(Option<Runtime>);
+
+impl Drop for Unwaited {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Does asynchronous work, and returns as soon as it is done.
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
+    let runtime = Unwaited(Some(runtime));
+    // It is there until it is dropped.
+    runtime
+        .0
+        .as_ref()
+        .map_or_else(|| Err(anyhow::anyhow!("no runtime").into()), |runtime| runtime.block_on(work))
 }
 
 /// Prints what went wrong, once, with its causes.

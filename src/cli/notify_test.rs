@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::doctor::in_the_unit;
-use super::{Failure, Outcome, print, print_json, runtime};
+use super::{Failure, Outcome, block_on, print, print_json};
 use crate::clock::{Clock as _, SystemClock, random_seed};
 use crate::daemon;
 use crate::model::text::shown;
@@ -64,7 +64,7 @@ pub(super) fn notify_test(
         vec![Todo { purpose: "nothing: who reads this is reached".to_owned(), command: String::new() }];
     told.link = notice::link(settings.notify.page.as_deref(), None);
     let message = Message::of_one(format!("{:016x}{:016x}", random_seed(), random_seed()), told);
-    let sent = runtime()?.block_on(async { channel.send(&message).await });
+    let sent = block_on(async { Ok(channel.send(&message).await) })?;
     let kind = known.way.word();
     match sent {
         Ok(()) if json => {

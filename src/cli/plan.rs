@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::table::{table, text};
-use super::{Failure, Outcome, journal_if_any, print, print_json, runtime};
+use super::{Failure, Outcome, block_on, journal_if_any, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::daemon::{Builder, HttpProject, Ledgers, Projects};
 use crate::journal::memory::MemoryJournal;
@@ -42,7 +42,6 @@ struct Line {
 pub(super) fn plan(loaded: &Loaded, environment: &Environment, json: bool) -> Outcome {
     let settings = &loaded.settings;
     let _log = telemetry::start(&settings.log.filter, settings.log.format, environment)?;
-    let runtime = runtime()?;
     let clock = Arc::new(SystemClock::new());
     let (mut ledgers, journal) = read_journal(settings, &clock)?;
     let seed = journal.seed();
@@ -50,7 +49,7 @@ pub(super) fn plan(loaded: &Loaded, environment: &Environment, json: bool) -> Ou
     let teller = Arc::new(LogTeller);
     let builder = Builder::new(environment, journal, &clock, &teller, &CancellationToken::new());
     let projects = Projects::build(settings, builder, ledgers).map_err(Failure::of_build)?;
-    let Looked { lines, short, all } = runtime.block_on(look_at_all(&projects))?;
+    let Looked { lines, short, all } = block_on(look_at_all(&projects))?;
     if json {
         print_json(&Value::Array(lines.iter().map(as_json).collect()))?;
     } else {

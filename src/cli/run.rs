@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{Failure, Outcome, log_warnings, runtime};
+use super::{Failure, Outcome, block_on, log_warnings};
 use crate::clock::{Clock as _, SystemClock, random_seed};
 use crate::control::{Question, Server};
 use crate::daemon::{self, Broken, Builder, Changes, Ledgers, Measured, Projects, Service};
@@ -57,8 +57,7 @@ pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once
     // Dropped last: what is logged on the way out is still written.
     let _log = telemetry::start(&loaded.settings.log.filter, loaded.settings.log.format, environment)?;
     log_warnings(&loaded);
-    let runtime = runtime()?;
-    runtime.block_on(async {
+    block_on(async {
         // Before the journal is opened: from here on a signal always stops in order.
         let signals = Signals::listen().context("cannot listen to signals")?;
         let stopping = CancellationToken::new();
@@ -81,6 +80,7 @@ pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once
         let teller = Arc::new((LogTeller, (post.clone(), changes.clone())));
         let builder = Builder::new(environment, parts, &clock, &teller, &stopping)
             .telling(post)
+            .remembering(&journal)
             .with_metrics(Arc::clone(&metrics));
         let reload = signals.reload();
         let work = async {
@@ -92,10 +92,14 @@ pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once
             }
         };
         let done = tokio::select! {
-            done = work => done?,
-            () = signals.run(stopping.clone()) => return Ok(ExitCode::FAILURE),
+            done = work => Some(done),
+            () = signals.run(stopping.clone()) => None,
         };
-        journal.close().await.context("the journal could not be closed")?;
+        // However the work ended, what was asked of the journal before is kept: nobody waits for its thread otherwise.
+        let closed = journal.close().await.context("the journal could not be closed");
+        let Some(done) = done else { return Ok(ExitCode::FAILURE) };
+        let done = done?;
+        closed?;
         info!("stopped");
         Ok(if done || stopping.is_cancelled() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })

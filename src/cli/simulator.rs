@@ -11,7 +11,7 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, Outcome, print, runtime};
+use super::{Failure, Outcome, block_on, print};
 use crate::clock::{Clock as _, SystemClock};
 use crate::lifecycle::Signals;
 use crate::simulator::{Scenario, Simulator, World, scenario};
@@ -33,13 +33,12 @@ pub(super) struct Options {
 /// Serves until a signal.
 pub(super) fn simulator(options: &Options) -> Outcome {
     let scenario = Scenario::load(&options.scenario).map_err(|error| Failure::Unusable(error.into()))?;
-    let runtime = runtime()?;
-    runtime.block_on(async {
+    block_on(async {
         let signals = Signals::listen().context("cannot listen to signals")?;
         let stopping = CancellationToken::new();
-        let listener = TcpListener::bind(options.listen)
-            .await
-            .with_context(|| format!("cannot listen at {}; give another address with --listen", options.listen))?;
+        let listener = TcpListener::bind(options.listen).await.with_context(|| {
+            format!("cannot listen at {}; give another address with --listen", options.listen)
+        })?;
         let clock = Arc::new(SystemClock::new());
         let key = scenario.key.first().map(|key| key.access_key.clone());
         let seed = scenario.seed;

@@ -21,7 +21,7 @@ use crate::model::id::ProjectName;
 use crate::model::ledger::Ledger;
 use crate::model::moment::Moment;
 use crate::model::policy::Mode;
-use crate::model::text::{chain, counted, shown};
+use crate::model::text::{chain, counted, longer_span, shown, utc};
 use crate::settings::Loaded;
 use crate::status::{Around, ProjectReport, Report};
 
@@ -145,16 +145,15 @@ fn as_text(report: &Report) -> String {
         Mode::DryRun => "dry-run: decides and tells, sends nothing",
         Mode::Enforce => "enforce: sends retries and aborts",
     };
-    let time = |time: jiff::Timestamp| time.strftime("%F %T UTC").to_string();
     let mut out = format!(
         "upgrade-remediator {}, running since {}, mode {mode}\nsettings of {} as read at {}\n",
         report.version,
-        time(report.started),
+        utc(report.started),
         shown(&report.settings.file, 200),
-        time(report.settings.since)
+        utc(report.settings.since)
     );
     if let Some(refused) = &report.settings.refused {
-        let _ = writeln!(out, "a reload at {} changed nothing:", time(refused.at));
+        let _ = writeln!(out, "a reload at {} changed nothing:", utc(refused.at));
         for problem in &refused.problems {
             let _ = writeln!(out, "  {problem}");
         }
@@ -172,12 +171,12 @@ fn write_channel(out: &mut String, channel: &ChannelCounts) {
     let sent = counted(channel.sent, "message", "messages");
     let _ = write!(out, "channel {} ({}): {sent} sent", channel.name, channel.kind);
     if let (waiting @ 1.., Some(oldest)) = (channel.waiting, channel.oldest_waiting) {
-        let oldest = oldest.strftime("%F %T UTC");
+        let oldest = utc(oldest);
         let _ = write!(out, ", {} waiting, the oldest since {oldest}", counted(waiting, "notice", "notices"));
     }
     out.push('\n');
     if let (Some(since), Some(error)) = (channel.failing_since, &channel.last_error) {
-        let since = since.strftime("%F %T UTC");
+        let since = utc(since);
         let _ = writeln!(out, "  it takes no messages since {since}: {}", shown(error, 200));
     }
 }
@@ -211,7 +210,8 @@ fn write_project(out: &mut String, project: &ProjectReport) {
     if let Some(seconds) = project.idle_interval_stretched_to {
         let _ = writeln!(
             out,
-            "  idle clusters are read every {seconds:.0} s only: the rate is not enough for more"
+            "  idle clusters are read every {} only: the rate is not enough for more",
+            longer_span(Duration::try_from_secs_f64(seconds).unwrap_or_default())
         );
     }
     if project.tasks.is_empty() {

@@ -64,6 +64,18 @@ impl Head {
         }
     }
 
+    /// The same where only the body may tell. One that is encoded, though the service was asked for none, was not sent by
+    /// the service.
+    pub(super) fn refused_by(&self, body: &Body, scrub: impl Fn(&str) -> String) -> CloudError {
+        let shape = shape_of(self, body);
+        match body {
+            Err(TransportError::Encoded { .. }) if (200..=299).contains(&self.status) => {
+                CloudError::WrongAddress(self.refusal(shape, scrub))
+            }
+            _ => self.refused(shape, scrub),
+        }
+    }
+
     /// What it means that this is not the answer that was asked for.
     pub(super) fn refused(&self, shape: Shape, scrub: impl Fn(&str) -> String) -> CloudError {
         let kind = shape.kind;
@@ -72,10 +84,10 @@ impl Head {
 }
 
 /// Whether a body broke off that would have been needed to know what the answer means. These go by their status
-/// alone: 3xx, 401, 403, 429 and 5xx. One that is too long is not understood, but it did not break off.
+/// alone: 3xx, 401, 403, 429 and 5xx. One that is too long, or encoded, is not understood, but it did not break off.
 pub(super) fn was_cut(head: &Head, error: &TransportError) -> bool {
     let by_status = matches!(head.status, 300..=399 | 401 | 403 | 429 | 500..);
-    !by_status && !matches!(error, TransportError::TooLong { .. })
+    !by_status && !matches!(error, TransportError::TooLong { .. } | TransportError::Encoded { .. })
 }
 
 /// What a body says, as far as errors go.

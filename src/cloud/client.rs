@@ -105,7 +105,8 @@ impl<T: Transport, C: Clock> Client<T, C> {
         call: Call<'_>,
         read: impl Fn(&[u8]) -> Result<R, WireError> + Send,
     ) -> Result<(Moment, R), CloudError> {
-        let (asked, head, body) = self.retries.run(&*self.clock, || self.get_once(call)).await?;
+        let once = || self.credential.sending(&*self.clock, || self.get_once(call));
+        let (asked, head, body) = self.retries.run(&*self.clock, once).await?;
         read(&body).map(|read| (asked, read)).map_err(|error| match error {
             WireError::ErrorCode => self.refused(&head, shape::read(&body, true)),
             // A page of HTML with status 200 is a portal's or a proxy's.
@@ -133,7 +134,7 @@ impl<T: Transport, C: Clock> Client<T, C> {
         match body {
             Ok(body) if head.status == 200 => Ok((asked, head, body)),
             Err(error) if was_cut(&head, &error) => Err(CloudError::from_transport(error, head.request_id)),
-            body => Err(self.refused(&head, shape_of(&head, &body))),
+            body => Err(head.refused_by(&body, |text| self.credential.scrub(text))),
         }
     }
 
@@ -197,7 +198,7 @@ impl<T: Transport, C: Clock> Client<T, C> {
         let result = || match &response.body {
             Ok(_) if head.status == 200 => "ok",
             Err(error) if was_cut(&head, error) => CloudError::code_without_answer(error),
-            body => self.refused(&head, shape_of(&head, body)).code(),
+            body => head.refused_by(body, |text| self.credential.scrub(text)).code(),
         };
         self.measure(call, result, begin, now);
         if head.status == 429 {

@@ -1,13 +1,15 @@
 //! Why a call gave nothing, by meaning: one variant for each reaction, not for each cause.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::tls;
 use super::transport::{Cause, TransportError};
 use super::wire::shape::BodyKind;
 use crate::model::moment::Moment;
-use crate::model::text::{shown, span};
+use crate::model::text::{shown, span, utc};
 
 /// An answer that is not what was asked for, as it is told to people and to the provider's support.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +68,7 @@ pub enum CloudError {
     #[error("the credential was refused: {0}")]
     Unauthorized(Refusal),
     /// Nothing was sent: the credential rests after a refusal, so that the service does not lock its key.
-    #[error("the credential rests until {} after it was refused: {refusal}", until.wall.strftime("%F %T UTC"))]
+    #[error("the credential rests until {} after it was refused: {refusal}", utc(until.wall))]
     CredentialResting {
         /// When one request may go out again.
         until: Moment,
@@ -185,8 +187,23 @@ impl CloudError {
     /// The word of [`Self::trouble`] for whatever keeps a good key away.
     pub const OF_THE_CREDENTIAL: &'static str = "credential";
 
+    /// What to do, where a connection did not come about because of TLS. `ca_file`: whether one is given, where that is
+    /// known.
+    pub fn tls_advice(&self, ca_file: Option<bool>) -> Option<String> {
+        match self {
+            Self::Transport(TransportError::Connect(cause)) => tls::advice(&**cause, ca_file),
+            Self::SignIn(cause) => cause.tls_advice(ca_file),
+            _ => None,
+        }
+    }
+
     /// What is the matter, as one word for each thing an operator would do about it, and what that is.
-    pub fn trouble(&self) -> (&'static str, &'static str) {
+    pub fn trouble(&self) -> (&'static str, Cow<'static, str>) {
+        let (word, usual) = self.usual_trouble();
+        (word, self.tls_advice(None).map_or(Cow::Borrowed(usual), Cow::Owned))
+    }
+
+    fn usual_trouble(&self) -> (&'static str, &'static str) {
         match self {
             Self::Unauthorized(_) | Self::CredentialResting { .. } | Self::CredentialUnproven => (
                 Self::OF_THE_CREDENTIAL,
@@ -214,7 +231,7 @@ impl CloudError {
                     "check the names in its credentials, and that they may take on the agency (Agent Operator)",
                 ),
                 Self::WrongAddress(_) => ("sign-in", "check its iam_endpoint"),
-                cause => cause.trouble(),
+                cause => cause.usual_trouble(),
             },
             Self::Forbidden(_) | Self::Gone(_) => (
                 "permission",
@@ -264,6 +281,7 @@ impl CloudError {
     pub(super) fn code_without_answer(error: &TransportError) -> &'static str {
         match error {
             TransportError::TooLong { .. } => "unreadable",
+            TransportError::Encoded { .. } => "wrong-address",
             TransportError::Timeout(_) => "timeout",
             TransportError::Invalid(_) | TransportError::Connect(_) | TransportError::Broken(_) => {
                 "transport"
@@ -274,7 +292,9 @@ impl CloudError {
     /// What it means that no whole answer came.
     pub(super) fn from_transport(error: TransportError, request_id: Option<String>) -> Self {
         match error {
-            TransportError::TooLong { .. } => Self::Unreadable { detail: error.to_string(), request_id },
+            TransportError::TooLong { .. } | TransportError::Encoded { .. } => {
+                Self::Unreadable { detail: error.to_string(), request_id }
+            }
             TransportError::Timeout(_) => Self::Timeout(error),
             TransportError::Invalid(_) | TransportError::Connect(_) | TransportError::Broken(_) => {
                 Self::Transport(error)

@@ -9,11 +9,12 @@
 //! - **No redirect**: a signature is for one URL. A 3xx is an answer like any other.
 //! - **No proxy** from the environment, where it could be set by accident; only one that the settings name.
 //! - **No unverified certificate**: a private CA is added to the system's, and checking cannot be turned off.
-//! - **No compression**: none is offered, so the bytes that are counted are the bytes that are received.
+//! - **No compression**: `identity` alone is accepted, so the bytes that are counted are the bytes that are received. An
+//!   answer that is encoded all the same is not read.
 
 use std::time::Duration;
 
-use reqwest::header::{HOST, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HOST, HeaderMap, HeaderValue};
 use reqwest::{Certificate, redirect, retry};
 use tokio::sync::Semaphore;
 
@@ -21,6 +22,7 @@ use super::error::BuildError;
 use super::request::Endpoint;
 use super::transport::{Method, READ_HEADERS, Request, Reserve, Response, Transport, TransportError};
 use crate::failure_point::{self, Point};
+use crate::model::text::shown;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Load balancers close idle connections after a minute or more; ours are gone before.
@@ -142,6 +144,9 @@ impl Transport for HttpTransport {
         let read =
             |name: &str| Some((name.to_owned(), response.headers().get(name)?.to_str().ok()?.to_owned()));
         let headers = READ_HEADERS.into_iter().filter_map(read).collect();
+        if let Some(coding) = coding(&response) {
+            return Ok(Response { status, headers, body: Err(TransportError::Encoded { coding }) });
+        }
         // Whatever came back from a PUT is read at once.
         let waits = request.method == Method::Get && request.body_limit <= LONG_BY_NATURE;
         let waits = waits.then_some(&self.long);
@@ -152,8 +157,19 @@ impl Transport for HttpTransport {
     }
 }
 
+/// How the body is encoded; nothing where it is not.
+fn coding(response: &reqwest::Response) -> Option<String> {
+    let given = response.headers().get_all(CONTENT_ENCODING).iter();
+    let mut given = given.map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned());
+    given
+        .find(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"))
+        .map(|coding| shown(&coding, 40))
+}
+
 fn headers(request: &Request) -> Result<HeaderMap, TransportError> {
-    let mut headers = HeaderMap::with_capacity(request.headers.len() + 1);
+    let mut headers = HeaderMap::with_capacity(request.headers.len() + 2);
+    // Without it any encoding is acceptable.
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     for (name, value) in &request.headers {
         // HTTP renders the same value from the URL: as Host, or as :authority, beside which a Host is odd.
         if *name == HOST.as_str() {

@@ -55,6 +55,7 @@ pub mod sign;
 pub mod smn;
 #[cfg(test)]
 mod testing;
+mod tls;
 pub mod transport;
 mod wire;
 

@@ -46,11 +46,15 @@ impl<C: Clock> Topic<HttpTransport, C> {
 }
 
 impl<T: Transport, C: Clock> Topic<T, C> {
-    /// Publishes, once.
+    /// Publishes, once: a message whose key was refused was not published.
     ///
     /// # Errors
     /// What the service says, or what keeps it from being reached.
     pub async fn publish(&self, subject: &str, message: &str) -> Result<(), CloudError> {
+        self.credential.sending(&*self.clock, || self.publish_once(subject, message)).await
+    }
+
+    async fn publish_once(&self, subject: &str, message: &str) -> Result<(), CloudError> {
         let pass = self.credential.enter(&*self.clock).await?;
         let body = serde_json::json!({ "subject": subject, "message": message }).to_string();
         let plain = Plain {

@@ -166,6 +166,14 @@ pub enum TransportError {
     /// The connection broke, or what came over it was no HTTP.
     #[error("the connection broke")]
     Broken(#[source] Cause),
+    /// The body is compressed or otherwise encoded, although every request says that it must not be.
+    #[error(
+        "the answer has a Content-Encoding ({coding}), though none was asked for; a proxy or gateway on the way adds it"
+    )]
+    Encoded {
+        /// What the header says.
+        coding: String,
+    },
     /// The body is longer than we read.
     #[error("the answer is longer than {limit} bytes")]
     TooLong {
@@ -179,7 +187,7 @@ impl TransportError {
     pub fn never_left(&self) -> bool {
         match self {
             Self::Invalid(_) | Self::Connect(_) => true,
-            Self::Timeout(_) | Self::Broken(_) | Self::TooLong { .. } => false,
+            Self::Timeout(_) | Self::Broken(_) | Self::TooLong { .. } | Self::Encoded { .. } => false,
         }
     }
 }

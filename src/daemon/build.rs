@@ -15,6 +15,7 @@ use crate::cloud::iam::ProjectByRegion;
 use crate::cloud::{Client, Credential, Options, ProjectSource};
 use crate::descriptors;
 use crate::journal::Journal;
+use crate::journal::sqlite::SqliteJournal;
 use crate::look::{Looker, Parts};
 use crate::model::hold::Holds;
 use crate::model::id::ProjectId;
@@ -149,6 +150,12 @@ impl<J: Journal, T: Tell> Builder<J, T> {
         Self { post: Some(post), ..self }
     }
 
+    /// The same, with refused credentials that go on with the rest that this journal knows of.
+    #[must_use]
+    pub fn remembering(self, journal: &SqliteJournal) -> Self {
+        Self { credentials: self.credentials.remembering(journal), ..self }
+    }
+
     /// Cancelled once the daemon is stopping.
     pub fn stopping(&self) -> CancellationToken {
         self.stopping.clone()
@@ -170,10 +177,9 @@ impl<J: Journal, T: Tell> Builder<J, T> {
         self.credentials.renewed(settings, &self.environment, &self.clock)
     }
 
-    /// From now on these are the credentials. All must prove themselves anew.
+    /// From now on these are the credentials.
     pub(super) fn take_credentials(&mut self, credentials: Credentials) {
         self.credentials = credentials;
-        self.credentials.wake();
     }
 
     /// The channels of these settings, where there is somebody who tells. Changes nothing; [`Self::take_channels`]

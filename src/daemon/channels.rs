@@ -175,7 +175,7 @@ fn make(
             let credential = credentials.of(project, &site).ok_or_else(missing)?;
             let id = topic_urn.split(':').nth(3).and_then(|id| ProjectId::new(id).ok());
             let id = id.or_else(|| project.project_id.clone()).ok_or_else(missing)?;
-            let of_the_region = || format!("https://smn.{}.myhuaweicloud.com", project.region);
+            let of_the_region = || settings::smn_endpoint(&project.region);
             let topic = Topic::over_http(
                 &endpoint.clone().unwrap_or_else(of_the_region),
                 (site.ca_pem.as_deref(), project.proxy.as_deref()),

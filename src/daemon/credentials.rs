@@ -9,12 +9,13 @@ use std::time::Duration;
 use super::BuildFault;
 use super::measured::CredentialMeter;
 use crate::clock::{SystemClock, random_seed};
-use crate::cloud::credential::{Key, LocalSource};
+use crate::cloud::credential::{Key, LocalSource, Refused};
 use crate::cloud::error::KeyError;
 use crate::cloud::http::HttpTransport;
 use crate::cloud::iam::{self, AgencySource, Iam, PasswordSource, Scope, User};
 use crate::cloud::metadata::MetadataSource;
 use crate::cloud::{AccessKey, AuthToken, BuildError, Credential, Gates, Meter};
+use crate::journal::sqlite::SqliteJournal;
 use crate::model::id::ProjectId;
 use crate::settings::{self, CredentialSecrets, Environment, Project, SecretReader, Settings};
 use crate::status::metrics::Metrics;
@@ -122,6 +123,22 @@ impl Credentials {
             making.credential(&project.credentials, project, &site, scope(project))?;
         }
         Ok(Self { built: making.built, gates: making.gates, metrics: self.metrics.clone() })
+    }
+
+    /// The same, with the rests that this journal knows of, and which is told of new ones.
+    pub(super) fn remembering(self, journal: &SqliteJournal) -> Self {
+        let before = journal.refusals().map(serde_json::from_str).transpose().unwrap_or_else(|error| {
+            // Another version's, most likely: each key is then tried once.
+            tracing::debug!(%error, "what was kept of refused credentials cannot be read");
+            None
+        });
+        let keeper = journal.clone();
+        let keep = move |kept: Vec<Refused>| match serde_json::to_string(&kept) {
+            Ok(text) => keeper.keep_refusals(text),
+            Err(error) => tracing::debug!(%error, "a refused credential could not be remembered"),
+        };
+        let gates = Gates::remembering(journal.id(), before.unwrap_or_default(), keep);
+        Self { gates, ..self }
     }
 
     /// Requests to IAM are counted there, by all that are built from now on.

@@ -351,6 +351,8 @@ impl<J: Journal, T: Tell> Service<J, T> {
             }
         }
         let came = ready.ledgers.len();
+        // Before anybody uses them: what is woken is asked for anew.
+        ready.credentials.wake();
         self.begin(ready, known);
         info!(changes = lines.len(), projects = self.running.len(), came, "the settings were reloaded");
         for line in lines {
@@ -362,7 +364,6 @@ impl<J: Journal, T: Tell> Service<J, T> {
     fn begin(&mut self, ready: Ready<J, T>, known: &mut Known) {
         let Ready { loaded, links, mut ledgers, credentials, channels, .. } = ready;
         build::tell_of_limits(&loaded.settings);
-        // Before anybody uses them: what is woken is asked for anew.
         self.builder.take_credentials(credentials);
         self.builder.take_channels(channels, &loaded.settings);
         for (project, link, client) in links {

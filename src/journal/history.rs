@@ -1,6 +1,6 @@
 //! The history in parts, with the names of its clusters: for `history`, which may be asked for years of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
@@ -18,7 +18,7 @@ const PART: u32 = 2_000;
 pub struct History {
     /// Its entries, in order.
     pub entries: Vec<StoredEntry>,
-    /// The names of the clusters.
+    /// The names of its clusters.
     pub names: BTreeMap<ClusterId, String>,
     /// There is more after the last of them.
     pub more: bool,
@@ -45,8 +45,8 @@ impl History {
     /// # Errors
     /// Where the journal cannot be read, or the cluster that is asked for cannot be told.
     pub fn read(reader: &JournalReader, query: &Query) -> Result<Self, HistoryError> {
-        let known = reader.clusters()?;
         if let Some(name) = &query.cluster {
+            let known = reader.clusters()?;
             let mut ids: Vec<String> =
                 known.iter().filter(|known| known.name == *name).map(|known| known.id.to_string()).collect();
             ids.sort();
@@ -60,7 +60,9 @@ impl History {
         }
         let entries = reader.entries(&Query { at_most: Some(PART), ..query.clone() })?;
         let more = entries.len() == PART as usize;
-        let names = known.into_iter().map(|known| (known.id, known.name)).collect();
+        let clusters: BTreeSet<_> =
+            entries.iter().map(|entry| (&entry.subject.project, &entry.subject.cluster)).collect();
+        let names = reader.cluster_names(&clusters)?;
         Ok(Self { entries, names, more })
     }
 }

@@ -31,6 +31,7 @@ mod outbox;
 mod owner;
 mod place;
 pub mod reader;
+mod refusals;
 mod schema;
 mod seen;
 pub mod sqlite;

@@ -8,14 +8,15 @@
 //! read-only media. A copy on such media that has a log but no index cannot be read there: what is in the log
 //! would be missing, so that is an error.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::Connection;
 use rusqlite::types::ToSql;
+use rusqlite::{Connection, OptionalExtension as _};
 
 use super::connect::{self, Way};
 use super::error::JournalError;
@@ -139,6 +140,31 @@ impl JournalReader {
     /// Where the journal cannot be read.
     pub fn holds(&self) -> Result<Vec<StoredHold>, JournalError> {
         read(&self.place, |connection| holds::read(self.place.path(), connection))
+    }
+
+    /// The names of these clusters, as they were last seen.
+    ///
+    /// # Errors
+    /// Where the journal cannot be read.
+    pub fn cluster_names(
+        &self,
+        clusters: &BTreeSet<(&ProjectName, &ClusterId)>,
+    ) -> Result<BTreeMap<ClusterId, String>, JournalError> {
+        let fault = |error| JournalError::sqlite(self.place.path(), error);
+        let sql = "SELECT coalesce(json_extract(data, '$.cluster_name'), '') FROM entry \
+                   WHERE project = ?1 AND cluster = ?2 AND event = 'first-seen' ORDER BY number DESC LIMIT 1";
+        read(&self.place, |connection| {
+            let mut select = connection.prepare(sql).map_err(fault)?;
+            let mut names = BTreeMap::new();
+            for (project, id) in clusters {
+                let name = select
+                    .query_row([project.as_str(), id.as_str()], |row| row.get(0))
+                    .optional()
+                    .map_err(fault)?;
+                names.extend(name.map(|name| ((*id).clone(), name)));
+            }
+            Ok(names)
+        })
     }
 
     /// The clusters that the journal knows, ordered by project and id. A name may stand there several times.

@@ -39,6 +39,7 @@ use super::names;
 use super::owner::{Command, Keep, Owner};
 use super::place::Place;
 use super::reader::{JournalReader, Query};
+use super::refusals;
 use super::schema::{self, Meta};
 use super::seen::{self, Numbers, Seen};
 use super::stored::{self, NewRow};
@@ -88,6 +89,7 @@ struct Inner {
     restored: bool,
     /// As they stood when it was opened.
     holds: Vec<StoredHold>,
+    refusals: Option<String>,
     /// `None` only while this is dropped.
     commands: Option<mpsc::Sender<Command>>,
     thread: Option<JoinHandle<()>>,
@@ -142,7 +144,7 @@ impl SqliteJournal {
     }
 
     fn start(place: Place, lock: Lock, prepared: Prepared) -> Result<Self, JournalError> {
-        let Prepared { connection, meta, is_new, restored, holds } = prepared;
+        let Prepared { connection, meta, is_new, restored, holds, refusals } = prepared;
         let files = Files::of(&place, &connection).map_err(|source| JournalError::File {
             path: place.path().to_owned(),
             doing: "looking at the opened files",
@@ -161,8 +163,8 @@ impl SqliteJournal {
             .name("journal".to_owned())
             .spawn(move || owner.run(&waiting))
             .map_err(|source| JournalError::Thread { path: place.path().to_owned(), source })?;
-        let inner =
-            Inner { place, meta, is_new, restored, holds, commands: Some(commands), thread: Some(thread) };
+        let (commands, thread) = (Some(commands), Some(thread));
+        let inner = Inner { place, meta, is_new, restored, holds, refusals, commands, thread };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -202,6 +204,11 @@ impl SqliteJournal {
         &self.inner.holds
     }
 
+    /// What was kept of refused credentials when it was opened.
+    pub fn refusals(&self) -> Option<&str> {
+        self.inner.refusals.as_deref()
+    }
+
     /// Closes it for every clone, after all that was asked before. When this returns, another process can open
     /// it.
     ///
@@ -221,6 +228,14 @@ impl SqliteJournal {
         let commands = self.inner.commands.as_ref().ok_or_else(closed)?;
         commands.send(command(answer)).map_err(|_| closed())?;
         answered.await.map_err(|_| closed())
+    }
+
+    /// Asks for something whose answer nobody waits for.
+    pub(super) fn tell(&self, command: Command) {
+        if let Some(commands) = &self.inner.commands {
+            // One that is closed keeps nothing more.
+            let _ = commands.send(command);
+        }
     }
 
     /// Runs any SQL on the connection: to make the disk full, or a commit fail.
@@ -298,6 +313,7 @@ struct Prepared {
     is_new: bool,
     restored: bool,
     holds: Vec<StoredHold>,
+    refusals: Option<String>,
 }
 
 fn prepare(
@@ -327,7 +343,8 @@ fn prepare(
         holds::insert(&connection, after_a_restore(options.now, seen, numbers)).map_err(fault)?;
     }
     let holds = holds::read(place.path(), &connection)?;
-    Ok(Prepared { connection, meta, is_new, restored: seen.is_some(), holds })
+    let refusals = refusals::read(&connection).map_err(fault)?;
+    Ok(Prepared { connection, meta, is_new, restored: seen.is_some(), holds, refusals })
 }
 
 /// Waits for a commit that another daemon has under way. Its lock file is gone, as we hold the one that is there, and it

@@ -206,7 +206,8 @@ impl<T: Tell> Telling<T> {
         }
         drop(told);
         if !known {
-            self.teller.tell(&News::Blind { project: &self.project, trouble, error: &chain(error), advice });
+            let (project, error) = (&self.project, &chain(error));
+            self.teller.tell(&News::Blind { project, trouble, error, advice: &advice });
         }
     }
 

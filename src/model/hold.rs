@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::id::{ClusterId, ProjectName};
 use super::moment::Moment;
 use super::names::{Identified, Naming};
-use super::text::shown;
+use super::text::{shown, utc};
 
 /// What a hold covers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -142,7 +142,7 @@ impl fmt::Display for StoredHold {
         }
         write!(f, " by {}", self.by)?;
         match self.until {
-            Some(until) => write!(f, " until {}", until.strftime("%F %T UTC"))?,
+            Some(until) => write!(f, " until {}", utc(until))?,
             None => f.write_str(" until it is released")?,
         }
         write!(f, ": {}", shown(&self.reason, 200))

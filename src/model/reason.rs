@@ -14,7 +14,7 @@ use super::hold::Scope;
 use super::id::{AttemptId, ClusterId, TaskId};
 use super::project::{MAX_CLOCK_OFFSET, MAX_READING_AGE, RestCause};
 use super::task::AbortDoubt;
-use super::text::{counted, shown, span};
+use super::text::{counted, shown, span, utc as at};
 
 /// Why a decision was made. The field `until` is always the time at which a wait ends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -229,11 +229,6 @@ impl Reason {
         }
         timeless(self) == timeless(other)
     }
-}
-
-/// The end of a wait as people read it: UTC, to the second.
-fn at(time: Timestamp) -> String {
-    time.strftime("%F %T UTC").to_string()
 }
 
 /// That retries are used up, and how many of them were somebody else's.

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 /// A duration as people say it: `2m`, `1h 30m`, `45s`, `1.5s`, `200ms`. At most the two largest units.
 pub fn span(duration: Duration) -> String {
     let millis = duration.as_millis();
@@ -25,6 +27,18 @@ pub fn span(duration: Duration) -> String {
         let _ = write!(out, "{n}{unit}");
     }
     out
+}
+
+/// A duration that is longer than another one, and reads so: rounded up, to tenths of a second where it is short.
+pub fn longer_span(duration: Duration) -> String {
+    let grain: u128 = if duration < Duration::from_secs(10) { 100 } else { 1_000 };
+    let millis = duration.as_millis().div_ceil(grain) * grain;
+    span(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
+}
+
+/// A time as people read it: UTC, to the second.
+pub fn utc(time: Timestamp) -> String {
+    time.strftime("%F %T UTC").to_string()
 }
 
 /// So many of something: `no retries`, `1 retry`, `2 retries`.
@@ -86,6 +100,21 @@ mod tests {
         ] {
             assert_eq!(span(Duration::from_millis(millis)), text);
         }
+    }
+
+    #[test]
+    fn what_is_longer_reads_longer() {
+        for millis in [1_000, 2_000, 2_500, 9_700, 10_000, 59_000, 600_000, 86_400_000, 86_400_000 * 7] {
+            let (wanted, actual) = (Duration::from_millis(millis), Duration::from_millis(millis * 21 / 20));
+            assert_ne!(span(wanted), longer_span(actual));
+        }
+        assert_eq!(longer_span(Duration::from_millis(2_110)), "2.2s");
+        assert_eq!(longer_span(Duration::from_secs(1_111)), "18m 31s");
+    }
+
+    #[test]
+    fn a_time_is_told_with_its_zone() {
+        assert_eq!(utc("2026-01-02T03:04:05.678Z".parse().unwrap()), "2026-01-02 03:04:05 UTC");
     }
 
     #[test]

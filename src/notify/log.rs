@@ -1,12 +1,10 @@
 //! The listener that is always there: the log. One line for every change of state, quiet otherwise.
 
-use std::time::Duration;
-
 use tracing::{debug, error, info, warn};
 
 use super::{News, Tell};
 use crate::model::project::RestCause;
-use crate::model::text::{counted, shown, span};
+use crate::model::text::{counted, longer_span, shown, span, utc};
 use crate::model::wording::Weight;
 
 /// Tells by log lines.
@@ -64,7 +62,7 @@ impl Tell for LogTeller {
                 error!(
                     %project, refusals = rest.refusals,
                     "project {project} sends nothing until {}, then one PUT as a probe: {why}",
-                    rest.until.wall.strftime("%F %T UTC"),
+                    utc(rest.until.wall),
                 );
             }
             News::ProjectActs { project } => info!(%project, "project {project} acts again"),
@@ -111,7 +109,7 @@ impl Tell for LogTeller {
                     %project,
                     "project {project}: {:.1} requests a second are not enough: clusters where nothing runs are read \
                      every {} instead of every {}; raise limits.requests_per_second or poll.idle_interval",
-                    stretch.per_second, span(whole_seconds(stretch.actual)), span(stretch.wanted),
+                    stretch.per_second, longer_span(stretch.actual), span(stretch.wanted),
                 );
             }
             News::Stretched { project, stretch: None } => {
@@ -123,10 +121,6 @@ impl Tell for LogTeller {
             }
         }
     }
-}
-
-fn whole_seconds(time: Duration) -> Duration {
-    Duration::from_secs(time.as_secs())
 }
 
 fn name(cluster_name: &str) -> String {

@@ -14,6 +14,7 @@ use crate::model::moment::{Moment, Mono};
 use crate::model::policy::Mode;
 use crate::model::reason::Reason;
 use crate::model::text::shown;
+pub use crate::model::text::utc as at;
 
 /// What is told.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -368,9 +369,4 @@ fn todo(kind: Kind, cluster: &ClusterId) -> Vec<Todo> {
         Kind::StaleFailure => vec![explain(), retry("to have it retried all the same")],
         _ => vec![explain(), hold("before acting by hand")],
     }
-}
-
-/// A time as people read it: UTC, to the second.
-pub fn at(time: Timestamp) -> String {
-    time.strftime("%F %T UTC").to_string()
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use config::{Map, Value, ValueKind};
 
+use super::Project;
 use super::duration;
 use super::environment::{Environment, PREFIX};
 use super::key::KeyPath;
@@ -29,8 +30,18 @@ pub(super) const REMINDERS: [Duration; 3] =
 /// Where the control socket lies outside a unit with a `RuntimeDirectory=`.
 const RUNTIME_DIRECTORY: &str = "/run/upgrade-remediator";
 
+/// Whether a region is of the EU's cloud, whose accounts no other IAM knows.
+fn is_in_the_eu(region: &str) -> bool {
+    region.starts_with("eu-west-1")
+}
+
+/// The domain of a region's hosts.
+fn domain(region: &str) -> &'static str {
+    if is_in_the_eu(region) { "myhuaweicloud.eu" } else { "myhuaweicloud.com" }
+}
+
 /// The service's host where the region alone is given. The odd ones and the pattern are those of the official SDK's
-/// region table; other clouds (`.eu`, private ones) need `endpoint`.
+/// region table, which names this one host of the EU in the other domain ([`doubts`]); private clouds need `endpoint`.
 pub(super) fn endpoint(region: &str) -> String {
     let host = match region {
         "cn-north-1" | "cn-east-2" => "es",
@@ -39,7 +50,7 @@ pub(super) fn endpoint(region: &str) -> String {
     format!("https://{host}.{region}.myhuaweicloud.com")
 }
 
-/// The regions whose IAM has a host of its own, by the official SDK's table; all others share one.
+/// The regions whose IAM has a host of its own, by the official SDK's table, beside those of the EU; all others share one.
 const OWN_IAM: [&str; 27] = [
     "ae-ad-1",
     "af-south-1",
@@ -72,8 +83,9 @@ const OWN_IAM: [&str; 27] = [
 
 /// IAM's host where the region alone is given.
 pub(super) fn iam_endpoint(region: &str) -> String {
-    if OWN_IAM.contains(&region) {
-        format!("https://iam.{region}.myhuaweicloud.com")
+    let domain = domain(region);
+    if OWN_IAM.contains(&region) || is_in_the_eu(region) {
+        format!("https://iam.{region}.{domain}")
     } else {
         "https://iam.myhuaweicloud.com".to_owned()
     }
@@ -83,8 +95,37 @@ pub(super) fn iam_endpoint(region: &str) -> String {
 pub(super) fn sts_endpoint(region: &str, given_iam: Option<&str>) -> String {
     match given_iam {
         Some(iam) => iam.replacen("://iam.", "://sts.", 1),
-        None => format!("https://sts.{region}.myhuaweicloud.com"),
+        None => format!("https://sts.{region}.{}", domain(region)),
     }
+}
+
+/// SMN's host where the region alone is given, by the official SDK's table.
+pub(super) fn smn_endpoint(region: &str) -> String {
+    format!("https://smn.{region}.{}", domain(region))
+}
+
+/// What is not sure of the hosts that the region alone gave a project: the key, and what to know.
+pub(super) fn doubts(project: &Project) -> Vec<(&'static str, String)> {
+    let (region, domain) = (&project.region, domain(&project.region));
+    if !is_in_the_eu(region) {
+        return Vec::new();
+    }
+    let mut doubts = Vec::new();
+    if project.endpoint == endpoint(region) {
+        let other = format!("https://css.{region}.{domain}");
+        doubts.push((
+            "endpoint",
+            format!("sources differ on this host: where it does not answer, give {other}"),
+        ));
+    }
+    if project.sts_endpoint == sts_endpoint(region, None) {
+        let sts = &project.sts_endpoint;
+        let doubt = format!(
+            "{sts}, where an agency's URN is turned into keys, is a guess: no source names that host"
+        );
+        doubts.push(("iam_endpoint", doubt));
+    }
+    doubts
 }
 
 fn scalars(env: &Environment) -> Vec<(&'static str, &'static str, ValueKind)> {
@@ -237,6 +278,10 @@ mod tests {
     #[test]
     fn the_odd_hosts_are_known() {
         assert_eq!(endpoint("eu-west-101"), "https://css.eu-west-101.myhuaweicloud.com");
+        assert_eq!(iam_endpoint("eu-west-101"), "https://iam.eu-west-101.myhuaweicloud.eu");
+        assert_eq!(sts_endpoint("eu-west-101", None), "https://sts.eu-west-101.myhuaweicloud.eu");
+        assert_eq!(smn_endpoint("eu-west-101"), "https://smn.eu-west-101.myhuaweicloud.eu");
+        assert_eq!(smn_endpoint("eu-west-0"), "https://smn.eu-west-0.myhuaweicloud.com");
         assert_eq!(endpoint("cn-north-1"), "https://es.cn-north-1.myhuaweicloud.com");
         assert_eq!(endpoint("cn-east-2"), "https://es.cn-east-2.myhuaweicloud.com");
         assert_eq!(endpoint("cn-north-11"), "https://css.cn-north-11.myhuaweicloud.com");
@@ -276,7 +321,6 @@ mod tests {
             ("na-mexico-1", "css.na-mexico-1", "iam.na-mexico-1"),
             ("sa-brazil-1", "css.sa-brazil-1", "iam.sa-brazil-1"),
             ("ru-moscow-1", "css.ru-moscow-1", "iam.ru-moscow-1"),
-            ("eu-west-101", "css.eu-west-101", "iam"),
         ] {
             assert_eq!(endpoint(region), format!("https://{css}.myhuaweicloud.com"));
             assert_eq!(iam_endpoint(region), format!("https://{iam}.myhuaweicloud.com"));

@@ -58,6 +58,11 @@ pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
     duration::parse(text).map_err(|error| error.to_string())
 }
 
+/// Where Simple Message Notification is, where the region alone is given.
+pub fn smn_endpoint(region: &str) -> String {
+    defaults::smn_endpoint(region)
+}
+
 /// Where the control socket lies, also where the settings have problems: a running daemon can be spoken to all the
 /// same. `None`: the settings turn it off.
 pub fn control_socket(path: &Path, env: &Environment) -> Option<PathBuf> {
@@ -240,6 +245,13 @@ pub struct Project {
     pub ca_file: Option<PathBuf>,
     /// The proxy that everything of the project goes through.
     pub proxy: Option<String>,
+}
+
+impl Project {
+    /// What is not sure of the hosts that the region alone gave: the key, and what to know.
+    pub fn doubts(&self) -> Vec<(&'static str, String)> {
+        defaults::doubts(self)
+    }
 }
 
 /// Checked settings.

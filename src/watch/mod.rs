@@ -151,7 +151,7 @@ impl<P: Project, C: Clock> Watcher<P, C> {
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), JoinError> {
         let mut result = Ok(());
         while !stop.is_cancelled() && result.is_ok() {
-            self.rules = self.project.rules();
+            self.take_rules();
             let load = self.load();
             self.begin_what_is_due(&load, &stop);
             let wait = self.next_begin(&load).map(|due| due.since(self.clock.now().mono));
@@ -195,6 +195,16 @@ impl<P: Project, C: Clock> Watcher<P, C> {
         let discovered = self.discovered;
         self.finish(result).await?;
         Ok(discovered)
+    }
+
+    /// Takes the rules as they are by now. A shorter `idle_interval` shortens the waits that have begun.
+    fn take_rules(&mut self) {
+        let before = self.rules.poll.idle_interval;
+        self.rules = self.project.rules();
+        let idle = self.rules.poll.idle_interval;
+        if idle < before {
+            self.queue.shorten(Lane::Idle, self.clock.now().mono, idle.div_duration_f64(before));
+        }
     }
 
     /// Lists the clusters, and looks at those with an unfinished story, as soon as the rate allows.

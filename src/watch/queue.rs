@@ -29,6 +29,14 @@ impl Queue {
         }
     }
 
+    /// Shortens every wait of a lane to this part of it: what is evenly spread stays so.
+    pub fn shorten(&mut self, lane: Lane, now: Mono, part: f64) {
+        for (due, id) in std::mem::take(self.lane(lane)) {
+            let due = if due <= now { due } else { now.after(due.since(now).mul_f64(part.clamp(0.0, 1.0))) };
+            self.push(lane, due, id);
+        }
+    }
+
     /// In which lane a cluster waits, and when it is due.
     pub fn place(&self, cluster: &ClusterId) -> Option<(Lane, Mono)> {
         self.of.get(cluster).copied()
@@ -76,6 +84,21 @@ mod tests {
         assert_eq!(queue.pop(Lane::Idle), Some(id("c")));
         assert_eq!(queue.pop(Lane::Idle), None);
         assert_eq!(queue.next_due(Lane::Running), Some(Mono(20)));
+    }
+
+    #[test]
+    fn waits_of_a_lane_are_shortened_evenly_and_what_is_due_stays_due() {
+        let mut queue = Queue::default();
+        for (due, name) in [(50, "due"), (200, "soon"), (1_100, "late")] {
+            queue.push(Lane::Idle, Mono(due), id(name));
+        }
+        queue.push(Lane::Running, Mono(1_100), id("runs"));
+        queue.shorten(Lane::Idle, Mono(100), 0.1);
+        for (due, name) in [(50, "due"), (110, "soon"), (200, "late")] {
+            assert_eq!(queue.place(&id(name)), Some((Lane::Idle, Mono(due))));
+        }
+        assert_eq!(queue.place(&id("runs")), Some((Lane::Running, Mono(1_100))));
+        assert_eq!(queue.waiting(Lane::Idle), 3);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What stands on the pages, as text that can be shown: names and error texts come from anywhere.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use askama::Template;
 use jiff::Timestamp;
@@ -8,7 +9,7 @@ use jiff::Timestamp;
 use super::ClusterView;
 use crate::model::explanation::{Guard, PolicyVerdict};
 use crate::model::policy::Mode;
-use crate::model::text::{counted, shown};
+use crate::model::text::{counted, longer_span, shown, utc};
 use crate::model::wording::Weight;
 use crate::status::{ProjectReport, Report, TaskReport, TaskState};
 
@@ -74,7 +75,7 @@ struct Time(Timestamp);
 
 impl Time {
     fn words(&self) -> String {
-        self.0.strftime("%F %T UTC").to_string()
+        utc(self.0)
     }
 
     fn machine(&self) -> String {
@@ -257,7 +258,8 @@ impl Project {
         }
         if let Some(seconds) = project.idle_interval_stretched_to {
             notes.push(format!(
-                "idle clusters are read every {seconds:.0} s only: the rate is not enough for more"
+                "idle clusters are read every {} only: the rate is not enough for more",
+                longer_span(Duration::try_from_secs_f64(seconds).unwrap_or_default())
             ));
         }
         let (sent, allowed) = project.actions_last_hour;

@@ -13,6 +13,7 @@ mod fleet;
 mod log;
 mod machine;
 mod memory;
+mod names;
 mod output;
 #[path = "../support/parked.rs"]
 mod parked;

@@ -3,7 +3,8 @@ use jiff::Timestamp;
 use super::*;
 use crate::cloud::BodyKind;
 use crate::cloud::answer::wish;
-use crate::cloud::testing::{Script, VirtualClock, answer, answer_with, credential};
+use crate::cloud::credential::{AccessKey, Gates, LocalSource};
+use crate::cloud::testing::{Script, VirtualClock, answer, answer_with, credential, key};
 use crate::cloud::transport::{Method, Request, Response};
 
 const NO_TASKS: &str = r#"{"totalSize":0,"detailList":[]}"#;
@@ -259,6 +260,19 @@ async fn a_wrong_key_is_sent_once_however_many_readings_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reading_whose_key_is_refused_goes_out_again_with_the_one_that_the_files_hold_by_now() {
+    let new = || AccessKey::new("AKROTATED".into(), "SKROTATED".into(), None).unwrap();
+    let files = LocalSource::new(Box::new(move || Ok(new().into())));
+    let rotated = || Credential::from_source(Some(key().into()), files, &Gates::default(), 1);
+    let rig = Rig::sharing(rotated(), [answer(200, NO_TASKS), answer(401, ""), answer(200, NO_TASKS)]);
+    rig.read().await.unwrap();
+    rig.read().await.unwrap();
+    let signed = |request: &Request| request.header("authorization").unwrap().contains("AKROTATED");
+    assert_eq!(rig.script.sent().iter().map(signed).collect::<Vec<_>>(), [false, false, true]);
+    assert!(rig.client.permit().await.is_ok(), "and nothing rests");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refusal_counts_even_where_its_body_is_cut_or_too_long() {
     let too_long =
         Response { status: 401, headers: Vec::new(), body: Err(TransportError::TooLong { limit: 1 }) };
@@ -484,4 +498,28 @@ async fn wrong_types_deep_nesting_and_doubled_keys_are_no_failed_task() {
 async fn an_answer_about_another_cluster_is_no_answer() {
     let rig = Rig::new([answer(200, r#"{"id":"c-2","name":"other","status":"200"}"#)]);
     assert_eq!(rig.client.cluster(&cluster()).await.unwrap_err().code(), "unreadable");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_a_body_and_one_that_is_encoded_say_so_and_what_to_do() {
+    let encoded = |status| {
+        let body = Err(TransportError::Encoded { coding: "gzip".to_owned() });
+        Ok(Response { status, headers: Vec::new(), body })
+    };
+    for (answered, code, told) in [
+        (answer(200, ""), "unreadable", "the answer cannot be read: an empty body"),
+        (answer(204, ""), "unreadable", "the answer cannot be read: 204"),
+        (encoded(200), "wrong-address", "answered: 200 (the answer has a Content-Encoding (gzip)"),
+        (encoded(400), "wrong-address", "answered: 400 (the answer has a Content-Encoding (gzip)"),
+        (encoded(403), "forbidden", "forbids it: 403 (the answer has a Content-Encoding (gzip)"),
+    ] {
+        let error = Rig::new([answered]).read().await.unwrap_err();
+        assert_eq!(error.code(), code, "{error}");
+        assert!(error.to_string().contains(told), "{error}");
+    }
+    let rig = Rig::new([answer(200, NO_TASKS), encoded(200)]);
+    let Reply::Answer { status: 200, message, body: BodyKind::Other, .. } = rig.put().await else {
+        panic!("not what settles by reading")
+    };
+    assert!(message.contains("Content-Encoding (gzip)"), "{message}");
 }

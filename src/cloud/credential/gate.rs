@@ -1,7 +1,7 @@
 //! The gate before an account: an access key, a token, a user who signs in. It belongs to the account and not to
 //! whoever uses it, so that all projects, and all names in the settings, that lead to one account share it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::OwnedMutexGuard;
 
 use super::key::Print;
+use super::memory::{Memory, Mine, Refused};
 use crate::clock::Clock;
 use crate::cloud::error::{CloudError, Refusal};
 use crate::model::moment::Moment;
@@ -22,20 +23,36 @@ pub(super) const LONGEST_REST: Duration = Duration::from_hours(6);
 const SPREAD: f64 = 0.2;
 /// Of one account no more different keys are remembered as good.
 const MAX_PROVEN: usize = 16;
+/// So many keys that a source gave after a refusal go out within [`FIRST_REST`] although their account rests: with the
+/// one that was refused they are fewer than lock it.
+const MAX_EXEMPT: usize = 3;
 
 /// All gates of a process, by account. A gate that nobody uses any more is forgotten.
 #[derive(Debug, Clone, Default)]
-pub struct Gates(Arc<Mutex<BTreeMap<Print, Weak<Gate>>>>);
+pub struct Gates {
+    all: Arc<Mutex<BTreeMap<Print, Weak<Gate>>>>,
+    memory: Option<Arc<Memory>>,
+}
 
 impl Gates {
+    /// Gates that go on with the rests of an earlier process, and whose rests a later one can go on with. `salt`: what
+    /// hashes are keyed with. `keep` is given all that is to be kept, whenever it changes; it must not block.
+    pub fn remembering(
+        salt: &str,
+        before: Vec<Refused>,
+        keep: impl Fn(Vec<Refused>) + Send + Sync + 'static,
+    ) -> Self {
+        Self { memory: Some(Memory::new(salt, before, keep)), ..Self::default() }
+    }
+
     /// The gate before this account.
     pub(in crate::cloud) fn before(&self, account: Print, seed: u64) -> Arc<Gate> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(gate) = all.get(&account).and_then(Weak::upgrade) {
             return gate;
         }
         all.retain(|_, gate| gate.strong_count() > 0);
-        let gate = Arc::new(Gate::new(seed));
+        let gate = Arc::new(Gate::new(seed, self.memory.as_ref().map(|memory| memory.of(&account))));
         all.insert(account, Arc::downgrade(&gate));
         gate
     }
@@ -47,6 +64,8 @@ pub(in crate::cloud) struct Gate {
     state: Mutex<State>,
     /// Held by whoever goes out alone.
     alone: Arc<tokio::sync::Mutex<()>>,
+    /// Where its rests outlive the process.
+    memory: Option<Mine>,
 }
 
 #[derive(Debug)]
@@ -54,12 +73,30 @@ struct State {
     /// The keys of the account that an answer has shown to be good since the start, the last rest or a reload.
     proven: BTreeSet<Print>,
     /// After a refusal.
-    rest: Option<(Moment, Arc<Refusal>)>,
+    rest: Option<Rest>,
+    /// The rest of an earlier process, until somebody asks how a key stands.
+    earlier: Option<Refused>,
+    /// The keys that were refused since the last proof or reload.
+    refused: BTreeSet<Print>,
+    /// Keys that may go out alone although the account rests.
+    exempt: BTreeSet<Print>,
+    /// When the latest of them were given leave.
+    exempted: VecDeque<Moment>,
     /// Grows with every change for the worse: what was sent in an earlier era says nothing about this one.
     era: u64,
     /// Refusals without a proof between them.
     refusals: u32,
     random: StdRng,
+}
+
+/// After a refusal.
+#[derive(Debug)]
+struct Rest {
+    until: Moment,
+    refusal: Arc<Refusal>,
+    /// It was begun by an earlier process, and holds back the keys that were refused then and no others: what was
+    /// changed before the start is tried at once.
+    earlier: Option<Refused>,
 }
 
 /// How a key stands with its gate.
@@ -102,24 +139,71 @@ pub(in crate::cloud) struct Leave {
 }
 
 impl Gate {
-    fn new(seed: u64) -> Self {
-        let random = StdRng::seed_from_u64(seed);
-        let state = State { proven: BTreeSet::new(), rest: None, era: 0, refusals: 0, random };
-        Self { state: Mutex::new(state), alone: Arc::default() }
+    fn new(seed: u64, memory: Option<Mine>) -> Self {
+        let state = State {
+            proven: BTreeSet::new(),
+            rest: None,
+            earlier: memory.as_ref().and_then(Mine::kept),
+            refused: BTreeSet::new(),
+            exempt: BTreeSet::new(),
+            exempted: VecDeque::new(),
+            era: 0,
+            refusals: 0,
+            random: StdRng::seed_from_u64(seed),
+        };
+        Self { state: Mutex::new(state), alone: Arc::default(), memory }
     }
 
     /// How this key stands. A rest that is over leaves it unproven.
     pub(super) fn standing(&self, print: &Print, now: Moment) -> Standing {
         self.with(|state| {
+            if let Some(earlier) = state.earlier.take() {
+                state.refusals = earlier.in_a_row;
+                let (until, refusal) = (now.after(earlier.left(now.wall)), Arc::new(earlier.refusal()));
+                state.rest = Some(Rest { until, refusal, earlier: Some(earlier) });
+            }
+            // Proven although the account rests: a key that was exempt.
+            if state.proven.contains(print) {
+                return Standing::Good;
+            }
             match &state.rest {
-                Some((until, refusal)) if now.mono < until.mono => {
+                Some(rest @ Rest { until, refusal, .. }) if now.mono < until.mono => {
+                    let changed = rest.earlier.is_some() && !self.was_refused_earlier(rest, print);
+                    if changed || state.exempt.contains(print) {
+                        return Standing::Unproven;
+                    }
                     return Standing::Resting { until: *until, refusal: Arc::clone(refusal) };
                 }
                 Some(_) => state.rest = None,
                 None => {}
             }
-            if state.proven.contains(print) { Standing::Good } else { Standing::Unproven }
+            Standing::Unproven
         })
+    }
+
+    /// A source has given this key since the account was refused. Where it is another one, it may go out alone at once,
+    /// but no more of them than an account can bear.
+    pub(in crate::cloud) fn renewed(&self, print: Print, now: Moment) {
+        self.with(|state| {
+            let Some(rest) = &state.rest else { return };
+            let was_refused = state.refused.contains(&print) || self.was_refused_earlier(rest, &print);
+            if was_refused || state.exempt.contains(&print) {
+                return;
+            }
+            while state.exempted.front().is_some_and(|then| now.since(*then) >= FIRST_REST) {
+                state.exempted.pop_front();
+            }
+            if state.exempted.len() < MAX_EXEMPT {
+                state.exempted.push_back(now);
+                state.exempt.insert(print);
+            }
+        });
+    }
+
+    /// Whether the process that began this rest was refused with this key.
+    fn was_refused_earlier(&self, rest: &Rest, print: &Print) -> bool {
+        let both = rest.earlier.as_ref().zip(self.memory.as_ref());
+        both.is_some_and(|(earlier, memory)| earlier.is_of(memory, print))
     }
 
     /// Leave for a key that is proven, beside all others.
@@ -172,8 +256,19 @@ impl Gate {
         self.with(|state| {
             state.era += 1;
             state.rest = None;
+            state.earlier = None;
+            state.refused.clear();
             state.proven.clear();
         });
+    }
+
+    /// Has a rest, or that there is none, outlive the process.
+    fn remember(&self, rest: Option<(&State, &Refusal, Duration, Moment)>) {
+        let Some(memory) = &self.memory else { return };
+        memory.keep(rest.map(|(state, refusal, rest, now)| {
+            let keys = state.refused.iter().map(|print| memory.tag(print)).collect();
+            Refused::new(refusal, keys, state.refusals, (now.wall, rest))
+        }));
     }
 
     fn with<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
@@ -199,7 +294,10 @@ impl Leave {
                     state.proven.clear();
                 }
                 state.proven.insert(self.print);
+                state.exempt.remove(&self.print);
+                state.refused.clear();
                 state.refusals = 0;
+                self.gate.remember(None);
                 return Verdict::Good;
             };
             state.era += 1;
@@ -210,7 +308,13 @@ impl Leave {
             let until = now.after(rest);
             let was_good = state.proven.contains(&self.print);
             state.proven.clear();
-            state.rest = Some((until, Arc::new(refusal.clone())));
+            state.exempt.clear();
+            if state.refused.len() >= MAX_PROVEN {
+                state.refused.clear();
+            }
+            state.refused.insert(self.print);
+            self.gate.remember(Some((&*state, refusal, rest, now)));
+            state.rest = Some(Rest { until, refusal: Arc::new(refusal.clone()), earlier: None });
             Verdict::Refused { was_good, until }
         })
     }

@@ -160,6 +160,11 @@ impl Print {
         }
         Self(hasher.finalize().into())
     }
+
+    /// To be hashed again, with a key, before any of it is kept.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 /// It is made of secrets, and a short one could be found by trying.

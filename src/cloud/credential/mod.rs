@@ -8,19 +8,23 @@
 //! the old one still serves everybody else, so that nobody waits for it.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::error::{CloudError, Refusal};
 use crate::clock::Clock;
 use crate::model::moment::Moment;
+use crate::model::text::utc;
 
 pub(in crate::cloud) mod gate;
 pub(in crate::cloud) mod key;
+pub(in crate::cloud) mod memory;
 pub(in crate::cloud) mod source;
 
 pub use gate::Gates;
 pub use key::{AccessKey, AuthToken, Key};
+pub use memory::Refused;
 pub use source::{Fetching, Fresh, LocalSource, ReadKey, Source};
 
 use gate::{Gate, Leave, Standing, Verdict};
@@ -300,7 +304,7 @@ impl Credential {
                     }
                     Step::Go(beside(&current))
                 }
-                Standing::Resting { .. } if held.ask == Ask::Now => Step::Renew,
+                Standing::Resting { .. } if self.is_to_be_asked(held, now) => Step::Renew,
                 Standing::Resting { until, refusal } => Step::Rest(Standing::resting(until, &refusal)),
                 // Before a key is tried (again), the source may have a better one.
                 Standing::Unproven if held.ask != Ask::No => Step::Ask,
@@ -309,20 +313,53 @@ impl Credential {
         })
     }
 
+    /// Whether the source is asked while the account rests: after the refusal, and now and then where that costs
+    /// nothing, as whoever rotates files may be late.
+    fn is_to_be_asked(&self, held: &Held, now: Moment) -> bool {
+        let is_local = self.source.as_ref().is_some_and(|source| source.is_local());
+        held.ask == Ask::Now || (is_local && held.may_renew(now))
+    }
+
+    /// Sends, and once more where the key is refused and the source has a better one by now. `send` must make a new
+    /// request each time, and one that a refusal kept from having any effect.
+    pub(super) async fn sending<C, T, F, Fut>(&self, clock: &C, send: F) -> Result<T, CloudError>
+    where
+        C: Clock,
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T, CloudError>>,
+    {
+        match send().await {
+            Err(CloudError::Unauthorized(refusal)) => {
+                if self.with(|held| held.ask == Ask::Now) && self.renew(clock).await.is_err() {
+                    return Err(CloudError::Unauthorized(refusal));
+                }
+                let now = clock.now();
+                let rests = self.with(|held| {
+                    let current = held.current.as_ref();
+                    current.is_none_or(|key| {
+                        matches!(key.gate.standing(&key.print, now), Standing::Resting { .. })
+                    })
+                });
+                if rests { Err(CloudError::Unauthorized(refusal)) } else { send().await }
+            }
+            sent => sent,
+        }
+    }
+
     /// How it stands, for people.
     pub(super) fn in_words(&self, now: Moment) -> String {
-        let time = |at: Moment| at.wall.strftime("%F %T UTC").to_string();
         self.with(|held| {
             let Some(current) = &held.current else { return "no key yet".to_owned() };
             if current.has_ended(now) {
                 return "its key has ended".to_owned();
             }
-            let end =
-                current.life.map_or_else(String::new, |life| format!("; its key ends at {}", time(life.end)));
+            let end = current
+                .life
+                .map_or_else(String::new, |life| format!("; its key ends at {}", utc(life.end.wall)));
             match current.gate.standing(&current.print, now) {
                 Standing::Good => format!("good{end}"),
                 Standing::Unproven => format!("not proven yet{end}"),
-                Standing::Resting { until, .. } => format!("refused; it rests until {}", time(until)),
+                Standing::Resting { until, .. } => format!("refused; it rests until {}", utc(until.wall)),
             }
         })
     }
@@ -377,6 +414,7 @@ impl Credential {
         });
         let outcome = match fetched {
             Ok(issued) => {
+                issued.gate.renewed(issued.print, now);
                 self.with(|held| held.take(issued, now));
                 Ok(())
             }

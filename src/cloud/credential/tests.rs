@@ -418,3 +418,178 @@ async fn two_credentials_of_one_access_key_share_one_gate() {
         assert!(matches!(resting, Err(CloudError::CredentialResting { .. })), "the access key rests for all");
     }
 }
+
+/// A source on this machine whose files hold what a test has written.
+#[derive(Clone)]
+struct Files(Arc<Mutex<Key>>);
+
+impl Files {
+    fn new(key: Key) -> Self {
+        Self(Arc::new(Mutex::new(key)))
+    }
+
+    fn write(&self, key: Key) {
+        *self.0.lock().unwrap() = key;
+    }
+
+    fn credential(&self, gates: &Gates) -> Arc<Credential> {
+        let (first, files) = (self.0.lock().unwrap().clone(), self.clone());
+        let read = LocalSource::new(Box::new(move || Ok(files.0.lock().unwrap().clone())));
+        Credential::from_source(Some(first), read, gates, 1)
+    }
+}
+
+fn secret(n: u32) -> Key {
+    AccessKey::new("AKSAME".into(), format!("SK{n:03}").into(), None).unwrap().into()
+}
+
+/// Sends with leave; the service takes the keys that `good` says. Gives what was sent.
+async fn sends(credential: &Credential, clock: &VirtualClock, good: &Key) -> (bool, usize) {
+    let sent = Mutex::new(0);
+    let answered = credential.sending(clock, || async {
+        let pass = credential.enter(clock).await?;
+        *sent.lock().unwrap() += 1;
+        let refused = (pass.key().print() != good.print()).then(refusal);
+        pass.answered(clock.now(), refused.as_ref());
+        refused.map_or(Ok(()), |refusal| Err(CloudError::Unauthorized(refusal)))
+    });
+    let done = answered.await.is_ok();
+    (done, *sent.lock().unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_goes_out_again_at_once_with_what_the_files_hold_by_now() {
+    for (old, new) in [(numbered(1), numbered(2)), (secret(1), secret(2))] {
+        let (clock, files) = (VirtualClock::new(), Files::new(old.clone()));
+        let credential = files.credential(&Gates::default());
+        assert_eq!(sends(&credential, &clock, &old).await, (true, 1));
+        files.write(new.clone());
+        assert_eq!(sends(&credential, &clock, &old).await, (true, 1), "a good key is not read again");
+        assert_eq!(sends(&credential, &clock, &new).await, (true, 2));
+        assert!(credential.proven(clock.now()).is_ok());
+        assert_eq!(sends(&credential, &clock, &new).await, (true, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_the_files_still_hold_rests_and_one_that_comes_late_is_used_within_a_minute() {
+    for (old, new) in [(numbered(1), numbered(2)), (secret(1), secret(2))] {
+        let (clock, files) = (VirtualClock::new(), Files::new(old.clone()));
+        let credential = files.credential(&Gates::default());
+        assert_eq!(sends(&credential, &clock, &new).await, (false, 1));
+        for _ in 0..10 {
+            clock.sleep(Duration::from_secs(5)).await;
+            assert_eq!(sends(&credential, &clock, &new).await, (false, 0), "it rests");
+        }
+        files.write(new.clone());
+        clock.sleep(Duration::from_secs(31)).await;
+        assert_eq!(sends(&credential, &clock, &new).await, (true, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_that_never_hold_the_right_secret_do_not_lock_the_access_key() {
+    let (clock, files) = (VirtualClock::new(), Files::new(secret(0)));
+    let credential = files.credential(&Gates::default());
+    let mut refused = 0;
+    for n in 1..60 {
+        refused += sends(&credential, &clock, &numbered(9)).await.1;
+        files.write(secret(n));
+        clock.sleep(Duration::from_secs(5)).await;
+    }
+    assert!((2..=4).contains(&refused), "{refused} within five minutes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_whose_key_was_refused_together_go_out_again_with_the_new_one() {
+    let (clock, files) = (VirtualClock::new(), Files::new(numbered(1)));
+    let credential = files.credential(&Gates::default());
+    sends(&credential, &clock, &numbered(1)).await;
+    files.write(numbered(2));
+    let all: Vec<_> = (0..20)
+        .map(|_| {
+            let credential = Arc::clone(&credential);
+            tokio::spawn(async move {
+                let sent = credential.sending(&clock, || async {
+                    let pass = credential.enter(&clock).await?;
+                    let refused = (number(&pass) == 1).then(refusal);
+                    clock.sleep(Duration::from_secs(1)).await;
+                    pass.answered(clock.now(), refused.as_ref());
+                    refused.map_or(Ok(()), |refusal| Err(CloudError::Unauthorized(refusal)))
+                });
+                sent.await.is_ok()
+            })
+        })
+        .collect();
+    for one in all {
+        assert!(one.await.unwrap());
+    }
+}
+
+/// What outlives a process, and the gates of one after the other.
+#[derive(Clone, Default)]
+struct Disk(Arc<Mutex<String>>);
+
+impl Disk {
+    fn gates(&self) -> Gates {
+        let disk = self.clone();
+        let before = serde_json::from_str(&self.text()).unwrap_or_default();
+        Gates::remembering("of-a-journal", before, move |kept| {
+            *disk.0.lock().unwrap() = serde_json::to_string(&kept).unwrap();
+        })
+    }
+
+    fn text(&self) -> String {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn six_starts_with_a_wrong_key_are_one_refused_signature() {
+    let (clock, disk, files) = (VirtualClock::new(), Disk::default(), Files::new(secret(1)));
+    let mut refused = 0;
+    for _ in 0..6 {
+        let credential = files.credential(&disk.gates());
+        refused += sends(&credential, &clock, &secret(2)).await.1;
+        let told = credential.in_words(clock.now());
+        assert!(told.starts_with("refused; it rests until 2026-01-02 03:"), "{told}");
+        clock.sleep(Duration::from_secs(40)).await;
+    }
+    assert_eq!(refused, 1);
+    let kept = disk.text();
+    assert!(!kept.contains("AKSAME") && !kept.contains("SK001"), "{kept}");
+    // The rest goes on where it was, and the next one is longer.
+    clock.sleep(Duration::from_mins(3)).await;
+    let credential = files.credential(&disk.gates());
+    assert_eq!(sends(&credential, &clock, &secret(2)).await.1, 1);
+    assert!(rest(&credential, &clock).unwrap() >= Duration::from_mins(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_was_changed_before_the_start_and_a_reload_are_not_held_up() {
+    let (clock, disk, files) = (VirtualClock::new(), Disk::default(), Files::new(secret(1)));
+    sends(&files.credential(&disk.gates()), &clock, &secret(2)).await;
+    let woken = files.credential(&disk.gates());
+    woken.wake();
+    assert_eq!(sends(&woken, &clock, &secret(2)).await, (false, 1), "a reload proves at once");
+    for changed in [secret(2), numbered(2)] {
+        files.write(changed.clone());
+        let credential = files.credential(&disk.gates());
+        assert_eq!(sends(&credential, &clock, &changed).await, (true, 1));
+    }
+    assert_eq!(disk.text(), "[]", "a proof forgets the refusal");
+    let again = files.credential(&disk.gates());
+    assert_eq!(sends(&again, &clock, &numbered(2)).await, (true, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_set_back_makes_no_rest_longer_than_it_was() {
+    let (clock, disk, files) = (VirtualClock::new(), Disk::default(), Files::new(secret(1)));
+    clock.sleep(Duration::from_hours(9)).await;
+    sends(&files.credential(&disk.gates()), &clock, &secret(2)).await;
+    let earlier = VirtualClock::new();
+    let credential = files.credential(&disk.gates());
+    assert_eq!(sends(&credential, &earlier, &secret(2)).await.1, 0);
+    let left = rest(&credential, &earlier).unwrap();
+    assert!(left <= Duration::from_mins(6) && left >= Duration::from_mins(4), "{left:?}");
+}

@@ -10,6 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::*;
 use crate::cloud::answer::chain;
+use crate::cloud::error::CloudError;
 
 const HOSTILE_CA: &[u8] = include_bytes!("../testdata/hostile-ca.pem");
 const PRIVATE_CA: &[u8] = include_bytes!("../testdata/private-ca.pem");
@@ -88,6 +89,58 @@ async fn a_certificate_that_is_not_good_means_that_nothing_left_and_says_why() {
             assert!(told.contains(why), "{why}: {told}");
         }
     }
+}
+
+#[tokio::test]
+async fn each_fault_of_tls_has_advice_of_its_own_and_none_to_give_a_ca_file_that_is_given() {
+    let of = |certificate, key| {
+        serves((certificate, key), &[], |tls| drop(tls.write_all(b"HTTP/1.1 200 OK\r\n\r\n")))
+    };
+    let says = |bytes: &'static [u8]| {
+        raw(move |mut stream| {
+            let _ = stream.read(&mut [0; 2048]);
+            let _ = stream.write_all(bytes);
+            let _ = stream.read_to_end(&mut Vec::new());
+        })
+    };
+    let itself: Identity =
+        (include_bytes!("../testdata/ca-itself.pem"), include_bytes!("../testdata/ca-itself.key.pem"));
+    let p521: Identity = (include_bytes!("../testdata/p521.pem"), include_bytes!("../testdata/p521.key.pem"));
+    let cn_only: Identity =
+        (include_bytes!("../testdata/cn-only.pem"), include_bytes!("../testdata/cn-only.key.pem"));
+    let (p521_ca, cn_ca) =
+        (include_bytes!("../testdata/p521-ca.pem"), include_bytes!("../testdata/cn-ca.pem"));
+    let mut told = std::collections::BTreeSet::new();
+    for (base, ca, advice) in [
+        (of(itself.0, itself.1), itself.0, "is itself a CA"),
+        (of(p521.0, p521.1), p521_ca, "cannot be checked"),
+        (of(cn_only.0, cn_only.1), cn_ca, "in its CN, which does not count"),
+        (of(OTHER_NAME.0, OTHER_NAME.1), HOSTILE_CA, "is for other names"),
+        (of(EXPIRED.0, EXPIRED.1), HOSTILE_CA, "has expired"),
+        (of(GOOD.0, GOOD.1), HOSTILE_CA, "of no CA in ca_file"),
+        // The alert of a server without a common suite, or with a key of P-521 alone: handshake_failure.
+        (says(&[21, 3, 3, 0, 2, 2, 40]), HOSTILE_CA, "no cipher suite in common"),
+        (says(&[21, 3, 3, 0, 2, 2, 70]), HOSTILE_CA, "too old a TLS"),
+        (says(b"HTTP/1.1 400 Bad Request\r\n\r\n"), HOSTILE_CA, "does not speak TLS"),
+    ] {
+        let error = CloudError::from_transport(send(base, Method::Get, ca).await.unwrap_err(), None);
+        let found = error.tls_advice(Some(true)).unwrap_or_else(|| panic!("{advice}: {error:?}"));
+        assert!(found.contains(advice) && !found.contains("give ca_file"), "{advice}: {found} ({error:?})");
+        // What the daemon tells, also where it is a key that cannot be fetched.
+        let general = advice.trim_end_matches(" in ca_file");
+        assert!(error.trouble().0 == "unreachable" && error.trouble().1.contains(general));
+        let error = CloudError::SignIn(Arc::new(error));
+        assert!(error.trouble().0 == "sign-in" && error.trouble().1.contains(general));
+        assert!(told.insert(found), "the same advice twice");
+    }
+    // Without a ca_file it is the thing to give.
+    let error = send(of(GOOD.0, GOOD.1), Method::Get, HOSTILE_CA).await.unwrap_err();
+    let error = CloudError::from_transport(error, None);
+    assert!(error.tls_advice(Some(false)).unwrap().contains("give ca_file"));
+    // What is no fault of TLS has the usual advice.
+    let error = send("https://127.0.0.1:1".to_owned(), Method::Get, HOSTILE_CA).await.unwrap_err();
+    let error = CloudError::from_transport(error, None);
+    assert!(error.tls_advice(None).is_none() && error.trouble().1.contains("the name service"), "{error:?}");
 }
 
 #[tokio::test]

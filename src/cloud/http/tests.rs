@@ -117,7 +117,8 @@ async fn a_request_goes_out_as_it_was_signed() {
     for (_, head) in &heads {
         assert_eq!(head.matches(&format!("host: {host}\r\n")).count(), 1, "{head}");
         assert!(head.contains("x-sdk-date: 20260102T030405Z\r\n"), "{head}");
-        for never in ["accept-encoding", "signed.example", "transfer-encoding", "referer", "cookie"] {
+        assert_eq!(head.matches("accept-encoding: identity\r\n").count(), 1, "{head}");
+        for never in ["gzip", "signed.example", "transfer-encoding", "referer", "cookie"] {
             assert!(!head.contains(never), "{head}");
         }
     }
@@ -157,6 +158,23 @@ async fn a_connection_that_breaks_after_the_head_gives_the_status_and_no_body() 
     let response = server.transport(LONG).send(server.request(Method::Get)).await.unwrap();
     assert_eq!(response.status, 401);
     assert!(matches!(response.body, Err(TransportError::Broken(_))));
+}
+
+#[tokio::test]
+async fn a_body_that_is_encoded_though_nobody_asked_for_it_is_named_and_not_read() {
+    for (coding, wanted) in
+        [("gzip", Some("gzip")), ("identity, br", Some("identity, br")), ("Identity", None)]
+    {
+        let answer =
+            format!("HTTP/1.1 200 OK\r\ncontent-encoding: {coding}\r\ncontent-length: 2\r\n\r\n{{}}");
+        let server = Server::new(vec![vec![Step::Write(Box::leak(answer.into_boxed_str()))]]).await;
+        let body = server.transport(LONG).send(server.request(Method::Get)).await.unwrap().body;
+        match (body, wanted) {
+            (Ok(body), None) => assert_eq!(body, b"{}"),
+            (Err(TransportError::Encoded { coding }), Some(wanted)) => assert_eq!(coding, wanted),
+            (body, _) => panic!("{coding}: {body:?}"),
+        }
+    }
 }
 
 #[tokio::test]

@@ -56,6 +56,10 @@ impl<T: Transport, C: Clock> AgencySource<T, C> {
     }
 
     async fn assume(&self) -> Result<Fresh, CloudError> {
+        self.with.sending(&*self.iam.clock, || self.assume_once()).await
+    }
+
+    async fn assume_once(&self) -> Result<Fresh, CloudError> {
         let (path, body) = match &self.agency {
             Agency::Named { agency, domain } => {
                 let role = json!({

@@ -136,7 +136,7 @@ impl<T: Transport, C: Clock> Iam<T, C> {
         match body {
             Ok(body) if granted => Ok(Granted { at, head, token, body }),
             Err(error) if was_cut(&head, &error) => Err(CloudError::from_transport(error, head.request_id)),
-            body => Err(head.refused(shape_of(&head, &body), &scrub)),
+            body => Err(head.refused_by(&body, &scrub)),
         }
     }
 }

@@ -66,6 +66,8 @@ impl<T: Transport, C: Clock> PasswordSource<T, C> {
         let User { name, domain, password } = &self.user;
         let password = password().map_err(|detail| CloudError::Secrets { detail })?;
         let print = Print::of("password", &[password.expose_secret()]);
+        // One that was changed since a refusal is tried at once.
+        self.account.renewed(print, self.iam.clock.now());
         let leave = self.account.enter(print, &*self.iam.clock).await?;
         let scope = match &self.scope {
             Scope::Project(id) => json!({ "project": { "id": id.as_str() } }),

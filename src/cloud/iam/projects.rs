@@ -30,6 +30,10 @@ impl<T: Transport, C: Clock> ProjectByRegion<T, C> {
     }
 
     async fn list(&self, name: Option<&str>) -> Result<Vec<Project>, CloudError> {
+        self.credential.sending(&*self.iam.clock, || self.list_once(name)).await
+    }
+
+    async fn list_once(&self, name: Option<&str>) -> Result<Vec<Project>, CloudError> {
         let plain = Plain {
             path: "/v3/projects".to_owned(),
             query: name.iter().map(|name| ("name", (*name).to_owned())).collect(),

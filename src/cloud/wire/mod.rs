@@ -142,7 +142,8 @@ fn utf_8(body: &[u8]) -> Result<&str, WireError> {
 fn outer(body: &[u8]) -> Result<Outer<'_, List<'_>, List<'_>>, WireError> {
     // A list would otherwise be read as the fields of the object in their order.
     if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(WireError::Shape(shape::read(body, true).message));
+        let message = shape::read(body, true).message;
+        return Err(WireError::Shape(if message.is_empty() { "an empty body".to_owned() } else { message }));
     }
     // The parser's own words may quote the body; where it stopped is enough.
     let outer: Outer<'_, List<'_>, List<'_>> = serde_json::from_str(utf_8(body)?).map_err(|error| {

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Url, redirect, retry};
 
 use super::SendError;
@@ -134,6 +134,7 @@ impl Target {
         }
         let mut sent = HeaderMap::new();
         sent.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        sent.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         for (name, value) in headers {
             let value = HeaderValue::from_str(value)
                 .map_err(|_| SendError::passing("a header that cannot be sent"))?;
