@@ -281,6 +281,22 @@ fn a_channel_that_reaches_nobody_is_told() {
             email("from = 'a@example.com'\nto = ['a@example.com']\nport = 70000"),
             &["channel.c.port", "from 1 to 65535"],
         ),
+        (
+            email("from = 'a@example.com'\nto = ['a@example.com']\nhello = 'logs'"),
+            &["channel.c.hello", "the whole name of this machine", "[192.0.2.1]"],
+        ),
+        (
+            email("from = 'a@example.com'\nto = ['a@example.com']\nhello = '[logs]'"),
+            &["channel.c.hello", "the whole name of this machine"],
+        ),
+        (
+            email("from = 'a@example.com'\nto = ['a@example.com']\nproxy = 'http://proxy.example.com'"),
+            &["channel.c.proxy", "no such key"],
+        ),
+        (
+            email("from = 'a@example.com'\nto = ['a@example.com']\nca_file = '/nonexistent/ca.pem'"),
+            &["channel.c.ca_file", "does not exist"],
+        ),
         (smn("upgrades"), &["channel.c.topic_urn", "urn:smn:REGION:PROJECT_ID:NAME"]),
         (smn("urn:smn:r:p:../x"), &["channel.c.topic_urn", "urn:smn:REGION:PROJECT_ID:NAME"]),
         (
@@ -340,6 +356,12 @@ fn a_wrong_channel_is_told() {
         (
             top("[[channel]]\nname = 'c'\ntype = 'wecom'\nurl = { env = 'U' }\nport = 1"),
             &["channel.c.port", "no such key"],
+        ),
+        (
+            top(
+                "[[channel]]\nname = 'c'\ntype = 'wecom'\nurl = { env = 'U' }\nproxy = 'http://u:canary@proxy.example.com'",
+            ),
+            &["channel.c.proxy", "user or password"],
         ),
         (top("[[channel]]\nname = 'c'\ntype = 'webhok'"), &["did you mean \"webhook\"?"]),
         (

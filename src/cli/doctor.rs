@@ -372,6 +372,7 @@ async fn of_channel(
     }
     // A URL is a secret, but for its host.
     let place = match &channel.way {
+        _ if channel.proxy.is_some() => channel.proxy.clone().unwrap_or_default(),
         Way::Email { host, port, user, .. } => {
             let port = port.unwrap_or(if user.is_some() { 587 } else { 25 });
             format!("smtp://{host}:{port}")
@@ -383,7 +384,7 @@ async fn of_channel(
         }
         _ => secrets.get("url").map(|url| url.expose_secret().to_owned()).unwrap_or_default(),
     };
-    let (found, addresses) = resolved(&place, false).await;
+    let (found, addresses) = resolved(&place, channel.proxy.is_some()).await;
     if let Result::Wrong { what, .. } = found {
         return wrong(what);
     }

@@ -67,13 +67,20 @@ pub(super) fn notify_test(
     let sent = block_on(async { Ok(channel.send(&message).await) })?;
     let kind = known.way.word();
     match sent {
-        Ok(()) if json => {
-            print_json(&json!({ "channel": name, "type": kind, "sent": true, "id": message.id }))?;
+        Ok(taken) if json => {
+            print_json(&json!({
+                "channel": name, "type": kind, "sent": true, "id": message.id, "refused": taken.refused,
+            }))?;
         }
-        Ok(()) => print(&format!(
-            "channel {name} ({kind}): the message was taken (id {}); see whether it arrived\n",
-            message.id
-        ))?,
+        Ok(taken) => {
+            print(&format!(
+                "channel {name} ({kind}): the message was taken (id {}); see whether it arrived\n",
+                message.id
+            ))?;
+            for (who, why) in &taken.refused {
+                print(&format!("it was not taken for {}: {}\n", shown(who, 100), shown(why, 300)))?;
+            }
+        }
         Err(error) => {
             return Err(Failure::Other(anyhow!("channel {name} ({kind}) did not take the message: {error}")));
         }

@@ -1,6 +1,7 @@
 //! The channels of the settings: built from them, kept over a reload where nothing of them has changed.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::sync::Arc;
 
 use super::credentials::{Credentials, Site};
@@ -18,13 +19,14 @@ use crate::notify::channel::chat::{Chat, Service};
 use crate::notify::channel::email::{Email, EmailOptions};
 use crate::notify::channel::smn::{Publish, Smn};
 use crate::notify::channel::webhook::Webhook;
-use crate::notify::channel::{Channel, SendError, Sending};
+use crate::notify::channel::{Channel, Network, SendError, Sending, Taken};
 use crate::notify::{Routes, Start};
 use crate::settings::{self, ChannelSecrets, Environment, Settings, Way};
 
 /// A channel with what it was built from.
 struct Built {
     way: Way,
+    network: Network,
     secrets: ChannelSecrets,
     channel: Arc<dyn Channel>,
 }
@@ -48,18 +50,20 @@ impl Channels {
         let mut built = BTreeMap::new();
         for channel in &settings.channels {
             let secrets = all.remove(&channel.name).unwrap_or_default();
+            let network = network(channel)?;
             let same = |before: &&Built| {
                 // A topic is published to with the credential of a project, which may be another one now.
                 !matches!(channel.way, Way::Smn { .. })
                     && before.way == channel.way
+                    && before.network == network
                     && are_the_same(&before.secrets, &secrets)
             };
             let made = match self.built.get(&channel.name).filter(same) {
                 Some(before) => Arc::clone(&before.channel),
-                None => make(settings, channel, &secrets, credentials, clock)?,
+                None => make(settings, channel, (&secrets, &network), credentials, clock)?,
             };
             let way = channel.way.clone();
-            built.insert(channel.name.clone(), Built { way, secrets, channel: made });
+            built.insert(channel.name.clone(), Built { way, network, secrets, channel: made });
         }
         Ok(Self { built })
     }
@@ -130,10 +134,21 @@ fn are_the_same(one: &ChannelSecrets, other: &ChannelSecrets) -> bool {
     exposed(one) == exposed(other)
 }
 
+/// What lies between a channel and its receiver.
+fn network(channel: &settings::Channel) -> Result<Network, BuildFault> {
+    let ca_pem = channel.ca_file.as_ref().map(|path| {
+        fs::read(path).map_err(|error| BuildFault::Channel {
+            name: channel.name.clone(),
+            detail: format!("its ca_file {} cannot be read: {error}", path.display()),
+        })
+    });
+    Ok(Network { ca_pem: ca_pem.transpose()?, proxy: channel.proxy.clone() })
+}
+
 fn make(
     settings: &Settings,
     channel: &settings::Channel,
-    secrets: &ChannelSecrets,
+    (secrets, network): (&ChannelSecrets, &Network),
     credentials: &Credentials,
     clock: &Arc<SystemClock>,
 ) -> Result<Arc<dyn Channel>, BuildFault> {
@@ -147,21 +162,24 @@ fn make(
     let chat = |service, url: &Secret, secret| {
         let clock = Arc::clone(clock);
         let now = Arc::new(move || clock.now().wall);
-        Chat::new(service, url, secret, now).map_err(|error| fault(&error))
+        Chat::new(service, url, secret, now, network).map_err(|error| fault(&error))
     };
     Ok(match &channel.way {
         Way::Webhook { .. } => {
-            Arc::new(Webhook::new(&url, secret("hmac_secret")).map_err(|error| fault(&error))?)
+            Arc::new(Webhook::new(&url, secret("hmac_secret"), network).map_err(|error| fault(&error))?)
         }
-        Way::Alertmanager { .. } => Arc::new(Alertmanager::new(&url).map_err(|error| fault(&error))?),
+        Way::Alertmanager { .. } => {
+            Arc::new(Alertmanager::new(&url, network).map_err(|error| fault(&error))?)
+        }
         Way::Slack { .. } => Arc::new(chat(Service::Slack, &url, None)?),
         Way::Feishu { .. } => Arc::new(chat(Service::Feishu, &url, secret("secret"))?),
         Way::DingTalk { .. } => Arc::new(chat(Service::DingTalk, &url, secret("secret"))?),
         Way::WeCom { .. } => Arc::new(chat(Service::WeCom, &url, None)?),
-        Way::Email { host, port, user, from, to } => {
+        Way::Email { host, port, user, hello, from, to } => {
             let user = user.as_ref().map(|(user, _)| user.clone()).zip(secret("password"));
-            let (host, from, to) = (host.clone(), from.clone(), to.clone());
-            let options = EmailOptions { host, port: *port, user, from, to };
+            let (host, hello, from, to) = (host.clone(), hello.clone(), from.clone(), to.clone());
+            let ca_pem = network.ca_pem.clone();
+            let options = EmailOptions { host, port: *port, user, hello, ca_pem, from, to };
             Arc::new(Email::new(options).map_err(|error| fault(&error))?)
         }
         Way::Smn { project, topic_urn, endpoint } => {
@@ -195,7 +213,8 @@ struct Publisher(Topic<HttpTransport, SystemClock>);
 impl Publish for Publisher {
     fn publish(&self, subject: String, text: String) -> Sending<'_> {
         Box::pin(async move {
-            self.0.publish(&subject, &text).await.map_err(|error| SendError {
+            let published = self.0.publish(&subject, &text).await;
+            published.map(|()| Taken::default()).map_err(|error| SendError {
                 refused: matches!(error, CloudError::Refused(_)),
                 retry_after: error.retry_after(),
                 detail: chain(&error),

@@ -70,20 +70,61 @@ pub fn shown(text: &str, limit: usize) -> String {
     out
 }
 
-/// An error with its causes, once each.
+/// An error with its causes, once each: many libraries end an error's text with that of its cause.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text = format!("{text}: {cause}");
+        let told = cause.to_string();
+        if text != told && !text.ends_with(&format!(": {told}")) {
+            text = format!("{text}: {told}");
+        }
         source = cause.source();
     }
     text
 }
 
+/// Whether a text is the whole name of a host: two labels or more, of letters, digits and hyphens.
+pub fn is_full_host_name(text: &str) -> bool {
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+    };
+    text.len() <= 253 && text.contains('.') && text.split('.').all(is_label)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Link {
+        text: &'static str,
+        source: Option<Box<Self>>,
+    }
+
+    #[test]
+    fn a_cause_that_its_error_tells_of_already_is_told_once() {
+        for (texts, told) in [
+            (["cannot send", "no connection", "refused"], "cannot send: no connection: refused"),
+            (["no connection: refused", "refused", "refused"], "no connection: refused"),
+            (
+                ["cannot send: no connection: refused", "no connection: refused", "refused"],
+                "cannot send: no connection: refused",
+            ),
+            (["cannot be refused", "refused", "by a rule"], "cannot be refused: refused: by a rule"),
+        ] {
+            let mut error = None;
+            for text in texts.into_iter().rev() {
+                error = Some(Box::new(Link { text, source: error }));
+            }
+            assert_eq!(chain(&*error.unwrap()), told);
+        }
+    }
 
     #[test]
     fn spans_read_as_people_say_them() {

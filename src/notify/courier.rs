@@ -1,9 +1,10 @@
 //! Carries the notes of one channel to its receiver: gathers, groups, retries with a backoff of its own.
 //!
-//! At most one message a minute goes out for each project. A message that was not taken goes out again as it was
-//! bounded, under the same id; what has happened since is the next one.
+//! At most one message a minute is taken for each project. A message that was not taken goes out again as it was
+//! bounded, under the same id, when its backoff or the receiver's `Retry-After` is over; what has happened since is the
+//! next one.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
-use super::channel::{Channel, SendError};
+use super::channel::{Channel, SendError, Taken};
 use super::kind::Kind;
 use super::message::Message;
 use super::notice::{self, Notice};
@@ -29,7 +30,7 @@ use crate::model::text::{chain, shown, span};
 
 /// What happens together is told together.
 const GATHER: Duration = Duration::from_secs(2);
-/// No two messages of one project are closer together.
+/// No message of a project follows one that was taken more closely.
 const BETWEEN: Duration = Duration::from_mins(1);
 /// The wait after the first failure, doubling up to the longest.
 const FIRST_WAIT: Duration = Duration::from_secs(10);
@@ -53,7 +54,7 @@ struct Line {
     /// The message that is to go out ends with this note.
     sending: Option<u64>,
     ready: Mono,
-    last_sent: Option<Mono>,
+    last_taken: Option<Mono>,
     refusals: u32,
 }
 
@@ -80,6 +81,8 @@ pub(super) struct Courier<O, C> {
     routes: watch::Receiver<Arc<Routes>>,
     lines: BTreeMap<String, Line>,
     failures: u32,
+    /// Whom the last message was not taken for.
+    refused: BTreeSet<String>,
     not_before: Mono,
     next_repeat: Option<Mono>,
     random: StdRng,
@@ -120,6 +123,7 @@ impl<O: Outbox, C: Clock> Courier<O, C> {
             routes,
             lines,
             failures: 0,
+            refused: BTreeSet::new(),
             not_before: now,
             next_repeat,
             random: StdRng::seed_from_u64(seed),
@@ -213,7 +217,7 @@ impl<O: Outbox, C: Clock> Courier<O, C> {
             if finishing {
                 return self.not_before;
             }
-            let pace = line.last_sent.map(|last| last.after(BETWEEN));
+            let pace = line.last_taken.map(|last| last.after(BETWEEN));
             pace.into_iter().chain([line.ready, self.not_before]).max().unwrap_or(line.ready)
         };
         let lines = self.lines.iter().filter(|(_, line)| !line.is_empty());
@@ -221,12 +225,10 @@ impl<O: Outbox, C: Clock> Courier<O, C> {
     }
 
     async fn carry(&mut self, project: &str, stop: &mut watch::Receiver<Stop>) {
-        let now = self.shared.clock.now().mono;
         let Some(line) = self.lines.get_mut(project) else { return };
         let last = line.notes.iter().map(|note| note.number).max().unwrap_or(line.more_through);
         let through = line.sending.unwrap_or(last);
         let is_new = line.sending.is_none();
-        line.last_sent = Some(now);
         line.sending = Some(through);
         if is_new {
             let write =
@@ -239,7 +241,7 @@ impl<O: Outbox, C: Clock> Courier<O, C> {
             }
         }
         let Some(message) = self.compose(project, through).await else {
-            self.delivered(project, through, 0).await;
+            self.delivered(project, through, None).await;
             return;
         };
         let total = message.total();
@@ -253,7 +255,10 @@ impl<O: Outbox, C: Clock> Courier<O, C> {
             () = stopped(stop, &*clock) => return,
         };
         match sent {
-            Ok(()) => self.delivered(project, through, total).await,
+            Ok(taken) => {
+                self.tell_of_refused(&taken);
+                self.delivered(project, through, Some(total)).await;
+            }
             Err(error) => {
                 if let Some(line) = self.lines.get_mut(project).filter(|_| error.refused) {
                     line.refusals += 1;
@@ -263,7 +268,9 @@ impl<O: Outbox, C: Clock> Courier<O, C> {
         }
     }
 
-    async fn delivered(&mut self, project: &str, through: u64, total: u64) {
+    /// Lets go of the notes up to this one. `told`: how many were in the message, where there was one.
+    async fn delivered(&mut self, project: &str, through: u64, told: Option<u64>) {
+        let now = self.shared.clock.now().mono;
         if let Some(line) = self.lines.get_mut(project) {
             line.notes.retain(|note| note.number > through);
             if line.more_through <= through {
@@ -271,9 +278,10 @@ impl<O: Outbox, C: Clock> Courier<O, C> {
             }
             line.sending = None;
             line.refusals = 0;
-            line.ready = self.shared.clock.now().mono;
+            line.ready = now;
+            line.last_taken = told.map(|_| now).or(line.last_taken);
         }
-        if total > 0 {
+        if let Some(total) = told {
             if self.failures > 0 {
                 info!(channel = self.name, "channel {} takes messages again", self.name);
             }
@@ -307,6 +315,10 @@ impl<O: Outbox, C: Clock> Courier<O, C> {
         let wait = wait.mul_f64(self.random.random_range(0.8..=1.2)).min(LONGEST_WAIT);
         let wait = wait.max(error.retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER));
         self.not_before = now.mono.after(wait);
+        // What is told again would pass over what the receiver asks for too.
+        if error.retry_after.is_some() {
+            self.next_repeat = self.next_repeat.map(|at| at.max(self.not_before));
+        }
         let mut changed = false;
         self.count(|counts| {
             counts.failed += 1;
@@ -325,6 +337,20 @@ impl<O: Outbox, C: Clock> Courier<O, C> {
         }
     }
 
+    /// Names those in the log whom the receiver did not take the message for: each once while that lasts.
+    fn tell_of_refused(&mut self, taken: &Taken) {
+        for (who, why) in taken.refused.iter().filter(|(who, _)| !self.refused.contains(*who)) {
+            warn!(
+                channel = self.name,
+                "channel {}: a message was taken, but not for {}: {}; the others get every message; check the address",
+                self.name,
+                shown(who, 100),
+                shown(why, 300)
+            );
+        }
+        self.refused = taken.refused.keys().cloned().collect();
+    }
+
     /// Tells again what lasts.
     async fn repeat(&mut self, stop: &mut watch::Receiver<Stop>) {
         let now = self.shared.clock.now();
@@ -337,11 +363,11 @@ impl<O: Outbox, C: Clock> Courier<O, C> {
             () = stopped(stop, &*clock) => return,
         };
         match sent {
-            Ok(()) if self.failures > 0 => {
+            Ok(_) if self.failures > 0 => {
                 // It takes messages again: what waits goes out at once.
                 self.not_before = now.mono;
             }
-            Ok(()) => {}
+            Ok(_) => {}
             Err(error) => self.failed(&error),
         }
     }

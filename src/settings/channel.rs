@@ -1,6 +1,7 @@
 //! Channels and who hears of what, as checked; and the secrets of channels.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::environment::Environment;
@@ -30,6 +31,10 @@ pub struct Channel {
     pub name: String,
     /// What it is.
     pub way: Way,
+    /// The PEM file of CAs that are trusted beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The proxy that its requests go through.
+    pub proxy: Option<String>,
 }
 
 /// A way to people, its secrets by reference.
@@ -55,6 +60,7 @@ pub enum Way {
         host: String,
         port: Option<u16>,
         user: Option<(String, SecretReference)>,
+        hello: Option<String>,
         from: String,
         to: Vec<String>,
     },

@@ -176,7 +176,7 @@ impl Listing<'_> {
                     self.add(&path.key("endpoint"), json!(endpoint));
                 }
             }
-            Way::Email { host, port, user, from, to } => {
+            Way::Email { host, port, user, hello, from, to } => {
                 self.add(&path.key("host"), json!(host));
                 if let Some(port) = port {
                     self.add(&path.key("port"), json!(port));
@@ -184,10 +184,19 @@ impl Listing<'_> {
                 if let Some((user, _)) = user {
                     self.add(&path.key("user"), json!(user));
                 }
+                if let Some(hello) = hello {
+                    self.add(&path.key("hello"), json!(hello));
+                }
                 self.add(&path.key("from"), json!(from));
                 self.add(&path.key("to"), json!(to));
             }
             _ => {}
+        }
+        if let Some(file) = &channel.ca_file {
+            self.add(&path.key("ca_file"), json!(file.to_string_lossy()));
+        }
+        if let Some(proxy) = &channel.proxy {
+            self.add(&path.key("proxy"), json!(proxy));
         }
     }
 

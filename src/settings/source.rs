@@ -238,7 +238,7 @@ impl Drawing {
 }
 
 /// Keys whose values are no secrets, wherever they stand.
-const HARMLESS: [&str; 58] = [
+const HARMLESS: [&str; 59] = [
     "mode",
     "retention",
     "discovery_interval",
@@ -296,6 +296,7 @@ const HARMLESS: [&str; 58] = [
     "no_progress",
     "host",
     "port",
+    "hello",
     "source",
 ];
 

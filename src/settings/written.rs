@@ -223,8 +223,11 @@ pub(super) struct Channel {
     pub(super) port: Option<Strict<u32>>,
     pub(super) user: Option<Strict<String>>,
     pub(super) password: Option<Strict<SecretReference>>,
+    pub(super) hello: Option<Strict<String>>,
     pub(super) from: Option<Strict<String>>,
     pub(super) to: Option<List<Strict<String>>>,
+    pub(super) ca_file: Option<Strict<String>>,
+    pub(super) proxy: Option<Strict<String>>,
 }
 
 impl Channel {
@@ -241,8 +244,11 @@ impl Channel {
             ("port", self.port.is_some()),
             ("user", self.user.is_some()),
             ("password", self.password.is_some()),
+            ("hello", self.hello.is_some()),
             ("from", self.from.is_some()),
             ("to", self.to.is_some()),
+            ("ca_file", self.ca_file.is_some()),
+            ("proxy", self.proxy.is_some()),
         ]
         .into_iter()
         .filter_map(|(key, given)| given.then_some(key))

@@ -1,6 +1,7 @@
 //! Once, in time, and with everything that happened: over kills, dead channels and storms.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use upgrade_remediator::model::breaker::{Healing, Opening};
@@ -235,6 +236,61 @@ async fn a_receiver_that_asks_to_wait_is_heeded() {
     rig.channel("ops").set(Manner::Takes);
     rig.pass(2 * MINUTE).await;
     assert_eq!(rig.channel("ops").kinds(), ["first-failure"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_try_comes_when_its_wait_is_over_and_not_a_minute_after_the_first() {
+    let rig = Rig::new(&["ops"]).await;
+    for (manner, shortest, longest) in [
+        (Manner::Fails, 8 * SECOND, 12 * SECOND),
+        (Manner::Refuses, 8 * SECOND, 12 * SECOND),
+        (Manner::AsksToWait(20 * SECOND), 20 * SECOND, 21 * SECOND),
+    ] {
+        let before = rig.channel("ops").tries().len();
+        rig.channel("ops").set(manner.clone());
+        rig.journal("prod", "logs", fails("logs", Some("standard"))).await;
+        rig.pass(5 * SECOND).await;
+        rig.channel("ops").set(Manner::Takes);
+        rig.pass(40 * SECOND).await;
+        let tries = rig.channel("ops").tries();
+        assert_eq!(tries.len(), before + 2, "{manner:?}");
+        let gap = tries[before + 1].0.saturating_sub(tries[before].0);
+        assert!(gap >= shortest && gap <= longest, "{manner:?}: {gap:?}");
+        // The minute is between messages that were taken.
+        rig.journal("prod", "other", fails("other", Some("standard"))).await;
+        rig.pass(2 * MINUTE).await;
+        let taken = rig.channel("ops").taken();
+        let [.., one, next] = taken.as_slice() else { panic!("{taken:?}") };
+        assert!(next.0 >= one.0 + MINUTE && next.0 <= one.0 + MINUTE + SECOND, "{:?} {:?}", one.0, next.0);
+        rig.pass(2 * MINUTE).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_refused_while_others_are_not_is_named_once_and_holds_up_nothing() {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let writer = Arc::new(log.reopen().unwrap());
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(writer).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let rig = Rig::new(&["ops"]).await;
+    let named = || {
+        let log = std::fs::read_to_string(log.path()).unwrap();
+        let of = |who: &str| {
+            log.matches(&format!("a message was taken, but not for {who}: 550 no such user")).count()
+        };
+        (of("gone@example.com"), of("old@example.com"))
+    };
+    for (who, times) in
+        [("gone@example.com", (1, 0)), ("gone@example.com", (1, 0)), ("old@example.com", (1, 1))]
+    {
+        rig.channel("ops").set(Manner::TakesBut(who));
+        rig.journal("prod", "logs", fails("logs", Some("standard"))).await;
+        rig.pass(2 * MINUTE).await;
+        assert_eq!(named(), times);
+    }
+    assert_eq!(rig.channel("ops").tries().len(), 3);
+    let counts = rig.post.counts().remove(0);
+    assert_eq!((counts.sent, counts.failed, counts.waiting), (3, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]

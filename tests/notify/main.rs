@@ -2,5 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod delivery;
+mod mail;
+mod peers;
+mod posts;
 mod stage;
 mod wording;

@@ -16,7 +16,7 @@ use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::model::policy::{Mode, Terms};
 use upgrade_remediator::model::reason::Reason;
 use upgrade_remediator::model::task::{TaskKind, TaskStatus};
-use upgrade_remediator::notify::channel::{Channel, SendError, Sending};
+use upgrade_remediator::notify::channel::{Channel, SendError, Sending, Taken};
 use upgrade_remediator::notify::message::Message;
 use upgrade_remediator::notify::{News, Notifier, Post, Routes, Start, Tell as _};
 
@@ -60,6 +60,8 @@ pub(crate) enum Manner {
     Fails,
     AsksToWait(Duration),
     Refuses,
+    /// Takes it, but not for this one.
+    TakesBut(&'static str),
     /// Takes it, and the answer is lost.
     TakesAndFails,
     Hangs,
@@ -121,10 +123,13 @@ impl Channel for Recorder {
     fn send<'a>(&'a self, message: &'a Message) -> Sending<'a> {
         Box::pin(async move {
             let manner = self.manner.lock().unwrap().clone();
-            let taken = matches!(manner, Manner::Takes | Manner::TakesAndFails);
+            let taken = matches!(manner, Manner::Takes | Manner::TakesBut(_) | Manner::TakesAndFails);
             self.tried.lock().unwrap().push((self.clock.passed(), message.clone(), taken));
             match manner {
-                Manner::Takes => Ok(()),
+                Manner::Takes => Ok(Taken::default()),
+                Manner::TakesBut(who) => {
+                    Ok(Taken { refused: [(who.to_owned(), "550 no such user".to_owned())].into() })
+                }
                 Manner::Fails | Manner::TakesAndFails => Err(SendError::passing("nobody answers")),
                 Manner::AsksToWait(wait) => {
                     Err(SendError { retry_after: Some(wait), ..SendError::passing("HTTP 429") })

@@ -16,8 +16,8 @@ use upgrade_remediator::model::task::AbortDoubt;
 use upgrade_remediator::notify::channel::alertmanager::Alertmanager;
 use upgrade_remediator::notify::channel::chat::{Chat, Service};
 use upgrade_remediator::notify::channel::email::{Email, EmailOptions};
-use upgrade_remediator::notify::channel::smn;
 use upgrade_remediator::notify::channel::webhook::Webhook;
+use upgrade_remediator::notify::channel::{Network, smn};
 use upgrade_remediator::notify::kind::Kind;
 use upgrade_remediator::notify::message::Message;
 use upgrade_remediator::notify::notice::{self, Notice};
@@ -208,7 +208,8 @@ fn each_channel_has_its_form() {
         let event: Value = serde_json::from_slice(&Webhook::body(&message).unwrap()).unwrap();
         check(&format!("webhook-{name}.json"), &pretty(&event));
 
-        let alertmanager = Alertmanager::new(&secret("http://alertmanager.example:9093")).unwrap();
+        let alertmanager =
+            Alertmanager::new(&secret("http://alertmanager.example:9093"), &Network::default()).unwrap();
         let alerts = serde_json::to_value(alertmanager.alerts(&message)).unwrap();
         check(&format!("alertmanager-{name}.json"), &pretty(&alerts));
 
@@ -220,7 +221,7 @@ fn each_channel_has_its_form() {
         ] {
             let url = secret("https://chat.example/hook?key=0123456789abcdef");
             let key = (service != Service::Slack && service != Service::WeCom).then(|| secret("canary-7f3a"));
-            let chat = Chat::new(service, &url, key, clock()).unwrap();
+            let chat = Chat::new(service, &url, key, clock(), &Network::default()).unwrap();
             let (body, query) = chat.request(&message, now());
             let bytes = serde_json::to_vec(&body).unwrap();
             assert!(bytes.len() < 20_000 && !String::from_utf8(bytes).unwrap().contains("canary"), "{word}");
@@ -236,6 +237,8 @@ fn each_channel_has_its_form() {
             host: "localhost".to_owned(),
             port: None,
             user: None,
+            hello: None,
+            ca_pem: None,
             from: "Upgrades <upgrades@example.com>".to_owned(),
             to: vec!["ops@example.com".to_owned(), "night@example.com".to_owned()],
         })
@@ -260,7 +263,7 @@ fn a_text_of_a_stranger_has_no_control_character_and_no_mention() {
         assert!(text.lines().all(|line| !line.starts_with("```")), "{text}");
     }
     let url = Secret::from("https://chat.example/".to_owned());
-    let chat = Chat::new(Service::Slack, &url, None, std::sync::Arc::new(now)).unwrap();
+    let chat = Chat::new(Service::Slack, &url, None, std::sync::Arc::new(now), &Network::default()).unwrap();
     let (body, _) = chat.request(&told, now());
     let block = body["blocks"][1]["text"]["text"].as_str().unwrap();
     assert!(!block.contains("<!channel>") && block.matches("```").count() == 2, "{block}");

@@ -11,8 +11,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::http::{Target, UrlFault};
-use super::{Channel, SendError, Sending};
+use super::http::{Network, Target, UrlFault};
+use super::{Channel, SendError, Sending, Taken};
 use crate::model::secret::Secret;
 use crate::notify::kind::{Severity, State};
 use crate::notify::message::Message;
@@ -57,8 +57,9 @@ impl Alertmanager {
     ///
     /// # Errors
     /// Where the URL cannot be used.
-    pub fn new(url: &Secret) -> Result<Self, UrlFault> {
-        Ok(Self { target: Target::new(url, true)?.below("/api/v2/alerts"), firing: Mutex::default() })
+    pub fn new(url: &Secret, network: &Network) -> Result<Self, UrlFault> {
+        let target = Target::new(url, true, network)?.below("/api/v2/alerts");
+        Ok(Self { target, firing: Mutex::default() })
     }
 
     fn firing(&self) -> MutexGuard<'_, BTreeMap<Of, Alert>> {
@@ -105,9 +106,9 @@ impl Alertmanager {
         changes
     }
 
-    async fn post(&self, alerts: Vec<&Alert>) -> Result<(), SendError> {
+    async fn post(&self, alerts: Vec<&Alert>) -> Result<Taken, SendError> {
         let body = serde_json::to_vec(&alerts).map_err(|error| SendError::passing(error.to_string()))?;
-        self.target.post("application/json", &[], &[], body).await.map(drop)
+        self.target.post("application/json", &[], &[], body).await
     }
 
     fn remember(&self, changes: Vec<(Of, Alert)>) {
@@ -223,9 +224,9 @@ impl Channel for Alertmanager {
     fn send<'a>(&'a self, message: &'a Message) -> Sending<'a> {
         Box::pin(async move {
             let changes = self.changes(message);
-            self.post(changes.iter().map(|(_, alert)| alert).collect()).await?;
+            let taken = self.post(changes.iter().map(|(_, alert)| alert).collect()).await?;
             self.remember(changes);
-            Ok(())
+            Ok(taken)
         })
     }
 

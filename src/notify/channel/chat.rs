@@ -1,5 +1,5 @@
-//! Chat services that take a message at a URL: Slack, Feishu, DingTalk, WeCom. What they say no to comes as HTTP 200
-//! with a code, but from Slack.
+//! Chat services that take a message at a URL: Slack, Feishu, DingTalk, WeCom. What they say no to comes with a code,
+//! mostly as HTTP 200, but from Slack, which has a status and a word.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use super::http::{Target, UrlFault};
-use super::{Channel, SendError, Sending};
+use super::http::{Answered, Network, Target, UrlFault};
+use super::{Channel, SendError, Sending, Taken};
 use crate::model::secret::{ExposeSecret as _, Secret};
 use crate::notify::kind::Severity;
 use crate::notify::message::{Message, cut};
@@ -48,12 +48,18 @@ impl fmt::Debug for Chat {
 }
 
 impl Chat {
-    /// At this URL; with a secret each message is signed, where the service knows signatures.
+    /// At this URL, by this network; with a secret each message is signed, where the service knows signatures.
     ///
     /// # Errors
     /// Where the URL cannot be used.
-    pub fn new(service: Service, url: &Secret, secret: Option<Secret>, now: Now) -> Result<Self, UrlFault> {
-        let mut target = Target::new(url, false)?;
+    pub fn new(
+        service: Service,
+        url: &Secret,
+        secret: Option<Secret>,
+        now: Now,
+        network: &Network,
+    ) -> Result<Self, UrlFault> {
+        let mut target = Target::new(url, false, network)?;
         if let Some(secret) = &secret {
             target = target.hiding(secret);
         }
@@ -89,39 +95,93 @@ impl Chat {
         (body, query)
     }
 
-    /// What an answer with HTTP 200 means.
-    fn judge(&self, answer: &str) -> Result<(), SendError> {
+    /// What an answer means. Where it has a code, that says more than the status.
+    fn judge(&self, answered: Answered) -> Result<Taken, SendError> {
+        let well = answered.status.is_success();
         if self.service == Service::Slack {
-            return Ok(());
+            if well {
+                return Ok(Taken::default());
+            }
+            let of_the_message = answered.is_of_the_message() && !is_of_the_hook(answered.text());
+            let detail = self.target.detail(&answered);
+            return Err(answered.refusal(of_the_message, detail));
         }
-        let parsed: Value = serde_json::from_str(answer).unwrap_or(Value::Null);
+        let parsed: Value = serde_json::from_str(answered.text()).unwrap_or(Value::Null);
         let code = ["errcode", "code", "StatusCode"].iter().find_map(|key| parsed.get(key)?.as_i64());
         match code {
-            Some(0) => Ok(()),
-            None => {
-                Err(SendError::passing(format!("an answer without a code: {}", self.target.told(answer))))
+            Some(0) if well => Ok(Taken::default()),
+            None if well => {
+                let told = self.target.told(answered.text());
+                Err(answered.refusal(false, format!("an answer without a code: {told}")))
             }
+            None | Some(0) => Err(self.target.refused(answered)),
             Some(code) => {
                 let text =
                     ["errmsg", "msg", "StatusMessage"].iter().find_map(|key| parsed.get(key)?.as_str());
-                let text = self.target.told(text.unwrap_or_default());
-                Err(SendError {
-                    refused: is_of_the_message(self.service, code),
-                    ..SendError::passing(format!("refused with code {code}: {text}"))
-                })
+                let text = text.unwrap_or_default();
+                let known = is_of_the_message(self.service, code, text);
+                // A code that is not known passes, but where the status says otherwise.
+                let of_the_message = known.unwrap_or_else(|| answered.is_of_the_message());
+                let status =
+                    if well { String::new() } else { format!("HTTP {}: ", answered.status.as_u16()) };
+                let told = format!("{status}refused with code {code}: {}", self.target.told(text));
+                Err(answered.refusal(of_the_message, told))
             }
         }
     }
 }
 
-/// Whether a code says that the message itself is at fault: its form, or its length.
-fn is_of_the_message(service: Service, code: i64) -> bool {
-    match service {
-        Service::Slack => false,
-        Service::Feishu => matches!(code, 9499 | 11246 | 230_001 | 230_025),
-        Service::DingTalk => matches!(code, 40_035 | 400_105 | 460_101),
-        Service::WeCom => matches!(code, 40_058 | 44_004 | 45_002),
-    }
+/// Whether a code says that the message itself is at fault (its form, its length, its words), or something that passes
+/// or is mended elsewhere (a limit of rate, the service itself, the bot and its signature). `None`: it is not known.
+fn is_of_the_message(service: Service, code: i64, text: &str) -> Option<bool> {
+    let (of_the_message, of_others): (&[i64], &[i64]) = match service {
+        Service::Slack => (&[], &[]),
+        // One code with two meanings: "Bad Request", and "too many request".
+        Service::Feishu if code == 9499 => return Some(!text.to_ascii_lowercase().contains("too many")),
+        Service::Feishu => (
+            // The parameters, the card, the words, the length.
+            &[11_246, 19_002, 230_001, 230_022, 230_025, 230_028, 230_099],
+            // An error of the service, limits of rate, an error while sending; the address, the signature, the
+            // machine's address, the keyword; the limits of rate of a group and of an app.
+            &[2_200, 11_232, 11_233, 11_247, 19_001, 19_021, 19_022, 19_024, 230_020, 99_991_400],
+        ),
+        Service::DingTalk => (
+            // The parameters, the kind of message, links or words that are not allowed, the length.
+            &[40_035, 400_105, 430_101, 430_102, 430_103, 430_104, 460_101],
+            // The service is busy; limits of rate of the machine, of the call, of the hook; the group, the address, the
+            // bot; keyword, signature or address; limits of rate of the bot.
+            &[-1, 88, 90_002, 90_018, 90_030, 400_013, 400_101, 400_102, 400_106, 310_000, 130_101, 410_100],
+        ),
+        Service::WeCom => (
+            // The parameters, no text, the length.
+            &[40_008, 40_058, 44_004, 45_002],
+            // The service is busy; limits of rate and of calls at once; tokens; the address, and a bot that is stopped or
+            // in no group.
+            &[-1, 45_009, 45_033, 40_014, 42_001, 93_000, 93_004, 93_008],
+        ),
+    };
+    if of_the_message.contains(&code) { Some(true) } else { of_others.contains(&code).then_some(false) }
+}
+
+/// Whether a word of Slack is of the hook, its channel or its team, or of a limit of rate, whatever status it comes with.
+fn is_of_the_hook(word: &str) -> bool {
+    matches!(
+        word.trim(),
+        "action_prohibited"
+            | "channel_is_archived"
+            | "channel_not_found"
+            | "invalid_token"
+            | "no_active_hooks"
+            | "no_service"
+            | "no_service_id"
+            | "no_team"
+            | "posting_to_general_channel_denied"
+            | "rate_limited"
+            | "ratelimited"
+            | "rollup_error"
+            | "team_disabled"
+            | "user_not_found"
+    )
 }
 
 /// The key is the text with the time, and the message is empty.
@@ -204,8 +264,7 @@ impl Channel for Chat {
         Box::pin(async move {
             let (body, query) = self.request(message, (self.now)());
             let body = serde_json::to_vec(&body).map_err(|error| SendError::passing(error.to_string()))?;
-            let answer = self.target.post("application/json; charset=utf-8", &query, &[], body).await?;
-            self.judge(&answer)
+            self.judge(self.target.exchange("application/json; charset=utf-8", &query, &[], body).await?)
         })
     }
 }

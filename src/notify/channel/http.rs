@@ -1,15 +1,16 @@
 //! How channels post: one client for each, to one URL that is a secret.
 //!
-//! No redirect (a secret goes where it was meant to go), no proxy of the environment, no resend, no unverified
-//! certificate.
+//! No redirect (a secret goes where it was meant to go), no proxy but one that the settings name, no resend, no
+//! unverified certificate.
 
 use std::fmt;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Url, redirect, retry};
+use jiff::fmt::rfc2822::DateTimeParser;
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{Certificate, Proxy, StatusCode, Url, redirect, retry};
 
-use super::SendError;
+use super::{SendError, Taken};
 use crate::model::secret::{ExposeSecret as _, Secret};
 use crate::model::text::{chain, shown};
 
@@ -19,6 +20,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const BODY_LIMIT: usize = 16 * 1024;
 /// So much of an answer is told.
 const TOLD: usize = 200;
+const HTTP_DATE: DateTimeParser = DateTimeParser::new().relaxed_weekday(true);
 /// Parts of a URL that are as long are taken for secrets, wherever they turn up again.
 const SECRET_PART: usize = 8;
 
@@ -34,9 +36,24 @@ pub enum UrlFault {
     /// A secret would travel in the clear.
     #[error("it must be https; http is taken only to a loopback address")]
     Unencrypted,
+    /// No certificate can be read there.
+    #[error("its ca_file holds no PEM certificate that can be used")]
+    CaFile,
+    /// No proxy.
+    #[error("its proxy is no http:// or https:// URL")]
+    Proxy,
     /// No client can be made.
     #[error("no HTTP client can be made on this machine")]
     Client,
+}
+
+/// What lies between a channel and its receiver.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Network {
+    /// PEM certificates that are trusted beside the system's.
+    pub ca_pem: Option<Vec<u8>>,
+    /// The URL of the proxy that everything goes through.
+    pub proxy: Option<String>,
 }
 
 /// Where a channel posts to.
@@ -52,12 +69,33 @@ impl fmt::Debug for Target {
     }
 }
 
-/// What came back with a status of success.
-pub(super) type Answered = String;
+/// What came back.
+pub(super) struct Answered {
+    pub(super) status: StatusCode,
+    retry_after: Option<Duration>,
+    body: String,
+}
+
+impl Answered {
+    /// It says no: because of the message itself or not, and with this text, in which no secret stands.
+    pub(super) fn refusal(self, refused: bool, detail: String) -> SendError {
+        SendError { refused, detail, retry_after: self.retry_after }
+    }
+
+    /// What was said; nothing where a refusal could not be read.
+    pub(super) fn text(&self) -> &str {
+        &self.body
+    }
+
+    /// Whether the status says that the message itself is at fault. Anything else may be mended elsewhere.
+    pub(super) fn is_of_the_message(&self) -> bool {
+        matches!(self.status.as_u16(), 400 | 413 | 415 | 422)
+    }
+}
 
 impl Target {
     /// Takes a URL. `plain`: it may be `http://` to any host.
-    pub(super) fn new(url: &Secret, plain: bool) -> Result<Self, UrlFault> {
+    pub(super) fn new(url: &Secret, plain: bool, network: &Network) -> Result<Self, UrlFault> {
         let url = Url::parse(url.expose_secret()).map_err(|_| UrlFault::NotAUrl)?;
         let host = url.host_str().ok_or(UrlFault::NotAUrl)?;
         let address = host.trim_start_matches('[').trim_end_matches(']');
@@ -86,8 +124,19 @@ impl Target {
             // A message a minute gains nothing from a connection that is kept.
             .pool_max_idle_per_host(0)
             .user_agent(concat!("upgrade-remediator/", env!("CARGO_PKG_VERSION")));
+        let proxy = network.proxy.as_deref().map(Proxy::all).transpose().map_err(|_| UrlFault::Proxy)?;
+        let encrypted = url.scheme() == "https"
+            || network.proxy.as_deref().is_some_and(|proxy| proxy.starts_with("https:"));
+        let builder = match proxy {
+            Some(proxy) => builder.proxy(proxy),
+            None => builder,
+        };
         // Without encryption no certificate is needed, and a system without any is no reason to fail.
-        let builder = if url.scheme() == "https" { builder } else { builder.tls_certs_only([]) };
+        let builder = match &network.ca_pem {
+            _ if !encrypted => builder.tls_certs_only([]),
+            Some(pem) => builder.tls_certs_merge(certificates(pem)?),
+            None => builder,
+        };
         let client = builder.build().map_err(|_| UrlFault::Client)?;
         let mut secrets: Vec<String> = url
             .path()
@@ -117,8 +166,33 @@ impl Target {
         self
     }
 
-    /// Posts this JSON, once. `query` is added to the URL's.
+    /// Posts this JSON, once. `query` is added to the URL's. A status of success says that it was taken.
     pub(super) async fn post(
+        &self,
+        content_type: &'static str,
+        query: &[(&str, String)],
+        headers: &[(&'static str, String)],
+        body: Vec<u8>,
+    ) -> Result<Taken, SendError> {
+        let answered = self.exchange(content_type, query, headers, body).await?;
+        if answered.status.is_success() { Ok(Taken::default()) } else { Err(self.refused(answered)) }
+    }
+
+    /// Why an answer with another status is a refusal.
+    pub(super) fn refused(&self, answered: Answered) -> SendError {
+        let of_the_message = answered.is_of_the_message();
+        let detail = self.detail(&answered);
+        answered.refusal(of_the_message, detail)
+    }
+
+    /// The status and what was said.
+    pub(super) fn detail(&self, answered: &Answered) -> String {
+        let (status, told) = (answered.status.as_u16(), self.told(answered.text()));
+        if told.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {told}") }
+    }
+
+    /// Posts this JSON, once. `query` is added to the URL's.
+    pub(super) async fn exchange(
         &self,
         content_type: &'static str,
         query: &[(&str, String)],
@@ -143,20 +217,13 @@ impl Target {
         let request = self.client.post(url).headers(sent).body(body);
         let response = request.send().await.map_err(|error| self.broken(error))?;
         let status = response.status();
-        let retry_after = response
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-            .map(Duration::from_secs);
-        let text = self.body(response).await;
-        if status.is_success() {
-            return text;
-        }
-        let told = text.map(|text| self.told(&text)).unwrap_or_default();
-        let told = if told.is_empty() { String::new() } else { format!(": {told}") };
-        // What says that the message itself is at fault. Anything else may be mended elsewhere.
-        let refused = matches!(status.as_u16(), 400 | 413 | 415 | 422);
-        Err(SendError { refused, detail: format!("HTTP {}{told}", status.as_u16()), retry_after })
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let retry_after = header(RETRY_AFTER).and_then(|asked| asked_to_wait(asked, header(DATE)));
+        let body = match self.body(response).await {
+            Err(error) if status.is_success() => return Err(error),
+            body => body.unwrap_or_default(),
+        };
+        Ok(Answered { status, retry_after, body })
     }
 
     async fn body(&self, mut response: reqwest::Response) -> Result<String, SendError> {
@@ -182,5 +249,39 @@ impl Target {
             text = text.replace(secret.as_str(), "***");
         }
         shown(&text, TOLD)
+    }
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<Certificate>, UrlFault> {
+    let certificates = Certificate::from_pem_bundle(pem).map_err(|_| UrlFault::CaFile)?;
+    if certificates.is_empty() { Err(UrlFault::CaFile) } else { Ok(certificates) }
+}
+
+/// How long a `Retry-After` asks to wait: seconds, or a date, which is reckoned from the date of the same answer.
+fn asked_to_wait(asked: &str, date: Option<&str>) -> Option<Duration> {
+    let asked = asked.trim();
+    if let Ok(seconds) = asked.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let time = |text: &str| HTTP_DATE.parse_timestamp(text.trim()).ok();
+    Duration::try_from(time(asked)?.duration_since(time(date?)?)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_to_wait_is_seconds_or_a_date() {
+        let date = Some("Mon, 01 Jun 2026 12:00:00 GMT");
+        for (asked, date, wait) in [
+            ("120", None, Some(120)),
+            ("Mon, 01 Jun 2026 12:05:00 GMT", date, Some(300)),
+            ("Mon, 01 Jun 2026 11:05:00 GMT", date, None),
+            ("Mon, 01 Jun 2026 12:05:00 GMT", None, None),
+            ("soon", date, None),
+        ] {
+            assert_eq!(asked_to_wait(asked, date), wait.map(Duration::from_secs), "{asked}");
+        }
     }
 }

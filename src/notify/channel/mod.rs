@@ -3,6 +3,7 @@
 //! Nothing here retries, waits or remembers what was told: that is the courier's. A URL is a secret: it stands in no
 //! error and in no `Debug` output.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -14,13 +15,20 @@ mod http;
 pub mod smn;
 pub mod webhook;
 
-pub use http::UrlFault;
+pub use http::{Network, UrlFault};
 
 use super::message::Message;
 use super::notice::Notice;
 
 /// What a channel gives while it sends.
-pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<(), SendError>> + Send + 'a>>;
+pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Taken, SendError>> + Send + 'a>>;
+
+/// A message was taken.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Those who do not get it while others do, with why.
+    pub refused: BTreeMap<String, String>,
+}
 
 /// A way to people.
 pub trait Channel: Send + Sync + 'static {

@@ -4,7 +4,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::json;
 use sha2::Sha256;
 
-use super::http::{Target, UrlFault};
+use super::http::{Network, Target, UrlFault};
 use super::{Channel, SendError, Sending};
 use crate::model::secret::{ExposeSecret as _, Secret};
 use crate::notify::message::Message;
@@ -21,12 +21,12 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// To this URL; with a key each body is signed.
+    /// To this URL, by this network; with a key each body is signed.
     ///
     /// # Errors
     /// Where the URL cannot be used.
-    pub fn new(url: &Secret, key: Option<Secret>) -> Result<Self, UrlFault> {
-        Ok(Self { target: Target::new(url, true)?, key })
+    pub fn new(url: &Secret, key: Option<Secret>, network: &Network) -> Result<Self, UrlFault> {
+        Ok(Self { target: Target::new(url, true, network)?, key })
     }
 
     /// The body for a message.
@@ -82,7 +82,7 @@ impl Channel for Webhook {
             let body = Self::body(message).map_err(|error| SendError::passing(error.to_string()))?;
             let signature = self.key.as_ref().map(|key| (SIGNATURE_HEADER, Self::signature(key, &body)));
             let headers: Vec<_> = signature.into_iter().collect();
-            self.target.post(CONTENT_TYPE, &[], &headers, body).await.map(drop)
+            self.target.post(CONTENT_TYPE, &[], &headers, body).await
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Channels, and who hears of what.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use reqwest::Url;
@@ -58,14 +59,15 @@ pub(super) fn names(written: Option<&List<Strict<String>>>) -> Vec<String> {
 
 /// The types of channels, with the keys that each needs and those that it may have.
 const TYPES: [(&str, &[&str], &[&str]); 8] = [
-    ("webhook", &["url"], &["hmac_secret"]),
-    ("alertmanager", &["url"], &[]),
-    ("slack", &["url"], &["secret"]),
-    ("feishu", &["url"], &["secret"]),
-    ("dingtalk", &["url"], &["secret"]),
-    ("wecom", &["url"], &[]),
+    ("webhook", &["url"], &["hmac_secret", "ca_file", "proxy"]),
+    ("alertmanager", &["url"], &["ca_file", "proxy"]),
+    ("slack", &["url"], &["secret", "ca_file", "proxy"]),
+    ("feishu", &["url"], &["secret", "ca_file", "proxy"]),
+    ("dingtalk", &["url"], &["secret", "ca_file", "proxy"]),
+    ("wecom", &["url"], &["ca_file", "proxy"]),
+    // By the certificates and the proxy of its project.
     ("smn", &["project", "topic_urn"], &["endpoint"]),
-    ("email", &["host", "from", "to"], &["port", "user", "password"]),
+    ("email", &["host", "from", "to"], &["port", "user", "password", "hello", "ca_file"]),
 ];
 
 /// The names of the channels.
@@ -102,8 +104,10 @@ impl<'a> Channels<'a> {
             } else {
                 places.insert(name.clone(), section.place("name"));
             }
+            let ca_file = super::project::ca_file(&section, channel.ca_file.as_ref());
+            let proxy = super::project::proxy(&section, channel.proxy.as_ref());
             let way = kind.and_then(|kind| way(&section, kind, channel));
-            good.extend(way.map(|way| Channel { name, way }));
+            good.extend(way.map(|way| Channel { name, way, ca_file, proxy }));
         }
         Self { names: whole.then(|| places.into_keys().collect()), projects, good }
     }
@@ -242,14 +246,31 @@ fn way(section: &Section<'_>, kind: &str, written: written::Channel) -> Option<W
                 section.child("to").element(index).error_here(problem);
             }
             let port = written.port.and_then(|port| u16::try_from(port.0).ok());
+            let hello = text("hello", written.hello);
+            if hello.as_ref().is_some_and(|hello| !is_hello(hello)) {
+                section.error(
+                    "hello",
+                    "the whole name of this machine is needed, such as \"host.example.com\", or an address in brackets: \"[192.0.2.1]\" or \"[IPv6:2001:db8::1]\"",
+                );
+            }
             let user = match (text("user", written.user), written.password) {
                 (Some(user), Some(password)) => Some((user, password.0)),
                 _ => None,
             };
-            Way::Email { host: host?, port, user, from: from?, to: to? }
+            Way::Email { host: host?, port, user, hello, from: from?, to: to? }
         }
         _ => return None,
     })
+}
+
+/// What EHLO takes: a name of at least two labels, or an address in brackets.
+fn is_hello(text: &str) -> bool {
+    let literal = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    match literal.map(|text| text.strip_prefix("IPv6:").ok_or(text)) {
+        Some(Ok(text)) => text.parse::<Ipv6Addr>().is_ok(),
+        Some(Err(text)) => text.parse::<Ipv4Addr>().is_ok(),
+        None => crate::model::text::is_full_host_name(text),
+    }
 }
 
 fn is_address(text: &str) -> bool {

@@ -261,7 +261,8 @@ fn nowhere(address: IpAddr) -> Option<&'static str> {
     address.is_unspecified().then_some("unspecified")
 }
 
-fn ca_file(section: &Section<'_>, written: Option<&Strict<String>>) -> Option<PathBuf> {
+/// The path of a file with certificates.
+pub(super) fn ca_file(section: &Section<'_>, written: Option<&Strict<String>>) -> Option<PathBuf> {
     let Strict(path) = written?;
     if !section.absolute_path("ca_file", path) {
         return None;
@@ -280,7 +281,7 @@ fn ca_file(section: &Section<'_>, written: Option<&Strict<String>>) -> Option<Pa
 }
 
 /// The URL of a proxy. Who must sign in at it is not served: its password would stand in the settings.
-fn proxy(section: &Section<'_>, written: Option<&Strict<String>>) -> Option<String> {
+pub(super) fn proxy(section: &Section<'_>, written: Option<&Strict<String>>) -> Option<String> {
     let Strict(text) = written?;
     match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
