@@ -230,3 +230,99 @@ async fn after_a_restore_of_the_journal_nothing_is_aborted_again_before_somebody
     let (code, _, err) = bench.runs(&["release", "all"]).await;
     assert_eq!(code, 0, "{err}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_that_runs_and_cannot_be_reached_is_told_from_one_that_is_down() {
+    let (bench, daemon) = held("all", RETRIES).await;
+    let socket = bench.socket().display().to_string();
+    // As with another --config or RUNTIME_DIRECTORY: the command looks at another place.
+    bench.edit(&socket, &format!("{socket}.elsewhere"));
+    let pid = daemon.pid();
+    for order in [
+        ["hold", "all", "--reason", "x"].as_slice(),
+        &["release", "all"],
+        &["retry-now", "logs", "--reason", "x"],
+    ] {
+        let (code, out, err) = bench.runs(order).await;
+        assert_eq!((code, out.as_str()), (1, ""), "{order:?}");
+        assert!(err.contains(&format!("a daemon runs (pid {pid};")), "{order:?}: {err}");
+        assert!(
+            err.contains(&format!("kill -TERM {pid}")) && !err.contains("nothing is sent"),
+            "{order:?}: {err}"
+        );
+    }
+    for question in [["holds"].as_slice(), &["status"], &["explain", "logs"], &["history"]] {
+        let (code, out, err) = bench.runs(question).await;
+        assert!(code == 0 && !out.is_empty(), "{question:?}: {out}{err}");
+        assert!(
+            err.contains("may be older than what the daemon does") && !err.contains("down"),
+            "{question:?}: {err}"
+        );
+    }
+    let (_, out, _) = bench.runs(&["status", "--json"]).await;
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&out).unwrap()["running"], true);
+    daemon.kill();
+    let (_, _, err) = bench.runs(&["hold", "all", "--reason", "x"]).await;
+    assert!(err.contains("While it is down nothing is sent"), "a lock that nobody holds is no daemon: {err}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_socket_that_was_removed_or_replaced_is_made_anew() {
+    let (bench, daemon) = held("all", RETRIES).await;
+    for _ in 0..2 {
+        std::fs::remove_file(bench.socket()).unwrap();
+        eventually("the socket", || bench.socket().exists().then_some(())).await;
+    }
+    let (code, out, err) = bench.runs(&["holds"]).await;
+    assert!(code == 0 && out.contains("#1") && err.is_empty(), "{out}{err}");
+    daemon.says("commands reach this daemon again").await;
+    std::fs::remove_file(bench.socket()).unwrap();
+    std::fs::write(bench.socket(), "no socket").unwrap();
+    daemon.says("is no socket; it is tried again").await;
+    std::fs::remove_file(bench.socket()).unwrap();
+    eventually("the socket", || bench.socket().exists().then_some(())).await;
+    assert_eq!(bench.runs(&["release", "all"]).await.0, 0);
+    assert_eq!(bench.ended(&["logs"]).await["logs"], "remedied");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_that_sends_does_not_start_without_the_socket_it_was_given() {
+    let bench = Bench::new(FAILED_ONCE, RETRIES).await;
+    let socket = bench.socket().display().to_string();
+    bench.edit(&socket, &format!("{socket}.nowhere/control.sock"));
+    let (code, _, err) = bench.runs(&["run"]).await;
+    assert_eq!(code, 1);
+    assert!(
+        err.contains("the control socket cannot be made") && err.contains(".nowhere/control.sock"),
+        "{err}"
+    );
+    assert_eq!(bench.puts().len(), 0);
+    bench.edit("mode = \"enforce\"", "mode = \"dry-run\"");
+    let daemon = bench.daemon();
+    daemon.says("no command can reach this daemon").await;
+    daemon.signal("TERM");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_holds_connections_open_keeps_no_order_and_no_sign_of_life_waiting() {
+    let bench = Bench::new(FAILED_ONCE, RETRIES).await;
+    let (_daemon, address) = bench.daemon_with_page().await;
+    // Nothing is said, or the beginning of something.
+    let mut silent: Vec<UnixStream> = Vec::new();
+    let mut slow: Vec<std::net::TcpStream> = Vec::new();
+    for number in 0..64 {
+        let mut stream = UnixStream::connect(bench.socket()).unwrap();
+        let mut page = std::net::TcpStream::connect(address).unwrap();
+        if number % 2 == 0 {
+            stream.write_all(b"{\"version\":1,").unwrap();
+            page.write_all(b"GET /livez HTTP/1.1\r\nHost: ").unwrap();
+        }
+        silent.push(stream);
+        slow.push(page);
+    }
+    let begun = std::time::Instant::now();
+    let (code, out, err) = bench.runs(&["hold", "all", "--reason", "x"]).await;
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(support::get(address, "/livez").0, 200);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
+}

@@ -29,6 +29,14 @@ fn the_unit_for_further_instances_differs_in_places_and_names_alone() {
         .replace("RuntimeDirectory=upgrade-remediator", "RuntimeDirectory=upgrade-remediator@%i")
         .replace("-key:upgrade-remediator.", "-key:upgrade-remediator@%i.");
     assert_eq!(lines(&template), lines(&expected));
+    for line in
+        ["Wants=network-online.target time-sync.target", "After=network-online.target time-sync.target"]
+    {
+        assert!(
+            lines(&unit).contains(&line),
+            "what is journaled by a wrong clock is understood anew later: {line}"
+        );
+    }
     // A violation of the filter kills: an error that nobody reads would hide it.
     assert!(!unit.contains("SystemCallErrorNumber"));
 }

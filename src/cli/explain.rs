@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::hold::{Control, Unanswered, note, unexpected};
+use super::hold::{Control, Unanswered, unexpected};
 use super::status::Known;
 use super::table::{table, text};
 use super::{Failure, Outcome, print, print_json};
@@ -33,9 +33,8 @@ pub(super) fn explain(
         Ok(Answer::Explained { explanation }) => *explanation,
         Ok(answer) => return Err(unexpected(answer)),
         Err(Unanswered::Ask(down @ AskError::NotRunning { .. })) => {
-            let down = chain(&down);
-            note(&format!("{down}: this is what the journal knows."));
-            by_journal(&settings()?, &options.cluster, &down)?
+            control.note_of_journal(&down, "this is what the journal knows.");
+            by_journal(&settings()?, &options.cluster, &chain(&down))?
         }
         Err(error) => return Err(Failure::Other(error.into())),
     };

@@ -6,7 +6,7 @@ use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::hold::{Control, Unanswered, note, unexpected};
+use super::hold::{Control, Unanswered, unexpected};
 use super::{Failure, Outcome, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::control::{Answer, AskError, Request};
@@ -14,7 +14,7 @@ use crate::journal::history::HistoryError;
 use crate::journal::reader::Query;
 use crate::journal::{History, JournalReader};
 use crate::model::event::{Event, StoredEntry};
-use crate::model::text::{chain, shown};
+use crate::model::text::shown;
 use crate::settings::{JournalUrl, Loaded};
 use crate::status::history_json;
 
@@ -47,7 +47,7 @@ pub(super) fn history(
             None => match of_daemon(control, &query)? {
                 Ok(part) => part,
                 Err(down) => {
-                    note(&format!("{}: this is what the journal knows.", chain(&down)));
+                    control.note_of_journal(&down, "this is what the journal knows.");
                     let JournalUrl::Sqlite(path) = settings()?.settings.journal;
                     journal = Some(JournalReader::open(&path)?);
                     continue;

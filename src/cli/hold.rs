@@ -12,6 +12,7 @@ use super::{Failure, Outcome, journal, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::control::{Answer, AskError, Request, ask};
 use crate::journal::reader::JournalReader;
+use crate::journal::{Holder, holder};
 use crate::model::hold::{Holds, StoredHold};
 use crate::model::moment::Moment;
 use crate::model::text::{chain, shown};
@@ -40,8 +41,8 @@ pub(super) struct ReleaseOptions {
 /// Places a hold.
 pub(super) fn hold(control: &Control<'_>, options: HoldOptions, as_json: bool) -> Outcome {
     let HoldOptions { scope, lasts, reason } = options;
-    let so = format!("so nothing was held. {}", how_to_stop_for_good(control.config));
-    match put(control, &Request::Hold { scope, lasts, reason }, &so)? {
+    let down = how_to_stop_for_good(control.config);
+    match put(control, &Request::Hold { scope, lasts, reason }, "nothing was held", &down)? {
         Answer::Held { hold, dry_run } => {
             if as_json {
                 print_json(&json!({ "hold": hold, "dry_run": dry_run }))?;
@@ -60,8 +61,8 @@ pub(super) fn hold(control: &Control<'_>, options: HoldOptions, as_json: bool) -
 
 /// Ends holds.
 pub(super) fn release(control: &Control<'_>, options: ReleaseOptions, as_json: bool) -> Outcome {
-    let so = format!("so nothing was released, and holds outlive a restart. {START_IT}");
-    match put(control, &Request::Release { scope: options.scope }, &so)? {
+    let request = Request::Release { scope: options.scope };
+    match put(control, &request, "nothing was released, and holds outlive a restart", START_IT)? {
         Answer::Released { released, still } => {
             if as_json {
                 print_json(&json!({ "released": released, "still_held_by": still }))?;
@@ -94,11 +95,9 @@ pub(super) fn holds(
         Ok(answer) => return Err(unexpected(answer)),
         Err(Unanswered::Ask(down @ AskError::NotRunning { .. })) => {
             let holds = journaled(&settings()?)?;
-            note(&format!(
-                "{}: these stand in the journal, and are in force when it starts. {}",
-                chain(&down),
-                how_to_stop_for_good(control.config)
-            ));
+            let stop = how_to_stop_for_good(control.config);
+            let when_down = format!("these stand in the journal, and are in force when it starts. {stop}");
+            control.note_of_journal(&down, &when_down);
             holds
         }
         Err(error) => return Err(Failure::Other(error.into())),
@@ -119,12 +118,40 @@ pub(super) struct Control<'a> {
     pub(super) config: &'a Path,
     /// Its socket.
     pub(super) socket: Option<PathBuf>,
+    /// Its journal, where the settings can be read: whoever holds its lock is the daemon.
+    pub(super) journal: Option<PathBuf>,
 }
 
 impl Control<'_> {
     /// Asks the daemon.
     pub(super) fn ask(&self, request: &Request) -> Result<Answer, Unanswered> {
         ask(self.socket.as_deref().ok_or(Unanswered::TurnedOff)?, request).map_err(Unanswered::Ask)
+    }
+
+    /// The daemon that runs all the same: it holds the lock of the journal. What to do about it.
+    pub(super) fn still_runs(&self) -> Option<String> {
+        let Holder { pid, journal } = holder(self.journal.as_deref()?)?;
+        let (who, pid) = match pid {
+            Some(pid) => (format!("pid {pid}"), pid.to_string()),
+            None => ("its pid cannot be read".to_owned(), "PID".to_owned()),
+        };
+        Some(format!(
+            "a daemon runs ({who}; it holds {}), cannot be reached there, and goes on sending what is due. To stop it: kill \
+             -TERM {pid}, or systemctl stop upgrade-remediator. It makes its control socket anew within a second where that \
+             was removed; for one at another place it has to be started with that configuration and RUNTIME_DIRECTORY",
+            journal.display(),
+        ))
+    }
+
+    /// Notes that what follows is of the journal, and why. `when_down`: what that means where no daemon runs.
+    pub(super) fn note_of_journal(&self, down: &AskError, when_down: &str) {
+        let down = chain(down);
+        match self.still_runs() {
+            Some(runs) => note(&format!(
+                "{down}, but {runs}. This is what the daemon's journal knows, and may be older than what the daemon does."
+            )),
+            None => note(&format!("{down}: {when_down}")),
+        }
     }
 }
 
@@ -141,13 +168,23 @@ pub(super) enum Unanswered {
 pub(super) const START_IT: &str =
     "Start it first: systemctl start upgrade-remediator; why it is down: journalctl -u upgrade-remediator";
 
-/// Has the daemon do something. `so`: what follows where it is down.
-pub(super) fn put(control: &Control<'_>, request: &Request, so: &str) -> Result<Answer, Failure> {
+/// Has the daemon do something. `undone`: what was not done where it cannot be reached; `when_down`: what to do where it is
+/// down.
+pub(super) fn put(
+    control: &Control<'_>,
+    request: &Request,
+    undone: &str,
+    when_down: &str,
+) -> Result<Answer, Failure> {
     match control.ask(request) {
         Ok(Answer::Refused { why }) => Err(Failure::Other(anyhow::anyhow!(why))),
         Ok(answer) => Ok(answer),
         Err(Unanswered::Ask(down @ AskError::NotRunning { .. })) => {
-            Err(Failure::Other(anyhow::anyhow!("{}, {so}", chain(&down))))
+            let down = chain(&down);
+            Err(Failure::Other(match control.still_runs() {
+                Some(runs) => anyhow::anyhow!("{down}, so {undone}; but {runs}"),
+                None => anyhow::anyhow!("{down}, so {undone}. {when_down}"),
+            }))
         }
         Err(error) => Err(Failure::Other(error.into())),
     }

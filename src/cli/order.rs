@@ -38,7 +38,7 @@ pub(super) struct AbortOptions {
 
 /// Sends one retry.
 pub(super) fn retry_now(control: &Control<'_>, options: Options, as_json: bool) -> Outcome {
-    carry_out(control, &Request::RetryNow(options.order()?), "so nothing was sent", as_json)
+    carry_out(control, &Request::RetryNow(options.order()?), "nothing was sent", as_json)
 }
 
 /// Sends the abort.
@@ -48,12 +48,12 @@ pub(super) fn abort(control: &Control<'_>, options: AbortOptions, as_json: bool)
     if !yes && !is_meant(&order.cluster)? {
         return Err(Failure::Other(anyhow::anyhow!("nothing was sent")));
     }
-    carry_out(control, &Request::Abort(order), "so nothing was sent", as_json)
+    carry_out(control, &Request::Abort(order), "nothing was sent", as_json)
 }
 
 /// Takes a task back from a human.
 pub(super) fn reset(control: &Control<'_>, options: Options, as_json: bool) -> Outcome {
-    carry_out(control, &Request::Reset(options.order()?), "so nothing was changed", as_json)
+    carry_out(control, &Request::Reset(options.order()?), "nothing was changed", as_json)
 }
 
 impl Options {
@@ -86,8 +86,8 @@ fn is_meant(cluster: &str) -> Result<bool, Failure> {
     Ok(matches!(said.trim(), "y" | "Y" | "yes"))
 }
 
-fn carry_out(control: &Control<'_>, request: &Request, so: &str, as_json: bool) -> Outcome {
-    match put(control, request, &format!("{so}. {START_IT}"))? {
+fn carry_out(control: &Control<'_>, request: &Request, undone: &str, as_json: bool) -> Outcome {
+    match put(control, request, undone, START_IT)? {
         Answer::Done { cluster, cluster_name, task, words } => {
             if as_json {
                 print_json(&json!({

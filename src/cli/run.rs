@@ -182,7 +182,8 @@ async fn serve(
     Ok(ended.and(told).map(|()| true)?)
 }
 
-/// Listens at the control socket. Where its directory is missing, as on a workstation, the daemon runs without one.
+/// Listens at the control socket. Where its directory is missing, as on a workstation, the daemon runs without one in
+/// dry-run; where it sends, it must be possible to hold it.
 fn listen(
     settings: &Settings,
     listening: &mut JoinSet<()>,
@@ -190,7 +191,7 @@ fn listen(
 ) -> Result<mpsc::Receiver<Question>, Failure> {
     let (ask, questions) = mpsc::channel(1);
     if let Some(path) = &settings.control {
-        if path.parent().is_some_and(Path::is_dir) {
+        if settings.mode == Mode::Enforce || path.parent().is_some_and(Path::is_dir) {
             let server = Server::bind(path).context("the control socket cannot be made")?;
             listening.spawn(server.run(ask, stopping.clone()));
         } else {

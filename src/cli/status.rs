@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
-use super::hold::{Control, Unanswered, holds_in_force, note, unexpected};
+use super::hold::{Control, Unanswered, holds_in_force, unexpected};
 use super::table::{table, text};
 use super::{Failure, Outcome, journal, json_text, print_while_read};
 use crate::clock::{Clock as _, SystemClock};
@@ -73,16 +73,21 @@ fn once(
         }
         Ok(answer) => Err(unexpected(answer)),
         Err(Unanswered::Ask(down @ AskError::NotRunning { .. })) => {
-            let down = chain(&down);
             let loaded = settings()?;
             let known = Known::read(&loaded)?;
             let reports = known.reports(&loaded);
             if as_json {
+                let runs = control.still_runs();
+                let why = chain(&down);
+                let why = runs.as_ref().map_or_else(|| why.clone(), |runs| format!("{why}, but {runs}"));
                 json_text(&json!({
-                    "running": false, "why": down, "at": known.now.wall, "projects": reports, "holds": known.holds,
+                    "running": runs.is_some(), "why": why, "at": known.now.wall, "projects": reports, "holds": known.holds,
                 }))
             } else {
-                note(&format!("{down}: this is what the journal knows. Nothing is sent while it is down."));
+                control.note_of_journal(
+                    &down,
+                    "this is what the journal knows. Nothing is sent while it is down.",
+                );
                 let mut out = String::new();
                 write_holds(&mut out, &known.holds);
                 for project in &reports {

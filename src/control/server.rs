@@ -10,18 +10,21 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, error, info, warn};
 
 use super::protocol::{Answer, Asked, MAX_BYTES, Peer, Question, Request, VERSION};
-use crate::connections;
+use crate::connections::{self, Place, Places};
 use crate::model::text::{chain, shown};
 
 /// Its owner and its group may speak to the daemon, nobody else.
 const MODE: u32 = 0o660;
 /// Conversations at once; more wait.
 const AT_ONCE: usize = 16;
-/// Who has not said what is wanted by then is not listened to any more.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Who has not said what is wanted, or not read the answer, by then is not listened to any more.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How often the socket is looked for at its path.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]
@@ -92,17 +95,25 @@ impl Server {
         Ok(Self { listener, path: path.to_owned(), inode })
     }
 
-    /// Hands on what is asked, until `stop`.
-    pub async fn run(self, questions: mpsc::Sender<Question>, stop: CancellationToken) {
-        let places = connections::places(AT_ONCE);
-        while let Some((place, stream)) =
-            connections::next(&self.listener, &places, "the control socket", &stop).await
-        {
+    /// Hands on what is asked, until `stop`. A socket that was removed, or in whose place something else lies, is made
+    /// anew.
+    pub async fn run(mut self, questions: mpsc::Sender<Question>, stop: CancellationToken) {
+        let places = Places::new(AT_ONCE);
+        loop {
+            let taken = tokio::select! {
+                taken = connections::next(&self.listener, &places, "the control socket", &stop) => taken,
+                () = self.is_lost() => {
+                    if stop.run_until_cancelled(self.bind_anew()).await.is_none() {
+                        break;
+                    }
+                    continue;
+                }
+            };
+            let Some((place, stream)) = taken else { break };
             let questions = questions.clone();
             // Left to end when the daemon stops: whoever asks is told so.
             tokio::spawn(async move {
-                let _place = place;
-                if let Err(error) = converse(stream, questions).await {
+                if let Err(error) = converse(stream, questions, &place).await {
                     debug!(error = %error, "a conversation on the control socket broke off");
                 }
             });
@@ -110,13 +121,60 @@ impl Server {
     }
 }
 
+impl Server {
+    fn is_in_place(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok_and(|there| there.ino() == self.inode)
+    }
+
+    /// Ends once the socket does not lie at its path any more.
+    async fn is_lost(&self) {
+        while self.is_in_place() {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Makes the socket anew, as often as it takes. Tells once why it cannot be made.
+    async fn bind_anew(&mut self) {
+        let path = self.path.display().to_string();
+        warn!(socket = path, "the control socket {path} is gone: it is made anew");
+        let mut told = false;
+        loop {
+            match Self::bind(&self.path) {
+                Ok(anew) => {
+                    *self = anew;
+                    return info!(socket = path, "commands reach this daemon again at {path}");
+                }
+                Err(error) if !told => {
+                    told = true;
+                    let error = chain(&error);
+                    error!(
+                        socket = path,
+                        error,
+                        "no command can reach this daemon, as its control socket cannot be made: {error}; it is tried again"
+                    );
+                }
+                Err(_) => {}
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+}
+
 /// One request, one answer.
-async fn converse(mut stream: UnixStream, questions: mpsc::Sender<Question>) -> io::Result<()> {
+async fn converse(
+    mut stream: UnixStream,
+    questions: mpsc::Sender<Question>,
+    place: &Place,
+) -> io::Result<()> {
     let peer = Peer { uid: stream.peer_cred()?.uid() };
     let (from, mut to) = stream.split();
     let mut line = Vec::new();
     let mut from = BufReader::new(from).take(MAX_BYTES);
-    tokio::time::timeout(PATIENCE, from.read_until(b'\n', &mut line)).await??;
+    tokio::select! {
+        read = tokio::time::timeout(PATIENCE, from.read_until(b'\n', &mut line)) => drop(read??),
+        () = place.given_up() => return Err(io::Error::other("it asked nothing, and made room for another one")),
+    }
+    place.asked();
     let answer = match understand(&line) {
         Ok(request) => {
             let (answer, answered) = oneshot::channel();

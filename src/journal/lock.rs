@@ -7,6 +7,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::error::JournalError;
 use super::place::Place;
@@ -15,6 +16,30 @@ use super::place::Place;
 const MAX_PID_LENGTH: u64 = 32;
 /// How often a lock file that vanishes while it is being locked is looked for again.
 const TRIES: u32 = 16;
+/// How long a lock that is only asked for is waited for each time.
+const ASKED: Duration = Duration::from_millis(10);
+
+/// The process that holds a journal open to write, as far as that can be told without changing anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Its pid, where it can be read.
+    pub pid: Option<u32>,
+    /// The real path of the journal.
+    pub journal: PathBuf,
+}
+
+/// Who holds the journal at this path: nobody where there is none, or no lock on it. Creates nothing.
+pub fn holder(journal: &Path) -> Option<Holder> {
+    let place = Place::resolve(journal).ok()?;
+    let file = File::open(place.beside(".lock")).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => {
+            Some(Holder { pid: pid_in(&file), journal: place.path().to_owned() })
+        }
+        // It is given back with the file.
+        Ok(()) | Err(TryLockError::Error(_)) => None,
+    }
+}
 
 /// The lock, held until this is dropped.
 #[derive(Debug)]
@@ -29,10 +54,15 @@ impl Lock {
     pub(super) fn take(place: &Place) -> Result<Self, JournalError> {
         let path = place.beside(".lock");
         let fault = |source| JournalError::Lock { path: place.path().to_owned(), lock: path.clone(), source };
-        for _ in 0..TRIES {
+        for tried in 0..TRIES {
             let (file, created) = open(place, &path)?;
             match file.try_lock() {
                 Ok(()) => {}
+                // A command may be asking who holds it, which takes an instant.
+                Err(TryLockError::WouldBlock) if tried < TRIES / 2 => {
+                    std::thread::sleep(ASKED);
+                    continue;
+                }
                 Err(TryLockError::WouldBlock) => {
                     return Err(JournalError::Held {
                         path: place.path().to_owned(),

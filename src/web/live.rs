@@ -13,6 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{Shared, Source, text};
 
+/// Where they are.
+pub(super) const PATH: &str = "/events";
 /// Pages that are live at once; others are read anew by hand.
 const AT_ONCE: usize = 12;
 /// Changes within this are one.

@@ -2,22 +2,29 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::connections;
+use super::live;
+use crate::connections::{self, Place, Places};
 
 /// Connections at once; more wait. Some of them may stay open for live pages.
 const AT_ONCE: usize = 24;
 /// Who has not said what is wanted by then is not listened to any more.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Who has not read the answer by then, either; a live page is read for as long as it is open.
+const READING: Duration = Duration::from_secs(30);
 
 /// Why there is no page.
 #[derive(Debug, thiserror::Error)]
@@ -54,21 +61,42 @@ impl Server {
 
     /// Serves until `stop`. Readers only lose a page that is not whole yet.
     pub async fn run(self, router: Router, stop: CancellationToken) {
-        let places = connections::places(AT_ONCE);
+        let places = Places::new(AT_ONCE);
         while let Some((place, stream)) =
             connections::next(&self.listener, &places, "the status page", &stop).await
         {
-            let (service, stop) = (TowerToHyperService::new(router.clone()), stop.clone());
-            tokio::spawn(async move {
-                let _place = place;
-                let served = http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(PATIENCE)
-                    .serve_connection(TokioIo::new(stream), service);
-                if let Some(Err(error)) = stop.run_until_cancelled(served).await {
-                    debug!(error = %error, "a connection to the status page broke off");
-                }
-            });
+            let (router, stop) = (router.clone(), stop.clone());
+            tokio::spawn(async move { stop.run_until_cancelled(serve(stream, place, router)).await });
         }
+    }
+}
+
+/// One request, one answer: a connection that is kept open for more would take a place and ask nothing.
+async fn serve(stream: TcpStream, place: Place, router: Router) {
+    let place = Arc::new(place);
+    let until = CancellationToken::new();
+    let (asked, limited) = (Arc::clone(&place), until.clone());
+    let service = service_fn(move |request: Request<Incoming>| {
+        asked.asked();
+        if request.uri().path() != live::PATH {
+            limited.cancel();
+        }
+        TowerToHyperService::new(router.clone()).call(request)
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    let unread = async {
+        until.cancelled().await;
+        tokio::time::sleep(READING).await;
+    };
+    tokio::select! {
+        served = served => if let Err(error) = served {
+            debug!(error = %error, "a connection to the status page broke off");
+        },
+        () = place.given_up() => debug!("a connection to the status page asked nothing, and made room for another one"),
+        () = unread => debug!("a connection to the status page did not read its answer"),
     }
 }

@@ -31,6 +31,12 @@ pub(crate) struct Weather {
     pub(crate) replay: i64,
     /// Readings of a running task leave a completed node out.
     pub(crate) flap: f64,
+    /// That an answer for a cluster's tasks begins to leave one of them out that it showed before …
+    pub(crate) lack: f64,
+    /// … for so many milliseconds: shorter than two looks are apart.
+    pub(crate) lack_for: i64,
+    /// That the list of clusters begins to leave one of them out, for minutes.
+    pub(crate) unlist: f64,
     /// That a process is killed somewhere.
     pub(crate) crash: f64,
 }
@@ -285,6 +291,9 @@ pub(crate) fn plan(seed: u64) -> Plan {
         journal: chance(&mut dice, 0.3, 0.15),
         replay,
         flap: chance(&mut dice, 0.15, 0.5),
+        lack: 0.0,
+        lack_for: 0,
+        unlist: 0.0,
         crash: if bad && dice.chance(0.6) { 0.8 } else { 0.0 },
     };
     let service_off = if dice.chance(0.2) { dice.range(-180, 180) * 1_000 } else { 0 };
@@ -306,6 +315,7 @@ pub(crate) fn plan(seed: u64) -> Plan {
         Breaker { failures: u32::MAX, ..Breaker::default() }
     };
     let scenario = scenario(&mut dice, seed, clusters, calm, lag, service_off);
+    let weather = leaves_out(weather, seed, stale, &poll);
     Plan {
         seed,
         scenario,
@@ -321,6 +331,16 @@ pub(crate) fn plan(seed: u64) -> Plan {
         wall_jumps,
         stale,
     }
+}
+
+/// Answers that leave something out. Drawn by dice of their own: every other draw of a seed stays as it was.
+fn leaves_out(weather: Weather, seed: u64, stale: i64, poll: &Poll) -> Weather {
+    let mut dice = Dice(StdRng::seed_from_u64(seed ^ 0x4c41_434b));
+    // What an older answer shows again, and what the journal could not keep, would be a newer task that nobody knows of.
+    let lack = if stale == 0 && weather.journal == 0.0 && dice.chance(0.3) { 0.1 } else { 0.0 };
+    let lack_for = millis(poll.settle_interval) - 1_000;
+    let unlist = if dice.chance(0.15) { 0.2 } else { 0.0 };
+    Weather { lack, lack_for, unlist, ..weather }
 }
 
 /// What happens to the daemon at a time, and at a step.
@@ -425,6 +445,9 @@ fn plain(dice: &mut Dice, seed: u64) -> Plan {
             journal: 0.0,
             replay: 0,
             flap: 0.0,
+            lack: 0.0,
+            lack_for: 0,
+            unlist: 0.0,
             crash: 0.0,
         },
         planned,

@@ -634,6 +634,7 @@ impl<'a> Judge<'a> {
                         Record::Task(it) => it.task == task && it.change == TaskChange::Terminated,
                         _ => false,
                     }) || self.played.short.contains(cluster)
+                        || self.played.left_out.contains(cluster)
                 }
                 Closing::Remedied | Closing::SolvedByOthers => by_then().any(|line| {
                     task_of(&line.record).is_some_and(|it| {

@@ -170,7 +170,11 @@ fn blocks() -> Vec<(Vec<String>, Vec<String>)> {
     vec![
         (faults, wire),
         (words(&["arrives when nobody waits any more"]), words(&["retry", "abort"])),
-        (words(&["an older answer again", "a completed node is missing"]), words(&["reading"])),
+        (
+            words(&["an older answer again", "a completed node is missing", "a task is missing"]),
+            words(&["reading"]),
+        ),
+        (words(&["a cluster is missing"]), words(&["list"])),
         (
             words(&["disk full", "write fails", "fsync fails, kept"]),
             words(&["what was seen", "the intent", "the answer", "a hold", "a release"]),

@@ -82,6 +82,8 @@ pub(crate) struct Played {
     pub(crate) unreadable: BTreeSet<String>,
     /// Clusters by their ids whose lists of tasks are short.
     pub(crate) short: BTreeSet<String>,
+    /// Those that some list left out although they were there.
+    pub(crate) left_out: BTreeSet<String>,
     /// Clusters by their names whose executeTimes grows by two.
     pub(crate) grows_by_two: BTreeSet<String>,
 }
@@ -173,6 +175,7 @@ pub(crate) fn play(plan: &Plan, file: Option<&Path>) -> Played {
             service_off: ways.service_off,
             unreadable: ways.unreadable,
             short: ways.short,
+            left_out: player.stage.left_out(),
             grows_by_two: ways.grows_by_two,
             ledger,
         }

@@ -4,7 +4,7 @@
 //! Everything happens in one thread, in the paused time of a runtime of one seed: the time moves on when nobody can
 //! run, and equal seeds give equal runs.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -172,6 +172,23 @@ struct State {
     counts: BTreeMap<String, u64>,
     /// Answers to readings, by what was read: what a stale or flapping service may show again.
     shown: BTreeMap<String, VecDeque<(i64, SimResponse)>>,
+    /// For what answers leave out: every other throw stays as it was.
+    gaps: StdRng,
+    /// Which task of a cluster answers leave out, and until when; kept until whole answers for both kinds were given.
+    lacks: BTreeMap<String, Lack>,
+    /// When this process was first shown each task.
+    known: BTreeMap<String, i64>,
+    /// Which cluster lists leave out, and until when.
+    unlisted: Option<(String, i64)>,
+    /// All that lists ever left out.
+    left_out: BTreeSet<String>,
+}
+
+/// A task that answers leave out for a while.
+struct Lack {
+    task: String,
+    until: i64,
+    whole: BTreeSet<String>,
 }
 
 /// Shared by all that plays one seed.
@@ -204,6 +221,11 @@ impl Stage {
             told: Vec::new(),
             counts: BTreeMap::new(),
             shown: BTreeMap::new(),
+            gaps: StdRng::seed_from_u64(plan.seed ^ 0x4741_5053),
+            lacks: BTreeMap::new(),
+            known: BTreeMap::new(),
+            unlisted: None,
+            left_out: BTreeSet::new(),
             world,
         };
         let (begin, service_off) = (state.world.begin(), state.world.scenario().ways.clock_offset.0.0);
@@ -248,6 +270,11 @@ impl Stage {
         self.state().kept.len()
     }
 
+    /// The clusters that some list left out although they were there.
+    pub(crate) fn left_out(&self) -> BTreeSet<String> {
+        self.state().left_out.clone()
+    }
+
     pub(crate) fn told(&self) -> Vec<String> {
         self.state().told.clone()
     }
@@ -266,6 +293,7 @@ impl Stage {
     pub(crate) fn begin_process(&self, fate: Option<(Point, u32)>) {
         let mut state = self.state();
         state.process += 1;
+        state.known.clear();
         state.fate = fate;
         state.killed = None;
     }
@@ -397,6 +425,86 @@ impl State {
     }
 }
 
+impl State {
+    /// What a service of many servers may leave out of the answer to a reading: a task that it showed before, for a
+    /// shorter time than two looks are apart.
+    fn lack(&mut self, now: i64, request: &Request, delivery: Delivery) -> Delivery {
+        let Delivery::Respond(mut response) = delivery else { return delivery };
+        let (weather, path) = (self.weather, request.path.clone());
+        if response.status != 200 || weather.lack <= 0.0 {
+            return Delivery::Respond(response);
+        }
+        let ids = ids(&response.body);
+        let over = self.lacks.get(&path).is_none_or(|lack| lack.until <= now && lack.whole.len() == 2);
+        let old: Vec<_> =
+            ids.iter().filter(|id| self.known.get(*id).is_some_and(|at| now - at > 5_000)).cloned().collect();
+        if over && now < weather.until && !old.is_empty() && self.gaps.random_bool(weather.lack) {
+            let task = old[self.gaps.random_range(0..old.len())].clone();
+            let lack = Lack { task, until: now + weather.lack_for, whole: BTreeSet::new() };
+            self.lacks.insert(path.clone(), lack);
+        }
+        match self.lacks.get_mut(&path) {
+            Some(lack) if now < lack.until => {
+                if let Some(body) = without(&response.body, "detailList", &lack.task) {
+                    *self.counts.entry("table|a task is missing|reading".to_owned()).or_default() += 1;
+                    response.body = body;
+                }
+            }
+            Some(lack) => drop(lack.whole.insert(request.query.clone())),
+            None => {}
+        }
+        for id in ids {
+            self.known.entry(id).or_insert(now);
+        }
+        Delivery::Respond(response)
+    }
+
+    /// A list that leaves a cluster out for a while, and says that it is complete.
+    fn unlist(&mut self, now: i64, request: &Request, delivery: Delivery) -> Delivery {
+        let Delivery::Respond(mut response) = delivery else { return delivery };
+        if response.status != 200 || self.weather.unlist <= 0.0 || !request.path.ends_with("/clusters") {
+            return Delivery::Respond(response);
+        }
+        let listed = ids(&response.body);
+        if self.unlisted.is_none() && now < self.weather.until && !listed.is_empty() {
+            let again = self.gaps.random_bool(self.weather.unlist);
+            let of = self.gaps.random_range(0..listed.len());
+            let until = now + self.gaps.random_range(1_000..30 * 60_000);
+            self.unlisted = again.then(|| (listed[of].clone(), until));
+        }
+        if let Some((cluster, until)) = self.unlisted.clone() {
+            if until <= now || now >= self.weather.until {
+                self.unlisted = None;
+            } else if let Some(body) = without(&response.body, "clusters", &cluster) {
+                *self.counts.entry("table|a cluster is missing|list".to_owned()).or_default() += 1;
+                self.left_out.insert(cluster);
+                response.body = body;
+            }
+        }
+        Delivery::Respond(response)
+    }
+}
+
+/// The ids of the tasks or clusters of a body.
+fn ids(body: &[u8]) -> Vec<String> {
+    let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let lists = ["detailList", "clusters"].into_iter().filter_map(|list| json[list].as_array());
+    lists.flatten().filter_map(|it| Some(it["id"].as_str()?.to_owned())).collect()
+}
+
+/// The body, less this element, as if it were complete; `None` where it is not in it.
+fn without(body: &[u8], list: &str, id: &str) -> Option<Vec<u8>> {
+    let mut json: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let all = json.get_mut(list)?.as_array_mut()?;
+    let before = all.len();
+    all.retain(|it| it["id"] != id);
+    let gone = (before - all.len()) as u64;
+    if let Some(total) = json["totalSize"].as_u64() {
+        json["totalSize"] = total.saturating_sub(gone).into();
+    }
+    (gone > 0).then(|| serde_json::to_vec(&json).ok()).flatten()
+}
+
 /// The body, less the last completed node of the task that runs; `None` where there is none.
 fn without_a_node(body: &[u8]) -> Option<Vec<u8>> {
     let mut json: serde_json::Value = serde_json::from_slice(body).ok()?;
@@ -517,7 +625,15 @@ impl Transport for Wire {
             let now = stage.now();
             let mut state = stage.state();
             let (delivery, delay) = state.arrive(now, &simulated, sent);
-            (if operation == For::Reading { state.distort(now, &request, delivery) } else { delivery }, delay)
+            let delivery = match operation {
+                For::Reading => {
+                    let delivery = state.distort(now, &request, delivery);
+                    state.lack(now, &request, delivery)
+                }
+                For::List => state.unlist(now, &request, delivery),
+                For::Retry | For::Abort => delivery,
+            };
+            (delivery, delay)
         };
         if is_put {
             stage.pass(Point::PutArrived).await;
