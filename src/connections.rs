@@ -61,15 +61,14 @@ impl Places {
 
     /// A place, as soon as there is one.
     async fn take(self: &Arc<Self>) -> Option<Place> {
-        let permit = match Arc::clone(&self.free).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => {
-                if let Some((_, oldest)) = self.idle().pop_front() {
-                    oldest.cancel();
-                }
-                // It is never closed.
-                Arc::clone(&self.free).acquire_owned().await.ok()?
+        let permit = if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
+            permit
+        } else {
+            if let Some((_, oldest)) = self.idle().pop_front() {
+                oldest.cancel();
             }
+            // It is never closed.
+            Arc::clone(&self.free).acquire_owned().await.ok()?
         };
         let (number, given_up) = (self.next.fetch_add(1, Ordering::Relaxed), CancellationToken::new());
         self.idle().push_back((number, given_up.clone()));

@@ -99,15 +99,12 @@ impl<J: Journal, T: Tell> Service<J, T> {
         let hold = self.builder.journal().place_hold(new).await.map_err(|error| {
             format!("the hold could not be journaled, so nothing is held by it: {}", chain(&error))
         })?;
-        let hold = match (unjournaled, lasts) {
-            (Some(until), Some(lasts)) => {
-                self.holds_mut().place_without_journaled_end(hold.clone(), now.after(lasts), now);
-                StoredHold { until: Some(until), ..hold }
-            }
-            _ => {
-                self.holds_mut().place(hold.clone(), now);
-                hold
-            }
+        let hold = if let (Some(until), Some(lasts)) = (unjournaled, lasts) {
+            self.holds_mut().place_without_journaled_end(hold.clone(), now.after(lasts), now);
+            StoredHold { until: Some(until), ..hold }
+        } else {
+            self.holds_mut().place(hold.clone(), now);
+            hold
         };
         drop(gates);
         warn!(hold = hold.number, scope = %hold.scope, by = hold.by, "{}: {hold}", hold.effect());
@@ -116,8 +113,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
 
     /// Whether answers have shown our clock right, as far as any project compares it.
     fn is_clock_proven(&self) -> bool {
-        let mut projects = self.running.values().map(|running| running.project.looker());
-        projects.all(|looker| looker.is_clock_proven())
+        self.running.values().all(|running| running.project.looker().is_clock_proven())
     }
 
     /// Journals the ends of holds that were placed while our clock was not known to be right: once it is, or once they

@@ -60,7 +60,7 @@ impl Lock {
                 Ok(()) => {}
                 // A command may be asking who holds it, which takes an instant.
                 Err(TryLockError::WouldBlock) if tried < TRIES / 2 => {
-                    std::thread::sleep(ASKED);
+                    wait_while_it_is_asked_for();
                     continue;
                 }
                 Err(TryLockError::WouldBlock) => {
@@ -133,6 +133,11 @@ fn open(place: &Place, path: &PathBuf) -> Result<(File, bool), JournalError> {
         Err(source) => Err(source),
     };
     opened.map_err(|source| JournalError::Lock { path: place.path().to_owned(), lock: path.clone(), source })
+}
+
+#[expect(clippy::disallowed_methods, reason = "at the start, before anything runs that could wait otherwise")]
+fn wait_while_it_is_asked_for() {
+    std::thread::sleep(ASKED);
 }
 
 fn pid_in(file: &File) -> Option<u32> {

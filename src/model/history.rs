@@ -150,7 +150,6 @@ pub struct Decided {
 
 /// Everything the journal knows of one task.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and none excludes another")]
 pub struct TaskHistory {
     /// Upgrade or AZ switchover.
     pub kind: TaskKind,

@@ -398,7 +398,7 @@ mod tests {
         let mut holds = Holds::recall([hold(1, "all", Some(60))], ahead);
         assert_eq!(holds.in_force(ahead).count(), 0);
         let mut here = hold(2, "project:prod", Some(120));
-        (here.at, here.until) = (ahead.wall, Some(ahead.after(Duration::from_mins(120)).wall));
+        (here.at, here.until) = (ahead.wall, Some(ahead.after(Duration::from_hours(2)).wall));
         holds.place(here, ahead);
         holds.tie_anew(now());
         let numbers = |minutes| {

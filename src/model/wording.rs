@@ -30,6 +30,7 @@ impl Event {
             | Self::Reappeared
             | Self::Unpolled
             | Self::NewestSeen { .. }
+            | Self::AgeJudged { .. }
             | Self::SettlingReading { .. } => Weight::Detail,
             Self::Running { .. }
             | Self::Progress { .. }
@@ -50,7 +51,6 @@ impl Event {
                 _ => Weight::Change,
             },
             Self::Failed(seen) if seen.too_old => Weight::Detail,
-            Self::AgeJudged { .. } => Weight::Detail,
             Self::Failed(_)
             | Self::Touched { .. }
             | Self::FellBack { .. }

@@ -219,6 +219,7 @@ fn must_be_reached() -> Vec<String> {
         keys.push(format!("sent: {action}"));
     }
     let others = [
+        "at a start: the project has another name",
         "end: remedied",
         "end: solved-by-others",
         "end: aborted",

@@ -7,8 +7,9 @@ use std::pin::pin;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::SignedDuration;
-use rand::RngExt;
+use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use upgrade_remediator::clock::Clock;
@@ -20,6 +21,7 @@ use upgrade_remediator::model::event::{Entry, Event};
 use upgrade_remediator::model::hold::{Holds, NewHold, Scope};
 use upgrade_remediator::model::id::{ClusterId, ProjectId, ProjectName};
 use upgrade_remediator::model::ledger::Ledger;
+use upgrade_remediator::model::names::Named;
 use upgrade_remediator::project::WatchedProject;
 use upgrade_remediator::simulator::log::LogEntry;
 use upgrade_remediator::simulator::scenario::{
@@ -30,6 +32,7 @@ use upgrade_remediator::watch::Watcher;
 
 use crate::generate::{Held, Plan, Planned};
 use crate::judge;
+use crate::parked::wait;
 use crate::stage::{Disk, Kept, Listener, Point, ProcessClock, Sent, Stage, StagedJournal, Wire};
 
 const MINUTE: i64 = 60_000;
@@ -125,6 +128,9 @@ struct Player {
     planned: VecDeque<(i64, Planned)>,
     notes: Arc<std::sync::Mutex<Notes>>,
     processes: u32,
+    /// The project's name in the settings, and the dice for another one.
+    name: ProjectName,
+    names: StdRng,
 }
 
 /// How a process ended.
@@ -155,6 +161,8 @@ pub(crate) fn play(plan: &Plan, file: Option<&Path>) -> Played {
             planned: plan.planned.iter().copied().collect(),
             notes: Arc::default(),
             processes: 0,
+            name: ProjectName::new("prod").unwrap(),
+            names: StdRng::seed_from_u64(plan.seed ^ 0x4e41_4d45),
         };
         let ledger = player.play(&memory).await;
         let unfinished = player.stage.inspect(|world| judge::unfinished(plan, world, &ledger));
@@ -342,7 +350,8 @@ impl Player {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).epochs.push(of);
         let origin = self.stage.dice(|dice| dice.random_range(-1_000_000..=now));
         let clock = ProcessClock::new(&self.stage, origin);
-        let name = ProjectName::new("prod").unwrap();
+        self.rename(memory);
+        let name = self.name.clone();
         let (stored, holds, seed) = self.open(&clock, memory);
         let mut ledgers = Ledgers::with_holds(Holds::recall(holds, clock.now()));
         for entry in stored {
@@ -373,6 +382,26 @@ impl Player {
             holds,
             stopping,
             people: JoinSet::new(),
+        }
+    }
+
+    /// The file names the project otherwise at some starts. What is known of it follows its id.
+    fn rename(&mut self, memory: &MemoryJournal) {
+        let id = Some(ProjectId::new(DEFAULT_PROJECT_ID).unwrap());
+        if self.file.is_some() {
+            return;
+        }
+        let name = match self.names.random_range(0..9) {
+            number @ 0..3 => ["prod", "prod-eu", "other-name"][number],
+            _ => self.name.as_str(),
+        };
+        let name = ProjectName::new(name).unwrap();
+        // With a full disk it does not start, and is started with the name that it had.
+        if wait(memory.identify(vec![Named { name: name.clone(), id }])).is_ok() {
+            if name != self.name {
+                self.stage.count("at a start: the project has another name");
+            }
+            self.name = name;
         }
     }
 
@@ -524,7 +553,7 @@ fn place(
         let cluster = if let Held::Cluster(number) = held { cluster_id(&stage, number) } else { None };
         let scope = match held {
             Held::All => Scope::All,
-            Held::Project => Scope::Project(ProjectName::new("prod").unwrap()),
+            Held::Project => Scope::Project(project.looker().project.clone()),
             Held::OtherProject => Scope::Project(ProjectName::new("other").unwrap()),
             Held::Cluster(_) => match &cluster {
                 Some(id) => Scope::Cluster(ClusterId::new(id).unwrap()),
@@ -562,7 +591,7 @@ fn release(
         let cluster = if let Some(Held::Cluster(number)) = held { cluster_id(&stage, number) } else { None };
         let is_it = |scope: &Scope| match (held, scope) {
             (None, _) | (Some(Held::All), Scope::All) => true,
-            (Some(Held::Project), Scope::Project(name)) => name.as_str() == "prod",
+            (Some(Held::Project), Scope::Project(name)) => *name == project.looker().project,
             (Some(Held::OtherProject), Scope::Project(name)) => name.as_str() == "other",
             (Some(Held::Cluster(_)), Scope::Cluster(id)) => Some(id.as_str()) == cluster.as_deref(),
             _ => false,
