@@ -300,7 +300,33 @@ async fn a_daemon_that_sends_does_not_start_without_the_socket_it_was_given() {
     bench.edit("mode = \"enforce\"", "mode = \"dry-run\"");
     let daemon = bench.daemon();
     daemon.says("no command can reach this daemon").await;
+    std::fs::create_dir(format!("{socket}.nowhere")).unwrap();
+    let (code, _, err) = bench.runs(&["hold", "all", "--reason", "x"]).await;
+    let reached = code == 0;
+    assert!(reached || err.contains("a daemon runs (pid"), "{err}");
+    eventually("the socket", || {
+        std::fs::metadata(format!("{socket}.nowhere/control.sock")).is_ok().then_some(())
+    })
+    .await;
+    assert_eq!(bench.runs(&["holds"]).await.0, 0);
     daemon.signal("TERM");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_it_cannot_be_told_whether_a_daemon_runs_nobody_says_that_nothing_is_sent() {
+    let bench = Bench::new(FAILED_ONCE, RETRIES).await;
+    bench.edit("mode = \"enforce\"", "mode = 7");
+    let (code, _, err) = bench.runs(&["hold", "all", "--reason", "x"]).await;
+    assert_eq!(code, 1);
+    assert!(err.contains("cannot be told") && !err.contains("nothing is sent"), "{err}");
+    bench.edit("mode = 7", "mode = \"enforce\"");
+    // The lock is there, and is no file that can be asked.
+    std::fs::write(bench.journal(), "").unwrap();
+    let lock = format!("{}.lock", bench.journal().display());
+    std::os::unix::fs::symlink(&lock, &lock).unwrap();
+    let (code, _, err) = bench.runs(&["hold", "all", "--reason", "x"]).await;
+    assert_eq!(code, 1);
+    assert!(err.contains("cannot be told by") && !err.contains("nothing is sent"), "{err}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -251,7 +251,7 @@ fn one_project_at_an_endpoint_may_leave_its_id_to_be_looked_up() {
     let text = format!("{PROJECT}{POLICY}").replace("project_id = '6204a5bd270343b5885144cf9c8c158d'\n", "");
     let loaded = good(&text);
     assert_eq!(loaded.settings.projects[0].project_id, None);
-    assert_eq!(loaded.settings.projects[0].iam_endpoint, "https://iam.myhuaweicloud.com");
+    assert_eq!(loaded.settings.projects[0].iam_endpoint, "https://iam.eu-west-101.myhuaweicloud.eu");
     let given = good(
         &text
             .replace("credentials = 'main'", "credentials = 'main'\niam_endpoint = 'https://iam.x.example/'"),

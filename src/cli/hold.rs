@@ -128,19 +128,34 @@ impl Control<'_> {
         ask(self.socket.as_deref().ok_or(Unanswered::TurnedOff)?, request).map_err(Unanswered::Ask)
     }
 
-    /// The daemon that runs all the same: it holds the lock of the journal. What to do about it.
+    /// That a daemon runs all the same, or may: it holds the lock of the journal. What to do about it. `None`: none does.
     pub(super) fn still_runs(&self) -> Option<String> {
-        let Holder { pid, journal } = holder(self.journal.as_deref()?)?;
-        let (who, pid) = match pid {
-            Some(pid) => (format!("pid {pid}"), pid.to_string()),
-            None => ("its pid cannot be read".to_owned(), "PID".to_owned()),
+        const TO_STOP: &str = "systemctl stop upgrade-remediator";
+        let Some(journal) = self.journal.as_deref() else {
+            return Some(format!(
+                "whether a daemon runs cannot be told, as the settings cannot be read: take it that one does, and sends what is \
+                 due. To stop it: {TO_STOP}"
+            ));
         };
-        Some(format!(
-            "a daemon runs ({who}; it holds {}), cannot be reached there, and goes on sending what is due. To stop it: kill \
-             -TERM {pid}, or systemctl stop upgrade-remediator. It makes its control socket anew within a second where that \
-             was removed; for one at another place it has to be started with that configuration and RUNTIME_DIRECTORY",
-            journal.display(),
-        ))
+        let shown = journal.display();
+        match holder(journal) {
+            Holder::Nobody => None,
+            Holder::Process(pid) => {
+                let (who, pid) = match pid {
+                    Some(pid) => (format!("pid {pid}"), pid.to_string()),
+                    None => ("its pid cannot be read".to_owned(), "PID".to_owned()),
+                };
+                Some(format!(
+                    "a daemon runs ({who}; it holds {shown}), cannot be reached there, and goes on sending what is due. To \
+                     stop it: kill -TERM {pid}, or {TO_STOP}. It makes its control socket anew within a second where that was \
+                     removed; for one at another place it has to be started with that configuration and RUNTIME_DIRECTORY"
+                ))
+            }
+            Holder::Unknown(error) => Some(format!(
+                "whether a daemon runs cannot be told by {shown} ({error}): take it that one does, and sends what is due. Ask \
+                 again as root or as the daemon's user; to stop it: {TO_STOP}"
+            )),
+        }
     }
 
     /// Notes that what follows is of the journal, and why. `when_down`: what that means where no daemon runs.

@@ -182,24 +182,32 @@ async fn serve(
     Ok(ended.and(told).map(|()| true)?)
 }
 
-/// Listens at the control socket. Where its directory is missing, as on a workstation, the daemon runs without one in
-/// dry-run; where it sends, it must be possible to hold it.
+/// Listens at the control socket. Where it cannot be made, a daemon that sends does not start: it must be possible to hold
+/// it. In dry-run, as on a workstation, it runs and tries again.
 fn listen(
     settings: &Settings,
     listening: &mut JoinSet<()>,
     stopping: &CancellationToken,
 ) -> Result<mpsc::Receiver<Question>, Failure> {
     let (ask, questions) = mpsc::channel(1);
-    if let Some(path) = &settings.control {
-        if settings.mode == Mode::Enforce || path.parent().is_some_and(Path::is_dir) {
-            let server = Server::bind(path).context("the control socket cannot be made")?;
+    let Some(path) = &settings.control else { return Ok(questions) };
+    match Server::bind(path) {
+        Ok(server) => {
             listening.spawn(server.run(ask, stopping.clone()));
-        } else {
-            warn!(
-                socket = %path.display(),
-                "there is no control socket, as its directory is missing: no command can reach this daemon. Make the directory, \
-                 or set control.socket, and restart",
-            );
+        }
+        Err(error) if settings.mode == Mode::Enforce => {
+            return Err(Failure::Other(
+                anyhow::Error::new(error).context("the control socket cannot be made"),
+            ));
+        }
+        Err(_) => {
+            let (path, stopping) = (path.clone(), stopping.clone());
+            listening.spawn(async move {
+                let server = stopping.run_until_cancelled(Server::bind_some_time(&path)).await;
+                if let Some(server) = server {
+                    server.run(ask, stopping).await;
+                }
+            });
         }
     }
     Ok(questions)

@@ -133,23 +133,25 @@ impl Server {
         }
     }
 
-    /// Makes the socket anew, as often as it takes. Tells once why it cannot be made.
+    /// Makes the socket anew, as often as it takes.
     async fn bind_anew(&mut self) {
         let path = self.path.display().to_string();
         warn!(socket = path, "the control socket {path} is gone: it is made anew");
+        *self = Self::bind_some_time(&self.path).await;
+        info!(socket = path, "commands reach this daemon again at {path}");
+    }
+
+    /// Listens at this path as soon as that is possible. Tells once why it is not.
+    pub async fn bind_some_time(path: &Path) -> Self {
         let mut told = false;
         loop {
-            match Self::bind(&self.path) {
-                Ok(anew) => {
-                    *self = anew;
-                    return info!(socket = path, "commands reach this daemon again at {path}");
-                }
+            match Self::bind(path) {
+                Ok(server) => return server,
                 Err(error) if !told => {
                     told = true;
                     let error = chain(&error);
                     error!(
-                        socket = path,
-                        error,
+                        socket = %path.display(), error,
                         "no command can reach this daemon, as its control socket cannot be made: {error}; it is tried again"
                     );
                 }

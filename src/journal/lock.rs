@@ -19,25 +19,36 @@ const TRIES: u32 = 16;
 /// How long a lock that is only asked for is waited for each time.
 const ASKED: Duration = Duration::from_millis(10);
 
-/// The process that holds a journal open to write, as far as that can be told without changing anything.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holder {
-    /// Its pid, where it can be read.
-    pub pid: Option<u32>,
-    /// The real path of the journal.
-    pub journal: PathBuf,
+/// Whether a process holds a journal open to write, as far as that can be told without changing anything.
+#[derive(Debug)]
+pub enum Holder {
+    /// One does. Its pid, where that can be read.
+    Process(Option<u32>),
+    /// None does.
+    Nobody,
+    /// It cannot be told, most likely because the folder may not be read.
+    Unknown(io::Error),
 }
 
-/// Who holds the journal at this path: nobody where there is none, or no lock on it. Creates nothing.
-pub fn holder(journal: &Path) -> Option<Holder> {
-    let place = Place::resolve(journal).ok()?;
-    let file = File::open(place.beside(".lock")).ok()?;
+/// Who holds the journal at this path. Creates nothing.
+pub fn holder(journal: &Path) -> Holder {
+    let unknown = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Holder::Nobody,
+        _ => Holder::Unknown(error),
+    };
+    let file = match fs::canonicalize(journal).and_then(|real| {
+        let mut name = real.into_os_string();
+        name.push(".lock");
+        File::open(name)
+    }) {
+        Ok(file) => file,
+        Err(error) => return unknown(error),
+    };
     match file.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => {
-            Some(Holder { pid: pid_in(&file), journal: place.path().to_owned() })
-        }
+        Err(TryLockError::WouldBlock) => Holder::Process(pid_in(&file)),
+        Err(TryLockError::Error(error)) => Holder::Unknown(error),
         // It is given back with the file.
-        Ok(()) | Err(TryLockError::Error(_)) => None,
+        Ok(()) => Holder::Nobody,
     }
 }
 
