@@ -635,6 +635,7 @@ impl<'a> Judge<'a> {
                         _ => false,
                     }) || self.played.short.contains(cluster)
                         || self.played.left_out.contains(cluster)
+                        || self.played.left_out.contains(task)
                 }
                 Closing::Remedied | Closing::SolvedByOthers => by_then().any(|line| {
                     task_of(&line.record).is_some_and(|it| {

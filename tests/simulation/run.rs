@@ -85,7 +85,7 @@ pub(crate) struct Played {
     pub(crate) unreadable: BTreeSet<String>,
     /// Clusters by their ids whose lists of tasks are short.
     pub(crate) short: BTreeSet<String>,
-    /// Those that some list left out although they were there.
+    /// Clusters and tasks that may be taken for gone, as answers left them out.
     pub(crate) left_out: BTreeSet<String>,
     /// Clusters by their names whose executeTimes grows by two.
     pub(crate) grows_by_two: BTreeSet<String>,

@@ -176,11 +176,13 @@ struct State {
     gaps: StdRng,
     /// Which task of a cluster answers leave out, and until when; kept until whole answers for both kinds were given.
     lacks: BTreeMap<String, Lack>,
+    /// The tasks that answers ever left out.
+    lacked: BTreeSet<String>,
     /// When this process was first shown each task.
     known: BTreeMap<String, i64>,
     /// Which cluster lists leave out, and until when.
     unlisted: Option<(String, i64)>,
-    /// All that lists ever left out.
+    /// The clusters that lists ever left out, and the tasks that answers left out more than once.
     left_out: BTreeSet<String>,
 }
 
@@ -223,6 +225,7 @@ impl Stage {
             shown: BTreeMap::new(),
             gaps: StdRng::seed_from_u64(plan.seed ^ 0x4741_5053),
             lacks: BTreeMap::new(),
+            lacked: BTreeSet::new(),
             known: BTreeMap::new(),
             unlisted: None,
             left_out: BTreeSet::new(),
@@ -270,7 +273,7 @@ impl Stage {
         self.state().kept.len()
     }
 
-    /// The clusters that some list left out although they were there.
+    /// What may be taken for gone although it is there: see the field.
     pub(crate) fn left_out(&self) -> BTreeSet<String> {
         self.state().left_out.clone()
     }
@@ -440,6 +443,10 @@ impl State {
             ids.iter().filter(|id| self.known.get(*id).is_some_and(|at| now - at > 5_000)).cloned().collect();
         if over && now < weather.until && !old.is_empty() && self.gaps.random_bool(weather.lack) {
             let task = old[self.gaps.random_range(0..old.len())].clone();
+            // Left out twice, and the whole answers between may have been lost: two looks in a row miss it.
+            if !self.lacked.insert(task.clone()) {
+                self.left_out.insert(task.clone());
+            }
             let lack = Lack { task, until: now + weather.lack_for, whole: BTreeSet::new() };
             self.lacks.insert(path.clone(), lack);
         }
