@@ -173,6 +173,7 @@ async fn converse(
     let mut line = Vec::new();
     let mut from = BufReader::new(from).take(MAX_BYTES);
     tokio::select! {
+        biased;
         read = tokio::time::timeout(PATIENCE, from.read_until(b'\n', &mut line)) => drop(read??),
         () = place.given_up() => return Err(io::Error::other("it asked nothing, and made room for another one")),
     }

@@ -93,6 +93,7 @@ async fn serve(stream: TcpStream, place: Place, router: Router) {
         tokio::time::sleep(READING).await;
     };
     tokio::select! {
+        biased;
         served = served => if let Err(error) = served {
             debug!(error = %error, "a connection to the status page broke off");
         },
