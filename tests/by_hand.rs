@@ -232,6 +232,15 @@ async fn who_may_not_use_the_socket_orders_nothing_and_a_member_of_its_group_doe
         assert!(code == expected && said.contains(words), "{arguments:?}: {code}: {said}");
     }
     assert_eq!(bench.puts(), [PutKind::Abort]);
+
+    // The lock of the journal is the daemon's alone: who cannot ask it does not say that nothing is sent.
+    let socket = bench.socket().display().to_string();
+    bench.edit(&socket, &format!("{socket}.elsewhere"));
+    for arguments in [["hold", "all", "--reason", "an audit"].as_slice(), &["release", "all"]] {
+        let (code, said) = as_somebody_else("65533", arguments).await;
+        assert!(code == 1 && said.contains("cannot be told") && said.contains("journal.db.lock"), "{said}");
+        assert!(!said.contains("nothing is sent") && !said.contains("Start it first"), "{said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -355,3 +355,138 @@ async fn who_holds_connections_open_keeps_no_order_and_no_sign_of_life_waiting()
     let alive = tokio::time::timeout(std::time::Duration::from_secs(10), alive).await;
     assert_eq!(alive.expect("the probe gets through").unwrap(), 200);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_that_was_removed_does_not_mean_that_no_daemon_runs() {
+    let (bench, _daemon) = held("all", RETRIES).await;
+    let socket = bench.socket().display().to_string();
+    bench.edit(&socket, &format!("{socket}.elsewhere"));
+    // 'A stale lock': the daemon that held it runs on.
+    std::fs::remove_file(bench.folder.path().join("journal.db.lock")).unwrap();
+    let (code, out, err) = bench.runs(&["hold", "all", "--reason", "x"]).await;
+    assert_eq!((code, out.as_str()), (1, ""), "{err}");
+    assert!(err.contains("cannot be told by") && err.contains("journal.db.lock is missing"), "{err}");
+    assert!(err.contains("systemctl stop") && !err.contains("nothing is sent"), "{err}");
+    let (_, out, err) = bench.runs(&["status", "--json"]).await;
+    let status: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{err}"));
+    assert!(
+        status["running"].is_null() && status["why"].as_str().unwrap().contains("cannot be told"),
+        "{out}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_whose_socket_is_turned_off_is_told_like_one_that_cannot_be_reached() {
+    let bench = Bench::new(FAILED_ONCE, RETRIES).await;
+    let socket = bench.socket().display().to_string();
+    bench.edit(&socket, "");
+    let daemon = bench.daemon();
+    daemon.says("started in mode").await;
+    let (code, _, err) = bench.runs(&["hold", "all", "--reason", "x"]).await;
+    assert!(code == 1 && err.contains("control.socket is \"\""), "{err}");
+    assert!(
+        err.contains("nothing was held") && err.contains(&format!("kill -TERM {}", daemon.pid())),
+        "{err}"
+    );
+    let (code, out, err) = bench.runs(&["status"]).await;
+    assert!(code == 0 && out.contains("project test"), "{out}{err}");
+    assert!(err.contains(&format!("pid {}", daemon.pid())), "{err}");
+    daemon.kill();
+    let (_, _, err) = bench.runs(&["hold", "all", "--reason", "x"]).await;
+    assert!(err.contains("While it is down nothing is sent") && !err.contains("a daemon runs"), "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_without_its_socket_gets_it_later_and_is_not_led_to_send_before() {
+    let bench = Bench::new(FAILED_ONCE, RETRIES).await;
+    let folder = bench.folder.path().join("run");
+    let socket = bench.socket().display().to_string();
+    bench.edit(&socket, &folder.join("control.sock").display().to_string());
+    bench.edit("mode = \"enforce\"", "mode = \"dry-run\"");
+    let daemon = bench.daemon();
+    daemon.says("no command can reach this daemon").await;
+    daemon.says("started in mode").await;
+    bench.edit("mode = \"dry-run\"", "mode = \"enforce\"");
+    daemon.signal("HUP");
+    daemon.says("the settings were not reloaded and nothing changed").await;
+    bench.looks_on(10).await;
+    assert_eq!(bench.puts().len(), 0);
+    std::fs::create_dir(&folder).unwrap();
+    daemon.says("commands reach this daemon").await;
+    daemon.signal("HUP");
+    daemon.says("the settings were reloaded").await;
+    let (code, out, err) = bench.runs(&["hold", "all", "--reason", "x"]).await;
+    assert_eq!(code, 0, "{out}{err}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_lies_at_the_place_of_the_socket_stops_a_daemon_that_sends_and_no_other() {
+    let bench = Bench::new(FAILED_ONCE, RETRIES).await;
+    let socket = bench.socket().display().to_string();
+    // As long as the settings allow, which is as long as it can be made.
+    let room = 103 - bench.folder.path().as_os_str().len() - 1;
+    let long = bench.folder.path().join("x".repeat(room)).display().to_string();
+    // Something of somebody else's that listens, if not to this kind of talk.
+    let datagrams = bench.folder.path().join("log.sock");
+    let _listens = std::os::unix::net::UnixDatagram::bind(&datagrams).unwrap();
+    let datagrams = datagrams.display().to_string();
+    let mut written = socket;
+    for (place, why) in [(datagrams, "cannot listen at"), ("/dev/null".to_owned(), "is no socket")] {
+        bench.edit(&written, &place);
+        written = place;
+        let (code, _, err) = bench.runs(&["run"]).await;
+        assert_eq!(code, 1, "{err}");
+        assert!(err.contains("the control socket cannot be made") && err.contains(why), "{err}");
+        bench.edit("mode = \"enforce\"", "mode = \"dry-run\"");
+        let daemon = bench.daemon();
+        daemon.says("no command can reach this daemon").await;
+        daemon.says("started in mode").await;
+        daemon.kill();
+        bench.edit("mode = \"dry-run\"", "mode = \"enforce\"");
+    }
+    assert_eq!(bench.puts().len(), 0);
+    bench.edit(&written, &long);
+    let daemon = bench.daemon();
+    daemon.says("started in mode").await;
+    assert_eq!(bench.runs(&["hold", "all", "--reason", "x"]).await.0, 0);
+}
+
+/// Says one line on the control socket, and leaves the answer to be read.
+fn ask(socket: &std::path::Path, line: &str) -> UnixStream {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.write_all(line.as_bytes()).unwrap();
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_read_the_answer_keeps_no_order_waiting_and_cuts_nobody_off() {
+    let (bench, _daemon) = held("all", RETRIES).await;
+    let socket = bench.socket();
+    // More holds than fit into the buffers of a connection, so that their list has to be read.
+    let hold = format!(
+        "{{\"version\":1,\"request\":{{\"verb\":\"hold\",\"scope\":\"project:test\",\"for\":null,\"reason\":\"{}\"}}}}\n",
+        "x".repeat(500)
+    );
+    let answer = |mut stream: UnixStream| {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    for _ in 0..700 {
+        assert!(answer(ask(&socket, &hold)).contains("held"));
+    }
+    let holds = "{\"version\":1,\"request\":{\"verb\":\"holds\"}}\n";
+    assert!(answer(ask(&socket, holds)).len() > 400_000);
+    let unread: Vec<UnixStream> = (0..160).map(|_| ask(&socket, holds)).collect();
+    // In rounds of time limits, 160 of them take half a minute.
+    let order = ["hold", "all", "--reason", "x"];
+    let held = tokio::time::timeout(std::time::Duration::from_secs(20), bench.runs(&order)).await;
+    assert_eq!(held.expect("the order gets through").0, 0);
+    // Whoever reads gets all of it, meanwhile too; and so does everybody of a crowd that asks at once.
+    assert!(answer(ask(&socket, holds)).ends_with("}\n"));
+    drop(unread);
+    let crowd: Vec<UnixStream> = (0..160).map(|_| ask(&socket, &hold)).collect();
+    for stream in crowd {
+        assert!(answer(stream).contains("held"));
+    }
+}

@@ -103,7 +103,7 @@ fn a_wrong_value_is_named_with_its_key_and_what_is_allowed() {
         ),
         (top("[http]\nhosts = ['https://a.example/']"), &["http.hosts[0]", "without scheme and port"]),
         (top("[control]\nsocket = 'x'"), &["control.socket", "absolute"]),
-        (top(&format!("[control]\nsocket = '/{}'", "x".repeat(107))), &["control.socket", "at most 107"]),
+        (top(&format!("[control]\nsocket = '/{}'", "x".repeat(103))), &["control.socket", "at most 103"]),
         (top("[notify]\ndefault = ['ops']"), &["notify.default[0]", "no channel of the name \"ops\""]),
         (top("[notify]\nreminders = ['1h', 5]"), &["notify.reminders[1]", "found the number 5"]),
     ]);

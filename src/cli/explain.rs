@@ -9,10 +9,10 @@ use super::hold::{Control, Unanswered, unexpected};
 use super::status::Known;
 use super::table::{table, text};
 use super::{Failure, Outcome, print, print_json};
-use crate::control::{Answer, AskError, Request};
+use crate::control::{Answer, Request};
 use crate::model::cluster::Cluster;
 use crate::model::explanation::{Explanation, Story, TaskFacts};
-use crate::model::text::{chain, counted, shown, span, utc};
+use crate::model::text::{counted, shown, span, utc};
 use crate::settings::Loaded;
 
 /// Which cluster.
@@ -32,11 +32,11 @@ pub(super) fn explain(
     let explanation = match control.ask(&Request::Explain { cluster: options.cluster.clone() }) {
         Ok(Answer::Explained { explanation }) => *explanation,
         Ok(answer) => return Err(unexpected(answer)),
-        Err(Unanswered::Ask(down @ AskError::NotRunning { .. })) => {
-            control.note_of_journal(&down, "this is what the journal knows.");
-            by_journal(&settings()?, &options.cluster, &chain(&down))?
+        Err(Unanswered::Nobody(nobody)) => {
+            control.note_of_journal(&nobody, "this is what the journal knows.");
+            by_journal(&settings()?, &options.cluster, &nobody)?
         }
-        Err(error) => return Err(Failure::Other(error.into())),
+        Err(Unanswered::Failed(error)) => return Err(Failure::Other(error.into())),
     };
     if as_json {
         print_json(&serde_json::to_value(&explanation)?)?;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::hold::{Control, Unanswered, unexpected};
 use super::{Failure, Outcome, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
-use crate::control::{Answer, AskError, Request};
+use crate::control::{Answer, Request};
 use crate::journal::history::HistoryError;
 use crate::journal::reader::Query;
 use crate::journal::{History, JournalReader};
@@ -46,8 +46,8 @@ pub(super) fn history(
             Some(journal) => of_journal(journal, &query)?,
             None => match of_daemon(control, &query)? {
                 Ok(part) => part,
-                Err(down) => {
-                    control.note_of_journal(&down, "this is what the journal knows.");
+                Err(nobody) => {
+                    control.note_of_journal(&nobody, "this is what the journal knows.");
                     let JournalUrl::Sqlite(path) = settings()?.settings.journal;
                     journal = Some(JournalReader::open(&path)?);
                     continue;
@@ -75,13 +75,13 @@ pub(super) fn history(
 }
 
 /// What the daemon answers, or that it is down.
-fn of_daemon(control: &Control<'_>, query: &Query) -> Result<Result<History, AskError>, Failure> {
+fn of_daemon(control: &Control<'_>, query: &Query) -> Result<Result<History, String>, Failure> {
     let Query { cluster, since, after, .. } = query.clone();
     match control.ask(&Request::History { cluster, since, after }) {
         Ok(Answer::History { entries, names, more }) => Ok(Ok(History { entries, names, more })),
         Ok(answer) => Err(unexpected(answer)),
-        Err(Unanswered::Ask(down @ AskError::NotRunning { .. })) => Ok(Err(down)),
-        Err(error) => Err(Failure::Other(error.into())),
+        Err(Unanswered::Nobody(nobody)) => Ok(Err(nobody)),
+        Err(Unanswered::Failed(error)) => Err(Failure::Other(error.into())),
     }
 }
 

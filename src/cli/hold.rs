@@ -1,5 +1,6 @@
 //! `hold`, `release` and `holds`: leaving clusters alone, over the daemon's control socket.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -93,14 +94,14 @@ pub(super) fn holds(
     let holds = match control.ask(&Request::Holds) {
         Ok(Answer::Holds { holds }) => holds,
         Ok(answer) => return Err(unexpected(answer)),
-        Err(Unanswered::Ask(down @ AskError::NotRunning { .. })) => {
+        Err(Unanswered::Nobody(nobody)) => {
             let holds = journaled(&settings()?)?;
             let stop = how_to_stop_for_good(control.config);
             let when_down = format!("these stand in the journal, and are in force when it starts. {stop}");
-            control.note_of_journal(&down, &when_down);
+            control.note_of_journal(&nobody, &when_down);
             holds
         }
-        Err(error) => return Err(Failure::Other(error.into())),
+        Err(Unanswered::Failed(error)) => return Err(Failure::Other(error.into())),
     };
     if as_json {
         print_json(&json!(holds))?;
@@ -125,58 +126,86 @@ pub(super) struct Control<'a> {
 impl Control<'_> {
     /// Asks the daemon.
     pub(super) fn ask(&self, request: &Request) -> Result<Answer, Unanswered> {
-        ask(self.socket.as_deref().ok_or(Unanswered::TurnedOff)?, request).map_err(Unanswered::Ask)
+        let Some(socket) = self.socket.as_deref() else {
+            let why = "control.socket is \"\" in the settings, so the daemon cannot be spoken to";
+            return Err(Unanswered::Nobody(why.to_owned()));
+        };
+        ask(socket, request).map_err(|error| match error {
+            AskError::NotRunning { .. } => Unanswered::Nobody(chain(&error)),
+            error => Unanswered::Failed(error),
+        })
     }
 
-    /// That a daemon runs all the same, or may: it holds the lock of the journal. What to do about it. `None`: none does.
-    pub(super) fn still_runs(&self) -> Option<String> {
-        const TO_STOP: &str = "systemctl stop upgrade-remediator";
-        let Some(journal) = self.journal.as_deref() else {
-            return Some(format!(
-                "whether a daemon runs cannot be told, as the settings cannot be read: take it that one does, and sends what is \
-                 due. To stop it: {TO_STOP}"
-            ));
+    /// Whether a daemon runs where nobody answered: whoever holds the lock of the journal does.
+    pub(super) fn presence(&self) -> Presence {
+        let Some(journal) = &self.journal else {
+            return Presence::unknown(", as the settings cannot be read");
         };
-        let shown = journal.display();
         match holder(journal) {
-            Holder::Nobody => None,
-            Holder::Process(pid) => {
-                let (who, pid) = match pid {
-                    Some(pid) => (format!("pid {pid}"), pid.to_string()),
-                    None => ("its pid cannot be read".to_owned(), "PID".to_owned()),
-                };
-                Some(format!(
-                    "a daemon runs ({who}; it holds {shown}), cannot be reached there, and goes on sending what is due. To \
-                     stop it: kill -TERM {pid}, or {TO_STOP}. It makes its control socket anew within a second where that was \
-                     removed; for one at another place it has to be started with that configuration and RUNTIME_DIRECTORY"
-                ))
-            }
-            Holder::Unknown(error) => Some(format!(
-                "whether a daemon runs cannot be told by {shown} ({error}): take it that one does, and sends what is due. Ask \
-                 again as root or as the daemon's user; to stop it: {TO_STOP}"
-            )),
+            Ok(None) => Presence::Down,
+            Ok(Some(holder)) => Presence::Runs(running(&holder)),
+            Err(error) => Presence::unknown(&format!(" by {} ({})", journal.display(), chain(&error))),
         }
     }
 
     /// Notes that what follows is of the journal, and why. `when_down`: what that means where no daemon runs.
-    pub(super) fn note_of_journal(&self, down: &AskError, when_down: &str) {
-        let down = chain(down);
-        match self.still_runs() {
-            Some(runs) => note(&format!(
-                "{down}, but {runs}. This is what the daemon's journal knows, and may be older than what the daemon does."
+    pub(super) fn note_of_journal(&self, nobody: &str, when_down: &str) {
+        match self.presence() {
+            Presence::Down => note(&format!("{nobody}: {when_down}")),
+            Presence::Runs(how) | Presence::Unknown(how) => note(&format!(
+                "{nobody}, but {how}. This is what the daemon's journal knows, and may be older than what the daemon does."
             )),
-            None => note(&format!("{down}: {when_down}")),
         }
     }
 }
 
+/// Whether a daemon runs, where nobody answered. In words, with what to do.
+pub(super) enum Presence {
+    /// Nobody holds the journal.
+    Down,
+    /// Somebody does.
+    Runs(String),
+    /// It cannot be told.
+    Unknown(String),
+}
+
+impl Presence {
+    fn unknown(why: &str) -> Self {
+        Self::Unknown(format!(
+            "whether a daemon runs cannot be told{why}: take it that one does, and sends what is due. Ask again as root or \
+             as the daemon's user; to stop it: systemctl stop upgrade-remediator"
+        ))
+    }
+}
+
+/// A daemon that holds its journal and was not reached, and what to do about it.
+fn running(Holder { pid, journal }: &Holder) -> String {
+    let who = pid.map_or_else(|| "its pid cannot be read".to_owned(), |pid| format!("pid {pid}"));
+    let kill = match pid.filter(|pid| is_one_of_us(*pid)) {
+        Some(pid) => format!("kill -TERM {pid}, or "),
+        // Of another container, most likely, where pids have another meaning.
+        None => String::new(),
+    };
+    format!(
+        "a daemon runs ({who}; it holds {}), cannot be reached there, and goes on sending what is due. To stop it: \
+         {kill}systemctl stop upgrade-remediator. It makes its control socket anew within a second where that was removed; \
+         for one at another place it has to be started with that configuration and RUNTIME_DIRECTORY",
+        journal.display(),
+    )
+}
+
+/// Whether the process of this pid bears our name: a signal to any other one would do harm.
+fn is_one_of_us(pid: u32) -> bool {
+    let name = |process: &str| fs::read_to_string(format!("/proc/{process}/comm")).ok();
+    name("self").is_some_and(|ours| name(&pid.to_string()) == Some(ours))
+}
+
 /// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
 pub(super) enum Unanswered {
-    #[error("control.socket is \"\" in the settings: the daemon cannot be spoken to")]
-    TurnedOff,
-    #[error(transparent)]
-    Ask(AskError),
+    /// Nobody was reached, so nothing was done. In words.
+    Nobody(String),
+    /// Somebody was.
+    Failed(AskError),
 }
 
 /// What to do first where an order needs the daemon.
@@ -194,14 +223,13 @@ pub(super) fn put(
     match control.ask(request) {
         Ok(Answer::Refused { why }) => Err(Failure::Other(anyhow::anyhow!(why))),
         Ok(answer) => Ok(answer),
-        Err(Unanswered::Ask(down @ AskError::NotRunning { .. })) => {
-            let down = chain(&down);
-            Err(Failure::Other(match control.still_runs() {
-                Some(runs) => anyhow::anyhow!("{down}, so {undone}; but {runs}"),
-                None => anyhow::anyhow!("{down}, so {undone}. {when_down}"),
-            }))
-        }
-        Err(error) => Err(Failure::Other(error.into())),
+        Err(Unanswered::Nobody(nobody)) => Err(Failure::Other(match control.presence() {
+            Presence::Down => anyhow::anyhow!("{nobody}, so {undone}. {when_down}"),
+            Presence::Runs(how) | Presence::Unknown(how) => {
+                anyhow::anyhow!("{nobody}, so {undone}; but {how}")
+            }
+        })),
+        Err(Unanswered::Failed(error)) => Err(Failure::Other(error.into())),
     }
 }
 

@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 
 use super::{Failure, Outcome, block_on, log_warnings};
 use crate::clock::{Clock as _, SystemClock, random_seed};
-use crate::control::{Question, Server};
+use crate::control::{Question, Reachable, Server};
 use crate::daemon::{self, Broken, Builder, Changes, Ledgers, Measured, Projects, Service};
 use crate::journal::sqlite::SqliteJournal;
 use crate::lifecycle::Signals;
@@ -135,11 +135,13 @@ async fn serve(
     let settings = loaded.settings.clone();
     let stopping = builder.stopping();
     let supervisor = Arc::new(Supervisor::of_the_process());
+    let mut listening = JoinSet::new();
+    // Before anything is looked at: what cannot be held is not begun.
+    let (questions, reachable) = listen(&settings, &mut listening, &stopping).await?;
     let mut service = Service::build(config.to_owned(), loaded, environment, builder, ledgers)
         .map_err(Failure::of_build)?
-        .supervised(supervisor);
-    let mut listening = JoinSet::new();
-    let questions = listen(&settings, &mut listening, &stopping)?;
+        .supervised(supervisor)
+        .reached(reachable);
     tell_start(config, &settings, journal);
     if let Some(http) = &settings.http {
         let view = service.view(seen.metrics, seen.changes.heard());
@@ -182,35 +184,36 @@ async fn serve(
     Ok(ended.and(told).map(|()| true)?)
 }
 
-/// Listens at the control socket. Where it cannot be made, a daemon that sends does not start: it must be possible to hold
-/// it. In dry-run, as on a workstation, it runs and tries again.
-fn listen(
+/// Listens at the control socket. Where it cannot be made, as on a workstation without its directory, the daemon runs
+/// without one in dry-run, until it can; where it sends, it must be possible to hold it.
+async fn listen(
     settings: &Settings,
     listening: &mut JoinSet<()>,
     stopping: &CancellationToken,
-) -> Result<mpsc::Receiver<Question>, Failure> {
+) -> Result<(mpsc::Receiver<Question>, Option<Reachable>), Failure> {
     let (ask, questions) = mpsc::channel(1);
-    let Some(path) = &settings.control else { return Ok(questions) };
-    match Server::bind(path) {
-        Ok(server) => {
-            listening.spawn(server.run(ask, stopping.clone()));
-        }
+    let Some(path) = &settings.control else { return Ok((questions, None)) };
+    let mut server = Server::new(path.clone());
+    match server.bind().await {
+        Ok(()) => {}
         Err(error) if settings.mode == Mode::Enforce => {
-            return Err(Failure::Other(
-                anyhow::Error::new(error).context("the control socket cannot be made"),
-            ));
+            let todo = "the control socket cannot be made, and without it nobody could hold what this daemon sends: mend the \
+                        place, set another control.socket, or \"\" to do without commands";
+            return Err(Failure::Other(anyhow::Error::from(error).context(todo)));
         }
-        Err(_) => {
-            let (path, stopping) = (path.clone(), stopping.clone());
-            listening.spawn(async move {
-                let server = stopping.run_until_cancelled(Server::bind_some_time(&path)).await;
-                if let Some(server) = server {
-                    server.run(ask, stopping).await;
-                }
-            });
+        Err(error) => {
+            let (path, error) = (path.display(), chain(&error));
+            warn!(
+                socket = %path,
+                error,
+                "no command can reach this daemon, as its control socket cannot be made: {error}; it is tried again every \
+                 second, and control.socket is read at the start only",
+            );
         }
     }
-    Ok(questions)
+    let reachable = server.reachable();
+    listening.spawn(server.run(ask, stopping.clone()));
+    Ok((questions, Some(reachable)))
 }
 
 /// Serves the status page. Where its address is taken, most likely by another instance, the daemon runs without one:

@@ -8,11 +8,11 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
-use super::hold::{Control, Unanswered, holds_in_force, unexpected};
+use super::hold::{Control, Presence, Unanswered, holds_in_force, unexpected};
 use super::table::{table, text};
 use super::{Failure, Outcome, journal, json_text, print_while_read};
 use crate::clock::{Clock as _, SystemClock};
-use crate::control::{Answer, AskError, Request};
+use crate::control::{Answer, Request};
 use crate::daemon::Ledgers;
 use crate::journal::reader::Query;
 use crate::model::channel::ChannelCounts;
@@ -21,7 +21,7 @@ use crate::model::id::ProjectName;
 use crate::model::ledger::Ledger;
 use crate::model::moment::Moment;
 use crate::model::policy::Mode;
-use crate::model::text::{chain, counted, longer_span, shown, utc};
+use crate::model::text::{counted, longer_span, shown, utc};
 use crate::settings::Loaded;
 use crate::status::{Around, ProjectReport, Report};
 
@@ -72,20 +72,22 @@ fn once(
             }
         }
         Ok(answer) => Err(unexpected(answer)),
-        Err(Unanswered::Ask(down @ AskError::NotRunning { .. })) => {
+        Err(Unanswered::Nobody(nobody)) => {
             let loaded = settings()?;
             let known = Known::read(&loaded)?;
             let reports = known.reports(&loaded);
             if as_json {
-                let runs = control.still_runs();
-                let why = chain(&down);
-                let why = runs.as_ref().map_or_else(|| why.clone(), |runs| format!("{why}, but {runs}"));
+                let (running, why) = match control.presence() {
+                    Presence::Down => (Some(false), nobody),
+                    Presence::Runs(how) => (Some(true), format!("{nobody}, but {how}")),
+                    Presence::Unknown(how) => (None, format!("{nobody}, but {how}")),
+                };
                 json_text(&json!({
-                    "running": runs.is_some(), "why": why, "at": known.now.wall, "projects": reports, "holds": known.holds,
+                    "running": running, "why": why, "at": known.now.wall, "projects": reports, "holds": known.holds,
                 }))
             } else {
                 control.note_of_journal(
-                    &down,
+                    &nobody,
                     "this is what the journal knows. Nothing is sent while it is down.",
                 );
                 let mut out = String::new();
@@ -96,7 +98,7 @@ fn once(
                 Ok(out)
             }
         }
-        Err(error) => Err(Failure::Other(error.into())),
+        Err(Unanswered::Failed(error)) => Err(Failure::Other(error.into())),
     }
 }
 

@@ -10,4 +10,4 @@ pub mod server;
 
 pub use client::{AskError, ask};
 pub use protocol::{Answer, Order, Peer, Question, Request};
-pub use server::{BindError, Server, understand};
+pub use server::{BindError, Reachable, Server, understand};

@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -13,16 +15,18 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::protocol::{Answer, Asked, MAX_BYTES, Peer, Question, Request, VERSION};
-use crate::connections::{self, Place, Places};
+use crate::connections::{self, Place, Places, Read};
 use crate::model::text::{chain, shown};
 
 /// Its owner and its group may speak to the daemon, nobody else.
 const MODE: u32 = 0o660;
 /// Conversations at once; more wait.
 const AT_ONCE: usize = 16;
-/// Who has not said what is wanted, or not read the answer, by then is not listened to any more.
+/// Who has not said what is wanted by then is not listened to any more.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// What the name of a socket ends in until it has its mode. The settings leave room for it.
+const UNFINISHED: &str = ".new";
 /// How often the socket is looked for at its path.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -45,85 +49,45 @@ pub enum BindError {
     },
 }
 
-/// A socket that is listened at. Removed when this is dropped, unless another one lies there by then.
+/// The control socket. Removed when this is dropped, unless another one lies there by then.
 #[derive(Debug)]
 pub struct Server {
-    listener: UnixListener,
     path: PathBuf,
-    inode: u64,
+    /// `None` until it can be made.
+    bound: Option<Bound>,
+    reachable: Reachable,
 }
 
-impl Drop for Server {
+/// Whether commands can reach the daemon now.
+#[derive(Debug, Clone, Default)]
+pub struct Reachable(Arc<AtomicBool>);
+
+impl Reachable {
+    /// Whether the socket is listened at.
+    pub fn now(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A socket that is listened at.
+#[derive(Debug)]
+struct Bound {
+    listener: UnixListener,
+    path: PathBuf,
+    file: (u64, u64),
+}
+
+impl Drop for Bound {
     fn drop(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|there| there.ino() == self.inode) {
+        if self.is_in_place() {
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-impl Server {
-    /// Listens at this path, in a directory that is there. A socket that a killed daemon left is replaced.
-    ///
-    /// # Errors
-    /// See [`BindError`].
-    pub fn bind(path: &Path) -> Result<Self, BindError> {
-        let fault = |source| BindError::Io { path: path.to_owned(), source };
-        match fs::symlink_metadata(path) {
-            Ok(there) if !there.file_type().is_socket() => return Err(BindError::NoSocket(path.to_owned())),
-            Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => {
-                return Err(BindError::InUse(path.to_owned()));
-            }
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(fault(error)),
-        }
-        // Under another name until it has its mode: at no moment may anybody else speak to it.
-        let mut unfinished = path.as_os_str().to_owned();
-        unfinished.push(".new");
-        let unfinished = PathBuf::from(unfinished);
-        let _ = fs::remove_file(&unfinished);
-        let listener = UnixListener::bind(&unfinished).map_err(fault)?;
-        let finish = || {
-            fs::set_permissions(&unfinished, fs::Permissions::from_mode(MODE))?;
-            fs::rename(&unfinished, path)?;
-            Ok(fs::symlink_metadata(path)?.ino())
-        };
-        let inode = finish().map_err(|source| {
-            let _ = fs::remove_file(&unfinished);
-            fault(source)
-        })?;
-        Ok(Self { listener, path: path.to_owned(), inode })
-    }
-
-    /// Hands on what is asked, until `stop`. A socket that was removed, or in whose place something else lies, is made
-    /// anew.
-    pub async fn run(mut self, questions: mpsc::Sender<Question>, stop: CancellationToken) {
-        let places = Places::new(AT_ONCE);
-        loop {
-            let taken = tokio::select! {
-                taken = connections::next(&self.listener, &places, "the control socket", &stop) => taken,
-                () = self.is_lost() => {
-                    if stop.run_until_cancelled(self.bind_anew()).await.is_none() {
-                        break;
-                    }
-                    continue;
-                }
-            };
-            let Some((place, stream)) = taken else { break };
-            let questions = questions.clone();
-            // Left to end when the daemon stops: whoever asks is told so.
-            tokio::spawn(async move {
-                if let Err(error) = converse(stream, questions, &place).await {
-                    debug!(error = %error, "a conversation on the control socket broke off");
-                }
-            });
-        }
-    }
-}
-
-impl Server {
+impl Bound {
     fn is_in_place(&self) -> bool {
-        fs::symlink_metadata(&self.path).is_ok_and(|there| there.ino() == self.inode)
+        fs::symlink_metadata(&self.path).is_ok_and(|there| (there.dev(), there.ino()) == self.file)
     }
 
     /// Ends once the socket does not lie at its path any more.
@@ -132,30 +96,110 @@ impl Server {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
+}
 
-    /// Makes the socket anew, as often as it takes.
-    async fn bind_anew(&mut self) {
-        let path = self.path.display().to_string();
-        warn!(socket = path, "the control socket {path} is gone: it is made anew");
-        *self = Self::bind_some_time(&self.path).await;
-        info!(socket = path, "commands reach this daemon again at {path}");
+/// Listens at this path, in a directory that is there. A socket that a killed daemon left is replaced.
+async fn bind(path: &Path) -> Result<Bound, BindError> {
+    let fault = |source| BindError::Io { path: path.to_owned(), source };
+    match fs::symlink_metadata(path) {
+        Ok(there) if !there.file_type().is_socket() => return Err(BindError::NoSocket(path.to_owned())),
+        // By a connection that nobody waits for: whoever listens there may hang.
+        Ok(_) => match UnixStream::connect(path).await.map_err(|error| (error.kind(), error)) {
+            Ok(_) | Err((io::ErrorKind::WouldBlock, _)) => return Err(BindError::InUse(path.to_owned())),
+            Err((io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound, _)) => {}
+            // Of somebody else, or of another kind: it is not ours to remove.
+            Err((_, error)) => return Err(fault(error)),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(fault(error)),
+    }
+    // Under another name until it has its mode: at no moment may anybody else speak to it.
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(UNFINISHED);
+    let unfinished = PathBuf::from(unfinished);
+    let _ = fs::remove_file(&unfinished);
+    let listener = UnixListener::bind(&unfinished).map_err(fault)?;
+    let finish = || {
+        fs::set_permissions(&unfinished, fs::Permissions::from_mode(MODE))?;
+        fs::rename(&unfinished, path)?;
+        let there = fs::symlink_metadata(path)?;
+        Ok((there.dev(), there.ino()))
+    };
+    let file = finish().map_err(|source| {
+        let _ = fs::remove_file(&unfinished);
+        fault(source)
+    })?;
+    Ok(Bound { listener, path: path.to_owned(), file })
+}
+
+impl Server {
+    /// The socket at this path, which is made once it can be.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, bound: None, reachable: Reachable::default() }
     }
 
-    /// Listens at this path as soon as that is possible. Tells once why it is not.
-    pub async fn bind_some_time(path: &Path) -> Self {
-        let mut told = false;
+    /// Makes the socket, in a directory that is there. One that a killed daemon left is replaced.
+    ///
+    /// # Errors
+    /// See [`BindError`].
+    pub async fn bind(&mut self) -> Result<(), BindError> {
+        self.bound = Some(bind(&self.path).await?);
+        self.reachable.0.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether commands can reach the daemon, from here on.
+    pub fn reachable(&self) -> Reachable {
+        self.reachable.clone()
+    }
+
+    /// Hands on what is asked, until `stop`. A socket that could not be made, that was removed, or in whose place
+    /// something else lies, is made as soon as it can be.
+    pub async fn run(mut self, questions: mpsc::Sender<Question>, stop: CancellationToken) {
+        let places = Places::new(AT_ONCE);
+        let path = self.path.display().to_string();
+        // That it could not be made at the start was told there.
+        let mut is_told = true;
         loop {
-            match Self::bind(path) {
-                Ok(server) => return server,
-                Err(error) if !told => {
-                    told = true;
-                    let error = chain(&error);
-                    error!(
-                        socket = %path.display(), error,
-                        "no command can reach this daemon, as its control socket cannot be made: {error}; it is tried again"
-                    );
+            let Some(bound) = &self.bound else {
+                if stop.run_until_cancelled(self.bind_anew(is_told)).await.is_none() {
+                    break;
                 }
-                Err(_) => {}
+                let when = if is_told { "now" } else { "again" };
+                info!(socket = path, "commands reach this daemon {when} at {path}");
+                continue;
+            };
+            let taken = tokio::select! {
+                taken = connections::next(&bound.listener, &places, "the control socket", &stop) => taken,
+                () = bound.is_lost() => {
+                    warn!(socket = path, "the control socket {path} is gone: it is made anew");
+                    self.bound = None;
+                    self.reachable.0.store(false, Ordering::Relaxed);
+                    is_told = false;
+                    continue;
+                }
+            };
+            let Some((place, stream)) = taken else { break };
+            let questions = questions.clone();
+            // Left to end when the daemon stops: whoever asks is told so.
+            tokio::spawn(async move {
+                if let Err(error) = converse(stream, questions, place).await {
+                    debug!(error = %error, "a conversation on the control socket broke off");
+                }
+            });
+        }
+    }
+
+    /// Makes the socket, as often as it takes. Tells once why it cannot be made.
+    async fn bind_anew(&mut self, mut told: bool) {
+        while let Err(error) = self.bind().await {
+            if !std::mem::replace(&mut told, true) {
+                let (error, path) = (chain(&error), self.path.display());
+                error!(
+                    socket = %path,
+                    error,
+                    "no command can reach this daemon, as its control socket cannot be made: {error}; it is tried again"
+                );
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
@@ -163,19 +207,21 @@ impl Server {
 }
 
 /// One request, one answer.
-async fn converse(
-    mut stream: UnixStream,
-    questions: mpsc::Sender<Question>,
-    place: &Place,
-) -> io::Result<()> {
+async fn converse(stream: UnixStream, questions: mpsc::Sender<Question>, place: Place) -> io::Result<()> {
     let peer = Peer { uid: stream.peer_cred()?.uid() };
-    let (from, mut to) = stream.split();
+    let place = Arc::new(place);
+    let mut stream = Read::new(stream, Arc::clone(&place));
     let mut line = Vec::new();
-    let mut from = BufReader::new(from).take(MAX_BYTES);
-    tokio::select! {
-        biased;
-        read = tokio::time::timeout(PATIENCE, from.read_until(b'\n', &mut line)) => drop(read??),
-        () = place.given_up() => return Err(io::Error::other("it asked nothing, and made room for another one")),
+    {
+        let mut from = BufReader::new(&mut stream).take(MAX_BYTES);
+        let read = tokio::time::timeout(PATIENCE, from.read_until(b'\n', &mut line));
+        tokio::select! {
+            biased;
+            read = read => drop(read??),
+            () = place.given_up() => {
+                return Err(io::Error::other("it asked nothing, and made room for another one"));
+            }
+        }
     }
     place.asked();
     let answer = match understand(&line) {
@@ -192,8 +238,16 @@ async fn converse(
     };
     let mut line = serde_json::to_vec(&answer)?;
     line.push(b'\n');
-    tokio::time::timeout(PATIENCE, to.write_all(&line)).await??;
-    to.shutdown().await
+    let written = async {
+        stream.write_all(&line).await?;
+        stream.flush().await?;
+        stream.shutdown().await
+    };
+    tokio::select! {
+        biased;
+        written = written => written,
+        () = place.given_up() => Err(io::Error::other("it did not read its answer, and made room for another one")),
+    }
 }
 
 /// What a line asks for, or what is wrong with it.
@@ -230,20 +284,20 @@ mod tests {
     async fn a_socket_that_a_killed_daemon_left_is_replaced_and_a_live_one_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("control.sock");
-        let first = Server::bind(&path).unwrap();
-        assert!(matches!(Server::bind(&path), Err(BindError::InUse(_))));
+        let first = bind(&path).await.unwrap();
+        assert!(matches!(bind(&path).await, Err(BindError::InUse(_))));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
         // As a killed process leaves it: closed, and still there.
-        let (left, inode) = (path.with_extension("left"), first.inode);
+        let (left, file) = (path.with_extension("left"), first.file);
         fs::hard_link(&path, &left).unwrap();
         drop(first);
         fs::rename(&left, &path).unwrap();
-        let second = Server::bind(&path).unwrap();
-        assert_ne!(second.inode, inode);
+        let second = bind(&path).await.unwrap();
+        assert_ne!(second.file, file);
         drop(second);
         assert!(!path.exists());
         fs::write(&path, "").unwrap();
-        assert!(matches!(Server::bind(&path), Err(BindError::NoSocket(_))));
+        assert!(matches!(bind(&path).await, Err(BindError::NoSocket(_))));
         assert!(path.exists());
     }
 }

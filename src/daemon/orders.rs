@@ -10,6 +10,7 @@ use super::HttpProject;
 use super::operate::reason;
 use super::service::Service;
 use crate::control::{Answer, Order, Peer};
+use crate::descriptors;
 use crate::journal::history::HistoryError;
 use crate::journal::reader::Query;
 use crate::journal::{History, Journal, JournalReader};
@@ -20,7 +21,8 @@ use crate::model::text::{chain, shown};
 use crate::notify::Tell;
 use crate::settings::JournalUrl;
 
-/// So many at once: people are few, and each may keep a place of the client.
+/// So many at once: people are few, and each may keep a place of the client. Where descriptors are few, fewer, so that half
+/// of the places of the control socket are left to those who hold, whatever takes how long.
 const AT_ONCE: usize = 8;
 
 /// What is ordered.
@@ -115,10 +117,11 @@ impl<J: Journal, T: Tell> Service<J, T> {
     }
 
     fn room(&self) -> Result<(), String> {
-        if self.orders.len() < AT_ONCE {
+        let at_once = descriptors::connections(AT_ONCE, descriptors::limit());
+        if self.orders.len() < at_once {
             return Ok(());
         }
-        Err(format!("{AT_ONCE} commands are being carried out already; try again"))
+        Err(format!("{at_once} commands are being carried out already; try again"))
     }
 
     fn find_project(&self, text: &str) -> Result<Found<J, T>, String> {

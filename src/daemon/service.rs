@@ -17,7 +17,7 @@ use super::liveness::{Liveness, Round};
 use super::view::View;
 use super::{Broken, BuildFault, HttpClient, HttpProject, Ledgers, changes};
 use crate::clock::{Clock as _, SystemClock};
-use crate::control::Question;
+use crate::control::{Question, Reachable};
 use crate::journal::{Journal, JournalError};
 use crate::model::hold::Holds;
 use crate::model::id::ProjectName;
@@ -69,6 +69,8 @@ pub struct Service<J, T> {
     /// The settings in force, for people.
     pub(super) in_force: InForce,
     supervisor: Arc<Supervisor>,
+    /// Whether commands can reach the daemon, where they are to.
+    reachable: Option<Reachable>,
     /// The same daemon, for those who look from outside the loop.
     pub(super) view: Option<Arc<View<J, T>>>,
 }
@@ -126,6 +128,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
             started: now.wall,
             in_force,
             supervisor: Arc::default(),
+            reachable: None,
             view: None,
         };
         let none = BTreeSet::new();
@@ -149,6 +152,12 @@ impl<J: Journal, T: Tell> Service<J, T> {
     #[must_use]
     pub fn supervised(self, supervisor: Arc<Supervisor>) -> Self {
         Self { supervisor, ..self }
+    }
+
+    /// The same, with whether commands can reach it; `None`: the settings want none to.
+    #[must_use]
+    pub fn reached(self, reachable: Option<Reachable>) -> Self {
+        Self { reachable, ..self }
     }
 
     /// The projects under watch.

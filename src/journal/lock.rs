@@ -19,36 +19,64 @@ const TRIES: u32 = 16;
 /// How long a lock that is only asked for is waited for each time.
 const ASKED: Duration = Duration::from_millis(10);
 
-/// Whether a process holds a journal open to write, as far as that can be told without changing anything.
-#[derive(Debug)]
-pub enum Holder {
-    /// One does. Its pid, where that can be read.
-    Process(Option<u32>),
-    /// None does.
-    Nobody,
-    /// It cannot be told, most likely because the folder may not be read.
-    Unknown(io::Error),
+/// The process that holds a journal open to write, as far as that can be told without changing anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Its pid, where it can be read.
+    pub pid: Option<u32>,
+    /// The real path of the journal.
+    pub journal: PathBuf,
 }
 
-/// Who holds the journal at this path. Creates nothing.
-pub fn holder(journal: &Path) -> Holder {
-    let unknown = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => Holder::Nobody,
-        _ => Holder::Unknown(error),
+/// Why it cannot be told who holds a journal.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages tell the fields")]
+pub enum HolderUnknown {
+    /// The journal's directory or its lock cannot be read: it is the daemon's user's alone.
+    #[error("{} cannot be read", path.display())]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A daemon leaves its lock file where it is, so somebody else removed it, and its holder may run on.
+    #[error("{} is missing beside the journal: whoever held it may still run", .0.display())]
+    LockMissing(PathBuf),
+}
+
+/// Who holds the journal at this path; `None`: nobody. Creates nothing.
+///
+/// # Errors
+/// Where that cannot be told.
+pub fn holder(journal: &Path) -> Result<Option<Holder>, HolderUnknown> {
+    let place = match Place::resolve(journal) {
+        Ok(place) => place,
+        Err(JournalError::DirectoryMissing { .. }) => return Ok(None),
+        Err(error) => {
+            return Err(HolderUnknown::Unreadable { path: journal.to_owned(), source: Box::new(error) });
+        }
     };
-    let file = match fs::canonicalize(journal).and_then(|real| {
-        let mut name = real.into_os_string();
-        name.push(".lock");
-        File::open(name)
-    }) {
+    let lock = place.beside(".lock");
+    let unreadable =
+        |error: io::Error| HolderUnknown::Unreadable { path: lock.clone(), source: Box::new(error) };
+    let file = match File::open(&lock) {
         Ok(file) => file,
-        Err(error) => return unknown(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unreadable(error)),
+        Err(_) => {
+            return match fs::exists(place.path()) {
+                Ok(false) => Ok(None),
+                Ok(true) => Err(HolderUnknown::LockMissing(lock)),
+                Err(error) => Err(unreadable(error)),
+            };
+        }
     };
     match file.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => Holder::Process(pid_in(&file)),
-        Err(TryLockError::Error(error)) => Holder::Unknown(error),
         // It is given back with the file.
-        Ok(()) => Holder::Nobody,
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => {
+            Ok(Some(Holder { pid: pid_in(&file), journal: place.path().to_owned() }))
+        }
+        Err(TryLockError::Error(error)) => Err(unreadable(error)),
     }
 }
 
@@ -155,4 +183,46 @@ fn pid_in(file: &File) -> Option<u32> {
     let mut text = String::new();
     file.take(MAX_PID_LENGTH).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_holds_a_journal_is_told_and_nothing_is_made_or_held_by_asking() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = folder.path().join("journal.db");
+        let lock = folder.path().join("journal.db.lock");
+        assert_eq!(holder(&folder.path().join("nowhere/journal.db")).unwrap(), None);
+        assert_eq!(holder(&journal).unwrap(), None);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        fs::write(&journal, "").unwrap();
+        assert!(matches!(holder(&journal), Err(HolderUnknown::LockMissing(_))));
+        let place = Place::resolve(&journal).unwrap();
+        let held = Lock::take(&place).unwrap();
+        let told = holder(&journal).unwrap().unwrap();
+        assert_eq!((told.pid, &told.journal), (Some(std::process::id()), &place.path().to_owned()));
+        // The journal itself may be gone, and its holder runs on.
+        fs::remove_file(&journal).unwrap();
+        assert!(holder(&journal).unwrap().is_some());
+        drop(held);
+        assert_eq!(holder(&journal).unwrap(), None);
+        fs::remove_file(&lock).unwrap();
+        fs::create_dir(&lock).unwrap();
+        assert!(holder(&journal).unwrap().is_none(), "a directory holds no lock");
+    }
+
+    #[test]
+    fn a_daemon_that_starts_while_it_is_asked_takes_its_lock_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::resolve(&folder.path().join("journal.db")).unwrap();
+        drop(Lock::take(&place).unwrap());
+        let asking = File::open(place.beside(".lock")).unwrap();
+        asking.try_lock_shared().unwrap();
+        let starting = std::thread::spawn(move || Lock::take(&place).map(drop));
+        wait_while_it_is_asked_for();
+        drop(asking);
+        starting.join().unwrap().unwrap();
+    }
 }

@@ -39,7 +39,7 @@ mod stored;
 
 pub use error::JournalError;
 pub use history::History;
-pub use lock::{Holder, holder};
+pub use lock::{Holder, HolderUnknown, holder};
 pub use memory::MemoryJournal;
 pub use reader::JournalReader;
 pub use schema::Meta;

@@ -11,12 +11,10 @@ use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use super::server::AT_ONCE;
 use super::{Shared, Source, text};
+use crate::connections;
 
-/// Where they are.
-pub(super) const PATH: &str = "/events";
-/// Pages that are live at once; others are read anew by hand.
-const AT_ONCE: usize = 12;
 /// Changes within this are one.
 const TOGETHER: Duration = Duration::from_millis(500);
 /// What no entry of the journal tells (a project that cannot be seen, times) is shown after this at the latest.
@@ -28,7 +26,8 @@ pub(super) struct Places(Arc<Semaphore>);
 
 impl Places {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(AT_ONCE)))
+        // As many pages are live at once; others are read anew by hand. The other places are for those who ask.
+        Self(Arc::new(Semaphore::new(connections::most(AT_ONCE) / 2)))
     }
 }
 

@@ -90,7 +90,7 @@ pub fn router<S: Source>(source: Arc<S>, door: Door) -> Router {
     Router::new()
         .route("/", get(index::<S>))
         .route("/clusters/{id}", get(cluster::<S>))
-        .route(live::PATH, get(live::events::<S>))
+        .route("/events", get(live::events::<S>))
         .route("/style.css", get(|| async { asset("text/css; charset=utf-8", STYLE) }))
         .route("/live.js", get(|| async { asset("text/javascript; charset=utf-8", SCRIPT) }))
         .route("/api/v1/status", get(status_json::<S>))

@@ -16,15 +16,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::live;
-use crate::connections::{self, Place, Places};
+use crate::connections::{self, Place, Places, Read};
 
-/// Connections at once; more wait. Some of them may stay open for live pages.
-const AT_ONCE: usize = 24;
+/// Connections at once; more wait. Half of them may stay open for live pages.
+pub(super) const AT_ONCE: usize = 24;
 /// Who has not said what is wanted by then is not listened to any more.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Who has not read the answer by then, either; a live page is read for as long as it is open.
-const READING: Duration = Duration::from_secs(30);
 
 /// Why there is no page.
 #[derive(Debug, thiserror::Error)]
@@ -74,30 +71,23 @@ impl Server {
 /// One request, one answer: a connection that is kept open for more would take a place and ask nothing.
 async fn serve(stream: TcpStream, place: Place, router: Router) {
     let place = Arc::new(place);
-    let until = CancellationToken::new();
-    let (asked, limited) = (Arc::clone(&place), until.clone());
+    let asked = Arc::clone(&place);
     let service = service_fn(move |request: Request<Incoming>| {
         asked.asked();
-        if request.uri().path() != live::PATH {
-            limited.cancel();
-        }
         TowerToHyperService::new(router.clone()).call(request)
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
         .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service);
-    let unread = async {
-        until.cancelled().await;
-        tokio::time::sleep(READING).await;
-    };
+        .serve_connection(TokioIo::new(Read::new(stream, Arc::clone(&place))), service);
     tokio::select! {
         biased;
         served = served => if let Err(error) = served {
             debug!(error = %error, "a connection to the status page broke off");
         },
-        () = place.given_up() => debug!("a connection to the status page asked nothing, and made room for another one"),
-        () = unread => debug!("a connection to the status page did not read its answer"),
+        () = place.given_up() => debug!(
+            "a connection to the status page asked nothing, or did not read its answer, and made room for another one"
+        ),
     }
 }

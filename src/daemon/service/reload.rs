@@ -19,6 +19,7 @@ use crate::model::id::ProjectName;
 use crate::model::ledger::Ledger;
 use crate::model::moment::Moment;
 use crate::model::names::{Named, Names, Naming};
+use crate::model::policy::Mode;
 use crate::model::text::chain;
 use crate::notify::Tell;
 use crate::settings::{self, JournalUrl, Settings};
@@ -57,6 +58,13 @@ impl<J: Journal, T: Tell> Service<J, T> {
                 return Ok(());
             }
         };
+        let begins_to_send = loaded.settings.mode == Mode::Enforce && self.settings().mode != Mode::Enforce;
+        if begins_to_send && self.reachable.as_ref().is_some_and(|reachable| !reachable.now()) {
+            let why = "the mode is \"enforce\" now, and no command can reach this daemon to hold what it sends, as its control \
+                       socket cannot be made: mend the place, and reload again";
+            self.tell_why_not(why.to_owned(), &[]);
+            return Ok(());
+        }
         let identities = Arc::clone(&self.builder.identities);
         self.forget_left().await;
         let known = &mut *identities.known.lock().await;

@@ -28,8 +28,8 @@ use crate::model::text::shown;
 
 /// The cloud's times carry no zone, and may be up to 14 hours ahead of ours.
 const RETENTION_BEYOND_AGE: Duration = Duration::from_hours(24);
-/// What fits into an address of a Unix socket, in bytes.
-const MAX_SOCKET_PATH: usize = 107;
+/// What fits into an address of a Unix socket, in bytes: 107, less what its name ends in while it is made.
+const MAX_SOCKET_PATH: usize = 103;
 
 /// Checks everything. `whole` says whether config.toml could be read: names are looked up only then.
 /// There are settings wherever there is no error among the problems.
@@ -145,7 +145,10 @@ fn control(section: &Section<'_>, written: written::Control) -> Option<PathBuf> 
     if path.len() > MAX_SOCKET_PATH {
         section.error(
             "socket",
-            format!("the path has {} bytes; the path of a socket has at most {MAX_SOCKET_PATH}", path.len()),
+            format!(
+                "the path has {} bytes; the path of the socket may have at most {MAX_SOCKET_PATH}",
+                path.len()
+            ),
         );
         return None;
     }
