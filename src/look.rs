@@ -31,7 +31,7 @@ use crate::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use crate::model::ledger::Ledger;
 use crate::model::moment::Moment;
 use crate::model::policy::{Mode, Terms};
-use crate::model::project::Rules;
+use crate::model::project::{Rules, is_clock_off};
 use crate::model::reason::Reason;
 use crate::model::task::{Reading, Task, TaskKind};
 use crate::model::text::chain;
@@ -230,8 +230,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         } else {
             self.read(&css, &cluster.id, last).await?
         };
-        if fresh.asked.age(reading.at) >= self.rules().poll.settle_interval {
-            // Something stood still between the two. They are one look, and must not be taken for two.
+        if self.stood_still(&reading, &fresh) {
             return Ok((Decision { next_look: Duration::ZERO, ..decision }, false));
         }
         let decision = self.understand(cluster, &fresh, listed).await?;
@@ -253,6 +252,11 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         let (asked, at, lists) = both?;
         self.tie_anew().await?;
         Ok(Reading::new(self.stamp(asked), self.stamp(at), lists))
+    }
+
+    /// Whether something stood still between the two readings of a look: they are one look, and must not be taken for two.
+    fn stood_still(&self, first: &Reading, second: &Reading) -> bool {
+        second.asked.age(first.at) >= self.rules().poll.settle_interval
     }
 
     /// Journals what the reading adds to the history, decides, and journals what the decision says anew.
@@ -302,7 +306,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             poll: &rules.poll,
             listed,
             looked: state.looked.get(&cluster.id).copied(),
-            clock_off: self.is_clock_off(),
+            clock_off: is_clock_off(self.css().clock_offset()),
         };
         observe::observe(eyes, reading, state.ledger.history(&cluster.id))
     }
@@ -338,7 +342,9 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         let rules = self.rules();
         let task = Standing::of(reading, history, rules.poll.settle_interval).task();
         let terms = task.and_then(|task| self.terms_of(&rules, cluster, task, reading));
-        let shared_with = task.and_then(|task| Self::other_cluster_with(ledger, cluster, &task.id));
+        // Nothing but a failed task is acted on, and every cluster is asked for it.
+        let failed = task.filter(|task| task.status.is_failure());
+        let shared_with = failed.and_then(|task| Self::other_cluster_with(ledger, cluster, &task.id));
         let holds = self.holds.read().unwrap_or_else(PoisonError::into_inner);
         let guards = self.guards(ledger, &holds, &rules);
         let (seed, poll) = (self.seed, &rules.poll);

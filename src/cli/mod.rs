@@ -159,13 +159,15 @@ pub fn main() -> ExitCode {
     let environment = Environment::new(std::env::vars_os());
     let Common { config, json } = arguments.common;
     let settings = || settings::load(&config, &environment).map_err(Failure::Settings);
-    let control = || Control {
-        config: &config,
-        socket: settings::control_socket(&config, &environment),
-        journal: settings::load(&config, &environment).ok().map(|loaded| {
-            let JournalUrl::Sqlite(path) = loaded.settings.journal;
-            path
-        }),
+    let control = || {
+        let (socket, journal) = match settings::load(&config, &environment) {
+            Ok(loaded) => {
+                let JournalUrl::Sqlite(journal) = loaded.settings.journal;
+                (loaded.settings.control, Some(journal))
+            }
+            Err(_) => (settings::control_socket_despite_problems(&config, &environment), None),
+        };
+        Control { config: &config, socket, journal }
     };
     // A daemon must end also where nobody reads why; whoever else is slow to read is waited for.
     let is_waited_for = !matches!(arguments.command, Command::Run { .. });

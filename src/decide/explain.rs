@@ -10,7 +10,7 @@ use crate::model::explanation::{Guard, PolicyVerdict, Step, TaskFacts};
 use crate::model::history::TaskHistory;
 use crate::model::moment::Moment;
 use crate::model::policy::{Mode, OnExhausted, Terms};
-use crate::model::project::MAX_CLOCK_OFFSET;
+use crate::model::project::{MAX_CLOCK_OFFSET, is_clock_off};
 use crate::model::reason::Reason;
 use crate::model::task::Task;
 use crate::model::text::{counted, shown, span};
@@ -228,7 +228,7 @@ fn of_project(
             },
         ),
         format!("{} at most", span(MAX_CLOCK_OFFSET)),
-        off.is_none_or(|off| off <= MAX_CLOCK_OFFSET),
+        !is_clock_off(offset),
     );
     let rest = guards.forbids(now).filter(|reason| matches!(reason, Reason::ProjectResting { .. }));
     let rest = rest.or_else(|| guards.rests(facts.cluster, now));

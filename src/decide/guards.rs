@@ -8,7 +8,7 @@ use crate::model::hold::Holds;
 use crate::model::id::{ClusterId, ProjectName};
 use crate::model::ledger::Ledger;
 use crate::model::moment::Moment;
-use crate::model::project::{Breaker, Limits, MAX_CLOCK_OFFSET};
+use crate::model::project::{Breaker, Limits, is_clock_off};
 use crate::model::reason::Reason;
 
 /// The state of a project that may hold a PUT back.
@@ -87,7 +87,7 @@ impl Guards<'_> {
     /// What holds back in the project even what a human orders: a clock that is off, and a rest.
     pub fn forbids(&self, now: Moment) -> Option<Reason> {
         if let Some(offset) = self.clock_offset
-            && offset.unsigned_abs() > MAX_CLOCK_OFFSET
+            && is_clock_off(self.clock_offset)
         {
             return Some(Reason::ClockOff { seconds: offset.as_secs() });
         }

@@ -423,8 +423,8 @@ impl Case<'_> {
 fn too_old(case: &Case<'_>, failure: &Failure) -> Option<Judgement> {
     let limit = case.facts.poll.max_failure_age;
     let ended = case.task.ended();
-    let age = jiff::SignedDuration::try_from(case.now.since(failure.first_seen)).unwrap_or_default();
-    let first_seen = case.now.wall.checked_sub(age).unwrap_or(case.now.wall);
+    // The wall clock may have been off then.
+    let first_seen = case.now.before(case.now.since(failure.first_seen)).wall;
     let first_seen = jiff::tz::TimeZone::UTC.to_datetime(first_seen);
     let in_future = ended.is_some_and(|ended| ended > first_seen);
     let ended = ended.map(|ended| ended.to_string());

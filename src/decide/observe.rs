@@ -495,8 +495,7 @@ impl Scratch<'_> {
     fn judge_age(&mut self, task: &Task) {
         let Some(known) = self.known(&task.id).filter(|_| !self.eyes.clock_off) else { return };
         let Some(failure) = known.failure.as_ref().filter(|failure| failure.seen.age_unknown) else { return };
-        let since = SignedDuration::try_from(self.now.since(failure.first_seen)).unwrap_or_default();
-        let first_seen = self.now.wall.checked_sub(since).unwrap_or(self.now.wall);
+        let first_seen = self.now.before(self.now.since(failure.first_seen)).wall;
         let limit = self.eyes.poll.max_failure_age;
         let too_old = is_too_old(ended(task, None, known.ever_ran), known.ever_ran, limit, first_seen);
         self.note(&task.id, Event::AgeJudged { too_old });
@@ -504,8 +503,7 @@ impl Scratch<'_> {
 
     /// Which task is the newest is journaled where an older one might be acted on without it.
     fn note_newest(&mut self, reading: &Reading) {
-        let newest = reading.tasks.iter().filter_map(|task| Some((task.start_time?, &task.id))).max();
-        let Some((start_time, id)) = newest else { return };
+        let Some((start_time, id)) = reading.newest() else { return };
         let matters =
             !self.history.tasks.is_empty() || reading.tasks.iter().any(|task| task.status.is_failure());
         if matters && self.history.journaled_start.is_none_or(|journaled| journaled < start_time) {

@@ -12,7 +12,7 @@ use crate::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use crate::model::ledger::Ledger;
 use crate::model::moment::Mono;
 use crate::model::policy::Expect;
-use crate::model::project::{Breaker, Limits, MAX_CLOCK_OFFSET};
+use crate::model::project::{Breaker, Limits, is_clock_off};
 use crate::model::task::{CompletedNodes, Step, TaskKind, TaskList};
 
 mod aborts;
@@ -156,7 +156,7 @@ impl Scene {
             poll: &self.poll,
             listed: self.listed,
             looked: self.looked_before.then_some(self.looked.unwrap_or(self.now)),
-            clock_off: self.clock_offset.is_some_and(|off| off.unsigned_abs() > MAX_CLOCK_OFFSET),
+            clock_off: is_clock_off(self.clock_offset),
         };
         for (subject, event) in observe(eyes, &reading, &self.history()) {
             self.record(&subject.task, event);

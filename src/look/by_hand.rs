@@ -117,7 +117,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         let order = first.map_err(ByHandError::Refused)?;
 
         let fresh = self.read(&css, &cluster.id, read_last(&reading, &order)).await?;
-        if fresh.asked.age(reading.at) >= self.rules().poll.settle_interval {
+        if self.stood_still(&reading, &fresh) {
             return Err(ByHandError::NotFresh);
         }
         self.understand(&cluster, &fresh, Some(listed)).await?;

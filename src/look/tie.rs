@@ -17,7 +17,7 @@ use crate::journal::Journal;
 use crate::model::event::{Entry, StoredEntry};
 use crate::model::ledger::Ledger;
 use crate::model::moment::{Moment, Mono};
-use crate::model::project::MAX_CLOCK_OFFSET;
+use crate::model::project::is_clock_off;
 use crate::notify::Tell;
 
 /// A wall clock that moved against the monotonic one by more than this was set.
@@ -62,11 +62,6 @@ fn differ(one: i64, other: i64) -> bool {
     u128::from(one.abs_diff(other)) > SET.as_millis()
 }
 
-/// Whether our clock differs too much from the service's.
-pub(super) fn is_off(offset: Option<SignedDuration>) -> bool {
-    offset.is_some_and(|offset| offset.unsigned_abs() > MAX_CLOCK_OFFSET)
-}
-
 impl Tie {
     pub(super) fn new(now: Moment) -> Self {
         Self { trust: Trust::default(), at: tie(now), own: Vec::new(), last: 0 }
@@ -74,7 +69,7 @@ impl Tie {
 
     /// Whether an answer has shown the clock right, and it was not set since.
     pub(super) fn is_proven(&self, now: Moment) -> bool {
-        self.trust == Trust::Proven && !differ(self.at, tie(now))
+        self.trust == Trust::Proven && self.is_kept(now)
     }
 
     /// Whether journaled times stand where the clock says now: it was not set since they were tied.
@@ -100,8 +95,8 @@ impl Tie {
 
     /// What is to be tied anew, as the latest answers show the clock.
     fn judge(&mut self, now: Moment, offset: Option<SignedDuration>) -> Option<Anew> {
-        let set = differ(self.at, tie(now));
-        if is_off(offset) {
+        let set = !self.is_kept(now);
+        if is_clock_off(offset) {
             return (self.trust == Trust::Found).then_some(Anew::AsNow);
         }
         if offset.is_some() {
@@ -155,13 +150,10 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
     }
 
     pub(super) fn stamp(&self, at: Moment) -> Moment {
-        let behind = self.css().clock_offset().filter(|offset| is_off(Some(*offset)) && offset.is_negative());
+        let behind =
+            self.css().clock_offset().filter(|offset| offset.is_negative() && is_clock_off(Some(*offset)));
         let wall = behind.and_then(|behind| at.wall.checked_sub(behind).ok());
         Moment { wall: wall.unwrap_or(at.wall), ..at }
-    }
-
-    pub(super) fn is_clock_off(&self) -> bool {
-        is_off(self.css().clock_offset())
     }
 
     /// Whether an answer has shown our clock right, and it was not set since.

@@ -83,8 +83,7 @@ impl Ledger {
 
     /// Keeps what a reading shows and the journal need not know: that a task still runs, and which is the newest.
     pub fn remember(&mut self, cluster: &ClusterId, reading: &Reading) {
-        let newest = reading.tasks.iter().filter_map(|task| Some((task.start_time?, &task.id))).max();
-        if let Some((start, id)) = newest {
+        if let Some((start, id)) = reading.newest() {
             // Kept for every cluster with a task: it is the floor below which nothing is ever acted on.
             self.clusters.entry(cluster.clone()).or_default().raise_newest(start, id);
         }

@@ -44,6 +44,14 @@ impl Moment {
         Self { wall: wall.unwrap_or(Timestamp::MAX), mono: self.mono.after(wait) }
     }
 
+    /// The moment that lies `wait` back, by both clocks.
+    #[must_use]
+    pub fn before(self, wait: Duration) -> Self {
+        let wall = SignedDuration::try_from(wait).ok().and_then(|wait| self.wall.checked_sub(wait).ok());
+        let millis = i64::try_from(wait.as_millis()).unwrap_or(0);
+        Self { wall: wall.unwrap_or(self.wall), mono: Mono(self.mono.0.saturating_sub(millis)) }
+    }
+
     /// The time from `earlier` to this by the monotonic clock; zero where `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         self.mono.since(earlier.mono)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::policy::{Mode, Policy};
@@ -129,6 +130,12 @@ pub const FIRST_REST: Duration = Duration::from_mins(30);
 pub const LONGEST_REST: Duration = Duration::from_hours(6);
 /// No PUT is sent while our clock and the service's differ by more than this.
 pub const MAX_CLOCK_OFFSET: Duration = Duration::from_mins(5);
+
+/// Whether our clock is off: by how much it is ahead of the service's, where that is known.
+pub fn is_clock_off(offset: Option<SignedDuration>) -> bool {
+    offset.is_some_and(|offset| offset.unsigned_abs() > MAX_CLOCK_OFFSET)
+}
+
 /// A reading that is older than this when a PUT may leave is read again. Its age counts from before its first request left.
 pub const MAX_READING_AGE: Duration = Duration::from_secs(5);
 /// Escalate when the service has been busy for this long.

@@ -322,6 +322,11 @@ impl Reading {
         Self { asked, at, tasks, in_both, complete }
     }
 
+    /// When the newest of its tasks began, and which it is.
+    pub fn newest(&self) -> Option<(DateTime, &TaskId)> {
+        self.tasks.iter().filter_map(|task| Some((task.start_time?, &task.id))).max()
+    }
+
     /// The task with this id.
     pub fn task(&self, id: &TaskId) -> Option<&Task> {
         self.tasks.iter().find(|task| task.id == *id)

@@ -63,12 +63,9 @@ pub fn smn_endpoint(region: &str) -> String {
     defaults::smn_endpoint(region)
 }
 
-/// Where the control socket lies, also where the settings have problems: a running daemon can be spoken to all the
-/// same. `None`: the settings turn it off.
-pub fn control_socket(path: &Path, env: &Environment) -> Option<PathBuf> {
-    if let Ok(loaded) = load(path, env) {
-        return loaded.settings.control;
-    }
+/// Where the control socket lies where the settings have problems: a running daemon can be spoken to all the same.
+/// `None`: the settings turn it off.
+pub fn control_socket_despite_problems(path: &Path, env: &Environment) -> Option<PathBuf> {
     let text = read_text(path, Readers::Anybody).unwrap_or_default();
     let written = text.parse::<toml::Table>().ok();
     let written = written.as_ref().and_then(|file| file.get("control")?.get("socket")?.as_str());

@@ -294,15 +294,7 @@ impl TaskHistory {
         if matches!(self.closed, Some((Closing::Remedied | Closing::SolvedByOthers, _))) {
             self.closed = None;
         }
-        let first_seen = Moment {
-            wall: at
-                .wall
-                .checked_sub(jiff::SignedDuration::try_from(seen.seen_before).unwrap_or_default())
-                .unwrap_or(at.wall),
-            mono: crate::model::moment::Mono(
-                at.mono.0.saturating_sub(i64::try_from(seen.seen_before.as_millis()).unwrap_or(0)),
-            ),
-        };
+        let first_seen = at.before(seen.seen_before);
         self.failure = Some(Failure {
             seen: seen.clone(),
             first_seen,
