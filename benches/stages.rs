@@ -38,9 +38,9 @@ use upgrade_remediator::model::project::{Limits, Poll, Rules};
 use upgrade_remediator::model::task::{Reading, TaskKind, TaskList};
 use upgrade_remediator::notify::{News, Tell};
 use upgrade_remediator::project::WatchedProject;
+use upgrade_remediator::schedule::Scheduler;
 use upgrade_remediator::simulator::scenario::{DEFAULT_ACCESS_KEY, DEFAULT_PROJECT_ID, DEFAULT_SECRET_KEY};
 use upgrade_remediator::simulator::{Scenario, Simulator, World};
-use upgrade_remediator::watch::Watcher;
 
 fn main() {
     divan::main();
@@ -275,8 +275,8 @@ fn sweep_of_500_over_http_with_the_simulator(bencher: Bencher<'_, '_>) {
     bencher.counter(ItemsCount::new(FLEET)).bench_local(|| {
         let client = Client::over_http(options(simulator.url()), Arc::clone(&clock)).unwrap();
         let project = Arc::new(WatchedProject::new(looker(client, &clock)));
-        let watcher = Watcher::new(project, Arc::clone(&clock));
-        assert!(runtime.block_on(watcher.run_once(CancellationToken::new())).unwrap());
+        let scheduler = Scheduler::new(project, Arc::clone(&clock));
+        assert!(runtime.block_on(scheduler.run_once(CancellationToken::new())).unwrap());
     });
     runtime.block_on(simulator.shutdown());
 }

@@ -12,7 +12,7 @@
 //! Read [`look`] first.
 
 // The flow.
-pub mod watch;
+pub mod schedule;
 
 pub mod look;
 

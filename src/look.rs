@@ -85,7 +85,7 @@ pub struct Looker<S, J, C, T> {
     folding: tokio::sync::RwLock<()>,
     /// Held while the breaker turns, so that looks at the same time turn it once.
     turning: tokio::sync::Mutex<()>,
-    /// One look at a cluster at a time: the watcher's, or one that a human orders.
+    /// One look at a cluster at a time: the scheduler's, or one that a human orders.
     alone: Alone,
 }
 

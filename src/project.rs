@@ -1,4 +1,4 @@
-//! One project as the watcher drives it: listing its clusters, looking at them, letting go of those that are gone.
+//! One project as the scheduler drives it: listing its clusters, looking at them, letting go of those that are gone.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,7 +14,7 @@ use crate::model::moment::Moment;
 use crate::model::project::{Poll, Rules, Stretch};
 use crate::model::reason::Reason;
 use crate::notify::Tell;
-use crate::watch::{Lane, Next, Project};
+use crate::schedule::{Lane, Next, Project};
 
 /// A project under watch.
 pub struct WatchedProject<S, J, C, T> {

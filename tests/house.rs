@@ -18,7 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // Where a test may kill the process; nothing at all in what is shipped.
     ("failure_point", &[]),
     // The stages. They know neither the settings nor each other's insides.
-    ("watch", &["clock", "model"]),
+    ("schedule", &["clock", "model"]),
     ("decide", &["model", "planted"]),
     ("journal", &["failure_point", "model", "planted"]),
     (
@@ -59,8 +59,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "status",
         ],
     ),
-    // A project as the watcher drives it.
-    ("project", &["clock::Clock", "cloud::Css", "journal::Journal", "look", "model", "notify", "watch"]),
+    // A project as the scheduler drives it.
+    ("project", &["clock::Clock", "cloud::Css", "journal::Journal", "look", "model", "notify", "schedule"]),
     // Around them.
     ("cloud", &["clock", "failure_point", "model", "planted"]),
     ("settings", &["model"]),
@@ -92,7 +92,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             // How it stands and that it lives is told by the loop that does the work.
             "status",
             "supervisor",
-            "watch",
+            "schedule",
             // What of it the page is shown.
             "web::ClusterView",
             "web::Source",
@@ -119,7 +119,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "status",
             "supervisor",
             "telemetry",
-            "watch",
+            "schedule",
             "web",
         ],
     ),

@@ -250,10 +250,10 @@ impl Journal for Ill {
         self.0.release_holds(at, numbers, by).await
     }
 
-    async fn pulse(&self) -> Result<(), JournalError> {
+    async fn check_alive(&self) -> Result<(), JournalError> {
         match self.1 {
             Wrong::Gone => Err(JournalError::Closed { path: "journal.db".into() }),
-            Wrong::Panics => self.0.pulse().await,
+            Wrong::Panics => self.0.check_alive().await,
         }
     }
 }

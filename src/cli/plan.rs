@@ -23,9 +23,9 @@ use crate::model::reason::Reason;
 use crate::model::task::Reading;
 use crate::model::text::{shown, span};
 use crate::notify::log::LogTeller;
+use crate::schedule::Project as _;
 use crate::settings::{Environment, Loaded, Settings};
 use crate::telemetry;
-use crate::watch::Project as _;
 
 type PlanProject = HttpProject<MemoryJournal, LogTeller>;
 

@@ -1,4 +1,4 @@
-//! Whether everything that works still does: the loop of every watcher, and whoever keeps the journal. All are asked,
+//! Whether everything that works still does: the loop of every scheduler, and whoever keeps the journal. All are asked,
 //! again and again; only when all have answered has the daemon shown a sign of life.
 //!
 //! There is no task and no timer of its own that could go on while the work does not: the daemon's own loop asks and

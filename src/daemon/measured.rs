@@ -83,8 +83,8 @@ impl<J: Journal, C: Clock> Journal for Measured<J, C> {
         self.measure(self.inner.identify(projects)).await
     }
 
-    async fn pulse(&self) -> Result<(), JournalError> {
-        self.inner.pulse().await
+    async fn check_alive(&self) -> Result<(), JournalError> {
+        self.inner.check_alive().await
     }
 }
 

@@ -1,4 +1,4 @@
-//! Builds the parts from the settings, one watcher for each project, and runs them until they are to stop.
+//! Builds the parts from the settings, one scheduler for each project, and runs them until they are to stop.
 
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};

@@ -9,8 +9,8 @@ use super::{BuildFault, HttpProject, Ledgers};
 use crate::clock::Clock as _;
 use crate::journal::Journal;
 use crate::notify::Tell;
+use crate::schedule::Scheduler;
 use crate::settings::Settings;
-use crate::watch::Watcher;
 
 /// The projects, each with its client and what the journal knows of it.
 pub struct Projects<J, T> {
@@ -56,15 +56,15 @@ impl<J: Journal, T: Tell> Projects<J, T> {
     /// # Errors
     /// Where a part of the daemon panicked.
     pub async fn watch_once(&self) -> Result<bool, JoinError> {
-        let mut watchers = JoinSet::new();
+        let mut schedulers = JoinSet::new();
         for project in &self.all {
-            watchers.spawn(
-                Watcher::new(Arc::clone(project), Arc::clone(&self.builder.clock))
+            schedulers.spawn(
+                Scheduler::new(Arc::clone(project), Arc::clone(&self.builder.clock))
                     .run_once(self.builder.stopping.clone()),
             );
         }
         let mut all = Ok(true);
-        while let Some(ended) = watchers.join_next().await {
+        while let Some(ended) = schedulers.join_next().await {
             let seen = ended.and_then(|watched| watched);
             all = all.and_then(|all| seen.map(|seen| all && seen));
         }

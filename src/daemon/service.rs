@@ -1,4 +1,4 @@
-//! The running daemon: a watcher for each project, reloads, and what people ask of it.
+//! The running daemon: a scheduler for each project, reloads, and what people ask of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -25,11 +25,11 @@ use crate::model::ledger::Ledger;
 use crate::model::moment::Moment;
 use crate::model::project::Rules;
 use crate::notify::Tell;
+use crate::schedule::Scheduler;
+use crate::schedule::liveness::{self, LivenessProbe};
 use crate::settings::{self, Environment, Loaded, Problem, Settings, Severity};
 use crate::status::{InForce, Refused, summary};
 use crate::supervisor::Supervisor;
-use crate::watch::Watcher;
-use crate::watch::pulse::{Pulse, pulse};
 
 mod reload;
 
@@ -44,11 +44,11 @@ pub(super) struct Running<J, T> {
     link: Link,
     /// Cancelled once nothing more is to be read or sent, as for the end of the process.
     halt: CancellationToken,
-    /// Cancelled once its watcher is to end.
+    /// Cancelled once its scheduler is to end.
     stop: CancellationToken,
-    /// Felt while its watcher's loop turns.
-    pub(super) pulse: Pulse,
-    /// It is gone from the settings: nothing is sent, and its watcher ends once no attempt is open.
+    /// Felt while its scheduler's loop turns.
+    pub(super) liveness: LivenessProbe,
+    /// It is gone from the settings: nothing is sent, and its scheduler ends once no attempt is open.
     pub(super) leaving: bool,
 }
 
@@ -61,7 +61,7 @@ pub struct Service<J, T> {
     pub(super) running: BTreeMap<ProjectName, Running<J, T>>,
     /// Projects that are not watched any more, until that is taken note of.
     left: BTreeSet<ProjectName>,
-    watchers: JoinSet<(ProjectName, Result<(), JoinError>)>,
+    schedulers: JoinSet<(ProjectName, Result<(), JoinError>)>,
     /// What people ordered and is being carried out.
     pub(super) orders: JoinSet<()>,
     stopping: CancellationToken,
@@ -107,7 +107,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
         mut ledgers: Ledgers,
     ) -> Result<Self, BuildFault> {
         let stopping = builder.stopping.clone();
-        let (running, watchers) = (BTreeMap::new(), JoinSet::new());
+        let (running, schedulers) = (BTreeMap::new(), JoinSet::new());
         let now = builder.clock.now();
         let in_force = InForce {
             file: config.display().to_string(),
@@ -122,7 +122,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
             builder,
             running,
             left: BTreeSet::new(),
-            watchers,
+            schedulers,
             orders: JoinSet::new(),
             stopping,
             started: now.wall,
@@ -198,7 +198,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
             let (running, journal) = (&self.running, self.builder.share_journal());
             tokio::select! {
                 () = self.stopping.cancelled() => break,
-                Some(ended) = self.watchers.join_next() => result = self.ended(ended).map_err(Broken::from),
+                Some(ended) = self.schedulers.join_next() => result = self.ended(ended).map_err(Broken::from),
                 Some(carried_out) = self.orders.join_next() => result = carried_out.map_err(Broken::from),
                 lives = liveness.round(&*clock, || ask_for_life(running, journal)) => match lives {
                     Ok(()) => self.supervisor.alive(),
@@ -223,7 +223,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
         // Who still asks is told that the daemon is stopping.
         drop(questions);
         self.stopping.cancel();
-        while let Some(ended) = self.watchers.join_next().await {
+        while let Some(ended) = self.schedulers.join_next().await {
             result = result.and(ended.and_then(|(_, watched)| watched).map_err(Broken::from));
         }
         while let Some(carried_out) = self.orders.join_next().await {
@@ -248,7 +248,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
         self.supervisor.status(&summary::line(self.settings().mode, &projects, holds, refused, now.wall));
     }
 
-    /// A watcher has ended: because its project is gone from the settings, or because something panicked. Then all
+    /// A scheduler has ended: because its project is gone from the settings, or because something panicked. Then all
     /// are stopped, so that nothing is left half-alive.
     fn ended(
         &mut self,
@@ -266,25 +266,26 @@ impl<J: Journal, T: Tell> Service<J, T> {
             // It came back into the settings before its last look had ended.
             running.stop = running.halt.child_token();
             let (project, stop) = (Arc::clone(&running.project), running.stop.clone());
-            let pulse = self.watch(name.clone(), project, stop);
+            let liveness = self.watch(name.clone(), project, stop);
             if let Some(running) = self.running.get_mut(&name) {
-                running.pulse = pulse;
+                running.liveness = liveness;
             }
         }
         Ok(())
     }
 
-    /// Begins to watch a project. What is returned is felt while its watcher's loop turns.
+    /// Begins to watch a project. What is returned is felt while its scheduler's loop turns.
     fn watch(
         &mut self,
         name: ProjectName,
         project: Arc<HttpProject<J, T>>,
         stop: CancellationToken,
-    ) -> Pulse {
-        let (pulse, heart) = pulse();
-        let watched = Watcher::new(project, Arc::clone(&self.builder.clock)).with_heart(heart).run(stop);
-        self.watchers.spawn(async move { (name, watched.await) });
-        pulse
+    ) -> LivenessProbe {
+        let (liveness, responder) = liveness::channel();
+        let watched =
+            Scheduler::new(project, Arc::clone(&self.builder.clock)).with_liveness(responder).run(stop);
+        self.schedulers.spawn(async move { (name, watched.await) });
+        liveness
     }
 
     /// One line for the fact, and one for each problem of the settings.
@@ -399,11 +400,11 @@ impl<J: Journal, T: Tell> Service<J, T> {
         let halt = self.stopping.child_token();
         let project = self.builder.project(settings, project, client, ledger, halt.clone());
         let stop = halt.child_token();
-        let pulse = self.watch(name.clone(), Arc::clone(&project), stop.clone());
-        self.running.insert(name, Running { project, link, halt, stop, pulse, leaving: false });
+        let liveness = self.watch(name.clone(), Arc::clone(&project), stop.clone());
+        self.running.insert(name, Running { project, link, halt, stop, liveness, leaving: false });
     }
 
-    /// Ends the watchers of removed projects that have nothing open any more.
+    /// Ends the schedulers of removed projects that have nothing open any more.
     fn let_leave(&mut self) {
         for running in self.running.values() {
             if running.leaving && !running.project.looker().has_open_attempts() {
@@ -437,13 +438,13 @@ impl<J: Journal, T: Tell> Service<J, T> {
     }
 }
 
-/// Asks every watcher and the journal for a sign of life.
+/// Asks every scheduler and the journal for a sign of life.
 fn ask_for_life<J: Journal, T>(running: &BTreeMap<ProjectName, Running<J, T>>, journal: Arc<J>) -> Round {
-    let pulses: Vec<Pulse> = running.values().map(|running| running.pulse.clone()).collect();
+    let probes: Vec<LivenessProbe> = running.values().map(|running| running.liveness.clone()).collect();
     Box::pin(async move {
-        for pulse in pulses {
-            pulse.felt().await;
+        for liveness in probes {
+            liveness.answered().await;
         }
-        journal.pulse().await
+        journal.check_alive().await
     })
 }

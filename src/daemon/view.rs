@@ -21,10 +21,10 @@ use crate::model::moment::Moment;
 use crate::model::policy::Mode;
 use crate::model::text::chain;
 use crate::notify::{News, Post, Tell};
+use crate::schedule::liveness::LivenessProbe;
 use crate::settings::JournalUrl;
 use crate::status::metrics::{Beside, Metrics};
 use crate::status::{InForce, PolicyReport, Report};
-use crate::watch::pulse::Pulse;
 use crate::web::{ClusterView, Source};
 
 /// Whatever gives no sign of life within this counts as dead.
@@ -44,7 +44,7 @@ pub(super) struct Current<J, T> {
 /// A project under watch.
 struct Seen<J, T> {
     project: Arc<HttpProject<J, T>>,
-    pulse: Pulse,
+    liveness: LivenessProbe,
     leaving: bool,
 }
 
@@ -137,13 +137,14 @@ impl<J: Journal, T: Tell> Source for View<J, T> {
     }
 
     async fn lives(&self) -> bool {
-        let pulses: Vec<Pulse> = self.current().projects.iter().map(|seen| seen.pulse.clone()).collect();
+        let probes: Vec<LivenessProbe> =
+            self.current().projects.iter().map(|seen| seen.liveness.clone()).collect();
         let journal = Arc::clone(&self.journal);
         let round = async move {
-            for pulse in pulses {
-                pulse.felt().await;
+            for liveness in probes {
+                liveness.answered().await;
             }
-            journal.pulse().await
+            journal.check_alive().await
         };
         matches!(tokio::time::timeout(PATIENCE, round).await, Ok(Ok(())))
     }
@@ -209,7 +210,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
     fn current(&self) -> Current<J, T> {
         let seen = |running: &Running<J, T>| Seen {
             project: Arc::clone(&running.project),
-            pulse: running.pulse.clone(),
+            liveness: running.liveness.clone(),
             leaving: running.leaving,
         };
         Current {

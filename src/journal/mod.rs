@@ -214,7 +214,7 @@ pub trait Journal: Send + Sync + 'static {
     ///
     /// # Errors
     /// Where nothing will ever be kept again, because whoever keeps it is gone.
-    fn pulse(&self) -> impl Future<Output = Result<(), JournalError>> + Send {
+    fn check_alive(&self) -> impl Future<Output = Result<(), JournalError>> + Send {
         async { Ok(()) }
     }
 }
@@ -259,7 +259,7 @@ impl<J: Journal> Journal for Arc<J> {
         J::identify(self, projects)
     }
 
-    fn pulse(&self) -> impl Future<Output = Result<(), JournalError>> + Send {
-        J::pulse(self)
+    fn check_alive(&self) -> impl Future<Output = Result<(), JournalError>> + Send {
+        J::check_alive(self)
     }
 }

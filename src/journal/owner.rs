@@ -45,7 +45,7 @@ pub(super) enum Command {
     /// To do something else with the connection: the outbox.
     Work(Box<dyn FnOnce(&mut Owner) + Send>),
     /// To show that it lives.
-    Pulse(oneshot::Sender<()>),
+    CheckAlive(oneshot::Sender<()>),
     /// To close the file, after all that was asked before.
     Close(oneshot::Sender<Result<(), JournalError>>),
     /// To run any SQL: the only way for a test to make the disk full, or a commit fail.
@@ -124,7 +124,7 @@ impl Owner {
                     let _ = answer.send(released.map_err(|failure| failure.error(&self.place)));
                 }
                 Command::Work(work) => work(&mut self),
-                Command::Pulse(answer) => {
+                Command::CheckAlive(answer) => {
                     let _ = answer.send(());
                 }
                 Command::Close(answer) => {

@@ -301,8 +301,8 @@ impl Journal for SqliteJournal {
         .await
     }
 
-    async fn pulse(&self) -> Result<(), JournalError> {
-        self.ask(Command::Pulse).await
+    async fn check_alive(&self) -> Result<(), JournalError> {
+        self.ask(Command::CheckAlive).await
     }
 }
 

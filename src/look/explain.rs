@@ -35,7 +35,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             let now = self.clock.now().wall;
             return Explanation::by_journal(now, &self.project, &cluster, history, limits);
         };
-        // What the reading adds is folded in here alone: a look of the watcher journals it.
+        // What the reading adds is folded in here alone: a look of the scheduler journals it.
         let seen = self.observe(&cluster, &reading, listed);
         let history = {
             let mut history = self.state().ledger.history(&cluster.id).clone();

@@ -53,7 +53,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
                 state.unread.entry(cluster.id.clone()).or_insert(now);
             }
             match state.listed.get_mut(&cluster.id) {
-                // One that is as before is kept, as the watcher does: it is the same memory.
+                // One that is as before is kept, as the scheduler does: it is the same memory.
                 Some((known, at)) => {
                     *at = now;
                     if known != cluster {

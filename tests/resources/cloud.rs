@@ -1,4 +1,4 @@
-//! A cloud and a daemon in virtual time: the real watcher, looks, decisions, client and journal, and a service that shows
+//! A cloud and a daemon in virtual time: the real scheduler, looks, decisions, client and journal, and a service that shows
 //! each cluster's task by a script. A month of it takes seconds.
 
 use std::collections::BTreeMap;
@@ -25,8 +25,8 @@ use upgrade_remediator::model::policy::{Expect, Match, Mode, Policy, Terms};
 use upgrade_remediator::model::project::Rules;
 use upgrade_remediator::notify::{News, Tell};
 use upgrade_remediator::project::WatchedProject;
+use upgrade_remediator::schedule::Scheduler;
 use upgrade_remediator::simulator::scenario::{DEFAULT_ACCESS_KEY, DEFAULT_PROJECT_ID, DEFAULT_SECRET_KEY};
-use upgrade_remediator::watch::Watcher;
 
 pub(crate) const SECOND: i64 = 1_000;
 pub(crate) const MINUTE: i64 = 60 * SECOND;
@@ -342,8 +342,8 @@ impl<J: Journal> Daemon<J> {
             stopping: stop.clone(),
             ledger: Ledger::default(),
         })));
-        let watcher = Watcher::new(Arc::clone(&project), Arc::clone(&cloud.clock));
-        let running = tokio::spawn(watcher.run(stop.clone()));
+        let scheduler = Scheduler::new(Arc::clone(&project), Arc::clone(&cloud.clock));
+        let running = tokio::spawn(scheduler.run(stop.clone()));
         Self { project, stop, running }
     }
 

@@ -366,7 +366,7 @@ impl<J: Journal> Stage<J> {
         self.holds.write().unwrap().release(&[hold], self.clock.now(), "uid 7");
     }
 
-    /// Lists the clusters, as the watcher does now and then. Two complete lists in a row without a cluster mean
+    /// Lists the clusters, as the scheduler does now and then. Two complete lists in a row without a cluster mean
     /// that it is gone.
     pub(crate) async fn discover(&mut self) {
         let now = self.clock.now();
@@ -417,7 +417,7 @@ impl<J: Journal> Stage<J> {
         code(&self.look_at("a").await)
     }
 
-    /// Lets this much time pass, with every look and list when it is due, as the watcher would. Gives what each
+    /// Lets this much time pass, with every look and list when it is due, as the scheduler would. Gives what each
     /// look at cluster `a` decided.
     pub(crate) async fn pass(&mut self, span: Duration) -> Vec<&'static str> {
         let end = self.clock.now().after(span);

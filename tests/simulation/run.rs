@@ -1,4 +1,4 @@
-//! Plays one seed: one process after the other, each driven by the real watcher, until nothing is left to be done.
+//! Plays one seed: one process after the other, each driven by the real scheduler, until nothing is left to be done.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
@@ -23,12 +23,12 @@ use upgrade_remediator::model::id::{ClusterId, ProjectId, ProjectName};
 use upgrade_remediator::model::ledger::Ledger;
 use upgrade_remediator::model::names::Named;
 use upgrade_remediator::project::WatchedProject;
+use upgrade_remediator::schedule::Scheduler;
 use upgrade_remediator::simulator::log::LogEntry;
 use upgrade_remediator::simulator::scenario::{
     ClusterWays, DEFAULT_ACCESS_KEY, DEFAULT_PROJECT_ID, DEFAULT_SECRET_KEY, ExecuteTimesWay,
 };
 use upgrade_remediator::simulator::{Scenario, World};
-use upgrade_remediator::watch::Watcher;
 
 use crate::generate::{Held, Plan, Planned};
 use crate::judge;
@@ -244,8 +244,8 @@ impl Player {
     /// One process from its beginning to its end.
     async fn live(&mut self, process: &mut Process) -> End {
         let stage = Arc::clone(&self.stage);
-        let watcher = Watcher::new(Arc::clone(&process.project), Arc::clone(&process.clock));
-        let mut watched = pin!(watcher.run(process.stopping.clone()));
+        let scheduler = Scheduler::new(Arc::clone(&process.project), Arc::clone(&process.clock));
+        let mut watched = pin!(scheduler.run(process.stopping.clone()));
         let mut next_check = self.plan.calm.max(stage.now());
         let mut quiet_since = None;
         let mut ended_holds = process.clock.now();

@@ -11,8 +11,8 @@ use crate::model::cluster::{Cluster, ClusterList, Tags};
 use crate::model::id::ClusterId;
 use crate::model::moment::Moment;
 use crate::model::project::{Rules, Stretch};
-use crate::watch::pulse::{Pulse, pulse};
-use crate::watch::{Lane, Next, Project, Watcher};
+use crate::schedule::liveness::{self, LivenessProbe};
+use crate::schedule::{Lane, Next, Project, Scheduler};
 
 /// Follows tokio's paused time.
 struct Virtual(Instant);
@@ -94,12 +94,12 @@ impl Project for Going {
     fn stretched(&self, _: Option<Stretch>) {}
 }
 
-/// A watcher at work, and its pulse.
-fn watch(project: &Arc<Going>, clock: &Arc<Virtual>) -> Pulse {
-    let (pulse, heart) = pulse();
-    let watcher = Watcher::new(Arc::clone(project), Arc::clone(clock)).with_heart(heart);
-    tokio::spawn(watcher.run(CancellationToken::new()));
-    pulse
+/// Starts a scheduler and returns its liveness probe.
+fn watch(project: &Arc<Going>, clock: &Arc<Virtual>) -> LivenessProbe {
+    let (liveness, responder) = liveness::channel();
+    let scheduler = Scheduler::new(Arc::clone(project), Arc::clone(clock)).with_liveness(responder);
+    tokio::spawn(scheduler.run(CancellationToken::new()));
+    liveness
 }
 
 fn going(clusters: usize, takes: Duration) -> Arc<Going> {
@@ -129,11 +129,11 @@ async fn signs(clock: &Virtual, within: Duration, ask: impl Fn() -> Round) -> Ve
 #[tokio::test(start_paused = true)]
 async fn while_the_loop_of_a_watcher_turns_there_is_a_sign_of_life_every_few_seconds() {
     let clock = clock();
-    let pulse = watch(&going(3, Duration::from_millis(1)), &clock);
+    let liveness = watch(&going(3, Duration::from_millis(1)), &clock);
     let ask = || -> Round {
-        let pulse = pulse.clone();
+        let liveness = liveness.clone();
         Box::pin(async move {
-            pulse.felt().await;
+            liveness.answered().await;
             Ok(())
         })
     };
@@ -147,10 +147,10 @@ async fn a_watcher_that_is_stuck_gives_no_sign_of_life_though_another_one_does()
     let healthy = watch(&going(1, Duration::ZERO), &clock);
     // Until its cluster is missing from two lists, and cannot be let go of.
     tokio::time::sleep(Duration::from_mins(6)).await;
-    let feel = |pulses: Vec<Pulse>| -> Round {
+    let feel = |probes: Vec<LivenessProbe>| -> Round {
         Box::pin(async move {
-            for pulse in pulses {
-                pulse.felt().await;
+            for liveness in probes {
+                liveness.answered().await;
             }
             Ok(())
         })
@@ -164,11 +164,11 @@ async fn a_watcher_that_is_stuck_gives_no_sign_of_life_though_another_one_does()
 async fn a_loop_with_much_to_do_that_goes_on_gives_signs_of_life_meanwhile() {
     let clock = clock();
     let project = going(1_000, Duration::from_secs(1));
-    let pulse = watch(&project, &clock);
+    let liveness = watch(&project, &clock);
     let ask = || -> Round {
-        let pulse = pulse.clone();
+        let liveness = liveness.clone();
         Box::pin(async move {
-            pulse.felt().await;
+            liveness.answered().await;
             Ok(())
         })
     };

@@ -163,7 +163,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
             running.halt.cancel();
         }
         while !waiting.is_empty() {
-            match self.watchers.join_next().await {
+            match self.schedulers.join_next().await {
                 Some(Ok((name, watched))) if waiting.remove(&name) => watched?,
                 Some(ended) => self.ended(ended)?,
                 None => break,

@@ -205,13 +205,13 @@ fn a_journal_whose_write_ahead_log_a_shell_turned_off_is_opened_with_it_on() {
 async fn whoever_keeps_the_journal_shows_that_it_lives_until_it_is_gone() {
     let directory = TempDir::new().unwrap();
     let journal = new_journal(&directory);
-    journal.pulse().await.unwrap();
+    journal.check_alive().await.unwrap();
     journal.sql("PRAGMA max_page_count = 1").await;
     // Nothing can be kept now, but that may change.
     journal.record(at(), changed(100_000)).await.unwrap_err();
-    journal.pulse().await.unwrap();
+    journal.check_alive().await.unwrap();
     journal.panic();
-    let gone = journal.pulse().await.unwrap_err();
+    let gone = journal.check_alive().await.unwrap_err();
     assert!(matches!(gone, JournalError::Closed { .. }), "{gone:?}");
 }
 

@@ -1,10 +1,10 @@
 //! When to look: discovery of clusters, and one queue of looks by the time at which they are due.
 //!
 //! It knows nothing of tasks: a look says when the next one is due and in which [`Lane`]. One look at a cluster at
-//! a time; a slow or broken cluster delays no other. Late ticks are never made up for (`spread` says how), and
+//! a time; a slow or broken cluster delays no other. Late ticks are never made up for (`pacer` says how), and
 //! where the rate of requests is not enough, idle clusters are read less often, which is told.
 //!
-//! Each project has a watcher of its own, with limits of its own: whatever happens in one changes nothing for the
+//! Each project has a scheduler of its own, with limits of its own: whatever happens in one changes nothing for the
 //! others.
 
 use std::future::Future;
@@ -21,14 +21,14 @@ use crate::model::moment::{Moment, Mono};
 use crate::model::project::{Rules, Stretch};
 
 mod fleet;
-pub mod pulse;
+pub mod liveness;
+mod pacer;
 pub mod queue;
-mod spread;
 
 use fleet::Fleet;
-use pulse::Heart;
+use liveness::LivenessResponder;
+use pacer::{LanePacer, Load};
 use queue::Queue;
-use spread::{Load, Spread};
 
 /// Looks are due this soon after a discovery was asked for, at the earliest.
 const REDISCOVERY: Duration = Duration::from_secs(10);
@@ -55,7 +55,7 @@ impl Lane {
     pub const ALL: [Self; 4] = [Self::Urgent, Self::Running, Self::Unread, Self::Idle];
 }
 
-/// What a look says to the watcher.
+/// What a look says to the scheduler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Next {
     /// When to look again.
@@ -66,7 +66,7 @@ pub struct Next {
     pub discovery: bool,
 }
 
-/// What the watcher drives: one project.
+/// What the scheduler drives: one project.
 pub trait Project: Send + Sync + 'static {
     /// Lists the clusters. `None` where that failed (and was told).
     fn discover(&self) -> impl Future<Output = Option<ClusterList>> + Send;
@@ -89,15 +89,15 @@ pub trait Project: Send + Sync + 'static {
     fn stretched(&self, stretch: Option<Stretch>);
 }
 
-/// The watcher of one project.
-pub struct Watcher<P, C> {
+/// The scheduler of one project.
+pub struct Scheduler<P, C> {
     project: Arc<P>,
     clock: Arc<C>,
     /// What the settings say. Looks at once are as many as requests in flight: each has at most one.
     rules: Arc<Rules>,
     fleet: Fleet,
     queue: Queue,
-    spread: Spread,
+    pacer: LanePacer,
     tasks: JoinSet<Done>,
     looks: usize,
     discovering: bool,
@@ -105,8 +105,8 @@ pub struct Watcher<P, C> {
     /// Whether any list was read yet.
     discovered: bool,
     stretch: Option<Stretch>,
-    /// By which the loop shows that it turns.
-    heart: Option<Heart>,
+    /// Answers liveness probes from the loop.
+    liveness: Option<LivenessResponder>,
 }
 
 /// What has ended.
@@ -115,8 +115,8 @@ enum Done {
     Discovery(Option<ClusterList>),
 }
 
-impl<P: Project, C: Clock> Watcher<P, C> {
-    /// A watcher that has seen nothing yet.
+impl<P: Project, C: Clock> Scheduler<P, C> {
+    /// A scheduler that has seen nothing yet.
     pub fn new(project: Arc<P>, clock: Arc<C>) -> Self {
         let rules = project.rules();
         let next_discovery = clock.now().mono;
@@ -127,21 +127,21 @@ impl<P: Project, C: Clock> Watcher<P, C> {
             rules,
             fleet,
             queue: Queue::default(),
-            spread: Spread::default(),
+            pacer: LanePacer::default(),
             tasks: JoinSet::new(),
             looks: 0,
             discovering: false,
             next_discovery,
             discovered: false,
             stretch: None,
-            heart: None,
+            liveness: None,
         }
     }
 
-    /// The same, with a loop that shows by this heart that it turns.
+    /// Has the scheduler answer the probes of this responder.
     #[must_use]
-    pub fn with_heart(self, heart: Heart) -> Self {
-        Self { heart: Some(heart), ..self }
+    pub fn with_liveness(self, responder: LivenessResponder) -> Self {
+        Self { liveness: Some(responder), ..self }
     }
 
     /// Watches until `stop`, then waits for the looks that are under way.
@@ -164,7 +164,7 @@ impl<P: Project, C: Clock> Watcher<P, C> {
                     Ok(done) => self.take(done).await,
                     Err(panic) => result = Err(panic),
                 },
-                () = beat(&mut self.heart) => {}
+                () = answer_liveness(&mut self.liveness) => {}
                 () = self.clock.sleep(wait.unwrap_or_default()), if wait.is_some() => {}
             }
         }
@@ -222,7 +222,7 @@ impl<P: Project, C: Clock> Watcher<P, C> {
     /// Waits for what is under way: a look that has begun to act is left to end, whatever else went wrong.
     async fn finish(mut self, mut result: Result<(), JoinError>) -> Result<(), JoinError> {
         // There is no loop any more that could be stuck.
-        self.heart = None;
+        self.liveness = None;
         while let Some(done) = self.tasks.join_next().await {
             result = result.and(done.map(drop));
         }
@@ -254,10 +254,10 @@ impl<P: Project, C: Clock> Watcher<P, C> {
             }
             while self.has_place(lane)
                 && self.queue.next_due(lane).is_some_and(|due| due <= now)
-                && self.spread.open(lane, load, &self.rules.poll) <= now
+                && self.pacer.open(lane, load, &self.rules.poll) <= now
                 && let Some(cluster) = self.queue.pop(lane)
             {
-                self.spread.begun(lane, now, load, &self.rules.poll);
+                self.pacer.begun(lane, now, load, &self.rules.poll);
                 self.start_look(&cluster);
             }
         }
@@ -276,7 +276,7 @@ impl<P: Project, C: Clock> Watcher<P, C> {
     fn next_begin(&self, load: &Load) -> Option<Mono> {
         let lanes = Lane::ALL.into_iter().filter(|lane| self.has_place(*lane));
         let looks = lanes.filter_map(|lane| {
-            Some(self.queue.next_due(lane)?.max(self.spread.open(lane, load, &self.rules.poll)))
+            Some(self.queue.next_due(lane)?.max(self.pacer.open(lane, load, &self.rules.poll)))
         });
         let discovery = if self.discovering { None } else { Some(self.next_discovery) };
         looks.chain(discovery).min()
@@ -377,7 +377,7 @@ impl<P: Project, C: Clock> Watcher<P, C> {
         let mut went = Vec::new();
         for cluster in missed.gone {
             // Each may take a while, and there may be thousands.
-            self.heart.as_mut().map(Heart::beat_once);
+            self.liveness.as_mut().map(LivenessResponder::answer_now);
             if self.project.forget(&cluster).await {
                 self.fleet.remove(&cluster.id);
                 self.queue.remove(&cluster.id);
@@ -388,10 +388,10 @@ impl<P: Project, C: Clock> Watcher<P, C> {
     }
 }
 
-/// Answers who asks for a sign of life, and lets nothing else wait meanwhile.
-async fn beat(heart: &mut Option<Heart>) {
-    match heart {
-        Some(heart) => heart.beat().await,
+/// Answers liveness probes where there is a responder. Never returns.
+async fn answer_liveness(liveness: &mut Option<LivenessResponder>) {
+    match liveness {
+        Some(liveness) => liveness.answer().await,
         None => std::future::pending().await,
     }
 }

@@ -100,12 +100,12 @@ impl Load {
 
 /// When the next look of each lane may begin.
 #[derive(Debug, Default)]
-pub(super) struct Spread {
+pub(super) struct LanePacer {
     /// By lane, in microseconds: when the last look would have begun at an even pace, and one distance more.
     next: [i64; Lane::ALL.len()],
 }
 
-impl Spread {
+impl LanePacer {
     /// From when on a look of this lane may begin.
     pub(super) fn open(&self, lane: Lane, load: &Load, poll: &Poll) -> Mono {
         let distance = micros(load.distance(lane, poll));
@@ -162,7 +162,7 @@ mod tests {
     fn looks_of_a_lane_keep_their_distance_and_a_pause_is_not_made_up_for() {
         let poll = Poll::default();
         let load = Load { lanes: [0, 0, 0, 600], rate: None };
-        let mut spread = Spread::default();
+        let mut spread = LanePacer::default();
         let mut begun = Vec::new();
         for ms in 0..10_000 {
             // The process stands still for some seconds.

@@ -1,4 +1,4 @@
-//! The watcher in virtual time: what is looked at when, and what delays what.
+//! The scheduler in virtual time: what is looked at when, and what delays what.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ use upgrade_remediator::model::cluster::{Cluster, ClusterList, Tags};
 use upgrade_remediator::model::id::ClusterId;
 use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::model::project::{Limits, Poll, Rules, Stretch};
-use upgrade_remediator::watch::{Lane, Next, Project, Watcher};
+use upgrade_remediator::schedule::{Lane, Next, Project, Scheduler};
 
 /// Follows tokio's paused time.
 struct Virtual(Instant);
@@ -187,9 +187,9 @@ fn rules(poll: Poll, at_once: u32) -> Arc<Rules> {
     Arc::new(Rules { poll, limits, ..Rules::default() })
 }
 
-fn watcher_of(script: Arc<Script>, clock: Arc<Virtual>, at_once: u32) -> Watcher<Script, Virtual> {
+fn watcher_of(script: Arc<Script>, clock: Arc<Virtual>, at_once: u32) -> Scheduler<Script, Virtual> {
     *script.rules.lock().unwrap() = rules(poll(), at_once);
-    Watcher::new(script, clock)
+    Scheduler::new(script, clock)
 }
 
 fn poll() -> Poll {
@@ -204,8 +204,8 @@ fn poll() -> Poll {
 async fn watch(script: Script, at_once: u32, seconds: u64) -> Arc<Script> {
     let script = Arc::new(script);
     let stop = CancellationToken::new();
-    let watcher = watcher_of(Arc::clone(&script), Arc::clone(&script.clock), at_once);
-    let running = tokio::spawn(watcher.run(stop.clone()));
+    let scheduler = watcher_of(Arc::clone(&script), Arc::clone(&script.clock), at_once);
+    let running = tokio::spawn(scheduler.run(stop.clone()));
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     stop.cancel();
     running.await.unwrap().unwrap();
@@ -295,12 +295,12 @@ async fn a_list_that_cannot_be_had_is_asked_for_again_soon_while_nothing_is_watc
 #[tokio::test(start_paused = true)]
 async fn once_looks_at_everything_once() {
     let script = Arc::new(Script::new(vec![Some(list(&["a", "b", "c"]))]));
-    let watcher = watcher_of(Arc::clone(&script), Arc::clone(&script.clock), 2);
-    assert!(watcher.run_once(CancellationToken::new()).await.unwrap());
+    let scheduler = watcher_of(Arc::clone(&script), Arc::clone(&script.clock), 2);
+    assert!(scheduler.run_once(CancellationToken::new()).await.unwrap());
     assert_eq!(script.looks.lock().unwrap().len(), 3);
     let blind = Arc::new(Script::new(vec![None]));
-    let watcher = watcher_of(Arc::clone(&blind), Arc::clone(&blind.clock), 2);
-    assert!(!watcher.run_once(CancellationToken::new()).await.unwrap());
+    let scheduler = watcher_of(Arc::clone(&blind), Arc::clone(&blind.clock), 2);
+    assert!(!scheduler.run_once(CancellationToken::new()).await.unwrap());
 }
 
 /// A project where nothing runs.
@@ -382,8 +382,8 @@ async fn with_too_few_requests_idle_clusters_stretch_and_running_ones_do_not() {
     }
     let script = Arc::new(script);
     let stop = CancellationToken::new();
-    let watcher = watcher_of(Arc::clone(&script), Arc::clone(&script.clock), 8);
-    let running = tokio::spawn(watcher.run(stop.clone()));
+    let scheduler = watcher_of(Arc::clone(&script), Arc::clone(&script.clock), 8);
+    let running = tokio::spawn(scheduler.run(stop.clone()));
     tokio::time::sleep(Duration::from_secs(20_000)).await;
     *script.rate.lock().unwrap() = Some(20.0);
     tokio::time::sleep(Duration::from_secs(20_000)).await;
@@ -457,14 +457,14 @@ async fn a_slow_project_changes_nothing_for_another() {
     let alone = watch(quiet(vec![Some(fleet(60))]), 8, 2_000).await;
     let (well, slow) = (project(Duration::ZERO, 20.0), project(Duration::from_secs(30), 0.1));
     let stop = CancellationToken::new();
-    let watchers = [&slow, &well].map(|script| {
-        let watcher = watcher_of(Arc::clone(script), Arc::clone(&clock), 8);
-        tokio::spawn(watcher.run(stop.clone()))
+    let schedulers = [&slow, &well].map(|script| {
+        let scheduler = watcher_of(Arc::clone(script), Arc::clone(&clock), 8);
+        tokio::spawn(scheduler.run(stop.clone()))
     });
     tokio::time::sleep(Duration::from_secs(2_000)).await;
     stop.cancel();
-    for watcher in watchers {
-        watcher.await.unwrap().unwrap();
+    for scheduler in schedulers {
+        scheduler.await.unwrap().unwrap();
     }
     let count = |script: &Script| script.looks.lock().unwrap().len();
     assert!(count(&slow) * 2 < count(&well), "{} {}", count(&slow), count(&well));

@@ -39,7 +39,7 @@ pub(super) struct Fleet {
 
 /// What a list brought.
 #[derive(Default)]
-pub(super) struct News {
+pub(super) struct Discovered {
     /// Clusters that were not watched, and on which something runs or is unfinished.
     pub(super) active: Vec<ClusterId>,
     /// Others that were not watched.
@@ -120,9 +120,9 @@ impl Fleet {
     }
 
     /// Takes the clusters of a list in.
-    pub(super) fn take_in(&mut self, list: ClusterList, now: Moment) -> News {
+    pub(super) fn take_in(&mut self, list: ClusterList, now: Moment) -> Discovered {
         self.lists = self.lists.wrapping_add(1);
-        let mut news = News::default();
+        let mut news = Discovered::default();
         for cluster in list.clusters {
             let remembered = self.remembered.remove(&cluster.id).is_some();
             if let Some(watched) = self.clusters.get_mut(&cluster.id) {
