@@ -1,4 +1,4 @@
-//! What each stage of a look costs, and a whole sweep over HTTP against the in-process simulator.
+//! What each stage of a reconcile costs, and a whole sweep over HTTP against the in-process simulator.
 //!
 //! ```sh
 //! cargo bench                 # all
@@ -26,7 +26,6 @@ use upgrade_remediator::cloud::transport::{Request, Response, Transport, Transpo
 use upgrade_remediator::cloud::{AccessKey, Client, Credential, Options, parse};
 use upgrade_remediator::decide::{self, Facts, Guards};
 use upgrade_remediator::journal::{Journal, MemoryJournal, SqliteJournal, SqliteOptions};
-use upgrade_remediator::look::{Looker, Parts};
 use upgrade_remediator::model::cluster::{Cluster, Tags};
 use upgrade_remediator::model::event::{Event, Subject};
 use upgrade_remediator::model::history::ClusterHistory;
@@ -38,6 +37,7 @@ use upgrade_remediator::model::project::{Limits, Poll, Rules};
 use upgrade_remediator::model::task::{Reading, TaskKind, TaskList};
 use upgrade_remediator::notify::{News, Tell};
 use upgrade_remediator::project::WatchedProject;
+use upgrade_remediator::reconcile::{Parts, Reconciler};
 use upgrade_remediator::schedule::Scheduler;
 use upgrade_remediator::simulator::scenario::{DEFAULT_ACCESS_KEY, DEFAULT_PROJECT_ID, DEFAULT_SECRET_KEY};
 use upgrade_remediator::simulator::{Scenario, Simulator, World};
@@ -225,13 +225,13 @@ fn options(endpoint: String) -> Options {
     }
 }
 
-fn looker<S>(css: S, clock: &Arc<SystemClock>) -> Looker<S, MemoryJournal, SystemClock, Deaf>
+fn reconciler<S>(css: S, clock: &Arc<SystemClock>) -> Reconciler<S, MemoryJournal, SystemClock, Deaf>
 where
     S: upgrade_remediator::cloud::Css,
 {
     let terms = Terms::defaults("all", Mode::DryRun);
     let policy = Policy { matches: Match::default(), terms, expect: Expect::default() };
-    Looker::new(Parts {
+    Reconciler::new(Parts {
         project: ProjectName::new("bench").unwrap(),
         css,
         journal: Arc::new(MemoryJournal::new(1)),
@@ -251,9 +251,9 @@ fn one_look_without_the_wire(bencher: Bencher<'_, '_>) {
     let (runtime, clock, cluster) = (runtime(), Arc::new(SystemClock::new()), cluster());
     let endpoint = "https://css.eu-west-101.myhuaweicloud.com".to_owned();
     let client = Client::new(Canned(detail("SUCCESS")), options(endpoint), Arc::clone(&clock)).unwrap();
-    let looker = looker(client, &clock);
+    let reconciler = reconciler(client, &clock);
     bencher.bench_local(|| {
-        let report = runtime.block_on(looker.look(&cluster, None));
+        let report = runtime.block_on(reconciler.reconcile(&cluster, None));
         assert!(report.problem.is_none());
         report
     });
@@ -274,7 +274,7 @@ fn sweep_of_500_over_http_with_the_simulator(bencher: Bencher<'_, '_>) {
     });
     bencher.counter(ItemsCount::new(FLEET)).bench_local(|| {
         let client = Client::over_http(options(simulator.url()), Arc::clone(&clock)).unwrap();
-        let project = Arc::new(WatchedProject::new(looker(client, &clock)));
+        let project = Arc::new(WatchedProject::new(reconciler(client, &clock)));
         let scheduler = Scheduler::new(project, Arc::clone(&clock));
         assert!(runtime.block_on(scheduler.run_once(CancellationToken::new())).unwrap());
     });

@@ -55,7 +55,7 @@ points! {
     /// It is committed; whoever asked does not know yet.
     WriteCommitted = "write.committed",
     // One PUT.
-    /// The intent is committed, and the look knows it.
+    /// The intent is committed, and the reconcile knows it.
     PutIntended = "put.intended",
     /// Before its connection.
     PutLeaving = "put.leaving",
@@ -66,7 +66,7 @@ points! {
     PutAnswered = "put.answered",
     /// The whole answer is there, or will never be.
     PutRead = "put.read",
-    /// What came back is known to the look, and nothing of it is journaled.
+    /// What came back is known to the reconcile, and nothing of it is journaled.
     PutOver = "put.over",
     // The end.
     /// The journal is about to be closed.

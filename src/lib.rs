@@ -3,18 +3,18 @@
 //! The stages are modules named by verbs, in the order of the flow; everything else is a noun that stages use.
 //!
 //! ```text
-//!   watch ──► look ──► decide ──► journal ──► act ──► journal ──► notify
+//!   watch ──► reconcile ──► decide ──► journal ──► act ──► journal ──► notify
 //!   when?     facts    pure       intent      PUT     outcome     people
 //!                        ▲           │                   │
-//!                        └─ history ─┴───────────────────┘      read at the next look
+//!                        └─ history ─┴───────────────────┘      read at the next poll
 //! ```
 //!
-//! Read [`look`] first.
+//! Read [`reconcile`] first.
 
 // The flow.
 pub mod schedule;
 
-pub mod look;
+pub mod reconcile;
 
 pub mod decide;
 

@@ -1,4 +1,4 @@
-//! One project as the scheduler drives it: listing its clusters, looking at them, letting go of those that are gone.
+//! One project as the scheduler drives it: listing its clusters, polling them, letting go of those that are gone.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,34 +7,34 @@ use tokio::sync::Notify;
 use crate::clock::Clock;
 use crate::cloud::Css;
 use crate::journal::Journal;
-use crate::look::{Looker, Report};
 use crate::model::cluster::{Cluster, ClusterList};
 use crate::model::id::ClusterId;
 use crate::model::moment::Moment;
 use crate::model::project::{Poll, Rules, Stretch};
 use crate::model::reason::Reason;
 use crate::notify::Tell;
+use crate::reconcile::{Reconciler, Report};
 use crate::schedule::{Lane, Next, Project};
 
 /// A project under watch.
 pub struct WatchedProject<S, J, C, T> {
-    looker: Looker<S, J, C, T>,
+    reconciler: Reconciler<S, J, C, T>,
     stretch: Mutex<Option<Stretch>>,
     nudge: Notify,
 }
 
 impl<S: Css, J: Journal, C: Clock, T: Tell> WatchedProject<S, J, C, T> {
     /// Puts a project under watch.
-    pub fn new(looker: Looker<S, J, C, T>) -> Self {
-        Self { looker, stretch: Mutex::default(), nudge: Notify::new() }
+    pub fn new(reconciler: Reconciler<S, J, C, T>) -> Self {
+        Self { reconciler, stretch: Mutex::default(), nudge: Notify::new() }
     }
 
-    /// What looks at its clusters.
-    pub fn looker(&self) -> &Looker<S, J, C, T> {
-        &self.looker
+    /// What polls its clusters.
+    pub fn reconciler(&self) -> &Reconciler<S, J, C, T> {
+        &self.reconciler
     }
 
-    /// Has clusters with an unfinished story looked at at once.
+    /// Has clusters with an unfinished story polled at once.
     pub fn nudge(&self) {
         self.nudge.notify_one();
     }
@@ -47,7 +47,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> WatchedProject<S, J, C, T> {
 
 impl<S: Css, J: Journal, C: Clock, T: Tell> Project for WatchedProject<S, J, C, T> {
     async fn discover(&self) -> Option<ClusterList> {
-        let mut list = self.looker.list().await?;
+        let mut list = self.reconciler.list().await?;
         let total = list.clusters.len();
         list.clusters.retain(|cluster| cluster.may_have_tasks());
         // What is not watched is no shortfall of the list.
@@ -56,26 +56,26 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Project for WatchedProject<S, J, C, 
         Some(list)
     }
 
-    async fn look(&self, cluster: &Cluster, listed: Option<Moment>) -> Next {
-        let report = self.looker.look(cluster, listed).await;
-        let lane = lane(&report, &self.looker.rules().poll);
-        Next { look: report.next_look, lane, discovery: report.wants_discovery }
+    async fn reconcile(&self, cluster: &Cluster, listed: Option<Moment>) -> Next {
+        let report = self.reconciler.reconcile(cluster, listed).await;
+        let lane = lane(&report, &self.reconciler.rules().poll);
+        Next { after: report.next_poll, lane, discovery: report.wants_discovery }
     }
 
     async fn forget(&self, cluster: &Cluster) -> bool {
-        self.looker.forget(cluster).await
+        self.reconciler.forget(cluster).await
     }
 
     fn remembered(&self) -> Vec<Cluster> {
-        self.looker.remembered()
+        self.reconciler.remembered()
     }
 
     fn changed(&self, came: usize, went: &[ClusterId], watched: usize) {
-        self.looker.tell_clusters(came, went, watched);
+        self.reconciler.tell_clusters(came, went, watched);
     }
 
     fn rules(&self) -> Arc<Rules> {
-        self.looker.rules()
+        self.reconciler.rules()
     }
 
     async fn nudged(&self) {
@@ -83,7 +83,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Project for WatchedProject<S, J, C, 
     }
 
     fn requests_per_second(&self) -> Option<f64> {
-        self.looker.css().requests_per_second()
+        self.reconciler.css().requests_per_second()
     }
 
     fn stretched(&self, stretch: Option<Stretch>) {
@@ -92,36 +92,36 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Project for WatchedProject<S, J, C, 
             std::mem::replace(&mut *known, stretch)
         };
         if before.is_some() != stretch.is_some() {
-            self.looker.tell_stretch(stretch.as_ref());
+            self.reconciler.tell_stretch(stretch.as_ref());
         }
     }
 }
 
-/// What the next look at a cluster is for.
+/// What the next poll of a cluster is for.
 fn lane(report: &Report, poll: &Poll) -> Lane {
     if report.sent {
         return Lane::Urgent;
     }
     let Some(decision) = &report.decision else {
-        // A cluster that could not be read is looked at soon where something of it is unfinished.
-        return if report.next_look < poll.idle_interval { Lane::Running } else { Lane::Idle };
+        // A cluster that could not be read is polled soon where something of it is unfinished.
+        return if report.next_poll < poll.idle_interval { Lane::Running } else { Lane::Idle };
     };
     match decision.reason {
         Reason::Settling { .. }
         | Reason::CheckingIfGone { .. }
         | Reason::RetryDue { .. }
         | Reason::AbortDue { .. } => Lane::Urgent,
-        Reason::StaleReading | Reason::Idle if report.next_look < poll.idle_interval => Lane::Urgent,
-        // The next look comes when the wait is over, and not before.
+        Reason::StaleReading | Reason::Idle if report.next_poll < poll.idle_interval => Lane::Urgent,
+        // The next reconcile comes when the wait is over, and not before.
         Reason::Backoff { .. }
         | Reason::HeldUntilNow { .. }
         | Reason::AbortPending { .. }
         | Reason::ServiceBusy { .. }
-            if report.next_look < poll.active_interval =>
+            if report.next_poll < poll.active_interval =>
         {
             Lane::Urgent
         }
-        _ if report.next_look >= poll.idle_interval && !matches!(decision.reason, Reason::Running { .. }) => {
+        _ if report.next_poll >= poll.idle_interval && !matches!(decision.reason, Reason::Running { .. }) => {
             Lane::Idle
         }
         _ => Lane::Running,
@@ -136,9 +136,9 @@ mod tests {
     use crate::model::decision::{Decision, Verdict};
     use crate::model::id::AttemptId;
 
-    fn report(reason: Reason, next_look: Duration) -> Report {
-        let decision = Some(Decision { task: None, verdict: Verdict::Wait, reason, next_look });
-        Report { decision, next_look, wants_discovery: false, sent: false, problem: None }
+    fn report(reason: Reason, next_poll: Duration) -> Report {
+        let decision = Some(Decision { task: None, verdict: Verdict::Wait, reason, next_poll });
+        Report { decision, next_poll, wants_discovery: false, sent: false, problem: None }
     }
 
     #[test]
@@ -153,7 +153,7 @@ mod tests {
         };
         let backoff = Reason::Backoff { retry: 1, max_retries: 5, wait: Duration::from_mins(2), until };
         let soon = Duration::from_secs(7);
-        for (reason, next_look, expected) in [
+        for (reason, next_poll, expected) in [
             (Reason::Idle, poll.idle_interval, Lane::Idle),
             (Reason::Idle, poll.settle_interval, Lane::Urgent),
             (running.clone(), poll.active_interval, Lane::Running),
@@ -165,13 +165,13 @@ mod tests {
             (Reason::NoPolicy, poll.idle_interval, Lane::Idle),
             (Reason::ListIncomplete, poll.active_interval, Lane::Running),
         ] {
-            assert_eq!(lane(&report(reason.clone(), next_look), &poll), expected, "{reason:?} {next_look:?}");
+            assert_eq!(lane(&report(reason.clone(), next_poll), &poll), expected, "{reason:?} {next_poll:?}");
         }
         let all_alike = Poll { idle_interval: poll.active_interval, ..poll.clone() };
         assert_eq!(lane(&report(running, poll.active_interval), &all_alike), Lane::Running);
         let sent = Report { sent: true, ..report(Reason::Idle, poll.settle_interval) };
         assert_eq!(lane(&sent, &poll), Lane::Urgent);
-        let unreadable = |next_look| Report { decision: None, ..report(Reason::Idle, next_look) };
+        let unreadable = |next_poll| Report { decision: None, ..report(Reason::Idle, next_poll) };
         assert_eq!(lane(&unreadable(poll.idle_interval), &poll), Lane::Idle);
         assert_eq!(lane(&unreadable(poll.active_interval), &poll), Lane::Running);
     }

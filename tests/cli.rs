@@ -56,7 +56,7 @@ async fn plan_tells_what_would_be_done_and_leaves_everything_alone() {
     assert!(stdout.contains("logs") && stdout.contains("[backoff]"), "{stdout}");
     assert!(stdout.contains("An abort: 0 of 3 nodes"), "{stdout}");
     assert!(stdout.lines().all(|line| line.chars().count() <= 80), "{stdout}");
-    assert!(stdout.contains("2 clusters looked at, 1 with nothing to do"), "{stdout}");
+    assert!(stdout.contains("2 clusters polled, 1 with nothing to do"), "{stdout}");
     assert!(!stdout.contains("quiet"), "{stdout}");
     assert!(!stderr.contains("ERROR") && !stderr.contains("WARN"), "{stderr}");
 
@@ -139,7 +139,7 @@ async fn plan_fails_where_the_clusters_cannot_be_listed_or_the_journal_is_damage
     let bench = Bench::new(&scenario, RETRIES).await;
     let (code, stdout, stderr) = ran(bench.command(&["plan"])).await;
     assert_eq!(code, Some(1));
-    assert!(stdout.contains("0 clusters looked at"), "{stdout}");
+    assert!(stdout.contains("0 clusters polled"), "{stdout}");
     assert!(stderr.contains("cannot be seen") && stderr.contains("check its endpoint"), "{stderr}");
 
     fs::write(bench.journal(), "garbage ".repeat(1_000)).unwrap();

@@ -25,7 +25,7 @@ async fn held(scope: &str, policy: &str) -> (Bench, support::Process) {
     let bench = Bench::new(FAILED_ONCE, &slow).await;
     let daemon = bench.daemon();
     bench.journaled("the failure", |event| matches!(event, Event::Failed(_))).await;
-    // The looks may begin before it listens.
+    // The reconciles may begin before it listens.
     daemon.says("started in mode").await;
     let (code, out, err) = bench.runs(&["hold", scope, "--reason", "moving shards by hand"]).await;
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
@@ -235,7 +235,7 @@ async fn after_a_restore_of_the_journal_nothing_is_aborted_again_before_somebody
 async fn a_daemon_that_runs_and_cannot_be_reached_is_told_from_one_that_is_down() {
     let (bench, daemon) = held("all", RETRIES).await;
     let socket = bench.socket().display().to_string();
-    // As with another --config or RUNTIME_DIRECTORY: the command looks at another place.
+    // As with another --config or RUNTIME_DIRECTORY: the command polls another place.
     bench.edit(&socket, &format!("{socket}.elsewhere"));
     let pid = daemon.pid();
     for order in [

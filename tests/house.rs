@@ -35,9 +35,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("notify", &["clock::Clock", "model"]),
-    // The one look puts the stages together, by their traits.
+    // The one reconcile puts the stages together, by their traits.
     (
-        "look",
+        "reconcile",
         &[
             "act",
             "clock::Clock",
@@ -60,7 +60,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     // A project as the scheduler drives it.
-    ("project", &["clock::Clock", "cloud::Css", "journal::Journal", "look", "model", "notify", "schedule"]),
+    (
+        "project",
+        &["clock::Clock", "cloud::Css", "journal::Journal", "reconcile", "model", "notify", "schedule"],
+    ),
     // Around them.
     ("cloud", &["clock", "failure_point", "model", "planted"]),
     ("settings", &["model"]),
@@ -84,7 +87,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "control",
             "descriptors",
             "journal",
-            "look",
+            "reconcile",
             "model",
             "notify",
             "project",
@@ -449,8 +452,8 @@ fn a_use_that_is_not_allowed_is_found_however_it_is_written() {
         ("simulator/x.rs", "use crate::cloud::wire::task;"),
         ("act/mod.rs", "use crate::journal::SqliteJournal;"),
         ("act/mod.rs", "use crate::journal::{Intent, Journaled, sqlite::SqliteJournal};"),
-        ("look.rs", "use crate::settings::Settings;"),
-        ("look.rs", "use super::settings::Settings;"),
+        ("reconcile.rs", "use crate::settings::Settings;"),
+        ("reconcile.rs", "use super::settings::Settings;"),
         ("main.rs", "use upgrade_remediator::daemon;"),
         ("new.rs", ""),
         ("decide/x.rs", "async fn f() {}"),

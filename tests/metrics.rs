@@ -185,13 +185,13 @@ async fn a_daemon_tells_how_fresh_its_looks_are() {
     let live = project.live.as_ref().unwrap();
     assert!(live.visible && !live.journal_failing);
     assert_eq!((live.watched, live.never_read, live.never_read_since, live.unreadable), (1, 0, None, 0));
-    assert_eq!(live.oldest(), live.oldest_look);
-    for at in [live.last_list, live.oldest_look] {
+    assert_eq!(live.oldest(), live.oldest_poll);
+    for at in [live.last_list, live.oldest_poll] {
         let age = report.at.duration_since(at.unwrap());
         assert!(!age.is_negative() && age.as_secs() < 20, "{live:?}");
     }
     assert!(live.clock_offset_seconds.unwrap().abs() < 5, "{live:?}");
-    assert!(live.look_age_limit_seconds > 0.0, "{live:?}");
+    assert!(live.poll_age_limit_seconds > 0.0, "{live:?}");
 
     // A service that is not there: nothing is read, and that is told.
     let bench = Bench::new(FAILED_ONCE, RETRIES).await;

@@ -171,7 +171,7 @@ async fn one_look_acts_on_what_is_due_alone_and_the_waits_live_in_the_journal() 
     assert_eq!(bench.puts(), [], "a failure that was first seen waits for its backoff");
     once().await;
     if clock.now().since(first) < Duration::from_secs(1) {
-        assert_eq!(bench.puts(), [], "a second look does not shorten it");
+        assert_eq!(bench.puts(), [], "a second poll does not shorten it");
     }
     let_pass(Duration::from_millis(1_600).saturating_sub(clock.now().since(first))).await;
     once().await;

@@ -1,4 +1,4 @@
-//! What holds whatever the history of a task was: random stories, driven through observing and deciding as a look
+//! What holds whatever the history of a task was: random stories, driven through observing and deciding as a reconcile
 //! does it, without any I/O.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -180,7 +180,7 @@ impl Stage {
             expect: &|_| Some(("any".to_owned(), Expect::default())),
             poll: &poll,
             listed: Some(self.now),
-            looked: Some(self.now),
+            polled: Some(self.now),
             clock_off: false,
         };
         for (_, event) in observe(eyes, &reading, &self.history()) {

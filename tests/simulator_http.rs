@@ -143,13 +143,13 @@ async fn the_log_and_the_state_can_be_read_from_outside() {
     let log = read("/_simulator/log").await.unwrap().text().await.unwrap();
     let log: Vec<LogEntry> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(log, simulator.log());
-    assert_eq!(requests(&log), [(Operation::Detail, false)], "looking at the log is not in it");
+    assert_eq!(requests(&log), [(Operation::Detail, false)], "polling the log is not in it");
     let state: Value =
         serde_json::from_str(&read("/_simulator/state").await.unwrap().text().await.unwrap()).unwrap();
     assert_eq!(state["clusters"][0]["tasks"][0]["status"], "FAILED");
 }
 
-/// A sink that can be looked into.
+/// A sink that can be polled into.
 #[derive(Clone, Default)]
 struct Sink(Arc<Mutex<Vec<u8>>>);
 

@@ -158,7 +158,7 @@ async fn stories(quiet: bool, stopping: &CancellationToken) -> Result<Vec<Ending
         print(&introduction(&simulator.url()))?;
     }
 
-    let ledger = || projects.first().map(|project| project.looker().ledger()).unwrap_or_default();
+    let ledger = || projects.first().map(|project| project.reconciler().ledger()).unwrap_or_default();
     let ended = async {
         while clock.now().since(began) < PATIENCE && !all_ended(&ledger()) {
             clock.sleep(Duration::from_millis(100)).await;

@@ -67,7 +67,7 @@ pub(super) fn doctor(config: &Path, loaded: &Loaded, environment: &Environment, 
         let mut steps = Vec::new();
         for project in &settings.projects {
             let built = projects.iter().flat_map(Projects::all);
-            let built = built.into_iter().find(|built| built.looker().project == project.name);
+            let built = built.into_iter().find(|built| built.reconciler().project == project.name);
             steps.extend(of_project(settings, project, built, &clock).await);
         }
         steps.push(Step { project: None, name: "journal", result: journal(settings) });
@@ -154,7 +154,7 @@ async fn of_project(
         add("retry", rights());
         return steps;
     };
-    let css = built.looker().css();
+    let css = built.reconciler().css();
     let listed = css.clusters().await;
     let error = listed.as_ref().err();
     let kind = &settings.credentials.get(&project.credentials).map_or("", |credentials| credentials.kind());
@@ -203,7 +203,7 @@ async fn of_project(
     steps
 }
 
-/// Whether the error came before the service looked at what was asked for.
+/// Whether the error came before the service polled what was asked for.
 fn of_sign_in(error: &CloudError) -> bool {
     matches!(
         error,

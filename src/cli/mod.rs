@@ -299,7 +299,7 @@ fn json_text(value: &serde_json::Value) -> Result<String, Failure> {
     Ok(format!("{}\n", serde_json::to_string_pretty(value)?))
 }
 
-/// Logs what was accepted in the settings and should be looked at.
+/// Logs what was accepted in the settings and should be polled.
 fn log_warnings(loaded: &Loaded) {
     for warning in &loaded.warnings {
         // The level says that it is one.

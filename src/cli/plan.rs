@@ -38,7 +38,7 @@ struct Line {
     policies: Vec<(String, Option<String>)>,
 }
 
-/// Looks and prints.
+/// Reconciles and prints.
 pub(super) fn plan(loaded: &Loaded, environment: &Environment, json: bool) -> Outcome {
     let settings = &loaded.settings;
     let _log = telemetry::start(&settings.log.filter, settings.log.format, environment)?;
@@ -76,7 +76,7 @@ fn read_journal(settings: &Settings, clock: &SystemClock) -> Result<(Ledgers, Me
     Ok((ledgers, MemoryJournal::holding(reader.meta().seed, entries, now)))
 }
 
-/// What one look at everything found.
+/// What one poll of everything found.
 struct Looked {
     lines: Vec<Line>,
     /// A sentence for each project whose list is shorter than it says.
@@ -86,49 +86,49 @@ struct Looked {
 }
 
 async fn look_at_all(projects: &Projects<MemoryJournal, LogTeller>) -> Result<Looked, Failure> {
-    let mut looked = Looked { lines: Vec::new(), short: Vec::new(), all: true };
+    let mut polled = Looked { lines: Vec::new(), short: Vec::new(), all: true };
     for project in projects.all() {
         let Some(list) = project.discover().await else {
-            looked.all = false;
+            polled.all = false;
             continue;
         };
         if !list.is_complete() {
-            let (name, seen) = (&project.looker().project, list.clusters.len());
+            let (name, seen) = (&project.reconciler().project, list.clusters.len());
             let total =
                 list.total_size.map_or_else(|| "an unknown number".to_owned(), |total| total.to_string());
-            looked.short.push(format!(
+            polled.short.push(format!(
                 "Project {name}: the list shows {seen} of {total} clusters; the others are not watched.\n"
             ));
         }
-        looked.lines.extend(look_at(project, list.clusters).await?);
+        polled.lines.extend(reconcile_at(project, list.clusters).await?);
     }
-    Ok(looked)
+    Ok(polled)
 }
 
-async fn look_at(project: &Arc<PlanProject>, clusters: Vec<Arc<Cluster>>) -> Result<Vec<Line>, Failure> {
-    let listed = Some(project.looker().now());
-    let mut looks = JoinSet::new();
+async fn reconcile_at(project: &Arc<PlanProject>, clusters: Vec<Arc<Cluster>>) -> Result<Vec<Line>, Failure> {
+    let listed = Some(project.reconciler().now());
+    let mut polls = JoinSet::new();
     let mut lines = Vec::new();
     for cluster in clusters {
-        // The client lets no more requests out than the limits allow; this bounds the looks that wait for it.
-        if looks.len() >= 64
-            && let Some(line) = looks.join_next().await
+        // The client lets no more requests out than the limits allow; this bounds the reconciles that wait for it.
+        if polls.len() >= 64
+            && let Some(line) = polls.join_next().await
         {
             lines.push(line?);
         }
         let project = Arc::clone(project);
-        looks.spawn(async move {
-            let looker = project.looker();
-            let result = looker.peek(&cluster, listed).await;
+        polls.spawn(async move {
+            let reconciler = project.reconciler();
+            let result = reconciler.peek(&cluster, listed).await;
             let task = result
                 .as_ref()
                 .ok()
                 .and_then(|(reading, decision)| decision.task.as_ref().and_then(|task| reading.task(task)));
-            let policies = task.map(|task| looker.policies_for(&cluster, task.kind)).unwrap_or_default();
-            Line { project: looker.project.to_string(), cluster, result, policies }
+            let policies = task.map(|task| reconciler.policies_for(&cluster, task.kind)).unwrap_or_default();
+            Line { project: reconciler.project.to_string(), cluster, result, policies }
         });
     }
-    while let Some(line) = looks.join_next().await {
+    while let Some(line) = polls.join_next().await {
         lines.push(line?);
     }
     lines.sort_by(|a, b| (&a.cluster.name, &a.cluster.id).cmp(&(&b.cluster.name, &b.cluster.id)));
@@ -179,7 +179,7 @@ fn as_text(lines: &[Line]) -> String {
     let quiet = lines.iter().filter(|line| is_quiet(line)).count();
     let shown_lines = lines.len() - quiet;
     let rows = if shown_lines > 0 { text(&table) } else { String::new() };
-    format!("{rows}{} clusters looked at, {quiet} with nothing to do. Nothing was sent.\n", lines.len())
+    format!("{rows}{} clusters polled, {quiet} with nothing to do. Nothing was sent.\n", lines.len())
 }
 
 fn as_json(line: &Line) -> Value {
@@ -192,7 +192,7 @@ fn as_json(line: &Line) -> Value {
             "code": decision.reason.code(),
             "reason": decision.reason.to_string(),
             "details": decision.reason,
-            "next_look": span(decision.next_look),
+            "next_poll": span(decision.next_poll),
             "abort": abort_of(line),
             "policies": line.policies.iter().map(|(policy, mismatch)| {
                 json!({ "policy": policy, "does_not_cover_it_because": mismatch })

@@ -1,4 +1,4 @@
-//! `run`: the daemon in the foreground, or one look at everything.
+//! `run`: the daemon in the foreground, or one poll of everything.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -29,7 +29,7 @@ use crate::web;
 
 type Projectless = Builder<Measured<SqliteJournal>, (LogTeller, (Post, Changes))>;
 
-/// After one look at everything, those who are told are waited for no longer.
+/// After one poll of everything, those who are told are waited for no longer.
 const TELLING_PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is needed to tell people.
@@ -157,7 +157,7 @@ async fn serve(
     let ended = loop {
         tokio::select! {
             ended = &mut service => break ended,
-            // While the looks end, so that a stop does not wait for a channel.
+            // While the reconciles end, so that a stop does not wait for a channel.
             () = stopping.cancelled(), if !hushed => {
                 hushed = true;
                 notifier.hush();
@@ -217,7 +217,7 @@ async fn listen(
 }
 
 /// Serves the status page. Where its address is taken, most likely by another instance, the daemon runs without one:
-/// what it is for does not depend on being looked at.
+/// what it is for does not depend on being polled.
 async fn serve_page<S: web::Source>(
     http: &Http,
     source: Arc<S>,

@@ -33,7 +33,7 @@ pub(super) struct Options {
     watch: bool,
 }
 
-/// Between two looks of `--watch`.
+/// Between two polls of `--watch`.
 const AGAIN: Duration = Duration::from_secs(2);
 /// Clears the terminal and goes to its top.
 const CLEAR: &str = "\x1b[2J\x1b[H";

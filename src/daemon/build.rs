@@ -16,13 +16,13 @@ use crate::cloud::{Client, Credential, Options, ProjectSource};
 use crate::descriptors;
 use crate::journal::Journal;
 use crate::journal::sqlite::SqliteJournal;
-use crate::look::{Looker, Parts};
 use crate::model::hold::Holds;
 use crate::model::id::ProjectId;
 use crate::model::ledger::Ledger;
 use crate::model::project::{Limits, Rules};
 use crate::notify::{Post, Tell};
 use crate::project::WatchedProject;
+use crate::reconcile::{Parts, Reconciler};
 use crate::settings::{Environment, Project, Settings};
 use crate::status::metrics::Metrics;
 
@@ -260,7 +260,7 @@ impl<J: Journal, T: Tell> Builder<J, T> {
         ledger: Ledger,
         stopping: CancellationToken,
     ) -> Arc<HttpProject<J, T>> {
-        Arc::new(WatchedProject::new(Looker::new(Parts {
+        Arc::new(WatchedProject::new(Reconciler::new(Parts {
             project: project.name.clone(),
             css,
             journal: Arc::clone(&self.journal),

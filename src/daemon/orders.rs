@@ -14,11 +14,11 @@ use crate::descriptors;
 use crate::journal::history::HistoryError;
 use crate::journal::reader::Query;
 use crate::journal::{History, Journal, JournalReader};
-use crate::look::Done;
 use crate::model::decision::{Action, Ordered};
 use crate::model::id::ClusterId;
 use crate::model::text::{chain, shown};
 use crate::notify::Tell;
+use crate::reconcile::Done;
 use crate::settings::JournalUrl;
 
 /// So many at once: people are few, and each may keep a place of the client. Where descriptors are few, fewer, so that half
@@ -61,13 +61,13 @@ impl<J: Journal, T: Tell> Service<J, T> {
         };
         let Found { project, cluster, name } = found;
         self.orders.spawn(async move {
-            let looker = project.looker();
+            let reconciler = project.reconciler();
             let (word, by, cause) = (ordering.word(), ordered.by.clone(), ordered.why.clone());
             let shown_name = shown(&name, 80);
-            info!(project = %looker.project, %cluster, by, "{shown_name}: {by} orders {word}: {cause}");
+            info!(project = %reconciler.project, %cluster, by, "{shown_name}: {by} orders {word}: {cause}");
             let done = match ordering {
-                Ordering::Send(action) => looker.act_by_hand(&cluster, action, &ordered).await,
-                Ordering::Reset => looker.reset_by_hand(&cluster, &ordered).await,
+                Ordering::Send(action) => reconciler.act_by_hand(&cluster, action, &ordered).await,
+                Ordering::Reset => reconciler.reset_by_hand(&cluster, &ordered).await,
             };
             // What was sent is settled, and what was given back is decided about, without waiting for its turn.
             project.nudge();
@@ -79,7 +79,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
                     } else {
                         format!("{shown_name}: {word} was not done: {error}")
                     };
-                    warn!(project = %looker.project, %cluster, by, "{why}");
+                    warn!(project = %reconciler.project, %cluster, by, "{why}");
                     Answer::Refused { why }
                 }
             };
@@ -95,7 +95,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
             Err(why) => return drop(answer.send(Answer::Refused { why })),
         };
         self.orders.spawn(async move {
-            let explanation = Box::new(project.looker().explain(&cluster).await);
+            let explanation = Box::new(project.reconciler().explain(&cluster).await);
             let _ = answer.send(Answer::Explained { explanation });
         });
     }

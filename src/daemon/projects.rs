@@ -51,7 +51,7 @@ impl<J: Journal, T: Tell> Projects<J, T> {
         &self.all
     }
 
-    /// Looks at everything once. `false` where some project could not be listed.
+    /// polls everything once. `false` where some project could not be listed.
     ///
     /// # Errors
     /// Where a part of the daemon panicked.
@@ -69,7 +69,7 @@ impl<J: Journal, T: Tell> Projects<J, T> {
             all = all.and_then(|all| seen.map(|seen| all && seen));
         }
         for project in &self.all {
-            project.looker().write_what_is_left().await;
+            project.reconciler().write_what_is_left().await;
         }
         all
     }

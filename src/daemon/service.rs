@@ -165,7 +165,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
         self.running.values().map(|running| Arc::clone(&running.project)).collect()
     }
 
-    /// Runs until the daemon is stopping, then waits for the looks that are under way.
+    /// Runs until the daemon is stopping, then waits for the reconciles that are under way.
     ///
     /// # Errors
     /// Where a part of the daemon panicked or the journal's keeper is gone: everything is stopped in order first.
@@ -230,7 +230,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
             result = result.and(carried_out.map_err(Broken::from));
         }
         for running in self.running.values() {
-            running.project.looker().write_what_is_left().await;
+            running.project.reconciler().write_what_is_left().await;
         }
         result
     }
@@ -241,8 +241,11 @@ impl<J: Journal, T: Tell> Service<J, T> {
             return;
         }
         let now = self.clock().now();
-        let projects: BTreeMap<_, _> =
-            self.running.iter().map(|(name, running)| (name, running.project.looker().summary())).collect();
+        let projects: BTreeMap<_, _> = self
+            .running
+            .iter()
+            .map(|(name, running)| (name, running.project.reconciler().summary()))
+            .collect();
         let holds = self.holds().in_force(now).count();
         let refused = self.in_force.refused.is_some();
         self.supervisor.status(&summary::line(self.settings().mode, &projects, holds, refused, now.wall));
@@ -263,7 +266,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
             self.left.insert(name.clone());
             info!(project = %name, "project {name} is not watched any more");
         } else if !self.stopping.is_cancelled() {
-            // It came back into the settings before its last look had ended.
+            // It came back into the settings before its last reconcile had ended.
             running.stop = running.halt.child_token();
             let (project, stop) = (Arc::clone(&running.project), running.stop.clone());
             let liveness = self.watch(name.clone(), project, stop);
@@ -349,14 +352,14 @@ impl<J: Journal, T: Tell> Service<J, T> {
             }
         }
         for (name, running) in &mut self.running {
-            let looker = running.project.looker();
+            let reconciler = running.project.reconciler();
             if let Some(client) = clients.remove(name) {
-                looker.reload(rules.clone(), client).await;
+                reconciler.reload(rules.clone(), client).await;
                 running.project.nudge();
             } else {
                 // Its plans go with it: without a policy nothing is sent. What is open is still settled.
-                let rules = Rules { policies: Vec::new(), ..(*looker.rules()).clone() };
-                looker.reload(rules, None).await;
+                let rules = Rules { policies: Vec::new(), ..(*reconciler.rules()).clone() };
+                reconciler.reload(rules, None).await;
                 running.leaving = true;
             }
         }
@@ -407,7 +410,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
     /// Ends the schedulers of removed projects that have nothing open any more.
     fn let_leave(&mut self) {
         for running in self.running.values() {
-            if running.leaving && !running.project.looker().has_open_attempts() {
+            if running.leaving && !running.project.reconciler().has_open_attempts() {
                 running.stop.cancel();
             }
         }

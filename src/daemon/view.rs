@@ -51,7 +51,8 @@ struct Seen<J, T> {
 impl<J: Journal, T: Tell> Current<J, T> {
     /// What the daemon knows of itself. `holds`: those in force, and not the lock on them: each project takes that itself.
     fn report(&self, now: Moment, holds: Vec<StoredHold>, post: Option<&Post>) -> Report {
-        let report = |seen: &Seen<J, T>| seen.project.looker().report(seen.leaving, seen.project.stretch());
+        let report =
+            |seen: &Seen<J, T>| seen.project.reconciler().report(seen.leaving, seen.project.stretch());
         Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             at: now.wall,
@@ -112,8 +113,8 @@ impl<J: Journal, T: Tell> Source for View<J, T> {
     async fn cluster(&self, id: &ClusterId) -> Result<Option<ClusterView>, String> {
         let explained = {
             let current = self.current();
-            let mut all = current.projects.iter().map(|seen| seen.project.looker());
-            all.find_map(|looker| looker.explain_without_reading(id))
+            let mut all = current.projects.iter().map(|seen| seen.project.reconciler());
+            all.find_map(|reconciler| reconciler.explain_without_reading(id))
         };
         let Some(explanation) = explained else { return Ok(None) };
         let project = Some(explanation.project.clone());

@@ -13,7 +13,7 @@ use crate::model::project::Breaker;
 use crate::model::reason::Reason;
 
 /// What becomes of the breaker now, if it changes: an event to be journaled, and of which task where it is not the
-/// one that was just looked at.
+/// one that was just polled.
 pub fn turn(
     ledger: &Ledger,
     settings: &Breaker,

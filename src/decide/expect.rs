@@ -1,4 +1,4 @@
-//! Whether a task that runs takes longer than its policy expects. Told, and nothing more: no decision looks at it.
+//! Whether a task that runs takes longer than its policy expects. Told, and nothing more: no decision polls it.
 
 use crate::model::event::{Event, TooLong};
 use crate::model::history::Run;

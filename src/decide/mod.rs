@@ -63,11 +63,11 @@ pub struct Facts<'a> {
 /// What to do about the cluster. `terms` are those of the policy that governs its newest task.
 pub fn decide(terms: Option<&Terms>, facts: Facts<'_>, history: &ClusterHistory, now: Moment) -> Decision {
     let poll = facts.poll;
-    let wait = |task: Option<&Task>, reason, next_look| Decision {
+    let wait = |task: Option<&Task>, reason, next_poll| Decision {
         task: task.map(|task| task.id.clone()),
         verdict: Verdict::Wait,
         reason,
-        next_look,
+        next_poll,
     };
     let standing = Standing::of(facts.reading, history, poll.settle_interval);
     if let Some(decision) = open_abort(&standing, facts, history, now) {
@@ -80,12 +80,12 @@ pub fn decide(terms: Option<&Terms>, facts: Facts<'_>, history: &ClusterHistory,
         }
         Standing::Newest(task) => task,
         Standing::Uncertain(reason) => {
-            let next_look = match reason {
+            let next_poll = match reason {
                 Reason::ListIncomplete => poll.active_interval,
                 Reason::RunningMissing { .. } => poll.settle_interval,
                 _ => poll.idle_interval,
             };
-            return wait(None, reason, next_look);
+            return wait(None, reason, next_poll);
         }
     };
     match (&task.status, history.tasks.get(&task.id)) {
@@ -95,19 +95,19 @@ pub fn decide(terms: Option<&Terms>, facts: Facts<'_>, history: &ClusterHistory,
         }
         (TaskStatus::Success | TaskStatus::Running, known) => {
             let settling = known.is_some_and(|known| known.open_retry().is_some());
-            let next_look = if settling { poll.settle_interval } else { poll.idle_interval };
-            wait(Some(task), Reason::Idle, next_look)
+            let next_poll = if settling { poll.settle_interval } else { poll.idle_interval };
+            wait(Some(task), Reason::Idle, next_poll)
         }
         (TaskStatus::Other(word), known) => {
             // The word may hide what became of an attempt for ever: that is not waited for longer than elsewhere.
             let untold = known.filter(|known| known.closed.is_none() && known.escalated.is_none());
             let attempt = untold.and_then(|known| Case { facts, task, known, now }.open_attempt());
-            if let Some((Verdict::Escalate, reason, next_look)) = attempt {
+            if let Some((Verdict::Escalate, reason, next_poll)) = attempt {
                 return Decision {
                     task: Some(task.id.clone()),
                     verdict: Verdict::Escalate,
                     reason,
-                    next_look,
+                    next_poll,
                 };
             }
             wait(Some(task), Reason::UnknownStatus { word: word.clone() }, poll.active_interval)
@@ -118,8 +118,8 @@ pub fn decide(terms: Option<&Terms>, facts: Facts<'_>, history: &ClusterHistory,
         }
         (TaskStatus::Failed | TaskStatus::PartialFailed, Some(known)) => {
             let case = Case { facts, task, known, now };
-            let (verdict, reason, next_look) = case.judge(terms);
-            Decision { task: Some(task.id.clone()), verdict, reason, next_look }
+            let (verdict, reason, next_poll) = case.judge(terms);
+            Decision { task: Some(task.id.clone()), verdict, reason, next_poll }
         }
     }
 }
@@ -136,12 +136,12 @@ fn open_abort(
         history.tasks.get(&task.id).filter(|known| known.closed.is_none() && known.escalated.is_none())?;
     known.open.as_ref().filter(|open| open.action == Action::Abort)?;
     let (verdict, reason, _) = Case { facts, task, known, now }.open_attempt()?;
-    let next_look = if task.status == TaskStatus::Running {
+    let next_poll = if task.status == TaskStatus::Running {
         facts.poll.active_interval
     } else {
         facts.poll.idle_interval
     };
-    Some(Decision { task: Some(task.id.clone()), verdict, reason, next_look })
+    Some(Decision { task: Some(task.id.clone()), verdict, reason, next_poll })
 }
 
 fn running(task: &Task) -> Reason {
@@ -374,7 +374,7 @@ impl Case<'_> {
         (Verdict::Act(order), reason, self.facts.poll.settle_interval)
     }
 
-    /// The wait after a hold that ended later than `since`, looked under or not, or after a time in which nobody could
+    /// The wait after a hold that ended later than `since`, polled under or not, or after a time in which nobody could
     /// read the cluster.
     fn after_hold(&self, terms: &Terms, failure: &Failure, since: Moment) -> Option<Judgement> {
         let hold = self.facts.guards.hold_ended(self.facts.cluster, since, self.now);
@@ -403,11 +403,11 @@ impl Case<'_> {
     }
 
     fn held(&self, reason: Reason) -> Judgement {
-        let next_look = match reason {
+        let next_poll = match reason {
             Reason::NoPolicy => self.facts.poll.idle_interval,
             _ => self.facts.poll.active_interval,
         };
-        (Verdict::Held, reason, next_look)
+        (Verdict::Held, reason, next_poll)
     }
 
     fn settling(&self, reason: Reason) -> Judgement {

@@ -40,7 +40,7 @@ pub struct Eyes<'a> {
     /// When a list of the project's clusters last showed the cluster.
     pub listed: Option<Moment>,
     /// When this process last read the cluster, where it did: what is new now was seen to happen.
-    pub looked: Option<Moment>,
+    pub polled: Option<Moment>,
     /// Our clock is off by the service's: nothing is told old or new by it.
     pub clock_off: bool,
 }
@@ -49,7 +49,7 @@ pub struct Eyes<'a> {
 pub fn observe(eyes: Eyes<'_>, reading: &Reading, history: &ClusterHistory) -> Vec<(Subject, Event)> {
     let mut scratch = Scratch { eyes, now: reading.at, history: history.clone(), events: Vec::new() };
     let too_long = eyes.poll.unpolled_after();
-    let unpolled = eyes.looked.is_some_and(|looked| reading.asked.since(looked) > too_long);
+    let unpolled = eyes.polled.is_some_and(|polled| reading.asked.since(polled) > too_long);
     let known: Vec<TaskId> = history.tasks.keys().cloned().collect();
     for id in &known {
         match reading.task(id) {
@@ -459,13 +459,13 @@ impl Scratch<'_> {
             too_old: !self.eyes.clock_off
                 && is_too_old(ended, known.ever_ran, self.eyes.poll.max_failure_age, self.now.wall),
             age_unknown: self.eyes.clock_off,
-            seen_to_happen: self.eyes.looked.is_some() || ours > 0,
+            seen_to_happen: self.eyes.polled.is_some() || ours > 0,
             terms: (self.eyes.terms)(task.kind),
         };
         self.note(&task.id, Event::Failed(Box::new(seen)));
     }
 
-    /// A task is not in a complete reading: two looks say that it is gone.
+    /// A task is not in a complete reading: two polls say that it is gone.
     fn miss(&mut self, id: &TaskId, asked: Moment) {
         match self.known(id) {
             Some(known) if known.closed.is_some() => {}

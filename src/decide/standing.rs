@@ -22,7 +22,7 @@ pub enum Standing<'a> {
 }
 
 impl<'a> Standing<'a> {
-    /// Judges one reading, with the newest task that was ever read as the floor. Two looks are at least
+    /// Judges one reading, with the newest task that was ever read as the floor. Two polls are at least
     /// `settle_interval` apart.
     pub fn of(reading: &'a Reading, history: &ClusterHistory, settle_interval: Duration) -> Self {
         if let Some(running) = reading.tasks.iter().find(|task| task.status == TaskStatus::Running) {

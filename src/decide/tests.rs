@@ -1,4 +1,4 @@
-//! Stories of one task, told reading by reading: observe, fold, decide, as a look does, without any I/O.
+//! Stories of one task, told reading by reading: observe, fold, decide, as a reconcile does, without any I/O.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,10 +22,10 @@ mod ends;
 mod expect;
 mod explain;
 mod held;
-mod looks;
 mod newest;
 mod news;
 mod planted_faults;
+mod polls;
 mod readings;
 mod retries;
 mod sequences;
@@ -51,7 +51,7 @@ struct Scene {
     breaker: Breaker,
     looked_before: bool,
     /// When the cluster was last read; absent: right before.
-    looked: Option<Moment>,
+    polled: Option<Moment>,
     shared_with: Option<ClusterId>,
     expect: Option<Expect>,
     listed: Option<Moment>,
@@ -83,7 +83,7 @@ impl Scene {
             holds: Holds::default(),
             breaker: Breaker::default(),
             looked_before: true,
-            looked: None,
+            polled: None,
             shared_with: None,
             expect: Some(Expect::default()),
             listed: None,
@@ -135,7 +135,7 @@ impl Scene {
         of(facts, &self.history())
     }
 
-    /// One reading, taken in as a look takes it.
+    /// One reading, taken in as a reconcile takes it.
     fn read(&mut self, tasks: &[Task]) -> Decision {
         self.read_lists(TaskList { tasks: tasks.to_vec(), unusable: 0, total_size: Some(tasks.len() as u64) })
     }
@@ -155,7 +155,7 @@ impl Scene {
             expect: &expect,
             poll: &self.poll,
             listed: self.listed,
-            looked: self.looked_before.then_some(self.looked.unwrap_or(self.now)),
+            polled: self.looked_before.then_some(self.polled.unwrap_or(self.now)),
             clock_off: is_clock_off(self.clock_offset),
         };
         for (subject, event) in observe(eyes, &reading, &self.history()) {

@@ -20,7 +20,7 @@ impl Reason {
                 "the service has to answer sooner; the lists are read again by themselves, and `doctor` shows how long it takes"
             }
             Self::RunningMissing { .. } => {
-                "another look has to tell what became of it; it is taken by itself"
+                "another poll has to tell what became of it; it is taken by itself"
             }
             Self::SharedTask { .. } => {
                 "the service has to show the task in one cluster alone; look in the console whose it is"
@@ -87,7 +87,7 @@ impl Reason {
                 "the task of one retry that is let through has to go well; `retry-now` passes over the breaker"
             }
             Self::RetryDue { .. } | Self::AbortDue { .. } | Self::ByHand { .. } => {
-                "nothing has to change: the PUT is sent at the next look"
+                "nothing has to change: the PUT is sent at the next poll"
             }
             Self::NotNewest { .. } => "name the newest task, or none",
             Self::NotFailed { .. } => "the task has to be FAILED",

@@ -1,5 +1,5 @@
 //! What the policy says of one task now: an action or a wait, always with its reason and the time of the next
-//! look.
+//! poll.
 
 use std::fmt;
 use std::time::Duration;
@@ -111,6 +111,6 @@ pub struct Decision {
     pub verdict: Verdict,
     /// Why.
     pub reason: Reason,
-    /// When to look again.
-    pub next_look: Duration,
+    /// When to poll again.
+    pub next_poll: Duration,
 }

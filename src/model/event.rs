@@ -57,7 +57,7 @@ pub enum Closing {
     Aborted,
     /// A newer task took its place.
     Superseded { by: TaskId },
-    /// Two looks did not find it any more.
+    /// Two polls did not find it any more.
     Gone,
 }
 
@@ -111,7 +111,7 @@ pub struct FailureSeen {
     /// Our clock was off, so that its age is yet to be judged.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub age_unknown: bool,
-    /// Whether it was seen to happen: an earlier look of the same process did not show it, or it is a task that we
+    /// Whether it was seen to happen: an earlier poll of the same process did not show it, or it is a task that we
     /// retried. Such failures are what the breaker counts.
     pub seen_to_happen: bool,
     /// The terms in force when it was first seen.

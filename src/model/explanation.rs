@@ -104,7 +104,7 @@ impl Explanation {
             task: last.map(|(id, _)| id.clone()),
             verdict: Verdict::Wait,
             reason: last.map_or(Reason::Idle, |(_, task)| last_known(task)),
-            next_look: std::time::Duration::ZERO,
+            next_poll: std::time::Duration::ZERO,
         };
         let story = last.map(|(id, task)| Story::new(id, task, None));
         Self { limits, story, ..Self::new(at, project, cluster, &decision) }

@@ -272,7 +272,7 @@ impl TaskHistory {
         self.decided.as_ref().filter(|it| matches!(it.reason, Reason::StaleReading)).map(|it| it.since)
     }
 
-    /// Whether a reading that was asked for then, and does not show it, is of the second look in a row.
+    /// Whether a reading that was asked for then, and does not show it, is of the second poll in a row.
     pub fn is_missed_twice(&self, asked: Moment, settle_interval: Duration) -> bool {
         self.missing.is_some_and(|since| asked.since(since) >= settle_interval)
     }

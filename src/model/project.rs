@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::policy::{Mode, Policy};
 
-/// How often to look, and how long to wait for an effect: the settings' `[poll]`.
+/// How often to poll, and how long to wait for an effect: the settings' `[poll]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Poll {
     /// List the clusters of the project.

@@ -32,7 +32,7 @@ pub enum Reason {
     OrderUnclear { detail: String },
     /// A newer task was seen before, and is missing now.
     NewestMissing { task: Option<TaskId> },
-    /// A task that was running is missing now, and no second look has said so yet.
+    /// A task that was running is missing now, and no second poll has said so yet.
     RunningMissing { task: TaskId },
     /// The last answer about another cluster shows this task too, so whose it is cannot be told.
     SharedTask { other: ClusterId },
@@ -279,7 +279,7 @@ impl fmt::Display for Reason {
             Self::RunningMissing { task } => write!(
                 f,
                 "task {task}, which was running when it was last read, is missing from the list, so nothing is sent before \
-                 another look"
+                 another poll"
             ),
             Self::SharedTask { other } => write!(
                 f,

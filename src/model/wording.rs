@@ -170,7 +170,7 @@ impl fmt::Display for Event {
             Self::FellBack { highest, read } => {
                 write!(f, "executeTimes fell from {highest} to {read}; {highest} still counts")
             }
-            Self::Missing => f.write_str("missing from the list; another look tells whether it is gone"),
+            Self::Missing => f.write_str("missing from the list; another poll tells whether it is gone"),
             Self::Reappeared => f.write_str("in the list again"),
             Self::SettlingReading { attempt, effect, status, .. } => {
                 let shows = if *effect { "so it was accepted" } else { "so it had no effect yet" };
@@ -215,7 +215,7 @@ impl fmt::Display for Event {
                 }
                 Closing::Aborted => f.write_str("aborted"),
                 Closing::Superseded { by } => write!(f, "superseded by the newer task {by}"),
-                Closing::Gone => f.write_str("gone: two looks did not find it"),
+                Closing::Gone => f.write_str("gone: two polls did not find it"),
             },
             Self::BreakerOpened { opening, cooldown } => write!(
                 f,
@@ -338,7 +338,7 @@ mod tests {
                 "somebody else changed the failed task: agencyName",
             ),
             (Event::FellBack { highest: 3, read: 1 }, "executeTimes fell from 3 to 1; 3 still counts"),
-            (Event::Missing, "missing from the list; another look tells whether it is gone"),
+            (Event::Missing, "missing from the list; another poll tells whether it is gone"),
             (Event::Reappeared, "in the list again"),
             (
                 Event::SettlingReading { attempt, effect: true, status: TaskStatus::Running, shape: shape() },
@@ -405,7 +405,7 @@ mod tests {
                 Event::Closed(Closing::Superseded { by: TaskId::new("t-2").unwrap() }),
                 "superseded by the newer task t-2",
             ),
-            (Event::Closed(Closing::Gone), "gone: two looks did not find it"),
+            (Event::Closed(Closing::Gone), "gone: two polls did not find it"),
         ];
         let mut told = std::collections::BTreeSet::new();
         for (event, sentence) in table {

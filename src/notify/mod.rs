@@ -4,7 +4,7 @@
 //! cannot fail. One listener is the log ([`log`]); another one, [`Post`], wakes those who tell the channels.
 //!
 //! ```text
-//!  look ──► Post ──► scribe ──► outbox ──► courier ──► channel        one courier for each channel
+//!  reconcile ──► Post ──► scribe ──► outbox ──► courier ──► channel        one courier for each channel
 //!           wakes    entries    in the     groups,     one way
 //!                    → notes    journal    retries     to people
 //! ```
@@ -51,7 +51,7 @@ pub enum News<'a> {
     ProjectRests { project: &'a ProjectName, rest: &'a Rest },
     /// The project acts again.
     ProjectActs { project: &'a ProjectName },
-    /// A cluster could not be read, for another reason than at the last look.
+    /// A cluster could not be read, for another reason than at the last reconcile.
     Unreadable { project: &'a ProjectName, cluster: &'a ClusterId, cluster_name: &'a str, error: &'a str },
     /// More clusters cannot be read than are told of one by one.
     ManyUnreadable { project: &'a ProjectName, error: &'a str },

@@ -97,7 +97,7 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
                 command: "systemctl stop upgrade-remediator".to_owned(),
             },
             Todo {
-                purpose: "to keep it from acting until you have looked".to_owned(),
+                purpose: "to keep it from acting until you have polled".to_owned(),
                 command: "upgrade-remediator hold all --reason \"…\"".to_owned(),
             },
         ];

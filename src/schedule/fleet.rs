@@ -19,8 +19,8 @@ struct Watched {
     /// Complete lists in a row that did not show it.
     missed: u8,
     lane: Lane,
-    looking: bool,
-    /// Its entry changed while it was looked at.
+    reconciling: bool,
+    /// Its entry changed while it was polled.
     changed: bool,
     /// How long after its first reading an idle cluster is read for the second time.
     second: Option<Duration>,
@@ -44,7 +44,7 @@ pub(super) struct Discovered {
     pub(super) active: Vec<ClusterId>,
     /// Others that were not watched.
     pub(super) came: Vec<ClusterId>,
-    /// Clusters whose entry changed, and that are not looked at right now.
+    /// Clusters whose entry changed, and that are not polled right now.
     pub(super) changed: Vec<ClusterId>,
 }
 
@@ -93,19 +93,19 @@ impl Fleet {
         }
     }
 
-    /// A look begins: at what, and when a list last showed it. `None` where it is looked at already.
-    pub(super) fn start_look(&mut self, id: &ClusterId) -> Option<(Arc<Cluster>, Moment)> {
-        let watched = self.clusters.get_mut(id).filter(|watched| !watched.looking)?;
-        watched.looking = true;
+    /// A reconcile begins: at what, and when a list last showed it. `None` where it is polled already.
+    pub(super) fn start_reconcile(&mut self, id: &ClusterId) -> Option<(Arc<Cluster>, Moment)> {
+        let watched = self.clusters.get_mut(id).filter(|watched| !watched.reconciling)?;
+        watched.reconciling = true;
         Some((Arc::clone(&watched.cluster), watched.listed))
     }
 
-    /// A look has ended: in which lane and after which wait the next one is due. `None` where the cluster is not
+    /// A reconcile has ended: in which lane and after which wait the next one is due. `None` where the cluster is not
     /// watched any more.
-    pub(super) fn looked(&mut self, id: &ClusterId, next: Next, poll: &Poll) -> Option<(Lane, Duration)> {
+    pub(super) fn polled(&mut self, id: &ClusterId, next: Next, poll: &Poll) -> Option<(Lane, Duration)> {
         let watched = self.clusters.get_mut(id)?;
-        watched.looking = false;
-        let (mut lane, mut wait) = (next.lane, next.look);
+        watched.reconciling = false;
+        let (mut lane, mut wait) = (next.lane, next.after);
         if lane == Lane::Idle {
             wait = watched.second.take().unwrap_or(wait).min(wait);
             if !watched.cluster.actions.is_empty() {
@@ -136,8 +136,8 @@ impl Fleet {
                 if same {
                     continue;
                 }
-                watched.changed = watched.looking;
-                if !watched.looking {
+                watched.changed = watched.reconciling;
+                if !watched.reconciling {
                     news.changed.push(watched.cluster.id.clone());
                 }
             } else {
@@ -150,7 +150,7 @@ impl Fleet {
                     list: self.lists,
                     missed: 0,
                     lane,
-                    looking: false,
+                    reconciling: false,
                     changed: false,
                     second: None,
                 };
@@ -169,7 +169,7 @@ impl Fleet {
             watched.missed = watched.missed.saturating_add(1);
             if watched.missed == 1 {
                 missed.first_time = true;
-            } else if !watched.looking {
+            } else if !watched.reconciling {
                 missed.gone.push(Arc::clone(&watched.cluster));
             }
         }

@@ -1,6 +1,6 @@
-//! When to look: discovery of clusters, and one queue of looks by the time at which they are due.
+//! When to poll: discovery of clusters, and one queue of reconciles by the time at which they are due.
 //!
-//! It knows nothing of tasks: a look says when the next one is due and in which [`Lane`]. One look at a cluster at
+//! It knows nothing of tasks: a reconcile says when the next one is due and in which [`Lane`]. One reconcile of a cluster at
 //! a time; a slow or broken cluster delays no other. Late ticks are never made up for (`pacer` says how), and
 //! where the rate of requests is not enough, idle clusters are read less often, which is told.
 //!
@@ -30,13 +30,13 @@ use liveness::LivenessResponder;
 use pacer::{LanePacer, Load};
 use queue::Queue;
 
-/// Looks are due this soon after a discovery was asked for, at the earliest.
+/// Reconciles are due this soon after a discovery was asked for, at the earliest.
 const REDISCOVERY: Duration = Duration::from_secs(10);
-/// Of the looks at once, one in so many is kept for what matters more than clusters where nothing runs: a service
+/// Of the polls once, one in so many is kept for what matters more than clusters where nothing runs: a service
 /// that answers slowly must not fill all places with those.
 const KEPT_PLACES: usize = 8;
 
-/// What a look is for. Lanes that stand first begin first.
+/// What a reconcile is for. Lanes that stand first begin first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
     /// An attempt is settled, or a PUT is due.
@@ -55,11 +55,11 @@ impl Lane {
     pub const ALL: [Self; 4] = [Self::Urgent, Self::Running, Self::Unread, Self::Idle];
 }
 
-/// What a look says to the scheduler.
+/// What a reconcile says to the scheduler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Next {
-    /// When to look again.
-    pub look: Duration,
+    /// When to poll again.
+    pub after: Duration,
     /// What for.
     pub lane: Lane,
     /// The list of clusters should be read soon.
@@ -70,8 +70,8 @@ pub struct Next {
 pub trait Project: Send + Sync + 'static {
     /// Lists the clusters. `None` where that failed (and was told).
     fn discover(&self) -> impl Future<Output = Option<ClusterList>> + Send;
-    /// Looks at one cluster. `listed`: when a list last showed it.
-    fn look(&self, cluster: &Cluster, listed: Option<Moment>) -> impl Future<Output = Next> + Send;
+    /// polls one cluster. `listed`: when a list last showed it.
+    fn reconcile(&self, cluster: &Cluster, listed: Option<Moment>) -> impl Future<Output = Next> + Send;
     /// Two complete lists did not show the cluster: whether that was taken note of.
     fn forget(&self, cluster: &Cluster) -> impl Future<Output = bool> + Send;
     /// The clusters with a story in the journal that has no end yet.
@@ -80,7 +80,7 @@ pub trait Project: Send + Sync + 'static {
     fn changed(&self, came: usize, went: &[ClusterId], watched: usize);
     /// What the settings say now.
     fn rules(&self) -> Arc<Rules>;
-    /// Ends when something changed for which clusters with an unfinished story are to be looked at at once: other
+    /// Ends when something changed for which clusters with an unfinished story are to be polled at once: other
     /// settings, or the end of a hold.
     fn nudged(&self) -> impl Future<Output = ()> + Send;
     /// How many requests may begin in a second, as of now. `None`: any number.
@@ -93,13 +93,13 @@ pub trait Project: Send + Sync + 'static {
 pub struct Scheduler<P, C> {
     project: Arc<P>,
     clock: Arc<C>,
-    /// What the settings say. Looks at once are as many as requests in flight: each has at most one.
+    /// What the settings say. polls once are as many as requests in flight: each has at most one.
     rules: Arc<Rules>,
     fleet: Fleet,
     queue: Queue,
     pacer: LanePacer,
     tasks: JoinSet<Done>,
-    looks: usize,
+    reconciling: usize,
     discovering: bool,
     next_discovery: Mono,
     /// Whether any list was read yet.
@@ -111,7 +111,7 @@ pub struct Scheduler<P, C> {
 
 /// What has ended.
 enum Done {
-    Look(ClusterId, Next),
+    Reconcile(ClusterId, Next),
     Discovery(Option<ClusterList>),
 }
 
@@ -129,7 +129,7 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
             queue: Queue::default(),
             pacer: LanePacer::default(),
             tasks: JoinSet::new(),
-            looks: 0,
+            reconciling: 0,
             discovering: false,
             next_discovery,
             discovered: false,
@@ -144,10 +144,10 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
         Self { liveness: Some(responder), ..self }
     }
 
-    /// Watches until `stop`, then waits for the looks that are under way.
+    /// Watches until `stop`, then waits for the reconciles that are under way.
     ///
     /// # Errors
-    /// Where a look panicked. What it was doing is in the journal.
+    /// Where a reconcile panicked. What it was doing is in the journal.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), JoinError> {
         let mut result = Ok(());
         while !stop.is_cancelled() && result.is_ok() {
@@ -171,22 +171,22 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
         self.finish(result).await
     }
 
-    /// Looks at every cluster once, and returns when the last look has ended. `false` where the clusters could
+    /// polls every cluster once, and returns when the last reconcile has ended. `false` where the clusters could
     /// not be listed.
     ///
     /// # Errors
-    /// Where a look panicked.
+    /// Where a reconcile panicked.
     pub async fn run_once(mut self, stop: CancellationToken) -> Result<bool, JoinError> {
         self.start_discovery(&stop);
         let mut result = Ok(());
         while !stop.is_cancelled() && result.is_ok() {
-            while self.looks < self.at_once()
+            while self.reconciling < self.at_once()
                 && let Some(cluster) = Lane::ALL.into_iter().find_map(|lane| self.queue.pop(lane))
             {
-                self.start_look(&cluster);
+                self.start_reconcile(&cluster);
             }
             match self.tasks.join_next().await {
-                Some(Ok(Done::Look(..))) => self.looks -= 1,
+                Some(Ok(Done::Reconcile(..))) => self.reconciling -= 1,
                 Some(Ok(discovery)) => self.take(discovery).await,
                 Some(Err(panic)) => result = Err(panic),
                 None => break,
@@ -207,7 +207,7 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
         }
     }
 
-    /// Lists the clusters, and looks at those with an unfinished story, as soon as the rate allows.
+    /// Lists the clusters, and polls those with an unfinished story, as soon as the rate allows.
     fn bring_forward(&mut self) {
         let now = self.clock.now().mono;
         self.next_discovery = now;
@@ -219,7 +219,7 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
         }
     }
 
-    /// Waits for what is under way: a look that has begun to act is left to end, whatever else went wrong.
+    /// Waits for what is under way: a reconcile that has begun to act is left to end, whatever else went wrong.
     async fn finish(mut self, mut result: Result<(), JoinError>) -> Result<(), JoinError> {
         // There is no loop any more that could be stuck.
         self.liveness = None;
@@ -258,7 +258,7 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
                 && let Some(cluster) = self.queue.pop(lane)
             {
                 self.pacer.begun(lane, now, load, &self.rules.poll);
-                self.start_look(&cluster);
+                self.start_reconcile(&cluster);
             }
         }
     }
@@ -269,7 +269,7 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
 
     fn has_place(&self, lane: Lane) -> bool {
         let kept = if lane < Lane::Unread { 0 } else { self.at_once() / KEPT_PLACES };
-        self.looks < self.at_once() - kept
+        self.reconciling < self.at_once() - kept
     }
 
     /// When something is to be begun next. `None`: only when something that is under way has ended.
@@ -282,17 +282,17 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
         looks.chain(discovery).min()
     }
 
-    fn start_look(&mut self, id: &ClusterId) {
-        let Some((cluster, listed)) = self.fleet.start_look(id) else { return };
-        self.looks += 1;
+    fn start_reconcile(&mut self, id: &ClusterId) {
+        let Some((cluster, listed)) = self.fleet.start_reconcile(id) else { return };
+        self.reconciling += 1;
         let project = Arc::clone(&self.project);
         self.tasks.spawn(async move {
-            let next = project.look(&cluster, Some(listed)).await;
-            Done::Look(cluster.id.clone(), next)
+            let next = project.reconcile(&cluster, Some(listed)).await;
+            Done::Reconcile(cluster.id.clone(), next)
         });
     }
 
-    /// Lists the clusters beside the looks, so that a slow list delays none of them. It changes nothing, so a stop
+    /// Lists the clusters beside the reconciles, so that a slow list delays none of them. It changes nothing, so a stop
     /// cuts it short.
     fn start_discovery(&mut self, stop: &CancellationToken) {
         if self.discovering {
@@ -307,7 +307,7 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
 
     async fn take(&mut self, done: Done) {
         match done {
-            Done::Look(id, next) => self.looked(id, next),
+            Done::Reconcile(id, next) => self.polled(id, next),
             Done::Discovery(list) => {
                 self.discovering = false;
                 self.discover(list).await;
@@ -315,13 +315,13 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
         }
     }
 
-    fn looked(&mut self, id: ClusterId, next: Next) {
-        self.looks -= 1;
+    fn polled(&mut self, id: ClusterId, next: Next) {
+        self.reconciling -= 1;
         let now = self.clock.now().mono;
         if next.discovery {
             self.next_discovery = self.next_discovery.min(now.after(REDISCOVERY));
         }
-        if let Some((lane, wait)) = self.fleet.looked(&id, next, &self.rules.poll) {
+        if let Some((lane, wait)) = self.fleet.polled(&id, next, &self.rules.poll) {
             self.queue.push(lane, now.after(wait), id);
         }
     }
@@ -352,7 +352,7 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
         }
     }
 
-    /// Spreads looks over `active_interval`, and over more where they would take too much of the rate. One that is
+    /// Spreads polls over `active_interval`, and over more where they would take too much of the rate. One that is
     /// due sooner, or in a lane that matters more, stays. Returns the time between two.
     fn push_spread(&mut self, now: Mono, lane: Lane, clusters: &[ClusterId]) -> Duration {
         let load = Load { lanes: self.fleet.in_lanes(), rate: self.project.requests_per_second() };
@@ -371,7 +371,7 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
     async fn let_go(&mut self) -> Vec<ClusterId> {
         let missed = self.fleet.miss();
         if missed.first_time {
-            // The second list comes soon, so that a gone cluster is not looked at for long.
+            // The second list comes soon, so that a gone cluster is not polled for long.
             self.next_discovery = self.next_discovery.min(self.clock.now().mono.after(REDISCOVERY));
         }
         let mut went = Vec::new();

@@ -14,11 +14,11 @@ use super::Lane;
 use crate::model::moment::Mono;
 use crate::model::project::{Poll, Stretch};
 
-/// A look reads two lists.
+/// A reconcile reads two lists.
 const REQUESTS_PER_LOOK: f64 = 2.0;
 /// The most clusters that one page of their list shows.
 const CLUSTERS_PER_PAGE: f64 = 1000.0;
-/// Looks follow each other at this part of the even distance at least: what is late is caught up with slowly.
+/// Reconciles follow each other at this part of the even distance at least: what is late is caught up with slowly.
 const CLOSEST: f64 = 0.95;
 /// Parts of the rate.
 const FOR_ALL: f64 = 0.9;
@@ -52,7 +52,7 @@ impl Load {
         Lane::ALL.into_iter().map(|lane| self.of(lane)).sum()
     }
 
-    /// Seconds between two looks of a lane at the least.
+    /// Seconds between two polls of a lane at the least.
     fn distance(&self, lane: Lane, poll: &Poll) -> f64 {
         let even = |interval: Duration, clusters: f64| CLOSEST * interval.as_secs_f64() / clusters.max(1.0);
         let for_rate = |part: f64| self.rate.map_or(0.0, |rate| REQUESTS_PER_LOOK / (part * rate));
@@ -67,7 +67,7 @@ impl Load {
         }
     }
 
-    /// Seconds between two idle looks for which there is room in the rate. `unread`: the part of it that others
+    /// Seconds between two idle polls for which there is room in the rate. `unread`: the part of it that others
     /// take for a while.
     fn idle_distance(&self, poll: &Poll, unread: f64) -> f64 {
         let Some(rate) = self.rate else { return 0.0 };
@@ -98,15 +98,15 @@ impl Load {
     }
 }
 
-/// When the next look of each lane may begin.
+/// When the next reconcile of each lane may begin.
 #[derive(Debug, Default)]
 pub(super) struct LanePacer {
-    /// By lane, in microseconds: when the last look would have begun at an even pace, and one distance more.
+    /// By lane, in microseconds: when the last reconcile would have begun at an even pace, and one distance more.
     next: [i64; Lane::ALL.len()],
 }
 
 impl LanePacer {
-    /// From when on a look of this lane may begin.
+    /// From when on a reconcile of this lane may begin.
     pub(super) fn open(&self, lane: Lane, load: &Load, poll: &Poll) -> Mono {
         let distance = micros(load.distance(lane, poll));
         let together = if lane == Lane::Running { distance.saturating_mul(TOGETHER - 1) } else { 0 };

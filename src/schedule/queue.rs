@@ -1,4 +1,4 @@
-//! The queue of looks: which cluster is due next, in lanes by what the look is for. A cluster stands in it at
+//! The queue of reconciles: which cluster is due next, in lanes by what the reconcile is for. A cluster stands in it at
 //! most once.
 
 use std::collections::{BTreeMap, BTreeSet};

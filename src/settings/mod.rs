@@ -289,7 +289,7 @@ pub struct Settings {
 pub struct Loaded {
     /// The settings.
     pub settings: Settings,
-    /// What was accepted and should be looked at.
+    /// What was accepted and should be polled.
     pub warnings: Vec<Problem>,
     /// Where each key comes from: `FILE:LINE`, `default` or `environment NAME`. Absent: default.
     pub origins: BTreeMap<String, String>,

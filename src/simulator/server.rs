@@ -130,7 +130,7 @@ impl Simulator {
         stage.flush();
     }
 
-    /// Looks at the world as it is now.
+    /// polls the world as it is now.
     pub fn inspect<R>(&self, look: impl FnOnce(&World) -> R) -> R {
         look(&self.shared.up_to_date().world)
     }

@@ -390,11 +390,11 @@ fn of_the_projects(page: &mut Registry, projects: &[ProjectReport]) {
     each("last_list_timestamp_seconds", "The last complete reading of the list of clusters", &|it| {
         it.live.as_ref()?.last_list.map(seconds)
     });
-    each("oldest_look_timestamp_seconds", "Of all watched clusters, the oldest last good look", &|it| {
+    each("oldest_poll_timestamp_seconds", "Of all watched clusters, the oldest last good poll", &|it| {
         it.live.as_ref()?.oldest().map(seconds)
     });
-    each("look_age_limit_seconds", "A look that is older than this is too old", &|it| {
-        Some(it.live.as_ref()?.look_age_limit_seconds)
+    each("poll_age_limit_seconds", "A poll that is older than this is too old", &|it| {
+        Some(it.live.as_ref()?.poll_age_limit_seconds)
     });
     let help = "Whether idle clusters are read less often than the settings ask for";
     each("idle_interval_stretched", help, &|it| Some(flag(it.idle_interval_stretched_to.is_some())));

@@ -139,13 +139,13 @@ pub struct Live {
     /// Clusters that are watched: those of engines that have tasks.
     pub watched: usize,
     /// Of the watched clusters that were read, the oldest last complete reading of their tasks.
-    pub oldest_look: Option<Timestamp>,
+    pub oldest_poll: Option<Timestamp>,
     /// Watched clusters that were never read by this process.
     pub never_read: usize,
     /// When a list first showed the one of them that has waited longest.
     pub never_read_since: Option<Timestamp>,
-    /// A look that is older than this is too old, in seconds.
-    pub look_age_limit_seconds: f64,
+    /// A poll that is older than this is too old, in seconds.
+    pub poll_age_limit_seconds: f64,
     /// How its credential stands, in words.
     #[serde(default)]
     pub credential: Option<String>,
@@ -160,9 +160,9 @@ pub struct Live {
 }
 
 impl Live {
-    /// The oldest last look of all watched clusters. One that was never read counts from when a list first showed it.
+    /// The oldest last poll of all watched clusters. One that was never read counts from when a list first showed it.
     pub fn oldest(&self) -> Option<Timestamp> {
-        self.oldest_look.into_iter().chain(self.never_read_since).min()
+        self.oldest_poll.into_iter().chain(self.never_read_since).min()
     }
 }
 

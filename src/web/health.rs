@@ -31,14 +31,14 @@ fn of(project: &ProjectReport, now: Timestamp) -> Option<String> {
     if live.last_list.is_none() {
         return Some(format!("project {name}: its clusters were not completely listed yet"));
     }
-    if live.never_read > 0 && live.oldest_look.is_none() {
+    if live.never_read > 0 && live.oldest_poll.is_none() {
         return Some(format!("project {name}: none of its clusters was read yet"));
     }
     let age = now.duration_since(live.oldest()?).as_secs_f64();
-    (age > live.look_age_limit_seconds).then(|| {
+    (age > live.poll_age_limit_seconds).then(|| {
         format!(
             "project {name}: a cluster was last read {age:.0} s ago, and {:.0} s is too long",
-            live.look_age_limit_seconds
+            live.poll_age_limit_seconds
         )
     })
 }

@@ -275,7 +275,7 @@ impl Project {
                 |time: Option<Timestamp>| time.map_or_else(|| "never".to_owned(), |time| Time(time).words());
             facts.extend(live.credential.as_ref().map(|stands| ("credential", clean(stands))));
             facts.push(("last whole list", time(live.last_list)));
-            facts.push(("oldest look", time(live.oldest())));
+            facts.push(("oldest poll", time(live.oldest())));
             if live.never_read > 0 {
                 facts.push(("not read yet", counted(live.never_read as u64, "cluster", "clusters")));
             }

@@ -61,7 +61,7 @@ pub(crate) struct Seen {
 /// What axe says of a page.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Accessibility {
-    /// Rules that looked at something and found nothing.
+    /// Rules that polled something and found nothing.
     pub(crate) passed: usize,
     pub(crate) violations: Vec<Value>,
     /// What it could not tell.

@@ -183,7 +183,7 @@ async fn it_is_for_every_eye_and_every_width() {
                     "{path} at {width}, dark {dark}: {:#?}",
                     found.incomplete
                 );
-                assert!(found.passed > 15, "axe looked at too little: {}", found.passed);
+                assert!(found.passed > 15, "axe polled too little: {}", found.passed);
                 assert_clean(&mut browser, address);
             }
         }

@@ -146,7 +146,7 @@ async fn a_webhook_gets_events_that_are_signed() {
         got.iter().map(|request| request.json()["type"].as_str().unwrap().to_owned()).collect();
     let expected = ["upgrade-remediator.first-failure", "upgrade-remediator.new-journal"].map(str::to_owned);
     assert_eq!(types, expected.into());
-    // A second look finds nothing new to tell.
+    // A second poll finds nothing new to tell.
     let (code, ..) = bench.runs(&["run", "--once"]).await;
     assert_eq!(code, 0);
     assert!(receiver.got().len() <= 3, "what is the same was told again");

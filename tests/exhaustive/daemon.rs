@@ -1,5 +1,5 @@
-//! The daemon, as far as it is pure: the product's own functions in the order in which a look calls them
-//! (`src/look.rs`), with a kill possible wherever a look can be cut.
+//! The daemon, as far as it is pure: the product's own functions in the order in which a reconcile calls them
+//! (`src/reconcile.rs`), with a kill possible wherever a reconcile can be cut.
 
 use std::future::Future;
 use std::pin::pin;
@@ -238,7 +238,7 @@ impl Daemon {
         }
     }
 
-    /// As `Looker::understand`: what the reading adds, and what to do.
+    /// As `Reconciler::understand`: what the reading adds, and what to do.
     fn understand(&mut self, settings: &Settings, reading: &Reading, brought: &mut Brought) -> Decision {
         let all = &settings.terms[self.terms];
         let terms = |_: TaskKind| Some(all.clone());
@@ -250,7 +250,7 @@ impl Daemon {
             expect: &|_| None,
             poll: &settings.poll,
             listed: Some(reading.at),
-            looked: self.looked_before.then_some(reading.asked),
+            polled: self.looked_before.then_some(reading.asked),
             clock_off: false,
         };
         let seen = observe(eyes, reading, self.ledger.history(&CLUSTER));
@@ -280,7 +280,7 @@ impl Daemon {
         decide::decide(Some(&settings.terms[self.terms]), facts, self.ledger.history(&CLUSTER), self.now)
     }
 
-    /// One of the readings of a look.
+    /// One of the readings of a reconcile.
     pub(crate) fn read(&mut self, settings: &Settings, reading: &Reading) -> Brought {
         let mut brought = Brought::default();
         let decision = self.understand(settings, reading, &mut brought);
@@ -291,10 +291,10 @@ impl Daemon {
                 let history = self.ledger.history(&CLUSTER);
                 match Intent::of(PROJECT.clone(), CLUSTER.clone(), &decision, history) {
                     Some(intent) => Phase::Decided { intent: Arc::new(intent) },
-                    None => Phase::Waits { due: ticks(decision.next_look) },
+                    None => Phase::Waits { due: ticks(decision.next_poll) },
                 }
             }
-            _ => Phase::Waits { due: ticks(decision.next_look) },
+            _ => Phase::Waits { due: ticks(decision.next_poll) },
         };
         brought.decision = Some(decision);
         brought

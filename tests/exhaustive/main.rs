@@ -3,7 +3,7 @@
 //! One task, and everything that can come between its failure and its end: retries, kills, one act of a person, readings
 //! that show the past, PUTs that are lost, late, refused or answered by nobody. What is real: `observe`, `decide`, `news`,
 //! the ledger and its fold, the intent and its proof, `act::execute` with the table of answers. What is played: the service
-//! (`world`), and a look's own order of these (`daemon`). Time goes by in ticks, of which every wait is a multiple, so that
+//! (`world`), and a reconcile's own order of these (`daemon`). Time goes by in ticks, of which every wait is a multiple, so that
 //! nothing happens between two of them. States that go on alike are one (`digest`).
 //!
 //! `cargo test --test exhaustive -- --nocapture` tells what was walked. `EXHAUSTIVE=all` walks further (some minutes, and up
@@ -39,7 +39,7 @@ const MUST_BE_REACHED: &[&str] = &[
     "a PUT without effect",
     "a late retry arrives",
     "a late abort arrives",
-    "a look that fails",
+    "a reconcile that fails",
     "a stale reading",
     "a stale reading acted on",
     "a stale reading taken for news",
@@ -152,7 +152,7 @@ fn begun() -> std::time::Instant {
 }
 
 /// Of the planted faults, those that lie in what is walked are found, each by the plan that is named. The others lie
-/// elsewhere: `SkipTheReread` in the look's own order of its parts, `RetryModeInTheBody` in the request.
+/// elsewhere: `SkipTheReread` in the reconcile's own order of its parts, `RetryModeInTheBody` in the request.
 #[cfg(debug_assertions)]
 #[test]
 fn planted_faults_of_the_core_are_found() {

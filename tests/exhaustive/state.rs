@@ -197,7 +197,7 @@ impl State {
             }
             Step::Reads(nth) => self.reads_one(plan, nth, &mut reach, told)?,
             Step::CannotRead => {
-                reach("a look that fails");
+                reach("a reconcile that fails");
                 self.left.unread -= 1;
                 self.daemon.miss(&plan.settings);
                 self.truth.forget_reading();
@@ -315,7 +315,7 @@ impl State {
         self.truth.act(act, &self.world);
     }
 
-    /// One of the readings of a look, of what was true so many changes ago.
+    /// One of the readings of a reconcile, of what was true so many changes ago.
     fn reads_one(
         &mut self,
         plan: &Plan,

@@ -1,4 +1,4 @@
-//! A cloud and a daemon in virtual time: the real scheduler, looks, decisions, client and journal, and a service that shows
+//! A cloud and a daemon in virtual time: the real scheduler, polls, decisions, client and journal, and a service that shows
 //! each cluster's task by a script. A month of it takes seconds.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,6 @@ use upgrade_remediator::clock::Clock;
 use upgrade_remediator::cloud::transport::{Method, Request, Response, Transport, TransportError};
 use upgrade_remediator::cloud::{AccessKey, Client, Credential, Options};
 use upgrade_remediator::journal::{Journal, JournalError, SqliteJournal};
-use upgrade_remediator::look::{Looker, Parts};
 use upgrade_remediator::model::event::{Entry, Event, StoredEntry, Subject};
 use upgrade_remediator::model::hold::{NewHold, StoredHold};
 use upgrade_remediator::model::id::{ProjectId, ProjectName};
@@ -25,6 +24,7 @@ use upgrade_remediator::model::policy::{Expect, Match, Mode, Policy, Terms};
 use upgrade_remediator::model::project::Rules;
 use upgrade_remediator::notify::{News, Tell};
 use upgrade_remediator::project::WatchedProject;
+use upgrade_remediator::reconcile::{Parts, Reconciler};
 use upgrade_remediator::schedule::Scheduler;
 use upgrade_remediator::simulator::scenario::{DEFAULT_ACCESS_KEY, DEFAULT_PROJECT_ID, DEFAULT_SECRET_KEY};
 
@@ -330,7 +330,7 @@ impl<J: Journal> Daemon<J> {
         };
         let wire = Wire { cloud: Arc::clone(cloud), request_timeout: rules.poll.request_timeout };
         let stop = CancellationToken::new();
-        let project = Arc::new(WatchedProject::new(Looker::new(Parts {
+        let project = Arc::new(WatchedProject::new(Reconciler::new(Parts {
             project: ProjectName::new("test").unwrap(),
             css: Client::new(wire, options, Arc::clone(&cloud.clock)).unwrap(),
             journal: Arc::new(journal),
@@ -349,7 +349,7 @@ impl<J: Journal> Daemon<J> {
 
     /// What is known of the project.
     pub(crate) fn ledger(&self) -> Ledger {
-        self.project.looker().ledger()
+        self.project.reconciler().ledger()
     }
 
     /// Stops it in order.

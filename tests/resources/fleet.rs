@@ -94,7 +94,7 @@ async fn ten_thousand_clusters_that_fail_at_once_open_the_breaker_and_keep_nobod
     let opened = count(&kept, |event| matches!(event, Event::BreakerOpened { .. }));
     figures(&format!(
         "10,000 failing at once: {failures} failures seen, breaker opened {opened} times, {} PUTs in {:?} s, the \
-         oldest look at a healthy cluster {} s, memory {before} KiB before, {grown} KiB more at most; {} requests\n",
+         oldest poll at a healthy cluster {} s, memory {before} KiB before, {grown} KiB more at most; {} requests\n",
         puts.len(),
         puts.iter().map(|put| (put.at - FAILS) / 1_000).collect::<Vec<_>>(),
         oldest / 1_000,
@@ -196,7 +196,7 @@ async fn over_a_month_of_life_memory_descriptors_and_journal_stay_as_they_are() 
         return;
     }
     let month = std::env::var_os(MONTH).is_some();
-    // From when on everything that can be forgotten is being forgotten, and how long that is looked at.
+    // From when on everything that can be forgotten is being forgotten, and how long that is polled.
     let (clusters, retention, from, until) = if month { (100, 4, 14, 28) } else { (20, 1, 4, 8) };
     // Every day an upgrade of each cluster, which fails after an hour and succeeds when it is retried.
     let daily = move |cluster: usize, now: i64| {

@@ -126,7 +126,7 @@ async fn every_command_ends_when_its_work_is_done_whatever_a_name_server_does() 
     let Some(silence) = Silence::new() else { return };
     let bench = bench().await;
     let commands = [
-        (["plan"].as_slice(), SOON, 1, "1 clusters looked at"),
+        (["plan"].as_slice(), SOON, 1, "1 clusters polled"),
         (&["notify-test", "ops"], SOON + TELLING, 1, ""),
         (&["run", "--once"], SOON + TELLING, 1, ""),
         // For the project's name, and for the channel's.

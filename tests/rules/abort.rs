@@ -14,7 +14,7 @@ fn exhausted(more: &str) -> Script {
 async fn an_accepted_abort_closes_the_task_for_good() {
     for leaves in ["nothing", "field", "vanishes", "TERMINATED", "ABORTED"] {
         let mut stage = exhausted(&format!("[ways]\nafter_abort = \"{leaves}\"")).start().await;
-        assert_eq!(stage.look().await, "abort-pending", "{leaves}");
+        assert_eq!(stage.reconcile().await, "abort-pending", "{leaves}");
         stage.pass(shortly_before(15 * MINUTE)).await;
         assert_eq!(stage.sent().len(), 0, "{leaves}: not before its grace is over");
         stage.pass(2 * SECOND).await;
@@ -28,7 +28,7 @@ async fn an_accepted_abort_closes_the_task_for_good() {
         assert_eq!(stage.ear.heard("escalated"), 0, "{leaves}");
         assert_eq!(stage.ear.heard("unknown-status"), 0, "{leaves}: what it shows is no riddle");
         let expected = if leaves == "vanishes" { "newest-missing" } else { "aborted-by-us" };
-        assert_eq!(stage.look().await, expected, "{leaves}");
+        assert_eq!(stage.reconcile().await, expected, "{leaves}");
     }
 }
 
@@ -39,7 +39,7 @@ async fn nothing_reopens_an_aborted_task_not_even_a_retry_by_hand() {
     let mut stage = Script::new(&text).retries(0).start().await;
     stage.pass(6 * HOUR).await;
     assert_eq!((stage.sent().len(), stage.end()), (1, "aborted".to_owned()));
-    assert_eq!(stage.look().await, "aborted-by-us");
+    assert_eq!(stage.reconcile().await, "aborted-by-us");
 }
 
 #[tokio::test]
@@ -157,7 +157,7 @@ async fn the_policy_may_say_to_escalate_instead() {
 #[tokio::test]
 async fn a_failure_that_was_first_seen_under_other_terms_is_not_aborted() {
     let mut stage = Script::new(HOPELESS).retries(5).start().await;
-    stage.look().await;
+    stage.reconcile().await;
     let mut fewer = super::stage::terms();
     fewer.retry.max_retries = 0;
     stage.govern(Some(fewer)).await;
@@ -171,7 +171,7 @@ async fn a_failure_that_was_first_seen_without_a_policy_is_not_aborted() {
     let mut terms = script.terms.take().unwrap();
     terms.retry.max_retries = 0;
     let mut stage = script.start().await;
-    assert_eq!(stage.look().await, "no-policy");
+    assert_eq!(stage.reconcile().await, "no-policy");
     stage.govern(Some(terms)).await;
     stage.pass(6 * HOUR).await;
     assert_eq!((stage.sent().len(), stage.end()), (0, "human: policy-changed".to_owned()));
@@ -193,17 +193,17 @@ async fn a_new_failure_cancels_a_pending_abort_and_begins_its_own_grace() {
     assert!(sent[0].at <= failed_again + 16 * MINUTE, "{:?}", sent[0].at);
 }
 
-/// The looks until the reading that finds the abort due.
+/// The reconciles until the reading that finds the abort due.
 async fn until_due(stage: &mut Stage) {
     for _ in 0..2 {
-        assert_eq!(stage.look().await, "abort-pending");
+        assert_eq!(stage.reconcile().await, "abort-pending");
         stage.skip(15 * MINUTE / 2);
     }
 }
 
 #[tokio::test]
 async fn what_comes_up_between_the_two_readings_before_an_abort_stops_it() {
-    // Two looks are readings 1 to 4; the one at 15 min is 5 and 6, and 7 and 8 right before the PUT.
+    // Two polls are readings 1 to 4; the one at 15 min is 5 and 6, and 7 and 8 right before the PUT.
     for (what, code) in [
         ("[[cluster.task]]\nkind = \"az-switchover\"\nafter_reads = 6", "running"),
         ("[[cluster.by_hand]]\ndo = \"retry\"\nafter_reads = 6", "running"),
@@ -213,12 +213,12 @@ async fn what_comes_up_between_the_two_readings_before_an_abort_stops_it() {
     ] {
         let mut stage = exhausted(what).start().await;
         until_due(&mut stage).await;
-        let report = stage.look_at("a").await;
+        let report = stage.reconcile_at("a").await;
         assert!(!acted(&report), "{what}");
         assert_eq!(super::stage::code(&report), code, "{what}");
         assert_eq!(stage.sent().len(), 0, "{what}");
     }
     let mut stage = exhausted("").start().await;
     until_due(&mut stage).await;
-    assert!(acted(&stage.look_at("a").await), "with nothing in between it goes out");
+    assert!(acted(&stage.reconcile_at("a").await), "with nothing in between it goes out");
 }

@@ -11,7 +11,7 @@ async fn first_put_meets(fault: &str) -> Stage {
 }
 
 async fn advance_to_first_put(mut stage: Stage) -> Stage {
-    assert_eq!(stage.look().await, "backoff");
+    assert_eq!(stage.reconcile().await, "backoff");
     stage.pass(2 * MINUTE).await;
     assert_eq!(stage.sent_at(), [120], "the first PUT leaves when its backoff ends");
     stage
@@ -22,7 +22,7 @@ async fn a_200_without_an_error_code_is_accepted_and_uses_the_retry() {
     let mut stage = advance_to_first_put(Script::new(FAILED).start().await).await;
     assert_eq!(stage.meanings(), ["accepted"]);
     let codes = stage.pass(16 * SECOND).await;
-    assert_eq!(codes, ["running"], "it is looked at again soon");
+    assert_eq!(codes, ["running"], "it is polled again soon");
     stage.pass(2 * HOUR).await;
     assert_eq!((stage.end(), stage.used(), stage.sent().len()), ("remedied".to_owned(), 1, 1));
 }
@@ -49,7 +49,7 @@ async fn busy_answers_use_no_retry_and_the_same_interval_runs_again_from_the_ans
     ] {
         let mut stage = first_put_meets(fault).await;
         assert_eq!(stage.meanings(), ["busy"], "{fault}");
-        assert_eq!(stage.look().await, "service-busy", "{fault}");
+        assert_eq!(stage.reconcile().await, "service-busy", "{fault}");
         assert_eq!(stage.used(), 0, "{fault}");
         stage.pass(2 * HOUR).await;
         assert_eq!(stage.sent_at(), [120, 240], "{fault}");
@@ -121,7 +121,7 @@ async fn what_is_not_acceptable_is_never_repeated_and_told_with_all_that_support
             format!("what = \"status\"\nstatus = {status}\n{code_line}\n{message_line}\ntimes = \"always\"");
         let mut stage = first_put_meets(&fault).await;
         assert_eq!(stage.meanings(), ["not-acceptable"], "{status} {code}");
-        assert_eq!(stage.look().await, "not-acceptable", "{status} {code}");
+        assert_eq!(stage.reconcile().await, "not-acceptable", "{status} {code}");
         let reasons = stage.escalations();
         let [Reason::NotAcceptable { answer }] = reasons.as_slice() else { panic!("{reasons:?}") };
         assert_eq!(answer.status, Some(status));
@@ -132,7 +132,7 @@ async fn what_is_not_acceptable_is_never_repeated_and_told_with_all_that_support
         assert!(told.contains(&status.to_string()) && told.contains(code), "{told}");
         assert!(told.contains(&stage.sent()[0].request.answer.request_id), "{told}");
         stage.pass(3 * HOUR).await;
-        assert_eq!(stage.look().await, "with-human");
+        assert_eq!(stage.reconcile().await, "with-human");
         assert_eq!((stage.sent().len(), stage.used()), (1, 0), "{status} {code}");
     }
 }
@@ -162,7 +162,7 @@ async fn an_unknown_outcome_that_was_taken_is_found_by_reading_and_nothing_is_se
     for fault in UNKNOWN {
         let mut stage = first_put_meets(&format!("{fault}\ntaken = true")).await;
         assert_eq!(stage.meanings(), ["unknown"], "{fault}");
-        assert_eq!(stage.look().await, "running", "{fault}");
+        assert_eq!(stage.reconcile().await, "running", "{fault}");
         assert_eq!(stage.known().retries_used(&super::stage::terms()), 1, "{fault}: while it is open");
         stage.pass(2 * HOUR).await;
         assert_eq!((stage.sent().len(), stage.used()), (1, 1), "{fault}");
@@ -175,7 +175,7 @@ async fn an_unknown_outcome_that_was_not_taken_uses_no_retry_and_is_sent_again_o
     for fault in UNKNOWN {
         let mut stage = first_put_meets(fault).await;
         assert_eq!(stage.meanings(), ["unknown"], "{fault}");
-        assert_eq!(stage.look().await, "settling", "{fault}");
+        assert_eq!(stage.reconcile().await, "settling", "{fault}");
         let codes = stage.pass(shortly_before(5 * MINUTE)).await;
         assert!(codes.iter().all(|code| *code == "settling"), "{fault}: {codes:?}");
         assert_eq!(stage.sent().len(), 1, "{fault}");
@@ -251,7 +251,7 @@ async fn an_accepted_put_without_effect_uses_the_retry_and_two_in_a_row_are_a_hu
     let mut stage = advance_to_first_put(Script::new(&text).start().await).await;
     assert_eq!(stage.meanings(), ["accepted"]);
     stage.pass(5 * MINUTE + 16 * SECOND).await;
-    assert_eq!((stage.used(), stage.look().await), (1, "backoff"));
+    assert_eq!((stage.used(), stage.reconcile().await), (1, "backoff"));
     stage.pass(3 * HOUR).await;
     let sent = stage.sent_at();
     assert_eq!(sent.len(), 2);

@@ -43,7 +43,7 @@ async fn many_failures_at_once_stop_the_project_and_one_put_at_a_time_tries_agai
     let opened = opened_at(&stage)[0];
     let stopped = stage.sent().iter().all(|sent| sent.at <= opened);
     assert!(stopped, "nothing is sent while it is open");
-    assert_eq!(code(&stage.look_at("a-8").await), "breaker-open");
+    assert_eq!(code(&stage.reconcile_at("a-8").await), "breaker-open");
 
     stage.pass(8 * HOUR).await;
     assert_eq!(turns(&stage).last(), Some(&"breaker-closed"), "{:?}", turns(&stage));
@@ -80,7 +80,7 @@ async fn an_open_breaker_is_open_after_a_restart_for_what_is_left_of_its_time() 
     let mut stage = stage.restarted(journal, &stored).await;
     stage.pass((opened + 29 * MINUTE).saturating_sub(stage.clock.passed())).await;
     assert_eq!(stage.sent().len(), sent);
-    assert_eq!(code(&stage.look_at("a-1").await), "breaker-open");
+    assert_eq!(code(&stage.reconcile_at("a-1").await), "breaker-open");
     stage.pass(5 * MINUTE).await;
     assert_eq!(stage.sent().len(), sent + 1, "one probe");
     stage.pass(20 * MINUTE).await;
@@ -126,11 +126,11 @@ async fn looks_at_the_same_time_open_it_once() {
     script.breaker.failures = 2;
     let mut stage = script.start_on(Slow(MemoryJournal::new(1)), &[]).await;
     for n in 1..=4 {
-        stage.look_at(&format!("a-{n}")).await;
+        stage.reconcile_at(&format!("a-{n}")).await;
     }
     stage.skip(8 * MINUTE);
     let [one, two, three, four] = [1, 2, 3, 4].map(|n| stage.clusters[&format!("a-{n}")].clone());
-    let look = |cluster| stage.looker.look(cluster, None);
+    let look = |cluster| stage.reconciler.reconcile(cluster, None);
     tokio::join!(look(&one), look(&two), look(&three), look(&four));
     assert_eq!(stage.ear.heard("breaker-opened"), 1);
 }

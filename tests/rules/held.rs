@@ -16,11 +16,11 @@ async fn dry_run_tells_once_sends_nothing_and_records_no_attempt() {
         let script = Script::new(HOPELESS).retries(retries).terms(|terms| terms.mode = Mode::DryRun);
         let mut stage = script.start().await;
         stage.pass(3 * HOUR).await;
-        assert_eq!((stage.look().await, stage.sent().len()), ("dry-run", 0));
+        assert_eq!((stage.reconcile().await, stage.sent().len()), ("dry-run", 0));
         let told: Vec<_> = stage.entries().iter().map(|entry| entry.event.to_string()).collect();
         assert_eq!(told.iter().filter(|told| told.contains(would)).count(), 1, "{told:?}");
         assert_eq!((stage.known().attempts, stage.used(), stage.end()), (0, 0, "open".to_owned()));
-        assert_eq!(stage.looker.ledger().puts_within_an_hour(stage.entries()[0].at), 0);
+        assert_eq!(stage.reconciler.ledger().puts_within_an_hour(stage.entries()[0].at), 0);
     }
 }
 
@@ -36,9 +36,9 @@ async fn after_dry_run_and_without_a_policy_nothing_overdue_fires_at_once() {
         let mut stage = script.start().await;
         stage.pass(HOUR).await;
         assert_eq!(stage.sent().len(), 0);
-        assert_eq!(stage.look().await, if before.is_some() { "dry-run" } else { "no-policy" });
+        assert_eq!(stage.reconcile().await, if before.is_some() { "dry-run" } else { "no-policy" });
         stage.govern(Some(terms())).await;
-        assert_eq!(stage.look().await, "held-until-now");
+        assert_eq!(stage.reconcile().await, "held-until-now");
         stage.pass(shortly_before(2 * MINUTE)).await;
         assert_eq!(stage.sent().len(), 0);
         stage.pass(2 * SECOND).await;
@@ -52,9 +52,9 @@ async fn a_task_that_no_policy_matches_is_watched_and_never_touched() {
     script.terms = None;
     let mut stage = script.start().await;
     stage.pass(6 * HOUR).await;
-    assert_eq!((stage.look().await, stage.sent().len()), ("no-policy", 0));
+    assert_eq!((stage.reconcile().await, stage.sent().len()), ("no-policy", 0));
     assert_eq!(stage.ear.heard("decided"), 1, "told once");
-    assert!(stage.requests().len() > 20, "and looking goes on");
+    assert!(stage.requests().len() > 20, "and polling continues");
 }
 
 #[tokio::test]
@@ -64,7 +64,7 @@ async fn no_more_clusters_than_allowed_have_a_retried_task_running() {
     let mut stage = script.start().await;
     stage.pass(10 * MINUTE).await;
     assert_eq!(stage.sent().len(), 2);
-    let report = stage.look_at("a-5").await;
+    let report = stage.reconcile_at("a-5").await;
     assert_eq!(code(&report), "actions-in-flight");
     stage.pass(6 * HOUR).await;
     let mut running: i32 = 0;
@@ -147,12 +147,12 @@ async fn looks_at_the_same_time_keep_the_limits_too() {
     script.limits.max_actions_per_hour = 3;
     let mut stage = script.start().await;
     for name in ["a-1", "a-2", "a-3", "a-4"] {
-        stage.look_at(name).await;
+        stage.reconcile_at(name).await;
     }
     stage.skip(2 * MINUTE);
     let cluster = |name: &str| stage.clusters[name].clone();
     let [one, two, three, four] = ["a-1", "a-2", "a-3", "a-4"].map(cluster);
-    let look = |cluster| stage.looker.look(cluster, None);
+    let look = |cluster| stage.reconciler.reconcile(cluster, None);
     let reports = tokio::join!(look(&one), look(&two), look(&three), look(&four));
     let sent = [reports.0, reports.1, reports.2, reports.3].iter().filter(|report| report.sent).count();
     assert_eq!((sent, stage.sent().len()), (2, 2));
@@ -161,10 +161,10 @@ async fn looks_at_the_same_time_keep_the_limits_too() {
 #[tokio::test]
 async fn two_looks_at_one_cluster_at_the_same_time_send_one_put() {
     let mut stage = Script::new(FAILED).start().await;
-    stage.look().await;
+    stage.reconcile().await;
     stage.skip(2 * MINUTE);
     let cluster = stage.clusters["a"].clone();
-    let look = || stage.looker.look(&cluster, None);
+    let look = || stage.reconciler.reconcile(&cluster, None);
     tokio::join!(look(), look(), look());
     assert_eq!(stage.sent().len(), 1);
 }
@@ -172,10 +172,10 @@ async fn two_looks_at_one_cluster_at_the_same_time_send_one_put() {
 #[tokio::test]
 async fn once_the_daemon_is_stopping_nothing_is_sent() {
     let mut stage = Script::new(FAILED).start().await;
-    stage.look().await;
+    stage.reconcile().await;
     stage.skip(2 * MINUTE);
     stage.stopping.cancel();
-    let report = stage.look_at("a").await;
+    let report = stage.reconcile_at("a").await;
     assert!(!report.sent && report.decision.is_none(), "{report:?}");
     assert_eq!(stage.sent().len(), 0);
 }
@@ -188,10 +188,10 @@ async fn a_hold_stops_the_next_put_of_any_kind_and_nothing_else() {
         stage.pass(MINUTE).await;
         let hold = stage.hold("project:prod").await;
         let looks = stage.pass(5 * HOUR).await;
-        assert_eq!((stage.sent().len(), stage.look().await), (0, "on-hold"));
-        assert!(looks.len() > 100, "looking goes on: {}", looks.len());
+        assert_eq!((stage.sent().len(), stage.reconcile().await), (0, "on-hold"));
+        assert!(looks.len() > 100, "polling continues: {}", looks.len());
         stage.release(hold);
-        assert_eq!(stage.look().await, "held-until-now");
+        assert_eq!(stage.reconcile().await, "held-until-now");
         stage.pass(shortly_before(2 * MINUTE)).await;
         assert_eq!(stage.sent().len(), 0, "nothing overdue fires at once");
         stage.pass(2 * SECOND).await;
@@ -202,12 +202,12 @@ async fn a_hold_stops_the_next_put_of_any_kind_and_nothing_else() {
 #[tokio::test]
 async fn a_hold_that_comes_between_the_decision_and_the_commit_stops_the_put() {
     let mut stage = Script::new(FAILED).start().await;
-    stage.look().await;
+    stage.reconcile().await;
     stage.skip(2 * MINUTE);
     let cluster = stage.clusters["a"].clone();
-    // The look has decided to send, and waits for the gate that the hold is being placed behind.
-    let gate = stage.looker.pause().await;
-    let mut look = Box::pin(stage.looker.look(&cluster, None));
+    // The reconcile has decided to send, and waits for the gate that the hold is being placed behind.
+    let gate = stage.reconciler.pause().await;
+    let mut look = Box::pin(stage.reconciler.reconcile(&cluster, None));
     let reads =
         |stage: &super::stage::Stage| stage.requests().iter().filter(|(_, r)| r.method == "GET").count();
     let before = reads(&stage);
@@ -233,18 +233,18 @@ async fn a_hold_that_comes_between_the_decision_and_the_commit_stops_the_put() {
 #[tokio::test]
 async fn a_reading_that_another_client_made_sends_nothing() {
     let mut stage = Script::new(FAILED).start().await;
-    stage.look().await;
+    stage.reconcile().await;
     stage.skip(2 * MINUTE);
     let cluster = stage.clusters["a"].clone();
-    let gate = stage.looker.pause().await;
-    let rules = (*stage.looker.rules()).clone();
-    let mut reload = Box::pin(stage.looker.reload(rules, Some(stage.client())));
+    let gate = stage.reconciler.pause().await;
+    let rules = (*stage.reconciler.rules()).clone();
+    let mut reload = Box::pin(stage.reconciler.reload(rules, Some(stage.client())));
     tokio::select! {
         biased;
         () = &mut reload => panic!("it passed the gate"),
         () = tokio::task::yield_now() => {}
     }
-    let mut look = Box::pin(stage.looker.look(&cluster, None));
+    let mut look = Box::pin(stage.reconciler.reconcile(&cluster, None));
     let reads =
         |stage: &super::stage::Stage| stage.requests().iter().filter(|(_, r)| r.method == "GET").count();
     let before = reads(&stage);
@@ -252,7 +252,7 @@ async fn a_reading_that_another_client_made_sends_nothing() {
         report = &mut look => panic!("it passed the gate: {report:?}"),
         () = async { while reads(&stage) < before + 4 { tokio::time::sleep(SECOND / 500).await } } => {}
     }
-    // The look stands behind the reload by now, or will in a moment.
+    // The reconcile stands behind the reload by now, or will in a moment.
     tokio::select! {
         biased;
         report = &mut look => panic!("it passed the gate: {report:?}"),
@@ -260,6 +260,6 @@ async fn a_reading_that_another_client_made_sends_nothing() {
     }
     drop(gate);
     let ((), report) = tokio::join!(reload, look);
-    assert_eq!((report.sent, report.next_look, stage.sent().len()), (false, std::time::Duration::ZERO, 0));
-    assert!(stage.look_at("a").await.sent, "the next look reads with the new one");
+    assert_eq!((report.sent, report.next_poll, stage.sent().len()), (false, std::time::Duration::ZERO, 0));
+    assert!(stage.reconcile_at("a").await.sent, "the next reconcile reads with the new one");
 }

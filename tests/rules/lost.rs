@@ -113,7 +113,7 @@ async fn escalations_and_aborts_outlive_a_restart() {
 #[tokio::test]
 async fn while_the_journal_cannot_be_written_nothing_is_sent() {
     let mut stage = Script::new(FAILED).start().await;
-    stage.look().await;
+    stage.reconcile().await;
     stage.journal.set_full(true);
     stage.pass(HOUR).await;
     assert_eq!(stage.sent().len(), 0);
@@ -126,12 +126,12 @@ async fn while_the_journal_cannot_be_written_nothing_is_sent() {
 async fn an_answer_that_could_not_be_journaled_is_kept_and_nothing_is_sent_twice() {
     use upgrade_remediator::journal::memory::Failure;
     for failure in [Failure::BeforeKeeping, Failure::AfterKeeping] {
-        // The first record of the look that sends is the intent; the second is the answer.
+        // The first record of the reconcile that sends is the intent; the second is the answer.
         let mut stage = Script::new(FAILED).start().await;
-        stage.look().await;
+        stage.reconcile().await;
         stage.skip(2 * MINUTE);
         stage.journal.fail_next(failure);
-        let report = stage.look_at("a").await;
+        let report = stage.reconcile_at("a").await;
         assert!(report.problem.is_some(), "{failure:?}");
         assert_eq!(stage.sent().len(), 0, "{failure:?}: no PUT without its intent");
         stage.pass(3 * HOUR).await;
@@ -145,12 +145,12 @@ async fn a_put_by_hand_that_left_is_not_told_as_one_that_did_not() {
     let mut script = Script::new(&text);
     script.poll.request_timeout = SECOND;
     let mut stage = script.start().await;
-    stage.looker.list().await.unwrap();
-    stage.look().await;
+    stage.reconciler.list().await.unwrap();
+    stage.reconcile().await;
     let cluster = stage.clusters["a"].id.clone();
     let (command, by, why) = ("1".to_owned(), "uid 7".to_owned(), "now".to_owned());
     let ordered = Ordered { task: None, command, by, why };
-    let mut order = Box::pin(stage.looker.act_by_hand(&cluster, Action::Retry, &ordered));
+    let mut order = Box::pin(stage.reconciler.act_by_hand(&cluster, Action::Retry, &ordered));
     let puts = || stage.requests().iter().filter(|(_, request)| request.method == "PUT").count();
     tokio::select! {
         done = &mut order => panic!("it was answered: {done:?}"),

@@ -19,7 +19,7 @@ async fn a_retry_by_hand_during_the_backoff_is_waited_for_and_uses_one_up() {
     // It fails again.
     let mut stage = Script::new(&by_hand(HOPELESS, "do = \"retry\"\nat = \"1m\"")).retries(2).start().await;
     stage.pass(MINUTE + 30 * SECOND).await;
-    assert_eq!(stage.look().await, "running");
+    assert_eq!(stage.reconcile().await, "running");
     stage.pass(5 * HOUR).await;
     assert_eq!((stage.sent().len(), stage.aborts()), (2, 1), "one retry of ours and the abort");
     assert_eq!((stage.used(), stage.known().used_ever.external), (1, 1));
@@ -35,12 +35,12 @@ async fn a_retry_by_hand_uses_none_up_where_the_policy_says_so() {
 
 #[tokio::test]
 async fn a_retry_by_hand_that_fails_between_two_looks_is_a_new_failure_and_no_touch() {
-    // Looks every 30 s; the task fails again within 10 s.
+    // Reconciles every 30 s; the task fails again within 10 s.
     let text = by_hand(HOPELESS, "do = \"retry\"\nat = \"6m 1s\"");
     let script = Script::new(&format!("node_time = \"30s\"\n{text}"));
     let mut stage = script.terms(|terms| terms.retry.initial_interval = 20 * MINUTE).start().await;
     stage.pass(7 * MINUTE).await;
-    assert_eq!(stage.look().await, "backoff");
+    assert_eq!(stage.reconcile().await, "backoff");
     assert_eq!(stage.known().failure.unwrap().seen.number, 2);
     assert_eq!(stage.known().used_ever.external, 1);
     assert_eq!(stage.end(), "open");
@@ -81,7 +81,7 @@ async fn a_retry_by_hand_after_the_escalation_is_told_and_nothing_is_sent() {
     stage.pass(5 * HOUR).await;
     assert_eq!(stage.ear.heard("failed"), failures + 1, "a new failure is told");
     assert_eq!((stage.ear.heard("running"), stage.sent().len()), (1, 1));
-    assert_eq!(stage.look().await, "with-human");
+    assert_eq!(stage.reconcile().await, "with-human");
 
     let text = text.replace("times = \"always\"", "times = 1");
     let mut stage = Script::new(&text).start().await;
@@ -98,7 +98,7 @@ async fn a_newer_task_closes_the_failed_one() {
         stage.pass(5 * HOUR).await;
         let sent = stage.sent();
         assert_eq!(sent.len(), 1, "{kind}");
-        let ledger = stage.looker.ledger();
+        let ledger = stage.reconciler.ledger();
         let history = ledger.clusters.values().next().unwrap();
         let closings: Vec<_> =
             history.tasks.values().map(|task| task.closed.clone().unwrap().0.word()).collect();
@@ -143,7 +143,7 @@ async fn a_change_soon_after_the_first_sight_is_only_late() {
     let text = by_hand(FAILED, "do = \"abort\"\nat = \"1m\"\nleaves = \"field\"");
     let mut stage = Script::new(&text).start().await;
     stage.pass(90 * SECOND).await;
-    assert_eq!((stage.look().await, stage.ear.heard("changed")), ("backoff", 1));
+    assert_eq!((stage.reconcile().await, stage.ear.heard("changed")), ("backoff", 1));
     stage.pass(3 * HOUR).await;
     assert_eq!((stage.sent_at(), stage.end()), (vec![120], "remedied".to_owned()));
     assert_eq!(stage.ear.heard("touched"), 0);
@@ -165,7 +165,7 @@ async fn what_others_solved_replaced_or_took_away_is_told_once_and_closed() {
     let replaced = format!("{HOPELESS}[[cluster.task]]\nkind = \"upgrade\"\nstart = \"1m\"\n");
     for (text, told) in [
         (solved, "solved-by-others: solved by others: it succeeded without a retry of ours"),
-        (gone, "gone: gone: two looks did not find it"),
+        (gone, "gone: gone: two polls did not find it"),
         (replaced, "superseded: superseded by the newer task "),
     ] {
         let mut stage =
@@ -188,7 +188,7 @@ async fn a_task_that_runs_too_long_is_told_once_and_left_alone() {
     stage.pass(4 * HOUR).await;
     assert_eq!(stage.ear.heard("running-too-long"), 0);
     stage.pass(2 * HOUR).await;
-    assert_eq!((stage.ear.heard("running-too-long"), stage.look().await), (1, "running"));
+    assert_eq!((stage.ear.heard("running-too-long"), stage.reconcile().await), (1, "running"));
     let since = stage.known().runs_too_long().unwrap();
 
     // A new process knows that it was told, and since when the task runs.

@@ -63,7 +63,7 @@ async fn a_wrong_address_and_codes_for_the_whole_project_let_the_project_rest() 
             assert_eq!(stage.meanings(), [meaning], "{fault}");
             assert_eq!(clusters(&stage), ["a"], "{fault}: one PUT, and nothing after its answer");
             for name in ["a", "b", "c"] {
-                let report = stage.look_at(name).await;
+                let report = stage.reconcile_at(name).await;
                 assert_eq!(super::stage::code(&report), "project-resting", "{fault}");
             }
             stage.pass(shortly_before(30 * MINUTE)).await;
@@ -98,7 +98,7 @@ async fn each_refused_probe_doubles_the_rest_up_to_six_hours() {
         stage.pass(27 * HOUR).await;
         let sent = stage.sent_at();
         let pauses: Vec<u64> = sent.windows(2).map(|pair| (pair[1] - pair[0]) / 60).collect();
-        // Each with the look that finds the rest over, and the initial_interval after it.
+        // Each with the reconcile that finds the rest over, and the initial_interval after it.
         let expected = [30, 60, 120, 240, 360, 360, 360];
         assert_eq!(pauses.len(), expected.len(), "{pauses:?}");
         for (pause, rest) in pauses.iter().zip(expected) {
@@ -120,7 +120,7 @@ async fn a_403_for_one_cluster_lets_that_cluster_rest_and_the_others_go_on() {
         let mut stage = until_the_first_put(three(&put_fault("a", "1", fault))).await;
         assert_eq!(stage.meanings()[0], "forbidden-cluster", "{fault}");
         assert_eq!(clusters(&stage), ["a", "b", "c"], "{fault}");
-        assert_eq!(stage.look().await, "cluster-resting", "{fault}");
+        assert_eq!(stage.reconcile().await, "cluster-resting", "{fault}");
         stage.pass(shortly_before(30 * MINUTE)).await;
         assert_eq!(stage.sent().len(), 3, "{fault}");
         stage.pass(HOUR).await;
@@ -137,7 +137,7 @@ async fn a_second_cluster_that_is_refused_lets_the_project_rest() {
     let faults = put_fault("a", "1", fault) + &put_fault("b", "1", fault);
     let mut stage = until_the_first_put(three(&faults)).await;
     assert_eq!(clusters(&stage), ["a", "b"]);
-    assert_eq!(super::stage::code(&stage.look_at("c").await), "project-resting");
+    assert_eq!(super::stage::code(&stage.reconcile_at("c").await), "project-resting");
     stage.pass(shortly_before(30 * MINUTE)).await;
     assert_eq!(stage.sent().len(), 2);
     stage.pass(3 * HOUR).await;
@@ -171,7 +171,7 @@ async fn a_401_lets_the_credential_rest_and_nothing_at_all_is_sent_with_it() {
         stage.pass(shortly_before(5 * MINUTE)).await;
         let last = stage.requests().last().cloned().unwrap();
         assert_eq!((last.0, last.1.operation), (2 * MINUTE, Operation::Retry), "not even a reading");
-        let problem = stage.look_at("a").await.problem.unwrap();
+        let problem = stage.reconcile_at("a").await.problem.unwrap();
         assert!(problem.contains("rest"), "{problem}");
         stage.pass(HOUR).await;
         let sent = stage.sent();
@@ -231,7 +231,7 @@ async fn a_cluster_that_is_gone_closes_its_task() {
         assert_eq!(stage.meanings(), ["gone-or-forbidden"], "{fault}");
         let report = {
             stage.skip(10 * SECOND);
-            stage.look_at("a").await
+            stage.reconcile_at("a").await
         };
         assert!(report.wants_discovery && report.decision.is_none(), "{fault}: {report:?}");
         assert_eq!(stage.end(), "open", "{fault}: missing from one answer is not gone");
@@ -239,7 +239,7 @@ async fn a_cluster_that_is_gone_closes_its_task() {
         assert_eq!(stage.end(), "gone", "{fault}");
         stage.pass(2 * HOUR).await;
         assert_eq!(stage.sent().len(), 1, "{fault}");
-        assert!(stage.looker.ledger().resting.is_empty(), "{fault}: no refusal");
+        assert!(stage.reconciler.ledger().resting.is_empty(), "{fault}: no refusal");
     }
 }
 
@@ -253,10 +253,10 @@ async fn a_task_that_is_gone_in_two_looks_is_closed() {
         format!("{text}{}", put_fault("", "1", "what = \"status\"\nstatus = 404\ncode = \"CSS.0007\""));
     let mut stage = until_the_first_put(Script::new(&text)).await;
     stage.skip(10 * SECOND);
-    assert_eq!(stage.look().await, "newest-missing");
+    assert_eq!(stage.reconcile().await, "newest-missing");
     assert_eq!(stage.end(), "open", "missing from one answer is not gone");
     stage.skip(MINUTE);
-    stage.look().await;
+    stage.reconcile().await;
     assert_eq!(stage.end(), "gone");
     stage.pass(2 * HOUR).await;
     assert_eq!(stage.sent().len(), 1);
@@ -316,13 +316,13 @@ async fn a_reload_lets_one_probe_out_at_once_and_the_others_wait_until_it_was_ac
     let fault = "what = \"status\"\nstatus = 403\ncode = \"APIGW.0302\"";
     let mut stage = until_the_first_put(three(&put_fault("", "1", fault))).await;
     for name in ["a", "b", "c"] {
-        stage.look_at(name).await;
+        stage.reconcile_at(name).await;
     }
     stage.pass(MINUTE).await;
     assert_eq!(stage.sent().len(), 1, "it rests");
     stage.govern(Some(super::stage::terms())).await;
     for name in ["b", "c", "a"] {
-        stage.look_at(name).await;
+        stage.reconcile_at(name).await;
     }
     assert_eq!(clusters(&stage), ["a", "b"], "one probe, at once");
     let probe = stage.sent_at()[1];
@@ -336,9 +336,9 @@ async fn a_reload_lets_one_probe_out_at_once_and_the_others_wait_until_it_was_ac
 async fn a_reload_ends_the_rest_of_a_single_cluster() {
     let fault = "what = \"status\"\nstatus = 403\ncode = \"CSS.0042\"";
     let mut stage = until_the_first_put(three(&put_fault("a", "1", fault))).await;
-    assert_eq!(super::stage::code(&stage.look_at("a").await), "cluster-resting");
+    assert_eq!(super::stage::code(&stage.reconcile_at("a").await), "cluster-resting");
     stage.govern(Some(super::stage::terms())).await;
-    assert_eq!(super::stage::code(&stage.look_at("a").await), "held-until-now");
+    assert_eq!(super::stage::code(&stage.reconcile_at("a").await), "held-until-now");
     stage.pass(2 * MINUTE).await;
     assert_eq!(clusters(&stage).iter().filter(|name| *name == "a").count(), 2);
 }

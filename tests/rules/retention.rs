@@ -27,7 +27,7 @@ async fn a_task_is_forgotten_some_time_after_its_end_once_the_service_lists_it_n
     assert_eq!(stage.entries(), before, "nothing is written, and nothing is forgotten");
     stage.pass(2 * DAY).await;
     assert_eq!(stage.entries(), []);
-    assert!(stage.looker.ledger().clusters.values().all(|cluster| cluster.tasks.is_empty()));
+    assert!(stage.reconciler.ledger().clusters.values().all(|cluster| cluster.tasks.is_empty()));
     stage.pass(2 * DAY).await;
     assert_eq!(stage.sent().len(), 1);
 }
@@ -38,7 +38,7 @@ async fn the_last_word_on_a_task_that_the_service_still_lists_is_never_removed()
     let before = stage.entries();
     stage.pass(40 * DAY).await;
     assert_eq!(stage.entries(), before);
-    assert_eq!((stage.sent().len(), stage.look().await), (1, "aborted-by-us"));
+    assert_eq!((stage.sent().len(), stage.reconcile().await), (1, "aborted-by-us"));
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ async fn nothing_but_failed_is_ever_acted_on() {
     let mut stage =
         Script::new("[[cluster]]\nname = \"a\"\n[[cluster.task]]\nkind = \"upgrade\"").start().await;
     stage.pass(40 * MINUTE).await;
-    assert_eq!((stage.look().await, stage.sent().len()), ("running", 0));
+    assert_eq!((stage.reconcile().await, stage.sent().len()), ("running", 0));
 }
 
 #[tokio::test]
@@ -54,13 +54,13 @@ async fn an_older_failed_task_below_a_newer_one_is_history() {
             for (status, expected) in [("SUCCESS", "idle"), ("TERMINATED", "unknown-status")] {
                 let mut stage = Script::new(&older_and_newer(older, newer, status)).start().await;
                 stage.pass(6 * HOUR).await;
-                assert_eq!(stage.look().await, expected, "{older} {newer} {status}");
+                assert_eq!(stage.reconcile().await, expected, "{older} {newer} {status}");
                 assert_eq!(stage.sent().len(), 0, "{older} {newer} {status}");
             }
             let mut stage = Script::new(&older_and_newer(older, newer, "FAILED")).lazily().start().await;
             stage.pass(2 * HOUR).await;
             let newest = stage.sent()[0].request.task.clone().unwrap();
-            let known = stage.looker.ledger().clusters.values().next().unwrap().clone();
+            let known = stage.reconciler.ledger().clusters.values().next().unwrap().clone();
             assert_eq!(known.newest_start.unwrap().1.as_str(), newest, "{older} {newer}: the newest alone");
             assert!(stage.sent().iter().all(|sent| sent.request.task.as_ref() == Some(&newest)));
         }
@@ -78,7 +78,7 @@ async fn nothing_is_acted_on_while_any_task_of_either_kind_runs() {
         );
         let mut stage = Script::new(&text).start().await;
         stage.pass(4 * HOUR).await;
-        assert_eq!((stage.look().await, stage.sent().len()), ("running", 0), "{failed}");
+        assert_eq!((stage.reconcile().await, stage.sent().len()), ("running", 0), "{failed}");
     }
 }
 
@@ -104,11 +104,11 @@ async fn where_one_kind_cannot_be_read_nothing_is_acted_on() {
         // From the first minute on the second of the two lists cannot be read.
         let text = format!("{FAILED}\n[[fault]]\non = \"tasks\"\nfrom = \"1m\"\ntimes = \"always\"\n{what}");
         let mut stage = Script::new(&text).start().await;
-        assert_eq!(stage.look().await, "backoff");
+        assert_eq!(stage.reconcile().await, "backoff");
         stage.pass(HOUR).await;
         assert_eq!(stage.sent().len(), 0, "{what}");
         assert_eq!(stage.end(), "open", "{what}: and nothing is closed");
-        assert_eq!(code(&stage.look_at("a").await), "error", "{what}");
+        assert_eq!(code(&stage.reconcile_at("a").await), "error", "{what}");
         // Told once: of the cluster, or of the whole project where the answer means that.
         assert_eq!(stage.ear.heard("unreadable") + stage.ear.heard("blind"), 1, "{what}");
     }
@@ -123,9 +123,9 @@ async fn where_only_the_second_list_cannot_be_read_nothing_is_acted_on() {
         well + 2
     );
     let mut stage = Script::new(&text).start().await;
-    assert_eq!(stage.look().await, "backoff");
+    assert_eq!(stage.reconcile().await, "backoff");
     stage.skip(2 * MINUTE);
-    assert_eq!(stage.look().await, "error");
+    assert_eq!(stage.reconcile().await, "error");
     assert_eq!(stage.sent().len(), 0);
 }
 
@@ -157,7 +157,7 @@ async fn lists_in_pages_and_in_any_order_are_read_whole() {
         );
         let mut stage = Script::new(&text).start().await;
         stage.pass(5 * HOUR).await;
-        assert_eq!((stage.look().await, stage.sent().len()), ("idle", 0), "{order}");
+        assert_eq!((stage.reconcile().await, stage.sent().len()), ("idle", 0), "{order}");
     }
 }
 
@@ -192,7 +192,7 @@ async fn a_start_that_is_missing_or_unreadable_lets_nothing_out() {
         let text = format!("{FAILED}{}", faults.concat());
         let mut stage = Script::new(&text).start().await;
         stage.pass(30 * MINUTE).await;
-        assert_eq!((stage.look().await, stage.sent().len()), ("order-unclear", 0), "{start}");
+        assert_eq!((stage.reconcile().await, stage.sent().len()), ("order-unclear", 0), "{start}");
     }
 }
 
@@ -204,16 +204,16 @@ async fn a_newer_task_that_vanishes_from_an_answer_does_not_make_the_older_one_t
          [[cluster.task]]\nkind = \"upgrade\"\nstart = \"-3h\"",
     );
     let mut stage = Script::new(&text).start().await;
-    assert_eq!(stage.look().await, "backoff");
+    assert_eq!(stage.reconcile().await, "backoff");
     stage.pass(6 * HOUR).await;
-    assert_eq!((stage.look().await, stage.sent().len()), ("newest-missing", 0));
+    assert_eq!((stage.reconcile().await, stage.sent().len()), ("newest-missing", 0));
     assert_eq!(stage.ear.heard("newest-missing"), 1, "told once");
 
     // Also after a restart.
     let (journal, stored) = ((*stage.journal).clone(), stage.journal.stored());
     let mut stage = stage.restarted(journal, &stored).await;
     stage.pass(HOUR).await;
-    assert_eq!((stage.look().await, stage.sent().len()), ("newest-missing", 0));
+    assert_eq!((stage.reconcile().await, stage.sent().len()), ("newest-missing", 0));
 }
 
 #[tokio::test]
@@ -255,10 +255,10 @@ async fn a_task_that_began_long_ago_and_fails_now_is_fresh() {
 #[tokio::test]
 async fn the_reading_before_a_put_is_of_both_kinds_and_another_one() {
     let mut stage = Script::new(FAILED).start().await;
-    stage.look().await;
+    stage.reconcile().await;
     stage.skip(2 * MINUTE);
     let before = stage.requests().len();
-    assert!(acted(&stage.look_at("a").await));
+    assert!(acted(&stage.reconcile_at("a").await));
     let requests = stage.requests().split_off(before);
     let words: Vec<_> =
         requests.iter().map(|(_, r)| r.action_mode.clone().unwrap_or_else(|| r.method.clone())).collect();
@@ -276,17 +276,17 @@ async fn what_comes_up_between_the_two_readings_before_a_retry_stops_it() {
         ("[[cluster.by_hand]]\ndo = \"abort\"\nafter_reads = 4\nleaves = \"ABORTED\"", "unknown-status"),
     ] {
         let mut stage = Script::new(&format!("{FAILED}{what}")).start().await;
-        assert_eq!(stage.look().await, "backoff");
+        assert_eq!(stage.reconcile().await, "backoff");
         stage.skip(2 * MINUTE + SECOND);
-        let report = stage.look_at("a").await;
+        let report = stage.reconcile_at("a").await;
         assert!(!acted(&report), "{what}");
         assert_eq!(code(&report), expected, "{what}");
         assert_eq!(stage.sent().len(), 0, "{what}");
     }
     let mut stage = Script::new(HOPELESS).start().await;
-    stage.look().await;
+    stage.reconcile().await;
     stage.skip(2 * MINUTE + SECOND);
-    assert!(acted(&stage.look_at("a").await), "with nothing in between it goes out");
+    assert!(acted(&stage.reconcile_at("a").await), "with nothing in between it goes out");
 }
 
 #[tokio::test]
@@ -319,12 +319,12 @@ async fn a_reading_whose_halves_lie_far_apart_lets_nothing_out() {
         "{FAILED}\n[[fault]]\non = \"tasks\"\nnth = 6\ntimes = 2\nwhat = \"throttled\"\nretry_after = \"20s\""
     );
     let mut stage = Script::new(&text).start().await;
-    assert_eq!(stage.look().await, "backoff");
+    assert_eq!(stage.reconcile().await, "backoff");
     stage.skip(2 * MINUTE);
-    let report = stage.look_at("a").await;
+    let report = stage.reconcile_at("a").await;
     assert_eq!(stage.sent().len(), 0, "the first of the two lists is 40 s old: {report:?}");
-    assert_eq!((code(&report), report.next_look), ("slow-reading", 15 * SECOND));
-    assert!(acted(&stage.look_at("a").await));
+    assert_eq!((code(&report), report.next_poll), ("slow-reading", 15 * SECOND));
+    assert!(acted(&stage.reconcile_at("a").await));
 }
 
 #[tokio::test]

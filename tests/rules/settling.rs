@@ -51,7 +51,7 @@ async fn growth_by_two_is_one_new_failure_and_beyond_our_own_retry_one_of_others
 #[tokio::test]
 async fn a_task_that_fails_again_before_it_is_read_is_one_new_failure() {
     for ways in TELLING {
-        // A node takes 10 s: between two looks it has failed again.
+        // A node takes 10 s: between two polls it has failed again.
         let text = format!("node_time = \"10s\"\n{HOPELESS}\n[ways]\n{ways}");
         let script = Script::new(&text).retries(2);
         let mut stage = script.terms(|terms| terms.retry.count_external = false).start().await;
@@ -78,13 +78,13 @@ async fn two_readings_settle_and_they_are_a_settle_interval_apart() {
     let mut stage = Script::new(&text).start().await;
     stage.pass(2 * MINUTE).await;
     stage.skip(SECOND);
-    assert_eq!(stage.look().await, "running");
+    assert_eq!(stage.reconcile().await, "running");
     assert!(stage.known().open.is_some(), "one reading is not enough");
     stage.skip(14 * SECOND);
-    stage.look().await;
+    stage.reconcile().await;
     assert!(stage.known().open.is_some(), "the second comes too soon");
     stage.skip(SECOND);
-    stage.look().await;
+    stage.reconcile().await;
     assert!(stage.known().open.is_none());
     assert_eq!(stage.known().used_ever.ours, 1);
 }

@@ -1,4 +1,4 @@
-//! The stage of every story: a simulator on a loopback port, the client and the look of the daemon, and a clock
+//! The stage of every story: a simulator on a loopback port, the client and the reconcile of the daemon, and a clock
 //! that stands still unless the story moves it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,6 @@ use upgrade_remediator::clock::Clock;
 use upgrade_remediator::cloud::http::HttpTransport;
 use upgrade_remediator::cloud::{AccessKey, Client, Credential, Options};
 use upgrade_remediator::journal::{Journal, MemoryJournal};
-use upgrade_remediator::look::{Looker, Parts, Report};
 use upgrade_remediator::model::cluster::Cluster;
 use upgrade_remediator::model::decision::Verdict;
 use upgrade_remediator::model::event::{Entry, Event, StoredEntry};
@@ -25,6 +24,7 @@ use upgrade_remediator::model::policy::{Expect, Match, Mode, Policy, Terms};
 use upgrade_remediator::model::project::{Breaker, Limits, Poll, Rules};
 use upgrade_remediator::model::reason::Reason;
 use upgrade_remediator::notify::{News, Tell};
+use upgrade_remediator::reconcile::{Parts, Reconciler, Report};
 use upgrade_remediator::simulator::log::{Hazard, LogEntry, PutKind, Record, RequestRecord};
 use upgrade_remediator::simulator::scenario::{
     DEFAULT_ACCESS_KEY, DEFAULT_PROJECT_ID, DEFAULT_SECRET_KEY, Scenario,
@@ -205,7 +205,7 @@ impl Script {
         self.terms(|terms| terms.retry.max_retries = max)
     }
 
-    /// Looks only now and then, for stories of days.
+    /// Reconciles only now and then, for stories of days.
     pub(crate) fn lazily(mut self) -> Self {
         self.poll.active_interval = 10 * MINUTE;
         self
@@ -245,14 +245,14 @@ pub(crate) struct Stage<J = MemoryJournal> {
     pub(crate) clock: Arc<StoryClock>,
     pub(crate) simulator: Arc<Simulator>,
     pub(crate) journal: Arc<J>,
-    pub(crate) looker: Looker<Client<HttpTransport, StoryClock>, Arc<J>, StoryClock, Ear>,
+    pub(crate) reconciler: Reconciler<Client<HttpTransport, StoryClock>, Arc<J>, StoryClock, Ear>,
     pub(crate) ear: Arc<Ear>,
     pub(crate) holds: Arc<RwLock<Holds>>,
     pub(crate) stopping: CancellationToken,
     pub(crate) clusters: BTreeMap<String, Cluster>,
     listed: Option<Moment>,
     missed: BTreeMap<ClusterId, u32>,
-    /// When each cluster is to be looked at next.
+    /// When each cluster is to be polled next.
     due: BTreeMap<String, Moment>,
     next_discovery: Moment,
     _judge: Judge,
@@ -296,7 +296,7 @@ impl<J: Journal> Stage<J> {
         let ear = Arc::new(Ear::default());
         let rules = script.rules(script.terms.clone());
         let (holds, stopping) = (Arc::default(), CancellationToken::new());
-        let looker = Looker::new(Parts {
+        let reconciler = Reconciler::new(Parts {
             project: ProjectName::new("prod").unwrap(),
             css,
             journal: Arc::new(Arc::clone(&journal)),
@@ -314,7 +314,7 @@ impl<J: Journal> Stage<J> {
             _judge: Judge(Arc::clone(&simulator)),
             simulator,
             journal,
-            looker,
+            reconciler,
             ear,
             holds,
             stopping,
@@ -341,7 +341,7 @@ impl<J: Journal> Stage<J> {
 
     /// The same process with another policy in force.
     pub(crate) async fn govern(&mut self, terms: Option<Terms>) {
-        self.looker.reload(self.script.rules(terms), None).await;
+        self.reconciler.reload(self.script.rules(terms), None).await;
     }
 
     /// Places a hold, as the daemon does when it is asked to; gives its number.
@@ -355,7 +355,7 @@ impl<J: Journal> Stage<J> {
             reason: "I am at it".to_owned(),
             by: "uid 7".to_owned(),
         };
-        let _gate = self.looker.pause().await;
+        let _gate = self.reconciler.pause().await;
         let hold = self.journal.place_hold(new).await.unwrap();
         self.holds.write().unwrap().place(hold.clone(), now);
         hold.number
@@ -371,7 +371,7 @@ impl<J: Journal> Stage<J> {
     pub(crate) async fn discover(&mut self) {
         let now = self.clock.now();
         self.next_discovery = now.after(self.script.poll.discovery_interval);
-        let Some(list) = self.looker.list().await else { return };
+        let Some(list) = self.reconciler.list().await else { return };
         let complete = list.is_complete();
         self.listed = Some(now);
         let shown: BTreeSet<String> = list.clusters.iter().map(|cluster| cluster.name.clone()).collect();
@@ -388,7 +388,7 @@ impl<J: Journal> Stage<J> {
             let missed = self.missed.entry(cluster.id.clone()).or_default();
             *missed += 1;
             if *missed > 1 {
-                assert!(self.looker.forget(&cluster).await);
+                assert!(self.reconciler.forget(&cluster).await);
                 self.clusters.remove(&name);
                 self.due.remove(&name);
             } else {
@@ -397,12 +397,12 @@ impl<J: Journal> Stage<J> {
         }
     }
 
-    /// One look at a cluster, now.
-    pub(crate) async fn look_at(&mut self, name: &str) -> Report {
+    /// One reconcile of a cluster, now.
+    pub(crate) async fn reconcile_at(&mut self, name: &str) -> Report {
         let cluster = self.clusters[name].clone();
-        let report = self.looker.look(&cluster, self.listed).await;
+        let report = self.reconciler.reconcile(&cluster, self.listed).await;
         let now = self.clock.now();
-        self.due.insert(name.to_owned(), now.after(report.next_look));
+        self.due.insert(name.to_owned(), now.after(report.next_poll));
         if report.wants_discovery {
             let soon = now.after(10 * SECOND);
             if soon.mono < self.next_discovery.mono {
@@ -412,12 +412,12 @@ impl<J: Journal> Stage<J> {
         report
     }
 
-    /// One look at cluster `a`, now; its reason's code, or the word `error`.
-    pub(crate) async fn look(&mut self) -> &'static str {
-        code(&self.look_at("a").await)
+    /// One reconcile of cluster `a`, now; its reason's code, or the word `error`.
+    pub(crate) async fn reconcile(&mut self) -> &'static str {
+        code(&self.reconcile_at("a").await)
     }
 
-    /// Lets this much time pass, with every look and list when it is due, as the scheduler would. Gives what each
+    /// Lets this much time pass, with every reconcile and list when it is due, as the scheduler would. Gives what each
     /// look at cluster `a` decided.
     pub(crate) async fn pass(&mut self, span: Duration) -> Vec<&'static str> {
         let end = self.clock.now().after(span);
@@ -437,7 +437,7 @@ impl<J: Journal> Stage<J> {
                 self.discover().await;
                 continue;
             };
-            let report = self.look_at(&name).await;
+            let report = self.reconcile_at(&name).await;
             if name == "a" {
                 codes.push(code(&report));
             }
@@ -446,7 +446,7 @@ impl<J: Journal> Stage<J> {
         codes
     }
 
-    /// Lets time pass until a PUT has reached the simulator whose answer does not come, and drops the look that
+    /// Lets time pass until a PUT has reached the simulator whose answer does not come, and drops the reconcile that
     /// waits for it, as a crash would.
     pub(crate) async fn dies_in_a_put(&mut self, within: Duration) {
         let before = self.sent().len();
@@ -466,7 +466,7 @@ impl<J: Journal> Stage<J> {
         }
     }
 
-    /// Lets time pass without any look.
+    /// Lets time pass without any reconcile.
     pub(crate) fn skip(&self, span: Duration) {
         self.clock.pass(span);
     }
@@ -518,7 +518,7 @@ impl<J: Journal> Stage<J> {
     /// What the journal knows of the (newest known) task of a cluster.
     pub(crate) fn known_of(&self, name: &str) -> TaskHistory {
         let id = self.simulator.inspect(|world| world.cluster_id(name).map(ClusterId::new)).unwrap().unwrap();
-        let ledger = self.looker.ledger();
+        let ledger = self.reconciler.ledger();
         let tasks = ledger.clusters[&id].tasks.values();
         tasks.max_by_key(|task| task.start_time).expect("no task is known").clone()
     }
@@ -595,6 +595,6 @@ pub(crate) fn code(report: &Report) -> &'static str {
 /// Whether the decision was to send something.
 pub(crate) fn acted(report: &Report) -> bool {
     let act = report.decision.as_ref().is_some_and(|decision| matches!(decision.verdict, Verdict::Act(_)));
-    assert_eq!(act, report.sent, "what is due at the end of a look was sent");
+    assert_eq!(act, report.sent, "what is due at the end of a reconcile was sent");
     report.sent
 }

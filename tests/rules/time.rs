@@ -14,7 +14,7 @@ async fn while_the_clocks_differ_by_more_than_five_minutes_nothing_is_sent_and_l
         assert_eq!(!stage.sent().is_empty(), sends, "{offset}");
         if !sends {
             let requests = stage.requests().len();
-            assert_eq!(stage.look().await, "clock-off", "{offset}");
+            assert_eq!(stage.reconcile().await, "clock-off", "{offset}");
             assert!(stage.requests().len() > requests, "{offset}");
             let told = stage.known().reason().unwrap().to_string();
             let way = if offset.starts_with('-') { "ahead of" } else { "behind" };
@@ -26,12 +26,12 @@ async fn while_the_clocks_differ_by_more_than_five_minutes_nothing_is_sent_and_l
 #[tokio::test]
 async fn a_clock_that_is_put_right_lets_the_retry_out_an_initial_interval_later() {
     let mut stage = Script::new(FAILED).start().await;
-    stage.look().await;
+    stage.reconcile().await;
     stage.clock.jump(SignedDuration::from_mins(10));
     stage.pass(30 * MINUTE).await;
-    assert_eq!((stage.look().await, stage.sent().len()), ("clock-off", 0));
+    assert_eq!((stage.reconcile().await, stage.sent().len()), ("clock-off", 0));
     stage.clock.jump(SignedDuration::from_mins(-10));
-    assert_eq!(stage.look().await, "held-until-now");
+    assert_eq!(stage.reconcile().await, "held-until-now");
     stage.pass(shortly_before(2 * MINUTE)).await;
     assert_eq!(stage.sent().len(), 0);
     stage.pass(2 * SECOND).await;
@@ -42,7 +42,7 @@ async fn a_clock_that_is_put_right_lets_the_retry_out_an_initial_interval_later(
 async fn a_jump_of_the_wall_clock_makes_no_retry_early_or_late() {
     for jump in [-290, 290] {
         let mut stage = Script::new(FAILED).start().await;
-        stage.look().await;
+        stage.reconcile().await;
         stage.clock.jump(SignedDuration::from_secs(jump));
         stage.pass(shortly_before(2 * MINUTE)).await;
         assert_eq!(stage.sent().len(), 0, "{jump}");
@@ -65,7 +65,7 @@ async fn the_rest_of_a_wait_after_a_restart_goes_by_the_wall_clock_and_is_never_
     }
 }
 
-/// Looks for a while with a clock that is off by so much, and has it set right.
+/// Reconciles for a while with a clock that is off by so much, and has it set right.
 async fn off_for<J: upgrade_remediator::journal::Journal>(
     stage: &mut super::stage::Stage<J>,
     minutes: i64,

@@ -33,7 +33,7 @@ pub(crate) struct Weather {
     pub(crate) flap: f64,
     /// That an answer for a cluster's tasks begins to leave one of them out that it showed before …
     pub(crate) lack: f64,
-    /// … for so many milliseconds: shorter than two looks are apart.
+    /// … for so many milliseconds: shorter than two polls are apart.
     pub(crate) lack_for: i64,
     /// That the list of clusters begins to leave one of them out, for minutes.
     pub(crate) unlist: f64,

@@ -372,7 +372,7 @@ impl<'a> Judge<'a> {
     /// I3: not while the breaker is open, and not where it should be.
     fn breaker(&self, intent: &Intent<'_>, say: &mut impl FnMut(String)) {
         let settings = &self.plan.breaker;
-        // It was judged when its commit began: what another look journaled meanwhile stood in nobody's way.
+        // It was judged when its commit began: what another poll journaled meanwhile stood in nobody's way.
         let overtook =
             |kept: &Kept| kept.process == intent.kept.process && intent.kept.at - kept.at <= LONGEST_COMMIT;
         let before = || self.played.entries.iter().zip(&self.played.kept).take(intent.index);

@@ -1,7 +1,7 @@
-//! The real look against the simulated cloud, in virtual time, by many seeds.
+//! The real reconciler against the simulated cloud, in virtual time, by many seeds.
 //!
 //! Each seed draws clusters, policies, faults, people and crashes; the world's own log is then judged against the
-//! journal. What is real: the scheduler, the looks with all they decide, the client with its requests, signatures, wire
+//! journal. What is real: the scheduler, the reconciles with all they decide, the client with its requests, signatures, wire
 //! forms, repetitions and its gate before the credential. What is played: the service, the clocks, the journal's disk,
 //! and people: holds and reloads take the same gate as the daemon's own (`run.rs`).
 //!

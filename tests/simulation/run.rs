@@ -16,13 +16,13 @@ use upgrade_remediator::clock::Clock;
 use upgrade_remediator::cloud::{AccessKey, Client, Credential, Options};
 use upgrade_remediator::daemon::Ledgers;
 use upgrade_remediator::journal::{Journal, MemoryJournal, SqliteJournal, SqliteOptions};
-use upgrade_remediator::look::{Looker, Parts};
 use upgrade_remediator::model::event::{Entry, Event};
 use upgrade_remediator::model::hold::{Holds, NewHold, Scope};
 use upgrade_remediator::model::id::{ClusterId, ProjectId, ProjectName};
 use upgrade_remediator::model::ledger::Ledger;
 use upgrade_remediator::model::names::Named;
 use upgrade_remediator::project::WatchedProject;
+use upgrade_remediator::reconcile::{Parts, Reconciler};
 use upgrade_remediator::schedule::Scheduler;
 use upgrade_remediator::simulator::log::LogEntry;
 use upgrade_remediator::simulator::scenario::{
@@ -277,7 +277,7 @@ impl Player {
             ended_holds = clock_now;
             if now >= next_check {
                 next_check = now + 2 * MINUTE;
-                let ledger = process.project.looker().ledger();
+                let ledger = process.project.reconciler().ledger();
                 let plan = &self.plan;
                 let open = stage.inspect(|world| judge::unfinished(plan, world, &ledger));
                 quiet_since = if open.is_empty() { quiet_since.or(Some(now)) } else { None };
@@ -312,7 +312,7 @@ impl Player {
         let project = Arc::clone(&process.project);
         let mut ended = pin!(async move {
             watched.await.unwrap();
-            project.looker().write_what_is_left().await;
+            project.reconciler().write_what_is_left().await;
         });
         loop {
             tokio::select! {
@@ -362,7 +362,7 @@ impl Player {
         let holds = ledgers.share_holds();
         let disk = self.disk.clone().unwrap();
         let journal = Arc::new(StagedJournal { stage: Arc::clone(&self.stage), disk });
-        let looker = Looker::new(Parts {
+        let reconciler = Reconciler::new(Parts {
             project: name.clone(),
             css: client(&self.stage, &plan, &clock, wire_seed),
             journal: Arc::clone(&journal),
@@ -376,7 +376,7 @@ impl Player {
         });
         Process {
             number: self.processes,
-            project: Arc::new(WatchedProject::new(looker)),
+            project: Arc::new(WatchedProject::new(reconciler)),
             clock,
             journal,
             holds,
@@ -490,7 +490,7 @@ impl Player {
                 let begun = (stage.now(), stage.entries());
                 self.notes.lock().unwrap_or_else(PoisonError::into_inner).reloads.push(begun);
                 process.people.spawn(async move {
-                    project.looker().reload(rules, css).await;
+                    project.reconciler().reload(rules, css).await;
                     let (at, entries) = (stage.now(), stage.entries());
                     let now = Epoch { at, entries, process: number, of: epoch };
                     notes.lock().unwrap_or_else(PoisonError::into_inner).epochs.push(now);
@@ -553,7 +553,7 @@ fn place(
         let cluster = if let Held::Cluster(number) = held { cluster_id(&stage, number) } else { None };
         let scope = match held {
             Held::All => Scope::All,
-            Held::Project => Scope::Project(project.looker().project.clone()),
+            Held::Project => Scope::Project(project.reconciler().project.clone()),
             Held::OtherProject => Scope::Project(ProjectName::new("other").unwrap()),
             Held::Cluster(_) => match &cluster {
                 Some(id) => Scope::Cluster(ClusterId::new(id).unwrap()),
@@ -566,7 +566,7 @@ fn place(
         let by = "uid 0".to_owned();
         let new =
             NewHold { at: now.wall, scope, cluster_name: None, until, reason: "by plan".to_owned(), by };
-        let gate = project.looker().pause().await;
+        let gate = project.reconciler().pause().await;
         let Ok(hold) = journal.place_hold(new).await else { return };
         holds.write().unwrap_or_else(PoisonError::into_inner).place(hold, now);
         drop(gate);
@@ -591,7 +591,7 @@ fn release(
         let cluster = if let Some(Held::Cluster(number)) = held { cluster_id(&stage, number) } else { None };
         let is_it = |scope: &Scope| match (held, scope) {
             (None, _) | (Some(Held::All), Scope::All) => true,
-            (Some(Held::Project), Scope::Project(name)) => *name == project.looker().project,
+            (Some(Held::Project), Scope::Project(name)) => *name == project.reconciler().project,
             (Some(Held::OtherProject), Scope::Project(name)) => name.as_str() == "other",
             (Some(Held::Cluster(_)), Scope::Cluster(id)) => Some(id.as_str()) == cluster.as_deref(),
             _ => false,

@@ -430,7 +430,7 @@ impl State {
 
 impl State {
     /// What a service of many servers may leave out of the answer to a reading: a task that it showed before, for a
-    /// shorter time than two looks are apart.
+    /// shorter time than two polls are apart.
     fn lack(&mut self, now: i64, request: &Request, delivery: Delivery) -> Delivery {
         let Delivery::Respond(mut response) = delivery else { return delivery };
         let (weather, path) = (self.weather, request.path.clone());
@@ -443,7 +443,7 @@ impl State {
             ids.iter().filter(|id| self.known.get(*id).is_some_and(|at| now - at > 5_000)).cloned().collect();
         if over && now < weather.until && !old.is_empty() && self.gaps.random_bool(weather.lack) {
             let task = old[self.gaps.random_range(0..old.len())].clone();
-            // Left out twice, and the whole answers between may have been lost: two looks in a row miss it.
+            // Left out twice, and the whole answers between may have been lost: two polls in a row miss it.
             if !self.lacked.insert(task.clone()) {
                 self.left_out.insert(task.clone());
             }

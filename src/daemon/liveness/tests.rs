@@ -60,8 +60,8 @@ impl Project for Going {
         })
     }
 
-    async fn look(&self, _: &Cluster, _: Option<Moment>) -> Next {
-        Next { look: Duration::from_mins(10), lane: Lane::Idle, discovery: false }
+    async fn reconcile(&self, _: &Cluster, _: Option<Moment>) -> Next {
+        Next { after: Duration::from_mins(10), lane: Lane::Idle, discovery: false }
     }
 
     async fn forget(&self, _: &Cluster) -> bool {

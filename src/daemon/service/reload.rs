@@ -101,7 +101,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
                     if let Some(ledger) =
                         ready.ledgers.get_mut(new).filter(|_| !known.outdated.contains(name))
                     {
-                        *ledger = running.project.looker().ledger();
+                        *ledger = running.project.reconciler().ledger();
                         ledger.wake(now);
                     }
                     known.leave(name);
@@ -143,7 +143,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
         }
         let aside = moving.naming.renames.iter().filter(|rename| rename.aside).map(|rename| &rename.from);
         let open = |name: &&ProjectName| {
-            self.running.get(*name).is_some_and(|running| running.project.looker().has_open_attempts())
+            self.running.get(*name).is_some_and(|running| running.project.reconciler().has_open_attempts())
         };
         aside.into_iter().find(open).map(|name| {
             format!(
@@ -172,7 +172,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
         let mut halted = BTreeMap::new();
         for name in names {
             if let Some(running) = self.running.remove(name) {
-                running.project.looker().write_what_is_left().await;
+                running.project.reconciler().write_what_is_left().await;
                 halted.insert(name.clone(), running);
             }
         }
@@ -182,7 +182,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
     /// Watches projects again as they were, with what is known of them.
     fn revive(&mut self, halted: BTreeMap<ProjectName, Running<J, T>>, known: &mut Known) {
         for (name, running) in halted {
-            let mut ledger = running.project.looker().ledger();
+            let mut ledger = running.project.reconciler().ledger();
             ledger.wake(self.builder.clock.now());
             self.again(&name, running.link, ledger, known);
         }

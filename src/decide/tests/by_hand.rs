@@ -214,7 +214,7 @@ fn a_retry_by_hand_leaves_the_task_with_its_human_and_is_settled_soon() {
     scene.pass(MINUTE);
     scene.send_by_hand(RETRY, "first", &[failed(1)], Meaning::Accepted);
     let decision = scene.read(&[failed(1)]);
-    assert_eq!((decision.reason.code(), decision.next_look), ("with-human", scene.poll.settle_interval));
+    assert_eq!((decision.reason.code(), decision.next_poll), ("with-human", scene.poll.settle_interval));
     for _ in 0..2 {
         scene.pass(Duration::from_secs(15));
         assert_eq!(scene.code(&[running(2)]), "running");
@@ -309,10 +309,10 @@ fn a_retry_that_nothing_settles_any_more_is_no_reason_to_refuse_a_reset() {
 #[test]
 fn a_retry_by_hand_of_the_very_moment_of_the_escalation_is_settled_as_soon() {
     let mut scene = Scene::given_up();
-    assert_eq!(scene.read(&[failed(1)]).next_look, scene.poll.idle_interval);
+    assert_eq!(scene.read(&[failed(1)]).next_poll, scene.poll.idle_interval);
     scene.send_by_hand(RETRY, "first", &[failed(1)], Meaning::Unknown);
     let decision = scene.read(&[failed(1)]);
-    assert_eq!((decision.reason.code(), decision.next_look), ("with-human", scene.poll.settle_interval));
+    assert_eq!((decision.reason.code(), decision.next_poll), ("with-human", scene.poll.settle_interval));
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn an_aborted_task_is_told_as_aborted_whatever_the_service_makes_of_it() {
         scene.send(&[failed(1)], Meaning::Accepted);
         let decision = scene.read(&[shown]);
         assert_eq!((decision.verdict, decision.reason.code()), (Verdict::Wait, "aborted-by-us"));
-        assert_eq!(decision.next_look, scene.poll.idle_interval);
+        assert_eq!(decision.next_poll, scene.poll.idle_interval);
     }
 }
 
@@ -128,7 +128,10 @@ fn a_task_is_gone_by_two_looks_in_a_row_and_by_complete_lists_only() {
     for _ in 0..3 {
         scene.pass(10 * MINUTE);
         scene.read(&[]);
-        assert!(scene.known().missing.is_some() && scene.known().closed.is_none(), "one look is not enough");
+        assert!(
+            scene.known().missing.is_some() && scene.known().closed.is_none(),
+            "one reconcile is not enough"
+        );
         scene.pass(10 * MINUTE);
         scene.read(&[failed(1)]);
         assert!(scene.known().missing.is_none());

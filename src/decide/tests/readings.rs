@@ -95,7 +95,7 @@ fn the_breaker_counts_what_was_seen_to_happen_and_what_was_retried() {
     let mut found = Scene::new();
     found.looked_before = false;
     found.read(&[failed(1)]);
-    assert!(!seen_to_happen(&found), "it may be old: the first look of a process found it");
+    assert!(!seen_to_happen(&found), "it may be old: the first reconcile of a process found it");
     let mut watched = Scene::new();
     watched.read(&[failed(1)]);
     assert!(seen_to_happen(&watched));

@@ -87,16 +87,16 @@ fn that_there_is_a_newer_task_is_known_after_a_restart() {
 fn what_fell_due_while_nobody_could_read_waits_once_more() {
     let mut scene = Scene::new();
     scene.read(&[failed(1)]);
-    scene.looked = Some(scene.now);
+    scene.polled = Some(scene.now);
     scene.pass(scene.poll.idle_interval);
     assert_eq!(scene.code(&[failed(1)]), "retry-due", "not longer than idle_interval");
 
     let mut scene = Scene::new();
     scene.read(&[failed(1)]);
-    scene.looked = Some(scene.now);
+    scene.polled = Some(scene.now);
     scene.pass(60 * MINUTE);
     assert_eq!(scene.code(&[failed(1)]), "held-until-now");
-    scene.looked = None;
+    scene.polled = None;
     scene.pass(a_moment_less_than(2 * MINUTE));
     assert_eq!(scene.code(&[failed(1)]), "held-until-now");
     scene.pass(Duration::from_millis(1));
@@ -108,10 +108,10 @@ fn what_was_not_due_yet_when_it_could_be_read_again_keeps_its_time() {
     let mut scene = Scene::new();
     scene.terms.as_mut().unwrap().retry.initial_interval = 30 * MINUTE;
     scene.read(&[failed(1)]);
-    scene.looked = Some(scene.now);
+    scene.polled = Some(scene.now);
     scene.pass(20 * MINUTE);
     assert_eq!(scene.code(&[failed(1)]), "backoff");
-    scene.looked = None;
+    scene.polled = None;
     scene.pass(10 * MINUTE);
     assert_eq!(scene.code(&[failed(1)]), "retry-due");
 }
@@ -121,13 +121,13 @@ fn the_grace_of_an_abort_begins_anew_when_it_can_be_read_again_and_is_announced_
     let mut scene = Scene::new();
     scene.terms.as_mut().unwrap().retry.max_retries = 0;
     scene.read(&[failed(1)]);
-    scene.looked = Some(scene.now);
+    scene.polled = Some(scene.now);
     scene.pass(60 * MINUTE);
     let decision = scene.read(&[failed(1)]);
     let Reason::AbortPending { until, .. } = decision.reason else { panic!("{decision:?}") };
     assert_eq!(until, scene.now.after(15 * MINUTE).wall);
     assert_eq!(scene.count("decided"), 2, "announced twice");
-    scene.looked = None;
+    scene.polled = None;
     scene.pass(a_moment_less_than(15 * MINUTE));
     assert_eq!(scene.code(&[failed(1)]), "abort-pending");
     scene.pass(Duration::from_millis(1));
@@ -140,10 +140,10 @@ fn a_request_whose_outcome_was_open_while_nobody_could_read_is_followed_by_no_ot
     scene.read(&[failed(1)]);
     scene.pass(2 * MINUTE);
     scene.send(&[failed(1)], Meaning::Unknown);
-    scene.looked = Some(scene.now);
+    scene.polled = Some(scene.now);
     scene.pass(60 * MINUTE);
     scene.read(&[failed(1)]);
-    scene.looked = None;
+    scene.polled = None;
     scene.pass(Duration::from_secs(15));
     assert_eq!(scene.code(&[failed(1)]), "held-until-now", "not accepted, and due for long");
     scene.pass(2 * MINUTE);
@@ -158,7 +158,7 @@ fn a_cluster_that_was_gone_and_comes_back_waits_once_more() {
         scene.read(&[failed(1)]);
         scene.pass(60 * MINUTE);
         scene.record(&TaskId::new("t").unwrap(), Event::Closed(Closing::Gone));
-        // The process keeps no time of a look at a cluster that was gone.
+        // The process keeps no time of a reconcile of a cluster that was gone.
         scene.looked_before = false;
         scene.pass(60 * MINUTE);
         assert_eq!(scene.code(&[failed(1)]), code);
@@ -253,7 +253,7 @@ fn nothing_is_sent_on_lists_that_took_long_to_arrive() {
         let decision = scene
             .with_facts(&reading, |facts, history| decide(scene.terms.as_ref(), facts, history, scene.now));
         assert_eq!(decision.reason.code(), code, "{took:?}");
-        assert_eq!(decision.next_look, scene.poll.settle_interval, "and no sooner");
+        assert_eq!(decision.next_poll, scene.poll.settle_interval, "and no sooner");
     }
 }
 

@@ -35,7 +35,7 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
                 let what = shown(&reason.to_string(), 500);
                 let mut told =
                     notice::of_project(Kind::ClockOff, entry.at, project, what, Some(notice::why(reason)));
-                "no retry and no abort is sent in the project until the clocks agree; looking goes on"
+                "no retry and no abort is sent in the project until the clocks agree; polling continues"
                     .clone_into(&mut told.next);
                 told.todo = vec![todo("to set this machine's clock", "timedatectl"), doctor()];
                 let now = Some(condition(entry.at, "off", &told));
@@ -118,7 +118,7 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
                 let why = Why { code: "journal".to_owned(), sentence: shown(&error, 1_000) };
                 let what = "nothing is sent while the journal cannot be written".to_owned();
                 let mut told = notice::of_project(Kind::JournalFails, at, project.as_str(), what, Some(why));
-                "tries again at each look; looking goes on".clone_into(&mut told.next);
+                "tries again at each poll; polling continues".clone_into(&mut told.next);
                 told.todo =
                     vec![todo("to see the space that is left where the journal lies", "df -h"), doctor()];
                 if !self.is(project.as_str(), JOURNAL_FAILS, "") {

@@ -259,7 +259,7 @@ pub struct TaskScript {
     /// When it starts, and appears; the beginning where neither this nor `after_reads` is given.
     #[serde(default)]
     pub start: Option<Offset>,
-    /// Or: right after so many readings of the cluster's tasks were answered (a look at both kinds is two).
+    /// Or: right after so many readings of the cluster's tasks were answered (a reconcile at both kinds is two).
     #[serde(default)]
     pub after_reads: Option<u64>,
     /// Its status when it appears; anything but RUNNING has ended already.

@@ -452,7 +452,7 @@ fn the_log_is_json_lines_that_can_be_read_back() {
     );
 }
 
-/// Every shipped scenario, for an hour, by a client that looks at everything and retries what failed.
+/// Every shipped scenario, for an hour, by a client that polls everything and retries what failed.
 fn play(name: &str, seed: u64) -> String {
     let mut scenario = named(name).unwrap();
     scenario.signatures = Signatures::Ignored;

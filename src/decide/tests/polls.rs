@@ -1,15 +1,15 @@
-//! When a cluster is looked at again.
+//! When a cluster is polled again.
 
 use super::*;
 
 #[test]
 fn what_may_still_change_soon_is_looked_at_sooner() {
     let poll = Poll::default();
-    let look = |scene: &mut Scene, task: Task| scene.read(&[task]).next_look;
+    let look = |scene: &mut Scene, task: Task| scene.read(&[task]).next_poll;
     let odd = Task { status: TaskStatus::Other("QUEUED".to_owned()), ..failed(1) };
 
     let nothing = Scene::new().read(&[]);
-    assert_eq!((nothing.reason.code(), nothing.next_look), ("idle", poll.idle_interval));
+    assert_eq!((nothing.reason.code(), nothing.next_poll), ("idle", poll.idle_interval));
     let mut idle = Scene::new();
     assert_eq!(look(&mut idle, success(1)), poll.idle_interval);
     assert_eq!(look(&mut idle, odd), poll.active_interval, "a status that we do not know may become another");
@@ -41,7 +41,7 @@ fn a_wait_that_ends_sooner_than_the_next_look_is_looked_at_when_it_ends() {
     let mut scene = Scene::new();
     scene.read(&[failed(1)]);
     scene.pass((2 * MINUTE).saturating_sub(Duration::from_secs(7)));
-    assert_eq!(scene.read(&[failed(1)]).next_look, Duration::from_secs(7));
+    assert_eq!(scene.read(&[failed(1)]).next_poll, Duration::from_secs(7));
 }
 
 #[test]
@@ -49,17 +49,17 @@ fn what_nobody_will_act_on_is_looked_at_as_if_it_were_idle() {
     let mut scene = Scene::new();
     scene.terms = None;
     let unmatched = scene.read(&[failed(1)]);
-    assert_eq!((unmatched.reason.code(), unmatched.next_look), ("no-policy", scene.poll.idle_interval));
+    assert_eq!((unmatched.reason.code(), unmatched.next_poll), ("no-policy", scene.poll.idle_interval));
     scene.terms = Some(terms());
     scene.terms.as_mut().unwrap().mode = Mode::DryRun;
     scene.pass(2 * MINUTE);
     let dry = scene.read(&[failed(1)]);
-    assert_eq!((dry.reason.code(), dry.next_look), ("dry-run", scene.poll.active_interval));
+    assert_eq!((dry.reason.code(), dry.next_poll), ("dry-run", scene.poll.active_interval));
 }
 
 #[test]
 fn an_abort_of_unknown_outcome_is_looked_at_as_often_as_its_task_may_change() {
-    for (shown, next_look) in
+    for (shown, next_poll) in
         [(running(2), Poll::default().active_interval), (failed(1), Poll::default().idle_interval)]
     {
         let mut scene = Scene::new();
@@ -69,6 +69,6 @@ fn an_abort_of_unknown_outcome_is_looked_at_as_often_as_its_task_may_change() {
         scene.send(&[failed(1)], Meaning::Unknown);
         scene.pass(MINUTE);
         let decision = scene.read(&[shown]);
-        assert_eq!((decision.reason.code(), decision.next_look), ("abort-unknown", next_look));
+        assert_eq!((decision.reason.code(), decision.next_poll), ("abort-unknown", next_poll));
     }
 }

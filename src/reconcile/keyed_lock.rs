@@ -1,4 +1,4 @@
-//! One look at a cluster at a time.
+//! One reconcile of a cluster at a time.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,23 +7,23 @@ use tokio::sync::Notify;
 
 use crate::model::id::ClusterId;
 
-/// Which clusters are looked at just now.
+/// Which clusters are polled just now.
 #[derive(Debug, Default)]
-pub(super) struct Alone {
+pub(super) struct KeyedLock {
     now: Mutex<BTreeSet<ClusterId>>,
     left: Notify,
 }
 
-/// While this is held, nobody else looks at the cluster.
+/// While this is held, nobody else polls the cluster.
 #[derive(Debug)]
 pub(super) struct Place<'a> {
-    of: &'a Alone,
+    of: &'a KeyedLock,
     cluster: ClusterId,
 }
 
-impl Alone {
-    /// Waits until nobody looks at the cluster.
-    pub(super) async fn with(&self, cluster: &ClusterId) -> Place<'_> {
+impl KeyedLock {
+    /// Waits until nobody polls the cluster.
+    pub(super) async fn lock(&self, cluster: &ClusterId) -> Place<'_> {
         loop {
             // Before the look at who is there, so that nobody leaves unheard in between.
             let left = self.left.notified();
@@ -56,10 +56,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_second_look_at_a_cluster_waits_for_the_first_and_others_do_not() {
-        let alone = Alone::default();
+        let alone = KeyedLock::default();
         let (a, b) = (id("a"), id("b"));
-        let (first, other) = (alone.with(&a).await, alone.with(&b).await);
-        let mut second = std::pin::pin!(alone.with(&a));
+        let (first, other) = (alone.lock(&a).await, alone.lock(&b).await);
+        let mut second = std::pin::pin!(alone.lock(&a));
         assert!(polled(second.as_mut()).is_none());
         drop(other);
         assert!(polled(second.as_mut()).is_none());

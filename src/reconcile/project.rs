@@ -1,10 +1,10 @@
-//! The project as a whole, beside the looks at its clusters: what is known of it, and what may be exchanged while it
+//! The project as a whole, beside the polls its clusters: what is known of it, and what may be exchanged while it
 //! is watched.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
-use super::{Looker, State};
+use super::{Reconciler, State};
 use crate::clock::Clock;
 use crate::cloud::Css;
 use crate::decide::govern::{self, Mismatch};
@@ -23,7 +23,7 @@ use crate::status::{Around, Live, Pace, ProjectReport, Why};
 /// So many idle intervals without a reading are too many.
 const LOOKS_MISSED: u32 = 3;
 
-impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
+impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
     /// Lists the clusters of the project.
     pub async fn list(&self) -> Option<ClusterList> {
         match self.css().clusters().await {
@@ -49,7 +49,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             state.last_list = Some(now);
         }
         for cluster in &list.clusters {
-            if cluster.may_have_tasks() && !state.looked.contains_key(&cluster.id) {
+            if cluster.may_have_tasks() && !state.polled.contains_key(&cluster.id) {
                 state.unread.entry(cluster.id.clone()).or_insert(now);
             }
             match state.listed.get_mut(&cluster.id) {
@@ -115,7 +115,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
                 let mut state = self.state();
                 state.listed.remove(&cluster.id);
                 state.unread.remove(&cluster.id);
-                state.looked.remove(&cluster.id);
+                state.polled.remove(&cluster.id);
                 true
             }
             Err(error) => {
@@ -248,11 +248,11 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         Live {
             visible: !self.telling.is_blind(),
             last_list: state.last_list.map(|at| at.wall),
-            oldest_look: oldest(&state.looked),
-            never_read: watched.iter().filter(|id| !state.looked.contains_key(**id)).count(),
+            oldest_poll: oldest(&state.polled),
+            never_read: watched.iter().filter(|id| !state.polled.contains_key(**id)).count(),
             never_read_since: oldest(&state.unread),
             watched: watched.len(),
-            look_age_limit_seconds: too_old.as_secs_f64(),
+            poll_age_limit_seconds: too_old.as_secs_f64(),
             unreadable: self.telling.unreadable_clusters(),
             credential: css.credential(),
             clock_offset_seconds: css.clock_offset().map(|offset| offset.as_secs()),

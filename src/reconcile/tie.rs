@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::{LookError, Looker};
+use super::{ReconcileError, Reconciler};
 use crate::clock::Clock;
 use crate::cloud::Css;
 use crate::journal::Journal;
@@ -77,7 +77,7 @@ impl Tie {
         !differ(self.at, tie(now))
     }
 
-    /// Keeps by which clocks an entry of this process was journaled. Two looks may tell of theirs in another order than
+    /// Keeps by which clocks an entry of this process was journaled. Two polls may tell of theirs in another order than
     /// they were journaled in.
     pub(super) fn journaled(&mut self, entry: &Entry) {
         let (number, own) = (entry.number, tie(entry.at));
@@ -142,7 +142,7 @@ impl Tie {
     }
 }
 
-impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
+impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
     /// The present. Where our clock is behind the service's by too much, wall time is the service's: what is journaled
     /// by it must not look old once the clock is right.
     pub fn now(&self) -> Moment {
@@ -163,14 +163,14 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
 
     /// Ties journaled times anew where the answers that were just read show that this is due. To be called with no lock
     /// held, before anything is made of a reading.
-    pub(super) async fn tie_anew(&self) -> Result<(), LookError> {
+    pub(super) async fn tie_anew(&self) -> Result<(), ReconcileError> {
         let offset = self.css().clock_offset();
         if self.state().tie.judge(self.clock.now(), offset).is_none() {
             return Ok(());
         }
-        let _alone = self.folding.write().await;
+        let _lock = self.folding.write().await;
         let now = self.clock.now();
-        // Another look may have done it meanwhile.
+        // Another reconcile may have done it meanwhile.
         let Some(anew) = self.state().tie.judge(now, offset) else { return Ok(()) };
         let entries = self.journal.read_project(&self.project).await?;
         let mut state = self.state();

@@ -1,4 +1,4 @@
-//! One look at one cluster, from reading to telling.
+//! One reconcile of one cluster, from reading to telling.
 //!
 //! ```text
 //! read both lists ─► observe ─► journal ─► decide ──wait, held──► journal and tell what changed
@@ -7,7 +7,7 @@
 //!                                                     └─still due─► permit ─► [ decide · commit intent ] ─► PUT ─► journal
 //! ```
 //!
-//! A look never sleeps and never repeats anything: it returns when to look again. Its memory is the project's
+//! A reconcile never sleeps and never repeats anything: it returns when to poll again. Its memory is the project's
 //! [`Ledger`], which is the fold of the journal and changes only by what the journal has accepted.
 
 use std::collections::BTreeMap;
@@ -38,16 +38,16 @@ use crate::model::text::chain;
 use crate::notify::Tell;
 use crate::planted::{self, Fault};
 
-mod alone;
-mod by_hand;
 mod explain;
+mod keyed_lock;
+mod manual;
 mod project;
 mod sending;
 mod telling;
 mod tie;
 
-use alone::Alone;
-pub use by_hand::{ByHandError, Done};
+use keyed_lock::KeyedLock;
+pub use manual::{ByHandError, Done};
 use telling::Telling;
 use tie::Tie;
 
@@ -60,8 +60,8 @@ fn read_last(reading: &Reading, order: &Order) -> TaskKind {
     task.map_or(READ_LAST, |task| task.kind)
 }
 
-/// One project, with everything that a look at one of its clusters needs.
-pub struct Looker<S, J, C, T> {
+/// One project, with everything that a reconcile at one of its clusters needs.
+pub struct Reconciler<S, J, C, T> {
     /// The project's name in the settings.
     pub project: ProjectName,
     /// The service. A reload may put another client in its place.
@@ -83,13 +83,13 @@ pub struct Looker<S, J, C, T> {
     gate: tokio::sync::Mutex<()>,
     /// Shared by whatever is journaled and folded in; held alone while the ledger is folded anew.
     folding: tokio::sync::RwLock<()>,
-    /// Held while the breaker turns, so that looks at the same time turn it once.
+    /// Held while the breaker turns, so that polls the same time turn it once.
     turning: tokio::sync::Mutex<()>,
-    /// One look at a cluster at a time: the scheduler's, or one that a human orders.
-    alone: Alone,
+    /// One reconcile of a cluster at a time: the scheduler's, or one that a human orders.
+    one_at_a_time: KeyedLock,
 }
 
-/// What a [`Looker`] is made of.
+/// What a [`Reconciler`] is made of.
 pub struct Parts<S, J, C, T> {
     /// The project's name in the settings.
     pub project: ProjectName,
@@ -113,7 +113,7 @@ pub struct Parts<S, J, C, T> {
     pub ledger: Ledger,
 }
 
-/// What the looks of one project share.
+/// What the reconciles of one project share.
 struct State {
     ledger: Ledger,
     /// How the ledger's times are tied to the monotonic clock.
@@ -122,7 +122,7 @@ struct State {
     /// committed.
     unwritten: Vec<Unwritten>,
     /// Clusters that this process has read, and when last completely: what is new after that was seen to happen.
-    looked: BTreeMap<ClusterId, Moment>,
+    polled: BTreeMap<ClusterId, Moment>,
     /// Watched clusters that it has not read yet, and when a list first showed them.
     unread: BTreeMap<ClusterId, Moment>,
     /// When the list of clusters was last read completely.
@@ -140,13 +140,13 @@ struct Unwritten {
     lines: Vec<(Subject, Event)>,
 }
 
-/// What a look found.
+/// What a reconcile found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
     /// What was decided, where the cluster could be read.
     pub decision: Option<Decision>,
-    /// When to look again.
-    pub next_look: Duration,
+    /// When to poll again.
+    pub next_poll: Duration,
     /// The list of clusters should be read soon: an answer said that this one may be gone.
     pub wants_discovery: bool,
     /// A PUT was sent.
@@ -155,9 +155,9 @@ pub struct Report {
     pub problem: Option<String>,
 }
 
-/// Why a look ended early.
+/// Why a reconcile ended early.
 #[derive(Debug, thiserror::Error)]
-enum LookError {
+enum ReconcileError {
     #[error("the cluster cannot be read")]
     Cloud(#[from] CloudError),
     #[error("the journal cannot be written")]
@@ -170,7 +170,7 @@ enum LookError {
     Stopping,
 }
 
-impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
+impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
     /// Puts a project together.
     pub fn new(parts: Parts<S, J, C, T>) -> Self {
         let Parts { project, css, journal, clock, teller, rules, holds, seed, stopping, ledger } = parts;
@@ -188,7 +188,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
                 ledger,
                 tie,
                 unwritten: Vec::new(),
-                looked: BTreeMap::new(),
+                polled: BTreeMap::new(),
                 unread: BTreeMap::new(),
                 last_list: None,
                 listed: BTreeMap::new(),
@@ -196,26 +196,26 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             gate: tokio::sync::Mutex::new(()),
             folding: tokio::sync::RwLock::default(),
             turning: tokio::sync::Mutex::new(()),
-            alone: Alone::default(),
+            one_at_a_time: KeyedLock::default(),
             project,
         }
     }
 
-    /// Looks at the cluster once, and acts if something is due. `listed`: when a list of the project's clusters
+    /// polls the cluster once, and acts if something is due. `listed`: when a list of the project's clusters
     /// last showed it.
     ///
     /// Cancel safety: none. Once begun it must be left to end: a PUT may be under way.
-    pub async fn look(&self, cluster: &Cluster, listed: Option<Moment>) -> Report {
-        let _alone = self.alone.with(&cluster.id).await;
-        let result = self.look_and_act(cluster, listed).await;
+    pub async fn reconcile(&self, cluster: &Cluster, listed: Option<Moment>) -> Report {
+        let _lock = self.one_at_a_time.lock(&cluster.id).await;
+        let result = self.reconcile_and_act(cluster, listed).await;
         self.tell_of(cluster, result)
     }
 
-    async fn look_and_act(
+    async fn reconcile_and_act(
         &self,
         cluster: &Cluster,
         listed: Option<Moment>,
-    ) -> Result<(Decision, bool), LookError> {
+    ) -> Result<(Decision, bool), ReconcileError> {
         let css = self.css();
         let reading = self.read(&css, &cluster.id, READ_LAST).await?;
         if !self.state().unwritten.is_empty() {
@@ -231,7 +231,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             self.read(&css, &cluster.id, last).await?
         };
         if self.stood_still(&reading, &fresh) {
-            return Ok((Decision { next_look: Duration::ZERO, ..decision }, false));
+            return Ok((Decision { next_poll: Duration::ZERO, ..decision }, false));
         }
         let decision = self.understand(cluster, &fresh, listed).await?;
         if !matches!(decision.verdict, Verdict::Act(_)) {
@@ -242,19 +242,19 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
 
     /// Reads both lists, one right after the other; that of `last` last. A reading changes nothing, so a stop cuts it
     /// short.
-    async fn read(&self, css: &S, cluster: &ClusterId, last: TaskKind) -> Result<Reading, LookError> {
+    async fn read(&self, css: &S, cluster: &ClusterId, last: TaskKind) -> Result<Reading, ReconcileError> {
         let both = async {
             let (asked, first) = css.tasks(cluster, last.other()).await?;
             let (_, second) = css.tasks(cluster, last).await?;
             Ok((asked, self.clock.now(), [first, second]))
         };
-        let both = self.stopping.run_until_cancelled(both).await.unwrap_or(Err(LookError::Stopping));
+        let both = self.stopping.run_until_cancelled(both).await.unwrap_or(Err(ReconcileError::Stopping));
         let (asked, at, lists) = both?;
         self.tie_anew().await?;
         Ok(Reading::new(self.stamp(asked), self.stamp(at), lists))
     }
 
-    /// Whether something stood still between the two readings of a look: they are one look, and must not be taken for two.
+    /// Whether something stood still between the two readings of a reconcile: they are one reconcile, and must not be taken for two.
     fn stood_still(&self, first: &Reading, second: &Reading) -> bool {
         second.asked.age(first.at) >= self.rules().poll.settle_interval
     }
@@ -265,7 +265,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         cluster: &Cluster,
         reading: &Reading,
         listed: Option<Moment>,
-    ) -> Result<Decision, LookError> {
+    ) -> Result<Decision, ReconcileError> {
         let seen = self.observe(cluster, reading, listed);
         self.record(cluster, reading.at, seen).await?;
         self.remember_reading(cluster, reading);
@@ -305,7 +305,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             expect: &expect,
             poll: &rules.poll,
             listed,
-            looked: state.looked.get(&cluster.id).copied(),
+            polled: state.polled.get(&cluster.id).copied(),
             clock_off: is_clock_off(self.css().clock_offset()),
         };
         observe::observe(eyes, reading, state.ledger.history(&cluster.id))
@@ -363,7 +363,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         }
     }
 
-    /// Looks at the cluster without journaling, telling or sending anything: what would be decided now.
+    /// polls the cluster without journaling, telling or sending anything: what would be decided now.
     ///
     /// # Errors
     /// With the whole chain of causes, where the cluster cannot be read.
@@ -397,7 +397,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             return Ok(());
         }
         let _turning = self.turning.lock().await;
-        // Another look may have turned it meanwhile.
+        // Another reconcile may have turned it meanwhile.
         let turned = self.turn_of_breaker(cluster, now);
         self.record(cluster, now, turned.into_iter().collect()).await
     }
@@ -469,40 +469,40 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
     /// Keeps what a reading shows and the journal need not know: that a task still runs, and which is the newest.
     fn remember_reading(&self, cluster: &Cluster, reading: &Reading) {
         let mut state = self.state();
-        match state.looked.get_mut(&cluster.id) {
+        match state.polled.get_mut(&cluster.id) {
             // What a short answer leaves out is not seen.
             Some(at) if reading.complete => *at = reading.at,
             Some(_) => {}
             None => {
-                state.looked.insert(cluster.id.clone(), reading.at);
+                state.polled.insert(cluster.id.clone(), reading.at);
                 state.unread.remove(&cluster.id);
             }
         }
         state.ledger.remember(&cluster.id, reading);
     }
 
-    /// Turns the result of a look into a report, and tells of errors that are new.
-    fn tell_of(&self, cluster: &Cluster, result: Result<(Decision, bool), LookError>) -> Report {
+    /// Turns the result of a reconcile into a report, and tells of errors that are new.
+    fn tell_of(&self, cluster: &Cluster, result: Result<(Decision, bool), ReconcileError>) -> Report {
         match result {
             Ok((decision, sent)) => {
                 let wants_discovery = matches!(decision.reason, Reason::CheckingIfGone { .. });
                 let settle_interval = self.rules().poll.settle_interval;
-                let next_look = if sent { settle_interval } else { decision.next_look };
-                Report { next_look, decision: Some(decision), wants_discovery, sent, problem: None }
+                let next_poll = if sent { settle_interval } else { decision.next_poll };
+                Report { next_poll, decision: Some(decision), wants_discovery, sent, problem: None }
             }
             Err(error) => {
                 match &error {
-                    LookError::Cloud(error) => self.telling.unreadable(cluster, error),
-                    LookError::NoConnection(error) => self.telling.cannot_connect(error),
-                    LookError::Journal(error) | LookError::SentUnwritten(error) => {
+                    ReconcileError::Cloud(error) => self.telling.unreadable(cluster, error),
+                    ReconcileError::NoConnection(error) => self.telling.cannot_connect(error),
+                    ReconcileError::Journal(error) | ReconcileError::SentUnwritten(error) => {
                         self.telling.journal_fails(error);
                     }
-                    LookError::Stopping => {}
+                    ReconcileError::Stopping => {}
                 }
                 Report {
                     decision: None,
-                    next_look: self.after_an_error(&cluster.id),
-                    wants_discovery: matches!(&error, LookError::Cloud(error) if error.code() == "gone"),
+                    next_poll: self.after_an_error(&cluster.id),
+                    wants_discovery: matches!(&error, ReconcileError::Cloud(error) if error.code() == "gone"),
                     sent: false,
                     problem: Some(chain(&error)),
                 }
@@ -510,7 +510,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         }
     }
 
-    /// A cluster with something under way is looked at again soon, any other when its time comes.
+    /// A cluster with something under way is polled again soon, any other when its time comes.
     fn after_an_error(&self, cluster: &ClusterId) -> Duration {
         let state = self.state();
         let mut tasks = state.ledger.history(cluster).tasks.values();
@@ -537,7 +537,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         Subject { project: self.project.clone(), cluster: cluster.id.clone(), task: task.clone() }
     }
 
-    /// A panic of another look cannot leave the state half-changed: every change is one assignment or one fold.
+    /// A panic of another poll cannot leave the state half-changed: every change is one assignment or one fold.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

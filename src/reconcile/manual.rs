@@ -1,8 +1,8 @@
-//! A look that a human orders: it reads as any other look does, and sends what was ordered where that may be sent.
+//! A reconcile that a human orders: it reads as any other reconcile does, and sends what was ordered where that may be sent.
 
 use std::time::Duration;
 
-use super::{LookError, Looker, READ_LAST, read_last};
+use super::{READ_LAST, ReconcileError, Reconciler, read_last};
 use crate::act::Outcome;
 use crate::clock::Clock;
 use crate::cloud::Css;
@@ -73,7 +73,7 @@ pub enum ByHandError {
     Unjournaled(String),
     /// The cluster could not be read, or the journal not be written.
     #[error("{0}")]
-    Look(String),
+    Poll(String),
     /// Waiting for the permit took so long that the reading was no longer fresh, or a reload came between.
     #[error("the reading was no longer fresh when the PUT could have left; try again")]
     NotFresh,
@@ -86,19 +86,19 @@ impl ByHandError {
     }
 }
 
-impl From<LookError> for ByHandError {
-    fn from(error: LookError) -> Self {
+impl From<ReconcileError> for ByHandError {
+    fn from(error: ReconcileError) -> Self {
         match error {
-            LookError::SentUnwritten(_) => Self::Unjournaled(chain(&error)),
-            _ => Self::Look(chain(&error)),
+            ReconcileError::SentUnwritten(_) => Self::Unjournaled(chain(&error)),
+            _ => Self::Poll(chain(&error)),
         }
     }
 }
 
-impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
+impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
     /// Sends what a human orders, where it may be sent. The reading before the PUT is another one than the first.
     ///
-    /// Cancel safety: none, as [`Looker::look`].
+    /// Cancel safety: none, as [`Reconciler::reconcile`].
     ///
     /// # Errors
     /// Where it was not sent, or not accepted.
@@ -109,7 +109,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         ordered: &Ordered,
     ) -> Result<Done, ByHandError> {
         let (cluster, listed) = self.listed(cluster)?;
-        let _alone = self.alone.with(&cluster.id).await;
+        let _lock = self.one_at_a_time.lock(&cluster.id).await;
         let css = self.css();
         let reading = self.read(&css, &cluster.id, READ_LAST).await?;
         self.understand(&cluster, &reading, Some(listed)).await?;
@@ -146,12 +146,12 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
     /// Where it was not taken back.
     pub async fn reset_by_hand(&self, cluster: &ClusterId, ordered: &Ordered) -> Result<Done, ByHandError> {
         let (cluster, listed) = self.listed(cluster)?;
-        let _alone = self.alone.with(&cluster.id).await;
+        let _lock = self.one_at_a_time.lock(&cluster.id).await;
         let reading = self.read(&self.css(), &cluster.id, READ_LAST).await?;
         self.understand(&cluster, &reading, Some(listed)).await?;
         // What is judged here must still hold when it is journaled.
         let gate = self.gate.lock().await;
-        self.write_what_is_unwritten(&gate).await.map_err(LookError::from)?;
+        self.write_what_is_unwritten(&gate).await.map_err(ReconcileError::from)?;
         let now = self.now();
         let given_back = {
             let state = self.state();
@@ -163,7 +163,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         let GivenBack { task, failed } = given_back.map_err(ByHandError::Refused)?;
         let Ordered { command, by, why, .. } = ordered.clone();
         let line = (self.subject(&cluster, &task), Event::Reset { by, why, command, failed });
-        self.record(&cluster, now, vec![line]).await.map_err(LookError::from)?;
+        self.record(&cluster, now, vec![line]).await.map_err(ReconcileError::from)?;
         drop(gate);
         Ok(Done::Reset(task))
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{LookError, Looker, Unwritten};
+use super::{ReconcileError, Reconciler, Unwritten};
 use crate::act::{self, Outcome};
 use crate::clock::Clock;
 use crate::cloud::{CloudError, Css, Permit};
@@ -30,7 +30,7 @@ pub(super) struct Ready<'a> {
     pub(super) now: Moment,
 }
 
-impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
+impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
     /// Sends what the fresh reading says is due: takes what the PUT needs, judges all guards once more in one
     /// step with the commit of the intent, and sends with the client that read.
     pub(super) async fn act(
@@ -39,9 +39,9 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         cluster: &Cluster,
         fresh: &Reading,
         decision: Decision,
-    ) -> Result<(Decision, bool), LookError> {
+    ) -> Result<(Decision, bool), ReconcileError> {
         let Some(ready) = self.make_ready(css, fresh).await? else {
-            return Ok((Decision { next_look: Duration::ZERO, ..decision }, false));
+            return Ok((Decision { next_poll: Duration::ZERO, ..decision }, false));
         };
         let decision = self.decide(cluster, fresh, ready.now);
         let Some(intent) = self.what_to_send(cluster, &decision) else {
@@ -55,33 +55,33 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
 
     /// Takes what a PUT needs and closes the gate, so that what is judged now still holds when the intent is
     /// committed. `None`: the reading is not fresh any more, or a reload has put another client in the place of the
-    /// one that read; the next look reads again.
+    /// one that read; the next reconcile reads again.
     pub(super) async fn make_ready(
         &self,
         css: &Arc<S>,
         fresh: &Reading,
-    ) -> Result<Option<Ready<'_>>, LookError> {
+    ) -> Result<Option<Ready<'_>>, ReconcileError> {
         let permit = css.permit();
-        let permit = self.stopping.run_until_cancelled(permit).await.ok_or(LookError::Stopping)?;
+        let permit = self.stopping.run_until_cancelled(permit).await.ok_or(ReconcileError::Stopping)?;
         let permit = permit.map_err(|error| match error {
-            CloudError::Transport(why) => LookError::NoConnection(why),
-            error => LookError::Cloud(error),
+            CloudError::Transport(why) => ReconcileError::NoConnection(why),
+            error => ReconcileError::Cloud(error),
         })?;
         self.telling.connects();
         let gate = self.gate.lock().await;
         if self.stopping.is_cancelled() {
-            // Before anything is written: a stop must not wait for a journal that is locked, once for each look.
-            return Err(LookError::Stopping);
+            // Before anything is written: a stop must not wait for a journal that is locked, once for each reconcile.
+            return Err(ReconcileError::Stopping);
         }
         self.write_what_is_unwritten(&gate).await?;
         let now = self.now();
-        // A clock that was set since, too: the next look ties what is journaled to it.
+        // A clock that was set since, too: the next reconcile ties what is journaled to it.
         let set = !self.state().tie.is_kept(self.clock.now());
         if set || now.age(fresh.asked) > MAX_READING_AGE || !Arc::ptr_eq(css, &self.css()) {
             return Ok(None);
         }
         if self.stopping.is_cancelled() {
-            return Err(LookError::Stopping);
+            return Err(ReconcileError::Stopping);
         }
         Ok(Some(Ready { permit, gate, now }))
     }
@@ -94,7 +94,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         cluster: &Cluster,
         intent: Intent,
         ready: Ready<'_>,
-    ) -> Result<Outcome, LookError> {
+    ) -> Result<Outcome, ReconcileError> {
         let Ready { permit, gate, now } = ready;
         let subject = intent.subject.clone();
         let shared = self.folding.read().await;
@@ -120,8 +120,8 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         let gate = self.gate.lock().await;
         let unwritten = Unwritten { attempt, at: self.now(), cluster: cluster.clone(), lines };
         self.state().unwritten.push(unwritten);
-        self.write_what_is_unwritten(&gate).await.map_err(LookError::SentUnwritten)?;
-        self.turn_breaker(cluster, self.now()).await.map_err(LookError::SentUnwritten)?;
+        self.write_what_is_unwritten(&gate).await.map_err(ReconcileError::SentUnwritten)?;
+        self.turn_breaker(cluster, self.now()).await.map_err(ReconcileError::SentUnwritten)?;
         drop(gate);
         Ok(outcome)
     }

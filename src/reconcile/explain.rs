@@ -1,7 +1,7 @@
 //! Explains one cluster: by a reading of its own, or by what is known where it cannot be read. Journals, tells and sends
 //! nothing.
 
-use super::{Looker, READ_LAST};
+use super::{READ_LAST, Reconciler};
 use crate::clock::Clock;
 use crate::cloud::Css;
 use crate::decide::{Standing, decide, explain};
@@ -16,7 +16,7 @@ use crate::model::task::Reading;
 use crate::model::text::chain;
 use crate::notify::Tell;
 
-impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
+impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
     /// Explains the cluster.
     pub async fn explain(&self, cluster: &ClusterId) -> Explanation {
         let listed = self.state().listed.get(cluster).cloned();
@@ -35,7 +35,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             let now = self.clock.now().wall;
             return Explanation::by_journal(now, &self.project, &cluster, history, limits);
         };
-        // What the reading adds is folded in here alone: a look of the scheduler journals it.
+        // What the reading adds is folded in here alone: a scheduled reconcile journals it.
         let seen = self.observe(&cluster, &reading, listed);
         let history = {
             let mut history = self.state().ledger.history(&cluster.id).clone();
@@ -60,7 +60,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
             let state = self.state();
             let history = state.ledger.history(id);
             let mut limits = Vec::new();
-            if !state.looked.contains_key(id) {
+            if !state.polled.contains_key(id) {
                 limits.push("the daemon has not read it since it started".to_owned());
             }
             let newest = history.newest().map(|(_, task)| task.clone());
@@ -71,7 +71,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
         let terms = self.terms(&self.rules(), &cluster, known.kind);
         if let (Some(terms), Some(reason)) = (terms, known.reason().cloned()) {
             let decision =
-                Decision { task: None, verdict: Verdict::Wait, reason, next_look: std::time::Duration::ZERO };
+                Decision { task: None, verdict: Verdict::Wait, reason, next_poll: std::time::Duration::ZERO };
             explanation.schedule = explain::schedule(&known, &terms, &decision);
         }
         Some(explanation)
@@ -101,7 +101,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Looker<S, J, C, T> {
                 policies: explain::policies(policies),
                 schedule,
                 guards: explain::guards(terms, mode, facts, known.map(|(_, known)| known), now),
-                next_look_seconds: Some(decision.next_look.as_secs_f64()),
+                next_look_seconds: Some(decision.next_poll.as_secs_f64()),
                 limits,
                 ..Explanation::new(now.wall, &self.project, cluster, &decision)
             }

@@ -339,7 +339,7 @@ impl<T: Tell> Telling<T> {
         }
     }
 
-    /// Nothing here can be left half-changed by a panic of another look.
+    /// Nothing here can be left half-changed by a panic of another poll.
     fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
