@@ -28,12 +28,12 @@ use upgrade_remediator::decide::{self, Facts, Guards};
 use upgrade_remediator::journal::{Journal, MemoryJournal, SqliteJournal, SqliteOptions};
 use upgrade_remediator::model::cluster::{Cluster, Tags};
 use upgrade_remediator::model::event::{Event, Subject};
-use upgrade_remediator::model::history::ClusterHistory;
 use upgrade_remediator::model::hold::Holds;
 use upgrade_remediator::model::id::{ClusterId, ProjectId, ProjectName, TaskId};
-use upgrade_remediator::model::ledger::Ledger;
 use upgrade_remediator::model::policy::{Expect, Match, Mode, Policy, Terms};
 use upgrade_remediator::model::project::{Limits, Poll, Rules};
+use upgrade_remediator::model::project_state::ProjectState;
+use upgrade_remediator::model::record::ClusterRecord;
 use upgrade_remediator::model::task::{Reading, TaskKind, TaskList};
 use upgrade_remediator::notify::{News, Tell};
 use upgrade_remediator::project::WatchedProject;
@@ -149,13 +149,14 @@ fn decide(bencher: Bencher<'_, '_>, status: &str) {
     let tasks = parse::tasks(&detail(status), TaskKind::Upgrade).unwrap();
     let upgrades = TaskList { tasks, unusable: 0, total_size: Some(1) };
     let reading = Reading::new(now, now, [upgrades, TaskList { total_size: Some(0), ..TaskList::default() }]);
-    let (terms, ledger, cluster) = (Terms::defaults("all", Mode::Enforce), Ledger::default(), cluster());
+    let (terms, project_state, cluster) =
+        (Terms::defaults("all", Mode::Enforce), ProjectState::default(), cluster());
     let rules = Rules::default();
     let (project, holds) = (ProjectName::new("bench").unwrap(), Holds::default());
     bencher.bench_local(|| {
         let guards = Guards {
             project: &project,
-            ledger: &ledger,
+            project_state: &project_state,
             holds: &holds,
             limits: &rules.limits,
             breaker: &rules.breaker,
@@ -169,7 +170,7 @@ fn decide(bencher: Bencher<'_, '_>, status: &str) {
             seed: 1,
             shared_with: None,
         };
-        decide::decide(Some(&terms), facts, &ClusterHistory::EMPTY, now)
+        decide::decide(Some(&terms), facts, &ClusterRecord::EMPTY, now)
     });
 }
 
@@ -241,7 +242,7 @@ where
         holds: Arc::default(),
         seed: 1,
         stopping: CancellationToken::new(),
-        ledger: Ledger::default(),
+        project_state: ProjectState::default(),
     })
 }
 

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A reconcile never sleeps and never repeats anything: it returns when to poll again. Its memory is the project's
-//! [`Ledger`], which is the fold of the journal and changes only by what the journal has accepted.
+//! [`ProjectState`], which is the fold of the journal and changes only by what the journal has accepted.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -25,14 +25,14 @@ use crate::journal::{Journal, JournalError};
 use crate::model::cluster::Cluster;
 use crate::model::decision::{Action, Decision, Order, Verdict};
 use crate::model::event::{Entry, Event, Subject};
-use crate::model::history::{ClusterHistory, TaskHistory};
 use crate::model::hold::Holds;
 use crate::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
-use crate::model::ledger::Ledger;
 use crate::model::moment::Moment;
 use crate::model::policy::{Mode, Terms};
 use crate::model::project::{Rules, is_clock_off};
+use crate::model::project_state::ProjectState;
 use crate::model::reason::Reason;
+use crate::model::record::{ClusterRecord, TaskRecord};
 use crate::model::task::{Reading, Task, TaskKind};
 use crate::model::text::chain;
 use crate::notify::Tell;
@@ -81,7 +81,7 @@ pub struct Reconciler<S, J, C, T> {
     /// Held from the last judgement of the guards to the end of the intent's commit, and while what the guards
     /// judge by is changed from outside.
     gate: tokio::sync::Mutex<()>,
-    /// Shared by whatever is journaled and folded in; held alone while the ledger is folded anew.
+    /// Shared by whatever is journaled and folded in; held alone while the project_state is folded anew.
     folding: tokio::sync::RwLock<()>,
     /// Held while the breaker turns, so that polls the same time turn it once.
     turning: tokio::sync::Mutex<()>,
@@ -110,13 +110,13 @@ pub struct Parts<S, J, C, T> {
     /// To be cancelled once the daemon is stopping.
     pub stopping: CancellationToken,
     /// The fold of what the journal holds of the project.
-    pub ledger: Ledger,
+    pub project_state: ProjectState,
 }
 
 /// What the reconciles of one project share.
 struct State {
-    ledger: Ledger,
-    /// How the ledger's times are tied to the monotonic clock.
+    project_state: ProjectState,
+    /// How the project_state's times are tied to the monotonic clock.
     tie: Tie,
     /// Answers that could not be journaled yet. Until they are, their attempts are open and no intent is
     /// committed.
@@ -173,7 +173,8 @@ enum ReconcileError {
 impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
     /// Puts a project together.
     pub fn new(parts: Parts<S, J, C, T>) -> Self {
-        let Parts { project, css, journal, clock, teller, rules, holds, seed, stopping, ledger } = parts;
+        let Parts { project, css, journal, clock, teller, rules, holds, seed, stopping, project_state } =
+            parts;
         let tie = Tie::new(clock.now());
         Self {
             css: RwLock::new(Arc::new(css)),
@@ -185,7 +186,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
             stopping,
             telling: Telling::new(project.clone(), teller),
             state: Mutex::new(State {
-                ledger,
+                project_state,
                 tie,
                 unwritten: Vec::new(),
                 polled: BTreeMap::new(),
@@ -276,7 +277,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
         self.record(cluster, reading.at, changed).await?;
         let fails = {
             let state = self.state();
-            let known = &state.ledger.history(&cluster.id).tasks;
+            let known = &state.project_state.cluster(&cluster.id).tasks;
             let is_over = |id| known.get(id).is_some_and(|known| known.closed.is_some());
             reading.tasks.iter().any(|task| task.status.is_failure() && !is_over(&task.id))
         };
@@ -308,54 +309,59 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
             polled: state.polled.get(&cluster.id).copied(),
             clock_off: is_clock_off(self.css().clock_offset()),
         };
-        observe::observe(eyes, reading, state.ledger.history(&cluster.id))
+        observe::observe(eyes, reading, state.project_state.cluster(&cluster.id))
     }
 
     /// What to do by this reading and all that is known.
     fn decide(&self, cluster: &Cluster, reading: &Reading, now: Moment) -> Decision {
         let state = self.state();
-        self.decide_by(&state.ledger, state.ledger.history(&cluster.id), cluster, reading, now)
+        self.decide_by(&state.project_state, state.project_state.cluster(&cluster.id), cluster, reading, now)
     }
 
     fn decide_by(
         &self,
-        ledger: &Ledger,
-        history: &ClusterHistory,
+        project_state: &ProjectState,
+        record: &ClusterRecord,
         cluster: &Cluster,
         reading: &Reading,
         now: Moment,
     ) -> Decision {
-        self.judge(ledger, history, cluster, reading, |terms, _, facts| {
-            decide::decide(terms, facts, history, now)
+        self.judge(project_state, record, cluster, reading, |terms, _, facts| {
+            decide::decide(terms, facts, record, now)
         })
     }
 
     /// Has something judged by the terms of the policy that governs the newest task, the global mode, and the facts.
     fn judge<R>(
         &self,
-        ledger: &Ledger,
-        history: &ClusterHistory,
+        project_state: &ProjectState,
+        record: &ClusterRecord,
         cluster: &Cluster,
         reading: &Reading,
         judge: impl FnOnce(Option<&Terms>, Mode, Facts<'_>) -> R,
     ) -> R {
         let rules = self.rules();
-        let task = Standing::of(reading, history, rules.poll.settle_interval).task();
+        let task = Standing::of(reading, record, rules.poll.settle_interval).task();
         let terms = task.and_then(|task| self.terms_of(&rules, cluster, task, reading));
         // Nothing but a failed task is acted on, and every cluster is asked for it.
         let failed = task.filter(|task| task.status.is_failure());
-        let shared_with = failed.and_then(|task| Self::other_cluster_with(ledger, cluster, &task.id));
+        let shared_with = failed.and_then(|task| Self::other_cluster_with(project_state, cluster, &task.id));
         let holds = self.holds.read().unwrap_or_else(PoisonError::into_inner);
-        let guards = self.guards(ledger, &holds, &rules);
+        let guards = self.guards(project_state, &holds, &rules);
         let (seed, poll) = (self.seed, &rules.poll);
         let facts = Facts { cluster: &cluster.id, reading, guards, poll, seed, shared_with };
         judge(terms.as_ref(), rules.mode, facts)
     }
 
-    fn guards<'a>(&'a self, ledger: &'a Ledger, holds: &'a Holds, rules: &'a Rules) -> Guards<'a> {
+    fn guards<'a>(
+        &'a self,
+        project_state: &'a ProjectState,
+        holds: &'a Holds,
+        rules: &'a Rules,
+    ) -> Guards<'a> {
         Guards {
             project: &self.project,
-            ledger,
+            project_state,
             holds,
             limits: &rules.limits,
             breaker: &rules.breaker,
@@ -376,19 +382,23 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
         let reading = reading.map_err(|error| chain(&error))?;
         let seen = self.observe(cluster, &reading, listed);
         let state = self.state();
-        let mut history = state.ledger.history(&cluster.id).clone();
+        let mut record = state.project_state.cluster(&cluster.id).clone();
         for (subject, event) in seen {
-            history.apply(&Entry { number: u64::MAX, at: reading.at, subject, event });
+            record.apply(&Entry { number: u64::MAX, at: reading.at, subject, event });
         }
-        let decision = self.decide_by(&state.ledger, &history, cluster, &reading, reading.at);
+        let decision = self.decide_by(&state.project_state, &record, cluster, &reading, reading.at);
         Ok((reading, decision))
     }
 
     /// Another cluster whose last answer showed this task too. Whose it is cannot be told: nothing is sent to either.
-    fn other_cluster_with<'a>(ledger: &'a Ledger, cluster: &Cluster, task: &TaskId) -> Option<&'a ClusterId> {
-        let shows = |history: &ClusterHistory| history.tasks.get(task).is_some_and(TaskHistory::is_shown);
-        let mut others = ledger.clusters.iter().filter(|(id, _)| **id != cluster.id);
-        others.find(|(_, history)| shows(history)).map(|(id, _)| id)
+    fn other_cluster_with<'a>(
+        project_state: &'a ProjectState,
+        cluster: &Cluster,
+        task: &TaskId,
+    ) -> Option<&'a ClusterId> {
+        let shows = |record: &ClusterRecord| record.tasks.get(task).is_some_and(TaskRecord::is_shown);
+        let mut others = project_state.clusters.iter().filter(|(id, _)| **id != cluster.id);
+        others.find(|(_, record)| shows(record)).map(|(id, _)| id)
     }
 
     /// Opens or closes the breaker, where what is known now says so.
@@ -405,9 +415,10 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
     fn turn_of_breaker(&self, cluster: &Cluster, now: Moment) -> Option<(Subject, Event)> {
         let settings = &self.rules().breaker;
         let mut state = self.state();
-        state.ledger.breaker.forget(settings.within, now);
-        let newest = state.ledger.history(&cluster.id).newest_start.as_ref().map(|(_, task)| task.clone());
-        let (event, of) = decide::breaker::turn(&state.ledger, settings, now)?;
+        state.project_state.breaker.forget(settings.within, now);
+        let newest =
+            state.project_state.cluster(&cluster.id).newest_start.as_ref().map(|(_, task)| task.clone());
+        let (event, of) = decide::breaker::turn(&state.project_state, settings, now)?;
         let (id, task) = of.or_else(|| Some((cluster.id.clone(), newest?)))?;
         Some((Subject { project: self.project.clone(), cluster: id, task }, event))
     }
@@ -415,7 +426,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
     /// The decision as an event, where it tells something else than the one before it.
     fn what_to_journal(&self, cluster: &Cluster, decision: &Decision) -> Vec<(Subject, Event)> {
         let state = self.state();
-        let news = decide::news(decision, state.ledger.history(&cluster.id));
+        let news = decide::news(decision, state.project_state.cluster(&cluster.id));
         news.map(|(task, event)| (self.subject(cluster, &task), event)).into_iter().collect()
     }
 
@@ -449,15 +460,15 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
         }
     }
 
-    /// Folds entries that the journal accepted into the ledger, and tells of them.
+    /// Folds entries that the journal accepted into the project_state, and tells of them.
     fn fold(&self, cluster: &Cluster, entries: &[Entry]) {
         let mut state = self.state();
-        let before = state.ledger.rest;
+        let before = state.project_state.rest;
         for entry in entries {
             state.tie.journaled(entry);
-            state.ledger.apply(entry);
+            state.project_state.apply(entry);
         }
-        let after = state.ledger.rest;
+        let after = state.project_state.rest;
         drop(state);
         for entry in entries {
             let other = (entry.subject.cluster != cluster.id).then(|| self.name_of(&entry.subject.cluster));
@@ -478,7 +489,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
                 state.unread.remove(&cluster.id);
             }
         }
-        state.ledger.remember(&cluster.id, reading);
+        state.project_state.remember(&cluster.id, reading);
     }
 
     /// Turns the result of a reconcile into a report, and tells of errors that are new.
@@ -513,7 +524,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
     /// A cluster with something under way is polled again soon, any other when its time comes.
     fn after_an_error(&self, cluster: &ClusterId) -> Duration {
         let state = self.state();
-        let mut tasks = state.ledger.history(cluster).tasks.values();
+        let mut tasks = state.project_state.cluster(cluster).tasks.values();
         let busy = tasks.any(|task| task.closed.is_none() && task.escalated.is_none());
         let poll = &self.rules().poll;
         if busy { poll.active_interval } else { poll.idle_interval }

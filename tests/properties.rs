@@ -11,14 +11,14 @@ use upgrade_remediator::decide::{Facts, Guards, decide};
 use upgrade_remediator::model::answer::{Answer, Meaning};
 use upgrade_remediator::model::decision::{Action, Decision, Verdict};
 use upgrade_remediator::model::event::{Entry, Event, Settlement, Subject};
-use upgrade_remediator::model::history::ClusterHistory;
 use upgrade_remediator::model::hold::Holds;
 use upgrade_remediator::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
-use upgrade_remediator::model::ledger::Ledger;
 use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::model::policy::{Expect, Mode, OnExhausted, Retry, Terms};
 use upgrade_remediator::model::project::{Breaker, Limits, Poll};
+use upgrade_remediator::model::project_state::ProjectState;
 use upgrade_remediator::model::reason::Reason;
+use upgrade_remediator::model::record::ClusterRecord;
 use upgrade_remediator::model::task::{CompletedNodes, Reading, Step, Task, TaskKind, TaskList, TaskStatus};
 
 /// One reading of the task, some time after the last one.
@@ -136,7 +136,7 @@ struct Sent {
 struct Stage {
     now: Moment,
     number: u64,
-    ledger: Ledger,
+    project_state: ProjectState,
     entries: Vec<Event>,
     sent: Vec<Sent>,
     decisions: Vec<Decision>,
@@ -156,11 +156,11 @@ impl Stage {
         let subject =
             Subject { project: ProjectName::new("p").unwrap(), cluster: cluster(), task: task_id() };
         self.entries.push(event.clone());
-        self.ledger.apply(&Entry { number: self.number, at: self.now, subject, event });
+        self.project_state.apply(&Entry { number: self.number, at: self.now, subject, event });
     }
 
-    fn history(&self) -> ClusterHistory {
-        self.ledger.clusters.get(&cluster()).cloned().unwrap_or_default()
+    fn history(&self) -> ClusterRecord {
+        self.project_state.clusters.get(&cluster()).cloned().unwrap_or_default()
     }
 
     /// Takes one reading in, decides on it, and journals what follows.
@@ -188,14 +188,14 @@ impl Stage {
         }
         if read.status == TaskStatus::Running
             && let Some(known) =
-                self.ledger.clusters.get_mut(&id).and_then(|history| history.tasks.get_mut(&task_id()))
+                self.project_state.clusters.get_mut(&id).and_then(|history| history.tasks.get_mut(&task_id()))
         {
             known.saw_running(self.now);
         }
         let (holds, breaker) = (Holds::default(), Breaker::default());
         let guards = Guards {
             project: &project,
-            ledger: &self.ledger,
+            project_state: &self.project_state,
             holds: &holds,
             limits: &limits,
             breaker: &breaker,
@@ -288,7 +288,7 @@ fn play(story: &[Shown], terms: &Terms) -> Stage {
     let mut stage = Stage {
         now,
         number: 0,
-        ledger: Ledger::default(),
+        project_state: ProjectState::default(),
         entries: Vec::new(),
         sent: Vec::new(),
         decisions: Vec::new(),
@@ -411,7 +411,7 @@ proptest! {
     fn equal_stories_end_alike(story in story(), terms in terms()) {
         let (one, other) = (play(&story, &terms), play(&story, &terms));
         prop_assert_eq!(one.decisions, other.decisions);
-        prop_assert_eq!(one.ledger, other.ledger);
+        prop_assert_eq!(one.project_state, other.project_state);
     }
 }
 

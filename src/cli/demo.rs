@@ -20,8 +20,8 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::daemon::{self, Builder, Service};
 use crate::lifecycle::Signals;
 use crate::model::event::{Closing, Event};
-use crate::model::ledger::Ledger;
 use crate::model::moment::Moment;
+use crate::model::project_state::ProjectState;
 use crate::model::wording::Weight;
 use crate::notify::{News, Tell};
 use crate::settings::{self, Environment, FileText};
@@ -148,19 +148,20 @@ async fn stories(quiet: bool, stopping: &CancellationToken) -> Result<Vec<Ending
     ]);
     let main = FileText { file: PathBuf::from("demo.toml"), text };
     let loaded = settings::load_texts(&main, &[], &environment).map_err(Failure::Settings)?;
-    let (journal, mut ledgers) = daemon::open_journal(&loaded.settings, &*clock)?;
+    let (journal, mut states) = daemon::open_journal(&loaded.settings, &*clock)?;
     let teller = Arc::new(Storyteller { clock: Arc::clone(&clock), began, quiet });
-    let parts = (Arc::new(journal.clone()), journal.seed(), &mut ledgers);
+    let parts = (Arc::new(journal.clone()), journal.seed(), &mut states);
     let builder = Builder::new(&environment, parts, &clock, &teller, stopping);
-    let service = Service::build(main.file, loaded, environment, builder, ledgers)?;
+    let service = Service::build(main.file, loaded, environment, builder, states)?;
     let projects = service.projects();
     if !quiet {
         print(&introduction(&simulator.url()))?;
     }
 
-    let ledger = || projects.first().map(|project| project.reconciler().ledger()).unwrap_or_default();
+    let project_state =
+        || projects.first().map(|project| project.reconciler().project_state()).unwrap_or_default();
     let ended = async {
-        while clock.now().since(began) < PATIENCE && !all_ended(&ledger()) {
+        while clock.now().since(began) < PATIENCE && !all_ended(&project_state()) {
             clock.sleep(Duration::from_millis(100)).await;
         }
         // A PUT too many would come now.
@@ -175,7 +176,7 @@ async fn stories(quiet: bool, stopping: &CancellationToken) -> Result<Vec<Ending
     let (_ask, questions) = mpsc::channel(1);
     let (watched, ended) = tokio::join!(service.run(Arc::default(), questions), ended);
     watched.context("a part of the daemon panicked")?;
-    let endings = judge(&ledger(), &simulator.log());
+    let endings = judge(&project_state(), &simulator.log());
     journal.close().await?;
     simulator.shutdown().await;
     folder.close().context("the journal's folder could not be removed")?;
@@ -185,13 +186,13 @@ async fn stories(quiet: bool, stopping: &CancellationToken) -> Result<Vec<Ending
     if endings.is_empty() { Err(anyhow!("no story was told").into()) } else { Ok(endings) }
 }
 
-fn all_ended(ledger: &Ledger) -> bool {
-    STORIES.iter().all(|story| end_of(ledger, story.cluster).is_some())
+fn all_ended(project_state: &ProjectState) -> bool {
+    STORIES.iter().all(|story| end_of(project_state, story.cluster).is_some())
 }
 
 /// How the story of a cluster ended, if it has.
-fn end_of(ledger: &Ledger, cluster: &str) -> Option<String> {
-    let tasks = ledger.clusters.values().flat_map(|history| history.tasks.values());
+fn end_of(project_state: &ProjectState, cluster: &str) -> Option<String> {
+    let tasks = project_state.clusters.values().flat_map(|history| history.tasks.values());
     let task = tasks.into_iter().find(|task| task.cluster_name == cluster)?;
     match (&task.closed, &task.escalated) {
         (Some((Closing::Aborted, _)), _) => Some("aborted".to_owned()),
@@ -202,7 +203,7 @@ fn end_of(ledger: &Ledger, cluster: &str) -> Option<String> {
 }
 
 /// Holds what the journal says against what the simulator saw.
-fn judge(ledger: &Ledger, log: &[LogEntry]) -> Vec<Ending> {
+fn judge(project_state: &ProjectState, log: &[LogEntry]) -> Vec<Ending> {
     let mut puts: BTreeMap<&str, Vec<&PutRecord>> = BTreeMap::new();
     for entry in log {
         if let Record::Request(request) = &entry.record
@@ -212,7 +213,7 @@ fn judge(ledger: &Ledger, log: &[LogEntry]) -> Vec<Ending> {
         }
     }
     let attempts = |cluster: &str| {
-        let tasks = ledger.clusters.values().flat_map(|history| history.tasks.values());
+        let tasks = project_state.clusters.values().flat_map(|history| history.tasks.values());
         tasks.filter(|task| task.cluster_name == cluster).map(|task| task.attempts as usize).sum::<usize>()
     };
     let ending = |story: &'static Story| {
@@ -220,7 +221,7 @@ fn judge(ledger: &Ledger, log: &[LogEntry]) -> Vec<Ending> {
         let of = |kind| puts.iter().filter(|put| put.kind == kind).count();
         Ending {
             story,
-            end: end_of(ledger, story.cluster).unwrap_or_else(|| "not ended".to_owned()),
+            end: end_of(project_state, story.cluster).unwrap_or_else(|| "not ended".to_owned()),
             retries: of(PutKind::Retry),
             aborts: of(PutKind::Abort),
             without_intent: puts.len().saturating_sub(attempts(story.cluster)),

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Failure, Outcome, WARNINGS_ONLY, block_on, print, print_json};
 use crate::clock::SystemClock;
 use crate::cloud::{CloudError, Css as _, Reach};
-use crate::daemon::{self, Builder, HttpProject, Ledgers, Projects};
+use crate::daemon::{self, Builder, HttpProject, ProjectStates, Projects};
 use crate::journal::JournalError;
 use crate::journal::memory::MemoryJournal;
 use crate::journal::reader::JournalReader;
@@ -94,10 +94,10 @@ fn build(
     environment: &Environment,
     clock: &Arc<SystemClock>,
 ) -> std::result::Result<Projects<MemoryJournal, LogTeller>, Failure> {
-    let mut ledgers = Ledgers::default();
-    let journal = (Arc::new(MemoryJournal::new(0)), 0, &mut ledgers);
+    let mut states = ProjectStates::default();
+    let journal = (Arc::new(MemoryJournal::new(0)), 0, &mut states);
     let builder = Builder::new(environment, journal, clock, &Arc::new(LogTeller), &CancellationToken::new());
-    Projects::build(settings, builder, ledgers).map_err(Failure::of_build)
+    Projects::build(settings, builder, states).map_err(Failure::of_build)
 }
 
 /// The command that runs this with the unit's credentials. Only those are taken over: another unit with the same

@@ -49,8 +49,8 @@ pub(super) fn explain(
 fn by_journal(loaded: &Loaded, text: &str, down: &str) -> Result<Explanation, Failure> {
     let known = Known::read(loaded)?;
     let mut found = Vec::new();
-    for (project, ledger) in &known.ledgers {
-        for (id, history) in &ledger.clusters {
+    for (project, project_state) in &known.states {
+        for (id, history) in &project_state.clusters {
             let name = history.tasks.values().next().map(|task| task.cluster_name.clone());
             if id.as_str() == text || name.as_deref() == Some(text) {
                 let cluster = Cluster::known_by(id.clone(), name.unwrap_or_default());

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::table::{table, text};
 use super::{Failure, Outcome, block_on, journal_if_any, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
-use crate::daemon::{Builder, HttpProject, Ledgers, Projects};
+use crate::daemon::{Builder, HttpProject, ProjectStates, Projects};
 use crate::journal::memory::MemoryJournal;
 use crate::journal::reader::Query;
 use crate::model::cluster::Cluster;
@@ -43,12 +43,12 @@ pub(super) fn plan(loaded: &Loaded, environment: &Environment, json: bool) -> Ou
     let settings = &loaded.settings;
     let _log = telemetry::start(&settings.log.filter, settings.log.format, environment)?;
     let clock = Arc::new(SystemClock::new());
-    let (mut ledgers, journal) = read_journal(settings, &clock)?;
+    let (mut states, journal) = read_journal(settings, &clock)?;
     let seed = journal.seed();
-    let journal = (Arc::new(journal), seed, &mut ledgers);
+    let journal = (Arc::new(journal), seed, &mut states);
     let teller = Arc::new(LogTeller);
     let builder = Builder::new(environment, journal, &clock, &teller, &CancellationToken::new());
-    let projects = Projects::build(settings, builder, ledgers).map_err(Failure::of_build)?;
+    let projects = Projects::build(settings, builder, states).map_err(Failure::of_build)?;
     let Looked { lines, short, all } = block_on(look_at_all(&projects))?;
     if json {
         print_json(&Value::Array(lines.iter().map(as_json).collect()))?;
@@ -59,21 +59,21 @@ pub(super) fn plan(loaded: &Loaded, environment: &Environment, json: bool) -> Ou
 }
 
 /// What the journal knows; nothing where there is none yet.
-fn read_journal(settings: &Settings, clock: &SystemClock) -> Result<(Ledgers, MemoryJournal), Failure> {
+fn read_journal(settings: &Settings, clock: &SystemClock) -> Result<(ProjectStates, MemoryJournal), Failure> {
     let now = clock.now();
     let Ok(reader) = journal_if_any(settings)? else {
-        return Ok((Ledgers::default(), MemoryJournal::default()));
+        return Ok((ProjectStates::default(), MemoryJournal::default()));
     };
-    let mut ledgers = Ledgers::with_holds(Holds::recall(reader.holds()?, now));
+    let mut states = ProjectStates::with_holds(Holds::recall(reader.holds()?, now));
     let mut entries = reader.entries(&Query::default())?;
     for entry in &entries {
-        ledgers.fold(entry.clone(), now);
+        states.fold(entry.clone(), now);
     }
-    ledgers.identified(&reader.names()?, settings, now);
+    states.identified(&reader.names()?, settings, now);
     for entry in &mut entries {
-        entry.subject.project = ledgers.renamed(&entry.subject.project).clone();
+        entry.subject.project = states.renamed(&entry.subject.project).clone();
     }
-    Ok((ledgers, MemoryJournal::holding(reader.meta().seed, entries, now)))
+    Ok((states, MemoryJournal::holding(reader.meta().seed, entries, now)))
 }
 
 /// What one poll of everything found.

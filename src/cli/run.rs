@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use super::{Failure, Outcome, block_on, log_warnings};
 use crate::clock::{Clock as _, SystemClock, random_seed};
 use crate::control::{Question, Reachable, Server};
-use crate::daemon::{self, Broken, Builder, Changes, Ledgers, Measured, Projects, Service};
+use crate::daemon::{self, Broken, Builder, Changes, Measured, ProjectStates, Projects, Service};
 use crate::journal::sqlite::SqliteJournal;
 use crate::lifecycle::Signals;
 use crate::model::policy::Mode;
@@ -62,20 +62,20 @@ pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once
         let signals = Signals::listen().context("cannot listen to signals")?;
         let stopping = CancellationToken::new();
         let clock = Arc::new(SystemClock::new());
-        let (journal, mut ledgers) = daemon::open_journal(&loaded.settings, &*clock)
+        let (journal, mut states) = daemon::open_journal(&loaded.settings, &*clock)
             .map_err(|error| Failure::of_build(error.into()))?;
-        ledgers
+        states
             .identify(&journal, &loaded.settings, clock.now())
             .await
             .map_err(|error| Failure::of_build(error.into()))?;
-        let mut start = daemon::start_of(&ledgers, &loaded.settings, journal.id(), random_seed());
+        let mut start = daemon::start_of(&states, &loaded.settings, journal.id(), random_seed());
         start.new_journal = journal.is_new().then(|| journal.path().display().to_string());
         let post = Post::new(Routes::default());
-        post.renamed(ledgers.naming());
+        post.renamed(states.naming());
         let telling = Telling { post: post.clone(), clock: Arc::clone(&clock), start };
         let metrics = Arc::new(Metrics::default());
         let measured = Measured::new(journal.clone(), Arc::clone(&clock), Arc::clone(&metrics));
-        let parts = (Arc::new(measured), journal.seed(), &mut ledgers);
+        let parts = (Arc::new(measured), journal.seed(), &mut states);
         let changes = Changes::default();
         let teller = Arc::new((LogTeller, (post.clone(), changes.clone())));
         let builder = Builder::new(environment, parts, &clock, &teller, &stopping)
@@ -85,9 +85,9 @@ pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once
         let reload = signals.reload();
         let work = async {
             if once {
-                look_once(config, &loaded.settings, builder, ledgers, &journal, telling).await
+                look_once(config, &loaded.settings, builder, states, &journal, telling).await
             } else {
-                let parts = (builder, ledgers, telling, Seen { metrics, changes });
+                let parts = (builder, states, telling, Seen { metrics, changes });
                 serve(config, loaded, environment.clone(), parts, &journal, reload).await
             }
         };
@@ -111,11 +111,11 @@ async fn look_once(
     config: &Path,
     settings: &Settings,
     builder: Projectless,
-    ledgers: Ledgers,
+    states: ProjectStates,
     journal: &SqliteJournal,
     telling: Telling,
 ) -> Result<bool, Failure> {
-    let projects = Projects::build(settings, builder, ledgers).map_err(Failure::of_build)?;
+    let projects = Projects::build(settings, builder, states).map_err(Failure::of_build)?;
     tell_start(config, settings, journal);
     let clock = Arc::clone(&telling.clock);
     let notifier = telling.begin(journal).await;
@@ -128,7 +128,7 @@ async fn serve(
     config: &Path,
     loaded: Loaded,
     environment: Environment,
-    (builder, ledgers, telling, seen): (Projectless, Ledgers, Telling, Seen),
+    (builder, states, telling, seen): (Projectless, ProjectStates, Telling, Seen),
     journal: &SqliteJournal,
     reload: Arc<tokio::sync::Notify>,
 ) -> Result<bool, Failure> {
@@ -138,7 +138,7 @@ async fn serve(
     let mut listening = JoinSet::new();
     // Before anything is looked at: what cannot be held is not begun.
     let (questions, reachable) = listen(&settings, &mut listening, &stopping).await?;
-    let mut service = Service::build(config.to_owned(), loaded, environment, builder, ledgers)
+    let mut service = Service::build(config.to_owned(), loaded, environment, builder, states)
         .map_err(Failure::of_build)?
         .supervised(supervisor)
         .reached(reachable);

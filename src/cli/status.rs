@@ -13,14 +13,14 @@ use super::table::{table, text};
 use super::{Failure, Outcome, journal, json_text, print_while_read};
 use crate::clock::{Clock as _, SystemClock};
 use crate::control::{Answer, Request};
-use crate::daemon::Ledgers;
+use crate::daemon::ProjectStates;
 use crate::journal::reader::Query;
 use crate::model::channel::ChannelCounts;
 use crate::model::hold::StoredHold;
 use crate::model::id::ProjectName;
-use crate::model::ledger::Ledger;
 use crate::model::moment::Moment;
 use crate::model::policy::Mode;
+use crate::model::project_state::ProjectState;
 use crate::model::text::{counted, longer_span, shown, utc};
 use crate::settings::Loaded;
 use crate::status::{Around, ProjectReport, Report};
@@ -105,7 +105,7 @@ fn once(
 /// What the journal knows, while no daemon runs.
 pub(super) struct Known {
     pub(super) now: Moment,
-    pub(super) ledgers: BTreeMap<ProjectName, Ledger>,
+    pub(super) states: BTreeMap<ProjectName, ProjectState>,
     holds: Vec<StoredHold>,
 }
 
@@ -113,27 +113,27 @@ impl Known {
     /// Reads it; nothing where there is no journal yet.
     pub(super) fn read(loaded: &Loaded) -> Result<Self, Failure> {
         let now = SystemClock::new().now();
-        let mut known = Self { now, ledgers: BTreeMap::new(), holds: Vec::new() };
+        let mut known = Self { now, states: BTreeMap::new(), holds: Vec::new() };
         let Some(reader) = journal(&loaded.settings)? else { return Ok(known) };
         known.holds = holds_in_force(&reader, now)?;
-        let mut ledgers = Ledgers::default();
+        let mut states = ProjectStates::default();
         let mut names: Vec<ProjectName> =
             loaded.settings.projects.iter().map(|project| project.name.clone()).collect();
         for entry in reader.entries(&Query::default())? {
             if !names.contains(&entry.subject.project) {
                 names.push(entry.subject.project.clone());
             }
-            ledgers.fold(entry, now);
+            states.fold(entry, now);
         }
-        known.ledgers = names.into_iter().map(|name| (name.clone(), ledgers.take(&name, now))).collect();
+        known.states = names.into_iter().map(|name| (name.clone(), states.take(&name, now))).collect();
         Ok(known)
     }
 
     fn reports(&self, loaded: &Loaded) -> Vec<ProjectReport> {
-        let report = |(name, ledger): (&ProjectName, &Ledger)| {
+        let report = |(name, project_state): (&ProjectName, &ProjectState)| {
             let around = Around {
                 name,
-                clusters: ledger.clusters.len(),
+                clusters: project_state.clusters.len(),
                 list_short: false,
                 leaving: !loaded.settings.projects.iter().any(|project| project.name == *name),
                 sends_nothing: None,
@@ -141,9 +141,9 @@ impl Known {
                 stretch: None,
                 live: None,
             };
-            ProjectReport::new(&around, ledger, self.now)
+            ProjectReport::new(&around, project_state, self.now)
         };
-        self.ledgers.iter().map(report).collect()
+        self.states.iter().map(report).collect()
     }
 }
 

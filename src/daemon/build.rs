@@ -9,7 +9,7 @@ use super::channels::Channels;
 use super::credentials::{Credentials, Site};
 use super::identity::{Claiming, Identities};
 use super::measured::ProjectMeter;
-use super::{BuildFault, HttpClient, HttpProject, Ledgers};
+use super::{BuildFault, HttpClient, HttpProject, ProjectStates};
 use crate::clock::{SystemClock, random_seed};
 use crate::cloud::iam::ProjectByRegion;
 use crate::cloud::{Client, Credential, Options, ProjectSource};
@@ -18,8 +18,8 @@ use crate::journal::Journal;
 use crate::journal::sqlite::SqliteJournal;
 use crate::model::hold::Holds;
 use crate::model::id::ProjectId;
-use crate::model::ledger::Ledger;
 use crate::model::project::{Limits, Rules};
+use crate::model::project_state::ProjectState;
 use crate::notify::{Post, Tell};
 use crate::project::WatchedProject;
 use crate::reconcile::{Parts, Reconciler};
@@ -111,18 +111,18 @@ pub(super) fn rules(settings: &Settings) -> Rules {
 }
 
 impl<J: Journal, T: Tell> Builder<J, T> {
-    /// Takes what all projects share. `ledgers` gives up its holds.
+    /// Takes what all projects share. `states` gives up its holds.
     pub fn new(
         environment: &Environment,
-        (journal, seed, ledgers): (Arc<J>, u64, &mut Ledgers),
+        (journal, seed, states): (Arc<J>, u64, &mut ProjectStates),
         clock: &Arc<SystemClock>,
         teller: &Arc<T>,
         stopping: &CancellationToken,
     ) -> Self {
-        let holds = ledgers.share_holds();
+        let holds = states.share_holds();
         Self {
             environment: environment.clone(),
-            identities: Identities::new(&journal, clock, &holds, ledgers.names.clone()),
+            identities: Identities::new(&journal, clock, &holds, states.names.clone()),
             journal,
             seed,
             clock: Arc::clone(clock),
@@ -257,7 +257,7 @@ impl<J: Journal, T: Tell> Builder<J, T> {
         settings: &Settings,
         project: &Project,
         css: HttpClient,
-        ledger: Ledger,
+        project_state: ProjectState,
         stopping: CancellationToken,
     ) -> Arc<HttpProject<J, T>> {
         Arc::new(WatchedProject::new(Reconciler::new(Parts {
@@ -270,7 +270,7 @@ impl<J: Journal, T: Tell> Builder<J, T> {
             holds: Arc::clone(&self.holds),
             seed: self.seed,
             stopping,
-            ledger,
+            project_state,
         })))
     }
 }

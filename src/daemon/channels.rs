@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Arc;
 
 use super::credentials::{Credentials, Site};
-use super::{BuildFault, Ledgers};
+use super::{BuildFault, ProjectStates};
 use crate::clock::{Clock as _, SystemClock};
 use crate::cloud::CloudError;
 use crate::cloud::http::HttpTransport;
@@ -109,13 +109,13 @@ pub fn channel_of(
 }
 
 /// How things stand at the start, for those who tell people.
-pub fn start_of(ledgers: &Ledgers, settings: &Settings, journal_id: &str, seed: u64) -> Start {
-    let last_entry = ledgers.last;
+pub fn start_of(states: &ProjectStates, settings: &Settings, journal_id: &str, seed: u64) -> Start {
+    let last_entry = states.last;
     let mut start = Start { journal_id: journal_id.to_owned(), last_entry, seed, ..Start::default() };
     for project in &settings.projects {
-        let Some(ledger) = ledgers.of(&project.name) else { continue };
-        start.rests.insert(project.name.clone(), ledger.rest);
-        for (cluster, history) in &ledger.clusters {
+        let Some(project_state) = states.of(&project.name) else { continue };
+        start.rests.insert(project.name.clone(), project_state.rest);
+        for (cluster, history) in &project_state.clusters {
             let open =
                 history.tasks.iter().filter(|(_, task)| task.failure.is_some() && task.closed.is_none());
             start.open.extend(open.map(|(task, known)| {

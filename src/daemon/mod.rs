@@ -11,9 +11,9 @@ use crate::journal::{Journal, JournalError};
 use crate::model::event::StoredEntry;
 use crate::model::hold::Holds;
 use crate::model::id::ProjectName;
-use crate::model::ledger::Ledger;
 use crate::model::moment::Moment;
 use crate::model::names::{Identified, Named, Names, Naming};
+use crate::model::project_state::ProjectState;
 use crate::project::WatchedProject;
 use crate::settings::{JournalUrl, Problems, Project, Settings};
 
@@ -104,8 +104,8 @@ pub enum Broken {
 
 /// What the journal knows, by project: the fold of its entries, and the holds.
 #[derive(Debug, Default)]
-pub struct Ledgers {
-    projects: std::collections::BTreeMap<ProjectName, Ledger>,
+pub struct ProjectStates {
+    projects: std::collections::BTreeMap<ProjectName, ProjectState>,
     holds: Holds,
     /// Which project is kept under which name.
     names: Names,
@@ -115,7 +115,7 @@ pub struct Ledgers {
     last: u64,
 }
 
-impl Ledgers {
+impl ProjectStates {
     /// With these holds, and no entries yet.
     pub fn with_holds(holds: Holds) -> Self {
         Self { holds, ..Self::default() }
@@ -144,7 +144,7 @@ impl Ledgers {
         Ok(())
     }
 
-    /// What [`Ledgers::identify`] has renamed.
+    /// What [`ProjectStates::identify`] has renamed.
     pub fn naming(&self) -> &Naming {
         &self.naming
     }
@@ -163,22 +163,23 @@ impl Ledgers {
     fn rename(&mut self, identified: Identified, now: Moment) {
         self.holds.rename(&identified, now);
         let projects = std::mem::take(&mut self.projects).into_iter();
-        self.projects =
-            projects.map(|(name, ledger)| (identified.naming.renamed(&name).clone(), ledger)).collect();
+        self.projects = projects
+            .map(|(name, project_state)| (identified.naming.renamed(&name).clone(), project_state))
+            .collect();
         self.names = identified.naming.names.clone();
         self.naming = identified.naming;
     }
 
     /// That of one project, as its last entry left it.
-    fn of(&self, project: &ProjectName) -> Option<&Ledger> {
+    fn of(&self, project: &ProjectName) -> Option<&ProjectState> {
         self.projects.get(project)
     }
 
     /// That of one project, ready to be used from `now` on.
-    pub fn take(&mut self, project: &ProjectName, now: Moment) -> Ledger {
-        let mut ledger = self.projects.remove(project).unwrap_or_default();
-        ledger.wake(now);
-        ledger
+    pub fn take(&mut self, project: &ProjectName, now: Moment) -> ProjectState {
+        let mut project_state = self.projects.remove(project).unwrap_or_default();
+        project_state.wake(now);
+        project_state
     }
 
     /// The holds, to be shared by all projects.
@@ -200,12 +201,12 @@ fn named(settings: &Settings) -> Vec<Named> {
 pub fn open_journal(
     settings: &Settings,
     clock: &impl Clock,
-) -> Result<(SqliteJournal, Ledgers), JournalError> {
+) -> Result<(SqliteJournal, ProjectStates), JournalError> {
     let JournalUrl::Sqlite(path) = &settings.journal;
     let now = clock.now();
-    let mut ledgers = Ledgers::default();
+    let mut states = ProjectStates::default();
     let options = SqliteOptions::new(now.wall, random_seed());
-    let journal = SqliteJournal::open_each(path, &options, |entry| ledgers.fold(entry, now))?;
-    ledgers.holds = Holds::recall(journal.holds().iter().cloned(), now);
-    Ok((journal, ledgers))
+    let journal = SqliteJournal::open_each(path, &options, |entry| states.fold(entry, now))?;
+    states.holds = Holds::recall(journal.holds().iter().cloned(), now);
+    Ok((journal, states))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::task::{JoinError, JoinSet};
 
 use super::build::Builder;
-use super::{BuildFault, HttpProject, Ledgers};
+use super::{BuildFault, HttpProject, ProjectStates};
 use crate::clock::Clock as _;
 use crate::journal::Journal;
 use crate::notify::Tell;
@@ -26,7 +26,7 @@ impl<J: Journal, T: Tell> Projects<J, T> {
     pub fn build(
         settings: &Settings,
         mut builder: Builder<J, T>,
-        mut ledgers: Ledgers,
+        mut states: ProjectStates,
     ) -> Result<Self, BuildFault> {
         let now = builder.clock.now();
         let credentials = builder.credentials(settings)?;
@@ -34,8 +34,8 @@ impl<J: Journal, T: Tell> Projects<J, T> {
         for project in &settings.projects {
             let Some(link) = Builder::<J, T>::link(settings, project, &credentials)? else { continue };
             let css = builder.client(project, &link)?;
-            let (ledger, stopping) = (ledgers.take(&project.name, now), builder.stopping());
-            all.push(builder.project(settings, project, css, ledger, stopping));
+            let (project_state, stopping) = (states.take(&project.name, now), builder.stopping());
+            all.push(builder.project(settings, project, css, project_state, stopping));
             if let Ok(mut known) = builder.identities.known.try_lock() {
                 known.watch(&project.name, link.project());
             }

@@ -15,15 +15,15 @@ use super::build::{self, Builder, Link};
 use super::identity::Known;
 use super::liveness::{Liveness, Round};
 use super::view::View;
-use super::{Broken, BuildFault, HttpClient, HttpProject, Ledgers, changes};
+use super::{Broken, BuildFault, HttpClient, HttpProject, ProjectStates, changes};
 use crate::clock::{Clock as _, SystemClock};
 use crate::control::{Question, Reachable};
 use crate::journal::{Journal, JournalError};
 use crate::model::hold::Holds;
 use crate::model::id::ProjectName;
-use crate::model::ledger::Ledger;
 use crate::model::moment::Moment;
 use crate::model::project::Rules;
+use crate::model::project_state::ProjectState;
 use crate::notify::Tell;
 use crate::schedule::Scheduler;
 use crate::schedule::liveness::{self, LivenessProbe};
@@ -79,7 +79,7 @@ pub struct Service<J, T> {
 struct Ready<J, T> {
     loaded: Loaded,
     links: Vec<(settings::Project, Link, Option<HttpClient>)>,
-    ledgers: BTreeMap<ProjectName, Ledger>,
+    states: BTreeMap<ProjectName, ProjectState>,
     credentials: super::credentials::Credentials,
     channels: super::channels::Channels,
     _of: std::marker::PhantomData<(J, T)>,
@@ -104,7 +104,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
         loaded: Loaded,
         environment: Environment,
         builder: Builder<J, T>,
-        mut ledgers: Ledgers,
+        mut states: ProjectStates,
     ) -> Result<Self, BuildFault> {
         let stopping = builder.stopping.clone();
         let (running, schedulers) = (BTreeMap::new(), JoinSet::new());
@@ -133,12 +133,12 @@ impl<J: Journal, T: Tell> Service<J, T> {
         };
         let none = BTreeSet::new();
         let mut ready =
-            service.ready(loaded, &none, |_| Ok(Ledger::default())).map_err(|fault| match fault {
+            service.ready(loaded, &none, |_| Ok(ProjectState::default())).map_err(|fault| match fault {
                 ReloadFault::Build(fault) => fault,
                 ReloadFault::Journal(error) => BuildFault::Journal(error),
             })?;
-        for (name, ledger) in &mut ready.ledgers {
-            *ledger = ledgers.take(name, now);
+        for (name, project_state) in &mut ready.states {
+            *project_state = states.take(name, now);
         }
         let identities = Arc::clone(&service.builder.identities);
         // Nobody else knows of it yet.
@@ -315,23 +315,23 @@ impl<J: Journal, T: Tell> Service<J, T> {
         &self,
         loaded: Loaded,
         moved: &BTreeSet<ProjectName>,
-        ledger: impl Fn(&ProjectName) -> Result<Ledger, JournalError>,
+        project_state: impl Fn(&ProjectName) -> Result<ProjectState, JournalError>,
     ) -> Result<Ready<J, T>, ReloadFault> {
         let settings = &loaded.settings;
         let credentials = self.builder.credentials(settings)?;
         let channels = self.builder.channels(settings, &credentials)?;
-        let (mut links, mut ledgers) = (Vec::new(), BTreeMap::new());
+        let (mut links, mut states) = (Vec::new(), BTreeMap::new());
         for project in &settings.projects {
             let Some(link) = Builder::<J, T>::link(settings, project, &credentials)? else { continue };
             let before = self.running.get(&project.name).filter(|_| !moved.contains(&project.name));
             let same = before.is_some_and(|running| running.link == link);
             let client = if same { None } else { Some(self.builder.client(project, &link)?) };
             if before.is_none() {
-                ledgers.insert(project.name.clone(), ledger(&project.name)?);
+                states.insert(project.name.clone(), project_state(&project.name)?);
             }
             links.push((project.clone(), link, client));
         }
-        Ok(Ready { loaded, links, ledgers, credentials, channels, _of: std::marker::PhantomData })
+        Ok(Ready { loaded, links, states, credentials, channels, _of: std::marker::PhantomData })
     }
 
     /// Takes new settings: no timer, no attempt and, where nothing of it changed, no connection is lost.
@@ -363,7 +363,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
                 running.leaving = true;
             }
         }
-        let came = ready.ledgers.len();
+        let came = ready.states.len();
         // Before anybody uses them: what is woken is asked for anew.
         ready.credentials.wake();
         self.begin(ready, known);
@@ -375,13 +375,15 @@ impl<J: Journal, T: Tell> Service<J, T> {
 
     /// Takes the settings and credentials, and begins to watch the projects that are new.
     fn begin(&mut self, ready: Ready<J, T>, known: &mut Known) {
-        let Ready { loaded, links, mut ledgers, credentials, channels, .. } = ready;
+        let Ready { loaded, links, mut states, credentials, channels, .. } = ready;
         build::tell_of_limits(&loaded.settings);
         self.builder.take_credentials(credentials);
         self.builder.take_channels(channels, &loaded.settings);
         for (project, link, client) in links {
-            let (Some(ledger), Some(client)) = (ledgers.remove(&project.name), client) else { continue };
-            self.put_under_watch(&loaded.settings, &project, link, client, ledger, known);
+            let (Some(project_state), Some(client)) = (states.remove(&project.name), client) else {
+                continue;
+            };
+            self.put_under_watch(&loaded.settings, &project, link, client, project_state, known);
         }
         self.in_force.hash = loaded.hash();
         self.loaded = loaded;
@@ -395,13 +397,13 @@ impl<J: Journal, T: Tell> Service<J, T> {
         project: &settings::Project,
         link: Link,
         client: HttpClient,
-        ledger: Ledger,
+        project_state: ProjectState,
         known: &mut Known,
     ) {
         let name = project.name.clone();
         known.watch(&name, link.project());
         let halt = self.stopping.child_token();
-        let project = self.builder.project(settings, project, client, ledger, halt.clone());
+        let project = self.builder.project(settings, project, client, project_state, halt.clone());
         let stop = halt.child_token();
         let liveness = self.watch(name.clone(), Arc::clone(&project), stop.clone());
         self.running.insert(name, Running { project, link, halt, stop, liveness, leaving: false });

@@ -5,23 +5,23 @@ use std::time::Duration;
 use crate::decide::SETTLING_PATIENCE;
 use crate::model::breaker::{Healing, Opening, Probe, Shown};
 use crate::model::event::Event;
-use crate::model::history::TaskHistory;
 use crate::model::id::{ClusterId, TaskId};
-use crate::model::ledger::Ledger;
 use crate::model::moment::Moment;
 use crate::model::project::Breaker;
+use crate::model::project_state::ProjectState;
 use crate::model::reason::Reason;
+use crate::model::record::TaskRecord;
 
 /// What becomes of the breaker now, if it changes: an event to be journaled, and of which task where it is not the
 /// one that was just polled.
 pub fn turn(
-    ledger: &Ledger,
+    project_state: &ProjectState,
     settings: &Breaker,
     now: Moment,
 ) -> Option<(Event, Option<(ClusterId, TaskId)>)> {
     let opened = |opening| Event::BreakerOpened { opening, cooldown: settings.cooldown };
-    let Some(open) = &ledger.breaker.open else {
-        return many_failed(ledger, settings, now).map(|opening| (opened(opening), None));
+    let Some(open) = &project_state.breaker.open else {
+        return many_failed(project_state, settings, now).map(|opening| (opened(opening), None));
     };
     let probe = open.probe.as_ref()?;
     let attempt = probe.attempt;
@@ -29,10 +29,10 @@ pub fn turn(
         Shown::Good(because) => Event::BreakerClosed { attempt, because },
         Shown::Failed => opened(Opening::ProbeFailed { attempt }),
         Shown::Unknown => opened(Opening::ProbeUnknown { attempt }),
-        Shown::Nothing | Shown::Accepted if still_runs(ledger, probe, settings) => {
+        Shown::Nothing | Shown::Accepted if still_runs(project_state, probe, settings) => {
             Event::BreakerClosed { attempt, because: Healing::StillRuns }
         }
-        Shown::Nothing | Shown::Accepted if shows_nothing(ledger, probe, settings, now) => {
+        Shown::Nothing | Shown::Accepted if shows_nothing(project_state, probe, settings, now) => {
             opened(Opening::ProbeUnknown { attempt })
         }
         Shown::Nothing | Shown::Accepted => return None,
@@ -41,11 +41,12 @@ pub fn turn(
 }
 
 /// Whether the breaker holds a PUT back now.
-pub fn hold_back(ledger: &Ledger, settings: &Breaker, now: Moment) -> Option<Reason> {
-    let Some(open) = &ledger.breaker.open else {
+pub fn hold_back(project_state: &ProjectState, settings: &Breaker, now: Moment) -> Option<Reason> {
+    let Some(open) = &project_state.breaker.open else {
         // It opens with the next turn; nothing slips out before that.
         let until = now.after(settings.cooldown).wall;
-        return many_failed(ledger, settings, now).map(|opening| Reason::BreakerOpen { opening, until });
+        return many_failed(project_state, settings, now)
+            .map(|opening| Reason::BreakerOpen { opening, until });
     };
     if now.mono < open.until.mono {
         return Some(Reason::BreakerOpen { opening: open.opening.clone(), until: open.until.wall });
@@ -55,29 +56,29 @@ pub fn hold_back(ledger: &Ledger, settings: &Breaker, now: Moment) -> Option<Rea
 }
 
 /// Why a closed breaker opens, where so many tasks were seen to fail that it does.
-fn many_failed(ledger: &Ledger, settings: &Breaker, now: Moment) -> Option<Opening> {
-    let failures = ledger.breaker.failures(settings.within, now);
+fn many_failed(project_state: &ProjectState, settings: &Breaker, now: Moment) -> Option<Opening> {
+    let failures = project_state.breaker.failures(settings.within, now);
     (failures >= settings.failures).then_some(Opening::ManyFailed { failures, within: settings.within })
 }
 
 /// Whether the probe's task was read RUNNING so long after the PUT that it counts as healed.
-fn still_runs(ledger: &Ledger, probe: &Probe, settings: &Breaker) -> bool {
+fn still_runs(project_state: &ProjectState, probe: &Probe, settings: &Breaker) -> bool {
     // A restart takes what ran as read RUNNING at its start, and has read nothing yet.
-    let running = probed(ledger, probe).and_then(|task| task.running.and(task.running_read));
+    let running = probed(project_state, probe).and_then(|task| task.running.and(task.running_read));
     running.is_some_and(|read| read.mono >= probe.sent.after(settings.probe).mono)
 }
 
 /// Whether the probe's task was not read RUNNING for so long that what became of it counts as unknown: its cluster
 /// may not be readable any more, or its status a word that nobody knows. The project must not wait for it for ever.
-fn shows_nothing(ledger: &Ledger, probe: &Probe, settings: &Breaker, now: Moment) -> bool {
-    let running = probed(ledger, probe).and_then(|task| task.running);
+fn shows_nothing(project_state: &ProjectState, probe: &Probe, settings: &Breaker, now: Moment) -> bool {
+    let running = probed(project_state, probe).and_then(|task| task.running);
     let quiet = running.map_or(Duration::MAX, |read| now.since(read));
     let patience = settings.probe.saturating_add(SETTLING_PATIENCE);
     quiet.min(now.since(probe.sent)) >= patience
 }
 
-fn probed<'a>(ledger: &'a Ledger, probe: &Probe) -> Option<&'a TaskHistory> {
-    ledger.history(&probe.cluster).tasks.get(&probe.task)
+fn probed<'a>(project_state: &'a ProjectState, probe: &Probe) -> Option<&'a TaskRecord> {
+    project_state.cluster(&probe.cluster).tasks.get(&probe.task)
 }
 
 #[cfg(test)]

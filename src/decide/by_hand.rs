@@ -8,11 +8,11 @@
 use super::{Case, Facts, SETTLING_PATIENCE, Standing, running};
 use crate::model::decision::{Action, Order, Ordered};
 use crate::model::event::{Closing, Shape};
-use crate::model::history::{ClusterHistory, TaskHistory};
 use crate::model::id::TaskId;
 use crate::model::moment::Moment;
 use crate::model::policy::{Mode, Terms};
 use crate::model::reason::Reason;
+use crate::model::record::{ClusterRecord, TaskRecord};
 use crate::model::task::{Task, TaskStatus};
 
 /// The order to send, if it may be sent, or why not. `terms` are those of the policy that governs the newest task;
@@ -25,10 +25,10 @@ pub fn act(
     ordered: &Ordered,
     (terms, mode): (Option<&Terms>, Mode),
     facts: Facts<'_>,
-    history: &ClusterHistory,
+    record: &ClusterRecord,
     now: Moment,
 ) -> Result<Order, Reason> {
-    let (task, known) = newest(ordered, facts, history)?;
+    let (task, known) = newest(ordered, facts, record)?;
     let by_policy = |retry: &Terms| action == Action::Retry && retry.retry.retry_partial_failed;
     match &task.status {
         TaskStatus::Failed => {}
@@ -76,14 +76,14 @@ pub struct GivenBack {
 pub fn reset(
     ordered: &Ordered,
     facts: Facts<'_>,
-    history: &ClusterHistory,
+    record: &ClusterRecord,
     now: Moment,
 ) -> Result<GivenBack, Reason> {
-    let (task, known) = match newest(ordered, facts, history) {
+    let (task, known) = match newest(ordered, facts, record) {
         // It is given back while it runs: what comes of that is the daemon's again.
         Err(Reason::Running { .. }) => {
-            let running = Standing::of(facts.reading, history, facts.poll.settle_interval).task();
-            let known = running.and_then(|task| Some((task, history.tasks.get(&task.id)?)));
+            let running = Standing::of(facts.reading, record, facts.poll.settle_interval).task();
+            let known = running.and_then(|task| Some((task, record.tasks.get(&task.id)?)));
             known.ok_or(Reason::NotWithHuman)?
         }
         found => found?,
@@ -108,12 +108,12 @@ pub fn reset(
 fn newest<'a>(
     ordered: &Ordered,
     facts: Facts<'a>,
-    history: &'a ClusterHistory,
-) -> Result<(&'a Task, &'a TaskHistory), Reason> {
-    if history.tasks.values().any(|task| task.commands.contains(&ordered.command)) {
+    record: &'a ClusterRecord,
+) -> Result<(&'a Task, &'a TaskRecord), Reason> {
+    if record.tasks.values().any(|task| task.commands.contains(&ordered.command)) {
         return Err(Reason::AlreadyDone);
     }
-    let standing = Standing::of(facts.reading, history, facts.poll.settle_interval);
+    let standing = Standing::of(facts.reading, record, facts.poll.settle_interval);
     if let (Some(task), Some(newest)) = (&ordered.task, standing.task())
         && *task != newest.id
     {
@@ -125,7 +125,7 @@ fn newest<'a>(
         Standing::Uncertain(reason) => return Err(reason),
         Standing::Newest(task) => task,
     };
-    match history.tasks.get(&task.id) {
+    match record.tasks.get(&task.id) {
         Some(known) => Ok((task, known)),
         None if task.status.is_failure() => Err(Reason::StaleReading),
         None => Err(Reason::NotFailed { status: task.status.word().to_owned() }),

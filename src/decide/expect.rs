@@ -1,9 +1,9 @@
 //! Whether a task that runs takes longer than its policy expects. Told, and nothing more: no decision polls it.
 
 use crate::model::event::{Event, TooLong};
-use crate::model::history::Run;
 use crate::model::moment::Moment;
 use crate::model::policy::Expect;
+use crate::model::record::Run;
 use crate::model::task::Task;
 
 /// The event that tells of it, once for each stretch of RUNNING. The time as a whole comes first. Where the task names no

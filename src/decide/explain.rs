@@ -7,11 +7,11 @@ use crate::decide::guards::Guards;
 use crate::decide::{Facts, Standing, backoff, breaker};
 use crate::model::decision::Decision;
 use crate::model::explanation::{Guard, PolicyVerdict, Step, TaskFacts};
-use crate::model::history::TaskHistory;
 use crate::model::moment::Moment;
 use crate::model::policy::{Mode, OnExhausted, Terms};
 use crate::model::project::{MAX_CLOCK_OFFSET, is_clock_off};
 use crate::model::reason::Reason;
+use crate::model::record::TaskRecord;
 use crate::model::task::Task;
 use crate::model::text::{counted, shown, span};
 use crate::model::window::WindowState;
@@ -51,7 +51,7 @@ pub fn facts(task: &Task) -> TaskFacts {
 }
 
 /// What is still to come if the task goes on failing at the same node, in its order.
-pub fn schedule(known: &TaskHistory, terms: &Terms, decision: &Decision) -> Vec<Step> {
+pub fn schedule(known: &TaskRecord, terms: &Terms, decision: &Decision) -> Vec<Step> {
     let over = known.closed.is_some() || known.escalated.is_some();
     if over || known.failure.is_none() || known.failure.as_ref().is_some_and(|failure| failure.seen.too_old) {
         return Vec::new();
@@ -126,7 +126,7 @@ pub fn guards(
     terms: Option<&Terms>,
     mode: Mode,
     facts: Facts<'_>,
-    known: Option<&TaskHistory>,
+    known: Option<&TaskRecord>,
     now: Moment,
 ) -> Vec<Guard> {
     let guards = facts.guards;
@@ -167,13 +167,13 @@ fn changes(
 }
 
 /// The guards of the task itself.
-fn of_task(facts: Facts<'_>, known: Option<&TaskHistory>) -> Vec<Guard> {
+fn of_task(facts: Facts<'_>, known: Option<&TaskRecord>) -> Vec<Guard> {
     let mut all = Vec::new();
     let mut add = |guard: &str, value: String, limit: &str, passes: bool| {
         all.push(Guard { guard: guard.to_owned(), value, limit: limit.to_owned(), passes });
     };
-    let history = facts.guards.ledger.history(facts.cluster);
-    let standing = Standing::of(facts.reading, history, facts.poll.settle_interval);
+    let record = facts.guards.project_state.cluster(facts.cluster);
+    let standing = Standing::of(facts.reading, record, facts.poll.settle_interval);
     let (newest, certain) = match &standing {
         Standing::Newest(task) => (format!("task {}", task.id), true),
         Standing::Running(task) => (format!("task {} runs", task.id), false),
@@ -238,8 +238,8 @@ fn of_project(
         "none".to_owned(),
         rest.is_none(),
     );
-    let held = breaker::hold_back(guards.ledger, guards.breaker, now);
-    let failures = guards.ledger.breaker.failures(guards.breaker.within, now);
+    let held = breaker::hold_back(guards.project_state, guards.breaker, now);
+    let failures = guards.project_state.breaker.failures(guards.breaker.within, now);
     add(
         "breaker",
         held.as_ref().map_or_else(
@@ -255,10 +255,10 @@ fn of_project(
         format!("fewer than {} in {}", guards.breaker.failures, span(guards.breaker.within)),
         held.is_none(),
     );
-    let sent = guards.ledger.puts_within_an_hour(now);
+    let sent = guards.project_state.puts_within_an_hour(now);
     let limit = guards.limits.max_actions_per_hour;
     add("actions per hour", sent.to_string(), format!("fewer than {limit}"), sent < limit);
-    let others = guards.ledger.others_in_flight(facts.cluster);
+    let others = guards.project_state.others_in_flight(facts.cluster);
     let limit = guards.limits.max_actions_in_flight;
     add("retries in flight elsewhere", others.to_string(), format!("fewer than {limit}"), others < limit);
 }

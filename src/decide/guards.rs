@@ -6,9 +6,9 @@ use super::breaker;
 use crate::model::decision::Action;
 use crate::model::hold::Holds;
 use crate::model::id::{ClusterId, ProjectName};
-use crate::model::ledger::Ledger;
 use crate::model::moment::Moment;
 use crate::model::project::{Breaker, Limits, is_clock_off};
+use crate::model::project_state::ProjectState;
 use crate::model::reason::Reason;
 
 /// The state of a project that may hold a PUT back.
@@ -17,7 +17,7 @@ pub struct Guards<'a> {
     /// The project's name in the settings.
     pub project: &'a ProjectName,
     /// What the journal knows of the project.
-    pub ledger: &'a Ledger,
+    pub project_state: &'a ProjectState,
     /// What people said is to be left alone.
     pub holds: &'a Holds,
     /// How much at once.
@@ -48,7 +48,7 @@ impl Guards<'_> {
 
     /// Whether the project's rest was ended by a reload, and its probe is still to go out.
     pub fn probes_at_once(&self) -> bool {
-        self.ledger.rest.is_some_and(|rest| rest.probe_at_once)
+        self.project_state.rest.is_some_and(|rest| rest.probe_at_once)
     }
 
     /// The first guard that holds this action back, if any.
@@ -57,7 +57,7 @@ impl Guards<'_> {
             return Some(reason);
         }
         if action == Action::Retry
-            && self.ledger.others_in_flight(cluster) >= self.limits.max_actions_in_flight
+            && self.project_state.others_in_flight(cluster) >= self.limits.max_actions_in_flight
         {
             return Some(Reason::ActionsInFlight { limit: self.limits.max_actions_in_flight });
         }
@@ -66,7 +66,7 @@ impl Guards<'_> {
 
     /// The rest of this cluster, if it rests.
     pub fn rests(&self, cluster: &ClusterId, now: Moment) -> Option<Reason> {
-        let rest = self.ledger.resting.get(cluster)?;
+        let rest = self.project_state.resting.get(cluster)?;
         (now.mono < rest.until.mono).then_some(Reason::ClusterResting { until: rest.until.wall })
     }
 
@@ -75,10 +75,10 @@ impl Guards<'_> {
         if let Some(reason) = self.forbids(now) {
             return Some(reason);
         }
-        if let Some(reason) = breaker::hold_back(self.ledger, self.breaker, now) {
+        if let Some(reason) = breaker::hold_back(self.project_state, self.breaker, now) {
             return Some(reason);
         }
-        if self.ledger.puts_within_an_hour(now) >= self.limits.max_actions_per_hour {
+        if self.project_state.puts_within_an_hour(now) >= self.limits.max_actions_per_hour {
             return Some(Reason::ActionsPerHour { limit: self.limits.max_actions_per_hour });
         }
         None
@@ -91,7 +91,7 @@ impl Guards<'_> {
         {
             return Some(Reason::ClockOff { seconds: offset.as_secs() });
         }
-        if let Some(rest) = &self.ledger.rest
+        if let Some(rest) = &self.project_state.rest
             && (now.mono < rest.until.mono || rest.probe.is_some())
         {
             return Some(Reason::ProjectResting { cause: rest.cause, until: rest.until.wall });

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use crate::model::decision::{Action, Decision, Order, Verdict};
 use crate::model::event::Closing;
-use crate::model::history::{ClusterHistory, Failure, TaskHistory};
 use crate::model::id::ClusterId;
 use crate::model::moment::Moment;
 use crate::model::policy::{Mode, OnExhausted, Terms};
 use crate::model::project::{MAX_BUSY, MAX_READING_AGE, Poll, UNCLEAR_PATIENCE};
 use crate::model::reason::Reason;
+use crate::model::record::{ClusterRecord, Failure, TaskRecord};
 use crate::model::task::{Reading, Task, TaskStatus};
 use crate::model::window::WindowState::Closed;
 use crate::planted::{self, Fault};
@@ -61,7 +61,7 @@ pub struct Facts<'a> {
 }
 
 /// What to do about the cluster. `terms` are those of the policy that governs its newest task.
-pub fn decide(terms: Option<&Terms>, facts: Facts<'_>, history: &ClusterHistory, now: Moment) -> Decision {
+pub fn decide(terms: Option<&Terms>, facts: Facts<'_>, record: &ClusterRecord, now: Moment) -> Decision {
     let poll = facts.poll;
     let wait = |task: Option<&Task>, reason, next_poll| Decision {
         task: task.map(|task| task.id.clone()),
@@ -69,14 +69,14 @@ pub fn decide(terms: Option<&Terms>, facts: Facts<'_>, history: &ClusterHistory,
         reason,
         next_poll,
     };
-    let standing = Standing::of(facts.reading, history, poll.settle_interval);
-    if let Some(decision) = open_abort(&standing, facts, history, now) {
+    let standing = Standing::of(facts.reading, record, poll.settle_interval);
+    if let Some(decision) = open_abort(&standing, facts, record, now) {
         return decision;
     }
     let task = match standing {
         Standing::Nothing => return wait(None, Reason::Idle, poll.idle_interval),
         Standing::Running(task) => {
-            return wait(Some(task), running(task), pace_of_running(task, history, poll));
+            return wait(Some(task), running(task), pace_of_running(task, record, poll));
         }
         Standing::Newest(task) => task,
         Standing::Uncertain(reason) => {
@@ -88,7 +88,7 @@ pub fn decide(terms: Option<&Terms>, facts: Facts<'_>, history: &ClusterHistory,
             return wait(None, reason, next_poll);
         }
     };
-    match (&task.status, history.tasks.get(&task.id)) {
+    match (&task.status, record.tasks.get(&task.id)) {
         // Whatever the service goes on showing of it.
         (_, Some(known)) if matches!(known.closed, Some((Closing::Aborted, _))) => {
             wait(Some(task), Reason::AbortedByUs, poll.idle_interval)
@@ -128,12 +128,12 @@ pub fn decide(terms: Option<&Terms>, facts: Facts<'_>, history: &ClusterHistory,
 fn open_abort(
     standing: &Standing<'_>,
     facts: Facts<'_>,
-    history: &ClusterHistory,
+    record: &ClusterRecord,
     now: Moment,
 ) -> Option<Decision> {
     let task = standing.task()?;
     let known =
-        history.tasks.get(&task.id).filter(|known| known.closed.is_none() && known.escalated.is_none())?;
+        record.tasks.get(&task.id).filter(|known| known.closed.is_none() && known.escalated.is_none())?;
     known.open.as_ref().filter(|open| open.action == Action::Abort)?;
     let (verdict, reason, _) = Case { facts, task, known, now }.open_attempt()?;
     let next_poll = if task.status == TaskStatus::Running {
@@ -150,8 +150,8 @@ fn running(task: &Task) -> Reason {
 }
 
 /// A task that runs after a PUT of ours is read often until the attempt is settled.
-fn pace_of_running(task: &Task, history: &ClusterHistory, poll: &Poll) -> Duration {
-    let settling = history.tasks.get(&task.id).is_some_and(|known| known.open_retry().is_some());
+fn pace_of_running(task: &Task, record: &ClusterRecord, poll: &Poll) -> Duration {
+    let settling = record.tasks.get(&task.id).is_some_and(|known| known.open_retry().is_some());
     if settling { poll.settle_interval } else { poll.active_interval }
 }
 
@@ -161,7 +161,7 @@ type Judgement = (Verdict, Reason, Duration);
 struct Case<'a> {
     facts: Facts<'a>,
     task: &'a Task,
-    known: &'a TaskHistory,
+    known: &'a TaskRecord,
     now: Moment,
 }
 

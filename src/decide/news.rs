@@ -2,14 +2,14 @@
 
 use crate::model::decision::{Decision, Verdict};
 use crate::model::event::Event;
-use crate::model::history::ClusterHistory;
 use crate::model::id::TaskId;
 use crate::model::reason::Reason;
+use crate::model::record::ClusterRecord;
 
 /// The decision as an event of its task, where it tells something else than the one before it.
-pub fn news(decision: &Decision, history: &ClusterHistory) -> Option<(TaskId, Event)> {
+pub fn news(decision: &Decision, record: &ClusterRecord) -> Option<(TaskId, Event)> {
     let task = decision.task.as_ref()?;
-    let known = history.tasks.get(task).filter(|known| known.closed.is_none())?;
+    let known = record.tasks.get(task).filter(|known| known.closed.is_none())?;
     let reason = decision.reason.clone();
     let event = match &decision.verdict {
         Verdict::Escalate => Event::Escalated { reason },

@@ -13,12 +13,12 @@ use crate::decide::SETTLING_PATIENCE;
 use crate::decide::expect::overdue;
 use crate::decide::standing::Standing;
 use crate::model::event::{Closing, Entry, Event, FailureSeen, Settlement, Shape, Subject};
-use crate::model::history::{ClusterHistory, Failure, OpenAttempt, TaskHistory};
 use crate::model::id::{ClusterId, ProjectName, TaskId};
 use crate::model::moment::Moment;
 use crate::model::policy::{Expect, Terms};
 use crate::model::project::Poll;
 use crate::model::reason::Reason;
+use crate::model::record::{ClusterRecord, Failure, OpenAttempt, TaskRecord};
 use crate::model::task::{Reading, Task, TaskKind, TaskStatus};
 use crate::planted;
 
@@ -46,11 +46,11 @@ pub struct Eyes<'a> {
 }
 
 /// The events that this reading adds, in the order in which they are to be journaled.
-pub fn observe(eyes: Eyes<'_>, reading: &Reading, history: &ClusterHistory) -> Vec<(Subject, Event)> {
-    let mut scratch = Scratch { eyes, now: reading.at, history: history.clone(), events: Vec::new() };
+pub fn observe(eyes: Eyes<'_>, reading: &Reading, record: &ClusterRecord) -> Vec<(Subject, Event)> {
+    let mut scratch = Scratch { eyes, now: reading.at, record: record.clone(), events: Vec::new() };
     let too_long = eyes.poll.unpolled_after();
     let unpolled = eyes.polled.is_some_and(|polled| reading.asked.since(polled) > too_long);
-    let known: Vec<TaskId> = history.tasks.keys().cloned().collect();
+    let known: Vec<TaskId> = record.tasks.keys().cloned().collect();
     for id in &known {
         match reading.task(id) {
             Some(task) => {
@@ -64,19 +64,19 @@ pub fn observe(eyes: Eyes<'_>, reading: &Reading, history: &ClusterHistory) -> V
         }
     }
     for task in reading.tasks.iter().filter(|task| task.status == TaskStatus::Running) {
-        if !history.tasks.contains_key(&task.id) {
+        if !record.tasks.contains_key(&task.id) {
             scratch.see(task);
         }
     }
-    let standing = Standing::of(reading, history, eyes.poll.settle_interval);
+    let standing = Standing::of(reading, record, eyes.poll.settle_interval);
     if let Standing::Newest(task) = standing
         && task.status.is_failure()
-        && !history.tasks.contains_key(&task.id)
+        && !record.tasks.contains_key(&task.id)
     {
         scratch.see(task);
     }
-    let newest = match (&standing, &history.newest_start) {
-        // It was read before, so whatever began before it is history.
+    let newest = match (&standing, &record.newest_start) {
+        // It was read before, so whatever began before it is record.
         (Standing::Uncertain(Reason::NewestMissing { .. }), Some((start, id))) => Some((id, Some(*start))),
         _ => standing.task().map(|task| (&task.id, task.start_time)),
     };
@@ -91,7 +91,7 @@ pub fn observe(eyes: Eyes<'_>, reading: &Reading, history: &ClusterHistory) -> V
 struct Scratch<'a> {
     eyes: Eyes<'a>,
     now: Moment,
-    history: ClusterHistory,
+    record: ClusterRecord,
     events: Vec<(Subject, Event)>,
 }
 
@@ -102,17 +102,12 @@ impl Scratch<'_> {
             cluster: self.eyes.cluster.clone(),
             task: id.clone(),
         };
-        self.history.apply(&Entry {
-            number: 0,
-            at: self.now,
-            subject: subject.clone(),
-            event: event.clone(),
-        });
+        self.record.apply(&Entry { number: 0, at: self.now, subject: subject.clone(), event: event.clone() });
         self.events.push((subject, event));
     }
 
-    fn known(&self, id: &TaskId) -> Option<&TaskHistory> {
-        self.history.tasks.get(id)
+    fn known(&self, id: &TaskId) -> Option<&TaskRecord> {
+        self.record.tasks.get(id)
     }
 
     /// A task is in the reading.
@@ -125,7 +120,7 @@ impl Scratch<'_> {
             self.note(&task.id, Event::Reappeared);
         }
         let closed = self.known(&task.id).and_then(|known| known.closed.as_ref());
-        // Nothing reopens an aborted task, and a superseded one is history.
+        // Nothing reopens an aborted task, and a superseded one is record.
         if matches!(closed, Some((Closing::Aborted | Closing::Superseded { .. }, _))) {
             // That it runs again stops everything else of the cluster, also where a later answer leaves it out.
             let runs = self.known(&task.id).is_some_and(|known| known.running.is_some());
@@ -177,7 +172,7 @@ impl Scratch<'_> {
     fn see_running(&mut self, task: &Task) {
         self.see_progress(task);
         let now = self.now;
-        match self.history.tasks.get_mut(&task.id) {
+        match self.record.tasks.get_mut(&task.id) {
             // Within a stretch of RUNNING nothing new is journaled, but that another execution runs; the caller keeps the
             // time of the latest.
             Some(known) if known.running.is_some() && task.execute_times <= known.highest_execute_times => {
@@ -206,7 +201,7 @@ impl Scratch<'_> {
 
     /// Whether RUNNING, read then, may show what was before the present failure: so soon after that was first seen, a
     /// reading of the past is no sign of what became of a PUT.
-    fn may_be_before_the_failure(&self, known: &TaskHistory, read: Moment) -> bool {
+    fn may_be_before_the_failure(&self, known: &TaskRecord, read: Moment) -> bool {
         let failure = known.failure.as_ref();
         failure.is_some_and(|failure| read.since(failure.first_seen) < self.eyes.poll.settle_timeout)
     }
@@ -505,8 +500,8 @@ impl Scratch<'_> {
     fn note_newest(&mut self, reading: &Reading) {
         let Some((start_time, id)) = reading.newest() else { return };
         let matters =
-            !self.history.tasks.is_empty() || reading.tasks.iter().any(|task| task.status.is_failure());
-        if matters && self.history.journaled_start.is_none_or(|journaled| journaled < start_time) {
+            !self.record.tasks.is_empty() || reading.tasks.iter().any(|task| task.status.is_failure());
+        if matters && self.record.journaled_start.is_none_or(|journaled| journaled < start_time) {
             self.note(id, Event::NewestSeen { start_time });
         }
     }
@@ -514,7 +509,7 @@ impl Scratch<'_> {
     /// A newer task takes the place of older ones whose attempts are settled, or which no reading settles any more.
     fn supersede(&mut self, newest: &TaskId, start: Option<DateTime>, reading: &Reading) {
         let patience = self.eyes.poll.settle_timeout.saturating_add(SETTLING_PATIENCE);
-        let known: Vec<TaskId> = self.history.tasks.keys().filter(|id| *id != newest).cloned().collect();
+        let known: Vec<TaskId> = self.record.tasks.keys().filter(|id| *id != newest).cloned().collect();
         for id in &known {
             // One that ran and is shown with a status that we do not know runs no more.
             let runs_no_more = reading.task(id).is_some_and(|task| task.status != TaskStatus::Running);
@@ -542,7 +537,7 @@ fn settlement(open: &OpenAttempt, effect: bool) -> Settlement {
 }
 
 /// Whether `executeTimes` is higher than at the last failure.
-fn has_grown(task: &Task, known: &TaskHistory) -> bool {
+fn has_grown(task: &Task, known: &TaskRecord) -> bool {
     matches!((task.execute_times, known.counted_execute_times), (Some(read), Some(counted)) if read > counted)
 }
 

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use crate::model::history::ClusterHistory;
 use crate::model::reason::Reason;
+use crate::model::record::ClusterRecord;
 use crate::model::task::{Reading, Task, TaskStatus};
 use crate::planted::{self, Fault};
 
@@ -24,14 +24,14 @@ pub enum Standing<'a> {
 impl<'a> Standing<'a> {
     /// Judges one reading, with the newest task that was ever read as the floor. Two polls are at least
     /// `settle_interval` apart.
-    pub fn of(reading: &'a Reading, history: &ClusterHistory, settle_interval: Duration) -> Self {
+    pub fn of(reading: &'a Reading, record: &ClusterRecord, settle_interval: Duration) -> Self {
         if let Some(running) = reading.tasks.iter().find(|task| task.status == TaskStatus::Running) {
             return Self::Running(running);
         }
         if !reading.complete {
             return Self::Uncertain(Reason::ListIncomplete);
         }
-        let mut missed = history.tasks.iter().filter(|(id, _)| reading.task(id).is_none());
+        let mut missed = record.tasks.iter().filter(|(id, _)| reading.task(id).is_none());
         if let Some((id, _)) = missed.find(|(_, known)| {
             known.running.is_some() && !known.is_missed_twice(reading.asked, settle_interval)
         }) {
@@ -41,7 +41,7 @@ impl<'a> Standing<'a> {
             return unclear(format!("the startTime of task {} is missing or unreadable", undated.id));
         }
         let Some(newest) = reading.tasks.iter().max_by_key(|task| task.start_time) else {
-            return match &history.newest_start {
+            return match &record.newest_start {
                 Some((_, id)) => Self::Uncertain(Reason::NewestMissing { task: Some(id.clone()) }),
                 None => Self::Nothing,
             };
@@ -62,7 +62,7 @@ impl<'a> Standing<'a> {
         if reading.tasks.iter().any(|task| !std::ptr::eq(task, newest) && task.id == newest.id) {
             return unclear(format!("task {} is listed twice", newest.id));
         }
-        match &history.newest_start {
+        match &record.newest_start {
             Some((floor, id)) if newest.start_time.is_some_and(|start| start < *floor) => {
                 Self::Uncertain(Reason::NewestMissing { task: Some(id.clone()) })
             }

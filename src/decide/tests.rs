@@ -9,10 +9,10 @@ use crate::model::answer::{Answer, Meaning};
 use crate::model::event::{Entry, Event, Subject};
 use crate::model::hold::Holds;
 use crate::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
-use crate::model::ledger::Ledger;
 use crate::model::moment::Mono;
 use crate::model::policy::Expect;
 use crate::model::project::{Breaker, Limits, is_clock_off};
+use crate::model::project_state::ProjectState;
 use crate::model::task::{CompletedNodes, Step, TaskKind, TaskList};
 
 mod aborts;
@@ -43,7 +43,7 @@ fn a_moment_less_than(wait: Duration) -> Duration {
 /// A project with one cluster, its history and a clock.
 struct Scene {
     now: Moment,
-    ledger: Ledger,
+    project_state: ProjectState,
     terms: Option<Terms>,
     poll: Poll,
     limits: Limits,
@@ -76,7 +76,7 @@ impl Scene {
         let now = Moment { wall: "2026-01-02T12:00:00Z".parse().unwrap(), mono: Mono(0) };
         Self {
             now,
-            ledger: Ledger::default(),
+            project_state: ProjectState::default(),
             terms: Some(terms()),
             poll: Poll::default(),
             limits: Limits::default(),
@@ -102,23 +102,23 @@ impl Scene {
         self.told.push(event.word());
         let subject =
             Subject { project: ProjectName::new("p").unwrap(), cluster: cluster(), task: task.clone() };
-        self.ledger.apply(&Entry { number: self.number, at: self.now, subject, event });
+        self.project_state.apply(&Entry { number: self.number, at: self.now, subject, event });
     }
 
-    fn history(&self) -> ClusterHistory {
-        self.ledger.clusters.get(&cluster()).cloned().unwrap_or_default()
+    fn cluster_record(&self) -> ClusterRecord {
+        self.project_state.clusters.get(&cluster()).cloned().unwrap_or_default()
     }
 
-    fn known(&self) -> TaskHistory {
-        self.history().tasks[&TaskId::new("t").unwrap()].clone()
+    fn known(&self) -> TaskRecord {
+        self.cluster_record().tasks[&TaskId::new("t").unwrap()].clone()
     }
 
     /// Judges the reading by all that is known.
-    fn with_facts<R>(&self, reading: &Reading, of: impl FnOnce(Facts<'_>, &ClusterHistory) -> R) -> R {
+    fn with_facts<R>(&self, reading: &Reading, of: impl FnOnce(Facts<'_>, &ClusterRecord) -> R) -> R {
         let (project, id) = (ProjectName::new("p").unwrap(), cluster());
         let guards = Guards {
             project: &project,
-            ledger: &self.ledger,
+            project_state: &self.project_state,
             holds: &self.holds,
             limits: &self.limits,
             breaker: &self.breaker,
@@ -132,7 +132,7 @@ impl Scene {
             seed: 1,
             shared_with: self.shared_with.as_ref(),
         };
-        of(facts, &self.history())
+        of(facts, &self.cluster_record())
     }
 
     /// One reading, taken in as a reconcile takes it.
@@ -158,16 +158,16 @@ impl Scene {
             polled: self.looked_before.then_some(self.polled.unwrap_or(self.now)),
             clock_off: is_clock_off(self.clock_offset),
         };
-        for (subject, event) in observe(eyes, &reading, &self.history()) {
+        for (subject, event) in observe(eyes, &reading, &self.cluster_record()) {
             self.record(&subject.task, event);
         }
-        self.ledger.remember(&id, &reading);
-        let decision = self.with_facts(&reading, |facts, history| {
-            let decision = decide(self.terms.as_ref(), facts, history, self.now);
-            assert_eq!(decision, decide(self.terms.as_ref(), facts, history, self.now), "equal inputs");
+        self.project_state.remember(&id, &reading);
+        let decision = self.with_facts(&reading, |facts, record| {
+            let decision = decide(self.terms.as_ref(), facts, record, self.now);
+            assert_eq!(decision, decide(self.terms.as_ref(), facts, record, self.now), "equal inputs");
             decision
         });
-        if let Some((task, event)) = news(&decision, &self.history()) {
+        if let Some((task, event)) = news(&decision, &self.cluster_record()) {
             self.record(&task, event);
         }
         decision

@@ -11,12 +11,12 @@ use jiff::Timestamp;
 
 use crate::model::decision::{Decision, Order, Verdict};
 use crate::model::event::{Entry, Event, StoredEntry, Subject};
-use crate::model::history::ClusterHistory;
 use crate::model::hold::{NewHold, StoredHold};
 use crate::model::id::{AttemptId, ClusterId, ProjectName};
 use crate::model::moment::Moment;
 use crate::model::names::{Identified, Named};
 use crate::model::reason::Reason;
+use crate::model::record::ClusterRecord;
 use crate::planted::{self, Fault};
 
 mod connect;
@@ -67,7 +67,7 @@ impl Intent {
         project: ProjectName,
         cluster: ClusterId,
         decision: &Decision,
-        history: &ClusterHistory,
+        history: &ClusterRecord,
     ) -> Option<Self> {
         let Verdict::Act(order) = &decision.verdict else { return None };
         let waited = match decision.reason {
@@ -84,7 +84,7 @@ impl Intent {
         order: Order,
         waited: Duration,
         reason: Reason,
-        history: &ClusterHistory,
+        history: &ClusterRecord,
     ) -> Option<Self> {
         let failure = history.tasks.get(order.task())?.failure.as_ref()?.seen.number;
         Some(Self { subject, order, failure, waited, reason })

@@ -1,5 +1,5 @@
 //! What is journaled: everything that was seen, decided, sent and answered about one task. The history of a
-//! task is the fold of its events ([`super::history`]), before a restart as after it.
+//! task is the fold of its events ([`super::record`]), before a restart as after it.
 
 use std::time::Duration;
 

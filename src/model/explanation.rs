@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::cluster::Cluster;
 use super::decision::{Decision, Verdict};
 use super::event::Closing;
-use super::history::{ClusterHistory, TaskHistory};
 use super::id::{ClusterId, ProjectName, TaskId};
 use super::policy::{Mode, Terms};
 use super::reason::Reason;
+use super::record::{ClusterRecord, TaskRecord};
 use super::task::{Task, TaskKind};
 use super::text::{counted, shown};
 
@@ -96,10 +96,10 @@ impl Explanation {
         at: Timestamp,
         project: &ProjectName,
         cluster: &Cluster,
-        history: &ClusterHistory,
+        record: &ClusterRecord,
         limits: Vec<String>,
     ) -> Self {
-        let last = history.newest();
+        let last = record.newest();
         let decision = Decision {
             task: last.map(|(id, _)| id.clone()),
             verdict: Verdict::Wait,
@@ -112,7 +112,7 @@ impl Explanation {
 }
 
 /// Why what was done of a task at last was done: as its story ended, where it has.
-fn last_known(task: &TaskHistory) -> Reason {
+fn last_known(task: &TaskRecord) -> Reason {
     match (&task.closed, &task.escalated, task.reason()) {
         (Some((Closing::Remedied | Closing::SolvedByOthers, _)), ..) => Reason::Idle,
         (Some((Closing::Aborted, _)), ..) => Reason::AbortedByUs,
@@ -125,7 +125,7 @@ fn last_known(task: &TaskHistory) -> Reason {
 
 impl Story {
     /// What is known of a task, counted by the terms that govern it.
-    pub fn new(id: &TaskId, known: &TaskHistory, terms: Option<&Terms>) -> Self {
+    pub fn new(id: &TaskId, known: &TaskRecord, terms: Option<&Terms>) -> Self {
         let failure = known.failure.as_ref();
         let first = failure.and_then(|failure| failure.seen.terms.as_ref());
         let defaults = Terms::defaults("", Mode::DryRun);

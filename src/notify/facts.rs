@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::event::{Event, Settlement, StoredEntry};
-use crate::model::history::TaskHistory;
+use crate::model::record::TaskRecord;
 use crate::model::text::{counted, shown};
 
 /// So many attempts are told; of more, the latest.
@@ -88,7 +88,7 @@ impl Facts {
 }
 
 /// Those of a task, as its story leaves them.
-pub(super) fn facts(known: &TaskHistory, story: &[StoredEntry]) -> Facts {
+pub(super) fn facts(known: &TaskRecord, story: &[StoredEntry]) -> Facts {
     let failure = known.failure.as_ref();
     let whole: Value =
         failure.and_then(|failure| serde_json::from_str(&failure.whole).ok()).unwrap_or(Value::Null);

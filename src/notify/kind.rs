@@ -2,8 +2,8 @@
 
 use crate::model::decision::Action;
 use crate::model::event::{Closing, Event};
-use crate::model::history::TaskHistory;
 use crate::model::reason::Reason;
+use crate::model::record::TaskRecord;
 
 /// How grave something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -141,7 +141,7 @@ impl Kind {
 
     /// What an entry tells people, if anything. `known` is the history of its task with the entry in it;
     /// `breaker_open`: the breaker of the project is open, and has let no PUT through yet.
-    pub fn of(event: &Event, known: Option<&TaskHistory>, breaker_open: bool) -> Option<Self> {
+    pub fn of(event: &Event, known: Option<&TaskRecord>, breaker_open: bool) -> Option<Self> {
         let had_failed = known.is_none_or(|known| known.failure.is_some());
         let with_human = known.is_some_and(|known| known.escalated.is_some());
         Some(match event {

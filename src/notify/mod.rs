@@ -16,8 +16,8 @@
 
 use crate::model::event::Entry;
 use crate::model::id::{ClusterId, ProjectName};
-use crate::model::ledger::Rest;
 use crate::model::project::Stretch;
+use crate::model::project_state::Rest;
 use crate::model::reason::Reason;
 
 pub mod channel;

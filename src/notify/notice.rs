@@ -8,11 +8,11 @@ use super::facts::{Facts, facts};
 use super::kind::{Kind, Severity};
 use crate::model::decision::Action;
 use crate::model::event::{Event, StoredEntry, Subject};
-use crate::model::history::{ClusterHistory, TaskHistory};
 use crate::model::id::{ClusterId, TaskId};
 use crate::model::moment::{Moment, Mono};
 use crate::model::policy::Mode;
 use crate::model::reason::Reason;
+use crate::model::record::{ClusterRecord, TaskRecord};
 use crate::model::text::shown;
 pub use crate::model::text::utc as at;
 
@@ -81,10 +81,10 @@ pub struct Todo {
 }
 
 /// The history of the one task that these entries are of, as they leave it.
-pub fn fold(story: &[StoredEntry]) -> Option<TaskHistory> {
+pub fn fold(story: &[StoredEntry]) -> Option<TaskRecord> {
     let (first, last) = (story.first()?, story.last()?);
     let now = Moment { wall: last.at, mono: Mono(0) };
-    let mut history = ClusterHistory::default();
+    let mut history = ClusterRecord::default();
     for entry in story {
         history.apply(&entry.clone().recall(now));
     }
@@ -175,12 +175,12 @@ pub fn reminder(
 }
 
 /// Whether the task still waits for a human.
-pub fn waits_for_human(known: &TaskHistory) -> bool {
+pub fn waits_for_human(known: &TaskRecord) -> bool {
     known.escalated.is_some() && known.closed.is_none() && known.running.is_none()
 }
 
 /// The kind of notice that says how a task stands, where something of it is unfinished.
-pub fn standing(known: &TaskHistory) -> Option<Kind> {
+pub fn standing(known: &TaskRecord) -> Option<Kind> {
     let failure = known.failure.as_ref().filter(|_| known.closed.is_none())?;
     if known.escalated.is_some() {
         return known.running.is_none().then_some(Kind::Reminder);
@@ -222,7 +222,7 @@ pub fn link(page: Option<&str>, cluster: Option<&ClusterId>) -> Option<String> {
     })
 }
 
-fn title(kind: Kind, name: &str, event: &Event, known: Option<&TaskHistory>) -> String {
+fn title(kind: Kind, name: &str, event: &Event, known: Option<&TaskRecord>) -> String {
     let task = known.map_or("task", |known| known.kind.word());
     match (kind, event) {
         (Kind::FirstFailure, _) => format!("{name}: {task} failed"),
@@ -237,7 +237,7 @@ fn title(kind: Kind, name: &str, event: &Event, known: Option<&TaskHistory>) -> 
 }
 
 /// What happened. Where the reason says it all, it is the failure that it is about.
-fn what(entry: &StoredEntry, known: Option<&TaskHistory>) -> String {
+fn what(entry: &StoredEntry, known: Option<&TaskRecord>) -> String {
     let failure = known.and_then(|known| known.failure.as_ref());
     let what = match (&entry.event, failure) {
         (Event::Decided { .. } | Event::Escalated { .. }, Some(failure)) => {
@@ -267,7 +267,7 @@ pub fn why(reason: &Reason) -> Why {
 }
 
 /// Why it stands as it does: the last decision, or the escalation.
-fn why_it_stands(known: &TaskHistory) -> Option<Why> {
+fn why_it_stands(known: &TaskRecord) -> Option<Why> {
     if known.closed.is_some() {
         return None;
     }
@@ -276,7 +276,7 @@ fn why_it_stands(known: &TaskHistory) -> Option<Why> {
 }
 
 /// What the daemon does next, and when.
-fn next(known: &TaskHistory) -> String {
+fn next(known: &TaskRecord) -> String {
     if let Some((closing, _)) = &known.closed {
         return format!("nothing more: its story is over ({})", closing.word());
     }
@@ -328,7 +328,7 @@ fn comes(reason: &Reason) -> String {
 }
 
 /// Whether the present failure was first seen in dry-run.
-fn is_dry(known: &TaskHistory) -> bool {
+fn is_dry(known: &TaskRecord) -> bool {
     let terms = known.failure.as_ref().and_then(|failure| failure.seen.terms.as_ref());
     terms.is_some_and(|terms| terms.mode == Mode::DryRun)
 }

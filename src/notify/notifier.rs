@@ -15,10 +15,10 @@ use super::route::Routes;
 use super::scribe::Scribe;
 use crate::clock::Clock;
 use crate::model::event::{Event, Subject};
-use crate::model::history::TaskHistory;
 use crate::model::id::ProjectName;
-use crate::model::ledger::Rest;
 use crate::model::outbox::{Kept, Note, Outbox, OutboxWrite};
+use crate::model::project_state::Rest;
+use crate::model::record::TaskRecord;
 use crate::model::text::chain;
 
 /// The outbox is tried again so long after it could not be read.
@@ -49,7 +49,7 @@ pub struct Start {
     /// Where a new one was begun.
     pub new_journal: Option<String>,
     /// The tasks whose story is not over, with a failure.
-    pub open: Vec<(Subject, TaskHistory)>,
+    pub open: Vec<(Subject, TaskRecord)>,
     /// The projects, and whether each rests.
     pub rests: BTreeMap<ProjectName, Option<Rest>>,
     /// For the jitter of the waits.

@@ -10,8 +10,8 @@ use crate::model::cluster::Cluster;
 use crate::model::decision::{Decision, Verdict};
 use crate::model::event::Entry;
 use crate::model::explanation::{Explanation, Story};
-use crate::model::history::ClusterHistory;
 use crate::model::id::ClusterId;
+use crate::model::record::ClusterRecord;
 use crate::model::task::Reading;
 use crate::model::text::chain;
 use crate::notify::Tell;
@@ -31,20 +31,20 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
         let read = self.read(&self.css(), &cluster.id, READ_LAST).await;
         let Ok(reading) = read.map_err(|error| limits.push(chain(&error))) else {
             let state = self.state();
-            let history = state.ledger.history(&cluster.id);
+            let record = state.project_state.cluster(&cluster.id);
             let now = self.clock.now().wall;
-            return Explanation::by_journal(now, &self.project, &cluster, history, limits);
+            return Explanation::by_journal(now, &self.project, &cluster, record, limits);
         };
         // What the reading adds is folded in here alone: a scheduled reconcile journals it.
         let seen = self.observe(&cluster, &reading, listed);
-        let history = {
-            let mut history = self.state().ledger.history(&cluster.id).clone();
+        let record = {
+            let mut record = self.state().project_state.cluster(&cluster.id).clone();
             for (subject, event) in seen {
-                history.apply(&Entry { number: u64::MAX, at: reading.at, subject, event });
+                record.apply(&Entry { number: u64::MAX, at: reading.at, subject, event });
             }
-            history
+            record
         };
-        self.by_reading(&cluster, &reading, &history, limits)
+        self.by_reading(&cluster, &reading, &record, limits)
     }
 
     /// Explains the cluster by what is known of it, without a reading: for pages, which may be asked for as often as
@@ -58,13 +58,13 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
         let now = self.clock.now().wall;
         let (mut explanation, newest) = {
             let state = self.state();
-            let history = state.ledger.history(id);
+            let record = state.project_state.cluster(id);
             let mut limits = Vec::new();
             if !state.polled.contains_key(id) {
                 limits.push("the daemon has not read it since it started".to_owned());
             }
-            let newest = history.newest().map(|(_, task)| task.clone());
-            (Explanation::by_journal(now, &self.project, &cluster, history, limits), newest)
+            let newest = record.newest().map(|(_, task)| task.clone());
+            (Explanation::by_journal(now, &self.project, &cluster, record, limits), newest)
         };
         let Some(known) = newest else { return Some(explanation) };
         explanation.policies = explain::policies(self.policies_for(&cluster, known.kind));
@@ -81,16 +81,16 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
         &self,
         cluster: &Cluster,
         reading: &Reading,
-        history: &ClusterHistory,
+        record: &ClusterRecord,
         limits: Vec<String>,
     ) -> Explanation {
         let now = reading.at;
         let state = self.state();
-        let task = Standing::of(reading, history, self.rules().poll.settle_interval).task();
-        let known = task.and_then(|task| Some((&task.id, history.tasks.get(&task.id)?)));
+        let task = Standing::of(reading, record, self.rules().poll.settle_interval).task();
+        let known = task.and_then(|task| Some((&task.id, record.tasks.get(&task.id)?)));
         let policies = task.map(|task| self.policies_for(cluster, task.kind)).unwrap_or_default();
-        self.judge(&state.ledger, history, cluster, reading, |terms, mode, facts| {
-            let decision = decide(terms, facts, history, now);
+        self.judge(&state.project_state, record, cluster, reading, |terms, mode, facts| {
+            let decision = decide(terms, facts, record, now);
             let schedule = match (terms, known) {
                 (Some(terms), Some((_, known))) => explain::schedule(known, terms, &decision),
                 _ => Vec::new(),

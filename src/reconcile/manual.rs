@@ -133,7 +133,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
         };
         let intent = {
             let (subject, state) = (self.subject(&cluster, &task), self.state());
-            Intent::new(subject, order, Duration::ZERO, reason, state.ledger.history(&cluster.id))
+            Intent::new(subject, order, Duration::ZERO, reason, state.project_state.cluster(&cluster.id))
         };
         let intent = intent.ok_or(ByHandError::Refused(Reason::StaleReading))?;
         let outcome = self.send(&css, &cluster, intent, ready).await?;
@@ -155,9 +155,9 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
         let now = self.now();
         let given_back = {
             let state = self.state();
-            let history = state.ledger.history(&cluster.id);
-            self.judge(&state.ledger, history, &cluster, &reading, |_, _, facts| {
-                by_hand::reset(ordered, facts, history, now)
+            let record = state.project_state.cluster(&cluster.id);
+            self.judge(&state.project_state, record, &cluster, &reading, |_, _, facts| {
+                by_hand::reset(ordered, facts, record, now)
             })
         };
         let GivenBack { task, failed } = given_back.map_err(ByHandError::Refused)?;
@@ -177,9 +177,9 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
         now: Moment,
     ) -> Result<Order, Reason> {
         let state = self.state();
-        let history = state.ledger.history(&cluster.id);
-        self.judge(&state.ledger, history, cluster, reading, |terms, mode, facts| {
-            by_hand::act(action, ordered, (terms, mode), facts, history, now)
+        let record = state.project_state.cluster(&cluster.id);
+        self.judge(&state.project_state, record, cluster, reading, |terms, mode, facts| {
+            by_hand::act(action, ordered, (terms, mode), facts, record, now)
         })
     }
 

@@ -135,6 +135,11 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
     /// The intent of a decision to act: with the failure it answers and the backoff that ended.
     fn what_to_send(&self, cluster: &Cluster, decision: &Decision) -> Option<Intent> {
         let state = self.state();
-        Intent::of(self.project.clone(), cluster.id.clone(), decision, state.ledger.history(&cluster.id))
+        Intent::of(
+            self.project.clone(),
+            cluster.id.clone(),
+            decision,
+            state.project_state.cluster(&cluster.id),
+        )
     }
 }

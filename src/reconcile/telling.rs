@@ -11,9 +11,9 @@ use crate::model::cluster::{Cluster, ClusterList};
 use crate::model::decision::Decision;
 use crate::model::event::{Entry, Event};
 use crate::model::id::{ClusterId, ProjectName};
-use crate::model::ledger::Rest;
 use crate::model::moment::Moment;
 use crate::model::project::{Stretch, UNCLEAR_PATIENCE};
+use crate::model::project_state::Rest;
 use crate::model::reason::Reason;
 use crate::model::text::chain;
 use crate::notify::{News, Tell};
@@ -99,7 +99,7 @@ impl<T: Tell> Telling<T> {
         }
     }
 
-    /// A cluster was read, and this was decided. `fails`: a task of it shows a failure that is no history yet.
+    /// A cluster was read, and this was decided. `fails`: a task of it shows a failure that is no record yet.
     pub(super) fn read(&self, cluster: &Cluster, at: Moment, decision: &Decision, fails: bool) {
         let (project, id, cluster_name) = (&self.project, &cluster.id, cluster.name.as_str());
         let mut told = self.told();

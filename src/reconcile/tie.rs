@@ -15,9 +15,9 @@ use crate::clock::Clock;
 use crate::cloud::Css;
 use crate::journal::Journal;
 use crate::model::event::{Entry, StoredEntry};
-use crate::model::ledger::Ledger;
 use crate::model::moment::{Moment, Mono};
 use crate::model::project::is_clock_off;
+use crate::model::project_state::ProjectState;
 use crate::notify::Tell;
 
 /// A wall clock that moved against the monotonic one by more than this was set.
@@ -174,13 +174,13 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
         let Some(anew) = self.state().tie.judge(now, offset) else { return Ok(()) };
         let entries = self.journal.read_project(&self.project).await?;
         let mut state = self.state();
-        let mut ledger = Ledger::default();
+        let mut project_state = ProjectState::default();
         for entry in entries {
-            ledger.apply(&state.tie.recall(entry, now, anew));
+            project_state.apply(&state.tie.recall(entry, now, anew));
         }
-        ledger.wake(now);
-        ledger.take_newest(&state.ledger);
-        state.ledger = ledger;
+        project_state.wake(now);
+        project_state.take_newest(&state.project_state);
+        state.project_state = project_state;
         state.tie.tied(now, anew, offset);
         drop(state);
         if anew == Anew::ByWall {

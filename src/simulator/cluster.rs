@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::ids::Ids;
-use super::log::{Hazard, PutKind, PutRecord, Record, TaskChange, TaskRecord};
+use super::log::{Hazard, PutKind, PutRecord, Record, TaskChange, TaskLog};
 use super::scenario::{
     AfterAbort, ByHand, ClusterScript, FailRule, HandAct, Kind, Refusal, Scenario, TaskScript, Ways,
 };
@@ -367,7 +367,7 @@ impl Cluster {
     }
 
     fn record(&self, task: &Task, change: TaskChange) -> Record {
-        Record::Task(TaskRecord {
+        Record::Task(TaskLog {
             cluster: self.id.clone(),
             cluster_name: self.name.clone(),
             task: task.id.clone(),

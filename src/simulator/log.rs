@@ -29,7 +29,7 @@ pub enum Record {
     /// Somebody pressed a button in the console.
     ByHand(PutRecord),
     /// A task changed.
-    Task(TaskRecord),
+    Task(TaskLog),
     /// A cluster was deleted.
     ClusterDeleted {
         /// Its id.
@@ -189,7 +189,7 @@ pub struct PutRecord {
 
 /// A change of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TaskRecord {
+pub struct TaskLog {
     /// The cluster's id.
     pub cluster: String,
     /// The cluster's name.

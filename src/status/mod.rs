@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 use crate::model::channel::ChannelCounts;
 use crate::model::event::StoredEntry;
 pub use crate::model::explanation::{Explanation, Why};
-use crate::model::history::TaskHistory;
 use crate::model::hold::StoredHold;
 use crate::model::id::{ClusterId, ProjectName, TaskId};
-use crate::model::ledger::Ledger;
 use crate::model::moment::Moment;
 use crate::model::policy::{Mode, OnExhausted, Policy};
 use crate::model::project::Stretch;
+use crate::model::project_state::ProjectState;
 use crate::model::reason::Reason;
+use crate::model::record::TaskRecord;
 use crate::model::task::TaskKind;
 use crate::model::text::{counted, span};
 
@@ -111,8 +111,8 @@ impl BreakerState {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Closed, Self::Open, Self::HalfOpen];
 
-    fn of(ledger: &Ledger, now: Moment) -> Self {
-        match &ledger.breaker.open {
+    fn of(project_state: &ProjectState, now: Moment) -> Self {
+        match &project_state.breaker.open {
             None => Self::Closed,
             Some(open) if now.mono < open.until.mono => Self::Open,
             Some(_) => Self::HalfOpen,
@@ -276,7 +276,7 @@ impl TaskState {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Running, Self::Failed, Self::WithHuman];
 
-    fn of(task: &TaskHistory) -> Self {
+    fn of(task: &TaskRecord) -> Self {
         if task.escalated.is_some() {
             Self::WithHuman
         } else if task.run.is_some() {
@@ -296,7 +296,7 @@ impl TaskState {
     }
 }
 
-/// What is known of a project beside its ledger.
+/// What is known of a project beside its project_state.
 pub struct Around<'a> {
     /// Its name in the settings.
     pub name: &'a ProjectName,
@@ -318,8 +318,8 @@ pub struct Around<'a> {
 
 impl ProjectReport {
     /// Puts it together.
-    pub fn new(around: &Around<'_>, ledger: &Ledger, now: Moment) -> Self {
-        let tasks = ledger.clusters.iter().flat_map(|(cluster, history)| {
+    pub fn new(around: &Around<'_>, project_state: &ProjectState, now: Moment) -> Self {
+        let tasks = project_state.clusters.iter().flat_map(|(cluster, history)| {
             let open = history.tasks.iter().filter(|(_, task)| task.closed.is_none());
             open.map(move |(id, task)| {
                 let decided = task.reason();
@@ -341,8 +341,8 @@ impl ProjectReport {
             })
         });
         let mut tasks: Vec<TaskReport> = tasks.collect();
-        let all = ledger.clusters.values().flat_map(|history| history.tasks.values());
-        let is_unknown = |task: &&TaskHistory| {
+        let all = project_state.clusters.values().flat_map(|history| history.tasks.values());
+        let is_unknown = |task: &&TaskRecord| {
             task.closed.is_none() && task.open.as_ref().is_some_and(|open| !open.is_answered())
         };
         let unknown_outcomes = u32::try_from(all.filter(is_unknown).count()).unwrap_or(u32::MAX);
@@ -355,9 +355,9 @@ impl ProjectReport {
             list_short: around.list_short,
             leaving: around.leaving,
             sends_nothing: around.sends_nothing.as_ref().map(Why::from),
-            breaker: BreakerState::of(ledger, now),
+            breaker: BreakerState::of(project_state, now),
             unknown_outcomes,
-            actions_last_hour: (ledger.puts_within_an_hour(now), around.max_actions_per_hour),
+            actions_last_hour: (project_state.puts_within_an_hour(now), around.max_actions_per_hour),
             idle_interval_stretched_to: around.stretch.map(|stretch| stretch.actual.as_secs_f64()),
             live: around.live.clone(),
             tasks,

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::model::id::ProjectName;
-use crate::model::ledger::Ledger;
 use crate::model::policy::Mode;
 use crate::model::project::Rules;
+use crate::model::project_state::ProjectState;
 use crate::model::reason::Reason;
 
 /// What of a project goes into the line.
@@ -31,13 +31,13 @@ impl Summary {
     /// Puts it together. `sends_nothing`: what holds everything back now.
     pub fn new(
         (clusters, blind): (usize, bool),
-        ledger: &Ledger,
+        project_state: &ProjectState,
         rules: &Rules,
         sends_nothing: Option<&Reason>,
     ) -> Self {
         let mut summary =
             Self { clusters, blind, sends_nothing: sends_nothing.map(Reason::code), ..Self::default() };
-        let tasks = ledger.clusters.values().flat_map(|cluster| cluster.tasks.values());
+        let tasks = project_state.clusters.values().flat_map(|cluster| cluster.tasks.values());
         for task in tasks.filter(|task| task.closed.is_none()) {
             if task.escalated.is_some() {
                 summary.with_human += 1;

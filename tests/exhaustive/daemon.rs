@@ -18,10 +18,10 @@ use upgrade_remediator::model::decision::{Action, Decision, Verdict};
 use upgrade_remediator::model::event::{Entry, Event, StoredEntry, Subject};
 use upgrade_remediator::model::hold::{Holds, NewHold, StoredHold};
 use upgrade_remediator::model::id::{ClusterId, ProjectName, TaskId};
-use upgrade_remediator::model::ledger::Ledger;
 use upgrade_remediator::model::moment::Moment;
 use upgrade_remediator::model::policy::Terms;
 use upgrade_remediator::model::project::{Breaker, Limits, Poll as PollSettings};
+use upgrade_remediator::model::project_state::ProjectState;
 use upgrade_remediator::model::task::{Abortable, Reading, TaskKind, TaskList};
 
 use crate::digest::Waits;
@@ -171,9 +171,9 @@ pub(crate) struct Daemon {
     pub(crate) now: Moment,
     pub(crate) phase: Phase,
     /// What this process knows: the fold of the journal, and what it remembers of readings.
-    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) project_state: Arc<ProjectState>,
     /// The fold of the journal alone; `None` once no kill can follow.
-    pub(crate) folded: Option<Arc<Ledger>>,
+    pub(crate) folded: Option<Arc<ProjectState>>,
     journal: Option<Arc<Link>>,
     last: u64,
     pub(crate) looked_before: bool,
@@ -195,7 +195,7 @@ impl Daemon {
         Self {
             now,
             phase: Phase::Waits { due: 0 },
-            ledger: Arc::default(),
+            project_state: Arc::default(),
             folded: Some(Arc::default()),
             journal: None,
             last: 0,
@@ -231,9 +231,9 @@ impl Daemon {
         let keeper = self.keeper();
         let entries = at_once(keeper.record(at, lines)).unwrap();
         self.keep(keeper);
-        let ledger = Arc::make_mut(&mut self.ledger);
+        let project_state = Arc::make_mut(&mut self.project_state);
         for entry in entries {
-            ledger.apply(&entry);
+            project_state.apply(&entry);
             brought.entries.push(entry);
         }
     }
@@ -253,12 +253,12 @@ impl Daemon {
             polled: self.looked_before.then_some(reading.asked),
             clock_off: false,
         };
-        let seen = observe(eyes, reading, self.ledger.history(&CLUSTER));
+        let seen = observe(eyes, reading, self.project_state.cluster(&CLUSTER));
         self.record(reading.at, seen, brought);
         self.looked_before = true;
-        Arc::make_mut(&mut self.ledger).remember(&CLUSTER, reading);
+        Arc::make_mut(&mut self.project_state).remember(&CLUSTER, reading);
         let decision = self.decide(settings, reading);
-        let news = decide::news(&decision, self.ledger.history(&CLUSTER));
+        let news = decide::news(&decision, self.project_state.cluster(&CLUSTER));
         let news = news.map(|(task, event)| {
             (Subject { project: PROJECT.clone(), cluster: CLUSTER.clone(), task }, event)
         });
@@ -269,7 +269,7 @@ impl Daemon {
     fn decide(&self, settings: &Settings, reading: &Reading) -> Decision {
         let guards = Guards {
             project: &PROJECT,
-            ledger: &self.ledger,
+            project_state: &self.project_state,
             holds: &self.holds,
             limits: &settings.limits,
             breaker: &settings.breaker,
@@ -277,7 +277,12 @@ impl Daemon {
         };
         let (poll, shared_with) = (&settings.poll, None);
         let facts = Facts { cluster: &CLUSTER, reading, guards, poll, seed: 1, shared_with };
-        decide::decide(Some(&settings.terms[self.terms]), facts, self.ledger.history(&CLUSTER), self.now)
+        decide::decide(
+            Some(&settings.terms[self.terms]),
+            facts,
+            self.project_state.cluster(&CLUSTER),
+            self.now,
+        )
     }
 
     /// One of the readings of a reconcile.
@@ -288,8 +293,8 @@ impl Daemon {
         self.phase = match (&decision.verdict, again) {
             (Verdict::Act(_), false) => Phase::ReadsAgain,
             (Verdict::Act(_), true) => {
-                let history = self.ledger.history(&CLUSTER);
-                match Intent::of(PROJECT.clone(), CLUSTER.clone(), &decision, history) {
+                let record = self.project_state.cluster(&CLUSTER);
+                match Intent::of(PROJECT.clone(), CLUSTER.clone(), &decision, record) {
                     Some(intent) => Phase::Decided { intent: Arc::new(intent) },
                     None => Phase::Waits { due: ticks(decision.next_poll) },
                 }
@@ -310,7 +315,7 @@ impl Daemon {
         let keeper = self.keeper();
         let journaled = at_once(keeper.begin(self.now, intent.clone())).unwrap();
         self.keep(keeper);
-        Arc::make_mut(&mut self.ledger).apply(journaled.entry());
+        Arc::make_mut(&mut self.project_state).apply(journaled.entry());
         let brought = Brought { entries: vec![journaled.entry().clone()], decision: None };
         self.phase = Phase::Committed { journaled: Arc::new(journaled) };
         brought
@@ -343,7 +348,7 @@ impl Daemon {
 
     /// The process is gone, and everything that it knew beside the journal.
     pub(crate) fn die(&mut self, down: u8) {
-        self.ledger = Arc::default();
+        self.project_state = Arc::default();
         self.phase = Phase::Down { left: down };
     }
 
@@ -356,23 +361,23 @@ impl Daemon {
             entries.push(&at.entry);
             link = at.before.as_ref();
         }
-        let mut ledger = Ledger::default();
+        let mut project_state = ProjectState::default();
         for entry in entries.into_iter().rev() {
             let Entry { number, at, subject, event } = entry.clone();
             let stored = StoredEntry { number, at: at.wall, subject, event };
-            ledger.apply(&stored.recall(self.now));
+            project_state.apply(&stored.recall(self.now));
         }
         let folded = self.folded.take();
-        assert_eq!(folded.as_deref(), Some(&ledger), "the same entries give the same history");
+        assert_eq!(folded.as_deref(), Some(&project_state), "the same entries give the same record");
         self.folded = folded.filter(|_| more);
-        let waits = |ledger: &Ledger| {
-            let tasks = ledger.history(&CLUSTER).tasks.values();
+        let waits = |project_state: &ProjectState| {
+            let tasks = project_state.cluster(&CLUSTER).tasks.values();
             tasks.filter_map(|task| Some(task.failure.as_ref()?.wait_from)).collect::<Vec<_>>()
         };
-        let waited = waits(&ledger);
-        ledger.wake(self.now);
-        let goes_on = waits(&ledger) == waited;
-        self.ledger = Arc::new(ledger);
+        let waited = waits(&project_state);
+        project_state.wake(self.now);
+        let goes_on = waits(&project_state) == waited;
+        self.project_state = Arc::new(project_state);
         self.looked_before = false;
         self.phase = Phase::Waits { due: 0 };
         goes_on

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use upgrade_remediator::model::answer::Answer;
 use upgrade_remediator::model::event::{FailureSeen, Shape};
-use upgrade_remediator::model::history::{
-    ClusterHistory, Decided, Escalation, Failure, OpenAttempt, SettlingReading, TaskHistory,
-};
 use upgrade_remediator::model::id::AttemptId;
-use upgrade_remediator::model::ledger::{Ledger, Rest};
 use upgrade_remediator::model::moment::Moment;
+use upgrade_remediator::model::project_state::{ProjectState, Rest};
 use upgrade_remediator::model::reason::Reason;
+use upgrade_remediator::model::record::{
+    ClusterRecord, Decided, Escalation, Failure, OpenAttempt, SettlingReading, TaskRecord,
+};
 
 use crate::daemon::ticks;
 use crate::world::TICK;
@@ -63,17 +63,17 @@ impl<H: Hasher> Digest<'_, H> {
         self.put((execute_times, end_time));
     }
 
-    pub(crate) fn ledger(&mut self, ledger: &Ledger) {
+    pub(crate) fn project_state(&mut self, project_state: &ProjectState) {
         let cluster = crate::daemon::Daemon::cluster();
-        let ClusterHistory { tasks, newest_start, journaled_start } = ledger.history(&cluster);
+        let ClusterRecord { tasks, newest_start, journaled_start } = project_state.cluster(&cluster);
         self.put((newest_start.is_some(), journaled_start.is_some()));
         self.put(tasks.len());
         for task in tasks.values() {
             self.task(task);
         }
         let open = tasks.values().find_map(|task| task.open.as_ref()).map(|open| open.id);
-        self.rest(ledger.rest.as_ref(), open);
-        self.rest(ledger.resting.get(&cluster), open);
+        self.rest(project_state.rest.as_ref(), open);
+        self.rest(project_state.resting.get(&cluster), open);
     }
 
     fn rest(&mut self, rest: Option<&Rest>, open: Option<AttemptId>) {
@@ -83,8 +83,8 @@ impl<H: Hasher> Digest<'_, H> {
         self.age(*until, 0);
     }
 
-    fn task(&mut self, task: &TaskHistory) {
-        let TaskHistory {
+    fn task(&mut self, task: &TaskRecord) {
+        let TaskRecord {
             kind: _,
             cluster_name: _,
             first_seen,

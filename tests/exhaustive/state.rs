@@ -483,9 +483,9 @@ impl State {
         hold.hash(&mut hasher);
         let waits = plan.settings.waits();
         let mut digest = Digest { hasher: &mut hasher, now: self.daemon.now, waits };
-        digest.ledger(&self.daemon.ledger);
+        digest.project_state(&self.daemon.project_state);
         if let Some(folded) = &self.daemon.folded {
-            digest.ledger(folded);
+            digest.project_state(folded);
         }
         hasher.finish()
     }

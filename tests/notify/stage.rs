@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use upgrade_remediator::clock::Clock;
-use upgrade_remediator::daemon::Ledgers;
+use upgrade_remediator::daemon::ProjectStates;
 use upgrade_remediator::journal::{Journal as _, MemoryJournal};
 use upgrade_remediator::model::answer::{Answer, Meaning};
 use upgrade_remediator::model::decision::Action;
@@ -185,15 +185,15 @@ impl Rig {
 
     /// Starts the process, as after a restart.
     pub(crate) async fn start(&mut self) {
-        let mut ledgers = Ledgers::default();
+        let mut states = ProjectStates::default();
         for entry in self.journal.stored() {
-            ledgers.fold(entry, self.clock.now());
+            states.fold(entry, self.clock.now());
         }
         let project = ProjectName::new("prod").unwrap();
-        let ledger = ledgers.take(&project, self.clock.now());
+        let project_state = states.take(&project, self.clock.now());
         let last_entry = self.journal.stored().last().map_or(0, |entry| entry.number);
         let mut start = Start { journal_id: "j".to_owned(), last_entry, seed: 1, ..Start::default() };
-        for (cluster, history) in &ledger.clusters {
+        for (cluster, history) in &project_state.clusters {
             for (task, known) in history.tasks.iter().filter(|(_, task)| task.closed.is_none()) {
                 if known.failure.is_some() {
                     let subject =
@@ -202,7 +202,7 @@ impl Rig {
                 }
             }
         }
-        start.rests.insert(project, ledger.rest);
+        start.rests.insert(project, project_state.rest);
         self.post = Post::new(self.routes.clone());
         self.running = Some(Notifier::start(&self.post, self.journal.clone(), &self.clock, start).await);
     }

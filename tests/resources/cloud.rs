@@ -18,10 +18,10 @@ use upgrade_remediator::journal::{Journal, JournalError, SqliteJournal};
 use upgrade_remediator::model::event::{Entry, Event, StoredEntry, Subject};
 use upgrade_remediator::model::hold::{NewHold, StoredHold};
 use upgrade_remediator::model::id::{ProjectId, ProjectName};
-use upgrade_remediator::model::ledger::Ledger;
 use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::model::policy::{Expect, Match, Mode, Policy, Terms};
 use upgrade_remediator::model::project::Rules;
+use upgrade_remediator::model::project_state::ProjectState;
 use upgrade_remediator::notify::{News, Tell};
 use upgrade_remediator::project::WatchedProject;
 use upgrade_remediator::reconcile::{Parts, Reconciler};
@@ -340,7 +340,7 @@ impl<J: Journal> Daemon<J> {
             holds: Arc::default(),
             seed: 1,
             stopping: stop.clone(),
-            ledger: Ledger::default(),
+            project_state: ProjectState::default(),
         })));
         let scheduler = Scheduler::new(Arc::clone(&project), Arc::clone(&cloud.clock));
         let running = tokio::spawn(scheduler.run(stop.clone()));
@@ -348,8 +348,8 @@ impl<J: Journal> Daemon<J> {
     }
 
     /// What is known of the project.
-    pub(crate) fn ledger(&self) -> Ledger {
-        self.project.reconciler().ledger()
+    pub(crate) fn project_state(&self) -> ProjectState {
+        self.project.reconciler().project_state()
     }
 
     /// Stops it in order.

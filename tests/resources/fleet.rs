@@ -164,9 +164,13 @@ async fn after_an_hour_without_a_cloud_all_is_read_in_time_and_nothing_is_sent_i
     let mut clusters: Vec<usize> = puts.iter().map(|put| put.cluster).collect();
     clusters.sort_unstable();
     assert_eq!(clusters, (0..FAIL).collect::<Vec<_>>());
-    let ledger = daemon.ledger();
+    let project_state = daemon.project_state();
     assert!(
-        ledger.clusters.values().flat_map(|cluster| cluster.tasks.values()).all(|task| task.closed.is_some())
+        project_state
+            .clusters
+            .values()
+            .flat_map(|cluster| cluster.tasks.values())
+            .all(|task| task.closed.is_some())
     );
     daemon.stop().await;
 }

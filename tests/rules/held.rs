@@ -20,7 +20,7 @@ async fn dry_run_tells_once_sends_nothing_and_records_no_attempt() {
         let told: Vec<_> = stage.entries().iter().map(|entry| entry.event.to_string()).collect();
         assert_eq!(told.iter().filter(|told| told.contains(would)).count(), 1, "{told:?}");
         assert_eq!((stage.known().attempts, stage.used(), stage.end()), (0, 0, "open".to_owned()));
-        assert_eq!(stage.reconciler.ledger().puts_within_an_hour(stage.entries()[0].at), 0);
+        assert_eq!(stage.reconciler.project_state().puts_within_an_hour(stage.entries()[0].at), 0);
     }
 }
 

@@ -98,8 +98,8 @@ async fn a_newer_task_closes_the_failed_one() {
         stage.pass(5 * HOUR).await;
         let sent = stage.sent();
         assert_eq!(sent.len(), 1, "{kind}");
-        let ledger = stage.reconciler.ledger();
-        let history = ledger.clusters.values().next().unwrap();
+        let project_state = stage.reconciler.project_state();
+        let history = project_state.clusters.values().next().unwrap();
         let closings: Vec<_> =
             history.tasks.values().map(|task| task.closed.clone().unwrap().0.word()).collect();
         assert!(closings.contains(&"superseded") && closings.contains(&"remedied"), "{kind}: {closings:?}");

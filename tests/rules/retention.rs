@@ -27,7 +27,7 @@ async fn a_task_is_forgotten_some_time_after_its_end_once_the_service_lists_it_n
     assert_eq!(stage.entries(), before, "nothing is written, and nothing is forgotten");
     stage.pass(2 * DAY).await;
     assert_eq!(stage.entries(), []);
-    assert!(stage.reconciler.ledger().clusters.values().all(|cluster| cluster.tasks.is_empty()));
+    assert!(stage.reconciler.project_state().clusters.values().all(|cluster| cluster.tasks.is_empty()));
     stage.pass(2 * DAY).await;
     assert_eq!(stage.sent().len(), 1);
 }

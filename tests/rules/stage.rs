@@ -15,14 +15,14 @@ use upgrade_remediator::journal::{Journal, MemoryJournal};
 use upgrade_remediator::model::cluster::Cluster;
 use upgrade_remediator::model::decision::Verdict;
 use upgrade_remediator::model::event::{Entry, Event, StoredEntry};
-use upgrade_remediator::model::history::TaskHistory;
 use upgrade_remediator::model::hold::{Holds, NewHold, Scope};
 use upgrade_remediator::model::id::{ClusterId, ProjectId, ProjectName};
-use upgrade_remediator::model::ledger::Ledger;
 use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::model::policy::{Expect, Match, Mode, Policy, Terms};
 use upgrade_remediator::model::project::{Breaker, Limits, Poll, Rules};
+use upgrade_remediator::model::project_state::ProjectState;
 use upgrade_remediator::model::reason::Reason;
+use upgrade_remediator::model::record::TaskRecord;
 use upgrade_remediator::notify::{News, Tell};
 use upgrade_remediator::reconcile::{Parts, Reconciler, Report};
 use upgrade_remediator::simulator::log::{Hazard, LogEntry, PutKind, Record, RequestRecord};
@@ -288,11 +288,11 @@ impl<J: Journal> Stage<J> {
     ) -> Self {
         let css = client(&script, &simulator, &clock);
         let now = clock.now();
-        let mut ledger = Ledger::default();
+        let mut project_state = ProjectState::default();
         for entry in stored {
-            ledger.apply(&entry.clone().recall(now));
+            project_state.apply(&entry.clone().recall(now));
         }
-        ledger.wake(now);
+        project_state.wake(now);
         let ear = Arc::new(Ear::default());
         let rules = script.rules(script.terms.clone());
         let (holds, stopping) = (Arc::default(), CancellationToken::new());
@@ -306,7 +306,7 @@ impl<J: Journal> Stage<J> {
             holds: Arc::clone(&holds),
             seed: 1,
             stopping: stopping.clone(),
-            ledger,
+            project_state,
         });
         let mut stage = Self {
             script,
@@ -516,14 +516,14 @@ impl<J: Journal> Stage<J> {
     }
 
     /// What the journal knows of the (newest known) task of a cluster.
-    pub(crate) fn known_of(&self, name: &str) -> TaskHistory {
+    pub(crate) fn known_of(&self, name: &str) -> TaskRecord {
         let id = self.simulator.inspect(|world| world.cluster_id(name).map(ClusterId::new)).unwrap().unwrap();
-        let ledger = self.reconciler.ledger();
-        let tasks = ledger.clusters[&id].tasks.values();
+        let project_state = self.reconciler.project_state();
+        let tasks = project_state.clusters[&id].tasks.values();
         tasks.max_by_key(|task| task.start_time).expect("no task is known").clone()
     }
 
-    pub(crate) fn known(&self) -> TaskHistory {
+    pub(crate) fn known(&self) -> TaskRecord {
         self.known_of("a")
     }
 

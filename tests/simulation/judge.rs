@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use upgrade_remediator::model::decision::Action;
 use upgrade_remediator::model::event::{Closing, Entry, Event};
-use upgrade_remediator::model::history::TaskHistory;
 use upgrade_remediator::model::id::{ClusterId, TaskId};
-use upgrade_remediator::model::ledger::Ledger;
 use upgrade_remediator::model::policy::{Mode, Terms};
+use upgrade_remediator::model::project_state::ProjectState;
 use upgrade_remediator::model::reason::Reason;
+use upgrade_remediator::model::record::TaskRecord;
 use upgrade_remediator::model::task::TaskKind;
 use upgrade_remediator::simulator::World;
 use upgrade_remediator::simulator::log::{
-    DeliveryRecord, Hazard, LogEntry, Operation, PutKind, Record, RequestRecord, TaskChange, TaskRecord,
+    DeliveryRecord, Hazard, LogEntry, Operation, PutKind, Record, RequestRecord, TaskChange, TaskLog,
 };
 
 use crate::generate::{Held, Plan, PolicyPlan};
@@ -712,7 +712,7 @@ impl<'a> Judge<'a> {
         changes.rfind(|(line, change)| line.number < before && of(change)).map(|(line, _)| line.at.0)
     }
 
-    fn others(&self, sent: &'a Sent, before: u64) -> impl Iterator<Item = (&'a LogEntry, &'a TaskRecord)> {
+    fn others(&self, sent: &'a Sent, before: u64) -> impl Iterator<Item = (&'a LogEntry, &'a TaskLog)> {
         self.played.log.iter().filter_map(move |line| {
             let change = task_of(&line.record)?;
             let other = change.cluster == sent.cluster && change.task != sent.task && line.number < before;
@@ -845,7 +845,7 @@ fn task_of_name<'a>(played: &'a Played, task: &str) -> &'a str {
     records.filter(|it| it.task == task).map(|it| it.cluster_name.as_str()).next().unwrap_or_default()
 }
 
-fn task_of(record: &Record) -> Option<&TaskRecord> {
+fn task_of(record: &Record) -> Option<&TaskLog> {
     match record {
         Record::Task(task) => Some(task),
         _ => None,
@@ -882,7 +882,7 @@ fn stops_the_project(request: &RequestRecord) -> bool {
 }
 
 /// I5: the clusters whose newest task has not come to its end yet, with the reason.
-pub(crate) fn unfinished(plan: &Plan, world: &World, ledger: &Ledger) -> Vec<String> {
+pub(crate) fn unfinished(plan: &Plan, world: &World, project_state: &ProjectState) -> Vec<String> {
     let state = world.state();
     let vanished: BTreeSet<&str> = world
         .log()
@@ -901,7 +901,7 @@ pub(crate) fn unfinished(plan: &Plan, world: &World, ledger: &Ledger) -> Vec<Str
         }
         let Some(task) = cluster["tasks"].as_array().and_then(|tasks| tasks.last()) else { continue };
         let task_id = task["id"].as_str().unwrap();
-        let known = ClusterId::new(id).ok().and_then(|id| ledger.clusters.get(&id));
+        let known = ClusterId::new(id).ok().and_then(|id| project_state.clusters.get(&id));
         let known = known.zip(TaskId::new(task_id).ok()).and_then(|(history, task)| history.tasks.get(&task));
         let wrong = match task["status"].as_str().unwrap() {
             "RUNNING" => Some("runs"),
@@ -941,22 +941,22 @@ fn has_rivals(world: &World, cluster: &str) -> bool {
 }
 
 /// Whether a hold is what keeps the task from its end.
-fn is_held(known: &TaskHistory) -> bool {
+fn is_held(known: &TaskRecord) -> bool {
     matches!(known.reason(), Some(Reason::OnHold { .. }))
 }
 
 /// Held back by a window, or waiting once more after it opened.
-fn waits_for_a_window(known: &TaskHistory) -> bool {
+fn waits_for_a_window(known: &TaskRecord) -> bool {
     let waits = matches!(known.reason(), Some(Reason::HeldUntilNow { .. } | Reason::Backoff { .. }));
     waits || is_out_of_window(known)
 }
 
-fn is_out_of_window(known: &TaskHistory) -> bool {
+fn is_out_of_window(known: &TaskRecord) -> bool {
     matches!(known.reason(), Some(Reason::WindowClosed { .. }))
 }
 
 /// How the story of a failed task ended, where it has.
-pub(crate) fn end_of(known: &TaskHistory) -> Option<String> {
+pub(crate) fn end_of(known: &TaskRecord) -> Option<String> {
     if let Some((closing, _)) = &known.closed {
         return match closing {
             // It fails again: another story begins.

@@ -93,7 +93,7 @@ fn story(plan: &Plan, played: &Played) -> String {
     for (at, line) in lines {
         let _ = writeln!(text, "{at:>10} {line}");
     }
-    for (id, task) in played.ledger.clusters.values().flat_map(|cluster| &cluster.tasks) {
+    for (id, task) in played.project_state.clusters.values().flat_map(|cluster| &cluster.tasks) {
         if task.is_in_flight() {
             let _ = writeln!(text, "still in flight: {id} {:?} {:?}", task.open, task.running);
         }
@@ -139,7 +139,7 @@ fn reached(plan: &Plan, played: &Played) -> Counts {
     for sent in &played.sent {
         one(format!("sent: {}", sent.action));
     }
-    for task in played.ledger.clusters.values().flat_map(|cluster| cluster.tasks.values()) {
+    for task in played.project_state.clusters.values().flat_map(|cluster| cluster.tasks.values()) {
         let end = judge::end_of(task)
             .or_else(|| task.closed.as_ref().map(|(closing, _)| closing.word().to_owned()));
         one(format!("end: {}", end.unwrap_or_else(|| "none".to_owned())));

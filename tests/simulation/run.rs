@@ -14,13 +14,13 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use upgrade_remediator::clock::Clock;
 use upgrade_remediator::cloud::{AccessKey, Client, Credential, Options};
-use upgrade_remediator::daemon::Ledgers;
+use upgrade_remediator::daemon::ProjectStates;
 use upgrade_remediator::journal::{Journal, MemoryJournal, SqliteJournal, SqliteOptions};
 use upgrade_remediator::model::event::{Entry, Event};
 use upgrade_remediator::model::hold::{Holds, NewHold, Scope};
 use upgrade_remediator::model::id::{ClusterId, ProjectId, ProjectName};
-use upgrade_remediator::model::ledger::Ledger;
 use upgrade_remediator::model::names::Named;
+use upgrade_remediator::model::project_state::ProjectState;
 use upgrade_remediator::project::WatchedProject;
 use upgrade_remediator::reconcile::{Parts, Reconciler};
 use upgrade_remediator::schedule::Scheduler;
@@ -74,7 +74,7 @@ pub(crate) struct Played {
     pub(crate) holdings: Vec<Holding>,
     /// Reloads, by the true time and the entries of the journal, at their beginning.
     pub(crate) reloads: Vec<(i64, usize)>,
-    pub(crate) ledger: Ledger,
+    pub(crate) project_state: ProjectState,
     /// What had not come to an end by then.
     pub(crate) unfinished: Vec<String>,
     /// When the wall clock jumped.
@@ -138,7 +138,7 @@ enum End {
     Killed,
     Stopped,
     /// Nothing is left to be done.
-    Over(Box<Ledger>),
+    Over(Box<ProjectState>),
 }
 
 /// Plays the plan to its end, on a journal in memory or in a file.
@@ -164,8 +164,8 @@ pub(crate) fn play(plan: &Plan, file: Option<&Path>) -> Played {
             name: ProjectName::new("prod").unwrap(),
             names: StdRng::seed_from_u64(plan.seed ^ 0x4e41_4d45),
         };
-        let ledger = player.play(&memory).await;
-        let unfinished = player.stage.inspect(|world| judge::unfinished(plan, world, &ledger));
+        let project_state = player.play(&memory).await;
+        let unfinished = player.stage.inspect(|world| judge::unfinished(plan, world, &project_state));
         let ways = player.stage.inspect(Ways::of);
         let notes = std::mem::take(&mut *player.notes.lock().unwrap_or_else(PoisonError::into_inner));
         Played {
@@ -185,7 +185,7 @@ pub(crate) fn play(plan: &Plan, file: Option<&Path>) -> Played {
             short: ways.short,
             left_out: player.stage.left_out(),
             grows_by_two: ways.grows_by_two,
-            ledger,
+            project_state,
         }
     })
 }
@@ -222,14 +222,14 @@ impl Ways {
 }
 
 impl Player {
-    async fn play(&mut self, memory: &MemoryJournal) -> Ledger {
+    async fn play(&mut self, memory: &MemoryJournal) -> ProjectState {
         let mut epoch = 0;
         loop {
             let mut process = self.begin(epoch, memory);
             let end = self.live(&mut process).await;
             drop(process);
             match end {
-                End::Over(ledger) => return *ledger,
+                End::Over(project_state) => return *project_state,
                 End::Killed | End::Stopped => {}
             }
             // What was dropped is gone before anything else happens.
@@ -277,13 +277,13 @@ impl Player {
             ended_holds = clock_now;
             if now >= next_check {
                 next_check = now + 2 * MINUTE;
-                let ledger = process.project.reconciler().ledger();
+                let project_state = process.project.reconciler().project_state();
                 let plan = &self.plan;
-                let open = stage.inspect(|world| judge::unfinished(plan, world, &ledger));
+                let open = stage.inspect(|world| judge::unfinished(plan, world, &project_state));
                 quiet_since = if open.is_empty() { quiet_since.or(Some(now)) } else { None };
                 let quiet = quiet_since.is_some_and(|since| now - since >= QUIET);
                 if quiet || now > self.plan.calm + self.plan.patience() {
-                    return End::Over(Box::new(ledger));
+                    return End::Over(Box::new(project_state));
                 }
             }
             let hold_ends = read(&process.holds).next_end(clock_now).map(|end| end.since(clock_now));
@@ -353,13 +353,13 @@ impl Player {
         self.rename(memory);
         let name = self.name.clone();
         let (stored, holds, seed) = self.open(&clock, memory);
-        let mut ledgers = Ledgers::with_holds(Holds::recall(holds, clock.now()));
+        let mut states = ProjectStates::with_holds(Holds::recall(holds, clock.now()));
         for entry in stored {
-            ledgers.fold(entry, clock.now());
+            states.fold(entry, clock.now());
         }
         let wire_seed = plan.seed.wrapping_add(u64::from(self.processes));
         let stopping = CancellationToken::new();
-        let holds = ledgers.share_holds();
+        let holds = states.share_holds();
         let disk = self.disk.clone().unwrap();
         let journal = Arc::new(StagedJournal { stage: Arc::clone(&self.stage), disk });
         let reconciler = Reconciler::new(Parts {
@@ -372,7 +372,7 @@ impl Player {
             holds: Arc::clone(&holds),
             seed,
             stopping: stopping.clone(),
-            ledger: ledgers.take(&name, clock.now()),
+            project_state: states.take(&name, clock.now()),
         });
         Process {
             number: self.processes,

@@ -16,7 +16,7 @@ use rusqlite::config::DbConfig;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use upgrade_remediator::clock::{Clock, SystemClock};
-use upgrade_remediator::daemon::Ledgers;
+use upgrade_remediator::daemon::ProjectStates;
 use upgrade_remediator::journal::JournalReader;
 use upgrade_remediator::journal::reader::Query;
 use upgrade_remediator::model::answer::Meaning;
@@ -293,10 +293,10 @@ secret_key = {{ env = "TEST_SECRET_KEY" }}
     /// How the stories of the tasks ended, by the clusters' names; the reason's code where a human was called.
     pub(crate) fn ends(&self) -> BTreeMap<String, String> {
         let now = SystemClock::new().now();
-        let mut ledgers = Ledgers::default();
-        self.entries().into_iter().for_each(|entry| ledgers.fold(entry, now));
-        let ledger = ledgers.take(&ProjectName::new("test").unwrap(), now);
-        let tasks = ledger.clusters.values().flat_map(|history| history.tasks.values());
+        let mut states = ProjectStates::default();
+        self.entries().into_iter().for_each(|entry| states.fold(entry, now));
+        let project_state = states.take(&ProjectName::new("test").unwrap(), now);
+        let tasks = project_state.clusters.values().flat_map(|history| history.tasks.values());
         let ends = tasks.filter_map(|task| {
             let closed = task.closed.as_ref().map(|(closing, _)| closing.word());
             let end = closed.or_else(|| Some(task.escalated.as_ref()?.reason.code()))?;

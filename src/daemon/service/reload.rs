@@ -12,14 +12,14 @@ use super::{ReloadFault, Running, Service};
 use crate::clock::Clock as _;
 use crate::daemon::build::Link;
 use crate::daemon::identity::Known;
-use crate::daemon::{BuildFault, Ledgers, named};
+use crate::daemon::{BuildFault, ProjectStates, named};
 use crate::journal::reader::{JournalReader, Query};
 use crate::journal::{Journal, JournalError};
 use crate::model::id::ProjectName;
-use crate::model::ledger::Ledger;
 use crate::model::moment::Moment;
 use crate::model::names::{Named, Names, Naming};
 use crate::model::policy::Mode;
+use crate::model::project_state::ProjectState;
 use crate::model::text::chain;
 use crate::notify::Tell;
 use crate::settings::{self, JournalUrl, Settings};
@@ -77,10 +77,10 @@ impl<J: Journal, T: Tell> Service<J, T> {
         let ready = self.ready(loaded, &moving.moved, |name| match moving.source(&known.names, name) {
             // It is with the one that watches it.
             Some(source) if moving.moved.contains(source) && !known.outdated.contains(source) => {
-                Ok(Ledger::default())
+                Ok(ProjectState::default())
             }
             Some(source) => ledger_of(source, &journal, now),
-            None => Ok(Ledger::default()),
+            None => Ok(ProjectState::default()),
         });
         let mut ready = match ready {
             Ok(ready) => ready,
@@ -98,11 +98,11 @@ impl<J: Journal, T: Tell> Service<J, T> {
             Ok(identified) => {
                 for (name, running) in &halted {
                     let new = identified.naming.renamed(name);
-                    if let Some(ledger) =
-                        ready.ledgers.get_mut(new).filter(|_| !known.outdated.contains(name))
+                    if let Some(project_state) =
+                        ready.states.get_mut(new).filter(|_| !known.outdated.contains(name))
                     {
-                        *ledger = running.project.reconciler().ledger();
-                        ledger.wake(now);
+                        *project_state = running.project.reconciler().project_state();
+                        project_state.wake(now);
                     }
                     known.leave(name);
                 }
@@ -182,9 +182,9 @@ impl<J: Journal, T: Tell> Service<J, T> {
     /// Watches projects again as they were, with what is known of them.
     fn revive(&mut self, halted: BTreeMap<ProjectName, Running<J, T>>, known: &mut Known) {
         for (name, running) in halted {
-            let mut ledger = running.project.reconciler().ledger();
-            ledger.wake(self.builder.clock.now());
-            self.again(&name, running.link, ledger, known);
+            let mut project_state = running.project.reconciler().project_state();
+            project_state.wake(self.builder.clock.now());
+            self.again(&name, running.link, project_state, known);
         }
     }
 
@@ -199,7 +199,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
         let (journal, now) = (self.journal_file(), self.builder.clock.now());
         for (name, running) in self.halt(&names).await? {
             match ledger_of(&name, &journal, now) {
-                Ok(ledger) => self.again(&name, running.link, ledger, known),
+                Ok(project_state) => self.again(&name, running.link, project_state, known),
                 Err(error) => {
                     error!(project = %name, "project {name} is not watched until a reload or restart, as the journal cannot be read: {}", chain(&error));
                 }
@@ -209,14 +209,21 @@ impl<J: Journal, T: Tell> Service<J, T> {
     }
 
     /// Watches a project of the settings in force once more, with a client of its own.
-    fn again(&mut self, name: &ProjectName, link: Link, ledger: Ledger, known: &mut Known) {
+    fn again(&mut self, name: &ProjectName, link: Link, project_state: ProjectState, known: &mut Known) {
         let Some(project) = self.settings().projects.iter().find(|project| project.name == *name).cloned()
         else {
             return known.leave(name);
         };
         match self.builder.client(&project, &link) {
             Ok(client) => {
-                self.put_under_watch(&self.loaded.settings.clone(), &project, link, client, ledger, known);
+                self.put_under_watch(
+                    &self.loaded.settings.clone(),
+                    &project,
+                    link,
+                    client,
+                    project_state,
+                    known,
+                );
             }
             Err(fault) => {
                 error!(project = %name, "project {name} is not watched until a reload or restart: {}", chain(&fault));
@@ -245,12 +252,16 @@ impl<J: Journal, T: Tell> Service<J, T> {
 }
 
 /// What the journal knows of a project that is new in the settings, and may be an old one.
-fn ledger_of(name: &ProjectName, journal: &std::path::Path, now: Moment) -> Result<Ledger, JournalError> {
-    let mut ledgers = Ledgers::default();
+fn ledger_of(
+    name: &ProjectName,
+    journal: &std::path::Path,
+    now: Moment,
+) -> Result<ProjectState, JournalError> {
+    let mut states = ProjectStates::default();
     let entries =
         JournalReader::open(journal)?.entries(&Query { project: Some(name.clone()), ..Query::default() })?;
     for entry in entries {
-        ledgers.fold(entry, now);
+        states.fold(entry, now);
     }
-    Ok(ledgers.take(name, now))
+    Ok(states.take(name, now))
 }

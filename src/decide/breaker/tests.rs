@@ -14,7 +14,7 @@ const MINUTE: Duration = Duration::from_mins(1);
 
 struct Scene {
     now: Moment,
-    ledger: Ledger,
+    project_state: ProjectState,
     settings: Breaker,
     number: u64,
 }
@@ -24,7 +24,7 @@ impl Scene {
     fn new() -> Self {
         let now = Moment { wall: "2026-01-02T12:00:00Z".parse().unwrap(), mono: Mono(0) };
         let settings = Breaker { failures: 3, ..Breaker::default() };
-        Self { now, ledger: Ledger::default(), settings, number: 0 }
+        Self { now, project_state: ProjectState::default(), settings, number: 0 }
     }
 
     fn pass(&mut self, wait: Duration) {
@@ -38,12 +38,12 @@ impl Scene {
             cluster: ClusterId::new(cluster).unwrap(),
             task: TaskId::new(&format!("task-of-{cluster}")).unwrap(),
         };
-        self.ledger.apply(&Entry { number: self.number, at: self.now, subject, event });
+        self.project_state.apply(&Entry { number: self.number, at: self.now, subject, event });
         self.number
     }
 
     fn fail(&mut self, cluster: &str, seen_to_happen: bool) {
-        if self.ledger.history(&ClusterId::new(cluster).unwrap()).tasks.is_empty() {
+        if self.project_state.cluster(&ClusterId::new(cluster).unwrap()).tasks.is_empty() {
             self.record(
                 cluster,
                 Event::FirstSeen {
@@ -76,7 +76,7 @@ impl Scene {
 
     /// Journals what the breaker does, if it does something, and tells its word.
     fn turn(&mut self) -> Option<&'static str> {
-        let (event, of) = turn(&self.ledger, &self.settings, self.now)?;
+        let (event, of) = turn(&self.project_state, &self.settings, self.now)?;
         let word = event.word();
         let cluster = of.map_or_else(|| "any".to_owned(), |(cluster, _)| cluster.to_string());
         self.record(&cluster, event);
@@ -84,7 +84,7 @@ impl Scene {
     }
 
     fn held(&self) -> Option<&'static str> {
-        hold_back(&self.ledger, &self.settings, self.now).map(|reason| reason.code())
+        hold_back(&self.project_state, &self.settings, self.now).map(|reason| reason.code())
     }
 
     fn send(&mut self, cluster: &str, action: Action, meaning: Option<Meaning>) -> AttemptId {
@@ -113,7 +113,7 @@ impl Scene {
 
     /// As a restart finds it.
     fn restart(&mut self) {
-        self.ledger.wake(self.now);
+        self.project_state.wake(self.now);
     }
 }
 
@@ -177,8 +177,8 @@ fn it_closes_when_the_probe_still_runs_long_after_the_put() {
     scene.pass(15 * MINUTE);
     assert_eq!(scene.turn(), None, "it was read running, but not at this time");
     let task = TaskId::new("task-of-a").unwrap();
-    let history = scene.ledger.clusters.get_mut(&ClusterId::new("a").unwrap()).unwrap();
-    history.tasks.get_mut(&task).unwrap().saw_running(scene.now);
+    let record = scene.project_state.clusters.get_mut(&ClusterId::new("a").unwrap()).unwrap();
+    record.tasks.get_mut(&task).unwrap().saw_running(scene.now);
     assert_eq!(scene.turn(), Some("breaker-closed"));
 }
 
@@ -274,8 +274,8 @@ fn a_restart_changes_nothing_about_it() {
     let mut scene = Scene::half_open();
     let attempt = scene.send("a", Action::Retry, Some(Meaning::Accepted));
     scene.record("a", Event::Settled { attempt, settlement: Settlement::Accepted });
-    let before = scene.ledger.breaker.clone();
+    let before = scene.project_state.breaker.clone();
     scene.restart();
-    assert_eq!(scene.ledger.breaker, before);
+    assert_eq!(scene.project_state.breaker, before);
     assert_eq!(scene.held(), Some("breaker-probing"));
 }

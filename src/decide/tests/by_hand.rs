@@ -28,8 +28,8 @@ impl Scene {
         ordered: &Ordered,
         tasks: &[Task],
     ) -> Result<Order, &'static str> {
-        self.with_facts(&self.reading(tasks), |facts, history| {
-            by_hand::act(action, ordered, (self.terms.as_ref(), mode), facts, history, self.now)
+        self.with_facts(&self.reading(tasks), |facts, record| {
+            by_hand::act(action, ordered, (self.terms.as_ref(), mode), facts, record, self.now)
         })
         .map_err(|reason| reason.code())
     }
@@ -46,8 +46,8 @@ impl Scene {
     fn reset(&mut self, tasks: &[Task]) -> Result<(), &'static str> {
         let ordered = ordered("reset");
         let given_back = self
-            .with_facts(&self.reading(tasks), |facts, history| {
-                by_hand::reset(&ordered, facts, history, self.now)
+            .with_facts(&self.reading(tasks), |facts, record| {
+                by_hand::reset(&ordered, facts, record, self.now)
             })
             .map_err(|reason| reason.code())?;
         let Ordered { command, by, why, .. } = ordered;
@@ -146,16 +146,26 @@ fn nobody_passes_over_a_hold_dry_run_a_rest_or_a_clock_that_is_off() {
         ("project-resting", |scene| {
             let until = scene.now.after(MINUTE);
             let (cause, refusals) = (RestCause::Forbidden, 1);
-            let rest =
-                crate::model::ledger::Rest { cause, refusals, until, probe: None, probe_at_once: false };
-            scene.ledger.rest = Some(rest);
+            let rest = crate::model::project_state::Rest {
+                cause,
+                refusals,
+                until,
+                probe: None,
+                probe_at_once: false,
+            };
+            scene.project_state.rest = Some(rest);
         }),
         ("cluster-resting", |scene| {
             let until = scene.now.after(MINUTE);
             let (cause, refusals) = (RestCause::Forbidden, 1);
-            let rest =
-                crate::model::ledger::Rest { cause, refusals, until, probe: None, probe_at_once: false };
-            scene.ledger.resting.insert(cluster(), rest);
+            let rest = crate::model::project_state::Rest {
+                cause,
+                refusals,
+                until,
+                probe: None,
+                probe_at_once: false,
+            };
+            scene.project_state.resting.insert(cluster(), rest);
         }),
     ];
     for (code, change) in scenes {
@@ -342,8 +352,9 @@ fn a_cluster_that_rests_may_be_ordered_again_the_moment_its_rest_is_over() {
     scene.read(&[failed(1)]);
     let until = scene.now.after(MINUTE);
     let (cause, refusals) = (RestCause::Forbidden, 1);
-    let rest = crate::model::ledger::Rest { cause, refusals, until, probe: None, probe_at_once: false };
-    scene.ledger.resting.insert(cluster(), rest);
+    let rest =
+        crate::model::project_state::Rest { cause, refusals, until, probe: None, probe_at_once: false };
+    scene.project_state.resting.insert(cluster(), rest);
     scene.pass(a_moment_less_than(MINUTE));
     assert_eq!(scene.order(RETRY, &[failed(1)]), Err("cluster-resting"));
     scene.pass(Duration::from_millis(1));
@@ -399,9 +410,9 @@ fn nobody_acts_by_a_list_that_is_shorter_than_it_says_or_on_nothing() {
     assert_eq!(scene.order(RETRY, &[]), Err("idle"));
     let short = TaskList { tasks: vec![failed(1)], unusable: 0, total_size: Some(2) };
     let reading = Reading::new(scene.now, scene.now, [short, TaskList::default()]);
-    let reason = scene.with_facts(&reading, |facts, history| {
+    let reason = scene.with_facts(&reading, |facts, record| {
         let terms = (scene.terms.as_ref(), Mode::Enforce);
-        by_hand::act(RETRY, &ordered("new"), terms, facts, history, scene.now)
+        by_hand::act(RETRY, &ordered("new"), terms, facts, record, scene.now)
     });
     assert_eq!(reason.map_err(|reason| reason.code()), Err("list-incomplete"));
 }

@@ -96,8 +96,8 @@ fn a_superseded_task_is_history_though_nobody_knows_the_newer_one_any_more() {
     scene.read(&[named("n", "2026-01-02T00:00:00", success(1)), old.clone()]);
     assert!(matches!(scene.known().closed, Some((Closing::Superseded { .. }, _))));
     // A restart knows no task that never failed or ran, and the service has lost it.
-    let history = scene.ledger.clusters.get_mut(&cluster()).unwrap();
-    history.newest_start = old.start_time.map(|start| (start, old.id.clone()));
+    let record = scene.project_state.clusters.get_mut(&cluster()).unwrap();
+    record.newest_start = old.start_time.map(|start| (start, old.id.clone()));
     scene.pass(60 * MINUTE);
     let decision = scene.read(&[old]);
     assert_eq!((decision.verdict, decision.reason.code()), (Verdict::Wait, "closed"));

@@ -3,7 +3,7 @@
 use super::*;
 use crate::decide::expect::overdue;
 use crate::model::event::TooLong;
-use crate::model::history::Run;
+use crate::model::record::Run;
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -14,7 +14,7 @@ impl Scene {
 
     /// What a process that starts now knows, from entries that are told by wall time alone.
     fn restart(&mut self) {
-        self.ledger.wake(self.now);
+        self.project_state.wake(self.now);
     }
 }
 

@@ -150,7 +150,7 @@ fn a_task_is_laid_out_as_it_was_read() {
 impl Scene {
     /// Each guard as one line: its value, what is allowed, and whether it passes.
     fn guards(&self, mode: Mode, tasks: &[Task]) -> Vec<String> {
-        let known = self.history().tasks.get(&TaskId::new("t").unwrap()).cloned();
+        let known = self.cluster_record().tasks.get(&TaskId::new("t").unwrap()).cloned();
         let guards = self.with_facts(&self.reading(tasks), |facts, _| {
             explain::guards(self.terms.as_ref(), mode, facts, known.as_ref(), self.now)
         });
@@ -180,7 +180,7 @@ impl Scene {
                 cluster: ClusterId::new("c-2").unwrap(),
                 task: TaskId::new("u").unwrap(),
             };
-            self.ledger.apply(&Entry { number: self.number, at: self.now, subject, event });
+            self.project_state.apply(&Entry { number: self.number, at: self.now, subject, event });
         }
     }
 

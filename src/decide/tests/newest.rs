@@ -44,12 +44,12 @@ fn a_newer_task_closes_one_whose_attempt_nothing_can_settle() {
         let both = [new, old];
         scene.pass(MINUTE);
         scene.read(&both);
-        assert_eq!(scene.ledger.others_in_flight(&ClusterId::new("c-2").unwrap()), 1);
+        assert_eq!(scene.project_state.others_in_flight(&ClusterId::new("c-2").unwrap()), 1);
         assert!(scene.known().closed.is_none(), "its effect may still be seen");
         scene.pass(65 * MINUTE);
         scene.read(&both);
         assert!(matches!(scene.known().closed, Some((Closing::Superseded { .. }, _))));
-        assert_eq!(scene.ledger.others_in_flight(&ClusterId::new("c-2").unwrap()), 0);
+        assert_eq!(scene.project_state.others_in_flight(&ClusterId::new("c-2").unwrap()), 0);
     }
 }
 
@@ -70,7 +70,7 @@ fn a_task_below_one_that_vanished_is_history_too() {
     scene.pass(MINUTE);
     assert_eq!(scene.code(&[old]), "newest-missing");
     assert!(matches!(scene.known().closed, Some((Closing::Superseded { .. }, _))));
-    assert_eq!(scene.ledger.others_in_flight(&ClusterId::new("c-2").unwrap()), 0);
+    assert_eq!(scene.project_state.others_in_flight(&ClusterId::new("c-2").unwrap()), 0);
 }
 
 #[test]
@@ -105,11 +105,11 @@ fn a_newer_task_closes_one_that_ran_and_shows_an_unknown_status() {
         scene.pass(MINUTE);
         scene.read(&[old(running(2))]);
     }
-    assert_eq!(scene.ledger.others_in_flight(&ClusterId::new("c-2").unwrap()), 1);
+    assert_eq!(scene.project_state.others_in_flight(&ClusterId::new("c-2").unwrap()), 1);
     let terminated = old(Task { status: TaskStatus::Other("TERMINATED".to_owned()), ..failed(2) });
     scene.pass(MINUTE);
     scene.read(&[named("n", "2026-01-02T00:00:00", success(1)), terminated]);
-    assert_eq!(scene.ledger.others_in_flight(&ClusterId::new("c-2").unwrap()), 0);
+    assert_eq!(scene.project_state.others_in_flight(&ClusterId::new("c-2").unwrap()), 0);
     assert!(matches!(scene.known().closed, Some((Closing::Superseded { .. }, _))));
 }
 

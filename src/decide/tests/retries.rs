@@ -102,7 +102,7 @@ fn a_retry_of_others_uses_one_up() {
     scene.pass(10 * MINUTE);
     let decision = scene.read(&[failed(2)]);
     assert!(matches!(decision.reason, Reason::Backoff { retry: 2, .. }), "{decision:?}");
-    assert_eq!(scene.known().used, crate::model::history::Used { ours: 0, external: 1 });
+    assert_eq!(scene.known().used, crate::model::record::Used { ours: 0, external: 1 });
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn a_number_of_executions_beyond_all_measure_keeps_nobody_busy() {
     assert_eq!(scene.code(&[failed(1)]), "backoff");
     let mut many = failed(1);
     many.execute_times = Some(4_000_000_000);
-    let mut scene = Scene { ledger: Ledger::default(), ..scene };
+    let mut scene = Scene { project_state: ProjectState::default(), ..scene };
     let decision = scene.read(&[many]);
     assert!(matches!(decision.reason, Reason::Backoff { wait, .. } if wait == 2 * MINUTE), "{decision:?}");
 }

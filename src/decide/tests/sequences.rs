@@ -4,7 +4,7 @@ use super::*;
 
 /// What the history of a cluster looks like to a process that starts now.
 fn restart(scene: &mut Scene) {
-    let cluster = scene.ledger.clusters.get_mut(&cluster()).unwrap();
+    let cluster = scene.project_state.clusters.get_mut(&cluster()).unwrap();
     // Readings raise it, and the journal knows its own part alone.
     let known = cluster.tasks.iter().filter_map(|(id, task)| Some((task.start_time?, id.clone()))).max();
     cluster.newest_start = cluster.journaled_start.map(|start| match known {
@@ -29,7 +29,7 @@ fn a_running_task_that_an_answer_lacks_stops_everything_until_a_second_look() {
             let older = named("o", "2026-01-01T00:00:00", failed(1));
             scene.read(std::slice::from_ref(&older));
             scene.read(&older_and_newer(failed(1)));
-            assert!(scene.history().tasks[&TaskId::new("o").unwrap()].closed.is_some());
+            assert!(scene.cluster_record().tasks[&TaskId::new("o").unwrap()].closed.is_some());
         } else {
             scene.read(&[failed(1)]);
         }
@@ -251,7 +251,7 @@ fn nothing_is_sent_on_lists_that_took_long_to_arrive() {
         let list = TaskList { tasks: vec![failed(1)], unusable: 0, total_size: Some(1) };
         let reading = Reading::new(asked, scene.now, [list, TaskList::default()]);
         let decision = scene
-            .with_facts(&reading, |facts, history| decide(scene.terms.as_ref(), facts, history, scene.now));
+            .with_facts(&reading, |facts, record| decide(scene.terms.as_ref(), facts, record, scene.now));
         assert_eq!(decision.reason.code(), code, "{took:?}");
         assert_eq!(decision.next_poll, scene.poll.settle_interval, "and no sooner");
     }

@@ -290,14 +290,14 @@ fn a_task_that_comes_back_still_has_its_open_attempt() {
             scene.read(&[]);
         }
         assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Closing::Gone));
-        assert_eq!(scene.ledger.others_in_flight(&ClusterId::new("c-2").unwrap()), 0);
+        assert_eq!(scene.project_state.others_in_flight(&ClusterId::new("c-2").unwrap()), 0);
         scene.pass(Duration::from_secs(30));
         assert_eq!(scene.code(&[failed(1)]), "settling", "the PUT may have been accepted");
         scene.pass(MINUTE);
         scene.read(&[failed(2)]);
         scene.pass(MINUTE);
         scene.read(&[failed(2)]);
-        assert_eq!(scene.known().used, crate::model::history::Used { ours: 1, external: 0 });
+        assert_eq!(scene.known().used, crate::model::record::Used { ours: 1, external: 0 });
     }
 }
 
@@ -426,7 +426,7 @@ fn an_outcome_that_nothing_can_tell_is_a_humans() {
 #[test]
 fn an_attempt_that_an_unknown_status_hides_is_a_humans_and_holds_back_nobody() {
     let terminated = Task { status: TaskStatus::Other("TERMINATED".to_owned()), ..failed(1) };
-    let in_flight = |scene: &Scene| scene.ledger.others_in_flight(&ClusterId::new("c-2").unwrap());
+    let in_flight = |scene: &Scene| scene.project_state.others_in_flight(&ClusterId::new("c-2").unwrap());
     // An abort, at once; a retry, when it could long have been settled.
     for (max_retries, patience, reason) in [(0, MINUTE, "abort-unknown"), (2, 65 * MINUTE, "cannot-settle")] {
         let mut scene = Scene::new();

@@ -1,8 +1,8 @@
 //! What is due, and when, to the moment; and what holds it back.
 
 use super::*;
-use crate::model::ledger::Rest;
 use crate::model::project::{MAX_CLOCK_OFFSET, RestCause};
+use crate::model::project_state::Rest;
 
 impl Scene {
     fn at(&mut self, moment: Moment) {
@@ -105,9 +105,9 @@ fn after_a_reload_the_first_due_put_of_a_resting_project_goes_out_as_its_probe_w
     scene.send(&[failed(1)], Meaning::ForbiddenProject);
     assert_eq!(scene.code(&[failed(1)]), "project-resting");
     scene.pass(MINUTE);
-    scene.ledger.end_rests(scene.now);
+    scene.project_state.end_rests(scene.now);
     scene.send(&[failed(1)], Meaning::Unknown);
-    assert!(scene.ledger.rest.unwrap().probe.is_some());
+    assert!(scene.project_state.rest.unwrap().probe.is_some());
 }
 
 #[test]
@@ -120,9 +120,9 @@ fn a_rest_ends_to_the_moment() {
         probe_at_once: false,
     };
     for (code, change) in [
-        ("project-resting", (|scene, rest| scene.ledger.rest = Some(rest)) as fn(&mut Scene, Rest)),
+        ("project-resting", (|scene, rest| scene.project_state.rest = Some(rest)) as fn(&mut Scene, Rest)),
         ("cluster-resting", |scene, rest| {
-            scene.ledger.resting.insert(cluster(), rest);
+            scene.project_state.resting.insert(cluster(), rest);
         }),
     ] {
         let mut scene = Scene::new();
@@ -232,7 +232,7 @@ fn a_project_rests_on_while_the_probe_of_its_rest_is_under_way() {
     scene.pass(2 * MINUTE);
     let (cause, refusals) = (RestCause::Forbidden, 1);
     let probe = Some(AttemptId(99));
-    scene.ledger.rest = Some(Rest { cause, refusals, until: scene.now, probe, probe_at_once: false });
+    scene.project_state.rest = Some(Rest { cause, refusals, until: scene.now, probe, probe_at_once: false });
     assert_eq!(scene.code(&[failed(1)]), "project-resting");
 }
 

@@ -1,6 +1,6 @@
 //! What the journal knows of each task: the fold of its events, the same before a restart as after it.
 //!
-//! Nothing here decides. [`ClusterHistory::apply`] is the only way in which a history changes.
+//! Nothing here decides. [`ClusterRecord::apply`] is the only way in which a record changes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -150,7 +150,7 @@ pub struct Decided {
 
 /// Everything the journal knows of one task.
 #[derive(Debug, Clone, PartialEq)]
-pub struct TaskHistory {
+pub struct TaskRecord {
     /// Upgrade or AZ switchover.
     pub kind: TaskKind,
     /// The cluster's name when the task was first seen.
@@ -208,7 +208,7 @@ pub struct TaskHistory {
     pub commands: Vec<String>,
 }
 
-impl TaskHistory {
+impl TaskRecord {
     /// Retries used up under these terms, an open one included.
     pub fn retries_used(&self, terms: &Terms) -> u32 {
         let used = if terms.retry.reset_on_progress { self.used } else { self.used_ever };
@@ -293,9 +293,9 @@ impl TaskHistory {
 
 /// Everything the journal knows of one cluster.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct ClusterHistory {
+pub struct ClusterRecord {
     /// Its tasks that were ever seen running or failed.
-    pub tasks: BTreeMap<TaskId, TaskHistory>,
+    pub tasks: BTreeMap<TaskId, TaskRecord>,
     /// The start of the newest task ever read, so that an older one is never taken for the newest. Readings
     /// raise it too.
     pub newest_start: Option<(DateTime, TaskId)>,
@@ -303,7 +303,7 @@ pub struct ClusterHistory {
     pub journaled_start: Option<DateTime>,
 }
 
-impl ClusterHistory {
+impl ClusterRecord {
     /// That of a cluster of which nothing is known.
     pub const EMPTY: Self = Self { tasks: BTreeMap::new(), newest_start: None, journaled_start: None };
 
@@ -319,7 +319,7 @@ impl ClusterHistory {
                 self.tasks.remove(id);
             }
             let task = self.tasks.entry(id.clone());
-            task.or_insert_with(|| TaskHistory::new(*kind, cluster_name.clone(), entry.at));
+            task.or_insert_with(|| TaskRecord::new(*kind, cluster_name.clone(), entry.at));
             if let Some(start) = start_time {
                 self.journal_newest(*start, id);
             }
@@ -333,7 +333,7 @@ impl ClusterHistory {
     }
 
     /// The newest task that there is a story of.
-    pub fn newest(&self) -> Option<(&TaskId, &TaskHistory)> {
+    pub fn newest(&self) -> Option<(&TaskId, &TaskRecord)> {
         self.tasks.iter().max_by_key(|(_, task)| task.start_time)
     }
 
@@ -379,6 +379,6 @@ impl ClusterHistory {
 
     /// Whether a retried task of it runs, or may run.
     pub fn is_in_flight(&self) -> bool {
-        self.tasks.values().any(TaskHistory::is_in_flight)
+        self.tasks.values().any(TaskRecord::is_in_flight)
     }
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::answer::Meaning;
 use super::breaker::{Breaker, Shown};
 use super::event::{Entry, Event, Settlement};
-use super::history::ClusterHistory;
 use super::id::{AttemptId, ClusterId, TaskId};
 use super::moment::Moment;
 use super::project::{FIRST_REST, LONGEST_REST, RestCause};
+use super::record::ClusterRecord;
 use super::task::{Reading, TaskStatus};
 
 /// After a probe that showed nothing, where no policy says how long a backoff begins.
@@ -31,12 +31,12 @@ pub struct Rest {
     pub probe_at_once: bool,
 }
 
-/// Everything the journal knows of one project. Changed by [`Ledger::apply`]; what no restart needs, by
-/// [`Ledger::remember`].
+/// Everything the journal knows of one project. Changed by [`ProjectState::apply`]; what no restart needs, by
+/// [`ProjectState::remember`].
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Ledger {
+pub struct ProjectState {
     /// Its clusters with a task that was ever seen running or failed.
-    pub clusters: BTreeMap<ClusterId, ClusterHistory>,
+    pub clusters: BTreeMap<ClusterId, ClusterRecord>,
     /// The PUTs of the last hour.
     puts: VecDeque<Moment>,
     /// Clusters on which a retried task runs, or may run.
@@ -49,13 +49,13 @@ pub struct Ledger {
     pub breaker: Breaker,
 }
 
-impl Ledger {
+impl ProjectState {
     /// Folds one entry in.
     pub fn apply(&mut self, entry: &Entry) {
         let cluster = &entry.subject.cluster;
-        let history = self.clusters.entry(cluster.clone()).or_default();
-        history.apply(entry);
-        if history.is_in_flight() {
+        let record = self.clusters.entry(cluster.clone()).or_default();
+        record.apply(entry);
+        if record.is_in_flight() {
             self.in_flight.insert(cluster.clone());
         } else {
             self.in_flight.remove(cluster);
@@ -87,8 +87,8 @@ impl Ledger {
             // Kept for every cluster with a task: it is the floor below which nothing is ever acted on.
             self.clusters.entry(cluster.clone()).or_default().raise_newest(start, id);
         }
-        let Some(history) = self.clusters.get_mut(cluster) else { return };
-        for (id, known) in &mut history.tasks {
+        let Some(record) = self.clusters.get_mut(cluster) else { return };
+        for (id, known) in &mut record.tasks {
             let is_over = known.closed.is_some();
             match reading.task(id) {
                 Some(task) => {
@@ -125,7 +125,7 @@ impl Ledger {
         if self.rest.is_some_and(|rest| rest.probe == Some(attempt)) {
             self.rest = None;
             // What waited beside the probe waits anew from here.
-            self.clusters.values_mut().for_each(ClusterHistory::hold_what_waits);
+            self.clusters.values_mut().for_each(ClusterRecord::hold_what_waits);
         }
     }
 
@@ -205,8 +205,8 @@ impl Ledger {
 
     /// Forgets a task, as the journal did. That there was a newer one stays known for as long as the process lives.
     pub fn forget(&mut self, cluster: &ClusterId, task: &TaskId) {
-        if let Some(history) = self.clusters.get_mut(cluster) {
-            history.tasks.remove(task);
+        if let Some(record) = self.clusters.get_mut(cluster) {
+            record.tasks.remove(task);
         }
     }
 
@@ -218,7 +218,7 @@ impl Ledger {
         retention: Duration,
         now: Moment,
     ) -> Vec<TaskId> {
-        let tasks = self.history(cluster).tasks.iter();
+        let tasks = self.cluster(cluster).tasks.iter();
         let over = |at: Moment| now.since(at) > retention;
         let overdue = tasks.filter(|(id, task)| {
             !listed.contains(id) && task.closed.as_ref().is_some_and(|(_, at)| over(*at))
@@ -227,8 +227,8 @@ impl Ledger {
     }
 
     /// What is known of a cluster.
-    pub fn history(&self, cluster: &ClusterId) -> &ClusterHistory {
-        static NOTHING: ClusterHistory = ClusterHistory::EMPTY;
+    pub fn cluster(&self, cluster: &ClusterId) -> &ClusterRecord {
+        static NOTHING: ClusterRecord = ClusterRecord::EMPTY;
         self.clusters.get(cluster).unwrap_or(&NOTHING)
     }
 
@@ -244,16 +244,16 @@ impl Ledger {
         u32::try_from(others).unwrap_or(u32::MAX)
     }
 
-    /// Keeps what readings showed of the newest tasks, from the ledger that this one takes the place of.
+    /// Keeps what readings showed of the newest tasks, from the project_state that this one takes the place of.
     pub fn take_newest(&mut self, before: &Self) {
-        for (id, history) in &before.clusters {
-            if let Some((start, task)) = &history.newest_start {
+        for (id, record) in &before.clusters {
+            if let Some((start, task)) = &record.newest_start {
                 self.clusters.entry(id.clone()).or_default().raise_newest(*start, task);
             }
         }
     }
 
-    /// See [`ClusterHistory::wake`].
+    /// See [`ClusterRecord::wake`].
     pub fn wake(&mut self, now: Moment) {
         self.clusters.values_mut().for_each(|cluster| cluster.wake(now));
         // Without an answer in the journal nobody knows what became of the PUT that was let through.

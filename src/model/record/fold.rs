@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Decided, Escalation, Failure, OpenAttempt, Run, SettlingReading, TaskHistory, Used};
+use super::{Decided, Escalation, Failure, OpenAttempt, Run, SettlingReading, TaskRecord, Used};
 use crate::model::answer::{Answer, Meaning};
 use crate::model::decision::Action;
 use crate::model::event::{Closing, Event, FailureSeen, Settlement, Shape};
@@ -15,7 +15,7 @@ use crate::planted::{self, Fault};
 /// So many commands are remembered for each task.
 const COMMANDS: usize = 16;
 
-impl TaskHistory {
+impl TaskRecord {
     pub(super) fn new(kind: TaskKind, cluster_name: String, at: Moment) -> Self {
         Self {
             kind,
