@@ -463,18 +463,18 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
     /// Folds entries that the journal accepted into the project_state, and tells of them.
     fn fold(&self, cluster: &Cluster, entries: &[Entry]) {
         let mut state = self.state();
-        let before = state.project_state.rest;
+        let before = state.project_state.pause;
         for entry in entries {
             state.tie.journaled(entry);
             state.project_state.apply(entry);
         }
-        let after = state.project_state.rest;
+        let after = state.project_state.pause;
         drop(state);
         for entry in entries {
             let other = (entry.subject.cluster != cluster.id).then(|| self.name_of(&entry.subject.cluster));
             self.telling.journaled(other.as_deref().unwrap_or(&cluster.name), entry);
         }
-        self.telling.rest(before, after);
+        self.telling.pause(before, after);
     }
 
     /// Keeps what a reading shows and the journal need not know: that a task still runs, and which is the newest.

@@ -43,7 +43,7 @@ fn all_keys(folder: &Path) -> String {
     for line in text.lines() {
         let key = line
             .strip_prefix('#')
-            .filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '['));
+            .filter(|pause| pause.starts_with(|c: char| c.is_ascii_lowercase() || c == '['));
         out.push_str(key.unwrap_or(line));
         out.push('\n');
     }

@@ -49,7 +49,7 @@ pub fn act(
     if action == Action::Retry && terms.is_none() {
         return Err(Reason::NoPolicy);
     }
-    if let Some(reason) = facts.guards.forbids(now).or_else(|| facts.guards.rests(facts.cluster, now)) {
+    if let Some(reason) = facts.guards.forbids(now).or_else(|| facts.guards.paused(facts.cluster, now)) {
         return Err(reason);
     }
     match action {

@@ -230,13 +230,13 @@ fn of_project(
         format!("{} at most", span(MAX_CLOCK_OFFSET)),
         !is_clock_off(offset),
     );
-    let rest = guards.forbids(now).filter(|reason| matches!(reason, Reason::ProjectResting { .. }));
-    let rest = rest.or_else(|| guards.rests(facts.cluster, now));
+    let pause = guards.forbids(now).filter(|reason| matches!(reason, Reason::ProjectPaused { .. }));
+    let pause = pause.or_else(|| guards.paused(facts.cluster, now));
     add(
-        "rest",
-        rest.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string),
+        "pause",
+        pause.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string),
         "none".to_owned(),
-        rest.is_none(),
+        pause.is_none(),
     );
     let held = breaker::hold_back(guards.project_state, guards.breaker, now);
     let failures = guards.project_state.breaker.failures(guards.breaker.within, now);

@@ -46,14 +46,14 @@ impl Guards<'_> {
         self.holds.ended_since(since, self.project, cluster, now)
     }
 
-    /// Whether the project's rest was ended by a reload, and its probe is still to go out.
+    /// Whether the project's pause was ended by a reload, and its probe is still to go out.
     pub fn probes_at_once(&self) -> bool {
-        self.project_state.rest.is_some_and(|rest| rest.probe_at_once)
+        self.project_state.pause.is_some_and(|pause| pause.probe_at_once)
     }
 
     /// The first guard that holds this action back, if any.
     pub fn hold_back(&self, cluster: &ClusterId, action: Action, now: Moment) -> Option<Reason> {
-        if let Some(reason) = self.hold_everything_back(now).or_else(|| self.rests(cluster, now)) {
+        if let Some(reason) = self.hold_everything_back(now).or_else(|| self.paused(cluster, now)) {
             return Some(reason);
         }
         if action == Action::Retry
@@ -64,10 +64,10 @@ impl Guards<'_> {
         None
     }
 
-    /// The rest of this cluster, if it rests.
-    pub fn rests(&self, cluster: &ClusterId, now: Moment) -> Option<Reason> {
-        let rest = self.project_state.resting.get(cluster)?;
-        (now.mono < rest.until.mono).then_some(Reason::ClusterResting { until: rest.until.wall })
+    /// The pause of this cluster, if it rests.
+    pub fn paused(&self, cluster: &ClusterId, now: Moment) -> Option<Reason> {
+        let pause = self.project_state.paused.get(cluster)?;
+        (now.mono < pause.until.mono).then_some(Reason::ClusterPaused { until: pause.until.wall })
     }
 
     /// The first guard that holds every action in the project back, if any.
@@ -84,17 +84,17 @@ impl Guards<'_> {
         None
     }
 
-    /// What holds back in the project even what a human orders: a clock that is off, and a rest.
+    /// What holds back in the project even what a human orders: a clock that is off, and a pause.
     pub fn forbids(&self, now: Moment) -> Option<Reason> {
         if let Some(offset) = self.clock_offset
             && is_clock_off(self.clock_offset)
         {
             return Some(Reason::ClockOff { seconds: offset.as_secs() });
         }
-        if let Some(rest) = &self.project_state.rest
-            && (now.mono < rest.until.mono || rest.probe.is_some())
+        if let Some(pause) = &self.project_state.pause
+            && (now.mono < pause.until.mono || pause.probe.is_some())
         {
-            return Some(Reason::ProjectResting { cause: rest.cause, until: rest.until.wall });
+            return Some(Reason::ProjectPaused { cause: pause.cause, until: pause.until.wall });
         }
         None
     }

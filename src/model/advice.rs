@@ -71,7 +71,7 @@ impl Reason {
             Self::DryRun { .. } => {
                 "the mode has to be \"enforce\", globally and in the policy; then `systemctl reload upgrade-remediator`"
             }
-            Self::ProjectResting { .. } | Self::ClusterResting { .. } => {
+            Self::ProjectPaused { .. } | Self::ClusterPaused { .. } => {
                 "the permission, the endpoint or the key has to be mended; a reload then tries at once, time by itself"
             }
             Self::ClockOff { .. } => "the clock of this machine has to be set (time synchronisation)",

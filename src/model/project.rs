@@ -124,7 +124,7 @@ pub struct Stretch {
     pub per_second: f64,
 }
 
-/// The first rest after a refusal (domain.md, 'What the answers to a PUT mean').
+/// The first pause after a refusal (domain.md, 'What the answers to a PUT mean').
 pub const FIRST_REST: Duration = Duration::from_mins(30);
 /// Rests double up to this.
 pub const LONGEST_REST: Duration = Duration::from_hours(6);
@@ -144,10 +144,10 @@ pub const MAX_BUSY: Duration = Duration::from_hours(24);
 /// uncertain order, an incomplete list, a task of two clusters.
 pub const UNCLEAR_PATIENCE: Duration = Duration::from_hours(1);
 
-/// Why a project rests.
+/// Why a project is paused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum RestCause {
+pub enum PauseCause {
     /// The service refused: permission.
     Forbidden,
     /// Something other than the service answered.

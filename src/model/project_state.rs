@@ -8,7 +8,7 @@ use super::breaker::{Breaker, Shown};
 use super::event::{Entry, Event, Settlement};
 use super::id::{AttemptId, ClusterId, TaskId};
 use super::moment::Moment;
-use super::project::{FIRST_REST, LONGEST_REST, RestCause};
+use super::project::{FIRST_REST, LONGEST_REST, PauseCause};
 use super::record::ClusterRecord;
 use super::task::{Reading, TaskStatus};
 
@@ -16,11 +16,11 @@ use super::task::{Reading, TaskStatus};
 const FIRST_WAIT: Duration = Duration::from_mins(2);
 const HOUR: Duration = Duration::from_hours(1);
 
-/// A rest after a refusal.
+/// A pause after a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rest {
+pub struct Pause {
     /// Why.
-    pub cause: RestCause,
+    pub cause: PauseCause,
     /// How many refusals in a row.
     pub refusals: u32,
     /// Until when nothing is sent. Then one PUT goes out as a probe.
@@ -41,10 +41,10 @@ pub struct ProjectState {
     puts: VecDeque<Moment>,
     /// Clusters on which a retried task runs, or may run.
     in_flight: BTreeSet<ClusterId>,
-    /// The project rests.
-    pub rest: Option<Rest>,
-    /// Single clusters that rest.
-    pub resting: BTreeMap<ClusterId, Rest>,
+    /// The project is paused.
+    pub pause: Option<Pause>,
+    /// Single clusters that are paused.
+    pub paused: BTreeMap<ClusterId, Pause>,
     /// The breaker.
     pub breaker: Breaker,
 }
@@ -66,9 +66,9 @@ impl ProjectState {
                 while self.puts.front().is_some_and(|put| entry.at.since(*put) > HOUR) {
                     self.puts.pop_front();
                 }
-                if let Some(rest) = &mut self.rest {
-                    rest.probe_at_once = false;
-                    rest.probe = Some(AttemptId(entry.number));
+                if let Some(pause) = &mut self.pause {
+                    pause.probe_at_once = false;
+                    pause.probe = Some(AttemptId(entry.number));
                 }
             }
             Event::Answered { attempt, answer } => self.answered(cluster, *attempt, answer.meaning, entry.at),
@@ -110,8 +110,8 @@ impl ProjectState {
 
     fn answered(&mut self, cluster: &ClusterId, attempt: AttemptId, meaning: Meaning, at: Moment) {
         match meaning {
-            Meaning::ForbiddenProject => self.refuse_project(RestCause::Forbidden, Some(attempt), at),
-            Meaning::WrongAddress => self.refuse_project(RestCause::WrongAddress, Some(attempt), at),
+            Meaning::ForbiddenProject => self.refuse_project(PauseCause::Forbidden, Some(attempt), at),
+            Meaning::WrongAddress => self.refuse_project(PauseCause::WrongAddress, Some(attempt), at),
             Meaning::ForbiddenCluster => self.forbid(cluster, attempt, at),
             // The service took notice of the request itself, so we are allowed to send it.
             Meaning::Accepted | Meaning::Busy | Meaning::NotAcceptable => self.allow(cluster, attempt),
@@ -119,19 +119,19 @@ impl ProjectState {
         }
     }
 
-    /// The service lets us send this: where it was the probe, the project rests no more.
+    /// The service lets us send this: where it was the probe, the project is paused no more.
     fn allow(&mut self, cluster: &ClusterId, attempt: AttemptId) {
-        self.resting.remove(cluster);
-        if self.rest.is_some_and(|rest| rest.probe == Some(attempt)) {
-            self.rest = None;
+        self.paused.remove(cluster);
+        if self.pause.is_some_and(|pause| pause.probe == Some(attempt)) {
+            self.pause = None;
             // What waited beside the probe waits anew from here.
             self.clusters.values_mut().for_each(ClusterRecord::hold_what_waits);
         }
     }
 
     fn forbid(&mut self, cluster: &ClusterId, attempt: AttemptId, at: Moment) {
-        if self.rest.is_some() {
-            self.refuse_project(RestCause::Forbidden, Some(attempt), at);
+        if self.pause.is_some() {
+            self.refuse_project(PauseCause::Forbidden, Some(attempt), at);
         } else {
             self.refuse_cluster(cluster, at);
         }
@@ -139,11 +139,11 @@ impl ProjectState {
 
     /// A probe is under way until it is known what became of it, so that there is never a second one beside it.
     fn let_go_of_probe(&mut self) {
-        let Some(rest) = &mut self.rest else { return };
-        if let Some(probe) = rest.probe
+        let Some(pause) = &mut self.pause else { return };
+        if let Some(probe) = pause.probe
             && !self.clusters.values().any(|cluster| cluster.awaits(probe))
         {
-            rest.probe = None;
+            pause.probe = None;
         }
     }
 
@@ -170,36 +170,39 @@ impl ProjectState {
         }
     }
 
-    /// Lets the project rest, or rest for longer. The answers to PUTs that were under way when it began to rest
+    /// Lets the project pause, or pause for longer. The answers to PUTs that were under way when it began to pause
     /// change nothing.
-    fn refuse_project(&mut self, cause: RestCause, attempt: Option<AttemptId>, at: Moment) {
-        let refusals = match &self.rest {
+    fn refuse_project(&mut self, cause: PauseCause, attempt: Option<AttemptId>, at: Moment) {
+        let refusals = match &self.pause {
             None => 1,
-            Some(rest) if rest.probe.is_some() && rest.probe == attempt => rest.refusals.saturating_add(1),
+            Some(pause) if pause.probe.is_some() && pause.probe == attempt => {
+                pause.refusals.saturating_add(1)
+            }
             Some(_) => return,
         };
         let until = at.after(rest_after(refusals));
-        self.rest = Some(Rest { cause, refusals, until, probe: None, probe_at_once: false });
+        self.pause = Some(Pause { cause, refusals, until, probe: None, probe_at_once: false });
     }
 
-    /// Lets one cluster rest; with a second one refused the project rests.
+    /// Pauses one cluster; with a second one refused the project is paused.
     fn refuse_cluster(&mut self, cluster: &ClusterId, at: Moment) {
-        let refusals = self.resting.get(cluster).map_or(1, |rest| rest.refusals.saturating_add(1));
+        let refusals = self.paused.get(cluster).map_or(1, |pause| pause.refusals.saturating_add(1));
         let until = at.after(rest_after(refusals));
-        let rest = Rest { cause: RestCause::Forbidden, refusals, until, probe: None, probe_at_once: false };
-        self.resting.insert(cluster.clone(), rest);
-        if self.resting.len() > 1 {
-            self.refuse_project(RestCause::Forbidden, None, at);
+        let pause =
+            Pause { cause: PauseCause::Forbidden, refusals, until, probe: None, probe_at_once: false };
+        self.paused.insert(cluster.clone(), pause);
+        if self.paused.len() > 1 {
+            self.refuse_project(PauseCause::Forbidden, None, at);
         }
     }
 
-    /// Ends the rests of single clusters, and lets one PUT of a resting project try again at once: after a reload,
-    /// what was wrong may be mended. Not journaled: a restart goes on with the rest, which sends nothing.
-    pub fn end_rests(&mut self, now: Moment) {
-        self.resting.clear();
-        if let Some(rest) = &mut self.rest {
-            rest.until = now;
-            rest.probe_at_once = true;
+    /// Ends the pauses of single clusters, and lets one PUT of a paused project try again at once: after a reload,
+    /// what was wrong may be mended. Not journaled: a restart goes on with the pause, which sends nothing.
+    pub fn end_pauses(&mut self, now: Moment) {
+        self.paused.clear();
+        if let Some(pause) = &mut self.pause {
+            pause.until = now;
+            pause.probe_at_once = true;
         }
     }
 
@@ -267,7 +270,7 @@ impl ProjectState {
     }
 }
 
-/// The rest after so many refusals in a row: 30 minutes, doubling up to 6 hours.
+/// The pause after so many refusals in a row: 30 minutes, doubling up to 6 hours.
 fn rest_after(refusals: u32) -> Duration {
     let doublings = refusals.saturating_sub(1).min(16);
     (FIRST_REST * 2_u32.saturating_pow(doublings)).min(LONGEST_REST)

@@ -12,7 +12,7 @@ use super::breaker::Opening;
 use super::decision::Action;
 use super::hold::Scope;
 use super::id::{AttemptId, ClusterId, TaskId};
-use super::project::{MAX_CLOCK_OFFSET, MAX_READING_AGE, RestCause};
+use super::project::{MAX_CLOCK_OFFSET, MAX_READING_AGE, PauseCause};
 use super::task::AbortDoubt;
 use super::text::{counted, shown, span, utc as at};
 
@@ -84,10 +84,10 @@ pub enum Reason {
     NoPolicy,
     /// The mode is dry-run.
     DryRun { action: Action },
-    /// The project rests after a refusal.
-    ProjectResting { cause: RestCause, until: Timestamp },
-    /// This cluster rests after a refusal.
-    ClusterResting { until: Timestamp },
+    /// The project is paused after a refusal.
+    ProjectPaused { cause: PauseCause, until: Timestamp },
+    /// This cluster is paused after a refusal.
+    ClusterPaused { until: Timestamp },
     /// Our clock and the service's differ too much.
     ClockOff { seconds: i64 },
     /// As many retried tasks run as are allowed.
@@ -176,8 +176,8 @@ impl Reason {
             Self::SlowReading { .. } => "slow-reading",
             Self::NoPolicy => "no-policy",
             Self::DryRun { .. } => "dry-run",
-            Self::ProjectResting { .. } => "project-resting",
-            Self::ClusterResting { .. } => "cluster-resting",
+            Self::ProjectPaused { .. } => "project-resting",
+            Self::ClusterPaused { .. } => "cluster-resting",
             Self::ClockOff { .. } => "clock-off",
             Self::ActionsInFlight { .. } => "actions-in-flight",
             Self::ActionsPerHour { .. } => "actions-per-hour",
@@ -219,8 +219,8 @@ impl Reason {
                 | Reason::HeldUntilNow { until }
                 | Reason::AbortPending { until, .. }
                 | Reason::BreakerOpen { until, .. }
-                | Reason::ProjectResting { until, .. }
-                | Reason::ClusterResting { until } => *until = Timestamp::UNIX_EPOCH,
+                | Reason::ProjectPaused { until, .. }
+                | Reason::ClusterPaused { until } => *until = Timestamp::UNIX_EPOCH,
                 Reason::ClockOff { seconds } => *seconds = seconds.signum(),
                 Reason::SlowReading { took } => *took = Duration::ZERO,
                 _ => {}
@@ -357,20 +357,20 @@ impl fmt::Display for Reason {
             ),
             Self::NoPolicy => f.write_str("no policy matches it, so it is watched and never touched"),
             Self::DryRun { action } => write!(f, "dry-run: would {} now", action.verb()),
-            Self::ProjectResting { cause, until } => {
+            Self::ProjectPaused { cause, until } => {
                 let cause = match cause {
-                    RestCause::Forbidden => "the service refused a PUT as forbidden",
-                    RestCause::WrongAddress => "something other than the service answered a PUT",
+                    PauseCause::Forbidden => "the service refused a PUT as forbidden",
+                    PauseCause::WrongAddress => "something other than the service answered a PUT",
                 };
                 write!(
                     f,
-                    "the project rests because {cause}; from {} on one PUT at a time tries again",
+                    "the project is paused because {cause}; from {} on one PUT at a time tries again",
                     at(*until)
                 )
             }
-            Self::ClusterResting { until } => write!(
+            Self::ClusterPaused { until } => write!(
                 f,
-                "the cluster rests because the service refused a PUT as forbidden, until {}",
+                "the cluster is paused because the service refused a PUT as forbidden, until {}",
                 at(*until)
             ),
             Self::ClockOff { seconds } => {

@@ -109,10 +109,10 @@ kinds! {
     Blind "blind" Critical "project cannot be seen";
     /// It can be seen again.
     Sees "sees" Info "project can be seen again";
-    /// The project rests after a refusal.
-    Rests "rests" Critical "project rests";
+    /// The project is paused after a refusal.
+    Paused "paused" Critical "project is paused";
     /// It acts again.
-    Acts "acts" Info "project acts again";
+    Resumed "resumed" Info "project is resumed";
     /// Our clock and the service's differ too much.
     ClockOff "clock-off" Critical "clock off";
     /// They agree again.
@@ -195,8 +195,8 @@ impl Kind {
                 | Self::BreakerClosed
                 | Self::Blind
                 | Self::Sees
-                | Self::Rests
-                | Self::Acts
+                | Self::Paused
+                | Self::Resumed
                 | Self::ClockOff
                 | Self::ClockRight
                 | Self::JournalFails
@@ -209,8 +209,8 @@ impl Kind {
     /// The lasting states that this begins (`true`) or ends, each by the name that an alert of it bears.
     pub fn states(self) -> &'static [(State, bool)] {
         use State::{
-            AbortPending, BreakerOpen, ClockWrong, Failed, JournalBroken, NeedsHuman, New, Overlong,
-            ProjectBlind, Resting, Stale, Trial, Unknown,
+            AbortPending, BreakerOpen, ClockWrong, Failed, JournalBroken, NeedsHuman, New, Overlong, Paused,
+            ProjectBlind, Stale, Trial, Unknown,
         };
         const OVER: &[(State, bool)] =
             &[(Failed, false), (AbortPending, false), (NeedsHuman, false), (Overlong, false), (Stale, false)];
@@ -233,8 +233,8 @@ impl Kind {
             Self::BreakerClosed => &[(BreakerOpen, false)],
             Self::Blind => &[(ProjectBlind, true)],
             Self::Sees => &[(ProjectBlind, false)],
-            Self::Rests => &[(Resting, true)],
-            Self::Acts => &[(Resting, false)],
+            Self::Paused => &[(Paused, true)],
+            Self::Resumed => &[(Paused, false)],
             Self::ClockOff => &[(ClockWrong, true)],
             Self::ClockRight => &[(ClockWrong, false)],
             Self::JournalFails => &[(JournalBroken, true)],
@@ -265,7 +265,7 @@ pub enum State {
     /// The project cannot be seen.
     ProjectBlind,
     /// It rests.
-    Resting,
+    Paused,
     /// The clock is off.
     ClockWrong,
     /// The journal cannot be written.
@@ -288,7 +288,7 @@ impl State {
             Self::Unknown => "UpgradeTaskUnknownStatus",
             Self::BreakerOpen => "UpgradeRemediatorBreakerOpen",
             Self::ProjectBlind => "UpgradeRemediatorProjectBlind",
-            Self::Resting => "UpgradeRemediatorProjectRests",
+            Self::Paused => "UpgradeRemediatorProjectRests",
             Self::ClockWrong => "UpgradeRemediatorClockOff",
             Self::JournalBroken => "UpgradeRemediatorJournalFails",
             Self::New => "UpgradeRemediatorNewJournal",

@@ -3,7 +3,7 @@
 use tracing::{debug, error, info, warn};
 
 use super::{News, Tell};
-use crate::model::project::RestCause;
+use crate::model::project::PauseCause;
 use crate::model::text::{counted, longer_span, shown, span, utc};
 use crate::model::wording::Weight;
 
@@ -50,22 +50,22 @@ impl Tell for LogTeller {
                     name(cluster_name),
                 );
             }
-            News::ProjectRests { project, rest } => {
-                let why = match rest.cause {
-                    RestCause::Forbidden => {
+            News::ProjectPaused { project, pause } => {
+                let why = match pause.cause {
+                    PauseCause::Forbidden => {
                         "the service forbids what was sent: check that the credential has css:cluster:retryAction"
                     }
-                    RestCause::WrongAddress => {
+                    PauseCause::WrongAddress => {
                         "something other than the service answered: check the endpoint, and any proxy before it"
                     }
                 };
                 error!(
-                    %project, refusals = rest.refusals,
+                    %project, refusals = pause.refusals,
                     "project {project} sends nothing until {}, then one PUT as a probe: {why}",
-                    utc(rest.until.wall),
+                    utc(pause.until.wall),
                 );
             }
-            News::ProjectActs { project } => info!(%project, "project {project} acts again"),
+            News::ProjectResumed { project } => info!(%project, "project {project} acts again"),
             News::Unreadable { project, cluster, cluster_name, error } => {
                 warn!(%project, %cluster, "{}: cannot be read: {error}", name(cluster_name));
             }

@@ -17,7 +17,7 @@
 use crate::model::event::Entry;
 use crate::model::id::{ClusterId, ProjectName};
 use crate::model::project::Stretch;
-use crate::model::project_state::Rest;
+use crate::model::project_state::Pause;
 use crate::model::reason::Reason;
 
 pub mod channel;
@@ -47,10 +47,10 @@ pub enum News<'a> {
     Cluster { project: &'a ProjectName, cluster: &'a ClusterId, cluster_name: &'a str, reason: &'a Reason },
     /// A task has shown a status that we do not know for an hour.
     Unclear { project: &'a ProjectName, cluster: &'a ClusterId, cluster_name: &'a str, reason: &'a Reason },
-    /// The project began to rest, or rests for longer.
-    ProjectRests { project: &'a ProjectName, rest: &'a Rest },
+    /// The project was paused, or rests for longer.
+    ProjectPaused { project: &'a ProjectName, pause: &'a Pause },
     /// The project acts again.
-    ProjectActs { project: &'a ProjectName },
+    ProjectResumed { project: &'a ProjectName },
     /// A cluster could not be read, for another reason than at the last reconcile.
     Unreadable { project: &'a ProjectName, cluster: &'a ClusterId, cluster_name: &'a str, error: &'a str },
     /// More clusters cannot be read than are told of one by one.

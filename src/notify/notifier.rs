@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::model::event::{Event, Subject};
 use crate::model::id::ProjectName;
 use crate::model::outbox::{Kept, Note, Outbox, OutboxWrite};
-use crate::model::project_state::Rest;
+use crate::model::project_state::Pause;
 use crate::model::record::TaskRecord;
 use crate::model::text::chain;
 
@@ -51,7 +51,7 @@ pub struct Start {
     /// The tasks whose story is not over, with a failure.
     pub open: Vec<(Subject, TaskRecord)>,
     /// The projects, and whether each rests.
-    pub rests: BTreeMap<ProjectName, Option<Rest>>,
+    pub pauses: BTreeMap<ProjectName, Option<Pause>>,
     /// For the jitter of the waits.
     pub seed: u64,
 }
@@ -93,14 +93,14 @@ impl Notifier {
         let now_routes = Arc::clone(&desk.routes.borrow_and_update());
         let read = *kept.read_through.get_or_insert(desk.start.last_entry);
         desk.join(&now_routes, &mut kept, read).await;
-        for (project, rest) in std::mem::take(&mut desk.start.rests) {
+        for (project, pause) in std::mem::take(&mut desk.start.pauses) {
             // The news of it may have been lost with the process that had it.
-            post.put(match rest {
-                Some(rest) => Word::Rests {
+            post.put(match pause {
+                Some(pause) => Word::Rests {
                     project,
-                    cause: rest.cause,
-                    refusals: rest.refusals,
-                    until: rest.until.wall,
+                    cause: pause.cause,
+                    refusals: pause.refusals,
+                    until: pause.until.wall,
                 },
                 None => Word::Acts { project },
             });

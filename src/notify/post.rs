@@ -10,7 +10,7 @@ use super::{News, Tell};
 use crate::model::channel::ChannelCounts;
 use crate::model::id::{ClusterId, ProjectName};
 use crate::model::names::Naming;
-use crate::model::project::RestCause;
+use crate::model::project::PauseCause;
 use crate::model::reason::Reason;
 
 /// So much news that stands in no journal waits to be written down; of more, the oldest is lost.
@@ -27,7 +27,7 @@ pub(super) enum Word {
     },
     Rests {
         project: ProjectName,
-        cause: RestCause,
+        cause: PauseCause,
         refusals: u32,
         until: jiff::Timestamp,
     },
@@ -145,13 +145,13 @@ impl Tell for Post {
                 cluster_name: cluster_name.to_owned(),
                 reason: reason.clone(),
             }),
-            News::ProjectRests { project, rest } => Some(Word::Rests {
+            News::ProjectPaused { project, pause } => Some(Word::Rests {
                 project: project.clone(),
-                cause: rest.cause,
-                refusals: rest.refusals,
-                until: rest.until.wall,
+                cause: pause.cause,
+                refusals: pause.refusals,
+                until: pause.until.wall,
             }),
-            News::ProjectActs { project } => Some(Word::Acts { project: project.clone() }),
+            News::ProjectResumed { project } => Some(Word::Acts { project: project.clone() }),
             News::Blind { project, trouble, error, advice } => Some(Word::Blind {
                 project: project.clone(),
                 trouble,

@@ -186,7 +186,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
         if let Some(css) = css {
             *self.css.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(css);
         }
-        self.state().project_state.end_rests(self.clock.now());
+        self.state().project_state.end_pauses(self.clock.now());
     }
 
     /// While this is held, no intent is committed.

@@ -13,7 +13,7 @@ use crate::model::event::{Entry, Event};
 use crate::model::id::{ClusterId, ProjectName};
 use crate::model::moment::Moment;
 use crate::model::project::{Stretch, UNCLEAR_PATIENCE};
-use crate::model::project_state::Rest;
+use crate::model::project_state::Pause;
 use crate::model::reason::Reason;
 use crate::model::text::chain;
 use crate::notify::{News, Tell};
@@ -88,13 +88,13 @@ impl<T: Tell> Telling<T> {
         self.teller.tell(&News::Journaled { cluster_name, entry });
     }
 
-    /// The project began to rest, rests for longer, or acts again.
-    pub(super) fn rest(&self, before: Option<Rest>, after: Option<Rest>) {
+    /// The project was paused, rests for longer, or acts again.
+    pub(super) fn pause(&self, before: Option<Pause>, after: Option<Pause>) {
         let project = &self.project;
         match (before, after) {
             (Some(before), Some(after)) if before.refusals == after.refusals => {}
-            (_, Some(rest)) => self.teller.tell(&News::ProjectRests { project, rest: &rest }),
-            (Some(_), None) => self.teller.tell(&News::ProjectActs { project }),
+            (_, Some(pause)) => self.teller.tell(&News::ProjectPaused { project, pause: &pause }),
+            (Some(_), None) => self.teller.tell(&News::ProjectResumed { project }),
             (None, None) => {}
         }
     }

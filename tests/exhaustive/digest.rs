@@ -11,7 +11,7 @@ use upgrade_remediator::model::answer::Answer;
 use upgrade_remediator::model::event::{FailureSeen, Shape};
 use upgrade_remediator::model::id::AttemptId;
 use upgrade_remediator::model::moment::Moment;
-use upgrade_remediator::model::project_state::{ProjectState, Rest};
+use upgrade_remediator::model::project_state::{Pause, ProjectState};
 use upgrade_remediator::model::reason::Reason;
 use upgrade_remediator::model::record::{
     ClusterRecord, Decided, Escalation, Failure, OpenAttempt, SettlingReading, TaskRecord,
@@ -72,13 +72,13 @@ impl<H: Hasher> Digest<'_, H> {
             self.task(task);
         }
         let open = tasks.values().find_map(|task| task.open.as_ref()).map(|open| open.id);
-        self.rest(project_state.rest.as_ref(), open);
-        self.rest(project_state.resting.get(&cluster), open);
+        self.rest(project_state.pause.as_ref(), open);
+        self.rest(project_state.paused.get(&cluster), open);
     }
 
-    fn rest(&mut self, rest: Option<&Rest>, open: Option<AttemptId>) {
+    fn rest(&mut self, rest: Option<&Pause>, open: Option<AttemptId>) {
         self.put(rest.is_some());
-        let Some(Rest { cause, refusals, until, probe, probe_at_once }) = rest else { return };
+        let Some(Pause { cause, refusals, until, probe, probe_at_once }) = rest else { return };
         self.put((*cause as u8, refusals, probe.is_some(), *probe == open, probe_at_once));
         self.age(*until, 0);
     }
@@ -247,13 +247,13 @@ impl<H: Hasher> Digest<'_, H> {
             Reason::AbortPending { used, external, grace, .. } => self.put((used, external, grace)),
             Reason::Running { done, execution, .. } => self.put((done, execution)),
             Reason::ServiceBusy { answer, .. } | Reason::CheckingIfGone { answer } => self.put(of(answer)),
-            Reason::ProjectResting { cause, .. } => self.put(*cause as u8),
+            Reason::ProjectPaused { cause, .. } => self.put(*cause as u8),
             // There is one hold.
             Reason::OnHold { .. }
             | Reason::StaleReading
             | Reason::Idle
             | Reason::HeldUntilNow { .. }
-            | Reason::ClusterResting { .. }
+            | Reason::ClusterPaused { .. }
             | Reason::AbortedByUs
             | Reason::Closed => {}
             other => self.put(format!("{other:?}")),

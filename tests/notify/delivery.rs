@@ -9,8 +9,8 @@ use upgrade_remediator::model::decision::Action;
 use upgrade_remediator::model::event::{Closing, Event, TooLong};
 use upgrade_remediator::model::id::{AttemptId, ClusterId, ProjectName};
 use upgrade_remediator::model::moment::{Moment, Mono};
-use upgrade_remediator::model::project::RestCause;
-use upgrade_remediator::model::project_state::Rest;
+use upgrade_remediator::model::project::PauseCause;
+use upgrade_remediator::model::project_state::Pause;
 use upgrade_remediator::model::reason::Reason;
 use upgrade_remediator::notify::kind::Kind;
 use upgrade_remediator::notify::message::Message;
@@ -506,10 +506,10 @@ async fn a_project_that_rests_is_told_once_also_where_the_process_died_at_it() {
     let mut rig = Rig::new(&["ops"]).await;
     let until = Moment { wall: "2026-06-01T12:30:00Z".parse().unwrap(), mono: Mono(0) };
     let rest =
-        |refusals| Rest { cause: RestCause::Forbidden, refusals, until, probe: None, probe_at_once: false };
-    rig.post.tell(&News::ProjectRests { project: &prod(), rest: &rest(1) });
+        |refusals| Pause { cause: PauseCause::Forbidden, refusals, until, probe: None, probe_at_once: false };
+    rig.post.tell(&News::ProjectPaused { project: &prod(), pause: &rest(1) });
     rig.pass(5 * MINUTE).await;
-    rig.post.tell(&News::ProjectRests { project: &prod(), rest: &rest(2) });
+    rig.post.tell(&News::ProjectPaused { project: &prod(), pause: &rest(2) });
     rig.pass(5 * MINUTE).await;
     assert_eq!(rig.channel("ops").kinds(), ["rests"]);
     // The journal says after a restart that it acts: nobody told that.

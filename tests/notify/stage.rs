@@ -202,7 +202,7 @@ impl Rig {
                 }
             }
         }
-        start.rests.insert(project, project_state.rest);
+        start.pauses.insert(project, project_state.pause);
         self.post = Post::new(self.routes.clone());
         self.running = Some(Notifier::start(&self.post, self.journal.clone(), &self.clock, start).await);
     }

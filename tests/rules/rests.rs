@@ -239,7 +239,7 @@ async fn a_cluster_that_is_gone_closes_its_task() {
         assert_eq!(stage.end(), "gone", "{fault}");
         stage.pass(2 * HOUR).await;
         assert_eq!(stage.sent().len(), 1, "{fault}");
-        assert!(stage.reconciler.project_state().resting.is_empty(), "{fault}: no refusal");
+        assert!(stage.reconciler.project_state().paused.is_empty(), "{fault}: no refusal");
     }
 }
 

@@ -140,7 +140,7 @@ impl<'a> Judge<'a> {
                 }
                 self.held(sent, intent, &mut say);
                 self.breaker(intent, &mut say);
-                self.resting(index, intent, &mut say);
+                self.paused(index, intent, &mut say);
             }
             self.read_again(sent, &mut say);
             self.after_earlier_ones(index, sent, &mut say);
@@ -444,7 +444,7 @@ impl<'a> Judge<'a> {
                 self.played.sent.get(index).map_or(0, |sent| (sent.clock_ahead - earlier.clock_ahead).abs());
             let since = intent.kept.at - arrived + set;
             if intent.index > at && since + 100 < REST && !reloaded && steady {
-                say(format!("the project rests since {since} ms"));
+                say(format!("the project is paused since {since} ms"));
             }
         }
     }

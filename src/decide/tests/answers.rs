@@ -56,14 +56,14 @@ fn a_project_that_was_refused_rests_and_then_sends_one_probe() {
     assert_eq!(scene.code(&[failed(1)]), "held-until-now", "nothing overdue fires at once");
     scene.pass(2 * MINUTE);
     scene.send(&[failed(1)], Meaning::ForbiddenProject);
-    let rest = scene.project_state.rest.unwrap();
-    assert_eq!(rest.until.since(scene.now), 60 * MINUTE, "the rest doubles");
+    let pause = scene.project_state.pause.unwrap();
+    assert_eq!(pause.until.since(scene.now), 60 * MINUTE, "the pause doubles");
     scene.read(&[failed(1)]);
     scene.pass(60 * MINUTE);
     scene.read(&[failed(1)]);
     scene.pass(2 * MINUTE);
     scene.send(&[failed(1)], Meaning::Accepted);
-    assert!(scene.project_state.rest.is_none());
+    assert!(scene.project_state.pause.is_none());
     assert_eq!(scene.known().retries_used(&terms()), 1, "refusals used none");
 }
 
@@ -105,12 +105,12 @@ fn a_probe_that_may_be_gone_lets_the_project_go_on_whatever_its_task_shows_next(
         scene.pass(2 * MINUTE);
         scene.send(&[failed(1)], Meaning::GoneOrForbidden);
         scene.read(std::slice::from_ref(&shown));
-        assert!(scene.project_state.rest.unwrap().probe.is_some(), "gone, or forbidden");
+        assert!(scene.project_state.pause.unwrap().probe.is_some(), "gone, or forbidden");
         scene.pass(Duration::from_secs(20));
         scene.listed = Some(scene.now);
         scene.read(&[shown]);
-        let rest = scene.project_state.rest.unwrap();
-        assert!(rest.probe.is_none(), "it is still there, so another PUT may be the probe");
-        assert_eq!(rest.until.since(scene.now), 60 * MINUTE, "and was forbidden");
+        let pause = scene.project_state.pause.unwrap();
+        assert!(pause.probe.is_none(), "it is still there, so another PUT may be the probe");
+        assert_eq!(pause.until.since(scene.now), 60 * MINUTE, "and was forbidden");
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::decide::by_hand;
 use crate::model::decision::Ordered;
-use crate::model::project::RestCause;
+use crate::model::project::PauseCause;
 use crate::model::window::{Span, Window};
 
 fn ordered(command: &str) -> Ordered {
@@ -145,27 +145,27 @@ fn nobody_passes_over_a_hold_dry_run_a_rest_or_a_clock_that_is_off() {
         ("clock-off", |scene| scene.clock_offset = Some(jiff::SignedDuration::from_mins(6))),
         ("project-resting", |scene| {
             let until = scene.now.after(MINUTE);
-            let (cause, refusals) = (RestCause::Forbidden, 1);
-            let rest = crate::model::project_state::Rest {
+            let (cause, refusals) = (PauseCause::Forbidden, 1);
+            let pause = crate::model::project_state::Pause {
                 cause,
                 refusals,
                 until,
                 probe: None,
                 probe_at_once: false,
             };
-            scene.project_state.rest = Some(rest);
+            scene.project_state.pause = Some(pause);
         }),
         ("cluster-resting", |scene| {
             let until = scene.now.after(MINUTE);
-            let (cause, refusals) = (RestCause::Forbidden, 1);
-            let rest = crate::model::project_state::Rest {
+            let (cause, refusals) = (PauseCause::Forbidden, 1);
+            let pause = crate::model::project_state::Pause {
                 cause,
                 refusals,
                 until,
                 probe: None,
                 probe_at_once: false,
             };
-            scene.project_state.resting.insert(cluster(), rest);
+            scene.project_state.paused.insert(cluster(), pause);
         }),
     ];
     for (code, change) in scenes {
@@ -351,10 +351,10 @@ fn a_cluster_that_rests_may_be_ordered_again_the_moment_its_rest_is_over() {
     let mut scene = Scene::new();
     scene.read(&[failed(1)]);
     let until = scene.now.after(MINUTE);
-    let (cause, refusals) = (RestCause::Forbidden, 1);
-    let rest =
-        crate::model::project_state::Rest { cause, refusals, until, probe: None, probe_at_once: false };
-    scene.project_state.resting.insert(cluster(), rest);
+    let (cause, refusals) = (PauseCause::Forbidden, 1);
+    let pause =
+        crate::model::project_state::Pause { cause, refusals, until, probe: None, probe_at_once: false };
+    scene.project_state.paused.insert(cluster(), pause);
     scene.pass(a_moment_less_than(MINUTE));
     assert_eq!(scene.order(RETRY, &[failed(1)]), Err("cluster-resting"));
     scene.pass(Duration::from_millis(1));

@@ -207,7 +207,7 @@ fn every_guard_is_told_with_its_value_its_limit_and_its_verdict() {
             "policy: standard (one that covers the task) passes",
             "mode: enforce (enforce) passes",
             "clock: not known yet (5m at most) passes",
-            "rest: none (none) passes",
+            "pause: none (none) passes",
             "breaker: closed, 1 failure in 10m (fewer than 10 in 10m) passes",
             "actions per hour: 0 (fewer than 120) passes",
             "retries in flight elsewhere: 0 (fewer than 20) passes",
@@ -294,7 +294,7 @@ fn the_guards_of_the_project_tell_each_limit_and_what_is_left_of_it() {
         assert_eq!(scene.guard("clock", &[failed(1)]), told);
     }
     // A clock that is off is no rest.
-    assert_eq!(scene.guard("rest", &[failed(1)]), "rest: none (none) passes");
+    assert_eq!(scene.guard("pause", &[failed(1)]), "pause: none (none) passes");
     scene.clock_offset = None;
     for failures in [1, 2] {
         scene.breaker.failures = failures;
@@ -331,14 +331,15 @@ fn the_guards_of_the_limits_count_what_was_sent_and_what_is_in_flight() {
         scene.limits.max_actions_in_flight = limit;
         assert_eq!(scene.guard("retries in flight elsewhere", &[failed(1)]), told);
     }
-    for (rest, change) in
-        [("the project rests", Meaning::ForbiddenProject), ("the cluster rests", Meaning::ForbiddenCluster)]
-    {
+    for (rest, change) in [
+        ("the project is paused", Meaning::ForbiddenProject),
+        ("the cluster is paused", Meaning::ForbiddenCluster),
+    ] {
         let mut scene = Scene::new();
         scene.read(&[failed(1)]);
         scene.pass(2 * MINUTE);
         scene.send(&[failed(1)], change);
-        let told = scene.guard("rest", &[failed(1)]);
+        let told = scene.guard("pause", &[failed(1)]);
         assert!(told.contains(rest) && told.ends_with("HOLDS BACK"), "{told}");
     }
 }

@@ -1,8 +1,8 @@
 //! What is due, and when, to the moment; and what holds it back.
 
 use super::*;
-use crate::model::project::{MAX_CLOCK_OFFSET, RestCause};
-use crate::model::project_state::Rest;
+use crate::model::project::{MAX_CLOCK_OFFSET, PauseCause};
+use crate::model::project_state::Pause;
 
 impl Scene {
     fn at(&mut self, moment: Moment) {
@@ -105,34 +105,37 @@ fn after_a_reload_the_first_due_put_of_a_resting_project_goes_out_as_its_probe_w
     scene.send(&[failed(1)], Meaning::ForbiddenProject);
     assert_eq!(scene.code(&[failed(1)]), "project-resting");
     scene.pass(MINUTE);
-    scene.project_state.end_rests(scene.now);
+    scene.project_state.end_pauses(scene.now);
     scene.send(&[failed(1)], Meaning::Unknown);
-    assert!(scene.project_state.rest.unwrap().probe.is_some());
+    assert!(scene.project_state.pause.unwrap().probe.is_some());
 }
 
 #[test]
 fn a_rest_ends_to_the_moment() {
-    let resting = |scene: &Scene| Rest {
-        cause: RestCause::Forbidden,
+    let resting = |scene: &Scene| Pause {
+        cause: PauseCause::Forbidden,
         refusals: 1,
         until: scene.now.after(30 * MINUTE),
         probe: None,
         probe_at_once: false,
     };
     for (code, change) in [
-        ("project-resting", (|scene, rest| scene.project_state.rest = Some(rest)) as fn(&mut Scene, Rest)),
-        ("cluster-resting", |scene, rest| {
-            scene.project_state.resting.insert(cluster(), rest);
+        (
+            "project-resting",
+            (|scene, pause| scene.project_state.pause = Some(pause)) as fn(&mut Scene, Pause),
+        ),
+        ("cluster-resting", |scene, pause| {
+            scene.project_state.paused.insert(cluster(), pause);
         }),
     ] {
         let mut scene = Scene::new();
         scene.read(&[failed(1)]);
-        let rest = resting(&scene);
-        change(&mut scene, rest);
-        scene.a_moment_before(rest.until);
+        let pause = resting(&scene);
+        change(&mut scene, pause);
+        scene.a_moment_before(pause.until);
         assert_eq!(scene.code(&[failed(1)]), code);
-        scene.at(rest.until);
-        assert_eq!(scene.code(&[failed(1)]), "held-until-now", "the rest is over");
+        scene.at(pause.until);
+        assert_eq!(scene.code(&[failed(1)]), "held-until-now", "the pause is over");
         // It holds nothing else back, and lasts no longer if nobody looks.
         scene.pass(30 * MINUTE);
         assert_eq!(scene.code(&[failed(1)]), "retry-due");
@@ -230,9 +233,10 @@ fn a_project_rests_on_while_the_probe_of_its_rest_is_under_way() {
     let mut scene = Scene::new();
     scene.read(&[failed(1)]);
     scene.pass(2 * MINUTE);
-    let (cause, refusals) = (RestCause::Forbidden, 1);
+    let (cause, refusals) = (PauseCause::Forbidden, 1);
     let probe = Some(AttemptId(99));
-    scene.project_state.rest = Some(Rest { cause, refusals, until: scene.now, probe, probe_at_once: false });
+    scene.project_state.pause =
+        Some(Pause { cause, refusals, until: scene.now, probe, probe_at_once: false });
     assert_eq!(scene.code(&[failed(1)]), "project-resting");
 }
 

@@ -153,18 +153,18 @@ fn every_reason_reads_as_an_operator_needs_it() {
         (Reason::NoPolicy, "no policy matches it, so it is watched and never touched"),
         (Reason::DryRun { action: Action::Abort }, "dry-run: would abort now"),
         (
-            Reason::ProjectResting { cause: RestCause::Forbidden, until },
-            "the project rests because the service refused a PUT as forbidden; from 2026-01-02 03:04:05 UTC on \
+            Reason::ProjectPaused { cause: PauseCause::Forbidden, until },
+            "the project is paused because the service refused a PUT as forbidden; from 2026-01-02 03:04:05 UTC on \
              one PUT at a time tries again",
         ),
         (
-            Reason::ProjectResting { cause: RestCause::WrongAddress, until },
-            "the project rests because something other than the service answered a PUT; from \
+            Reason::ProjectPaused { cause: PauseCause::WrongAddress, until },
+            "the project is paused because something other than the service answered a PUT; from \
              2026-01-02 03:04:05 UTC on one PUT at a time tries again",
         ),
         (
-            Reason::ClusterResting { until },
-            "the cluster rests because the service refused a PUT as forbidden, until 2026-01-02 03:04:05 UTC",
+            Reason::ClusterPaused { until },
+            "the cluster is paused because the service refused a PUT as forbidden, until 2026-01-02 03:04:05 UTC",
         ),
         (
             Reason::ClockOff { seconds: -301 },

@@ -142,7 +142,7 @@ fn of(state: State, notice: &Notice) -> Of {
 fn is_of_project(state: State) -> bool {
     matches!(
         state,
-        State::BreakerOpen | State::ProjectBlind | State::Resting | State::ClockWrong | State::JournalBroken
+        State::BreakerOpen | State::ProjectBlind | State::Paused | State::ClockWrong | State::JournalBroken
     )
 }
 

@@ -10,7 +10,7 @@ use crate::model::event::{Event, StoredEntry};
 use crate::model::id::ProjectName;
 use crate::model::names::Naming;
 use crate::model::outbox::{Condition, Note, Outbox, OutboxWrite};
-use crate::model::project::RestCause;
+use crate::model::project::PauseCause;
 use crate::model::reason::Reason;
 use crate::model::text::{shown, span};
 use crate::notify::kind::Kind;
@@ -88,11 +88,11 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
                 writes.extend(self.note(told, Some(key)));
             }
             Word::Rests { project, cause, refusals, until } => {
-                self.rests(project.as_str(), at, (cause, refusals, until), &mut writes);
+                self.pauses(project.as_str(), at, (cause, refusals, until), &mut writes);
             }
             Word::Acts { project } => {
                 let what = format!("project {project} acts again: the service took what was sent as a probe");
-                self.ends(project.as_str(), "rests", Kind::Acts, at, &what, &mut writes);
+                self.ends(project.as_str(), "rests", Kind::Resumed, at, &what, &mut writes);
             }
             Word::Blind { project, trouble, error, advice } => {
                 let same = self.is(project.as_str(), "blind", trouble);
@@ -136,20 +136,20 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
         self.keep(writes).await
     }
 
-    fn rests(
+    fn pauses(
         &mut self,
         project: &str,
         at: Timestamp,
-        (cause, refusals, until): (RestCause, u32, Timestamp),
+        (cause, refusals, until): (PauseCause, u32, Timestamp),
         writes: &mut Vec<OutboxWrite>,
     ) {
         let (code, what, advice) = match cause {
-            RestCause::Forbidden => (
+            PauseCause::Forbidden => (
                 "forbidden",
                 "the service forbids what was sent",
                 "check that the credential has css:cluster:retryAction, then reload",
             ),
-            RestCause::WrongAddress => (
+            PauseCause::WrongAddress => (
                 "wrong-address",
                 "something other than the service answered what was sent",
                 "check the endpoint, and any proxy before it, then reload",
@@ -158,7 +158,7 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
         // That it goes on resting after a probe is no news.
         let same = self.is(project, "rests", code);
         let why = Why { code: code.to_owned(), sentence: format!("{what} ({refusals} in a row)") };
-        let mut told = notice::of_project(Kind::Rests, at, project, what.to_owned(), Some(why));
+        let mut told = notice::of_project(Kind::Paused, at, project, what.to_owned(), Some(why));
         told.next = format!("sends nothing until {}, then one PUT as a probe", notice::at(until));
         told.todo = vec![todo(advice, "systemctl reload upgrade-remediator"), doctor()];
         if !same {
