@@ -24,7 +24,7 @@ use upgrade_remediator::clock::{Clock, SystemClock};
 use upgrade_remediator::cloud::sign::{self, Signable};
 use upgrade_remediator::cloud::transport::{Request, Response, Transport, TransportError};
 use upgrade_remediator::cloud::{AccessKey, Client, Credential, Options, parse};
-use upgrade_remediator::decide::{self, Facts, Guards};
+use upgrade_remediator::decide::{self, DecideInput, Guards};
 use upgrade_remediator::journal::{Journal, MemoryJournal, SqliteJournal, SqliteOptions};
 use upgrade_remediator::model::cluster::{Cluster, Tags};
 use upgrade_remediator::model::event::{Event, Subject};
@@ -35,7 +35,7 @@ use upgrade_remediator::model::project::{Limits, Poll, Rules};
 use upgrade_remediator::model::project_state::ProjectState;
 use upgrade_remediator::model::record::ClusterRecord;
 use upgrade_remediator::model::task::{Reading, TaskKind, TaskList};
-use upgrade_remediator::notify::{News, Tell};
+use upgrade_remediator::notify::{Notification, Observer};
 use upgrade_remediator::project::WatchedProject;
 use upgrade_remediator::reconcile::{Parts, Reconciler};
 use upgrade_remediator::schedule::Scheduler;
@@ -162,7 +162,7 @@ fn decide(bencher: Bencher<'_, '_>, status: &str) {
             breaker: &rules.breaker,
             clock_offset: None,
         };
-        let facts = Facts {
+        let facts = DecideInput {
             cluster: &cluster.id,
             reading: black_box(&reading),
             guards,
@@ -207,8 +207,8 @@ impl Transport for Canned {
 /// Hears nothing.
 struct Deaf;
 
-impl Tell for Deaf {
-    fn tell(&self, _: &News<'_>) {}
+impl Observer for Deaf {
+    fn tell(&self, _: &Notification<'_>) {}
 }
 
 fn options(endpoint: String) -> Options {
@@ -237,7 +237,7 @@ where
         css,
         journal: Arc::new(MemoryJournal::new(1)),
         clock: Arc::clone(clock),
-        teller: Arc::new(Deaf),
+        observer: Arc::new(Deaf),
         rules: Rules { policies: vec![policy], limits: options(String::new()).limits, ..Rules::default() },
         holds: Arc::default(),
         seed: 1,

@@ -12,7 +12,7 @@ use crate::model::id::ClusterId;
 use crate::model::moment::Moment;
 use crate::model::project::{Poll, Rules, Stretch};
 use crate::model::reason::Reason;
-use crate::notify::Tell;
+use crate::notify::Observer;
 use crate::reconcile::{Reconciler, Report};
 use crate::schedule::{Lane, Next, Project};
 
@@ -23,7 +23,7 @@ pub struct WatchedProject<S, J, C, T> {
     nudge: Notify,
 }
 
-impl<S: Css, J: Journal, C: Clock, T: Tell> WatchedProject<S, J, C, T> {
+impl<S: Css, J: Journal, C: Clock, T: Observer> WatchedProject<S, J, C, T> {
     /// Puts a project under watch.
     pub fn new(reconciler: Reconciler<S, J, C, T>) -> Self {
         Self { reconciler, stretch: Mutex::default(), nudge: Notify::new() }
@@ -45,7 +45,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> WatchedProject<S, J, C, T> {
     }
 }
 
-impl<S: Css, J: Journal, C: Clock, T: Tell> Project for WatchedProject<S, J, C, T> {
+impl<S: Css, J: Journal, C: Clock, T: Observer> Project for WatchedProject<S, J, C, T> {
     async fn discover(&self) -> Option<ClusterList> {
         let mut list = self.reconciler.list().await?;
         let total = list.clusters.len();

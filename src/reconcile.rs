@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::cloud::transport::TransportError;
 use crate::cloud::{CloudError, Css};
-use crate::decide::observe::{self, Eyes};
-use crate::decide::{self, Facts, Guards, Standing};
+use crate::decide::observe::{self, ObserveInput};
+use crate::decide::{self, DecideInput, Guards, NewestTask};
 use crate::journal::{Journal, JournalError};
 use crate::model::cluster::Cluster;
 use crate::model::decision::{Action, Decision, Order, Verdict};
@@ -35,7 +35,7 @@ use crate::model::reason::Reason;
 use crate::model::record::{ClusterRecord, TaskRecord};
 use crate::model::task::{Reading, Task, TaskKind};
 use crate::model::text::chain;
-use crate::notify::Tell;
+use crate::notify::Observer;
 use crate::planted::{self, Fault};
 
 mod explain;
@@ -47,7 +47,7 @@ mod telling;
 mod tie;
 
 use keyed_lock::KeyedLock;
-pub use manual::{ByHandError, Done};
+pub use manual::{Done, ManualError};
 use telling::Telling;
 use tie::Tie;
 
@@ -100,7 +100,7 @@ pub struct Parts<S, J, C, T> {
     /// The clock.
     pub clock: Arc<C>,
     /// Who is told.
-    pub teller: Arc<T>,
+    pub observer: Arc<T>,
     /// What the settings say.
     pub rules: Rules,
     /// What people said is to be left alone, shared by all projects.
@@ -170,10 +170,10 @@ enum ReconcileError {
     Stopping,
 }
 
-impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
+impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
     /// Puts a project together.
     pub fn new(parts: Parts<S, J, C, T>) -> Self {
-        let Parts { project, css, journal, clock, teller, rules, holds, seed, stopping, project_state } =
+        let Parts { project, css, journal, clock, observer, rules, holds, seed, stopping, project_state } =
             parts;
         let tie = Tie::new(clock.now());
         Self {
@@ -184,7 +184,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
             holds,
             seed,
             stopping,
-            telling: Telling::new(project.clone(), teller),
+            telling: Telling::new(project.clone(), observer),
             state: Mutex::new(State {
                 project_state,
                 tie,
@@ -298,7 +298,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
             Some((policy.name().to_owned(), policy.expect.clone()))
         };
         let state = self.state();
-        let eyes = Eyes {
+        let input = ObserveInput {
             project: &self.project,
             cluster: &cluster.id,
             cluster_name: &cluster.name,
@@ -309,7 +309,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
             polled: state.polled.get(&cluster.id).copied(),
             clock_off: is_clock_off(self.css().clock_offset()),
         };
-        observe::observe(eyes, reading, state.project_state.cluster(&cluster.id))
+        observe::observe(input, reading, state.project_state.cluster(&cluster.id))
     }
 
     /// What to do by this reading and all that is known.
@@ -338,10 +338,10 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
         record: &ClusterRecord,
         cluster: &Cluster,
         reading: &Reading,
-        judge: impl FnOnce(Option<&Terms>, Mode, Facts<'_>) -> R,
+        judge: impl FnOnce(Option<&Terms>, Mode, DecideInput<'_>) -> R,
     ) -> R {
         let rules = self.rules();
-        let task = Standing::of(reading, record, rules.poll.settle_interval).task();
+        let task = NewestTask::of(reading, record, rules.poll.settle_interval).task();
         let terms = task.and_then(|task| self.terms_of(&rules, cluster, task, reading));
         // Nothing but a failed task is acted on, and every cluster is asked for it.
         let failed = task.filter(|task| task.status.is_failure());
@@ -349,7 +349,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
         let holds = self.holds.read().unwrap_or_else(PoisonError::into_inner);
         let guards = self.guards(project_state, &holds, &rules);
         let (seed, poll) = (self.seed, &rules.poll);
-        let facts = Facts { cluster: &cluster.id, reading, guards, poll, seed, shared_with };
+        let facts = DecideInput { cluster: &cluster.id, reading, guards, poll, seed, shared_with };
         judge(terms.as_ref(), rules.mode, facts)
     }
 

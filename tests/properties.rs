@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use upgrade_remediator::decide::observe::{Eyes, observe};
-use upgrade_remediator::decide::{Facts, Guards, decide};
+use upgrade_remediator::decide::observe::{ObserveInput, observe};
+use upgrade_remediator::decide::{DecideInput, Guards, decide};
 use upgrade_remediator::model::answer::{Answer, Meaning};
 use upgrade_remediator::model::decision::{Action, Decision, Verdict};
 use upgrade_remediator::model::event::{Entry, Event, Settlement, Subject};
@@ -172,7 +172,7 @@ impl Stage {
         let (poll, limits) = (Poll::default(), Limits::default());
         let (project, id) = (ProjectName::new("p").unwrap(), cluster());
         let in_force = |_: TaskKind| Some(terms.clone());
-        let eyes = Eyes {
+        let input = ObserveInput {
             project: &project,
             cluster: &id,
             cluster_name: "c",
@@ -183,7 +183,7 @@ impl Stage {
             polled: Some(self.now),
             clock_off: false,
         };
-        for (_, event) in observe(eyes, &reading, &self.history()) {
+        for (_, event) in observe(input, &reading, &self.history()) {
             self.record(event);
         }
         if read.status == TaskStatus::Running
@@ -202,7 +202,7 @@ impl Stage {
             clock_offset: None,
         };
         let facts =
-            Facts { cluster: &id, reading: &reading, guards, poll: &poll, seed: 1, shared_with: None };
+            DecideInput { cluster: &id, reading: &reading, guards, poll: &poll, seed: 1, shared_with: None };
         let history = self.history();
         let decision = decide(Some(terms), facts, &history, self.now);
         assert_eq!(decision, decide(Some(terms), facts, &history, self.now), "equal inputs, equal decisions");

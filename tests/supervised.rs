@@ -19,7 +19,7 @@ use upgrade_remediator::model::hold::{NewHold, StoredHold};
 use upgrade_remediator::model::id::ProjectName;
 use upgrade_remediator::model::moment::Moment;
 use upgrade_remediator::model::reason::Reason;
-use upgrade_remediator::notify::log::LogTeller;
+use upgrade_remediator::notify::log::LogObserver;
 use upgrade_remediator::settings::{self, Environment, FileText};
 use upgrade_remediator::simulator::log::{Operation, PutKind};
 use upgrade_remediator::simulator::scenario::{DEFAULT_ACCESS_KEY, DEFAULT_PROJECT_ID, DEFAULT_SECRET_KEY};
@@ -279,7 +279,7 @@ async fn ends(wrong: Wrong) -> Broken {
     let stopping = CancellationToken::new();
     let parts = (Arc::new(Ill(MemoryJournal::default(), wrong)), 1, &mut states);
     let clock = Arc::new(SystemClock::new());
-    let builder = Builder::new(&environment, parts, &clock, &Arc::new(LogTeller), &stopping);
+    let builder = Builder::new(&environment, parts, &clock, &Arc::new(LogObserver), &stopping);
     let service = Service::build(bench.config(), loaded, environment, builder, states).unwrap();
     let (_ask, questions) = tokio::sync::mpsc::channel(1);
     let ended = tokio::time::timeout(Duration::from_secs(20), service.run(Arc::default(), questions)).await;

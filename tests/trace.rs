@@ -49,7 +49,7 @@ impl Call {
             let mut parts = line.split_ascii_whitespace();
             let (Some(thread), Some(time)) = (parts.next(), parts.next()) else { continue };
             let text = line[line.find(time).unwrap() + time.len()..].trim_start();
-            if let Some(pause) = text.strip_prefix("<... ") {
+            if let Some(rest) = text.strip_prefix("<... ") {
                 let Some((_, end)) = rest.split_once(" resumed>") else { continue };
                 let Some(mut call) = open.remove(thread) else { continue };
                 Self::push(&mut call, at, end);

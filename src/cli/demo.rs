@@ -23,7 +23,7 @@ use crate::model::event::{Closing, Event};
 use crate::model::moment::Moment;
 use crate::model::project_state::ProjectState;
 use crate::model::wording::Weight;
-use crate::notify::{News, Tell};
+use crate::notify::{Notification, Observer};
 use crate::settings::{self, Environment, FileText};
 use crate::simulator::log::{LogEntry, PutKind, PutRecord, Record};
 use crate::simulator::{Scenario, Simulator, World, scenario};
@@ -149,9 +149,9 @@ async fn stories(quiet: bool, stopping: &CancellationToken) -> Result<Vec<Ending
     let main = FileText { file: PathBuf::from("demo.toml"), text };
     let loaded = settings::load_texts(&main, &[], &environment).map_err(Failure::Settings)?;
     let (journal, mut states) = daemon::open_journal(&loaded.settings, &*clock)?;
-    let teller = Arc::new(Storyteller { clock: Arc::clone(&clock), began, quiet });
+    let observer = Arc::new(Storyteller { clock: Arc::clone(&clock), began, quiet });
     let parts = (Arc::new(journal.clone()), journal.seed(), &mut states);
-    let builder = Builder::new(&environment, parts, &clock, &teller, stopping);
+    let builder = Builder::new(&environment, parts, &clock, &observer, stopping);
     let service = Service::build(main.file, loaded, environment, builder, states)?;
     let projects = service.projects();
     if !quiet {
@@ -278,12 +278,12 @@ struct Storyteller {
     quiet: bool,
 }
 
-impl Tell for Storyteller {
-    fn tell(&self, news: &News<'_>) {
+impl Observer for Storyteller {
+    fn tell(&self, notification: &Notification<'_>) {
         if self.quiet {
             return;
         }
-        let News::Journaled { cluster_name, entry } = news else { return };
+        let Notification::Journaled { cluster_name, entry } = notification else { return };
         let Some((label, colour)) = label(&entry.event) else { return };
         let style = Style::new().fg_color(Some(colour.into())).bold();
         let since = self.clock.now().since(self.began);

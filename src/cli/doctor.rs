@@ -26,10 +26,10 @@ use crate::model::project::MAX_CLOCK_OFFSET;
 use crate::model::secret::ExposeSecret as _;
 use crate::model::task::TaskKind;
 use crate::model::text::{chain, counted, shown};
-use crate::notify::log::LogTeller;
+use crate::notify::log::LogObserver;
 use crate::settings::{self, Channel, Environment, JournalUrl, Loaded, Project, Settings, Way};
 
-type DoctorProject = HttpProject<MemoryJournal, LogTeller>;
+type DoctorProject = HttpProject<MemoryJournal, LogObserver>;
 
 /// Steps that wait for nothing but the network take no longer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -93,10 +93,11 @@ fn build(
     settings: &Settings,
     environment: &Environment,
     clock: &Arc<SystemClock>,
-) -> std::result::Result<Projects<MemoryJournal, LogTeller>, Failure> {
+) -> std::result::Result<Projects<MemoryJournal, LogObserver>, Failure> {
     let mut states = ProjectStates::default();
     let journal = (Arc::new(MemoryJournal::new(0)), 0, &mut states);
-    let builder = Builder::new(environment, journal, clock, &Arc::new(LogTeller), &CancellationToken::new());
+    let builder =
+        Builder::new(environment, journal, clock, &Arc::new(LogObserver), &CancellationToken::new());
     Projects::build(settings, builder, states).map_err(Failure::of_build)
 }
 

@@ -22,12 +22,12 @@ use crate::model::hold::Holds;
 use crate::model::reason::Reason;
 use crate::model::task::Reading;
 use crate::model::text::{shown, span};
-use crate::notify::log::LogTeller;
+use crate::notify::log::LogObserver;
 use crate::schedule::Project as _;
 use crate::settings::{Environment, Loaded, Settings};
 use crate::telemetry;
 
-type PlanProject = HttpProject<MemoryJournal, LogTeller>;
+type PlanProject = HttpProject<MemoryJournal, LogObserver>;
 
 /// What would be done to one cluster.
 struct Line {
@@ -46,8 +46,8 @@ pub(super) fn plan(loaded: &Loaded, environment: &Environment, json: bool) -> Ou
     let (mut states, journal) = read_journal(settings, &clock)?;
     let seed = journal.seed();
     let journal = (Arc::new(journal), seed, &mut states);
-    let teller = Arc::new(LogTeller);
-    let builder = Builder::new(environment, journal, &clock, &teller, &CancellationToken::new());
+    let observer = Arc::new(LogObserver);
+    let builder = Builder::new(environment, journal, &clock, &observer, &CancellationToken::new());
     let projects = Projects::build(settings, builder, states).map_err(Failure::of_build)?;
     let Looked { lines, short, all } = block_on(look_at_all(&projects))?;
     if json {
@@ -85,7 +85,7 @@ struct Looked {
     all: bool,
 }
 
-async fn look_at_all(projects: &Projects<MemoryJournal, LogTeller>) -> Result<Looked, Failure> {
+async fn look_at_all(projects: &Projects<MemoryJournal, LogObserver>) -> Result<Looked, Failure> {
     let mut polled = Looked { lines: Vec::new(), short: Vec::new(), all: true };
     for project in projects.all() {
         let Some(list) = project.discover().await else {

@@ -19,22 +19,22 @@ use crate::journal::sqlite::SqliteJournal;
 use crate::lifecycle::Signals;
 use crate::model::policy::Mode;
 use crate::model::text::chain;
-use crate::notify::log::LogTeller;
-use crate::notify::{Notifier, Post, Routes, Start};
+use crate::notify::log::LogObserver;
+use crate::notify::{Notifier, NotifyQueue, Routes, Start};
 use crate::settings::{Environment, Http, Loaded, Settings};
 use crate::status::metrics::Metrics;
 use crate::supervisor::Supervisor;
 use crate::telemetry;
 use crate::web;
 
-type Projectless = Builder<Measured<SqliteJournal>, (LogTeller, (Post, Changes))>;
+type Projectless = Builder<Measured<SqliteJournal>, (LogObserver, (NotifyQueue, Changes))>;
 
 /// After one poll of everything, those who are told are waited for no longer.
 const TELLING_PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is needed to tell people.
 struct Telling {
-    post: Post,
+    post: NotifyQueue,
     clock: Arc<SystemClock>,
     start: Start,
 }
@@ -70,15 +70,15 @@ pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once
             .map_err(|error| Failure::of_build(error.into()))?;
         let mut start = daemon::start_of(&states, &loaded.settings, journal.id(), random_seed());
         start.new_journal = journal.is_new().then(|| journal.path().display().to_string());
-        let post = Post::new(Routes::default());
+        let post = NotifyQueue::new(Routes::default());
         post.renamed(states.naming());
         let telling = Telling { post: post.clone(), clock: Arc::clone(&clock), start };
         let metrics = Arc::new(Metrics::default());
         let measured = Measured::new(journal.clone(), Arc::clone(&clock), Arc::clone(&metrics));
         let parts = (Arc::new(measured), journal.seed(), &mut states);
         let changes = Changes::default();
-        let teller = Arc::new((LogTeller, (post.clone(), changes.clone())));
-        let builder = Builder::new(environment, parts, &clock, &teller, &stopping)
+        let observer = Arc::new((LogObserver, (post.clone(), changes.clone())));
+        let builder = Builder::new(environment, parts, &clock, &observer, &stopping)
             .telling(post)
             .remembering(&journal)
             .with_metrics(Arc::clone(&metrics));

@@ -20,7 +20,7 @@ use crate::model::hold::Holds;
 use crate::model::id::ProjectId;
 use crate::model::project::{Limits, Rules};
 use crate::model::project_state::ProjectState;
-use crate::notify::{Post, Tell};
+use crate::notify::{NotifyQueue, Observer};
 use crate::project::WatchedProject;
 use crate::reconcile::{Parts, Reconciler};
 use crate::settings::{Environment, Project, Settings};
@@ -32,14 +32,14 @@ pub struct Builder<J, T> {
     journal: Arc<J>,
     seed: u64,
     pub(super) clock: Arc<SystemClock>,
-    teller: Arc<T>,
+    observer: Arc<T>,
     pub(super) stopping: CancellationToken,
     pub(super) holds: Arc<RwLock<Holds>>,
     pub(super) identities: Arc<Identities<J>>,
     credentials: Credentials,
     channels: Channels,
     /// Where those who tell people learn of their channels; absent: nobody tells.
-    pub(super) post: Option<Post>,
+    pub(super) post: Option<NotifyQueue>,
     metrics: Option<Arc<Metrics>>,
 }
 
@@ -110,13 +110,13 @@ pub(super) fn rules(settings: &Settings) -> Rules {
     }
 }
 
-impl<J: Journal, T: Tell> Builder<J, T> {
+impl<J: Journal, T: Observer> Builder<J, T> {
     /// Takes what all projects share. `states` gives up its holds.
     pub fn new(
         environment: &Environment,
         (journal, seed, states): (Arc<J>, u64, &mut ProjectStates),
         clock: &Arc<SystemClock>,
-        teller: &Arc<T>,
+        observer: &Arc<T>,
         stopping: &CancellationToken,
     ) -> Self {
         let holds = states.share_holds();
@@ -126,7 +126,7 @@ impl<J: Journal, T: Tell> Builder<J, T> {
             journal,
             seed,
             clock: Arc::clone(clock),
-            teller: Arc::clone(teller),
+            observer: Arc::clone(observer),
             stopping: stopping.clone(),
             holds,
             credentials: Credentials::default(),
@@ -145,7 +145,7 @@ impl<J: Journal, T: Tell> Builder<J, T> {
 
     /// The same, with channels: they are built with everything else, and again at every reload.
     #[must_use]
-    pub fn telling(self, post: Post) -> Self {
+    pub fn telling(self, post: NotifyQueue) -> Self {
         self.identities.telling(&post);
         Self { post: Some(post), ..self }
     }
@@ -265,7 +265,7 @@ impl<J: Journal, T: Tell> Builder<J, T> {
             css,
             journal: Arc::clone(&self.journal),
             clock: Arc::clone(&self.clock),
-            teller: Arc::clone(&self.teller),
+            observer: Arc::clone(&self.observer),
             rules: rules(settings),
             holds: Arc::clone(&self.holds),
             seed: self.seed,

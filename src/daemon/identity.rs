@@ -17,14 +17,14 @@ use crate::model::hold::Holds;
 use crate::model::id::{ProjectId, ProjectName};
 use crate::model::names::{Identified, Named, Names};
 use crate::model::text::chain;
-use crate::notify::Post;
+use crate::notify::NotifyQueue;
 
 /// What is known of the identities of all projects.
 pub(super) struct Identities<J> {
     journal: Arc<J>,
     clock: Arc<SystemClock>,
     holds: Arc<RwLock<Holds>>,
-    post: std::sync::OnceLock<Post>,
+    post: std::sync::OnceLock<NotifyQueue>,
     pub(super) known: Mutex<Known>,
     /// Told where a project has to be built anew.
     pub(super) outdated: Notify,
@@ -90,7 +90,7 @@ impl<J: Journal> Identities<J> {
     }
 
     /// Whoever tells people hears of other names there.
-    pub(super) fn telling(&self, post: &Post) {
+    pub(super) fn telling(&self, post: &NotifyQueue) {
         let _ = self.post.set(post.clone());
     }
 

@@ -18,7 +18,7 @@ use crate::model::id::{ClusterId, ProjectName};
 use crate::model::moment::Moment;
 use crate::model::policy::Mode;
 use crate::model::text::{chain, shown};
-use crate::notify::Tell;
+use crate::notify::Observer;
 
 /// No reason is longer, in characters.
 const MAX_REASON: usize = 500;
@@ -43,7 +43,7 @@ struct Found {
     cluster_name: Option<String>,
 }
 
-impl<J: Journal, T: Tell> Service<J, T> {
+impl<J: Journal, T: Observer> Service<J, T> {
     /// Does what is asked, and answers.
     pub(super) async fn answer(&mut self, question: Question) {
         let Question { request, peer, answer } = question;

@@ -14,10 +14,10 @@ use crate::descriptors;
 use crate::journal::history::HistoryError;
 use crate::journal::reader::Query;
 use crate::journal::{History, Journal, JournalReader};
-use crate::model::decision::{Action, Ordered};
+use crate::model::decision::{Action, ManualOrder};
 use crate::model::id::ClusterId;
 use crate::model::text::{chain, shown};
-use crate::notify::Tell;
+use crate::notify::Observer;
 use crate::reconcile::Done;
 use crate::settings::JournalUrl;
 
@@ -42,7 +42,7 @@ impl Ordering {
     }
 }
 
-impl<J: Journal, T: Tell> Service<J, T> {
+impl<J: Journal, T: Observer> Service<J, T> {
     /// Has an order carried out, and answers once it is.
     pub(super) fn order(
         &mut self,
@@ -53,7 +53,7 @@ impl<J: Journal, T: Tell> Service<J, T> {
     ) {
         let prepared = self.find_project(&order.cluster).and_then(|found| {
             let why = reason(&order.reason, ordering.word())?;
-            Ok((found, Ordered { task: order.task, command: order.command, by: peer.to_string(), why }))
+            Ok((found, ManualOrder { task: order.task, command: order.command, by: peer.to_string(), why }))
         });
         let (found, ordered) = match prepared {
             Ok(prepared) => prepared,
@@ -66,8 +66,8 @@ impl<J: Journal, T: Tell> Service<J, T> {
             let shown_name = shown(&name, 80);
             info!(project = %reconciler.project, %cluster, by, "{shown_name}: {by} orders {word}: {cause}");
             let done = match ordering {
-                Ordering::Send(action) => reconciler.act_by_hand(&cluster, action, &ordered).await,
-                Ordering::Reset => reconciler.reset_by_hand(&cluster, &ordered).await,
+                Ordering::Send(action) => reconciler.act_manually(&cluster, action, &ordered).await,
+                Ordering::Reset => reconciler.reset_manually(&cluster, &ordered).await,
             };
             // What was sent is settled, and what was given back is decided about, without waiting for its turn.
             project.nudge();

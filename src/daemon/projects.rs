@@ -8,7 +8,7 @@ use super::build::Builder;
 use super::{BuildFault, HttpProject, ProjectStates};
 use crate::clock::Clock as _;
 use crate::journal::Journal;
-use crate::notify::Tell;
+use crate::notify::Observer;
 use crate::schedule::Scheduler;
 use crate::settings::Settings;
 
@@ -18,7 +18,7 @@ pub struct Projects<J, T> {
     builder: Builder<J, T>,
 }
 
-impl<J: Journal, T: Tell> Projects<J, T> {
+impl<J: Journal, T: Observer> Projects<J, T> {
     /// Builds every project. Connects to nothing.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ use crate::model::id::ProjectName;
 use crate::model::moment::Moment;
 use crate::model::project::Rules;
 use crate::model::project_state::ProjectState;
-use crate::notify::Tell;
+use crate::notify::Observer;
 use crate::schedule::Scheduler;
 use crate::schedule::liveness::{self, LivenessProbe};
 use crate::settings::{self, Environment, Loaded, Problem, Settings, Severity};
@@ -94,7 +94,7 @@ enum ReloadFault {
     Journal(#[from] JournalError),
 }
 
-impl<J: Journal, T: Tell> Service<J, T> {
+impl<J: Journal, T: Observer> Service<J, T> {
     /// Builds every project of the settings that were loaded from `config`. Connects to nothing.
     ///
     /// # Errors

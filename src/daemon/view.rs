@@ -20,7 +20,7 @@ use crate::model::id::ClusterId;
 use crate::model::moment::Moment;
 use crate::model::policy::Mode;
 use crate::model::text::chain;
-use crate::notify::{News, Post, Tell};
+use crate::notify::{Notification, NotifyQueue, Observer};
 use crate::schedule::liveness::LivenessProbe;
 use crate::settings::JournalUrl;
 use crate::status::metrics::{Beside, Metrics};
@@ -48,9 +48,9 @@ struct Seen<J, T> {
     leaving: bool,
 }
 
-impl<J: Journal, T: Tell> Current<J, T> {
+impl<J: Journal, T: Observer> Current<J, T> {
     /// What the daemon knows of itself. `holds`: those in force, and not the lock on them: each project takes that itself.
-    fn report(&self, now: Moment, holds: Vec<StoredHold>, post: Option<&Post>) -> Report {
+    fn report(&self, now: Moment, holds: Vec<StoredHold>, post: Option<&NotifyQueue>) -> Report {
         let report =
             |seen: &Seen<J, T>| seen.project.reconciler().report(seen.leaving, seen.project.stretch());
         Report {
@@ -62,7 +62,7 @@ impl<J: Journal, T: Tell> Current<J, T> {
             projects: self.projects.iter().map(report).collect(),
             holds,
             policies: self.policies.clone(),
-            channels: post.map(Post::counts).unwrap_or_default(),
+            channels: post.map(NotifyQueue::counts).unwrap_or_default(),
         }
     }
 }
@@ -74,13 +74,13 @@ pub struct View<J, T> {
     journal: Arc<J>,
     /// Where the journal can be read beside whoever keeps it.
     file: PathBuf,
-    post: Option<Post>,
+    post: Option<NotifyQueue>,
     metrics: Arc<Metrics>,
     changes: watch::Receiver<u64>,
     current: RwLock<Current<J, T>>,
 }
 
-impl<J: Journal, T: Tell> View<J, T> {
+impl<J: Journal, T: Observer> View<J, T> {
     fn current(&self) -> RwLockReadGuard<'_, Current<J, T>> {
         self.current.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -102,7 +102,7 @@ impl<J: Journal, T: Tell> View<J, T> {
     }
 }
 
-impl<J: Journal, T: Tell> Source for View<J, T> {
+impl<J: Journal, T: Observer> Source for View<J, T> {
     fn report(&self) -> Report {
         let now = self.clock.now();
         let holds =
@@ -171,13 +171,13 @@ impl Changes {
     }
 }
 
-impl Tell for Changes {
-    fn tell(&self, _: &News<'_>) {
+impl Observer for Changes {
+    fn tell(&self, _: &Notification<'_>) {
         self.0.send_modify(|count| *count = count.wrapping_add(1));
     }
 }
 
-impl<J: Journal, T: Tell> Service<J, T> {
+impl<J: Journal, T: Observer> Service<J, T> {
     /// The daemon as it is seen from outside, kept up to date from now on.
     /// `changes` changes when something was told.
     pub fn view(&mut self, metrics: Arc<Metrics>, changes: watch::Receiver<u64>) -> Arc<View<J, T>> {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::decide::guards::Guards;
-use crate::decide::{Facts, Standing, backoff, breaker};
+use crate::decide::{DecideInput, NewestTask, backoff, breaker};
 use crate::model::decision::Decision;
 use crate::model::explanation::{Guard, PolicyVerdict, Step, TaskFacts};
 use crate::model::moment::Moment;
@@ -125,7 +125,7 @@ pub fn schedule(known: &TaskRecord, terms: &Terms, decision: &Decision) -> Vec<S
 pub fn guards(
     terms: Option<&Terms>,
     mode: Mode,
-    facts: Facts<'_>,
+    facts: DecideInput<'_>,
     known: Option<&TaskRecord>,
     now: Moment,
 ) -> Vec<Guard> {
@@ -167,18 +167,18 @@ fn changes(
 }
 
 /// The guards of the task itself.
-fn of_task(facts: Facts<'_>, known: Option<&TaskRecord>) -> Vec<Guard> {
+fn of_task(facts: DecideInput<'_>, known: Option<&TaskRecord>) -> Vec<Guard> {
     let mut all = Vec::new();
     let mut add = |guard: &str, value: String, limit: &str, passes: bool| {
         all.push(Guard { guard: guard.to_owned(), value, limit: limit.to_owned(), passes });
     };
     let record = facts.guards.project_state.cluster(facts.cluster);
-    let standing = Standing::of(facts.reading, record, facts.poll.settle_interval);
+    let standing = NewestTask::of(facts.reading, record, facts.poll.settle_interval);
     let (newest, certain) = match &standing {
-        Standing::Newest(task) => (format!("task {}", task.id), true),
-        Standing::Running(task) => (format!("task {} runs", task.id), false),
-        Standing::Nothing => ("no task".to_owned(), false),
-        Standing::Uncertain(reason) => (reason.to_string(), false),
+        NewestTask::Newest(task) => (format!("task {}", task.id), true),
+        NewestTask::Running(task) => (format!("task {} runs", task.id), false),
+        NewestTask::Nothing => ("no task".to_owned(), false),
+        NewestTask::Uncertain(reason) => (reason.to_string(), false),
     };
     add("newest", newest, "a certain newest task, and none that runs", certain);
     let task = standing.task();
@@ -212,7 +212,7 @@ fn of_task(facts: Facts<'_>, known: Option<&TaskRecord>) -> Vec<Guard> {
 /// The guards above all policies.
 fn of_project(
     guards: Guards<'_>,
-    facts: Facts<'_>,
+    facts: DecideInput<'_>,
     now: Moment,
     add: &mut impl FnMut(&str, String, String, bool),
 ) {

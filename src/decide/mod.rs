@@ -21,20 +21,20 @@ use crate::planted::{self, Fault};
 
 pub mod backoff;
 pub mod breaker;
-pub mod by_hand;
 pub mod expect;
 pub mod explain;
 pub mod govern;
 pub mod guards;
+pub mod manual;
+pub mod newest;
 mod news;
 pub mod observe;
-pub mod standing;
 #[cfg(test)]
 mod tests;
 
 pub use guards::Guards;
+pub use newest::NewestTask;
 pub use news::news;
-pub use standing::Standing;
 
 /// Not accepted this often in a row, an unknown outcome is a human's.
 const NOT_ACCEPTED_LIMIT: u32 = 3;
@@ -45,7 +45,7 @@ const SETTLING_PATIENCE: Duration = Duration::from_hours(1);
 
 /// What a decision is made from, beside the terms, the history and the moment.
 #[derive(Clone, Copy)]
-pub struct Facts<'a> {
+pub struct DecideInput<'a> {
     /// The cluster.
     pub cluster: &'a ClusterId,
     /// The reading.
@@ -61,7 +61,12 @@ pub struct Facts<'a> {
 }
 
 /// What to do about the cluster. `terms` are those of the policy that governs its newest task.
-pub fn decide(terms: Option<&Terms>, facts: Facts<'_>, record: &ClusterRecord, now: Moment) -> Decision {
+pub fn decide(
+    terms: Option<&Terms>,
+    facts: DecideInput<'_>,
+    record: &ClusterRecord,
+    now: Moment,
+) -> Decision {
     let poll = facts.poll;
     let wait = |task: Option<&Task>, reason, next_poll| Decision {
         task: task.map(|task| task.id.clone()),
@@ -69,17 +74,17 @@ pub fn decide(terms: Option<&Terms>, facts: Facts<'_>, record: &ClusterRecord, n
         reason,
         next_poll,
     };
-    let standing = Standing::of(facts.reading, record, poll.settle_interval);
-    if let Some(decision) = open_abort(&standing, facts, record, now) {
+    let newest = NewestTask::of(facts.reading, record, poll.settle_interval);
+    if let Some(decision) = open_abort(&newest, facts, record, now) {
         return decision;
     }
-    let task = match standing {
-        Standing::Nothing => return wait(None, Reason::Idle, poll.idle_interval),
-        Standing::Running(task) => {
+    let task = match newest {
+        NewestTask::Nothing => return wait(None, Reason::Idle, poll.idle_interval),
+        NewestTask::Running(task) => {
             return wait(Some(task), running(task), pace_of_running(task, record, poll));
         }
-        Standing::Newest(task) => task,
-        Standing::Uncertain(reason) => {
+        NewestTask::Newest(task) => task,
+        NewestTask::Uncertain(reason) => {
             let next_poll = match reason {
                 Reason::ListIncomplete => poll.active_interval,
                 Reason::RunningMissing { .. } => poll.settle_interval,
@@ -101,7 +106,7 @@ pub fn decide(terms: Option<&Terms>, facts: Facts<'_>, record: &ClusterRecord, n
         (TaskStatus::Other(word), known) => {
             // The word may hide what became of an attempt for ever: that is not waited for longer than elsewhere.
             let untold = known.filter(|known| known.closed.is_none() && known.escalated.is_none());
-            let attempt = untold.and_then(|known| Case { facts, task, known, now }.open_attempt());
+            let attempt = untold.and_then(|known| FailedTask { facts, task, known, now }.open_attempt());
             if let Some((Verdict::Escalate, reason, next_poll)) = attempt {
                 return Decision {
                     task: Some(task.id.clone()),
@@ -117,7 +122,7 @@ pub fn decide(terms: Option<&Terms>, facts: Facts<'_>, record: &ClusterRecord, n
             wait(Some(task), Reason::StaleReading, poll.settle_interval)
         }
         (TaskStatus::Failed | TaskStatus::PartialFailed, Some(known)) => {
-            let case = Case { facts, task, known, now };
+            let case = FailedTask { facts, task, known, now };
             let (verdict, reason, next_poll) = case.judge(terms);
             Decision { task: Some(task.id.clone()), verdict, reason, next_poll }
         }
@@ -126,16 +131,16 @@ pub fn decide(terms: Option<&Terms>, facts: Facts<'_>, record: &ClusterRecord, n
 
 /// An abort of unknown outcome is a human's, whatever the task shows now: it may run again because others retried it.
 fn open_abort(
-    standing: &Standing<'_>,
-    facts: Facts<'_>,
+    newest: &NewestTask<'_>,
+    facts: DecideInput<'_>,
     record: &ClusterRecord,
     now: Moment,
 ) -> Option<Decision> {
-    let task = standing.task()?;
+    let task = newest.task()?;
     let known =
         record.tasks.get(&task.id).filter(|known| known.closed.is_none() && known.escalated.is_none())?;
     known.open.as_ref().filter(|open| open.action == Action::Abort)?;
-    let (verdict, reason, _) = Case { facts, task, known, now }.open_attempt()?;
+    let (verdict, reason, _) = FailedTask { facts, task, known, now }.open_attempt()?;
     let next_poll = if task.status == TaskStatus::Running {
         facts.poll.active_interval
     } else {
@@ -158,14 +163,14 @@ fn pace_of_running(task: &Task, record: &ClusterRecord, poll: &Poll) -> Duration
 type Judgement = (Verdict, Reason, Duration);
 
 /// One failed task, newest of its cluster, with all that is known of it.
-struct Case<'a> {
-    facts: Facts<'a>,
+struct FailedTask<'a> {
+    facts: DecideInput<'a>,
     task: &'a Task,
     known: &'a TaskRecord,
     now: Moment,
 }
 
-impl Case<'_> {
+impl FailedTask<'_> {
     /// The rules, in their order. The first that speaks decides.
     fn judge(&self, terms: Option<&Terms>) -> Judgement {
         let Some(failure) = &self.known.failure else { return self.settling(Reason::StaleReading) };
@@ -420,7 +425,7 @@ impl Case<'_> {
     }
 }
 
-fn too_old(case: &Case<'_>, failure: &Failure) -> Option<Judgement> {
+fn too_old(case: &FailedTask<'_>, failure: &Failure) -> Option<Judgement> {
     let limit = case.facts.poll.max_failure_age;
     let ended = case.task.ended();
     // The wall clock may have been off then.
@@ -432,7 +437,7 @@ fn too_old(case: &Case<'_>, failure: &Failure) -> Option<Judgement> {
 }
 
 /// What no further PUT can mend.
-fn lost_cause(case: &Case<'_>, failure: &Failure) -> Option<Judgement> {
+fn lost_cause(case: &FailedTask<'_>, failure: &Failure) -> Option<Judgement> {
     if let Some(changed) = &failure.touched {
         return Some(case.escalate(Reason::TouchedByOthers { changed: changed.clone() }));
     }
@@ -453,7 +458,7 @@ fn lost_cause(case: &Case<'_>, failure: &Failure) -> Option<Judgement> {
     }
 }
 
-fn checking_if_gone(case: &Case<'_>, failure: &Failure) -> Option<Judgement> {
+fn checking_if_gone(case: &FailedTask<'_>, failure: &Failure) -> Option<Judgement> {
     let (_, _, answer) = failure.doubt.as_ref()?;
     Some(case.settling(Reason::CheckingIfGone { answer: answer.clone() }))
 }

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::decide::SETTLING_PATIENCE;
 use crate::decide::expect::overdue;
-use crate::decide::standing::Standing;
+use crate::decide::newest::NewestTask;
 use crate::model::event::{Closing, Entry, Event, FailureSeen, Settlement, Shape, Subject};
 use crate::model::id::{ClusterId, ProjectName, TaskId};
 use crate::model::moment::Moment;
@@ -24,7 +24,7 @@ use crate::planted;
 
 /// What a reading is seen with.
 #[derive(Clone, Copy)]
-pub struct Eyes<'a> {
+pub struct ObserveInput<'a> {
     /// The project.
     pub project: &'a ProjectName,
     /// The cluster that was read.
@@ -46,60 +46,60 @@ pub struct Eyes<'a> {
 }
 
 /// The events that this reading adds, in the order in which they are to be journaled.
-pub fn observe(eyes: Eyes<'_>, reading: &Reading, record: &ClusterRecord) -> Vec<(Subject, Event)> {
-    let mut scratch = Scratch { eyes, now: reading.at, record: record.clone(), events: Vec::new() };
-    let too_long = eyes.poll.unpolled_after();
-    let unpolled = eyes.polled.is_some_and(|polled| reading.asked.since(polled) > too_long);
+pub fn observe(input: ObserveInput<'_>, reading: &Reading, record: &ClusterRecord) -> Vec<(Subject, Event)> {
+    let mut draft = Draft { input, now: reading.at, record: record.clone(), events: Vec::new() };
+    let too_long = input.poll.unpolled_after();
+    let unpolled = input.polled.is_some_and(|polled| reading.asked.since(polled) > too_long);
     let known: Vec<TaskId> = record.tasks.keys().cloned().collect();
     for id in &known {
         match reading.task(id) {
             Some(task) => {
                 if unpolled {
-                    scratch.see_again(task);
+                    draft.see_again(task);
                 }
-                scratch.see(task);
+                draft.see(task);
             }
-            None if reading.complete => scratch.miss(id, reading.asked),
+            None if reading.complete => draft.miss(id, reading.asked),
             None => {}
         }
     }
     for task in reading.tasks.iter().filter(|task| task.status == TaskStatus::Running) {
         if !record.tasks.contains_key(&task.id) {
-            scratch.see(task);
+            draft.see(task);
         }
     }
-    let standing = Standing::of(reading, record, eyes.poll.settle_interval);
-    if let Standing::Newest(task) = standing
+    let standing = NewestTask::of(reading, record, input.poll.settle_interval);
+    if let NewestTask::Newest(task) = standing
         && task.status.is_failure()
         && !record.tasks.contains_key(&task.id)
     {
-        scratch.see(task);
+        draft.see(task);
     }
     let newest = match (&standing, &record.newest_start) {
         // It was read before, so whatever began before it is record.
-        (Standing::Uncertain(Reason::NewestMissing { .. }), Some((start, id))) => Some((id, Some(*start))),
+        (NewestTask::Uncertain(Reason::NewestMissing { .. }), Some((start, id))) => Some((id, Some(*start))),
         _ => standing.task().map(|task| (&task.id, task.start_time)),
     };
     if let Some((newest, start)) = newest {
-        scratch.supersede(newest, start, reading);
+        draft.supersede(newest, start, reading);
     }
-    scratch.note_newest(reading);
-    scratch.events
+    draft.note_newest(reading);
+    draft.events
 }
 
 /// The history with the events so far folded in, so that each rule sees what the rules before it found.
-struct Scratch<'a> {
-    eyes: Eyes<'a>,
+struct Draft<'a> {
+    input: ObserveInput<'a>,
     now: Moment,
     record: ClusterRecord,
     events: Vec<(Subject, Event)>,
 }
 
-impl Scratch<'_> {
+impl Draft<'_> {
     fn note(&mut self, id: &TaskId, event: Event) {
         let subject = Subject {
-            project: self.eyes.project.clone(),
-            cluster: self.eyes.cluster.clone(),
+            project: self.input.project.clone(),
+            cluster: self.input.cluster.clone(),
             task: id.clone(),
         };
         self.record.apply(&Entry { number: 0, at: self.now, subject: subject.clone(), event: event.clone() });
@@ -150,7 +150,7 @@ impl Scratch<'_> {
             &task.id,
             Event::FirstSeen {
                 kind: task.kind,
-                cluster_name: self.eyes.cluster_name.to_owned(),
+                cluster_name: self.input.cluster_name.to_owned(),
                 start_time: task.start_time,
                 execute_times: task.execute_times,
                 completed: task.completed.count(),
@@ -193,7 +193,7 @@ impl Scratch<'_> {
 
     fn tell_too_long(&mut self, task: &Task) {
         let Some(run) = self.known(&task.id).and_then(|known| known.run) else { return };
-        let Some((policy, expect)) = (self.eyes.expect)(task.kind) else { return };
+        let Some((policy, expect)) = (self.input.expect)(task.kind) else { return };
         if let Some(event) = overdue(&policy, &expect, task, run, self.now) {
             self.note(&task.id, event);
         }
@@ -203,7 +203,7 @@ impl Scratch<'_> {
     /// reading of the past is no sign of what became of a PUT.
     fn may_be_before_the_failure(&self, known: &TaskRecord, read: Moment) -> bool {
         let failure = known.failure.as_ref();
-        failure.is_some_and(|failure| read.since(failure.first_seen) < self.eyes.poll.settle_timeout)
+        failure.is_some_and(|failure| read.since(failure.first_seen) < self.input.poll.settle_timeout)
     }
 
     fn see_success(&mut self, task: &Task) {
@@ -222,7 +222,7 @@ impl Scratch<'_> {
         let Some(failure) = known.failure.clone() else {
             // It was first seen in a later execution than this one, and not long ago: an older answer.
             let last = known.running.unwrap_or(known.first_seen);
-            if self.has_fallen(task) && self.now.since(last) < self.eyes.poll.settle_timeout {
+            if self.has_fallen(task) && self.now.since(last) < self.input.poll.settle_timeout {
                 return;
             }
             self.fail(task, Duration::ZERO);
@@ -230,7 +230,7 @@ impl Scratch<'_> {
         };
         if let Some((_, closed_at)) = &known.closed {
             // SUCCESS was read, and now a failure: an old reading, or a new story.
-            let settled = self.now.since(*closed_at) >= self.eyes.poll.settle_timeout;
+            let settled = self.now.since(*closed_at) >= self.input.poll.settle_timeout;
             let past = self.tells_of(task, &failure) || self.has_fallen(task);
             if past && !settled || self.is_stale(task) {
                 return;
@@ -255,8 +255,8 @@ impl Scratch<'_> {
     fn see_still_there(&mut self, task: &Task) {
         let failure = self.known(&task.id).and_then(|known| known.failure.as_ref());
         let Some((attempt, since, _)) = failure.and_then(|failure| failure.doubt.as_ref()) else { return };
-        if self.eyes.listed.is_some_and(|listed| listed.mono > since.mono)
-            && self.now.since(*since) >= self.eyes.poll.settle_interval
+        if self.input.listed.is_some_and(|listed| listed.mono > since.mono)
+            && self.now.since(*since) >= self.input.poll.settle_interval
         {
             let attempt = *attempt;
             self.note(&task.id, Event::StillThere { attempt });
@@ -270,7 +270,7 @@ impl Scratch<'_> {
             return false;
         }
         let Some(known) = self.known(&task.id) else { return false };
-        if known.stale_since().is_some_and(|since| self.now.since(since) >= self.eyes.poll.settle_timeout) {
+        if known.stale_since().is_some_and(|since| self.now.since(since) >= self.input.poll.settle_timeout) {
             return false;
         }
         let shape = Shape::of(task);
@@ -327,7 +327,7 @@ impl Scratch<'_> {
             // In other words too, where what ran may have been before the failure: somebody terminated it just before our PUT.
             let past = known.running_read.is_some_and(|read| self.may_be_before_the_failure(known, read));
             let same = self.tells_of(task, failure) && (past || !Self::changed(task, failure));
-            let waiting = last_ran.is_some_and(|ran| now.since(ran) < self.eyes.poll.settle_timeout)
+            let waiting = last_ran.is_some_and(|ran| now.since(ran) < self.input.poll.settle_timeout)
                 && !planted::is(planted::Fault::StaleFailedIsNew);
             if (same || self.has_fallen(task)) && waiting {
                 self.see_progress(task);
@@ -340,7 +340,7 @@ impl Scratch<'_> {
             if failure.touched.is_some() {
                 return;
             }
-            if now.since(failure.first_seen) <= self.eyes.poll.settle_timeout {
+            if now.since(failure.first_seen) <= self.input.poll.settle_timeout {
                 // Neither an execution nor a node is ever undone: an older answer, and nothing to compare later ones with.
                 let (read, most) = (task.completed.count(), known.most_completed);
                 let fewer = matches!((read, most), (Some(read), Some(most)) if read < most);
@@ -364,7 +364,7 @@ impl Scratch<'_> {
         // Kept whatever comes of the attempt: a later answer may be an older one, without the node.
         self.see_progress(task);
         let Some(known) = self.known(&task.id) else { return };
-        let long_after_put = self.now.since(open.sent) >= self.eyes.poll.settle_timeout;
+        let long_after_put = self.now.since(open.sent) >= self.input.poll.settle_timeout;
         let past = known.running_read.is_some_and(|read| self.may_be_before_the_failure(known, read));
         let ran_since = open.ran && !past;
         let ran = open.ran && (open.is_answered() || !past);
@@ -383,7 +383,7 @@ impl Scratch<'_> {
         } else if open.ran {
             // It ran (or a reading of the past said so) and fails again with the same words: certain once no stale
             // reading can be left.
-            let quiet = known.running.is_none_or(|ran| self.now.since(ran) >= self.eyes.poll.settle_timeout)
+            let quiet = known.running.is_none_or(|ran| self.now.since(ran) >= self.input.poll.settle_timeout)
                 || planted::is(planted::Fault::StaleFailedIsNew);
             if quiet && (ran || long_after_put) {
                 self.settle(task, ran);
@@ -406,7 +406,7 @@ impl Scratch<'_> {
             self.note(&task.id, Event::SettlingReading { attempt: open.id, effect, status, shape });
             return;
         };
-        if self.now.since(first.at) < self.eyes.poll.settle_interval {
+        if self.now.since(first.at) < self.input.poll.settle_interval {
             return;
         }
         if !effect && !open.is_answered() && shape.execute_times.is_none() && shape.end_time.is_none() {
@@ -439,7 +439,7 @@ impl Scratch<'_> {
             && ours == 0
             && before.is_some_and(|before| {
                 let ran = known.running_read.unwrap_or(before.first_seen);
-                !self.tells_of(task, before) || ran.since(before.first_seen) >= self.eyes.poll.settle_timeout
+                !self.tells_of(task, before) || ran.since(before.first_seen) >= self.input.poll.settle_timeout
             });
         let seen = FailureSeen {
             number: before.map_or(0, |failure| failure.seen.number).saturating_add(1),
@@ -451,11 +451,11 @@ impl Scratch<'_> {
             total: u32::try_from(task.total_nodes.len()).unwrap_or(u32::MAX),
             failing: failing(task),
             external: beyond.max(u32::from(ran_without_us)),
-            too_old: !self.eyes.clock_off
-                && is_too_old(ended, known.ever_ran, self.eyes.poll.max_failure_age, self.now.wall),
-            age_unknown: self.eyes.clock_off,
-            seen_to_happen: self.eyes.polled.is_some() || ours > 0,
-            terms: (self.eyes.terms)(task.kind),
+            too_old: !self.input.clock_off
+                && is_too_old(ended, known.ever_ran, self.input.poll.max_failure_age, self.now.wall),
+            age_unknown: self.input.clock_off,
+            seen_to_happen: self.input.polled.is_some() || ours > 0,
+            terms: (self.input.terms)(task.kind),
         };
         self.note(&task.id, Event::Failed(Box::new(seen)));
     }
@@ -465,11 +465,11 @@ impl Scratch<'_> {
         match self.known(id) {
             Some(known) if known.closed.is_some() => {}
             Some(known) if known.missing.is_none() => self.note(id, Event::Missing),
-            Some(known) if known.is_missed_twice(asked, self.eyes.poll.settle_interval) => {
+            Some(known) if known.is_missed_twice(asked, self.input.poll.settle_interval) => {
                 // So soon after it was first seen, an older answer may show what was before it began, unless the
                 // answer to a PUT said the same.
                 let doubted = known.failure.as_ref().is_some_and(|failure| failure.doubt.is_some());
-                if doubted || self.now.since(known.first_seen) >= self.eyes.poll.settle_timeout {
+                if doubted || self.now.since(known.first_seen) >= self.input.poll.settle_timeout {
                     self.note(id, Event::Closed(Closing::Gone));
                 }
             }
@@ -488,10 +488,10 @@ impl Scratch<'_> {
 
     /// The age of a failure that was first seen while our clock was off is judged once it is right: as it was then.
     fn judge_age(&mut self, task: &Task) {
-        let Some(known) = self.known(&task.id).filter(|_| !self.eyes.clock_off) else { return };
+        let Some(known) = self.known(&task.id).filter(|_| !self.input.clock_off) else { return };
         let Some(failure) = known.failure.as_ref().filter(|failure| failure.seen.age_unknown) else { return };
         let first_seen = self.now.before(self.now.since(failure.first_seen)).wall;
-        let limit = self.eyes.poll.max_failure_age;
+        let limit = self.input.poll.max_failure_age;
         let too_old = is_too_old(ended(task, None, known.ever_ran), known.ever_ran, limit, first_seen);
         self.note(&task.id, Event::AgeJudged { too_old });
     }
@@ -508,7 +508,7 @@ impl Scratch<'_> {
 
     /// A newer task takes the place of older ones whose attempts are settled, or which no reading settles any more.
     fn supersede(&mut self, newest: &TaskId, start: Option<DateTime>, reading: &Reading) {
-        let patience = self.eyes.poll.settle_timeout.saturating_add(SETTLING_PATIENCE);
+        let patience = self.input.poll.settle_timeout.saturating_add(SETTLING_PATIENCE);
         let known: Vec<TaskId> = self.record.tasks.keys().filter(|id| *id != newest).cloned().collect();
         for id in &known {
             // One that ran and is shown with a status that we do not know runs no more.

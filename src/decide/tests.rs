@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::*;
-use crate::decide::observe::{Eyes, observe};
+use crate::decide::observe::{ObserveInput, observe};
 use crate::model::answer::{Answer, Meaning};
 use crate::model::event::{Entry, Event, Subject};
 use crate::model::hold::Holds;
@@ -17,11 +17,11 @@ use crate::model::task::{CompletedNodes, Step, TaskKind, TaskList};
 
 mod aborts;
 mod answers;
-mod by_hand;
 mod ends;
 mod expect;
 mod explain;
 mod held;
+mod manual;
 mod newest;
 mod news;
 mod planted_faults;
@@ -114,7 +114,7 @@ impl Scene {
     }
 
     /// Judges the reading by all that is known.
-    fn with_facts<R>(&self, reading: &Reading, of: impl FnOnce(Facts<'_>, &ClusterRecord) -> R) -> R {
+    fn with_facts<R>(&self, reading: &Reading, of: impl FnOnce(DecideInput<'_>, &ClusterRecord) -> R) -> R {
         let (project, id) = (ProjectName::new("p").unwrap(), cluster());
         let guards = Guards {
             project: &project,
@@ -124,7 +124,7 @@ impl Scene {
             breaker: &self.breaker,
             clock_offset: self.clock_offset,
         };
-        let facts = Facts {
+        let facts = DecideInput {
             cluster: &id,
             reading,
             guards,
@@ -147,7 +147,7 @@ impl Scene {
         let expected = self.expect.clone();
         let expect = |_: TaskKind| Some(("standard".to_owned(), expected.clone()?));
         let (project, id) = (ProjectName::new("p").unwrap(), cluster());
-        let eyes = Eyes {
+        let input = ObserveInput {
             project: &project,
             cluster: &id,
             cluster_name: "logs",
@@ -158,7 +158,7 @@ impl Scene {
             polled: self.looked_before.then_some(self.polled.unwrap_or(self.now)),
             clock_off: is_clock_off(self.clock_offset),
         };
-        for (subject, event) in observe(eyes, &reading, &self.cluster_record()) {
+        for (subject, event) in observe(input, &reading, &self.cluster_record()) {
             self.record(&subject.task, event);
         }
         self.project_state.remember(&id, &reading);

@@ -86,7 +86,7 @@ impl Reason {
             Self::BreakerOpen { .. } | Self::BreakerProbing { .. } => {
                 "the task of one retry that is let through has to go well; `retry-now` passes over the breaker"
             }
-            Self::RetryDue { .. } | Self::AbortDue { .. } | Self::ByHand { .. } => {
+            Self::RetryDue { .. } | Self::AbortDue { .. } | Self::Manual { .. } => {
                 "nothing has to change: the PUT is sent at the next poll"
             }
             Self::NotNewest { .. } => "name the newest task, or none",

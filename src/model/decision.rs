@@ -65,7 +65,7 @@ impl Order {
 
 /// What a human orders for one cluster, beside the action.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ordered {
+pub struct ManualOrder {
     /// The task that is meant; the newest one, where none is named.
     pub task: Option<TaskId>,
     /// What tells a repeated command from a new one.

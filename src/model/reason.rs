@@ -109,7 +109,7 @@ pub enum Reason {
     /// An abort is due: retries used up, no node completed, grace over.
     AbortDue { used: u32, max_retries: u32, grace: Duration },
     /// A human orders it. `command`: what tells a repeated command from a new one.
-    ByHand { action: Action, by: String, why: String, command: String },
+    Manual { action: Action, by: String, why: String, command: String },
 
     // Refusing what a human orders.
     /// The named task is not the newest of its cluster.
@@ -187,7 +187,7 @@ impl Reason {
             Self::BreakerProbing { .. } => "breaker-probing",
             Self::RetryDue { .. } => "retry-due",
             Self::AbortDue { .. } => "abort-due",
-            Self::ByHand { .. } => "by-hand",
+            Self::Manual { .. } => "by-hand",
             Self::NotNewest { .. } => "not-newest",
             Self::NotFailed { .. } => "not-failed",
             Self::NotAbortable { .. } => "not-abortable",
@@ -425,7 +425,7 @@ impl fmt::Display for Reason {
                 used_up(*used, 0),
                 span(*grace)
             ),
-            Self::ByHand { action, by, why, .. } => {
+            Self::Manual { action, by, why, .. } => {
                 write!(f, "{by} orders the {action}: {}", shown(why, 200))
             }
             Self::NotNewest { task, newest } => {

@@ -2,14 +2,14 @@
 
 use tracing::{debug, error, info, warn};
 
-use super::{News, Tell};
+use super::{Notification, Observer};
 use crate::model::project::PauseCause;
 use crate::model::text::{counted, longer_span, shown, span, utc};
 use crate::model::wording::Weight;
 
 /// Tells by log lines.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct LogTeller;
+pub struct LogObserver;
 
 /// A macro of tracing takes its level as a constant, so each weight has its own line.
 macro_rules! line {
@@ -23,10 +23,10 @@ macro_rules! line {
     };
 }
 
-impl Tell for LogTeller {
-    fn tell(&self, news: &News<'_>) {
-        match news {
-            News::Journaled { cluster_name, entry } => {
+impl Observer for LogObserver {
+    fn tell(&self, notification: &Notification<'_>) {
+        match notification {
+            Notification::Journaled { cluster_name, entry } => {
                 let (subject, event) = (&entry.subject, &entry.event);
                 line!(
                     event.weight(),
@@ -40,17 +40,17 @@ impl Tell for LogTeller {
                     entry.advice().map(|advice| format!("; {advice}")).unwrap_or_default(),
                 );
             }
-            News::Cluster { project, cluster, cluster_name, reason } => {
+            Notification::Cluster { project, cluster, cluster_name, reason } => {
                 warn!(%project, %cluster, reason = reason.code(), "{}: nothing is sent: {reason}", name(cluster_name));
             }
-            News::Unclear { project, cluster, cluster_name, reason } => {
+            Notification::Unclear { project, cluster, cluster_name, reason } => {
                 error!(
                     %project, %cluster, reason = reason.code(),
                     "{}: nothing is sent for it, for an hour by now; an operator should look: {reason}",
                     name(cluster_name),
                 );
             }
-            News::ProjectPaused { project, pause } => {
+            Notification::ProjectPaused { project, pause } => {
                 let why = match pause.cause {
                     PauseCause::Forbidden => {
                         "the service forbids what was sent: check that the credential has css:cluster:retryAction"
@@ -65,38 +65,38 @@ impl Tell for LogTeller {
                     utc(pause.until.wall),
                 );
             }
-            News::ProjectResumed { project } => info!(%project, "project {project} acts again"),
-            News::Unreadable { project, cluster, cluster_name, error } => {
+            Notification::ProjectResumed { project } => info!(%project, "project {project} acts again"),
+            Notification::Unreadable { project, cluster, cluster_name, error } => {
                 warn!(%project, %cluster, "{}: cannot be read: {error}", name(cluster_name));
             }
-            News::Readable { project, cluster, cluster_name } => {
+            Notification::Readable { project, cluster, cluster_name } => {
                 info!(%project, %cluster, "{}: can be read again", name(cluster_name));
             }
-            News::JournalFails { project, error } => {
+            Notification::JournalFails { project, error } => {
                 error!(%project, "nothing is sent while the journal cannot be written: {error}");
             }
-            News::CannotConnect { project, error } => {
+            Notification::CannotConnect { project, error } => {
                 error!(%project, "project {project}: a PUT is due and waits, as no connection can be begun: {error}");
             }
-            News::Connects { project } => {
+            Notification::Connects { project } => {
                 info!(%project, "project {project}: connections can be begun again");
             }
-            News::JournalWorks { project } => info!(%project, "the journal is written again"),
-            News::Blind { project, error, advice, .. } => {
+            Notification::JournalWorks { project } => info!(%project, "the journal is written again"),
+            Notification::Blind { project, error, advice, .. } => {
                 error!(%project, "project {project} cannot be seen, and nothing is sent in it: {error}; {advice}");
             }
-            News::SeenAtFirst { project } => debug!(%project, "project {project} is seen"),
-            News::Sees { project } => info!(%project, "project {project} can be seen again"),
-            News::ManyUnreadable { project, error } => {
+            Notification::SeenAtFirst { project } => debug!(%project, "project {project} is seen"),
+            Notification::Sees { project } => info!(%project, "project {project} can be seen again"),
+            Notification::ManyUnreadable { project, error } => {
                 warn!(%project, "project {project}: more clusters cannot be read; the latest: {error}");
             }
-            News::LeftAlone { project, code, more } => {
+            Notification::LeftAlone { project, code, more } => {
                 warn!(
                     %project, reason = *code,
                     "project {project}: {more} more failed tasks are left alone ({code}); see: upgrade-remediator history",
                 );
             }
-            News::ListShort { project, seen, total, unusable } => {
+            Notification::ListShort { project, seen, total, unusable } => {
                 let total = total.map_or_else(|| "no number".to_owned(), |total| total.to_string());
                 let unusable = unusable.iter().map(|id| shown(id, 60)).collect::<Vec<_>>().join(", ");
                 warn!(
@@ -104,7 +104,7 @@ impl Tell for LogTeller {
                     "project {project}: the list shows {seen} clusters and says that there are {total}; some are not watched",
                 );
             }
-            News::Stretched { project, stretch: Some(stretch) } => {
+            Notification::Stretched { project, stretch: Some(stretch) } => {
                 warn!(
                     %project,
                     "project {project}: {:.1} requests a second are not enough: clusters where nothing runs are read \
@@ -112,10 +112,10 @@ impl Tell for LogTeller {
                     stretch.per_second, longer_span(stretch.actual), span(stretch.wanted),
                 );
             }
-            News::Stretched { project, stretch: None } => {
+            Notification::Stretched { project, stretch: None } => {
                 info!(%project, "project {project}: clusters where nothing runs are read as often as they should be again");
             }
-            News::Clusters { project, came, went, watched } => {
+            Notification::Clusters { project, came, went, watched } => {
                 let went = went.len();
                 info!(%project, came, went, watched, "project {project}: {} watched ({came} new, {went} gone)", counted(*watched as u64, "cluster", "clusters"));
             }

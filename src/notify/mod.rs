@@ -1,15 +1,15 @@
 //! People: what changed is told, once, when it changed.
 //!
-//! A stage of its own so that a dead listener never delays a remediation: [`Tell::tell`] must not block and
-//! cannot fail. One listener is the log ([`log`]); another one, [`Post`], wakes those who tell the channels.
+//! A stage of its own so that a dead listener never delays a remediation: [`Observer::tell`] must not block and
+//! cannot fail. One listener is the log ([`log`]); another one, [`NotifyQueue`], wakes those who tell the channels.
 //!
 //! ```text
-//!  reconcile ──► Post ──► scribe ──► outbox ──► courier ──► channel        one courier for each channel
+//!  reconcile ──► NotifyQueue ──► outbox writer ──► outbox ──► channel worker ──► channel   one worker for each channel
 //!           wakes    entries    in the     groups,     one way
 //!                    → notes    journal    retries     to people
 //! ```
 //!
-//! What stands in the journal is told from the journal: the scribe remembers up to which entry it has come, in
+//! What stands in the journal is told from the journal: the outbox writer remembers up to which entry it has come, in
 //! the same transaction in which it keeps what is to be told. So a restart loses nothing and repeats nothing, but for
 //! one message of each channel and project that may have been taken just when the process ended; it goes out again
 //! under the same id.
@@ -21,26 +21,26 @@ use crate::model::project_state::Pause;
 use crate::model::reason::Reason;
 
 pub mod channel;
-mod courier;
+mod channel_worker;
 pub mod facts;
 pub mod kind;
 pub mod log;
 pub mod message;
 pub mod notice;
 mod notifier;
-mod post;
+mod outbox_writer;
+mod queue;
 mod route;
-mod scribe;
 
 pub use crate::model::channel::ChannelCounts;
 pub use notifier::{Notifier, Start};
-pub use post::Post;
+pub use queue::NotifyQueue;
 pub use route::Routes;
 
 /// One thing worth telling.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the variants' docs tell their fields")]
-pub enum News<'a> {
+pub enum Notification<'a> {
     /// Something was journaled.
     Journaled { cluster_name: &'a str, entry: &'a Entry },
     /// Something about a cluster that concerns no task in the journal changed (and its reason is new).
@@ -82,15 +82,15 @@ pub enum News<'a> {
 }
 
 /// Who hears of it.
-pub trait Tell: Send + Sync + 'static {
+pub trait Observer: Send + Sync + 'static {
     /// Tells it. Must return at once.
-    fn tell(&self, news: &News<'_>);
+    fn tell(&self, notification: &Notification<'_>);
 }
 
 /// Both hear of it.
-impl<A: Tell, B: Tell> Tell for (A, B) {
-    fn tell(&self, news: &News<'_>) {
-        self.0.tell(news);
-        self.1.tell(news);
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn tell(&self, notification: &Notification<'_>) {
+        self.0.tell(notification);
+        self.1.tell(notification);
     }
 }

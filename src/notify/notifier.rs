@@ -1,4 +1,4 @@
-//! Puts scribe and couriers together, and follows the settings.
+//! Puts outbox_writer and channel_workers together, and follows the settings.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tracing::warn;
 
-use super::courier::{Courier, Shared};
+use super::channel_worker::{ChannelWorker, Shared};
 use super::notice::{self, Notice};
-use super::post::{Post, Word};
+use super::outbox_writer::OutboxWriter;
+use super::queue::{NotifyQueue, Transient};
 use super::route::Routes;
-use super::scribe::Scribe;
 use crate::clock::Clock;
 use crate::model::event::{Event, Subject};
 use crate::model::id::ProjectName;
@@ -67,7 +67,7 @@ pub struct Notifier {
 impl Notifier {
     /// Begins to tell. To be awaited before anything is journaled: from then on nothing is missed.
     pub async fn start<O: Outbox + Clone, C: Clock>(
-        post: &Post,
+        post: &NotifyQueue,
         outbox: O,
         clock: &Arc<C>,
         start: Start,
@@ -82,30 +82,31 @@ impl Notifier {
         let mut tasks = JoinSet::new();
         let (stop_couriers, _) = watch::channel(Stop::No);
         let (inboxes, hush) = (BTreeMap::new(), stop_couriers.clone());
-        let couriers = JoinSet::new();
+        let channel_workers = JoinSet::new();
         let routes = post.watch();
-        let mut desk = Desk { shared, outbox, routes, stopping, stop_couriers, inboxes, couriers, start };
-        let kept = desk.outbox.kept().await;
+        let mut dispatcher =
+            Dispatcher { shared, outbox, routes, stopping, stop_couriers, inboxes, channel_workers, start };
+        let kept = dispatcher.outbox.kept().await;
         let mut kept = kept.unwrap_or_else(|error| {
             warn!("the outbox cannot be read, and what waits in it is not told: {}", chain(&error));
             Kept::default()
         });
-        let now_routes = Arc::clone(&desk.routes.borrow_and_update());
-        let read = *kept.read_through.get_or_insert(desk.start.last_entry);
-        desk.join(&now_routes, &mut kept, read).await;
-        for (project, pause) in std::mem::take(&mut desk.start.pauses) {
+        let now_routes = Arc::clone(&dispatcher.routes.borrow_and_update());
+        let read = *kept.read_through.get_or_insert(dispatcher.start.last_entry);
+        dispatcher.join(&now_routes, &mut kept, read).await;
+        for (project, pause) in std::mem::take(&mut dispatcher.start.pauses) {
             // The news of it may have been lost with the process that had it.
             post.put(match pause {
-                Some(pause) => Word::Rests {
+                Some(pause) => Transient::Rests {
                     project,
                     cause: pause.cause,
                     refusals: pause.refusals,
                     until: pause.until.wall,
                 },
-                None => Word::Acts { project },
+                None => Transient::Acts { project },
             });
         }
-        tasks.spawn(desk.run(kept));
+        tasks.spawn(dispatcher.run(kept));
         Self { stop, stop_couriers: hush, tasks }
     }
 
@@ -148,33 +149,33 @@ impl Notifier {
     }
 }
 
-/// Runs the scribe, and a courier for each channel.
-struct Desk<O, C> {
+/// Runs the outbox writer, and a channel worker for each channel.
+struct Dispatcher<O, C> {
     shared: Arc<Shared<O, C>>,
     outbox: O,
     routes: watch::Receiver<Arc<Routes>>,
     stopping: watch::Receiver<Stop>,
-    /// The couriers stop once everything was handed out to them.
+    /// The channel_workers stop once everything was handed out to them.
     stop_couriers: watch::Sender<Stop>,
     inboxes: BTreeMap<String, mpsc::UnboundedSender<Note>>,
-    couriers: JoinSet<()>,
+    channel_workers: JoinSet<()>,
     start: Start,
 }
 
-impl<O: Outbox + Clone, C: Clock> Desk<O, C> {
+impl<O: Outbox + Clone, C: Clock> Dispatcher<O, C> {
     async fn run(mut self, kept: Kept) {
         let clock = Arc::clone(&self.shared.clock);
         let now_routes = Arc::clone(&self.routes.borrow());
         let (post, outbox) = (self.shared.post.clone(), self.outbox.clone());
-        let mut scribe = Scribe::new(post, outbox, Arc::clone(&clock), &kept);
-        self.begin(&mut scribe, &now_routes).await;
+        let mut outbox_writer = OutboxWriter::new(post, outbox, Arc::clone(&clock), &kept);
+        self.begin(&mut outbox_writer, &now_routes).await;
         self.follow(&now_routes, &kept);
         if let Some(journal) = self.start.new_journal.take() {
-            let notes = scribe.new_journal(&journal).await;
+            let notes = outbox_writer.new_journal(&journal).await;
             self.hand_out(&notes);
         }
         loop {
-            let (notes, again) = scribe.work().await;
+            let (notes, again) = outbox_writer.work().await;
             self.hand_out(&notes);
             let mut stopping = self.stopping.clone();
             if *stopping.borrow_and_update() != Stop::No {
@@ -190,15 +191,15 @@ impl<O: Outbox + Clone, C: Clock> Desk<O, C> {
                     }
                     let now_routes = Arc::clone(&self.routes.borrow_and_update());
                     if let Some(mut kept) = self.kept().await {
-                        self.join(&now_routes, &mut kept, scribe.read()).await;
+                        self.join(&now_routes, &mut kept, outbox_writer.read()).await;
                         self.follow(&now_routes, &kept);
                     }
                 }
-                Some(ended) = self.couriers.join_next() => pass_on(ended),
+                Some(ended) = self.channel_workers.join_next() => pass_on(ended),
             }
         }
         // What was told while it was stopping.
-        let (notes, _) = scribe.work().await;
+        let (notes, _) = outbox_writer.work().await;
         self.hand_out(&notes);
         let mut stopping = self.stopping.clone();
         loop {
@@ -211,14 +212,14 @@ impl<O: Outbox + Clone, C: Clock> Desk<O, C> {
                 changes
             });
             tokio::select! {
-                ended = self.couriers.join_next() => match ended {
+                ended = self.channel_workers.join_next() => match ended {
                     Some(ended) => pass_on(ended),
                     None => return,
                 },
                 // Whoever would have it stop at once may be gone: then it is to.
                 changed = stopping.changed() => if changed.is_err() {
                     self.stop_couriers.send_replace(Stop::Now);
-                    while let Some(ended) = self.couriers.join_next().await {
+                    while let Some(ended) = self.channel_workers.join_next().await {
                         pass_on(ended);
                     }
                     return;
@@ -267,8 +268,8 @@ impl<O: Outbox + Clone, C: Clock> Desk<O, C> {
         }
     }
 
-    /// Tells the scribe, and the channels that want to know what lasts, how things stand.
-    async fn begin(&mut self, scribe: &mut Scribe<O, C>, routes: &Routes) {
+    /// Tells the outbox writer, and the channels that want to know what lasts, how things stand.
+    async fn begin(&mut self, outbox_writer: &mut OutboxWriter<O, C>, routes: &Routes) {
         let mut standing: BTreeMap<String, Vec<Notice>> = BTreeMap::new();
         let mut add = |channels: Vec<String>, told: &Notice| {
             for channel in channels {
@@ -288,7 +289,7 @@ impl<O: Outbox + Clone, C: Clock> Desk<O, C> {
             let Ok(story) = self.outbox.story(subject.clone(), u64::MAX >> 1).await else { continue };
             let escalation = story.iter().rfind(|entry| matches!(entry.event, Event::Escalated { .. }));
             if let Some(escalation) = escalation.filter(|_| notice::waits_for_human(&known)) {
-                scribe.waits(&subject, escalation.number, escalation.at);
+                outbox_writer.waits(&subject, escalation.number, escalation.at);
             }
             let Some(kind) = notice::standing(&known).filter(|_| wanted) else { continue };
             let last = story.iter().rfind(|entry| match kind {
@@ -303,7 +304,7 @@ impl<O: Outbox + Clone, C: Clock> Desk<O, C> {
                 told += 1;
             }
         }
-        for notice in scribe.lasting() {
+        for notice in outbox_writer.lasting() {
             add(routes.of(None), &notice);
         }
         for (channel, notices) in standing {
@@ -313,7 +314,7 @@ impl<O: Outbox + Clone, C: Clock> Desk<O, C> {
         }
     }
 
-    /// A courier for each channel.
+    /// A channel_worker for each channel.
     fn follow(&mut self, routes: &Routes, kept: &Kept) {
         self.inboxes.retain(|name, _| routes.channels.contains_key(name));
         for (place, (name, channel)) in (0_u64..).zip(&routes.channels) {
@@ -323,9 +324,9 @@ impl<O: Outbox + Clone, C: Clock> Desk<O, C> {
             let (inbox, notes) = mpsc::unbounded_channel();
             self.inboxes.insert(name.clone(), inbox);
             let seed = self.start.seed.wrapping_add(place);
-            let courier =
-                Courier::new(name, Arc::clone(&self.shared), Arc::clone(channel), notes, kept, seed);
-            self.couriers.spawn(courier.run(self.stop_couriers.subscribe()));
+            let channel_worker =
+                ChannelWorker::new(name, Arc::clone(&self.shared), Arc::clone(channel), notes, kept, seed);
+            self.channel_workers.spawn(channel_worker.run(self.stop_couriers.subscribe()));
         }
     }
 
@@ -339,7 +340,7 @@ impl<O: Outbox + Clone, C: Clock> Desk<O, C> {
     }
 }
 
-/// A panic of a courier is one of the notifier, and whoever runs it hears of it.
+/// A panic of a channel worker is one of the notifier, and whoever runs it hears of it.
 fn pass_on(ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()

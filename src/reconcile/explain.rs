@@ -4,7 +4,7 @@
 use super::{READ_LAST, Reconciler};
 use crate::clock::Clock;
 use crate::cloud::Css;
-use crate::decide::{Standing, decide, explain};
+use crate::decide::{NewestTask, decide, explain};
 use crate::journal::Journal;
 use crate::model::cluster::Cluster;
 use crate::model::decision::{Decision, Verdict};
@@ -14,9 +14,9 @@ use crate::model::id::ClusterId;
 use crate::model::record::ClusterRecord;
 use crate::model::task::Reading;
 use crate::model::text::chain;
-use crate::notify::Tell;
+use crate::notify::Observer;
 
-impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
+impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
     /// Explains the cluster.
     pub async fn explain(&self, cluster: &ClusterId) -> Explanation {
         let listed = self.state().listed.get(cluster).cloned();
@@ -86,7 +86,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
     ) -> Explanation {
         let now = reading.at;
         let state = self.state();
-        let task = Standing::of(reading, record, self.rules().poll.settle_interval).task();
+        let task = NewestTask::of(reading, record, self.rules().poll.settle_interval).task();
         let known = task.and_then(|task| Some((&task.id, record.tasks.get(&task.id)?)));
         let policies = task.map(|task| self.policies_for(cluster, task.kind)).unwrap_or_default();
         self.judge(&state.project_state, record, cluster, reading, |terms, mode, facts| {

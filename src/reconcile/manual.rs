@@ -6,18 +6,18 @@ use super::{READ_LAST, ReconcileError, Reconciler, read_last};
 use crate::act::Outcome;
 use crate::clock::Clock;
 use crate::cloud::Css;
-use crate::decide::by_hand::{self, GivenBack};
+use crate::decide::manual::{self, GivenBack};
 use crate::journal::{Intent, Journal};
 use crate::model::answer::{Answer, Meaning};
 use crate::model::cluster::Cluster;
-use crate::model::decision::{Action, Order, Ordered};
+use crate::model::decision::{Action, ManualOrder, Order};
 use crate::model::event::Event;
 use crate::model::id::{ClusterId, TaskId};
 use crate::model::moment::Moment;
 use crate::model::reason::Reason;
 use crate::model::task::Reading;
 use crate::model::text::chain;
-use crate::notify::Tell;
+use crate::notify::Observer;
 
 /// What a human ordered was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub enum Done {
 
 /// Why what a human ordered was not done, or is not known to be.
 #[derive(Debug, thiserror::Error)]
-pub enum ByHandError {
+pub enum ManualError {
     /// It must not be done.
     #[error("{0} [{code}]", code = .0.code())]
     Refused(Reason),
@@ -79,14 +79,14 @@ pub enum ByHandError {
     NotFresh,
 }
 
-impl ByHandError {
+impl ManualError {
     /// Whether a PUT left, or may have left.
     pub fn was_sent(&self) -> bool {
         matches!(self, Self::NotAccepted { .. } | Self::Unknown { .. } | Self::Unjournaled(_))
     }
 }
 
-impl From<ReconcileError> for ByHandError {
+impl From<ReconcileError> for ManualError {
     fn from(error: ReconcileError) -> Self {
         match error {
             ReconcileError::SentUnwritten(_) => Self::Unjournaled(chain(&error)),
@@ -95,37 +95,37 @@ impl From<ReconcileError> for ByHandError {
     }
 }
 
-impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
+impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
     /// Sends what a human orders, where it may be sent. The reading before the PUT is another one than the first.
     ///
     /// Cancel safety: none, as [`Reconciler::reconcile`].
     ///
     /// # Errors
     /// Where it was not sent, or not accepted.
-    pub async fn act_by_hand(
+    pub async fn act_manually(
         &self,
         cluster: &ClusterId,
         action: Action,
-        ordered: &Ordered,
-    ) -> Result<Done, ByHandError> {
+        ordered: &ManualOrder,
+    ) -> Result<Done, ManualError> {
         let (cluster, listed) = self.listed(cluster)?;
         let _lock = self.one_at_a_time.lock(&cluster.id).await;
         let css = self.css();
         let reading = self.read(&css, &cluster.id, READ_LAST).await?;
         self.understand(&cluster, &reading, Some(listed)).await?;
         let first = self.may_act(&cluster, &reading, action, ordered, self.now());
-        let order = first.map_err(ByHandError::Refused)?;
+        let order = first.map_err(ManualError::Refused)?;
 
         let fresh = self.read(&css, &cluster.id, read_last(&reading, &order)).await?;
         if self.stood_still(&reading, &fresh) {
-            return Err(ByHandError::NotFresh);
+            return Err(ManualError::NotFresh);
         }
         self.understand(&cluster, &fresh, Some(listed)).await?;
-        let ready = self.make_ready(&css, &fresh).await?.ok_or(ByHandError::NotFresh)?;
+        let ready = self.make_ready(&css, &fresh).await?.ok_or(ManualError::NotFresh)?;
         let order =
-            self.may_act(&cluster, &fresh, action, ordered, ready.now).map_err(ByHandError::Refused)?;
+            self.may_act(&cluster, &fresh, action, ordered, ready.now).map_err(ManualError::Refused)?;
         let task = order.task().clone();
-        let reason = Reason::ByHand {
+        let reason = Reason::Manual {
             action,
             by: ordered.by.clone(),
             why: ordered.why.clone(),
@@ -135,7 +135,7 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
             let (subject, state) = (self.subject(&cluster, &task), self.state());
             Intent::new(subject, order, Duration::ZERO, reason, state.project_state.cluster(&cluster.id))
         };
-        let intent = intent.ok_or(ByHandError::Refused(Reason::StaleReading))?;
+        let intent = intent.ok_or(ManualError::Refused(Reason::StaleReading))?;
         let outcome = self.send(&css, &cluster, intent, ready).await?;
         of_outcome(action, task, outcome)
     }
@@ -144,7 +144,11 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
     ///
     /// # Errors
     /// Where it was not taken back.
-    pub async fn reset_by_hand(&self, cluster: &ClusterId, ordered: &Ordered) -> Result<Done, ByHandError> {
+    pub async fn reset_manually(
+        &self,
+        cluster: &ClusterId,
+        ordered: &ManualOrder,
+    ) -> Result<Done, ManualError> {
         let (cluster, listed) = self.listed(cluster)?;
         let _lock = self.one_at_a_time.lock(&cluster.id).await;
         let reading = self.read(&self.css(), &cluster.id, READ_LAST).await?;
@@ -157,11 +161,11 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
             let state = self.state();
             let record = state.project_state.cluster(&cluster.id);
             self.judge(&state.project_state, record, &cluster, &reading, |_, _, facts| {
-                by_hand::reset(ordered, facts, record, now)
+                manual::reset(ordered, facts, record, now)
             })
         };
-        let GivenBack { task, failed } = given_back.map_err(ByHandError::Refused)?;
-        let Ordered { command, by, why, .. } = ordered.clone();
+        let GivenBack { task, failed } = given_back.map_err(ManualError::Refused)?;
+        let ManualOrder { command, by, why, .. } = ordered.clone();
         let line = (self.subject(&cluster, &task), Event::Reset { by, why, command, failed });
         self.record(&cluster, now, vec![line]).await.map_err(ReconcileError::from)?;
         drop(gate);
@@ -173,23 +177,23 @@ impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
         cluster: &Cluster,
         reading: &Reading,
         action: Action,
-        ordered: &Ordered,
+        ordered: &ManualOrder,
         now: Moment,
     ) -> Result<Order, Reason> {
         let state = self.state();
         let record = state.project_state.cluster(&cluster.id);
         self.judge(&state.project_state, record, cluster, reading, |terms, mode, facts| {
-            by_hand::act(action, ordered, (terms, mode), facts, record, now)
+            manual::act(action, ordered, (terms, mode), facts, record, now)
         })
     }
 
     /// The cluster as a list has shown it, and when the latest list did.
-    fn listed(&self, cluster: &ClusterId) -> Result<(std::sync::Arc<Cluster>, Moment), ByHandError> {
-        self.state().listed.get(cluster).cloned().ok_or(ByHandError::NotListed)
+    fn listed(&self, cluster: &ClusterId) -> Result<(std::sync::Arc<Cluster>, Moment), ManualError> {
+        self.state().listed.get(cluster).cloned().ok_or(ManualError::NotListed)
     }
 }
 
-fn of_outcome(action: Action, task: TaskId, outcome: Outcome) -> Result<Done, ByHandError> {
+fn of_outcome(action: Action, task: TaskId, outcome: Outcome) -> Result<Done, ManualError> {
     match outcome {
         Outcome::Sent(answer) => match answer.meaning {
             Meaning::Accepted => Ok(Done::Accepted { task, answer }),
@@ -200,10 +204,10 @@ fn of_outcome(action: Action, task: TaskId, outcome: Outcome) -> Result<Done, By
                         "an abort leaves no trace in the API: look at the cluster in the console"
                     }
                 };
-                Err(ByHandError::Unknown { action, answer, then })
+                Err(ManualError::Unknown { action, answer, then })
             }
-            _ => Err(ByHandError::NotAccepted { action, answer }),
+            _ => Err(ManualError::NotAccepted { action, answer }),
         },
-        Outcome::NotSent(detail) => Err(ByHandError::NotSent { action, detail }),
+        Outcome::NotSent(detail) => Err(ManualError::NotSent { action, detail }),
     }
 }

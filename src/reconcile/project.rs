@@ -16,14 +16,14 @@ use crate::model::moment::Moment;
 use crate::model::project::{Rules, Stretch};
 use crate::model::project_state::ProjectState;
 use crate::model::task::TaskKind;
-use crate::notify::Tell;
+use crate::notify::Observer;
 use crate::status::summary::Summary;
 use crate::status::{Around, Live, Pace, ProjectReport, Why};
 
 /// So many idle intervals without a reading are too many.
 const LOOKS_MISSED: u32 = 3;
 
-impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
+impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
     /// Lists the clusters of the project.
     pub async fn list(&self) -> Option<ClusterList> {
         match self.css().clusters().await {

@@ -16,7 +16,7 @@ use crate::model::project::{Stretch, UNCLEAR_PATIENCE};
 use crate::model::project_state::Pause;
 use crate::model::reason::Reason;
 use crate::model::text::chain;
-use crate::notify::{News, Tell};
+use crate::notify::{Notification, Observer};
 
 /// So many clusters are told of one by one; more are told of as a number.
 const ONE_BY_ONE: usize = 3;
@@ -24,7 +24,7 @@ const ONE_BY_ONE: usize = 3;
 /// Tells of one project, and remembers what it told. None of it need outlive the process.
 pub(super) struct Telling<T> {
     project: ProjectName,
-    teller: Arc<T>,
+    observer: Arc<T>,
     told: Mutex<Told>,
 }
 
@@ -66,9 +66,9 @@ struct Told {
     left_alone: BTreeMap<&'static str, (usize, usize)>,
 }
 
-impl<T: Tell> Telling<T> {
-    pub(super) fn new(project: ProjectName, teller: Arc<T>) -> Self {
-        Self { project, teller, told: Mutex::default() }
+impl<T: Observer> Telling<T> {
+    pub(super) fn new(project: ProjectName, observer: Arc<T>) -> Self {
+        Self { project, observer, told: Mutex::default() }
     }
 
     /// Something was journaled.
@@ -85,7 +85,7 @@ impl<T: Tell> Telling<T> {
                 return;
             }
         }
-        self.teller.tell(&News::Journaled { cluster_name, entry });
+        self.observer.tell(&Notification::Journaled { cluster_name, entry });
     }
 
     /// The project was paused, rests for longer, or acts again.
@@ -93,8 +93,8 @@ impl<T: Tell> Telling<T> {
         let project = &self.project;
         match (before, after) {
             (Some(before), Some(after)) if before.refusals == after.refusals => {}
-            (_, Some(pause)) => self.teller.tell(&News::ProjectPaused { project, pause: &pause }),
-            (Some(_), None) => self.teller.tell(&News::ProjectResumed { project }),
+            (_, Some(pause)) => self.observer.tell(&Notification::ProjectPaused { project, pause: &pause }),
+            (Some(_), None) => self.observer.tell(&Notification::ProjectResumed { project }),
             (None, None) => {}
         }
     }
@@ -148,13 +148,23 @@ impl<T: Tell> Telling<T> {
         drop(told);
 
         if was_told || all_readable {
-            self.teller.tell(&News::Readable { project, cluster: id, cluster_name });
+            self.observer.tell(&Notification::Readable { project, cluster: id, cluster_name });
         }
         if tell_unclear {
-            self.teller.tell(&News::Unclear { project, cluster: id, cluster_name, reason: &decision.reason });
+            self.observer.tell(&Notification::Unclear {
+                project,
+                cluster: id,
+                cluster_name,
+                reason: &decision.reason,
+            });
         }
         if uncertain && before.as_ref() != Some(&decision.reason) {
-            self.teller.tell(&News::Cluster { project, cluster: id, cluster_name, reason: &decision.reason });
+            self.observer.tell(&Notification::Cluster {
+                project,
+                cluster: id,
+                cluster_name,
+                reason: &decision.reason,
+            });
         }
     }
 
@@ -179,14 +189,14 @@ impl<T: Tell> Telling<T> {
         drop(told);
         let (project, cluster_name, error) = (&self.project, cluster.name.as_str(), chain(error));
         if others <= ONE_BY_ONE {
-            self.teller.tell(&News::Unreadable {
+            self.observer.tell(&Notification::Unreadable {
                 project,
                 cluster: &cluster.id,
                 cluster_name,
                 error: &error,
             });
         } else {
-            self.teller.tell(&News::ManyUnreadable { project, error: &error });
+            self.observer.tell(&Notification::ManyUnreadable { project, error: &error });
         }
     }
 
@@ -207,7 +217,7 @@ impl<T: Tell> Telling<T> {
         drop(told);
         if !known {
             let (project, error) = (&self.project, &chain(error));
-            self.teller.tell(&News::Blind { project, trouble, error, advice: &advice });
+            self.observer.tell(&Notification::Blind { project, trouble, error, advice: &advice });
         }
     }
 
@@ -217,7 +227,7 @@ impl<T: Tell> Telling<T> {
         let sees = was_blind && told.listing.is_none() && told.reading.is_none();
         drop(told);
         if sees {
-            self.teller.tell(&News::Sees { project: &self.project });
+            self.observer.tell(&Notification::Sees { project: &self.project });
         }
     }
 
@@ -230,7 +240,7 @@ impl<T: Tell> Telling<T> {
         }
         drop(told);
         if first {
-            self.teller.tell(&News::SeenAtFirst { project: &self.project });
+            self.observer.tell(&Notification::SeenAtFirst { project: &self.project });
         }
     }
 
@@ -257,7 +267,7 @@ impl<T: Tell> Telling<T> {
         let project = &self.project;
         if short && !before {
             let (seen, total, unusable) = (list.clusters.len(), list.total_size, &list.unusable);
-            self.teller.tell(&News::ListShort { project, seen, total, unusable });
+            self.observer.tell(&Notification::ListShort { project, seen, total, unusable });
         }
         let untold: Vec<(&'static str, usize)> = {
             let mut told = self.told();
@@ -265,7 +275,7 @@ impl<T: Tell> Telling<T> {
             counts.map(|(code, (_, untold))| (*code, std::mem::take(untold))).collect()
         };
         for (code, more) in untold {
-            self.teller.tell(&News::LeftAlone { project, code, more });
+            self.observer.tell(&Notification::LeftAlone { project, code, more });
         }
     }
 
@@ -303,39 +313,39 @@ impl<T: Tell> Telling<T> {
                 told.unclear.remove(cluster);
             }
         }
-        self.teller.tell(&News::Clusters { project: &self.project, came, went, watched });
+        self.observer.tell(&Notification::Clusters { project: &self.project, came, went, watched });
     }
 
     /// Idle clusters are read less often than the settings ask for, or often enough again.
     pub(super) fn stretch(&self, stretch: Option<&Stretch>) {
-        self.teller.tell(&News::Stretched { project: &self.project, stretch });
+        self.observer.tell(&Notification::Stretched { project: &self.project, stretch });
     }
 
     /// The journal could not be written.
     pub(super) fn journal_fails(&self, error: &JournalError) {
         if !std::mem::replace(&mut self.told().journal_fails, true) {
-            self.teller.tell(&News::JournalFails { project: &self.project, error: &chain(error) });
+            self.observer.tell(&Notification::JournalFails { project: &self.project, error: &chain(error) });
         }
     }
 
     /// It was written.
     pub(super) fn journal_works(&self) {
         if std::mem::take(&mut self.told().journal_fails) {
-            self.teller.tell(&News::JournalWorks { project: &self.project });
+            self.observer.tell(&Notification::JournalWorks { project: &self.project });
         }
     }
 
     /// A PUT is due and cannot be sent, as the system gives no connection.
     pub(super) fn cannot_connect(&self, error: &TransportError) {
         if !std::mem::replace(&mut self.told().cannot_connect, true) {
-            self.teller.tell(&News::CannotConnect { project: &self.project, error: &chain(error) });
+            self.observer.tell(&Notification::CannotConnect { project: &self.project, error: &chain(error) });
         }
     }
 
     /// It gave one.
     pub(super) fn connects(&self) {
         if std::mem::take(&mut self.told().cannot_connect) {
-            self.teller.tell(&News::Connects { project: &self.project });
+            self.observer.tell(&Notification::Connects { project: &self.project });
         }
     }
 

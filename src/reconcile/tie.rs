@@ -18,7 +18,7 @@ use crate::model::event::{Entry, StoredEntry};
 use crate::model::moment::{Moment, Mono};
 use crate::model::project::is_clock_off;
 use crate::model::project_state::ProjectState;
-use crate::notify::Tell;
+use crate::notify::Observer;
 
 /// A wall clock that moved against the monotonic one by more than this was set.
 const SET: Duration = Duration::from_secs(1);
@@ -142,7 +142,7 @@ impl Tie {
     }
 }
 
-impl<S: Css, J: Journal, C: Clock, T: Tell> Reconciler<S, J, C, T> {
+impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
     /// The present. Where our clock is behind the service's by too much, wall time is the service's: what is journaled
     /// by it must not look old once the clock is right.
     pub fn now(&self) -> Moment {

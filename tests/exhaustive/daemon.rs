@@ -10,8 +10,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use upgrade_remediator::act::{self, Outcome};
 use upgrade_remediator::cloud::{CloudError, Css, Permit, Reply};
-use upgrade_remediator::decide::observe::{Eyes, observe};
-use upgrade_remediator::decide::{self, Facts, Guards};
+use upgrade_remediator::decide::observe::{ObserveInput, observe};
+use upgrade_remediator::decide::{self, DecideInput, Guards};
 use upgrade_remediator::journal::{Intent, Journal, JournalError, Journaled};
 use upgrade_remediator::model::cluster::{Cluster, ClusterList};
 use upgrade_remediator::model::decision::{Action, Decision, Verdict};
@@ -242,7 +242,7 @@ impl Daemon {
     fn understand(&mut self, settings: &Settings, reading: &Reading, brought: &mut Brought) -> Decision {
         let all = &settings.terms[self.terms];
         let terms = |_: TaskKind| Some(all.clone());
-        let eyes = Eyes {
+        let input = ObserveInput {
             project: &PROJECT,
             cluster: &CLUSTER,
             cluster_name: "logs",
@@ -253,7 +253,7 @@ impl Daemon {
             polled: self.looked_before.then_some(reading.asked),
             clock_off: false,
         };
-        let seen = observe(eyes, reading, self.project_state.cluster(&CLUSTER));
+        let seen = observe(input, reading, self.project_state.cluster(&CLUSTER));
         self.record(reading.at, seen, brought);
         self.looked_before = true;
         Arc::make_mut(&mut self.project_state).remember(&CLUSTER, reading);
@@ -276,7 +276,7 @@ impl Daemon {
             clock_offset: None,
         };
         let (poll, shared_with) = (&settings.poll, None);
-        let facts = Facts { cluster: &CLUSTER, reading, guards, poll, seed: 1, shared_with };
+        let facts = DecideInput { cluster: &CLUSTER, reading, guards, poll, seed: 1, shared_with };
         decide::decide(
             Some(&settings.terms[self.terms]),
             facts,

@@ -14,7 +14,7 @@ use upgrade_remediator::model::project_state::Pause;
 use upgrade_remediator::model::reason::Reason;
 use upgrade_remediator::notify::kind::Kind;
 use upgrade_remediator::notify::message::Message;
-use upgrade_remediator::notify::{News, Tell as _};
+use upgrade_remediator::notify::{Notification, Observer as _};
 
 use crate::stage::{
     HOUR, MINUTE, Manner, Rig, SECOND, accepted, escalated, failed, fails, first_seen, sends, terms,
@@ -360,7 +360,12 @@ async fn a_stop_in_order_keeps_what_was_told() {
     let mut rig = Rig::new(&["ops"]).await;
     rig.pass(SECOND).await;
     let project = ProjectName::new("prod").unwrap();
-    rig.post.tell(&News::Blind { project: &project, trouble: "sign-in", error: "401", advice: "look" });
+    rig.post.tell(&Notification::Blind {
+        project: &project,
+        trouble: "sign-in",
+        error: "401",
+        advice: "look",
+    });
     let running = rig.running.take().unwrap();
     running.stop(&*rig.clock).await.unwrap();
     assert_eq!(rig.channel("ops").tries().len(), 0);
@@ -474,7 +479,7 @@ fn prod() -> ProjectName {
 fn blind(rig: &Rig, trouble: &'static str) {
     let project = prod();
     let error = "it cannot be reached: the connection was refused";
-    rig.post.tell(&News::Blind { project: &project, trouble, error, advice: "check the endpoint" });
+    rig.post.tell(&Notification::Blind { project: &project, trouble, error, advice: "check the endpoint" });
 }
 
 #[tokio::test(start_paused = true)]
@@ -494,9 +499,9 @@ async fn a_blind_project_is_told_once_and_so_is_its_sight() {
     rig.start().await;
     rig.pass(3 * HOUR).await;
     assert_eq!(rig.channel("ops").kinds(), ["blind", "blind", "blind"], "the last is a reminder");
-    rig.post.tell(&News::SeenAtFirst { project: &prod() });
+    rig.post.tell(&Notification::SeenAtFirst { project: &prod() });
     rig.pass(5 * MINUTE).await;
-    rig.post.tell(&News::Sees { project: &prod() });
+    rig.post.tell(&Notification::Sees { project: &prod() });
     rig.pass(5 * MINUTE).await;
     assert_eq!(rig.channel("ops").kinds()[3..], ["sees"]);
 }
@@ -507,9 +512,9 @@ async fn a_project_that_rests_is_told_once_also_where_the_process_died_at_it() {
     let until = Moment { wall: "2026-06-01T12:30:00Z".parse().unwrap(), mono: Mono(0) };
     let rest =
         |refusals| Pause { cause: PauseCause::Forbidden, refusals, until, probe: None, probe_at_once: false };
-    rig.post.tell(&News::ProjectPaused { project: &prod(), pause: &rest(1) });
+    rig.post.tell(&Notification::ProjectPaused { project: &prod(), pause: &rest(1) });
     rig.pass(5 * MINUTE).await;
-    rig.post.tell(&News::ProjectPaused { project: &prod(), pause: &rest(2) });
+    rig.post.tell(&Notification::ProjectPaused { project: &prod(), pause: &rest(2) });
     rig.pass(5 * MINUTE).await;
     assert_eq!(rig.channel("ops").kinds(), ["rests"]);
     // The journal says after a restart that it acts: nobody told that.
@@ -586,7 +591,8 @@ async fn an_unknown_status_is_told_once_a_day() {
     let cluster = ClusterId::new("c").unwrap();
     let paused = Reason::UnknownStatus { word: "PAUSED".to_owned() };
     for _ in 0..3 {
-        let news = News::Unclear { project: &prod(), cluster: &cluster, cluster_name: "a", reason: &paused };
+        let news =
+            Notification::Unclear { project: &prod(), cluster: &cluster, cluster_name: "a", reason: &paused };
         rig.post.tell(&news);
         rig.pass(5 * MINUTE).await;
         rig.kill().await;
@@ -600,11 +606,11 @@ async fn a_journal_that_cannot_be_written_is_told_from_memory() {
     let rig = Rig::new(&["ops"]).await;
     rig.pass(SECOND).await;
     rig.journal.set_full(true);
-    rig.post.tell(&News::JournalFails { project: &prod(), error: "the disk is full" });
+    rig.post.tell(&Notification::JournalFails { project: &prod(), error: "the disk is full" });
     rig.pass(MINUTE).await;
     assert_eq!(rig.channel("ops").kinds(), ["journal-fails"]);
     rig.journal.set_full(false);
-    rig.post.tell(&News::JournalWorks { project: &prod() });
+    rig.post.tell(&Notification::JournalWorks { project: &prod() });
     rig.pass(2 * MINUTE).await;
     rig.journal("prod", "a", fails("a", Some("standard"))).await;
     rig.pass(2 * MINUTE).await;

@@ -18,7 +18,7 @@ use upgrade_remediator::model::reason::Reason;
 use upgrade_remediator::model::task::{TaskKind, TaskStatus};
 use upgrade_remediator::notify::channel::{Channel, SendError, Sending, Taken};
 use upgrade_remediator::notify::message::Message;
-use upgrade_remediator::notify::{News, Notifier, Post, Routes, Start, Tell as _};
+use upgrade_remediator::notify::{Notification, Notifier, NotifyQueue, Observer as _, Routes, Start};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const MINUTE: Duration = Duration::from_mins(1);
@@ -145,7 +145,7 @@ impl Channel for Recorder {
 pub(crate) struct Rig {
     pub(crate) journal: MemoryJournal,
     pub(crate) clock: Arc<Virtual>,
-    pub(crate) post: Post,
+    pub(crate) post: NotifyQueue,
     pub(crate) channels: BTreeMap<&'static str, Arc<Recorder>>,
     pub(crate) running: Option<Notifier>,
     routes: Routes,
@@ -167,7 +167,7 @@ impl Rig {
             reminders: vec![HOUR, 4 * HOUR, 24 * HOUR],
             page: Some("https://status.example".to_owned()),
         };
-        let post = Post::new(routes.clone());
+        let post = NotifyQueue::new(routes.clone());
         let mut rig = Self { journal: MemoryJournal::new(1), clock, post, channels, running: None, routes };
         rig.start().await;
         rig
@@ -203,7 +203,7 @@ impl Rig {
             }
         }
         start.pauses.insert(project, project_state.pause);
-        self.post = Post::new(self.routes.clone());
+        self.post = NotifyQueue::new(self.routes.clone());
         self.running = Some(Notifier::start(&self.post, self.journal.clone(), &self.clock, start).await);
     }
 
@@ -222,7 +222,7 @@ impl Rig {
         let lines = events.into_iter().map(|event| (subject.clone(), event)).collect();
         let entries = self.journal.record(self.clock.now(), lines).await.unwrap();
         for entry in &entries {
-            self.post.tell(&News::Journaled { cluster_name: name, entry });
+            self.post.tell(&Notification::Journaled { cluster_name: name, entry });
         }
         entries.last().unwrap().number
     }

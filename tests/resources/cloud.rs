@@ -22,7 +22,7 @@ use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::model::policy::{Expect, Match, Mode, Policy, Terms};
 use upgrade_remediator::model::project::Rules;
 use upgrade_remediator::model::project_state::ProjectState;
-use upgrade_remediator::notify::{News, Tell};
+use upgrade_remediator::notify::{Notification, Observer};
 use upgrade_remediator::project::WatchedProject;
 use upgrade_remediator::reconcile::{Parts, Reconciler};
 use upgrade_remediator::schedule::Scheduler;
@@ -268,8 +268,8 @@ impl Transport for Wire {
 /// Hears nothing.
 pub(crate) struct Deaf;
 
-impl Tell for Deaf {
-    fn tell(&self, _: &News<'_>) {}
+impl Observer for Deaf {
+    fn tell(&self, _: &Notification<'_>) {}
 }
 
 /// A journal in a file. It is waited for without letting the virtual time move on.
@@ -335,7 +335,7 @@ impl<J: Journal> Daemon<J> {
             css: Client::new(wire, options, Arc::clone(&cloud.clock)).unwrap(),
             journal: Arc::new(journal),
             clock: Arc::clone(&cloud.clock),
-            teller: Arc::new(Deaf),
+            observer: Arc::new(Deaf),
             rules,
             holds: Arc::default(),
             seed: 1,

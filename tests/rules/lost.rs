@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use upgrade_remediator::journal::{MemoryJournal, SqliteJournal, SqliteOptions};
-use upgrade_remediator::model::decision::{Action, Ordered};
+use upgrade_remediator::model::decision::{Action, ManualOrder};
 use upgrade_remediator::simulator::log::PutKind;
 
 use super::stage::{FAILED, HOPELESS, HOUR, MINUTE, SECOND, Script, Stage, shortly_before};
@@ -149,8 +149,8 @@ async fn a_put_by_hand_that_left_is_not_told_as_one_that_did_not() {
     stage.reconcile().await;
     let cluster = stage.clusters["a"].id.clone();
     let (command, by, why) = ("1".to_owned(), "uid 7".to_owned(), "now".to_owned());
-    let ordered = Ordered { task: None, command, by, why };
-    let mut order = Box::pin(stage.reconciler.act_by_hand(&cluster, Action::Retry, &ordered));
+    let ordered = ManualOrder { task: None, command, by, why };
+    let mut order = Box::pin(stage.reconciler.act_manually(&cluster, Action::Retry, &ordered));
     let puts = || stage.requests().iter().filter(|(_, request)| request.method == "PUT").count();
     tokio::select! {
         done = &mut order => panic!("it was answered: {done:?}"),

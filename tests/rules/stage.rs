@@ -23,7 +23,7 @@ use upgrade_remediator::model::project::{Breaker, Limits, Poll, Rules};
 use upgrade_remediator::model::project_state::ProjectState;
 use upgrade_remediator::model::reason::Reason;
 use upgrade_remediator::model::record::TaskRecord;
-use upgrade_remediator::notify::{News, Tell};
+use upgrade_remediator::notify::{Notification, Observer};
 use upgrade_remediator::reconcile::{Parts, Reconciler, Report};
 use upgrade_remediator::simulator::log::{Hazard, LogEntry, PutKind, Record, RequestRecord};
 use upgrade_remediator::simulator::scenario::{
@@ -129,21 +129,21 @@ impl Ear {
     }
 }
 
-impl Tell for Ear {
-    fn tell(&self, news: &News<'_>) {
-        let word = match news {
-            News::Journaled { entry, .. } => entry.event.word(),
-            News::Cluster { reason, .. } => reason.code(),
-            News::Unclear { reason: Reason::UnknownStatus { .. }, .. } => "unknown-status",
-            News::Unclear { .. } => "unclear",
-            News::ProjectPaused { .. } => "project-rests",
-            News::ProjectResumed { .. } => "project-acts",
-            News::Unreadable { .. } => "unreadable",
-            News::Blind { .. } => "blind",
-            News::Sees { .. } => "sees",
-            News::CannotConnect { .. } => "cannot-connect",
-            News::Connects { .. } => "connects",
-            News::Readable { .. } => "readable",
+impl Observer for Ear {
+    fn tell(&self, notification: &Notification<'_>) {
+        let word = match notification {
+            Notification::Journaled { entry, .. } => entry.event.word(),
+            Notification::Cluster { reason, .. } => reason.code(),
+            Notification::Unclear { reason: Reason::UnknownStatus { .. }, .. } => "unknown-status",
+            Notification::Unclear { .. } => "unclear",
+            Notification::ProjectPaused { .. } => "project-rests",
+            Notification::ProjectResumed { .. } => "project-acts",
+            Notification::Unreadable { .. } => "unreadable",
+            Notification::Blind { .. } => "blind",
+            Notification::Sees { .. } => "sees",
+            Notification::CannotConnect { .. } => "cannot-connect",
+            Notification::Connects { .. } => "connects",
+            Notification::Readable { .. } => "readable",
             _ => "other",
         };
         self.0.lock().unwrap().push(word);
@@ -301,7 +301,7 @@ impl<J: Journal> Stage<J> {
             css,
             journal: Arc::new(Arc::clone(&journal)),
             clock: Arc::clone(&clock),
-            teller: Arc::clone(&ear),
+            observer: Arc::clone(&ear),
             rules,
             holds: Arc::clone(&holds),
             seed: 1,

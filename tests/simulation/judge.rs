@@ -420,7 +420,7 @@ impl<'a> Judge<'a> {
     }
 
     /// I3: not within half an hour of an answer that stops the project.
-    fn resting(&self, index: usize, intent: &Intent<'_>, say: &mut impl FnMut(String)) {
+    fn paused(&self, index: usize, intent: &Intent<'_>, say: &mut impl FnMut(String)) {
         const REST: i64 = 30 * 60_000;
         for earlier in self.played.sent.iter().take(index) {
             let Some((arrived, number)) = earlier.arrived.filter(|_| earlier.answer.is_some()) else {

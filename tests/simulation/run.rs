@@ -367,7 +367,7 @@ impl Player {
             css: client(&self.stage, &plan, &clock, wire_seed),
             journal: Arc::clone(&journal),
             clock: Arc::clone(&clock),
-            teller: Arc::new(Listener { stage: Arc::clone(&self.stage) }),
+            observer: Arc::new(Listener { stage: Arc::clone(&self.stage) }),
             rules: plan.rules(epoch),
             holds: Arc::clone(&holds),
             seed,

@@ -24,7 +24,7 @@ use upgrade_remediator::model::event::{Entry, Event, StoredEntry, Subject};
 use upgrade_remediator::model::hold::{NewHold, StoredHold};
 use upgrade_remediator::model::id::ProjectName;
 use upgrade_remediator::model::moment::{Moment, Mono};
-use upgrade_remediator::notify::{News, Tell};
+use upgrade_remediator::notify::{Notification, Observer};
 use upgrade_remediator::simulator::Response as SimResponse;
 use upgrade_remediator::simulator::log::{Record, RequestRecord};
 use upgrade_remediator::simulator::{Delivery, SimRequest, SimTime, World, query_pairs};
@@ -96,7 +96,7 @@ impl For {
             Method::Put if request.query.contains("retry_mode") => Self::Abort,
             Method::Put => Self::Retry,
             Method::Get if request.path.ends_with("/detail") => Self::Reading,
-            Method::Get | Method::Post | Method::PutForToken => Self::List,
+            Method::Get | Method::NotifyQueue | Method::PutForToken => Self::List,
         }
     }
 
@@ -851,10 +851,10 @@ pub(crate) struct Listener {
     pub(crate) stage: Arc<Stage>,
 }
 
-impl Tell for Listener {
-    fn tell(&self, news: &News<'_>) {
-        if !matches!(news, News::Journaled { .. }) {
-            let line = format!("{} {news:?}", self.stage.now());
+impl Observer for Listener {
+    fn tell(&self, notification: &Notification<'_>) {
+        if !matches!(notification, Notification::Journaled { .. }) {
+            let line = format!("{} {notification:?}", self.stage.now());
             self.stage.state().told.push(line);
         }
     }

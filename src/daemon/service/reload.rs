@@ -21,7 +21,7 @@ use crate::model::names::{Named, Names, Naming};
 use crate::model::policy::Mode;
 use crate::model::project_state::ProjectState;
 use crate::model::text::chain;
-use crate::notify::Tell;
+use crate::notify::Observer;
 use crate::settings::{self, JournalUrl, Settings};
 
 /// What a reload does to the names of projects.
@@ -41,7 +41,7 @@ impl Moving {
     }
 }
 
-impl<J: Journal, T: Tell> Service<J, T> {
+impl<J: Journal, T: Observer> Service<J, T> {
     /// Reads the settings again, all or nothing.
     ///
     /// # Errors

@@ -192,7 +192,7 @@ fn every_reason_reads_as_an_operator_needs_it() {
             "the one retry is used up, no node is completed and the grace of 15m is over",
         ),
         (
-            Reason::ByHand {
+            Reason::Manual {
                 action: Action::Abort,
                 by: "uid 1000".to_owned(),
                 why: "it blocks the release".to_owned(),

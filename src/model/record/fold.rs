@@ -194,7 +194,7 @@ impl TaskRecord {
             }
             Event::Settled { attempt, settlement } => self.settle(at, *attempt, *settlement),
             Event::Intent { action, waited, reason, .. } => {
-                if let Reason::ByHand { command, .. } = reason {
+                if let Reason::Manual { command, .. } = reason {
                     self.remember_command(command);
                 }
                 self.waited = self.waited.saturating_add(*waited);

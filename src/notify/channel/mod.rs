@@ -1,6 +1,6 @@
 //! The channels: each turns a message into what its receiver takes, sends it once, and says what came of it.
 //!
-//! Nothing here retries, waits or remembers what was told: that is the courier's. A URL is a secret: it stands in no
+//! Nothing here retries, waits or remembers what was told: that is the channel worker's. A URL is a secret: it stands in no
 //! error and in no `Debug` output.
 
 use std::collections::BTreeMap;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
 
 use super::route::Routes;
-use super::{News, Tell};
+use super::{Notification, Observer};
 use crate::model::channel::ChannelCounts;
 use crate::model::id::{ClusterId, ProjectName};
 use crate::model::names::Naming;
@@ -18,7 +18,7 @@ const WAITING: usize = 1_000;
 
 /// What stands in no entry of the journal, and is told all the same.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Word {
+pub(super) enum Transient {
     Unclear {
         project: ProjectName,
         cluster: ClusterId,
@@ -60,19 +60,19 @@ pub(super) enum Word {
 
 /// The letter box: for those who tell, for those who change the settings, and for those who want to know how it goes.
 #[derive(Debug, Clone)]
-pub struct Post {
+pub struct NotifyQueue {
     inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
 struct Inner {
-    words: Mutex<VecDeque<Word>>,
+    words: Mutex<VecDeque<Transient>>,
     wake: Notify,
     routes: watch::Sender<Arc<Routes>>,
     counts: Mutex<BTreeMap<String, ChannelCounts>>,
 }
 
-impl Post {
+impl NotifyQueue {
     /// One that is emptied by whoever runs the notifier with it.
     pub fn new(routes: Routes) -> Self {
         let inner = Inner {
@@ -102,7 +102,7 @@ impl Post {
     /// Projects have other names from now on.
     pub fn renamed(&self, naming: &Naming) {
         if !naming.renames.is_empty() {
-            self.put(Word::Renamed(naming.clone()));
+            self.put(Transient::Renamed(naming.clone()));
             self.inner.wake.notify_one();
         }
     }
@@ -111,7 +111,7 @@ impl Post {
         self.inner.routes.subscribe()
     }
 
-    pub(super) fn words(&self) -> Vec<Word> {
+    pub(super) fn transients(&self) -> Vec<Transient> {
         self.inner.words.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
     }
 
@@ -125,7 +125,7 @@ impl Post {
     }
 
     /// As if it had been told.
-    pub(super) fn put(&self, word: Word) {
+    pub(super) fn put(&self, word: Transient) {
         let mut words = self.inner.words.lock().unwrap_or_else(PoisonError::into_inner);
         if words.len() >= WAITING {
             words.pop_front();
@@ -134,47 +134,51 @@ impl Post {
     }
 }
 
-impl Tell for Post {
-    fn tell(&self, news: &News<'_>) {
-        let word = match *news {
+impl Observer for NotifyQueue {
+    fn tell(&self, notification: &Notification<'_>) {
+        let word = match *notification {
             // What is journaled is read from the journal: nothing of it is lost, and nothing is told twice.
-            News::Journaled { .. } => None,
-            News::Unclear { project, cluster, cluster_name, reason } => Some(Word::Unclear {
+            Notification::Journaled { .. } => None,
+            Notification::Unclear { project, cluster, cluster_name, reason } => Some(Transient::Unclear {
                 project: project.clone(),
                 cluster: cluster.clone(),
                 cluster_name: cluster_name.to_owned(),
                 reason: reason.clone(),
             }),
-            News::ProjectPaused { project, pause } => Some(Word::Rests {
+            Notification::ProjectPaused { project, pause } => Some(Transient::Rests {
                 project: project.clone(),
                 cause: pause.cause,
                 refusals: pause.refusals,
                 until: pause.until.wall,
             }),
-            News::ProjectResumed { project } => Some(Word::Acts { project: project.clone() }),
-            News::Blind { project, trouble, error, advice } => Some(Word::Blind {
+            Notification::ProjectResumed { project } => Some(Transient::Acts { project: project.clone() }),
+            Notification::Blind { project, trouble, error, advice } => Some(Transient::Blind {
                 project: project.clone(),
                 trouble,
                 error: error.to_owned(),
                 advice: advice.to_owned(),
             }),
-            News::Sees { project } => Some(Word::Sees { project: project.clone() }),
-            News::SeenAtFirst { project } => Some(Word::SeenAtFirst { project: project.clone() }),
-            News::JournalFails { project, error } => {
-                Some(Word::JournalFails { project: project.clone(), error: error.to_owned() })
+            Notification::Sees { project } => Some(Transient::Sees { project: project.clone() }),
+            Notification::SeenAtFirst { project } => {
+                Some(Transient::SeenAtFirst { project: project.clone() })
             }
-            News::JournalWorks { project } => Some(Word::JournalWorks { project: project.clone() }),
+            Notification::JournalFails { project, error } => {
+                Some(Transient::JournalFails { project: project.clone(), error: error.to_owned() })
+            }
+            Notification::JournalWorks { project } => {
+                Some(Transient::JournalWorks { project: project.clone() })
+            }
             // The log tells these; nobody needs to act on one of them at once.
-            News::Cluster { .. }
-            | News::Unreadable { .. }
-            | News::ManyUnreadable { .. }
-            | News::Readable { .. }
-            | News::LeftAlone { .. }
-            | News::ListShort { .. }
-            | News::Stretched { .. }
-            | News::CannotConnect { .. }
-            | News::Connects { .. }
-            | News::Clusters { .. } => return,
+            Notification::Cluster { .. }
+            | Notification::Unreadable { .. }
+            | Notification::ManyUnreadable { .. }
+            | Notification::Readable { .. }
+            | Notification::LeftAlone { .. }
+            | Notification::ListShort { .. }
+            | Notification::Stretched { .. }
+            | Notification::CannotConnect { .. }
+            | Notification::Connects { .. }
+            | Notification::Clusters { .. } => return,
         };
         if let Some(word) = word {
             self.put(word);

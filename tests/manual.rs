@@ -52,7 +52,7 @@ async fn a_retry_by_hand_ends_the_wait_and_is_written_down_with_who_and_why() {
     let uid = std::fs::metadata(bench.config()).unwrap().uid();
     bench
         .journaled("who ordered it, and why", |event| {
-            matches!(event, Event::Intent { reason: Reason::ByHand { by, why, .. }, .. }
+            matches!(event, Event::Intent { reason: Reason::Manual { by, why, .. }, .. }
                 if *by == format!("uid {uid}") && why == "by a test")
         })
         .await;

@@ -19,9 +19,9 @@ use super::kind::Kind;
 use super::message::Message;
 use super::notice::{self, Notice};
 use super::notifier::Stop;
-use super::post::Post;
+use super::outbox_writer::{Data, MOST_NOTES};
+use super::queue::NotifyQueue;
 use super::route::Routes;
-use super::scribe::{Data, MOST_NOTES};
 use crate::clock::Clock;
 use crate::model::channel::ChannelCounts;
 use crate::model::moment::Mono;
@@ -64,16 +64,16 @@ impl Line {
     }
 }
 
-/// What all couriers share.
+/// What all channel_workers share.
 pub(super) struct Shared<O, C> {
-    pub(super) post: Post,
+    pub(super) post: NotifyQueue,
     pub(super) outbox: O,
     pub(super) clock: Arc<C>,
     pub(super) journal_id: String,
 }
 
 /// The one who carries for one channel.
-pub(super) struct Courier<O, C> {
+pub(super) struct ChannelWorker<O, C> {
     name: String,
     shared: Arc<Shared<O, C>>,
     channel: Arc<dyn Channel>,
@@ -88,7 +88,7 @@ pub(super) struct Courier<O, C> {
     random: StdRng,
 }
 
-impl<O: Outbox, C: Clock> Courier<O, C> {
+impl<O: Outbox, C: Clock> ChannelWorker<O, C> {
     /// With what was kept for it.
     pub(super) fn new(
         name: &str,
@@ -115,7 +115,7 @@ impl<O: Outbox, C: Clock> Courier<O, C> {
         }
         let next_repeat = channel.repeats().map(|_| now);
         let routes = shared.post.watch();
-        let courier = Self {
+        let channel_worker = Self {
             name: name.to_owned(),
             shared,
             channel,
@@ -128,8 +128,8 @@ impl<O: Outbox, C: Clock> Courier<O, C> {
             next_repeat,
             random: StdRng::seed_from_u64(seed),
         };
-        courier.count(|_| {});
-        courier
+        channel_worker.count(|_| {});
+        channel_worker
     }
 
     /// Carries until it is to stop.
@@ -443,7 +443,7 @@ impl<O: Outbox, C: Clock> Courier<O, C> {
     }
 }
 
-impl<O, C> Drop for Courier<O, C> {
+impl<O, C> Drop for ChannelWorker<O, C> {
     fn drop(&mut self) {
         let gone = !self.shared.post.routes().channels.contains_key(&self.name);
         if gone {

@@ -1,13 +1,13 @@
 //! What a human may order, and what nobody may.
 
 use super::*;
-use crate::decide::by_hand;
-use crate::model::decision::Ordered;
+use crate::decide::manual;
+use crate::model::decision::ManualOrder;
 use crate::model::project::PauseCause;
 use crate::model::window::{Span, Window};
 
-fn ordered(command: &str) -> Ordered {
-    Ordered { task: None, command: command.to_owned(), by: "uid 7".to_owned(), why: "test".to_owned() }
+fn ordered(command: &str) -> ManualOrder {
+    ManualOrder { task: None, command: command.to_owned(), by: "uid 7".to_owned(), why: "test".to_owned() }
 }
 
 impl Scene {
@@ -25,11 +25,11 @@ impl Scene {
         &self,
         mode: Mode,
         action: Action,
-        ordered: &Ordered,
+        ordered: &ManualOrder,
         tasks: &[Task],
     ) -> Result<Order, &'static str> {
         self.with_facts(&self.reading(tasks), |facts, record| {
-            by_hand::act(action, ordered, (self.terms.as_ref(), mode), facts, record, self.now)
+            manual::act(action, ordered, (self.terms.as_ref(), mode), facts, record, self.now)
         })
         .map_err(|reason| reason.code())
     }
@@ -37,8 +37,8 @@ impl Scene {
     fn send_by_hand(&mut self, action: Action, command: &str, tasks: &[Task], meaning: Meaning) {
         let order = self.order_in(Mode::Enforce, action, &ordered(command), tasks).unwrap();
         let failure = self.known().failure.unwrap().seen.number;
-        let Ordered { command, by, why, .. } = ordered(command);
-        let reason = Reason::ByHand { action, by, why, command };
+        let ManualOrder { command, by, why, .. } = ordered(command);
+        let reason = Reason::Manual { action, by, why, command };
         self.record(&order.task().clone(), Event::Intent { action, failure, waited: Duration::ZERO, reason });
         self.answer(AttemptId(self.number), meaning, None);
     }
@@ -47,10 +47,10 @@ impl Scene {
         let ordered = ordered("reset");
         let given_back = self
             .with_facts(&self.reading(tasks), |facts, record| {
-                by_hand::reset(&ordered, facts, record, self.now)
+                manual::reset(&ordered, facts, record, self.now)
             })
             .map_err(|reason| reason.code())?;
-        let Ordered { command, by, why, .. } = ordered;
+        let ManualOrder { command, by, why, .. } = ordered;
         self.record(&given_back.task, Event::Reset { by, why, command, failed: given_back.failed });
         Ok(())
     }
@@ -412,7 +412,7 @@ fn nobody_acts_by_a_list_that_is_shorter_than_it_says_or_on_nothing() {
     let reading = Reading::new(scene.now, scene.now, [short, TaskList::default()]);
     let reason = scene.with_facts(&reading, |facts, record| {
         let terms = (scene.terms.as_ref(), Mode::Enforce);
-        by_hand::act(RETRY, &ordered("new"), terms, facts, record, scene.now)
+        manual::act(RETRY, &ordered("new"), terms, facts, record, scene.now)
     });
     assert_eq!(reason.map_err(|reason| reason.code()), Err("list-incomplete"));
 }

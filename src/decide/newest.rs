@@ -10,7 +10,7 @@ use crate::planted::{self, Fault};
 
 /// Where a cluster stands by one reading.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Standing<'a> {
+pub enum NewestTask<'a> {
     /// It has no task at all.
     Nothing,
     /// This task runs, so nothing of the cluster is acted on.
@@ -21,7 +21,7 @@ pub enum Standing<'a> {
     Newest(&'a Task),
 }
 
-impl<'a> Standing<'a> {
+impl<'a> NewestTask<'a> {
     /// Judges one reading, with the newest task that was ever read as the floor. Two polls are at least
     /// `settle_interval` apart.
     pub fn of(reading: &'a Reading, record: &ClusterRecord, settle_interval: Duration) -> Self {
@@ -79,6 +79,6 @@ impl<'a> Standing<'a> {
     }
 }
 
-fn unclear<'a>(detail: String) -> Standing<'a> {
-    Standing::Uncertain(Reason::OrderUnclear { detail })
+fn unclear<'a>(detail: String) -> NewestTask<'a> {
+    NewestTask::Uncertain(Reason::OrderUnclear { detail })
 }

@@ -5,8 +5,8 @@
 //! task that is not the newest, an attempt whose outcome is not known, a hold, dry-run, a rest, a clock that is off,
 //! and for an abort a completed or unreadable node.
 
-use super::{Case, Facts, SETTLING_PATIENCE, Standing, running};
-use crate::model::decision::{Action, Order, Ordered};
+use super::{DecideInput, FailedTask, NewestTask, SETTLING_PATIENCE, running};
+use crate::model::decision::{Action, ManualOrder, Order};
 use crate::model::event::{Closing, Shape};
 use crate::model::id::TaskId;
 use crate::model::moment::Moment;
@@ -22,9 +22,9 @@ use crate::model::task::{Task, TaskStatus};
 /// With the first reason that speaks against it.
 pub fn act(
     action: Action,
-    ordered: &Ordered,
+    ordered: &ManualOrder,
     (terms, mode): (Option<&Terms>, Mode),
-    facts: Facts<'_>,
+    facts: DecideInput<'_>,
     record: &ClusterRecord,
     now: Moment,
 ) -> Result<Order, Reason> {
@@ -35,7 +35,7 @@ pub fn act(
         TaskStatus::PartialFailed if terms.is_some_and(by_policy) => {}
         status => return Err(Reason::NotFailed { status: status.word().to_owned() }),
     }
-    let case = Case { facts, task, known, now };
+    let case = FailedTask { facts, task, known, now };
     case.may_be_sent()?;
     if let Some(other) = facts.shared_with {
         return Err(Reason::SharedTask { other: other.clone() });
@@ -74,15 +74,15 @@ pub struct GivenBack {
 /// # Errors
 /// With the first reason that speaks against it.
 pub fn reset(
-    ordered: &Ordered,
-    facts: Facts<'_>,
+    ordered: &ManualOrder,
+    facts: DecideInput<'_>,
     record: &ClusterRecord,
     now: Moment,
 ) -> Result<GivenBack, Reason> {
     let (task, known) = match newest(ordered, facts, record) {
         // It is given back while it runs: what comes of that is the daemon's again.
         Err(Reason::Running { .. }) => {
-            let running = Standing::of(facts.reading, record, facts.poll.settle_interval).task();
+            let running = NewestTask::of(facts.reading, record, facts.poll.settle_interval).task();
             let known = running.and_then(|task| Some((task, record.tasks.get(&task.id)?)));
             known.ok_or(Reason::NotWithHuman)?
         }
@@ -106,24 +106,24 @@ pub fn reset(
 
 /// The newest task, where it is certain and the one that is meant, with what is known of it.
 fn newest<'a>(
-    ordered: &Ordered,
-    facts: Facts<'a>,
+    ordered: &ManualOrder,
+    facts: DecideInput<'a>,
     record: &'a ClusterRecord,
 ) -> Result<(&'a Task, &'a TaskRecord), Reason> {
     if record.tasks.values().any(|task| task.commands.contains(&ordered.command)) {
         return Err(Reason::AlreadyDone);
     }
-    let standing = Standing::of(facts.reading, record, facts.poll.settle_interval);
+    let standing = NewestTask::of(facts.reading, record, facts.poll.settle_interval);
     if let (Some(task), Some(newest)) = (&ordered.task, standing.task())
         && *task != newest.id
     {
         return Err(Reason::NotNewest { task: task.clone(), newest: newest.id.clone() });
     }
     let task = match standing {
-        Standing::Nothing => return Err(Reason::Idle),
-        Standing::Running(task) => return Err(running(task)),
-        Standing::Uncertain(reason) => return Err(reason),
-        Standing::Newest(task) => task,
+        NewestTask::Nothing => return Err(Reason::Idle),
+        NewestTask::Running(task) => return Err(running(task)),
+        NewestTask::Uncertain(reason) => return Err(reason),
+        NewestTask::Newest(task) => task,
     };
     match record.tasks.get(&task.id) {
         Some(known) => Ok((task, known)),
@@ -132,7 +132,7 @@ fn newest<'a>(
     }
 }
 
-impl Case<'_> {
+impl FailedTask<'_> {
     /// Whether no earlier PUT may still be taken, and the reading shows the present failure.
     fn may_be_sent(&self) -> Result<(), Reason> {
         match &self.known.closed {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::states::JOURNAL_FAILS;
-use super::{Scribe, key_of};
+use super::{OutboxWriter, key_of};
 use crate::clock::Clock;
 use crate::model::event::Subject;
 use crate::model::moment::Moment;
@@ -25,7 +25,7 @@ pub(super) struct Waiting {
     reminded: usize,
 }
 
-impl<O: Outbox, C: Clock> Scribe<O, C> {
+impl<O: Outbox, C: Clock> OutboxWriter<O, C> {
     /// Takes note of a task that waited for a human already when the process began.
     pub(in crate::notify) fn waits(&mut self, subject: &Subject, entry: u64, since: Timestamp) {
         let waiting = Waiting { since, entry: Some((entry, subject.clone())), reminded: 0 };

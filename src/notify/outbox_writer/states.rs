@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::Scribe;
+use super::OutboxWriter;
 use crate::clock::Clock;
 use crate::model::event::{Event, StoredEntry};
 use crate::model::id::ProjectName;
@@ -15,12 +15,12 @@ use crate::model::reason::Reason;
 use crate::model::text::{shown, span};
 use crate::notify::kind::Kind;
 use crate::notify::notice::{self, Notice, Todo, Why};
-use crate::notify::post::Word;
+use crate::notify::queue::Transient;
 
 /// The word of the state in which nothing can be kept.
 pub(super) const JOURNAL_FAILS: &str = "journal-fails";
 
-impl<O: Outbox, C: Clock> Scribe<O, C> {
+impl<O: Outbox, C: Clock> OutboxWriter<O, C> {
     /// The states of projects that were told and last, as notices.
     pub(in crate::notify) fn lasting(&self) -> Vec<Notice> {
         self.conditions.values().filter_map(|condition| serde_json::from_str(&condition.data).ok()).collect()
@@ -57,11 +57,11 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
     }
 
     /// What no entry tells.
-    pub(super) async fn word(&mut self, word: Word) -> Vec<Note> {
+    pub(super) async fn word(&mut self, word: Transient) -> Vec<Note> {
         let at = self.clock.now().wall;
         let mut writes = Vec::new();
         match word {
-            Word::Unclear { project, cluster, cluster_name, reason } => {
+            Transient::Unclear { project, cluster, cluster_name, reason } => {
                 let kind = match reason {
                     Reason::UnknownStatus { .. } => Kind::UnknownStatus,
                     _ => Kind::Unclear,
@@ -87,14 +87,14 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
                 told.cluster = Some(notice::About { id: cluster, name, task: None });
                 writes.extend(self.note(told, Some(key)));
             }
-            Word::Rests { project, cause, refusals, until } => {
+            Transient::Rests { project, cause, refusals, until } => {
                 self.pauses(project.as_str(), at, (cause, refusals, until), &mut writes);
             }
-            Word::Acts { project } => {
+            Transient::Acts { project } => {
                 let what = format!("project {project} acts again: the service took what was sent as a probe");
                 self.ends(project.as_str(), "rests", Kind::Resumed, at, &what, &mut writes);
             }
-            Word::Blind { project, trouble, error, advice } => {
+            Transient::Blind { project, trouble, error, advice } => {
                 let same = self.is(project.as_str(), "blind", trouble);
                 if !same {
                     let why = Why { code: trouble.to_owned(), sentence: shown(&error, 1_000) };
@@ -109,12 +109,12 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
                     writes.extend(self.note(told, None));
                 }
             }
-            Word::Sees { project } | Word::SeenAtFirst { project } => {
+            Transient::Sees { project } | Transient::SeenAtFirst { project } => {
                 let what = format!("project {project} can be seen again");
                 self.ends(project.as_str(), "blind", Kind::Sees, at, &what, &mut writes);
             }
-            Word::Renamed(naming) => self.rename(&naming, &mut writes),
-            Word::JournalFails { project, error } => {
+            Transient::Renamed(naming) => self.rename(&naming, &mut writes),
+            Transient::JournalFails { project, error } => {
                 let why = Why { code: "journal".to_owned(), sentence: shown(&error, 1_000) };
                 let what = "nothing is sent while the journal cannot be written".to_owned();
                 let mut told = notice::of_project(Kind::JournalFails, at, project.as_str(), what, Some(why));
@@ -128,7 +128,7 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
                     writes.extend(self.note(told, None));
                 }
             }
-            Word::JournalWorks { project } => {
+            Transient::JournalWorks { project } => {
                 let what = "the journal is written again".to_owned();
                 self.ends(project.as_str(), JOURNAL_FAILS, Kind::JournalWorks, at, &what, &mut writes);
             }

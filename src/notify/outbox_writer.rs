@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::kind::Kind;
 use super::notice::{self, Notice, Todo};
-use super::post::Post;
+use super::queue::NotifyQueue;
 use crate::clock::Clock;
 use crate::model::event::{Event, StoredEntry, Subject};
 use crate::model::outbox::{Condition, Kept, NewNote, Note, Outbox, OutboxWrite};
@@ -42,8 +42,8 @@ pub(super) struct Data {
 }
 
 /// The one who writes notes.
-pub(super) struct Scribe<O, C> {
-    post: Post,
+pub(super) struct OutboxWriter<O, C> {
+    post: NotifyQueue,
     outbox: O,
     clock: Arc<C>,
     /// Entries up to this are turned into notes.
@@ -59,8 +59,8 @@ pub(super) struct Scribe<O, C> {
     notes_since_trim: u64,
 }
 
-impl<O: Outbox, C: Clock> Scribe<O, C> {
-    pub(super) fn new(post: Post, outbox: O, clock: Arc<C>, kept: &Kept) -> Self {
+impl<O: Outbox, C: Clock> OutboxWriter<O, C> {
+    pub(super) fn new(post: NotifyQueue, outbox: O, clock: Arc<C>, kept: &Kept) -> Self {
         let read = kept.read_through.unwrap_or_default();
         Self {
             post,
@@ -116,7 +116,7 @@ impl<O: Outbox, C: Clock> Scribe<O, C> {
                 again = Some(AFTER_FAULT);
             }
         }
-        for word in self.post.words() {
+        for word in self.post.transients() {
             notes.extend(self.word(word).await);
         }
         notes.extend(self.reminders().await);
