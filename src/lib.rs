@@ -44,6 +44,6 @@ pub mod telemetry;
 pub mod web;
 
 // What they are tried against.
-mod failure_point;
+mod failpoint;
 pub mod planted;
 pub mod simulator;

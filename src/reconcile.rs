@@ -80,7 +80,7 @@ pub struct Reconciler<S, J, C, T> {
     state: Mutex<State>,
     /// Held from the last judgement of the guards to the end of the intent's commit, and while what the guards
     /// judge by is changed from outside.
-    gate: tokio::sync::Mutex<()>,
+    commit_lock: tokio::sync::Mutex<()>,
     /// Shared by whatever is journaled and folded in; held alone while the project_state is folded anew.
     folding: tokio::sync::RwLock<()>,
     /// Held while the breaker turns, so that polls the same time turn it once.
@@ -194,7 +194,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
                 last_list: None,
                 listed: BTreeMap::new(),
             }),
-            gate: tokio::sync::Mutex::new(()),
+            commit_lock: tokio::sync::Mutex::new(()),
             folding: tokio::sync::RwLock::default(),
             turning: tokio::sync::Mutex::new(()),
             one_at_a_time: KeyedLock::default(),
@@ -220,7 +220,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         let css = self.css();
         let reading = self.read(&css, &cluster.id, READ_LAST).await?;
         if !self.state().unwritten.is_empty() {
-            self.write_what_is_unwritten(&self.gate.lock().await).await?;
+            self.write_what_is_unwritten(&self.commit_lock.lock().await).await?;
         }
         let decision = self.understand(cluster, &reading, listed).await?;
         let Verdict::Act(order) = &decision.verdict else { return Ok((decision, false)) };
@@ -451,7 +451,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
     /// journaled twice.
     async fn write_what_is_unwritten(
         &self,
-        _gate: &tokio::sync::MutexGuard<'_, ()>,
+        _commit_lock: &tokio::sync::MutexGuard<'_, ()>,
     ) -> Result<(), JournalError> {
         loop {
             let Some(next) = self.state().unwritten.first().cloned() else { return Ok(()) };

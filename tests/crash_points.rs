@@ -1,7 +1,7 @@
 //! The optimised daemon is killed by SIGKILL at every step of the journal and of a PUT, each of them at every passage,
 //! and started again. The simulated service's own log is the judge.
 //!
-//! The steps are the failure points of `src/failure_point.rs`. They are not in what is shipped: this test builds a
+//! The steps are the failure points of `src/failpoint.rs`. They are not in what is shipped: this test builds a
 //! daemon with them, optimised like a release. Its dependencies are those that `cargo test` has compiled, so that this
 //! takes little more than the daemon itself; `UPGRADE_REMEDIATOR_CRASH_POINTS=all` takes all of it from the release
 //! profile, and kills at every passage where otherwise a later one of the same kind is left out.
@@ -58,8 +58,8 @@ static ARMED: LazyLock<PathBuf> = LazyLock::new(|| {
         }
     }
     let built = cargo
-        .args(["build", "--locked", "--quiet", "--features", "failure-points"])
-        .args(["--example", "with-failure-points", "--message-format", "json-render-diagnostics"])
+        .args(["build", "--locked", "--quiet", "--features", "failpoints"])
+        .args(["--example", "with-failpoints", "--message-format", "json-render-diagnostics"])
         .args(if *EVERYTHING { ["--profile", "release"] } else { ["--profile", "test"] })
         .args(["--config", "profile.test.package.upgrade-remediator.opt-level = 3"])
         .arg("--manifest-path")
@@ -77,7 +77,7 @@ static ARMED: LazyLock<PathBuf> = LazyLock::new(|| {
 
 /// The names of all failure points, from their source.
 fn points() -> BTreeSet<String> {
-    let source = include_str!("../src/failure_point.rs");
+    let source = include_str!("../src/failpoint.rs");
     let lines = source.lines().map(str::trim).filter(|line| line.ends_with("\",") && line.contains(" = \""));
     let names = lines.map(|line| line.split('"').nth(1).unwrap().to_owned());
     names.collect()
@@ -265,7 +265,7 @@ async fn passages(story: Story) -> Vec<String> {
     let bench = story.bench().await;
     let passed = bench.folder.path().join("passed");
     let mut command = bench.with_settings(alone(&*ARMED), &["run"]);
-    command.env("UPGRADE_REMEDIATOR_FAILURE_POINTS_PASSED", &passed);
+    command.env("UPGRADE_REMEDIATOR_FAILPOINTS_PASSED", &passed);
     let status = story.drive(&bench, &mut Process::start(command)).await;
     assert_eq!(status.code(), Some(0), "{story:?}");
     bench.judge();
@@ -277,7 +277,7 @@ async fn passages(story: Story) -> Vec<String> {
 async fn killed_at(story: Story, passage: &str, nth: usize) -> bool {
     let bench = story.bench().await;
     let mut command = bench.with_settings(alone(&*ARMED), &["run"]);
-    command.env("UPGRADE_REMEDIATOR_FAILURE_POINT", format!("{passage} {nth}"));
+    command.env("UPGRADE_REMEDIATOR_FAILPOINT", format!("{passage} {nth}"));
     let status = story.drive(&bench, &mut Process::start(command)).await;
     if status.signal() != Some(9) {
         assert_eq!(status.code(), Some(0));
@@ -384,8 +384,8 @@ async fn an_abort_of_which_the_last_byte_has_left_is_a_humans() {
 }
 
 #[test]
-fn what_is_shipped_has_no_failure_point() {
-    let variables = ["UPGRADE_REMEDIATOR_FAILURE_POINT"];
+fn what_is_shipped_has_no_failpoint() {
+    let variables = ["UPGRADE_REMEDIATOR_FAILPOINT"];
     let text = |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
     let (shipped, armed) = (text(env!("CARGO_BIN_EXE_upgrade-remediator").as_ref()), text(&ARMED));
     let points = points();

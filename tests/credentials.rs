@@ -12,7 +12,9 @@ use tokio::net::TcpListener;
 use upgrade_remediator::clock::{Clock as _, SystemClock};
 use upgrade_remediator::cloud::iam::{Agency, AgencySource, Iam, ProjectByRegion};
 use upgrade_remediator::cloud::metadata::MetadataSource;
-use upgrade_remediator::cloud::{Client, CloudError, Credential, Css as _, Gates, Options, ProjectSource};
+use upgrade_remediator::cloud::{
+    AccountCircuits, Client, CloudError, Credential, Css as _, Options, ProjectSource,
+};
 use upgrade_remediator::model::event::Event;
 use upgrade_remediator::model::id::ProjectId;
 use upgrade_remediator::model::project::Limits;
@@ -325,7 +327,7 @@ impl Machine {
 
     fn credential(&self) -> Arc<Credential> {
         let source = MetadataSource::at(&self.simulator.url(), Arc::clone(&self.clock)).unwrap();
-        Credential::from_source(None, source, &Gates::default(), 1)
+        Credential::from_source(None, source, &AccountCircuits::default(), 1)
     }
 
     async fn lists(&self, credential: Arc<Credential>, project: ProjectSource) -> Result<usize, CloudError> {
@@ -399,7 +401,7 @@ async fn an_agency_is_taken_on_with_the_machines_own_and_finds_its_project() {
     let iam = iam.unwrap();
     let agency = Agency::Named { agency: "remediator".to_owned(), domain: "other".to_owned() };
     let source = AgencySource::new(iam.clone(), agency, machine.credential());
-    let credential = Credential::from_source(None, source, &Gates::default(), 1);
+    let credential = Credential::from_source(None, source, &AccountCircuits::default(), 1);
     let found = ProjectByRegion::new(iam, "cn-north-4".to_owned(), Arc::clone(&credential));
     assert_eq!(machine.lists(credential, ProjectSource::lookup(found)).await.unwrap(), 1);
     let operations: Vec<_> = machine.operations().into_iter().map(|(operation, _)| operation).collect();

@@ -16,11 +16,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("model", &["planted"]),
     ("clock", &["model"]),
     // Where a test may kill the process; nothing at all in what is shipped.
-    ("failure_point", &[]),
+    ("failpoint", &[]),
     // The stages. They know neither the settings nor each other's insides.
     ("schedule", &["clock", "model"]),
     ("decide", &["model", "planted"]),
-    ("journal", &["failure_point", "model", "planted"]),
+    ("journal", &["failpoint", "model", "planted"]),
     (
         "act",
         &[
@@ -48,7 +48,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             // Why there is none.
             "cloud::transport::TransportError",
             "decide",
-            "failure_point",
+            "failpoint",
             "journal::Intent",
             "journal::Journal",
             "journal::JournalError",
@@ -64,8 +64,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "project",
         &["clock::Clock", "cloud::Css", "journal::Journal", "reconcile", "model", "notify", "schedule"],
     ),
-    // Around them.
-    ("cloud", &["clock", "failure_point", "model", "planted"]),
+    // ReportInput them.
+    ("cloud", &["clock", "failpoint", "model", "planted"]),
     ("settings", &["model"]),
     ("lifecycle", &[]),
     ("telemetry", &["settings"]),

@@ -16,7 +16,7 @@ use upgrade_remediator::model::answer::{Answer, Meaning};
 use upgrade_remediator::model::breaker::{Healing, Opening};
 use upgrade_remediator::model::decision::{Action, Order};
 use upgrade_remediator::model::event::{
-    Closing, Entry, Event, FailureSeen, Settlement, Shape, StoredEntry, Subject, TooLong,
+    Entry, Event, FailureSeen, Outcome, Settlement, Shape, StoredEntry, Subject, TooLong,
 };
 use upgrade_remediator::model::hold::{NewHold, Scope, StoredHold};
 use upgrade_remediator::model::id::{AttemptId, ClusterId, ProjectId, ProjectName, TaskId};
@@ -178,11 +178,11 @@ fn events() -> Vec<Event> {
     }
     let by = TaskId::new("newer").unwrap();
     for closing in [
-        Closing::Remedied,
-        Closing::SolvedByOthers,
-        Closing::Aborted,
-        Closing::Superseded { by },
-        Closing::Gone,
+        Outcome::Remedied,
+        Outcome::SolvedByOthers,
+        Outcome::Aborted,
+        Outcome::Superseded { by },
+        Outcome::Gone,
     ] {
         events.push(Event::Closed(closing));
     }

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use upgrade_remediator::journal::{Intent, Journal, SqliteJournal, SqliteOptions};
 use upgrade_remediator::model::answer::{Answer, Meaning};
 use upgrade_remediator::model::decision::Order;
-use upgrade_remediator::model::event::{Closing, Event, FailureSeen, Settlement, Shape, Subject};
+use upgrade_remediator::model::event::{Event, FailureSeen, Outcome, Settlement, Shape, Subject};
 use upgrade_remediator::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::model::policy::{Mode, Terms};
@@ -118,7 +118,7 @@ async fn told(directory: &TempDir) -> Connection {
     record(32, Event::StillThere { attempt: forbidden }).await;
     begin(40).await; // 14: still open
     record(50, Event::Escalated { reason: Reason::WithoutEffect { times: 2 } }).await;
-    record(60, Event::Closed(Closing::Superseded { by: TaskId::new("t2").unwrap() })).await;
+    record(60, Event::Closed(Outcome::Superseded { by: TaskId::new("t2").unwrap() })).await;
     journal
         .record(at(70), vec![(subject("t2"), Event::Decided { verdict: "wait".to_owned(), reason: due() })])
         .await

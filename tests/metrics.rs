@@ -13,11 +13,11 @@ use upgrade_remediator::journal::memory::MemoryJournal;
 use upgrade_remediator::journal::{Intent, Journal as _};
 use upgrade_remediator::model::answer::{Answer, Meaning};
 use upgrade_remediator::model::decision::Order;
-use upgrade_remediator::model::event::{Closing, Event, Settlement, Subject};
+use upgrade_remediator::model::event::{Event, Outcome, Settlement, Subject};
 use upgrade_remediator::model::id::{ClusterId, ProjectName, TaskId};
 use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::model::reason::Reason;
-use upgrade_remediator::status::metrics::{Beside, Metrics};
+use upgrade_remediator::status::metrics::{Metrics, MetricsInput};
 use upgrade_remediator::status::{BreakerState, Report, TaskState, Why};
 
 #[expect(dead_code, reason = "other tests need more of it")]
@@ -101,7 +101,7 @@ async fn story(metrics: &Arc<Metrics>) {
         journal.record(now(), vec![(subject(), settled)]).await.unwrap();
     }
     let reason = Reason::RetriesUsedUp { used: 2, external: 0 };
-    let lines = [Event::Escalated { reason }, Event::Closed(Closing::SolvedByOthers)];
+    let lines = [Event::Escalated { reason }, Event::Closed(Outcome::SolvedByOthers)];
     journal.record(now(), lines.map(|event| (subject(), event)).to_vec()).await.unwrap();
 }
 
@@ -128,7 +128,7 @@ async fn the_page_has_the_names_of_the_document_and_is_sound() {
     let project = &mut report.projects[0];
     project.sends_nothing = Some(Why { code: "breaker-open".to_owned(), words: "many failed".to_owned() });
     project.breaker = BreakerState::HalfOpen;
-    let beside = Beside { journal_bytes: Some(4096), process: process::read() };
+    let beside = MetricsInput { journal_bytes: Some(4096), process: process::read() };
     let page = metrics.render(&report, &beside).unwrap();
 
     let (documented, shown) = (documented(), shown(&page));

@@ -113,7 +113,7 @@ fn minimal_toml_is_useful_as_it_is() {
     let [policy] = loaded.settings.policies.as_slice() else { panic!("{:?}", loaded.settings) };
     assert_eq!(policy.terms, Terms::defaults("everything", Mode::DryRun));
     assert_eq!(loaded.settings.projects[0].endpoint, "https://css.eu-west-101.myhuaweicloud.com");
-    // Beside the other policies, it says that they are never tried.
+    // MetricsInput the other policies, it says that they are never tried.
     let loaded = load_or_show(&shipped("minimal.toml"), &Environment::default());
     assert!(warnings(&loaded).iter().all(|warning| warning.contains("never tried")));
 }

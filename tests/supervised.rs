@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use upgrade_remediator::clock::{Clock as _, SystemClock};
-use upgrade_remediator::daemon::{Broken, Builder, ProjectStates, Service};
+use upgrade_remediator::daemon::{Broken, Builder, Daemon, ProjectStates};
 use upgrade_remediator::journal::{Journal, JournalError, MemoryJournal};
 use upgrade_remediator::model::answer::Meaning;
 use upgrade_remediator::model::event::{Entry, Event, StoredEntry, Subject};
@@ -280,7 +280,7 @@ async fn ends(wrong: Wrong) -> Broken {
     let parts = (Arc::new(Ill(MemoryJournal::default(), wrong)), 1, &mut states);
     let clock = Arc::new(SystemClock::new());
     let builder = Builder::new(&environment, parts, &clock, &Arc::new(LogObserver), &stopping);
-    let service = Service::build(bench.config(), loaded, environment, builder, states).unwrap();
+    let service = Daemon::build(bench.config(), loaded, environment, builder, states).unwrap();
     let (_ask, questions) = tokio::sync::mpsc::channel(1);
     let ended = tokio::time::timeout(Duration::from_secs(20), service.run(Arc::default(), questions)).await;
     assert!(stopping.is_cancelled());

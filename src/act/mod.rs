@@ -7,7 +7,7 @@ use crate::cloud::{Css, Permit, Reply};
 use crate::journal::{Intent, Journaled};
 use crate::model::answer::{Answer, Meaning};
 use crate::model::decision::{Action, Order};
-use crate::model::event::{Closing, Event};
+use crate::model::event::{Event, Outcome};
 use crate::model::id::AttemptId;
 use crate::model::text::chain;
 use crate::planted::{self, Fault};
@@ -16,7 +16,7 @@ pub mod answers;
 
 /// What became of a PUT.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Delivery {
     /// It left, or may have left.
     Sent(Answer),
     /// It certainly never left.
@@ -27,40 +27,40 @@ pub enum Outcome {
 ///
 /// Cancel safety: none. Dropped half-way, the PUT may have been taken; its intent stays open in the journal and
 /// is settled by reading.
-pub async fn execute<S: Css>(css: &S, intent: &Journaled<Intent>, permit: Permit) -> Outcome {
+pub async fn execute<S: Css>(css: &S, intent: &Journaled<Intent>, permit: Permit) -> Delivery {
     let cluster = &intent.value().subject.cluster;
     let reply = match &intent.value().order {
         Order::Retry(task) => css.retry(cluster, task, permit).await,
         Order::Abort(abortable) => css.abort(cluster, abortable, permit).await,
     };
     match reply {
-        Reply::NotSent(error) => Outcome::NotSent(chain(&error)),
-        Reply::Lost { detail } => Outcome::Sent(unknown(detail)),
+        Reply::NotSent(error) => Delivery::NotSent(chain(&error)),
+        Reply::Lost { detail } => Delivery::Sent(unknown(detail)),
         Reply::Answer { status, code, message, request_id, retry_after, body } => {
             let meaning = answers::meaning(status, code.as_deref(), body);
-            Outcome::Sent(Answer { meaning, status: Some(status), code, message, request_id, retry_after })
+            Delivery::Sent(Answer { meaning, status: Some(status), code, message, request_id, retry_after })
         }
     }
 }
 
 /// What is journaled of a PUT's outcome. An accepted abort is also the end of the task's story.
-pub fn what_came_back(attempt: AttemptId, action: Action, outcome: Outcome) -> Vec<Event> {
+pub fn what_came_back(attempt: AttemptId, action: Action, outcome: Delivery) -> Vec<Event> {
     match outcome {
-        Outcome::NotSent(_) => vec![Event::NotSent { attempt }],
-        Outcome::Sent(answer) => {
+        Delivery::NotSent(_) => vec![Event::NotSent { attempt }],
+        Delivery::Sent(answer) => {
             let aborted = action == Action::Abort && answer.meaning == Meaning::Accepted;
             if planted::is(Fault::GatewayNotFoundCloses) && answer.meaning == Meaning::WrongAddress {
-                return vec![Event::Answered { attempt, answer }, Event::Closed(Closing::Gone)];
+                return vec![Event::Answered { attempt, answer }, Event::Closed(Outcome::Gone)];
             }
             let answered = Event::Answered { attempt, answer };
-            if aborted { vec![answered, Event::Closed(Closing::Aborted)] } else { vec![answered] }
+            if aborted { vec![answered, Event::Closed(Outcome::Aborted)] } else { vec![answered] }
         }
     }
 }
 
 /// The outcome of a PUT that is not waited for any longer, as the daemon is stopping: it may have been taken.
-pub fn left_behind() -> Outcome {
-    Outcome::Sent(unknown("the daemon was stopped before there was one".to_owned()))
+pub fn left_behind() -> Delivery {
+    Delivery::Sent(unknown("the daemon was stopped before there was one".to_owned()))
 }
 
 fn unknown(message: String) -> Answer {
@@ -80,12 +80,12 @@ mod tests {
 
     const ATTEMPT: AttemptId = AttemptId(7);
 
-    fn answered(meaning: Meaning) -> Outcome {
-        Outcome::Sent(Answer { meaning, ..unknown(String::new()) })
+    fn answered(meaning: Meaning) -> Delivery {
+        Delivery::Sent(Answer { meaning, ..unknown(String::new()) })
     }
 
     /// The words of what is journaled.
-    fn journaled(action: Action, outcome: Outcome) -> Vec<&'static str> {
+    fn journaled(action: Action, outcome: Delivery) -> Vec<&'static str> {
         what_came_back(ATTEMPT, action, outcome).iter().map(Event::word).collect()
     }
 
@@ -111,20 +111,20 @@ mod tests {
             }
         }
         let closed = what_came_back(ATTEMPT, Action::Abort, answered(Meaning::Accepted)).pop();
-        assert_eq!(closed, Some(Event::Closed(Closing::Aborted)));
+        assert_eq!(closed, Some(Event::Closed(Outcome::Aborted)));
     }
 
     #[test]
     fn what_certainly_never_left_is_journaled_as_not_sent() {
         for action in [Action::Retry, Action::Abort] {
-            let lines = what_came_back(ATTEMPT, action, Outcome::NotSent("no connection".to_owned()));
+            let lines = what_came_back(ATTEMPT, action, Delivery::NotSent("no connection".to_owned()));
             assert_eq!(lines, [Event::NotSent { attempt: ATTEMPT }]);
         }
     }
 
     #[test]
     fn what_is_not_waited_for_any_longer_may_have_been_taken() {
-        let Outcome::Sent(answer) = left_behind() else { panic!("it left, or may have left") };
+        let Delivery::Sent(answer) = left_behind() else { panic!("it left, or may have left") };
         assert_eq!((answer.meaning, answer.status), (Meaning::Unknown, None));
         assert!(!answer.message.is_empty());
     }
@@ -135,7 +135,7 @@ mod tests {
         let of_the_gateway = what_came_back(ATTEMPT, Action::Retry, answered(Meaning::WrongAddress)).pop();
         let busy = journaled(Action::Retry, answered(Meaning::Busy));
         planted::plant(None);
-        assert_eq!(of_the_gateway, Some(Event::Closed(Closing::Gone)));
+        assert_eq!(of_the_gateway, Some(Event::Closed(Outcome::Gone)));
         assert_eq!(busy, ["answered"]);
     }
 }

@@ -7,14 +7,14 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Failure, Outcome, UNUSABLE_CONFIGURATION, WARNINGS_ONLY, print, print_json};
+use super::{CommandResult, Failure, UNUSABLE_CONFIGURATION, WARNINGS_ONLY, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::model::text::span;
 use crate::model::window::{HORIZON, Window, WindowState};
 use crate::settings::{self, Coloured, Environment, Loaded, Problem, Problems, Project};
 
 /// Prints the problems, or the settings.
-pub(super) fn check(loaded: Result<Loaded, Failure>, environment: &Environment, json: bool) -> Outcome {
+pub(super) fn check(loaded: Result<Loaded, Failure>, environment: &Environment, json: bool) -> CommandResult {
     let now = SystemClock::new().now().wall;
     let (loaded, problems) = match loaded {
         Ok(loaded) => {

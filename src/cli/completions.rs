@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::{Outcome, print};
+use super::{CommandResult, print};
 
 /// What `completions` takes.
 #[derive(Debug, Args)]
@@ -15,7 +15,7 @@ pub(super) struct Options {
 }
 
 /// Prints them.
-pub(super) fn completions(options: &Options, mut command: Command) -> Outcome {
+pub(super) fn completions(options: &Options, mut command: Command) -> CommandResult {
     let name = command.get_name().to_owned();
     let mut text = Vec::new();
     clap_complete::generate(options.shell, &mut command, name, &mut text);

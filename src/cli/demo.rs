@@ -15,14 +15,14 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::table::{table, text};
-use super::{Failure, Outcome, block_on, print, print_json};
+use super::{CommandResult, Failure, block_on, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
-use crate::daemon::{self, Builder, Service};
+use crate::daemon::{self, Builder, Daemon};
 use crate::lifecycle::Signals;
-use crate::model::event::{Closing, Event};
+use crate::model::event::{Event, Outcome};
+use crate::model::level::Level;
 use crate::model::moment::Moment;
 use crate::model::project_state::ProjectState;
-use crate::model::wording::Weight;
 use crate::notify::{Notification, Observer};
 use crate::settings::{self, Environment, FileText};
 use crate::simulator::log::{LogEntry, PutKind, PutRecord, Record};
@@ -101,7 +101,7 @@ impl Ending {
 }
 
 /// Runs the stories, prints them, and judges them.
-pub(super) fn demo(json: bool) -> Outcome {
+pub(super) fn demo(json: bool) -> CommandResult {
     let endings = block_on(async {
         let signals = Signals::listen().context("cannot listen to signals")?;
         let stopping = CancellationToken::new();
@@ -152,7 +152,7 @@ async fn stories(quiet: bool, stopping: &CancellationToken) -> Result<Vec<Ending
     let observer = Arc::new(Storyteller { clock: Arc::clone(&clock), began, quiet });
     let parts = (Arc::new(journal.clone()), journal.seed(), &mut states);
     let builder = Builder::new(&environment, parts, &clock, &observer, stopping);
-    let service = Service::build(main.file, loaded, environment, builder, states)?;
+    let service = Daemon::build(main.file, loaded, environment, builder, states)?;
     let projects = service.projects();
     if !quiet {
         print(&introduction(&simulator.url()))?;
@@ -195,7 +195,7 @@ fn end_of(project_state: &ProjectState, cluster: &str) -> Option<String> {
     let tasks = project_state.clusters.values().flat_map(|history| history.tasks.values());
     let task = tasks.into_iter().find(|task| task.cluster_name == cluster)?;
     match (&task.closed, &task.escalated) {
-        (Some((Closing::Aborted, _)), _) => Some("aborted".to_owned()),
+        (Some((Outcome::Aborted, _)), _) => Some("aborted".to_owned()),
         (Some((closing, _)), _) => Some(closing.word().to_owned()),
         (None, Some(_)) => Some("with a human".to_owned()),
         (None, None) => None,
@@ -307,7 +307,7 @@ fn label(event: &Event) -> Option<(&'static str, AnsiColor)> {
         Event::Settled { .. } => ("settled", AnsiColor::Blue),
         Event::Escalated { .. } => ("human", AnsiColor::Red),
         Event::Closed(_) => ("ended", AnsiColor::Green),
-        Event::Decided { .. } if event.weight() > Weight::Detail => ("decided", AnsiColor::Blue),
+        Event::Decided { .. } if event.level() > Level::Debug => ("decided", AnsiColor::Blue),
         _ => return None,
     })
 }

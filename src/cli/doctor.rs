@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, Outcome, WARNINGS_ONLY, block_on, print, print_json};
+use super::{CommandResult, Failure, WARNINGS_ONLY, block_on, print, print_json};
 use crate::clock::SystemClock;
 use crate::cloud::{CloudError, Css as _, Reach};
 use crate::daemon::{self, Builder, HttpProject, ProjectStates, Projects};
@@ -27,7 +27,7 @@ use crate::model::secret::ExposeSecret as _;
 use crate::model::task::TaskKind;
 use crate::model::text::{chain, counted, shown};
 use crate::notify::log::LogObserver;
-use crate::settings::{self, Channel, Environment, JournalUrl, Loaded, Project, Settings, Way};
+use crate::settings::{self, Channel, ChannelKind, Environment, JournalUrl, Loaded, Project, Settings};
 
 type DoctorProject = HttpProject<MemoryJournal, LogObserver>;
 
@@ -57,7 +57,7 @@ struct Step {
 }
 
 /// Goes through everything and prints it.
-pub(super) fn doctor(config: &Path, loaded: &Loaded, environment: &Environment, json: bool) -> Outcome {
+pub(super) fn doctor(config: &Path, loaded: &Loaded, environment: &Environment, json: bool) -> CommandResult {
     let settings = &loaded.settings;
     let outside = settings.needs_the_unit(environment);
     let clock = Arc::new(SystemClock::new());
@@ -374,11 +374,11 @@ async fn of_channel(
     // A URL is a secret, but for its host.
     let place = match &channel.way {
         _ if channel.proxy.is_some() => channel.proxy.clone().unwrap_or_default(),
-        Way::Email { host, port, user, .. } => {
+        ChannelKind::Email { host, port, user, .. } => {
             let port = port.unwrap_or(if user.is_some() { 587 } else { 25 });
             format!("smtp://{host}:{port}")
         }
-        Way::Smn { project, endpoint, .. } => {
+        ChannelKind::Smn { project, endpoint, .. } => {
             let region = settings.projects.iter().find(|known| known.name == *project);
             let region = region.map(|project| project.region.clone()).unwrap_or_default();
             endpoint.clone().unwrap_or_else(|| settings::smn_endpoint(&region))

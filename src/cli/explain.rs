@@ -8,7 +8,7 @@ use clap::Args;
 use super::hold::{Control, Unanswered, unexpected};
 use super::status::Known;
 use super::table::{table, text};
-use super::{Failure, Outcome, print, print_json};
+use super::{CommandResult, Failure, print, print_json};
 use crate::control::{Answer, Request};
 use crate::model::cluster::Cluster;
 use crate::model::explanation::{Explanation, Story, TaskFacts};
@@ -28,7 +28,7 @@ pub(super) fn explain(
     settings: impl FnOnce() -> Result<Loaded, Failure>,
     options: &Options,
     as_json: bool,
-) -> Outcome {
+) -> CommandResult {
     let explanation = match control.ask(&Request::Explain { cluster: options.cluster.clone() }) {
         Ok(Answer::Explained { explanation }) => *explanation,
         Ok(answer) => return Err(unexpected(answer)),

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::hold::{Control, Unanswered, unexpected};
-use super::{Failure, Outcome, print, print_json};
+use super::{CommandResult, Failure, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::control::{Answer, Request};
 use crate::journal::history::HistoryError;
@@ -35,7 +35,7 @@ pub(super) fn history(
     settings: impl Fn() -> Result<Loaded, Failure>,
     options: &Options,
     as_json: bool,
-) -> Outcome {
+) -> CommandResult {
     let since = options.since.as_deref().map(since).transpose()?;
     let mut query = Query { cluster: options.cluster.clone(), since, ..Query::default() };
     let mut journal = None;

@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::table::{table, text};
-use super::{Failure, Outcome, journal, print, print_json};
+use super::{CommandResult, Failure, journal, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::control::{Answer, AskError, Request, ask};
 use crate::journal::reader::JournalReader;
@@ -40,7 +40,7 @@ pub(super) struct ReleaseOptions {
 }
 
 /// Places a hold.
-pub(super) fn hold(control: &Control<'_>, options: HoldOptions, as_json: bool) -> Outcome {
+pub(super) fn hold(control: &Control<'_>, options: HoldOptions, as_json: bool) -> CommandResult {
     let HoldOptions { scope, lasts, reason } = options;
     let down = how_to_stop_for_good(control.config);
     match put(control, &Request::Hold { scope, lasts, reason }, "nothing was held", &down)? {
@@ -61,7 +61,7 @@ pub(super) fn hold(control: &Control<'_>, options: HoldOptions, as_json: bool) -
 }
 
 /// Ends holds.
-pub(super) fn release(control: &Control<'_>, options: ReleaseOptions, as_json: bool) -> Outcome {
+pub(super) fn release(control: &Control<'_>, options: ReleaseOptions, as_json: bool) -> CommandResult {
     let request = Request::Release { scope: options.scope };
     match put(control, &request, "nothing was released, and holds outlive a restart", START_IT)? {
         Answer::Released { released, still } => {
@@ -90,7 +90,7 @@ pub(super) fn holds(
     control: &Control<'_>,
     settings: impl FnOnce() -> Result<Loaded, Failure>,
     as_json: bool,
-) -> Outcome {
+) -> CommandResult {
     let holds = match control.ask(&Request::Holds) {
         Ok(Answer::Holds { holds }) => holds,
         Ok(answer) => return Err(unexpected(answer)),

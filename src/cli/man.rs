@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::{Args, Command};
 use clap_mangen::Man;
 
-use super::{Outcome, print};
+use super::{CommandResult, print};
 
 /// What `man` takes.
 #[derive(Debug, Args)]
@@ -18,7 +18,7 @@ pub(super) struct Options {
 }
 
 /// Prints the page of the program, or writes it and those of its commands.
-pub(super) fn man(options: &Options, command: Command) -> Outcome {
+pub(super) fn man(options: &Options, command: Command) -> CommandResult {
     let command = command.disable_help_subcommand(true);
     match &options.folder {
         None => print(&String::from_utf8_lossy(&page(command)?))?,

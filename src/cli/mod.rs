@@ -148,7 +148,7 @@ impl Failure {
     }
 }
 
-type Outcome = Result<ExitCode, Failure>;
+type CommandResult = Result<ExitCode, Failure>;
 
 const UNUSABLE_CONFIGURATION: u8 = 78;
 const WARNINGS_ONLY: u8 = 3;

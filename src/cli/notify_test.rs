@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::doctor::in_the_unit;
-use super::{Failure, Outcome, block_on, print, print_json};
+use super::{CommandResult, Failure, block_on, print, print_json};
 use crate::clock::{Clock as _, SystemClock, random_seed};
 use crate::daemon;
 use crate::model::text::shown;
@@ -32,7 +32,7 @@ pub(super) fn notify_test(
     environment: &Environment,
     options: &Options,
     json: bool,
-) -> Outcome {
+) -> CommandResult {
     let (settings, name) = (&loaded.settings, &options.channel);
     let Some(known) = settings.channels.iter().find(|channel| channel.name == *name) else {
         let names: Vec<&str> = settings.channels.iter().map(|channel| channel.name.as_str()).collect();

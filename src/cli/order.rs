@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::hold::{Control, START_IT, put, unexpected};
-use super::{Failure, Outcome, print, print_json};
+use super::{CommandResult, Failure, print, print_json};
 use crate::clock::random_seed;
 use crate::control::{Answer, Order, Request};
 use crate::model::id::TaskId;
@@ -37,12 +37,12 @@ pub(super) struct AbortOptions {
 }
 
 /// Sends one retry.
-pub(super) fn retry_now(control: &Control<'_>, options: Options, as_json: bool) -> Outcome {
+pub(super) fn retry_now(control: &Control<'_>, options: Options, as_json: bool) -> CommandResult {
     carry_out(control, &Request::RetryNow(options.order()?), "nothing was sent", as_json)
 }
 
 /// Sends the abort.
-pub(super) fn abort(control: &Control<'_>, options: AbortOptions, as_json: bool) -> Outcome {
+pub(super) fn abort(control: &Control<'_>, options: AbortOptions, as_json: bool) -> CommandResult {
     let AbortOptions { options, yes } = options;
     let order = options.order()?;
     if !yes && !is_meant(&order.cluster)? {
@@ -52,7 +52,7 @@ pub(super) fn abort(control: &Control<'_>, options: AbortOptions, as_json: bool)
 }
 
 /// Takes a task back from a human.
-pub(super) fn reset(control: &Control<'_>, options: Options, as_json: bool) -> Outcome {
+pub(super) fn reset(control: &Control<'_>, options: Options, as_json: bool) -> CommandResult {
     carry_out(control, &Request::Reset(options.order()?), "nothing was changed", as_json)
 }
 
@@ -86,7 +86,7 @@ fn is_meant(cluster: &str) -> Result<bool, Failure> {
     Ok(matches!(said.trim(), "y" | "Y" | "yes"))
 }
 
-fn carry_out(control: &Control<'_>, request: &Request, undone: &str, as_json: bool) -> Outcome {
+fn carry_out(control: &Control<'_>, request: &Request, undone: &str, as_json: bool) -> CommandResult {
     match put(control, request, undone, START_IT)? {
         Answer::Done { cluster, cluster_name, task, words } => {
             if as_json {

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::table::{table, text};
-use super::{Failure, Outcome, block_on, journal_if_any, print, print_json};
+use super::{CommandResult, Failure, block_on, journal_if_any, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::daemon::{Builder, HttpProject, ProjectStates, Projects};
 use crate::journal::memory::MemoryJournal;
@@ -39,7 +39,7 @@ struct Line {
 }
 
 /// Reconciles and prints.
-pub(super) fn plan(loaded: &Loaded, environment: &Environment, json: bool) -> Outcome {
+pub(super) fn plan(loaded: &Loaded, environment: &Environment, json: bool) -> CommandResult {
     let settings = &loaded.settings;
     let _log = telemetry::start(&settings.log.filter, settings.log.format, environment)?;
     let clock = Arc::new(SystemClock::new());

@@ -11,10 +11,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{Failure, Outcome, block_on, log_warnings};
+use super::{CommandResult, Failure, block_on, log_warnings};
 use crate::clock::{Clock as _, SystemClock, random_seed};
 use crate::control::{Question, Reachable, Server};
-use crate::daemon::{self, Broken, Builder, Changes, Measured, ProjectStates, Projects, Service};
+use crate::daemon::{self, Broken, Builder, Changes, Daemon, Measured, ProjectStates, Projects};
 use crate::journal::sqlite::SqliteJournal;
 use crate::lifecycle::Signals;
 use crate::model::policy::Mode;
@@ -53,7 +53,7 @@ impl Telling {
 }
 
 /// Runs until a signal, or once.
-pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once: bool) -> Outcome {
+pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once: bool) -> CommandResult {
     // Dropped last: what is logged on the way out is still written.
     let _log = telemetry::start(&loaded.settings.log.filter, loaded.settings.log.format, environment)?;
     log_warnings(&loaded);
@@ -138,7 +138,7 @@ async fn serve(
     let mut listening = JoinSet::new();
     // Before anything is looked at: what cannot be held is not begun.
     let (questions, reachable) = listen(&settings, &mut listening, &stopping).await?;
-    let mut service = Service::build(config.to_owned(), loaded, environment, builder, states)
+    let mut service = Daemon::build(config.to_owned(), loaded, environment, builder, states)
         .map_err(Failure::of_build)?
         .supervised(supervisor)
         .reached(reachable);
@@ -228,7 +228,7 @@ async fn serve_page<S: web::Source>(
         Ok(server) => {
             let url = web::url(server.address());
             info!(url, "the status page is at {url}");
-            let router = web::router(source, web::Door::new(http.hosts.clone()));
+            let router = web::router(source, web::HostFilter::new(http.hosts.clone()));
             listening.spawn(server.run(router, stopping.clone()));
         }
         Err(error) => error!(

@@ -11,7 +11,7 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, Outcome, block_on, print};
+use super::{CommandResult, Failure, block_on, print};
 use crate::clock::{Clock as _, SystemClock};
 use crate::lifecycle::Signals;
 use crate::simulator::{Scenario, Simulator, World, scenario};
@@ -31,7 +31,7 @@ pub(super) struct Options {
 }
 
 /// Serves until a signal.
-pub(super) fn simulator(options: &Options) -> Outcome {
+pub(super) fn simulator(options: &Options) -> CommandResult {
     let scenario = Scenario::load(&options.scenario).map_err(|error| Failure::Unusable(error.into()))?;
     block_on(async {
         let signals = Signals::listen().context("cannot listen to signals")?;

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::hold::{Control, Presence, Unanswered, holds_in_force, unexpected};
 use super::table::{table, text};
-use super::{Failure, Outcome, journal, json_text, print_while_read};
+use super::{CommandResult, Failure, journal, json_text, print_while_read};
 use crate::clock::{Clock as _, SystemClock};
 use crate::control::{Answer, Request};
 use crate::daemon::ProjectStates;
@@ -23,7 +23,7 @@ use crate::model::policy::Mode;
 use crate::model::project_state::ProjectState;
 use crate::model::text::{counted, longer_span, shown, utc};
 use crate::settings::Loaded;
-use crate::status::{Around, ProjectReport, Report};
+use crate::status::{ProjectReport, Report, ReportInput};
 
 /// How.
 #[derive(Debug, Args)]
@@ -44,7 +44,7 @@ pub(super) fn status(
     settings: impl Fn() -> Result<Loaded, Failure>,
     options: &Options,
     as_json: bool,
-) -> Outcome {
+) -> CommandResult {
     let before = if as_json || !options.watch { "" } else { CLEAR };
     while print_while_read(&format!("{before}{}", once(control, &settings, as_json)?))? && options.watch {
         #[expect(clippy::disallowed_methods, reason = "a person looks on, and nothing else runs here")]
@@ -131,7 +131,7 @@ impl Known {
 
     fn reports(&self, loaded: &Loaded) -> Vec<ProjectReport> {
         let report = |(name, project_state): (&ProjectName, &ProjectState)| {
-            let around = Around {
+            let around = ReportInput {
                 name,
                 clusters: project_state.clusters.len(),
                 list_short: false,

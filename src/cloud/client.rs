@@ -9,7 +9,7 @@ use super::answer::{Body, Head, chain, shape_of, was_cut};
 use super::credential::{Credential, Pass};
 use super::error::{BuildError, CloudError, Refusal};
 use super::http::HttpTransport;
-use super::pace::{Pace, Rank};
+use super::pace::{Rank, RateLimiter};
 use super::pages::Pages;
 use super::paging;
 use super::project::ProjectSource;
@@ -58,7 +58,7 @@ pub struct Client<T, C> {
     endpoint: Endpoint,
     project: ProjectSource,
     credential: Arc<Credential>,
-    pace: Pace,
+    pace: RateLimiter,
     retries: Retries,
     pages: Pages,
     clock_offset: Mutex<Option<SignedDuration>>,
@@ -90,7 +90,7 @@ impl<T: Transport, C: Clock> Client<T, C> {
             clock,
             endpoint,
             project: options.project,
-            pace: Pace::new(&options.limits),
+            pace: RateLimiter::new(&options.limits),
             retries: Retries::new(options.seed),
             pages: Pages::default(),
             credential: options.credential,

@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use super::error::BuildError;
 use super::request::Endpoint;
 use super::transport::{Method, READ_HEADERS, Request, Reserve, Response, Transport, TransportError};
-use crate::failure_point::{self, Point};
+use crate::failpoint::{self, Point};
 use crate::model::text::shown;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -94,7 +94,7 @@ impl HttpTransport {
         let build = |builder: reqwest::ClientBuilder| builder.build().map_err(http_error);
         // A connection that serves one request gains nothing from HTTP/2, and HTTP/1.1 has fewer ways to fail.
         let puts = builder().http1_only().pool_max_idle_per_host(0);
-        #[cfg(feature = "failure-points")]
+        #[cfg(feature = "failpoints")]
         let puts = puts.connector_layer(tower::util::MapResponseLayer::new(connected));
         let (reads, puts) = (build(builder())?, build(puts)?);
         Ok(Self { reads, puts, long: Semaphore::new(LONG_AT_ONCE), request_timeout })
@@ -102,9 +102,9 @@ impl HttpTransport {
 }
 
 /// Passes the connection of a PUT on as it is.
-#[cfg(feature = "failure-points")]
+#[cfg(feature = "failpoints")]
 fn connected<T>(connection: T) -> T {
-    failure_point::pass(Point::PutConnected);
+    failpoint::pass(Point::PutConnected);
     connection
 }
 
@@ -129,7 +129,7 @@ impl Transport for HttpTransport {
         let acts = request.method == Method::Put;
         let pass = |point| {
             if acts {
-                failure_point::pass(point);
+                failpoint::pass(point);
             }
         };
         pass(Point::PutLeaving);

@@ -1,6 +1,6 @@
 //! The client of the CSS API: requests out, model values or errors by meaning back.
 //!
-//! Beside it stand the clients of those who give out keys: [`iam`] and [`metadata`].
+//! MetricsInput it stand the clients of those who give out keys: [`iam`] and [`metadata`].
 //!
 //! It takes an endpoint, a project and a credential ([`Options`]), and gives what [`Css`] says. A reading is
 //! repeated a little while its errors are passing ones; a PUT is sent once, and what came back is handed on as a
@@ -60,7 +60,7 @@ pub mod transport;
 mod wire;
 
 pub use client::{Client, Options};
-pub use credential::{AccessKey, AuthToken, Credential, Gates};
+pub use credential::{AccessKey, AccountCircuits, AuthToken, Credential};
 pub use error::{BuildError, CloudError, Refusal};
 pub use project::ProjectSource;
 pub use reach::Reach;

@@ -30,11 +30,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Hands out places for requests.
 #[derive(Debug)]
-pub(super) struct Pace {
-    places: Turnstile,
+pub(super) struct RateLimiter {
+    places: PrioritySemaphore,
     /// Who waits for the rate: one at a time, so that a process that was stopped for a while finds one request
     /// due, and not all that wait.
-    turns: Turnstile,
+    turns: PrioritySemaphore,
     rate: Mutex<Rate>,
 }
 
@@ -53,13 +53,13 @@ pub(super) enum Rank {
     Reading,
 }
 
-impl Pace {
+impl RateLimiter {
     /// Of the limits, a zero counts as one: nothing would ever be sent.
     pub(super) fn new(limits: &Limits) -> Self {
         let places = usize::try_from(limits.max_requests_in_flight.max(1)).unwrap_or(usize::MAX);
         Self {
-            places: Turnstile::new(places),
-            turns: Turnstile::new(1),
+            places: PrioritySemaphore::new(places),
+            turns: PrioritySemaphore::new(1),
             rate: Mutex::new(Rate::new(limits.requests_per_second)),
         }
     }
@@ -98,7 +98,7 @@ impl Pace {
 
 /// Lets a number of holders in at once; the others wait in two rows.
 #[derive(Debug, Clone)]
-struct Turnstile(Arc<Mutex<Rows>>);
+struct PrioritySemaphore(Arc<Mutex<Rows>>);
 
 #[derive(Debug)]
 struct Rows {
@@ -111,10 +111,10 @@ struct Rows {
 #[derive(Debug)]
 struct Turn {
     /// Nothing in one that was handed on.
-    of: Option<Turnstile>,
+    of: Option<PrioritySemaphore>,
 }
 
-impl Turnstile {
+impl PrioritySemaphore {
     fn new(free: usize) -> Self {
         let rows = Rows { free, acting: VecDeque::new(), reading: VecDeque::new() };
         Self(Arc::new(Mutex::new(rows)))
@@ -378,7 +378,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn no_more_than_the_limit_are_under_way() {
         let clock = VirtualClock::new();
-        let pace = Pace::new(&limits(2, 1_000));
+        let pace = RateLimiter::new(&limits(2, 1_000));
         let read = || pace.place(&clock, Rank::Reading);
         let (first, _second) = (read().await, read().await);
         assert!(tokio::time::timeout(Duration::from_mins(1), read()).await.is_err());
@@ -389,7 +389,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_acts_goes_before_all_who_wait_to_read_and_who_left_takes_no_place() {
         let clock = VirtualClock::new();
-        let pace = Pace::new(&limits(1, 1_000));
+        let pace = RateLimiter::new(&limits(1, 1_000));
         let held = pace.place(&clock, Rank::Reading).await;
         let mut left = Box::pin(pace.place(&clock, Rank::Reading));
         let mut read = pin!(pace.place(&clock, Rank::Reading));
@@ -409,7 +409,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_process_that_stood_still_makes_nothing_up() {
         let clock = VirtualClock::new();
-        let pace = Arc::new(Pace::new(&limits(64, 10)));
+        let pace = Arc::new(RateLimiter::new(&limits(64, 10)));
         let mut waiting = tokio::task::JoinSet::new();
         for _ in 0..20 {
             let pace = Arc::clone(&pace);

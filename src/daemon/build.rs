@@ -45,7 +45,7 @@ pub struct Builder<J, T> {
 
 /// How a project is reached: where this is the same, so is its client.
 #[derive(Clone)]
-pub(super) struct Link {
+pub(super) struct Connection {
     endpoint: String,
     /// Looked up by the region where it is absent.
     project: Option<ProjectId>,
@@ -57,14 +57,14 @@ pub(super) struct Link {
     credential: Arc<Credential>,
 }
 
-impl Link {
+impl Connection {
     /// The project's id, where the settings give it.
     pub(super) fn project(&self) -> Option<&ProjectId> {
         self.project.as_ref()
     }
 }
 
-impl PartialEq for Link {
+impl PartialEq for Connection {
     fn eq(&self, other: &Self) -> bool {
         let Self { endpoint, project, site, ca_pem, proxy, request_timeout, limits, credential } = self;
         *endpoint == other.endpoint
@@ -208,11 +208,11 @@ impl<J: Journal, T: Observer> Builder<J, T> {
         settings: &Settings,
         project: &Project,
         credentials: &Credentials,
-    ) -> Result<Option<Link>, BuildFault> {
+    ) -> Result<Option<Connection>, BuildFault> {
         let site = Site::of(settings, project)?;
         // The settings check the reference; a project without its key is an unusable secret.
         let Some(credential) = credentials.of(project, &site) else { return Ok(None) };
-        Ok(Some(Link {
+        Ok(Some(Connection {
             endpoint: project.endpoint.clone(),
             project: project.project_id.clone(),
             ca_pem: site.ca_pem.clone(),
@@ -225,7 +225,7 @@ impl<J: Journal, T: Observer> Builder<J, T> {
     }
 
     /// A client. It connects when the first request is sent.
-    pub(super) fn client(&self, project: &Project, link: &Link) -> Result<HttpClient, BuildFault> {
+    pub(super) fn client(&self, project: &Project, link: &Connection) -> Result<HttpClient, BuildFault> {
         let fault = |source| BuildFault::Client { project: project.name.clone(), source };
         let id = if let Some(id) = &link.project {
             ProjectSource::Id(id.clone())

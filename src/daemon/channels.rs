@@ -21,11 +21,11 @@ use crate::notify::channel::smn::{Publish, Smn};
 use crate::notify::channel::webhook::Webhook;
 use crate::notify::channel::{Channel, Network, SendError, Sending, Taken};
 use crate::notify::{Routes, Start};
-use crate::settings::{self, ChannelSecrets, Environment, Settings, Way};
+use crate::settings::{self, ChannelKind, ChannelSecrets, Environment, Settings};
 
 /// A channel with what it was built from.
 struct Built {
-    way: Way,
+    way: ChannelKind,
     network: Network,
     secrets: ChannelSecrets,
     channel: Arc<dyn Channel>,
@@ -53,7 +53,7 @@ impl Channels {
             let network = network(channel)?;
             let same = |before: &&Built| {
                 // A topic is published to with the credential of a project, which may be another one now.
-                !matches!(channel.way, Way::Smn { .. })
+                !matches!(channel.way, ChannelKind::Smn { .. })
                     && before.way == channel.way
                     && before.network == network
                     && are_the_same(&before.secrets, &secrets)
@@ -99,7 +99,7 @@ pub fn channel_of(
     let mut settings = Settings { channels: one, ..settings.clone() };
     // Only the credentials of the project that it publishes with are needed.
     let of = settings.channels.iter().find_map(|channel| match &channel.way {
-        Way::Smn { project, .. } => Some(project.clone()),
+        ChannelKind::Smn { project, .. } => Some(project.clone()),
         _ => None,
     });
     settings.projects.retain(|project| Some(&project.name) == of.as_ref());
@@ -165,24 +165,24 @@ fn make(
         Chat::new(service, url, secret, now, network).map_err(|error| fault(&error))
     };
     Ok(match &channel.way {
-        Way::Webhook { .. } => {
+        ChannelKind::Webhook { .. } => {
             Arc::new(Webhook::new(&url, secret("hmac_secret"), network).map_err(|error| fault(&error))?)
         }
-        Way::Alertmanager { .. } => {
+        ChannelKind::Alertmanager { .. } => {
             Arc::new(Alertmanager::new(&url, network).map_err(|error| fault(&error))?)
         }
-        Way::Slack { .. } => Arc::new(chat(Service::Slack, &url, None)?),
-        Way::Feishu { .. } => Arc::new(chat(Service::Feishu, &url, secret("secret"))?),
-        Way::DingTalk { .. } => Arc::new(chat(Service::DingTalk, &url, secret("secret"))?),
-        Way::WeCom { .. } => Arc::new(chat(Service::WeCom, &url, None)?),
-        Way::Email { host, port, user, hello, from, to } => {
+        ChannelKind::Slack { .. } => Arc::new(chat(Service::Slack, &url, None)?),
+        ChannelKind::Feishu { .. } => Arc::new(chat(Service::Feishu, &url, secret("secret"))?),
+        ChannelKind::DingTalk { .. } => Arc::new(chat(Service::DingTalk, &url, secret("secret"))?),
+        ChannelKind::WeCom { .. } => Arc::new(chat(Service::WeCom, &url, None)?),
+        ChannelKind::Email { host, port, user, hello, from, to } => {
             let user = user.as_ref().map(|(user, _)| user.clone()).zip(secret("password"));
             let (host, hello, from, to) = (host.clone(), hello.clone(), from.clone(), to.clone());
             let ca_pem = network.ca_pem.clone();
             let options = EmailOptions { host, port: *port, user, hello, ca_pem, from, to };
             Arc::new(Email::new(options).map_err(|error| fault(&error))?)
         }
-        Way::Smn { project, topic_urn, endpoint } => {
+        ChannelKind::Smn { project, topic_urn, endpoint } => {
             let missing = || BuildFault::Channel {
                 name: channel.name.clone(),
                 detail: format!("project {project} has no credentials, or no id in the URN of the topic"),

@@ -14,7 +14,7 @@ use crate::cloud::error::KeyError;
 use crate::cloud::http::HttpTransport;
 use crate::cloud::iam::{self, AgencySource, Iam, PasswordSource, Scope, User};
 use crate::cloud::metadata::MetadataSource;
-use crate::cloud::{AccessKey, AuthToken, BuildError, Credential, Gates, Meter};
+use crate::cloud::{AccessKey, AccountCircuits, AuthToken, BuildError, Credential, Meter};
 use crate::journal::sqlite::SqliteJournal;
 use crate::model::id::ProjectId;
 use crate::settings::{self, CredentialSecrets, Environment, Project, SecretReader, Settings};
@@ -95,7 +95,7 @@ struct Built {
 #[derive(Default)]
 pub(super) struct Credentials {
     built: BTreeMap<Identity, Built>,
-    gates: Gates,
+    gates: AccountCircuits,
     /// Where requests to IAM are counted.
     metrics: Option<Arc<Metrics>>,
 }
@@ -137,7 +137,7 @@ impl Credentials {
             Ok(text) => keeper.keep_refusals(text),
             Err(error) => tracing::debug!(%error, "a refused credential could not be remembered"),
         };
-        let gates = Gates::remembering(journal.id(), before.unwrap_or_default(), keep);
+        let gates = AccountCircuits::remembering(journal.id(), before.unwrap_or_default(), keep);
         Self { gates, ..self }
     }
 
@@ -179,7 +179,7 @@ struct Making<'a> {
     secrets: BTreeMap<String, CredentialSecrets>,
     before: &'a Credentials,
     built: BTreeMap<Identity, Built>,
-    gates: Gates,
+    gates: AccountCircuits,
 }
 
 impl Making<'_> {

@@ -20,11 +20,11 @@ use crate::settings::{JournalUrl, Problems, Project, Settings};
 mod build;
 mod changes;
 mod channels;
+mod control_handlers;
 mod credentials;
 mod identity;
 mod liveness;
 pub mod measured;
-mod operate;
 mod orders;
 pub mod process;
 mod projects;
@@ -35,7 +35,7 @@ pub use build::Builder;
 pub use channels::{channel_of, start_of};
 pub use measured::Measured;
 pub use projects::Projects;
-pub use service::Service;
+pub use service::Daemon;
 pub use view::{Changes, View};
 
 /// The client of the daemon.

@@ -7,8 +7,8 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::HttpProject;
-use super::operate::reason;
-use super::service::Service;
+use super::control_handlers::reason;
+use super::service::Daemon;
 use crate::control::{Answer, Order, Peer};
 use crate::descriptors;
 use crate::journal::history::HistoryError;
@@ -42,7 +42,7 @@ impl Ordering {
     }
 }
 
-impl<J: Journal, T: Observer> Service<J, T> {
+impl<J: Journal, T: Observer> Daemon<J, T> {
     /// Has an order carried out, and answers once it is.
     pub(super) fn order(
         &mut self,

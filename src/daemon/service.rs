@@ -11,7 +11,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::build::{self, Builder, Link};
+use super::build::{self, Builder, Connection};
 use super::identity::Known;
 use super::liveness::{Liveness, Round};
 use super::view::View;
@@ -41,7 +41,7 @@ const BETWEEN_RELOADS: Duration = Duration::from_secs(1);
 /// A project under watch.
 pub(super) struct Running<J, T> {
     pub(super) project: Arc<HttpProject<J, T>>,
-    link: Link,
+    link: Connection,
     /// Cancelled once nothing more is to be read or sent, as for the end of the process.
     halt: CancellationToken,
     /// Cancelled once its scheduler is to end.
@@ -53,7 +53,7 @@ pub(super) struct Running<J, T> {
 }
 
 /// The running daemon.
-pub struct Service<J, T> {
+pub struct Daemon<J, T> {
     config: PathBuf,
     environment: Environment,
     pub(super) loaded: Loaded,
@@ -78,7 +78,7 @@ pub struct Service<J, T> {
 /// What a reload has made ready. Making it ready may fail; taking it cannot.
 struct Ready<J, T> {
     loaded: Loaded,
-    links: Vec<(settings::Project, Link, Option<HttpClient>)>,
+    links: Vec<(settings::Project, Connection, Option<HttpClient>)>,
     states: BTreeMap<ProjectName, ProjectState>,
     credentials: super::credentials::Credentials,
     channels: super::channels::Channels,
@@ -94,7 +94,7 @@ enum ReloadFault {
     Journal(#[from] JournalError),
 }
 
-impl<J: Journal, T: Observer> Service<J, T> {
+impl<J: Journal, T: Observer> Daemon<J, T> {
     /// Builds every project of the settings that were loaded from `config`. Connects to nothing.
     ///
     /// # Errors
@@ -395,7 +395,7 @@ impl<J: Journal, T: Observer> Service<J, T> {
         &mut self,
         settings: &Settings,
         project: &settings::Project,
-        link: Link,
+        link: Connection,
         client: HttpClient,
         project_state: ProjectState,
         known: &mut Known,

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::measured::journal_size;
-use super::service::{Running, Service};
+use super::service::{Daemon, Running};
 use super::{HttpProject, process};
 use crate::clock::{Clock as _, SystemClock};
 use crate::journal::reader::{JournalReader, Query};
@@ -23,7 +23,7 @@ use crate::model::text::chain;
 use crate::notify::{Notification, NotifyQueue, Observer};
 use crate::schedule::liveness::LivenessProbe;
 use crate::settings::JournalUrl;
-use crate::status::metrics::{Beside, Metrics};
+use crate::status::metrics::{Metrics, MetricsInput};
 use crate::status::{InForce, PolicyReport, Report};
 use crate::web::{ClusterView, Source};
 
@@ -151,7 +151,7 @@ impl<J: Journal, T: Observer> Source for View<J, T> {
     }
 
     fn metrics(&self) -> Result<String, std::fmt::Error> {
-        let beside = Beside { journal_bytes: journal_size(&self.file), process: process::read() };
+        let beside = MetricsInput { journal_bytes: journal_size(&self.file), process: process::read() };
         self.metrics.render(&self.report(), &beside)
     }
 
@@ -177,7 +177,7 @@ impl Observer for Changes {
     }
 }
 
-impl<J: Journal, T: Observer> Service<J, T> {
+impl<J: Journal, T: Observer> Daemon<J, T> {
     /// The daemon as it is seen from outside, kept up to date from now on.
     /// `changes` changes when something was told.
     pub fn view(&mut self, metrics: Arc<Metrics>, changes: watch::Receiver<u64>) -> Arc<View<J, T>> {

@@ -7,7 +7,7 @@
 
 use super::{DecideInput, FailedTask, NewestTask, SETTLING_PATIENCE, running};
 use crate::model::decision::{Action, ManualOrder, Order};
-use crate::model::event::{Closing, Shape};
+use crate::model::event::{Outcome, Shape};
 use crate::model::id::TaskId;
 use crate::model::moment::Moment;
 use crate::model::policy::{Mode, Terms};
@@ -89,7 +89,7 @@ pub fn reset(
         found => found?,
     };
     if let Some((closing, _)) = &known.closed {
-        return Err(if *closing == Closing::Aborted { Reason::AbortedByUs } else { Reason::NotWithHuman });
+        return Err(if *closing == Outcome::Aborted { Reason::AbortedByUs } else { Reason::NotWithHuman });
     }
     let Some(escalation) = &known.escalated else { return Err(Reason::NotWithHuman) };
     // Whether a PUT was accepted may still show. Where it cannot, the human has judged.
@@ -136,7 +136,7 @@ impl FailedTask<'_> {
     /// Whether no earlier PUT may still be taken, and the reading shows the present failure.
     fn may_be_sent(&self) -> Result<(), Reason> {
         match &self.known.closed {
-            Some((Closing::Aborted, _)) => return Err(Reason::AbortedByUs),
+            Some((Outcome::Aborted, _)) => return Err(Reason::AbortedByUs),
             Some(_) => return Err(Reason::StaleReading),
             None => {}
         }

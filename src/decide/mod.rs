@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use crate::model::decision::{Action, Decision, Order, Verdict};
-use crate::model::event::Closing;
+use crate::model::event::Outcome;
 use crate::model::id::ClusterId;
 use crate::model::moment::Moment;
 use crate::model::policy::{Mode, OnExhausted, Terms};
@@ -95,7 +95,7 @@ pub fn decide(
     };
     match (&task.status, record.tasks.get(&task.id)) {
         // Whatever the service goes on showing of it.
-        (_, Some(known)) if matches!(known.closed, Some((Closing::Aborted, _))) => {
+        (_, Some(known)) if matches!(known.closed, Some((Outcome::Aborted, _))) => {
             wait(Some(task), Reason::AbortedByUs, poll.idle_interval)
         }
         (TaskStatus::Success | TaskStatus::Running, known) => {
@@ -189,12 +189,12 @@ impl FailedTask<'_> {
     }
 
     fn closed(&self) -> Option<Judgement> {
-        let (closing, _) = self.known.closed.as_ref()?;
-        let reason = match closing {
-            Closing::Aborted => Reason::AbortedByUs,
-            Closing::Superseded { .. } | Closing::Gone => Reason::Closed,
+        let (outcome, _) = self.known.closed.as_ref()?;
+        let reason = match outcome {
+            Outcome::Aborted => Reason::AbortedByUs,
+            Outcome::Superseded { .. } | Outcome::Gone => Reason::Closed,
             // It succeeded before, and this reading shows a failure: an old one until observed as new.
-            Closing::Remedied | Closing::SolvedByOthers => Reason::StaleReading,
+            Outcome::Remedied | Outcome::SolvedByOthers => Reason::StaleReading,
         };
         Some(self.idle(reason))
     }

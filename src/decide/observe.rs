@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::decide::SETTLING_PATIENCE;
 use crate::decide::expect::overdue;
 use crate::decide::newest::NewestTask;
-use crate::model::event::{Closing, Entry, Event, FailureSeen, Settlement, Shape, Subject};
+use crate::model::event::{Entry, Event, FailureSeen, Outcome, Settlement, Shape, Subject};
 use crate::model::id::{ClusterId, ProjectName, TaskId};
 use crate::model::moment::Moment;
 use crate::model::policy::{Expect, Terms};
@@ -115,13 +115,13 @@ impl Draft<'_> {
         self.see_first(task);
         let Some(known) = self.known(&task.id) else { return };
         if known.missing.is_some() && known.closed.is_none()
-            || matches!(known.closed, Some((Closing::Gone, _)))
+            || matches!(known.closed, Some((Outcome::Gone, _)))
         {
             self.note(&task.id, Event::Reappeared);
         }
         let closed = self.known(&task.id).and_then(|known| known.closed.as_ref());
         // Nothing reopens an aborted task, and a superseded one is record.
-        if matches!(closed, Some((Closing::Aborted | Closing::Superseded { .. }, _))) {
+        if matches!(closed, Some((Outcome::Aborted | Outcome::Superseded { .. }, _))) {
             // That it runs again stops everything else of the cluster, also where a later answer leaves it out.
             let runs = self.known(&task.id).is_some_and(|known| known.running.is_some());
             if task.status == TaskStatus::Running && !runs {
@@ -213,7 +213,7 @@ impl Draft<'_> {
             return;
         }
         let ours = known.failure.as_ref().is_some_and(|failure| failure.accepted > 0);
-        self.note(&task.id, Event::Closed(if ours { Closing::Remedied } else { Closing::SolvedByOthers }));
+        self.note(&task.id, Event::Closed(if ours { Outcome::Remedied } else { Outcome::SolvedByOthers }));
     }
 
     fn see_failure(&mut self, task: &Task) {
@@ -470,7 +470,7 @@ impl Draft<'_> {
                 // answer to a PUT said the same.
                 let doubted = known.failure.as_ref().is_some_and(|failure| failure.doubt.is_some());
                 if doubted || self.now.since(known.first_seen) >= self.input.poll.settle_timeout {
-                    self.note(id, Event::Closed(Closing::Gone));
+                    self.note(id, Event::Closed(Outcome::Gone));
                 }
             }
             _ => {}
@@ -522,7 +522,7 @@ impl Draft<'_> {
                     && older.start_time < start
             });
             if older {
-                self.note(id, Event::Closed(Closing::Superseded { by: newest.clone() }));
+                self.note(id, Event::Closed(Outcome::Superseded { by: newest.clone() }));
             }
         }
     }

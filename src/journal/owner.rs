@@ -19,7 +19,7 @@ use super::lock::Lock;
 use super::place::Place;
 use super::seen::{Numbers, Seen};
 use super::stored::{self, NewRow};
-use crate::failure_point::{self, Point};
+use crate::failpoint::{self, Point};
 use crate::model::event::Subject;
 use crate::model::hold::{NewHold, StoredHold};
 
@@ -150,14 +150,14 @@ impl Owner {
         let in_place = self.files.check_names(&self.place, &self.lock);
         let ours = in_place.and_then(|()| self.files.check_content(&self.place, &self.connection)).is_ok();
         let Self { connection, place, files, lock, .. } = self;
-        failure_point::pass(Point::Closing);
+        failpoint::pass(Point::Outcome);
         if !ours {
             // SQLite removes the log by its name when it closes. By now that may be somebody else's.
             let kept = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
             kept.map_err(|error| JournalError::sqlite(place.path(), error))?;
         }
         let closed = connection.close().map_err(|(_, error)| JournalError::sqlite(place.path(), error));
-        failure_point::pass(Point::Closed);
+        failpoint::pass(Point::Closed);
         drop(files);
         drop(lock);
         closed
@@ -218,7 +218,7 @@ impl Owner {
         what: impl Fn() -> String,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, Failure> {
-        failure_point::pass_of(Point::WriteAsked, &what);
+        failpoint::pass_of(Point::WriteAsked, &what);
         self.files.check_names(&self.place, &self.lock)?;
         let not_begun = |error| Failure::NotBegun(Arc::new(error));
         let not_kept = |error| Failure::NotKept(Arc::new(error));
@@ -230,14 +230,14 @@ impl Owner {
         // Dropped without a commit it is rolled back.
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(not_begun)?;
-        failure_point::pass_of(Point::WriteBegun, &what);
+        failpoint::pass_of(Point::WriteBegun, &what);
         let done = work(&transaction).map_err(not_kept)?;
-        failure_point::pass_of(Point::WriteInserted, &what);
+        failpoint::pass_of(Point::WriteInserted, &what);
         let numbers = Numbers::of(&transaction).map_err(not_kept)?;
         // Again, now that whoever takes a new lock file waits for this transaction.
         self.files.check_names(&self.place, &self.lock)?;
         transaction.commit().map_err(|error| Failure::Commit(Arc::new(error)))?;
-        failure_point::pass_of(Point::WriteCommitted, &what);
+        failpoint::pass_of(Point::WriteCommitted, &what);
         // And whether that went into a log from which it can be read again.
         self.files.check_commit(&self.place, &self.connection)?;
         self.seen.note(numbers);

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::error::JournalError;
 use super::stored::time_text;
-use crate::failure_point::{self, Point};
+use crate::failpoint::{self, Point};
 
 /// `UpRm`: marks an `SQLite` file as a journal of this program.
 pub(super) const APPLICATION_ID: u32 = 0x5570_526d;
@@ -86,7 +86,7 @@ pub(super) fn migrate(connection: &mut Connection, migrations: &[&str]) -> rusql
         transaction.pragma_update(None, "user_version", number)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    failure_point::pass(Point::Migrating);
+    failpoint::pass(Point::Migrating);
     transaction.commit()
 }
 

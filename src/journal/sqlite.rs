@@ -43,7 +43,7 @@ use super::refusals;
 use super::schema::{self, Meta};
 use super::seen::{self, Numbers, Seen};
 use super::stored::{self, NewRow};
-use crate::failure_point::{self, Point};
+use crate::failpoint::{self, Point};
 use crate::model::event::{Entry, Event, StoredEntry, Subject};
 use crate::model::hold::{NewHold, Scope, StoredHold};
 use crate::model::id::ProjectName;
@@ -133,7 +133,7 @@ impl SqliteJournal {
             place.check_writable()?;
         }
         let lock = Lock::take(&place)?;
-        failure_point::pass(Point::Locked);
+        failpoint::pass(Point::Locked);
         match prepare(&place, options, each) {
             Ok(prepared) => Self::start(place, lock, prepared),
             Err(error) => {
@@ -334,7 +334,7 @@ fn prepare(
     keep_log(&connection).map_err(fault)?;
     if schema::check(place.path(), &connection)? < schema::newest() {
         schema::migrate(&mut connection, schema::MIGRATIONS).map_err(fault)?;
-        failure_point::pass(Point::Migrated);
+        failpoint::pass(Point::Migrated);
     }
     let meta = Meta::read(place.path(), &connection)?;
     let numbers = Numbers::of(&connection).map_err(fault)?;
@@ -413,19 +413,19 @@ fn create(place: &Place, options: &SqliteOptions) -> Result<(), JournalError> {
         .mode(0o600)
         .open(&unfinished)
         .map_err(file_fault("creating the file"))
-        .inspect(|_| failure_point::pass(Point::FileMade))
+        .inspect(|_| failpoint::pass(Point::FileMade))
         .and_then(|_| fill(&unfinished, options).map_err(|error| JournalError::sqlite(place.path(), error)))
-        .inspect(|()| failure_point::pass(Point::Filled))
+        .inspect(|()| failpoint::pass(Point::Filled))
         .and_then(|()| {
             fs::rename(&unfinished, place.path()).map_err(file_fault("renaming the finished file"))
         })
-        .inspect(|()| failure_point::pass(Point::Renamed))
+        .inspect(|()| failpoint::pass(Point::Renamed))
         .and_then(|()| {
             File::open(place.directory())
                 .and_then(|directory| directory.sync_all())
                 .map_err(file_fault("flushing the directory"))
         })
-        .inspect(|()| failure_point::pass(Point::Created));
+        .inspect(|()| failpoint::pass(Point::Created));
     if made.is_err() {
         let _ = remove_unfinished(place);
     }
@@ -435,7 +435,7 @@ fn create(place: &Place, options: &SqliteOptions) -> Result<(), JournalError> {
 fn fill(unfinished: &Path, options: &SqliteOptions) -> rusqlite::Result<()> {
     let mut connection = connect::read_write(unfinished, options.busy_timeout)?;
     schema::migrate(&mut connection, schema::MIGRATIONS)?;
-    failure_point::pass(Point::SchemaMade);
+    failpoint::pass(Point::SchemaMade);
     let mut random = StdRng::seed_from_u64(options.seed);
     let id = format!("{:016x}{:016x}", random.next_u64(), random.next_u64());
     Meta { id, seed: random.next_u64(), created_at: options.now }.write(&connection)?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::answer::Meaning;
-use super::event::{Closing, Entry, Event, Settlement};
+use super::event::{Entry, Event, Outcome, Settlement};
 use super::id::{AttemptId, ClusterId, TaskId};
 use super::moment::Moment;
 
@@ -172,7 +172,7 @@ impl Probe {
     fn learn(&mut self, event: &Event) {
         let shown = match event {
             Event::Progress { .. } => Shown::Good(Healing::CompletedNode),
-            Event::Closed(Closing::Remedied | Closing::SolvedByOthers) => Shown::Good(Healing::Succeeded),
+            Event::Closed(Outcome::Remedied | Outcome::SolvedByOthers) => Shown::Good(Healing::Succeeded),
             Event::Failed(_) => Shown::Failed,
             Event::Settled { attempt, settlement } if *attempt == self.attempt => match settlement {
                 Settlement::Accepted => Shown::Accepted,

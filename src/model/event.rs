@@ -48,7 +48,7 @@ pub enum Settlement {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "as", rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the variants' docs tell their fields")]
-pub enum Closing {
+pub enum Outcome {
     /// It succeeded after a retry of ours.
     Remedied,
     /// It succeeded without one.
@@ -61,7 +61,7 @@ pub enum Closing {
     Gone,
 }
 
-impl Closing {
+impl Outcome {
     /// The stable word.
     pub fn word(&self) -> &'static str {
         match self {
@@ -186,7 +186,7 @@ pub enum Event {
     /// is what later readings are compared with, where it is failed.
     Reset { by: String, why: String, command: String, failed: Option<(String, Shape)> },
     /// Its story ended.
-    Closed(Closing),
+    Closed(Outcome),
     /// The project's breaker opened, for so long, with what was read of this task.
     BreakerOpened { opening: Opening, cooldown: Duration },
     /// The project's breaker closed, by what this task did after the PUT that was let through.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cluster::Cluster;
 use super::decision::{Decision, Verdict};
-use super::event::Closing;
+use super::event::Outcome;
 use super::id::{ClusterId, ProjectName, TaskId};
 use super::policy::{Mode, Terms};
 use super::reason::Reason;
@@ -114,9 +114,9 @@ impl Explanation {
 /// Why what was done of a task at last was done: as its story ended, where it has.
 fn last_known(task: &TaskRecord) -> Reason {
     match (&task.closed, &task.escalated, task.reason()) {
-        (Some((Closing::Remedied | Closing::SolvedByOthers, _)), ..) => Reason::Idle,
-        (Some((Closing::Aborted, _)), ..) => Reason::AbortedByUs,
-        (Some((Closing::Superseded { .. } | Closing::Gone, _)), ..) => Reason::Closed,
+        (Some((Outcome::Remedied | Outcome::SolvedByOthers, _)), ..) => Reason::Idle,
+        (Some((Outcome::Aborted, _)), ..) => Reason::AbortedByUs,
+        (Some((Outcome::Superseded { .. } | Outcome::Gone, _)), ..) => Reason::Closed,
         (None, Some(escalation), _) => escalation.reason.clone(),
         (None, None, Some(reason)) => reason.clone(),
         (None, None, None) => Reason::StaleReading,

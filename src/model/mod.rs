@@ -10,6 +10,7 @@ pub mod event;
 pub mod explanation;
 pub mod hold;
 pub mod id;
+pub mod level;
 pub mod moment;
 pub mod names;
 pub mod outbox;

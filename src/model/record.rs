@@ -9,7 +9,7 @@ use jiff::civil::DateTime;
 
 use super::answer::{Answer, Meaning};
 use super::decision::Action;
-use super::event::{Closing, Entry, Event, FailureSeen, Shape};
+use super::event::{Entry, Event, FailureSeen, Outcome, Shape};
 use super::id::{AttemptId, TaskId};
 use super::moment::Moment;
 use super::policy::Terms;
@@ -199,7 +199,7 @@ pub struct TaskRecord {
     /// Handed to a human.
     pub escalated: Option<Escalation>,
     /// The end of its story, and when.
-    pub closed: Option<(Closing, Moment)>,
+    pub closed: Option<(Outcome, Moment)>,
     /// Since when no answer shows it.
     pub missing: Option<Moment>,
     /// The last decision that was journaled.
@@ -279,7 +279,7 @@ impl TaskRecord {
 
     /// Whether the last answer about its cluster showed it, as far as is known.
     pub fn is_shown(&self) -> bool {
-        self.missing.is_none() && !matches!(self.closed, Some((Closing::Gone, _)))
+        self.missing.is_none() && !matches!(self.closed, Some((Outcome::Gone, _)))
     }
 
     /// Whether it is not known yet what became of this PUT, and readings will tell.

@@ -3,26 +3,14 @@
 use std::fmt;
 
 use super::decision::Action;
-use super::event::{Closing, Entry, Event, Settlement, TooLong};
+use super::event::{Entry, Event, Outcome, Settlement, TooLong};
+use super::level::Level;
 use super::reason::Reason;
 use super::text::{counted, shown, span};
 
-/// How much an event matters to somebody who reads along.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Weight {
-    /// For those who look into one task.
-    Detail,
-    /// A change of state.
-    Change,
-    /// Something went wrong, and the daemon handles it.
-    Trouble,
-    /// A human is needed.
-    Human,
-}
-
 impl Event {
     /// How much it matters.
-    pub fn weight(&self) -> Weight {
+    pub fn level(&self) -> Level {
         match self {
             Self::FirstSeen { .. }
             | Self::Changed { .. }
@@ -31,35 +19,35 @@ impl Event {
             | Self::Unpolled
             | Self::NewestSeen { .. }
             | Self::AgeJudged { .. }
-            | Self::SettlingReading { .. } => Weight::Detail,
+            | Self::SettlingReading { .. } => Level::Debug,
             Self::Running { .. }
             | Self::Progress { .. }
             | Self::Intent { .. }
             | Self::Reset { .. }
             | Self::Closed(_)
-            | Self::BreakerClosed { .. } => Weight::Change,
+            | Self::BreakerClosed { .. } => Level::Info,
             Self::Settled { settlement, .. } => match settlement {
-                Settlement::Accepted => Weight::Change,
-                Settlement::WithoutEffect | Settlement::NotAccepted => Weight::Trouble,
+                Settlement::Accepted => Level::Info,
+                Settlement::WithoutEffect | Settlement::NotAccepted => Level::Warning,
             },
             Self::Answered { answer, .. } if answer.meaning == super::answer::Meaning::Accepted => {
-                Weight::Change
+                Level::Info
             }
             Self::Decided { reason, .. } => match reason.code() {
-                "abort-pending" | "no-policy" | "too-old" => Weight::Trouble,
-                "running" | "settling" | "stale-reading" | "idle" => Weight::Detail,
-                _ => Weight::Change,
+                "abort-pending" | "no-policy" | "too-old" => Level::Warning,
+                "running" | "settling" | "stale-reading" | "idle" => Level::Debug,
+                _ => Level::Info,
             },
-            Self::Failed(seen) if seen.too_old => Weight::Detail,
+            Self::Failed(seen) if seen.too_old => Level::Debug,
             Self::Failed(_)
             | Self::Touched { .. }
             | Self::FellBack { .. }
             | Self::Answered { .. }
             | Self::NotSent { .. }
-            | Self::StillThere { .. } => Weight::Trouble,
+            | Self::StillThere { .. } => Level::Warning,
             // The service has no PUT for a task that runs: whatever there is to be done, a human does it.
             Self::Escalated { .. } | Self::BreakerOpened { .. } | Self::RunningTooLong { .. } => {
-                Weight::Human
+                Level::Critical
             }
         }
     }
@@ -208,14 +196,14 @@ impl fmt::Display for Event {
                 "{by} gave it back to the daemon: {}; no retry counts as used, and a new backoff begins",
                 shown(why, 200)
             ),
-            Self::Closed(closing) => match closing {
-                Closing::Remedied => f.write_str("remedied: it succeeded after a retry"),
-                Closing::SolvedByOthers => {
+            Self::Closed(outcome) => match outcome {
+                Outcome::Remedied => f.write_str("remedied: it succeeded after a retry"),
+                Outcome::SolvedByOthers => {
                     f.write_str("solved by others: it succeeded without a retry of ours")
                 }
-                Closing::Aborted => f.write_str("aborted"),
-                Closing::Superseded { by } => write!(f, "superseded by the newer task {by}"),
-                Closing::Gone => f.write_str("gone: two polls did not find it"),
+                Outcome::Aborted => f.write_str("aborted"),
+                Outcome::Superseded { by } => write!(f, "superseded by the newer task {by}"),
+                Outcome::Gone => f.write_str("gone: two polls did not find it"),
             },
             Self::BreakerOpened { opening, cooldown } => write!(
                 f,
@@ -395,17 +383,17 @@ mod tests {
                 "uid 1000 gave it back to the daemon: the zone has room again; no retry counts as used, and a new \
                  backoff begins",
             ),
-            (Event::Closed(Closing::Remedied), "remedied: it succeeded after a retry"),
+            (Event::Closed(Outcome::Remedied), "remedied: it succeeded after a retry"),
             (
-                Event::Closed(Closing::SolvedByOthers),
+                Event::Closed(Outcome::SolvedByOthers),
                 "solved by others: it succeeded without a retry of ours",
             ),
-            (Event::Closed(Closing::Aborted), "aborted"),
+            (Event::Closed(Outcome::Aborted), "aborted"),
             (
-                Event::Closed(Closing::Superseded { by: TaskId::new("t-2").unwrap() }),
+                Event::Closed(Outcome::Superseded { by: TaskId::new("t-2").unwrap() }),
                 "superseded by the newer task t-2",
             ),
-            (Event::Closed(Closing::Gone), "gone: two polls did not find it"),
+            (Event::Closed(Outcome::Gone), "gone: two polls did not find it"),
         ];
         let mut told = std::collections::BTreeSet::new();
         for (event, sentence) in table {

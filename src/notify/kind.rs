@@ -1,32 +1,10 @@
 //! What people are told of: each kind of thing, how grave it is, and which entry of the journal is one. Pure.
 
 use crate::model::decision::Action;
-use crate::model::event::{Closing, Event};
+use crate::model::event::{Event, Outcome};
+use crate::model::level::Level;
 use crate::model::reason::Reason;
 use crate::model::record::TaskRecord;
-
-/// How grave something is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Severity {
-    /// Good to know.
-    Info,
-    /// Something went wrong, and the daemon handles it.
-    Warning,
-    /// A human is needed.
-    Critical,
-}
-
-impl Severity {
-    /// The stable word.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Info => "info",
-            Self::Warning => "warning",
-            Self::Critical => "critical",
-        }
-    }
-}
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident $word:literal $severity:ident $title:literal;)*) => {
@@ -46,8 +24,8 @@ macro_rules! kinds {
             }
 
             /// How grave it is.
-            pub fn severity(self) -> Severity {
-                match self { $(Self::$kind => Severity::$severity,)* }
+            pub fn severity(self) -> Level {
+                match self { $(Self::$kind => Level::$severity,)* }
             }
 
             /// The same as a heading.
@@ -135,7 +113,7 @@ impl Kind {
 
     /// What comes first where there is not room for everything: what needs a human, then what somebody may want to stop
     /// in time.
-    pub fn rank(self) -> (Severity, bool) {
+    pub fn rank(self) -> (Level, bool) {
         (self.severity(), self == Self::Exhausted)
     }
 
@@ -157,11 +135,11 @@ impl Kind {
             Event::Escalated { reason: Reason::TouchedByOthers { .. } } => Self::TouchedByOthers,
             Event::Escalated { .. } => Self::Escalated,
             Event::Reset { .. } => Self::GivenBack,
-            Event::Closed(Closing::Aborted) => Self::Aborted,
-            Event::Closed(Closing::Remedied) => Self::Remedied,
-            Event::Closed(Closing::SolvedByOthers) if had_failed => Self::SolvedByOthers,
-            Event::Closed(Closing::Superseded { .. }) if had_failed => Self::Superseded,
-            Event::Closed(Closing::Gone) if had_failed => Self::Gone,
+            Event::Closed(Outcome::Aborted) => Self::Aborted,
+            Event::Closed(Outcome::Remedied) => Self::Remedied,
+            Event::Closed(Outcome::SolvedByOthers) if had_failed => Self::SolvedByOthers,
+            Event::Closed(Outcome::Superseded { .. }) if had_failed => Self::Superseded,
+            Event::Closed(Outcome::Gone) if had_failed => Self::Gone,
             Event::BreakerOpened { .. } => Self::BreakerOpened,
             Event::BreakerClosed { .. } => Self::BreakerClosed,
             Event::RunningTooLong { .. } => Self::RunningTooLong,
@@ -297,11 +275,11 @@ impl State {
     }
 
     /// How grave it is.
-    pub fn severity(self) -> Severity {
+    pub fn severity(self) -> Level {
         match self {
-            Self::Stale | Self::Trial => Severity::Info,
-            Self::Failed | Self::AbortPending | Self::Overlong | Self::New => Severity::Warning,
-            _ => Severity::Critical,
+            Self::Stale | Self::Trial => Level::Info,
+            Self::Failed | Self::AbortPending | Self::Overlong | Self::New => Level::Warning,
+            _ => Level::Critical,
         }
     }
 

@@ -3,22 +3,22 @@
 use tracing::{debug, error, info, warn};
 
 use super::{Notification, Observer};
+use crate::model::level::Level;
 use crate::model::project::PauseCause;
 use crate::model::text::{counted, longer_span, shown, span, utc};
-use crate::model::wording::Weight;
 
 /// Tells by log lines.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LogObserver;
 
-/// A macro of tracing takes its level as a constant, so each weight has its own line.
+/// A macro of tracing takes its level as a constant, so each level has its own line.
 macro_rules! line {
-    ($weight:expr, $($field:tt)+) => {
-        match $weight {
-            Weight::Detail => debug!($($field)+),
-            Weight::Change => info!($($field)+),
-            Weight::Trouble => warn!($($field)+),
-            Weight::Human => error!($($field)+),
+    ($level:expr, $($field:tt)+) => {
+        match $level {
+            Level::Debug => debug!($($field)+),
+            Level::Info => info!($($field)+),
+            Level::Warning => warn!($($field)+),
+            Level::Critical => error!($($field)+),
         }
     };
 }
@@ -29,7 +29,7 @@ impl Observer for LogObserver {
             Notification::Journaled { cluster_name, entry } => {
                 let (subject, event) = (&entry.subject, &entry.event);
                 line!(
-                    event.weight(),
+                    event.level(),
                     project = %subject.project,
                     cluster = %subject.cluster,
                     task = %subject.task,

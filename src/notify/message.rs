@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::kind::{Kind, Severity};
+use super::kind::Kind;
 use super::notice::{Notice, at};
+use crate::model::level::Level;
 use crate::model::text::{counted, shown};
 
 /// One message to one channel, of one project.
@@ -45,8 +46,8 @@ impl Message {
     }
 
     /// How grave the gravest of it is.
-    pub fn severity(&self) -> Severity {
-        self.counts.iter().map(|(kind, _)| kind.severity()).max().unwrap_or(Severity::Info)
+    pub fn severity(&self) -> Level {
+        self.counts.iter().map(|(kind, _)| kind.severity()).max().unwrap_or(Level::Info)
     }
 
     /// One line for a heading.
@@ -173,7 +174,7 @@ fn heading(notice: &Notice) -> String {
 /// What happened, why, what is next, and the first thing that a human can do.
 fn brief(notice: &Notice) -> String {
     let mut text = format!("{}\nWhat:  {}", heading(notice), cut(&notice.what, 200));
-    if let Some(why) = notice.why.as_ref().filter(|_| notice.severity == Severity::Critical) {
+    if let Some(why) = notice.why.as_ref().filter(|_| notice.severity == Level::Critical) {
         let _ = write!(text, "\nWhy:   {}", cut(&why.sentence, 200));
     }
     if !notice.next.is_empty() {

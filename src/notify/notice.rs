@@ -5,10 +5,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::facts::{Facts, facts};
-use super::kind::{Kind, Severity};
+use super::kind::Kind;
 use crate::model::decision::Action;
 use crate::model::event::{Event, StoredEntry, Subject};
 use crate::model::id::{ClusterId, TaskId};
+use crate::model::level::Level;
 use crate::model::moment::{Moment, Mono};
 use crate::model::policy::Mode;
 use crate::model::reason::Reason;
@@ -22,7 +23,7 @@ pub struct Notice {
     /// What kind of thing it is.
     pub kind: Kind,
     /// How grave it is.
-    pub severity: Severity,
+    pub severity: Level,
     /// When it happened.
     pub at: Timestamp,
     /// The name of the project; empty where it is of none.

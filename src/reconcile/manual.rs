@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{READ_LAST, ReconcileError, Reconciler, read_last};
-use crate::act::Outcome;
+use crate::act::Delivery;
 use crate::clock::Clock;
 use crate::cloud::Css;
 use crate::decide::manual::{self, GivenBack};
@@ -154,7 +154,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         let reading = self.read(&self.css(), &cluster.id, READ_LAST).await?;
         self.understand(&cluster, &reading, Some(listed)).await?;
         // What is judged here must still hold when it is journaled.
-        let gate = self.gate.lock().await;
+        let gate = self.commit_lock.lock().await;
         self.write_what_is_unwritten(&gate).await.map_err(ReconcileError::from)?;
         let now = self.now();
         let given_back = {
@@ -193,9 +193,9 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
     }
 }
 
-fn of_outcome(action: Action, task: TaskId, outcome: Outcome) -> Result<Done, ManualError> {
+fn of_outcome(action: Action, task: TaskId, outcome: Delivery) -> Result<Done, ManualError> {
     match outcome {
-        Outcome::Sent(answer) => match answer.meaning {
+        Delivery::Sent(answer) => match answer.meaning {
             Meaning::Accepted => Ok(Done::Accepted { task, answer }),
             Meaning::Unknown => {
                 let then = match action {
@@ -208,6 +208,6 @@ fn of_outcome(action: Action, task: TaskId, outcome: Outcome) -> Result<Done, Ma
             }
             _ => Err(ManualError::NotAccepted { action, answer }),
         },
-        Outcome::NotSent(detail) => Err(ManualError::NotSent { action, detail }),
+        Delivery::NotSent(detail) => Err(ManualError::NotSent { action, detail }),
     }
 }

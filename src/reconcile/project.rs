@@ -10,7 +10,7 @@ use crate::cloud::Css;
 use crate::decide::govern::{self, Mismatch};
 use crate::journal::{Journal, JournalError};
 use crate::model::cluster::{Cluster, ClusterList};
-use crate::model::event::{Closing, Event, Subject};
+use crate::model::event::{Event, Outcome, Subject};
 use crate::model::id::{ClusterId, TaskId};
 use crate::model::moment::Moment;
 use crate::model::project::{Rules, Stretch};
@@ -18,7 +18,7 @@ use crate::model::project_state::ProjectState;
 use crate::model::task::TaskKind;
 use crate::notify::Observer;
 use crate::status::summary::Summary;
-use crate::status::{Around, Live, Pace, ProjectReport, Why};
+use crate::status::{Live, Pace, ProjectReport, ReportInput, Why};
 
 /// So many idle intervals without a reading are too many.
 const LOOKS_MISSED: u32 = 3;
@@ -108,7 +108,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
             let state = self.state();
             let tasks = state.project_state.cluster(&cluster.id).tasks.iter();
             let open = tasks.filter(|(_, task)| task.closed.is_none());
-            open.map(|(id, _)| (self.subject(cluster, id), Event::Closed(Closing::Gone))).collect()
+            open.map(|(id, _)| (self.subject(cluster, id), Event::Closed(Outcome::Gone))).collect()
         };
         match self.record(cluster, self.now(), gone).await {
             Ok(()) => {
@@ -181,7 +181,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
     /// Takes other settings, and another client where there is one. No intent is committed meanwhile, and every
     /// later one is judged by these.
     pub async fn reload(&self, rules: Rules, css: Option<S>) {
-        let _gate = self.pause().await;
+        let _commit_lock = self.pause().await;
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
         if let Some(css) = css {
             *self.css.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(css);
@@ -191,7 +191,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
 
     /// While this is held, no intent is committed.
     pub async fn pause(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.gate.lock().await
+        self.commit_lock.lock().await
     }
 
     /// Whether a PUT's outcome is not certain yet.
@@ -204,7 +204,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
     /// For the end of the process: tries once more to journal answers that could not be journaled when they came.
     /// What cannot be is settled by reading after the next start.
     pub async fn write_what_is_left(&self) {
-        if let Err(error) = self.write_what_is_unwritten(&self.gate.lock().await).await {
+        if let Err(error) = self.write_what_is_unwritten(&self.commit_lock.lock().await).await {
             self.telling.journal_fails(&error);
         }
     }
@@ -214,7 +214,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         let (now, rules) = (self.clock.now(), self.rules());
         let state = self.state();
         let holds = self.holds.read().unwrap_or_else(PoisonError::into_inner);
-        let around = Around {
+        let around = ReportInput {
             name: &self.project,
             clusters: state.listed.len(),
             list_short: self.telling.list_is_short(),

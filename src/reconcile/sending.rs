@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{ReconcileError, Reconciler, Unwritten};
-use crate::act::{self, Outcome};
+use crate::act::{self, Delivery};
 use crate::clock::Clock;
 use crate::cloud::{CloudError, Css, Permit};
-use crate::failure_point::{self, Point};
+use crate::failpoint::{self, Point};
 use crate::journal::{Intent, Journal};
 use crate::model::cluster::Cluster;
 use crate::model::decision::Decision;
@@ -25,7 +25,7 @@ const STOP_GRACE: Duration = Duration::from_secs(7);
 pub(super) struct Ready<'a> {
     permit: Permit,
     /// Until the intent is committed.
-    gate: tokio::sync::MutexGuard<'a, ()>,
+    commit_lock: tokio::sync::MutexGuard<'a, ()>,
     /// The moment to judge by.
     pub(super) now: Moment,
 }
@@ -53,7 +53,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         Ok((decision, true))
     }
 
-    /// Takes what a PUT needs and closes the gate, so that what is judged now still holds when the intent is
+    /// Takes what a PUT needs and closes the commit_lock, so that what is judged now still holds when the intent is
     /// committed. `None`: the reading is not fresh any more, or a reload has put another client in the place of the
     /// one that read; the next reconcile reads again.
     pub(super) async fn make_ready(
@@ -68,12 +68,12 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
             error => ReconcileError::Cloud(error),
         })?;
         self.telling.connects();
-        let gate = self.gate.lock().await;
+        let commit_lock = self.commit_lock.lock().await;
         if self.stopping.is_cancelled() {
             // Before anything is written: a stop must not wait for a journal that is locked, once for each reconcile.
             return Err(ReconcileError::Stopping);
         }
-        self.write_what_is_unwritten(&gate).await?;
+        self.write_what_is_unwritten(&commit_lock).await?;
         let now = self.now();
         // A clock that was set since, too: the next reconcile ties what is journaled to it.
         let set = !self.state().tie.is_kept(self.clock.now());
@@ -83,7 +83,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         if self.stopping.is_cancelled() {
             return Err(ReconcileError::Stopping);
         }
-        Ok(Some(Ready { permit, gate, now }))
+        Ok(Some(Ready { permit, commit_lock, now }))
     }
 
     /// Commits the intent, sends its PUT and journals what came back. Once the intent is committed this must be left
@@ -94,35 +94,35 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         cluster: &Cluster,
         intent: Intent,
         ready: Ready<'_>,
-    ) -> Result<Outcome, ReconcileError> {
-        let Ready { permit, gate, now } = ready;
+    ) -> Result<Delivery, ReconcileError> {
+        let Ready { permit, commit_lock, now } = ready;
         let subject = intent.subject.clone();
         let shared = self.folding.read().await;
         let journaled = self.journal.begin(now, intent).await?;
         self.fold(cluster, std::slice::from_ref(journaled.entry()));
         drop(shared);
-        drop(gate);
-        failure_point::pass(Point::PutIntended);
+        drop(commit_lock);
+        failpoint::pass(Point::PutIntended);
 
         let outcome = tokio::select! {
             biased;
             outcome = act::execute(&**css, &journaled, permit) => outcome,
             () = self.cut() => act::left_behind(),
         };
-        failure_point::pass(Point::PutOver);
+        failpoint::pass(Point::PutOver);
         let attempt = journaled.attempt();
         let action = journaled.value().order.action();
         let lines = act::what_came_back(attempt, action, outcome.clone())
             .into_iter()
             .map(|event| (subject.clone(), event))
             .collect();
-        // Written behind the gate: after an answer that stops the project, no further intent is committed.
-        let gate = self.gate.lock().await;
+        // Written behind the commit lock: after an answer that stops the project, no further intent is committed.
+        let commit_lock = self.commit_lock.lock().await;
         let unwritten = Unwritten { attempt, at: self.now(), cluster: cluster.clone(), lines };
         self.state().unwritten.push(unwritten);
-        self.write_what_is_unwritten(&gate).await.map_err(ReconcileError::SentUnwritten)?;
+        self.write_what_is_unwritten(&commit_lock).await.map_err(ReconcileError::SentUnwritten)?;
         self.turn_breaker(cluster, self.now()).await.map_err(ReconcileError::SentUnwritten)?;
-        drop(gate);
+        drop(commit_lock);
         Ok(outcome)
     }
 

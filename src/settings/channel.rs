@@ -30,7 +30,7 @@ pub struct Channel {
     /// Its name, unique.
     pub name: String,
     /// What it is.
-    pub way: Way,
+    pub way: ChannelKind,
     /// The PEM file of CAs that are trusted beside the system's.
     pub ca_file: Option<PathBuf>,
     /// The proxy that its requests go through.
@@ -40,7 +40,7 @@ pub struct Channel {
 /// A way to people, its secrets by reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields bear the names of the keys")]
-pub enum Way {
+pub enum ChannelKind {
     /// `webhook`.
     Webhook { url: SecretReference, hmac_secret: Option<SecretReference> },
     /// `alertmanager`.
@@ -66,7 +66,7 @@ pub enum Way {
     },
 }
 
-impl Way {
+impl ChannelKind {
     /// The word under `type`.
     pub fn word(&self) -> &'static str {
         match self {
@@ -145,7 +145,7 @@ impl Settings {
         let publishes = self
             .channels
             .iter()
-            .any(|channel| channel.name == name && matches!(channel.way, Way::Smn { .. }));
+            .any(|channel| channel.name == name && matches!(channel.way, ChannelKind::Smn { .. }));
         own || (publishes && self.credentials_need_the_unit(env))
     }
 

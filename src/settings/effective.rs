@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::duration;
 use super::key::KeyPath;
-use super::{Channel, Credentials, JournalUrl, Loaded, LogFormat, Project, Way};
+use super::{Channel, ChannelKind, Credentials, JournalUrl, Loaded, LogFormat, Project};
 use crate::model::policy::{Mode, OnExhausted, Pattern, Policy};
 
 /// One key, the value in force, and where it comes from.
@@ -169,14 +169,14 @@ impl Listing<'_> {
             self.add(&path.key(key), reference.to_json());
         }
         match &channel.way {
-            Way::Smn { project, topic_urn, endpoint } => {
+            ChannelKind::Smn { project, topic_urn, endpoint } => {
                 self.add(&path.key("project"), json!(project.as_str()));
                 self.add(&path.key("topic_urn"), json!(topic_urn));
                 if let Some(endpoint) = endpoint {
                     self.add(&path.key("endpoint"), json!(endpoint));
                 }
             }
-            Way::Email { host, port, user, hello, from, to } => {
+            ChannelKind::Email { host, port, user, hello, from, to } => {
                 self.add(&path.key("host"), json!(host));
                 if let Some(port) = port {
                     self.add(&path.key("port"), json!(port));

@@ -37,7 +37,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use channel::{Channel, ChannelSecrets, Notify, Way};
+pub use channel::{Channel, ChannelKind, ChannelSecrets, Notify};
 pub use effective::Effective;
 pub use environment::{Environment, PREFIX as ENVIRONMENT_PREFIX};
 pub use files::MAX_FILE_BYTES;

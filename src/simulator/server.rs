@@ -1,6 +1,6 @@
 //! The world on a socket: it takes HTTP/1.1, tells the world the time, and does to connections what it says.
 //!
-//! Beside the API it serves `GET /_simulator/log` (JSON lines) and `GET /_simulator/state`, unsigned, for tests
+//! MetricsInput the API it serves `GET /_simulator/log` (JSON lines) and `GET /_simulator/state`, unsigned, for tests
 //! of programs that run elsewhere.
 
 use std::fmt;

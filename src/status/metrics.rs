@@ -75,7 +75,7 @@ pub struct Process {
 
 /// What the page shows beside a [`Report`].
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Beside {
+pub struct MetricsInput {
     /// The journal's size on disk, in bytes.
     pub journal_bytes: Option<u64>,
     /// The process.
@@ -222,7 +222,7 @@ impl Metrics {
     ///
     /// # Errors
     /// None that a `String` can have.
-    pub fn render(&self, report: &Report, beside: &Beside) -> Result<String, fmt::Error> {
+    pub fn render(&self, report: &Report, beside: &MetricsInput) -> Result<String, fmt::Error> {
         for project in &report.projects {
             self.begin_at_zero(&project.name);
         }
@@ -343,7 +343,7 @@ fn count(value: usize) -> f64 {
     number(value as u64)
 }
 
-fn of_the_daemon(page: &mut Registry, report: &Report, beside: &Beside) {
+fn of_the_daemon(page: &mut Registry, report: &Report, beside: &MetricsInput) {
     let info = |page: &mut Registry, name, help, label, value: &str| {
         Gauges::new(page, name, help).set(&vec![(label, value.to_owned())], 1.0);
     };

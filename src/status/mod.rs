@@ -297,7 +297,7 @@ impl TaskState {
 }
 
 /// What is known of a project beside its project_state.
-pub struct Around<'a> {
+pub struct ReportInput<'a> {
     /// Its name in the settings.
     pub name: &'a ProjectName,
     /// Clusters that the list of clusters has shown.
@@ -318,7 +318,7 @@ pub struct Around<'a> {
 
 impl ProjectReport {
     /// Puts it together.
-    pub fn new(around: &Around<'_>, project_state: &ProjectState, now: Moment) -> Self {
+    pub fn new(around: &ReportInput<'_>, project_state: &ProjectState, now: Moment) -> Self {
         let tasks = project_state.clusters.iter().flat_map(|(cluster, history)| {
             let open = history.tasks.iter().filter(|(_, task)| task.closed.is_none());
             open.map(move |(id, task)| {

@@ -22,13 +22,13 @@ use crate::model::explanation::Explanation;
 use crate::model::id::ClusterId;
 use crate::status::{Report, history_json};
 
-mod door;
 mod health;
+mod host_filter;
 mod live;
 mod page;
 mod server;
 
-pub use door::Door;
+pub use host_filter::HostFilter;
 pub use server::{BindError, Server};
 
 /// What there is to show.
@@ -85,7 +85,7 @@ impl<S> Clone for Shared<S> {
 }
 
 /// Everything that is served, behind the door.
-pub fn router<S: Source>(source: Arc<S>, door: Door) -> Router {
+pub fn router<S: Source>(source: Arc<S>, door: HostFilter) -> Router {
     let shared = Shared { source, live: live::Places::new() };
     Router::new()
         .route("/", get(index::<S>))
@@ -101,7 +101,7 @@ pub fn router<S: Source>(source: Arc<S>, door: Door) -> Router {
         .route("/metrics", get(metrics::<S>))
         .fallback(|| async { text(StatusCode::NOT_FOUND, "there is no such page\n") })
         .with_state(shared)
-        .layer(middleware::from_fn_with_state(Arc::new(door), door::pass))
+        .layer(middleware::from_fn_with_state(Arc::new(door), host_filter::pass))
 }
 
 /// Where it listens, for the log.

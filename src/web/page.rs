@@ -10,7 +10,6 @@ use super::ClusterView;
 use crate::model::explanation::{Guard, PolicyVerdict};
 use crate::model::policy::Mode;
 use crate::model::text::{counted, longer_span, shown, utc};
-use crate::model::wording::Weight;
 use crate::status::{ProjectReport, Report, TaskReport, TaskState};
 
 /// More tasks of one kind are only counted: a page for people.
@@ -143,7 +142,7 @@ struct Channel {
 struct Line {
     at: Time,
     number: u64,
-    weight: &'static str,
+    level: &'static str,
     event: &'static str,
     words: String,
 }
@@ -349,12 +348,7 @@ impl Cluster {
         let line = |entry: &crate::model::event::StoredEntry| Line {
             at: Time(entry.at),
             number: entry.number,
-            weight: match entry.event.weight() {
-                Weight::Detail => "detail",
-                Weight::Change => "change",
-                Weight::Trouble => "trouble",
-                Weight::Human => "human",
-            },
+            level: entry.event.level().word(),
             event: entry.event.word(),
             words: clean(&entry.event.to_string()),
         };

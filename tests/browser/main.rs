@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 
 use chromium::{Browser, DESK, PHONE, Window};
 use support::{Bench, CALLS_A_HUMAN, FAILED_ONCE, Process};
-use upgrade_remediator::model::event::{Closing, Event};
+use upgrade_remediator::model::event::{Event, Outcome};
 
 /// Retries once, so late that a human is quicker.
 const LATE: &str = r#"
@@ -97,7 +97,7 @@ async fn a_failure_is_seen_to_its_remedy_without_a_reload() {
     browser.shows(".task.running", "running");
     assert_eq!(browser.focused(), format!("c-{cluster}"));
     browser.screenshot("running");
-    bench.journaled("the remedy", |event| matches!(event, Event::Closed(Closing::Remedied))).await;
+    bench.journaled("the remedy", |event| matches!(event, Event::Closed(Outcome::Remedied))).await;
     browser.shows(".quiet", "No task is unfinished.");
     browser.hides(".task");
     assert!(browser.is_marked(), "it was read anew");

@@ -24,7 +24,7 @@ use receivers::{Alertmanager, Http, Smtp};
 use serde_json::Value;
 use support::{Bench, FAILED_ONCE, HALF_DONE, RETRIES, eventually, let_pass, within};
 use upgrade_remediator::cloud::sign::Signable;
-use upgrade_remediator::model::event::{Closing, Event};
+use upgrade_remediator::model::event::{Event, Outcome};
 use upgrade_remediator::model::secret::Secret;
 use upgrade_remediator::simulator::scenario::{DEFAULT_ACCESS_KEY, DEFAULT_SECRET_KEY};
 
@@ -76,7 +76,7 @@ async fn alertmanager_shows_a_failed_task_until_it_is_remedied() {
     assert_eq!(daemon.code().await, Some(0));
     bench.edit("mode = \"dry-run\"", "mode = \"enforce\"");
     let mut daemon = bench.daemon();
-    bench.journaled("the remedy", |event| matches!(event, Event::Closed(Closing::Remedied))).await;
+    bench.journaled("the remedy", |event| matches!(event, Event::Closed(Outcome::Remedied))).await;
     within(TWO_MESSAGES, "the end of the alert", || {
         let alerts = alertmanager.alerts();
         alerts.iter().all(|alert| alert["labels"]["alertname"] != "UpgradeTaskFailed").then_some(())
@@ -160,7 +160,7 @@ async fn a_dead_channel_delays_no_remedy_and_its_url_is_told_nowhere() {
     let url = secret(&bench, "url", "http://127.0.0.1:9/hook/canary-path-7f3a?token=canary-token-7f3a");
     channel(&bench, &format!("type = \"webhook\"\nurl = {url}"));
     let mut daemon = bench.daemon();
-    bench.journaled("the remedy", |event| matches!(event, Event::Closed(Closing::Remedied))).await;
+    bench.journaled("the remedy", |event| matches!(event, Event::Closed(Outcome::Remedied))).await;
     eventually("the word on the channel", || {
         daemon.stderr().contains("channel ops did not take a message").then_some(())
     })

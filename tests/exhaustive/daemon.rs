@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use upgrade_remediator::act::{self, Outcome};
+use upgrade_remediator::act::{self, Delivery};
 use upgrade_remediator::cloud::{CloudError, Css, Permit, Reply};
 use upgrade_remediator::decide::observe::{ObserveInput, observe};
 use upgrade_remediator::decide::{self, DecideInput, Guards};
@@ -160,9 +160,9 @@ pub(crate) enum Phase {
     /// The intent is said to be in the journal, and its PUT has not left.
     Committed { journaled: Arc<Journaled<Intent>> },
     /// The PUT has left; this is what comes back.
-    Sent { journaled: Arc<Journaled<Intent>>, outcome: Outcome },
+    Sent { journaled: Arc<Journaled<Intent>>, outcome: Delivery },
     /// It has come back, and is not in the journal.
-    Heard { journaled: Arc<Journaled<Intent>>, outcome: Outcome },
+    Heard { journaled: Arc<Journaled<Intent>>, outcome: Delivery },
 }
 
 /// One process after another, on one journal.
@@ -334,7 +334,7 @@ impl Daemon {
         &mut self,
         settings: &Settings,
         journaled: &Journaled<Intent>,
-        outcome: &Outcome,
+        outcome: &Delivery,
     ) -> Brought {
         let mut brought = Brought::default();
         let subject = &journaled.value().subject;

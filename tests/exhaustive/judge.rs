@@ -1,7 +1,7 @@
 //! The invariants of `tests/simulation/judge.rs`, judged at every step by what truly happened.
 
 use upgrade_remediator::model::decision::Action;
-use upgrade_remediator::model::event::{Closing, Entry, Event};
+use upgrade_remediator::model::event::{Entry, Event, Outcome};
 use upgrade_remediator::model::reason::Reason;
 
 use crate::daemon::{Settings, ticks};
@@ -167,10 +167,10 @@ impl Truth {
                     return Err("I3: it is given up, and retries are left".to_owned());
                 }
             }
-            Event::Closed(Closing::Gone | Closing::Superseded { .. }) => {
+            Event::Closed(Outcome::Gone | Outcome::Superseded { .. }) => {
                 return Err("it is closed as gone, and is there".to_owned());
             }
-            Event::Closed(Closing::Remedied | Closing::SolvedByOthers) if !world.succeeded => {
+            Event::Closed(Outcome::Remedied | Outcome::SolvedByOthers) if !world.succeeded => {
                 return Err("it is closed as solved, and has not succeeded".to_owned());
             }
             _ => {}

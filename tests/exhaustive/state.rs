@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use upgrade_remediator::act::Outcome;
+use upgrade_remediator::act::Delivery;
 use upgrade_remediator::cloud::{BodyKind, CloudError, Reply};
 use upgrade_remediator::journal::{Intent, Journaled};
 use upgrade_remediator::model::answer::Meaning;
@@ -470,8 +470,8 @@ impl State {
         (kind, number).hash(&mut hasher);
         match outcome {
             None => {}
-            Some(Outcome::NotSent(_)) => 1_u8.hash(&mut hasher),
-            Some(Outcome::Sent(answer)) => {
+            Some(Delivery::NotSent(_)) => 1_u8.hash(&mut hasher),
+            Some(Delivery::Sent(answer)) => {
                 (answer.meaning.word(), answer.status, answer.retry_after).hash(&mut hasher);
             }
         }
@@ -491,8 +491,8 @@ impl State {
     }
 }
 
-fn is_accepted(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Sent(answer) if answer.meaning == Meaning::Accepted)
+fn is_accepted(outcome: &Delivery) -> bool {
+    matches!(outcome, Delivery::Sent(answer) if answer.meaning == Meaning::Accepted)
 }
 
 fn reached_by(reason: &Reason, reach: &mut impl FnMut(&'static str)) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use upgrade_remediator::model::breaker::{Healing, Opening};
 use upgrade_remediator::model::decision::Action;
-use upgrade_remediator::model::event::{Closing, Event, TooLong};
+use upgrade_remediator::model::event::{Event, Outcome, TooLong};
 use upgrade_remediator::model::id::{AttemptId, ClusterId, ProjectName};
 use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::model::project::PauseCause;
@@ -55,7 +55,7 @@ async fn a_whole_story_is_told_in_its_order() {
     rig.journal("prod", "logs", vec![Event::Decided { verdict: "wait".to_owned(), reason: pending }]).await;
     rig.pass(2 * MINUTE).await;
     let put = rig.journal("prod", "logs", vec![sends(Action::Abort, 5)]).await;
-    rig.journal("prod", "logs", vec![accepted(put), Event::Closed(Closing::Aborted)]).await;
+    rig.journal("prod", "logs", vec![accepted(put), Event::Closed(Outcome::Aborted)]).await;
     rig.pass(2 * MINUTE).await;
     assert_eq!(rig.channel("ops").kinds(), ["first-failure", "retry-sent", "exhausted", "aborted"]);
 }
@@ -69,7 +69,7 @@ async fn what_was_handed_over_is_still_told_of() {
         vec![Event::Running { execute_times: Some(2) }],
         vec![failed(2, 0, Some(terms("standard")))],
         vec![Event::Running { execute_times: Some(3) }],
-        vec![Event::Closed(Closing::SolvedByOthers)],
+        vec![Event::Closed(Outcome::SolvedByOthers)],
     ] {
         rig.pass(2 * MINUTE).await;
         rig.journal("prod", "logs", events).await;
@@ -88,7 +88,7 @@ async fn a_task_that_only_runs_and_succeeds_is_nobodys_business() {
         first_seen("logs"),
         Event::Running { execute_times: Some(1) },
         Event::Progress { completed: 1 },
-        Event::Closed(Closing::SolvedByOthers),
+        Event::Closed(Outcome::SolvedByOthers),
     ];
     rig.journal("prod", "logs", events).await;
     rig.pass(HOUR).await;
@@ -414,7 +414,7 @@ async fn what_waits_for_a_human_is_told_again_thrice() {
     rig.journal("prod", "a", vec![escalated()]).await;
     rig.journal("prod", "b", vec![escalated()]).await;
     rig.pass(90 * MINUTE).await;
-    rig.journal("prod", "b", vec![Event::Closed(Closing::SolvedByOthers)]).await;
+    rig.journal("prod", "b", vec![Event::Closed(Outcome::SolvedByOthers)]).await;
     // A restart between the reminders changes nothing.
     rig.kill().await;
     rig.pass(10 * MINUTE).await;

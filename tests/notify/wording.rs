@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use upgrade_remediator::model::answer::{Answer, Meaning};
 use upgrade_remediator::model::decision::Action;
-use upgrade_remediator::model::event::{Closing, Event, Settlement, StoredEntry};
+use upgrade_remediator::model::event::{Event, Outcome, Settlement, StoredEntry};
 use upgrade_remediator::model::id::AttemptId;
 use upgrade_remediator::model::policy::{Mode, Terms};
 use upgrade_remediator::model::reason::Reason;
@@ -161,7 +161,7 @@ fn a_remedied_task_reads_so() {
         accepted(4),
         Event::Running { execute_times: Some(2) },
         Event::Settled { attempt: AttemptId(4), settlement: Settlement::Accepted },
-        Event::Closed(Closing::Remedied),
+        Event::Closed(Outcome::Remedied),
     ]);
     check("remedied.txt", &plain(&message(notice(Kind::Remedied, events))));
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use upgrade_remediator::model::decision::Action;
-use upgrade_remediator::model::event::{Closing, Entry, Event};
+use upgrade_remediator::model::event::{Entry, Event, Outcome};
 use upgrade_remediator::model::id::{ClusterId, TaskId};
 use upgrade_remediator::model::policy::{Mode, Terms};
 use upgrade_remediator::model::project_state::ProjectState;
@@ -628,7 +628,7 @@ impl<'a> Judge<'a> {
             let (cluster, task) = (entry.subject.cluster.as_str(), entry.subject.task.as_str());
             let by_then = || self.played.log.iter().filter(|line| line.at.0 <= kept.at);
             let true_one = match closing {
-                Closing::Gone => {
+                Outcome::Gone => {
                     by_then().any(|line| match &line.record {
                         Record::ClusterDeleted { cluster: id, .. } => id == cluster,
                         Record::Task(it) => it.task == task && it.change == TaskChange::Terminated,
@@ -637,18 +637,18 @@ impl<'a> Judge<'a> {
                         || self.played.left_out.contains(cluster)
                         || self.played.left_out.contains(task)
                 }
-                Closing::Remedied | Closing::SolvedByOthers => by_then().any(|line| {
+                Outcome::Remedied | Outcome::SolvedByOthers => by_then().any(|line| {
                     task_of(&line.record).is_some_and(|it| {
                         it.task == task
                             && matches!(&it.change, TaskChange::Ended(status) if status == "SUCCESS")
                     })
                 }),
-                Closing::Superseded { .. } => by_then().any(|line| {
+                Outcome::Superseded { .. } => by_then().any(|line| {
                     task_of(&line.record).is_some_and(|it| {
                         it.cluster == cluster && it.task != task && it.change == TaskChange::Appeared
                     })
                 }),
-                Closing::Aborted => true,
+                Outcome::Aborted => true,
             };
             if !true_one {
                 wrong.push(format!(
@@ -960,7 +960,7 @@ pub(crate) fn end_of(known: &TaskRecord) -> Option<String> {
     if let Some((closing, _)) = &known.closed {
         return match closing {
             // It fails again: another story begins.
-            Closing::Remedied | Closing::SolvedByOthers => None,
+            Outcome::Remedied | Outcome::SolvedByOthers => None,
             _ => Some(closing.word().to_owned()),
         };
     }

@@ -3,7 +3,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::cloud::BodyKind;
 use crate::cloud::answer::wish;
-use crate::cloud::credential::{AccessKey, Gates, LocalSource};
+use crate::cloud::credential::{AccessKey, AccountCircuits, LocalSource};
 use crate::cloud::testing::{Script, VirtualClock, answer, answer_with, credential, key};
 use crate::cloud::transport::{Method, Request, Response};
 
@@ -263,7 +263,7 @@ async fn a_wrong_key_is_sent_once_however_many_readings_wait() {
 async fn a_reading_whose_key_is_refused_goes_out_again_with_the_one_that_the_files_hold_by_now() {
     let new = || AccessKey::new("AKROTATED".into(), "SKROTATED".into(), None).unwrap();
     let files = LocalSource::new(Box::new(move || Ok(new().into())));
-    let rotated = || Credential::from_source(Some(key().into()), files, &Gates::default(), 1);
+    let rotated = || Credential::from_source(Some(key().into()), files, &AccountCircuits::default(), 1);
     let rig = Rig::sharing(rotated(), [answer(200, NO_TASKS), answer(401, ""), answer(200, NO_TASKS)]);
     rig.read().await.unwrap();
     rig.read().await.unwrap();

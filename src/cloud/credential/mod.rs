@@ -17,17 +17,17 @@ use crate::clock::Clock;
 use crate::model::moment::Moment;
 use crate::model::text::utc;
 
-pub(in crate::cloud) mod gate;
+pub(in crate::cloud) mod circuit;
 pub(in crate::cloud) mod key;
 pub(in crate::cloud) mod memory;
 pub(in crate::cloud) mod source;
 
-pub use gate::Gates;
+pub use circuit::AccountCircuits;
 pub use key::{AccessKey, AuthToken, Key};
 pub use memory::Refused;
 pub use source::{Fetching, Fresh, LocalSource, ReadKey, Source};
 
-use gate::{Gate, Leave, Standing, Verdict};
+use circuit::{AccountCircuit, Leave, Standing, Verdict};
 use key::Print;
 
 /// A key is not used any more when it has so little left: the request must arrive before its end.
@@ -41,7 +41,7 @@ const REMEMBERED: usize = 3;
 pub struct Credential {
     /// Where further keys come from; nowhere where the key is for ever.
     source: Option<Box<dyn Source>>,
-    gates: Gates,
+    gates: AccountCircuits,
     seed: u64,
     held: Mutex<Held>,
     /// Held by whoever renews.
@@ -81,7 +81,7 @@ enum Ask {
 struct Issued {
     key: Key,
     print: Print,
-    gate: Arc<Gate>,
+    gate: Arc<AccountCircuit>,
     life: Option<Life>,
 }
 
@@ -173,15 +173,25 @@ impl fmt::Debug for Credential {
 impl Credential {
     /// The credential of one key that is for ever, and is not proven yet. The seed spreads its rests.
     pub fn new(key: impl Into<Key>, seed: u64) -> Arc<Self> {
-        Self::build(Some(key.into()), None, &Gates::default(), seed)
+        Self::build(Some(key.into()), None, &AccountCircuits::default(), seed)
     }
 
     /// A credential whose keys come from a source. `key`: the first one, where it is known.
-    pub fn from_source(key: Option<Key>, source: Box<dyn Source>, gates: &Gates, seed: u64) -> Arc<Self> {
+    pub fn from_source(
+        key: Option<Key>,
+        source: Box<dyn Source>,
+        gates: &AccountCircuits,
+        seed: u64,
+    ) -> Arc<Self> {
         Self::build(key, Some(source), gates, seed)
     }
 
-    fn build(key: Option<Key>, source: Option<Box<dyn Source>>, gates: &Gates, seed: u64) -> Arc<Self> {
+    fn build(
+        key: Option<Key>,
+        source: Option<Box<dyn Source>>,
+        gates: &AccountCircuits,
+        seed: u64,
+    ) -> Arc<Self> {
         let credential = Self {
             source,
             gates: gates.clone(),

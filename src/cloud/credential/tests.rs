@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use super::gate::LONGEST_REST;
+use super::circuit::LONGEST_REST;
 use super::*;
 use crate::cloud::testing::{VirtualClock, credential, key};
 use crate::cloud::transport::TransportError;
@@ -184,7 +184,7 @@ impl Rig {
         let clock = VirtualClock::new();
         let (gives, asked) = (Arc::new(Mutex::new(gives.into_iter().collect())), Arc::default());
         let source = Scripted { clock, gives: Arc::clone(&gives), asked: Arc::clone(&asked), is_local };
-        let credential = Credential::from_source(first, Box::new(source), &Gates::default(), 1);
+        let credential = Credential::from_source(first, Box::new(source), &AccountCircuits::default(), 1);
         Self { clock, credential, gives, asked }
     }
 
@@ -389,7 +389,7 @@ impl Source for Spent {
 #[tokio::test(start_paused = true)]
 async fn a_key_that_has_ended_already_is_an_error_and_not_asked_for_for_ever() {
     let clock = VirtualClock::new();
-    let credential = Credential::from_source(None, Box::new(Spent(clock)), &Gates::default(), 1);
+    let credential = Credential::from_source(None, Box::new(Spent(clock)), &AccountCircuits::default(), 1);
     let error = credential.enter(&clock).await.unwrap_err();
     assert!(
         matches!(&error, CloudError::SignIn(cause) if matches!(**cause, CloudError::SpentKey)),
@@ -399,7 +399,7 @@ async fn a_key_that_has_ended_already_is_an_error_and_not_asked_for_for_ever() {
 
 #[tokio::test(start_paused = true)]
 async fn two_credentials_of_one_access_key_share_one_gate() {
-    let (clock, gates) = (VirtualClock::new(), Gates::default());
+    let (clock, gates) = (VirtualClock::new(), AccountCircuits::default());
     let source = || LocalSource::new(Box::new(|| Ok(key().into())));
     let make = |secret: &str| {
         let key = AccessKey::new("AKEXAMPLE".into(), secret.into(), None).unwrap();
@@ -432,7 +432,7 @@ impl Files {
         *self.0.lock().unwrap() = key;
     }
 
-    fn credential(&self, gates: &Gates) -> Arc<Credential> {
+    fn credential(&self, gates: &AccountCircuits) -> Arc<Credential> {
         let (first, files) = (self.0.lock().unwrap().clone(), self.clone());
         let read = LocalSource::new(Box::new(move || Ok(files.0.lock().unwrap().clone())));
         Credential::from_source(Some(first), read, gates, 1)
@@ -461,7 +461,7 @@ async fn sends(credential: &Credential, clock: &VirtualClock, good: &Key) -> (bo
 async fn what_is_refused_goes_out_again_at_once_with_what_the_files_hold_by_now() {
     for (old, new) in [(numbered(1), numbered(2)), (secret(1), secret(2))] {
         let (clock, files) = (VirtualClock::new(), Files::new(old.clone()));
-        let credential = files.credential(&Gates::default());
+        let credential = files.credential(&AccountCircuits::default());
         assert_eq!(sends(&credential, &clock, &old).await, (true, 1));
         files.write(new.clone());
         assert_eq!(sends(&credential, &clock, &old).await, (true, 1), "a good key is not read again");
@@ -475,7 +475,7 @@ async fn what_is_refused_goes_out_again_at_once_with_what_the_files_hold_by_now(
 async fn a_key_that_the_files_still_hold_rests_and_one_that_comes_late_is_used_within_a_minute() {
     for (old, new) in [(numbered(1), numbered(2)), (secret(1), secret(2))] {
         let (clock, files) = (VirtualClock::new(), Files::new(old.clone()));
-        let credential = files.credential(&Gates::default());
+        let credential = files.credential(&AccountCircuits::default());
         assert_eq!(sends(&credential, &clock, &new).await, (false, 1));
         for _ in 0..10 {
             clock.sleep(Duration::from_secs(5)).await;
@@ -490,7 +490,7 @@ async fn a_key_that_the_files_still_hold_rests_and_one_that_comes_late_is_used_w
 #[tokio::test(start_paused = true)]
 async fn files_that_never_hold_the_right_secret_do_not_lock_the_access_key() {
     let (clock, files) = (VirtualClock::new(), Files::new(secret(0)));
-    let credential = files.credential(&Gates::default());
+    let credential = files.credential(&AccountCircuits::default());
     let mut refused = 0;
     for n in 1..60 {
         refused += sends(&credential, &clock, &numbered(9)).await.1;
@@ -503,7 +503,7 @@ async fn files_that_never_hold_the_right_secret_do_not_lock_the_access_key() {
 #[tokio::test(start_paused = true)]
 async fn those_whose_key_was_refused_together_go_out_again_with_the_new_one() {
     let (clock, files) = (VirtualClock::new(), Files::new(numbered(1)));
-    let credential = files.credential(&Gates::default());
+    let credential = files.credential(&AccountCircuits::default());
     sends(&credential, &clock, &numbered(1)).await;
     files.write(numbered(2));
     let all: Vec<_> = (0..20)
@@ -531,10 +531,10 @@ async fn those_whose_key_was_refused_together_go_out_again_with_the_new_one() {
 struct Disk(Arc<Mutex<String>>);
 
 impl Disk {
-    fn gates(&self) -> Gates {
+    fn gates(&self) -> AccountCircuits {
         let disk = self.clone();
         let before = serde_json::from_str(&self.text()).unwrap_or_default();
-        Gates::remembering("of-a-journal", before, move |kept| {
+        AccountCircuits::remembering("of-a-journal", before, move |kept| {
             *disk.0.lock().unwrap() = serde_json::to_string(&kept).unwrap();
         })
     }

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::wire::{self, TokenBody};
 use super::{BODY_LIMIT, Granted, Iam};
 use crate::clock::Clock;
-use crate::cloud::credential::gate::{Gate, Gates};
+use crate::cloud::credential::circuit::{AccountCircuit, AccountCircuits};
 use crate::cloud::credential::key::{AuthToken, Key, Print, mask};
 use crate::cloud::credential::{Fetching, Fresh, Source};
 use crate::cloud::error::CloudError;
@@ -46,7 +46,7 @@ pub struct PasswordSource<T, C> {
     iam: Iam<T, C>,
     user: User,
     scope: Scope,
-    account: Arc<Gate>,
+    account: Arc<AccountCircuit>,
 }
 
 impl<T, C> fmt::Debug for PasswordSource<T, C> {
@@ -57,7 +57,7 @@ impl<T, C> fmt::Debug for PasswordSource<T, C> {
 
 impl<T: Transport, C: Clock> PasswordSource<T, C> {
     /// Takes a user. The seed spreads the rests of one whose password was refused.
-    pub fn new(iam: Iam<T, C>, user: User, scope: Scope, gates: &Gates, seed: u64) -> Box<Self> {
+    pub fn new(iam: Iam<T, C>, user: User, scope: Scope, gates: &AccountCircuits, seed: u64) -> Box<Self> {
         let account = gates.before(Print::of("user", &[&user.domain, &user.name]), seed);
         Box::new(Self { iam, user, scope, account })
     }

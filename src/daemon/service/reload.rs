@@ -8,9 +8,9 @@ use std::sync::Arc;
 use tokio::task::JoinError;
 use tracing::{error, info};
 
-use super::{ReloadFault, Running, Service};
+use super::{Daemon, ReloadFault, Running};
 use crate::clock::Clock as _;
-use crate::daemon::build::Link;
+use crate::daemon::build::Connection;
 use crate::daemon::identity::Known;
 use crate::daemon::{BuildFault, ProjectStates, named};
 use crate::journal::reader::{JournalReader, Query};
@@ -41,7 +41,7 @@ impl Moving {
     }
 }
 
-impl<J: Journal, T: Observer> Service<J, T> {
+impl<J: Journal, T: Observer> Daemon<J, T> {
     /// Reads the settings again, all or nothing.
     ///
     /// # Errors
@@ -209,7 +209,13 @@ impl<J: Journal, T: Observer> Service<J, T> {
     }
 
     /// Watches a project of the settings in force once more, with a client of its own.
-    fn again(&mut self, name: &ProjectName, link: Link, project_state: ProjectState, known: &mut Known) {
+    fn again(
+        &mut self,
+        name: &ProjectName,
+        link: Connection,
+        project_state: ProjectState,
+        known: &mut Known,
+    ) {
         let Some(project) = self.settings().projects.iter().find(|project| project.name == *name).cloned()
         else {
             return known.leave(name);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::model::answer::{Answer, Meaning};
 use crate::model::decision::Action;
-use crate::model::event::{Closing, Entry, FailureSeen, Settlement, Shape, Subject};
+use crate::model::event::{Entry, FailureSeen, Outcome, Settlement, Shape, Subject};
 use crate::model::id::{AttemptId, ProjectName};
 use crate::model::moment::Mono;
 use crate::model::task::{TaskKind, TaskStatus};
@@ -155,7 +155,7 @@ fn half_open_lets_one_put_through_and_the_others_wait_for_what_it_shows() {
 
 #[test]
 fn it_closes_when_the_probe_completes_a_node_or_succeeds_and_counts_anew() {
-    for event in [Event::Progress { completed: 1 }, Event::Closed(Closing::Remedied)] {
+    for event in [Event::Progress { completed: 1 }, Event::Closed(Outcome::Remedied)] {
         let mut scene = Scene::half_open();
         let attempt = scene.send("a", Action::Retry, Some(Meaning::Accepted));
         scene.record("a", Event::Settled { attempt, settlement: Settlement::Accepted });
@@ -250,7 +250,7 @@ fn a_put_that_shows_nothing_makes_room_for_another_one() {
     let mut scene = Scene::half_open();
     let attempt = scene.send("a", Action::Retry, Some(Meaning::Accepted));
     scene.record("a", Event::Settled { attempt, settlement: Settlement::Accepted });
-    scene.record("a", Event::Closed(Closing::Gone));
+    scene.record("a", Event::Closed(Outcome::Gone));
     scene.pass(2 * MINUTE);
     assert_eq!(scene.held(), None, "a probe that is gone");
 }

@@ -88,7 +88,7 @@ fn one_code_for_gone_and_forbidden_is_told_apart_by_the_list_and_a_reading() {
     assert!(scene.known().closed.is_none(), "two readings of one reconcile are not enough");
     scene.pass(Duration::from_millis(1));
     scene.read(&[]);
-    assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Closing::Gone));
+    assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Outcome::Gone));
 }
 
 #[test]

@@ -18,7 +18,7 @@ impl Scene {
             scene.pass(Duration::from_secs(15));
             assert_eq!(scene.code(&[success(2)]), "idle");
         }
-        assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Closing::Remedied));
+        assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Outcome::Remedied));
         scene
     }
 }
@@ -94,7 +94,7 @@ fn a_superseded_task_is_history_though_nobody_knows_the_newer_one_any_more() {
     scene.read(std::slice::from_ref(&old));
     scene.pass(2 * MINUTE);
     scene.read(&[named("n", "2026-01-02T00:00:00", success(1)), old.clone()]);
-    assert!(matches!(scene.known().closed, Some((Closing::Superseded { .. }, _))));
+    assert!(matches!(scene.known().closed, Some((Outcome::Superseded { .. }, _))));
     // A restart knows no task that never failed or ran, and the service has lost it.
     let record = scene.project_state.clusters.get_mut(&cluster()).unwrap();
     record.newest_start = old.start_time.map(|start| (start, old.id.clone()));
@@ -112,7 +112,7 @@ fn a_task_whose_story_has_ended_may_vanish_without_a_word() {
         scene.read(&[]);
     }
     assert_eq!(scene.told.len(), told);
-    assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Closing::Remedied));
+    assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Outcome::Remedied));
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn a_newer_task_closes_a_failed_one() {
     scene.pass(2 * MINUTE);
     let new = named("n", "2026-01-02T00:00:00", running(1));
     assert_eq!(scene.code(&[new, old]), "running");
-    assert!(matches!(scene.known().closed, Some((Closing::Superseded { .. }, _))));
+    assert!(matches!(scene.known().closed, Some((Outcome::Superseded { .. }, _))));
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn a_newer_task_closes_one_whose_attempt_nothing_can_settle() {
         assert!(scene.known().closed.is_none(), "its effect may still be seen");
         scene.pass(65 * MINUTE);
         scene.read(&both);
-        assert!(matches!(scene.known().closed, Some((Closing::Superseded { .. }, _))));
+        assert!(matches!(scene.known().closed, Some((Outcome::Superseded { .. }, _))));
         assert_eq!(scene.project_state.others_in_flight(&ClusterId::new("c-2").unwrap()), 0);
     }
 }
@@ -69,7 +69,7 @@ fn a_task_below_one_that_vanished_is_history_too() {
     assert_eq!(scene.code(std::slice::from_ref(&old)), "newest-missing");
     scene.pass(MINUTE);
     assert_eq!(scene.code(&[old]), "newest-missing");
-    assert!(matches!(scene.known().closed, Some((Closing::Superseded { .. }, _))));
+    assert!(matches!(scene.known().closed, Some((Outcome::Superseded { .. }, _))));
     assert_eq!(scene.project_state.others_in_flight(&ClusterId::new("c-2").unwrap()), 0);
 }
 
@@ -110,7 +110,7 @@ fn a_newer_task_closes_one_that_ran_and_shows_an_unknown_status() {
     scene.pass(MINUTE);
     scene.read(&[named("n", "2026-01-02T00:00:00", success(1)), terminated]);
     assert_eq!(scene.project_state.others_in_flight(&ClusterId::new("c-2").unwrap()), 0);
-    assert!(matches!(scene.known().closed, Some((Closing::Superseded { .. }, _))));
+    assert!(matches!(scene.known().closed, Some((Outcome::Superseded { .. }, _))));
 }
 
 #[test]

@@ -328,7 +328,7 @@ fn an_older_answer_without_a_new_task_does_not_make_it_gone() {
     }
     scene.pass(Duration::from_secs(30));
     scene.read(&[]);
-    assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Closing::Gone));
+    assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Outcome::Gone));
 }
 
 #[test]
@@ -354,5 +354,5 @@ fn an_unknown_status_after_a_success_changes_nothing() {
     scene.read(&[success(1)]);
     let odd = Task { status: TaskStatus::Other("ARCHIVED".to_owned()), ..failed(1) };
     assert_eq!(scene.code(&[odd]), "unknown-status");
-    assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Closing::SolvedByOthers));
+    assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Outcome::SolvedByOthers));
 }

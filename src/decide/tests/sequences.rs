@@ -157,7 +157,7 @@ fn a_cluster_that_was_gone_and_comes_back_waits_once_more() {
         scene.terms.as_mut().unwrap().retry.max_retries = max_retries;
         scene.read(&[failed(1)]);
         scene.pass(60 * MINUTE);
-        scene.record(&TaskId::new("t").unwrap(), Event::Closed(Closing::Gone));
+        scene.record(&TaskId::new("t").unwrap(), Event::Closed(Outcome::Gone));
         // The process keeps no time of a reconcile of a cluster that was gone.
         scene.looked_before = false;
         scene.pass(60 * MINUTE);

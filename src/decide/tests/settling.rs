@@ -289,7 +289,7 @@ fn a_task_that_comes_back_still_has_its_open_attempt() {
             scene.pass(Duration::from_secs(90));
             scene.read(&[]);
         }
-        assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Closing::Gone));
+        assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Outcome::Gone));
         assert_eq!(scene.project_state.others_in_flight(&ClusterId::new("c-2").unwrap()), 0);
         scene.pass(Duration::from_secs(30));
         assert_eq!(scene.code(&[failed(1)]), "settling", "the PUT may have been accepted");

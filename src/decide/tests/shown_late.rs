@@ -189,7 +189,7 @@ fn an_earlier_failure_shown_soon_after_success_is_the_past() {
     scene.read(&[running(2)]);
     scene.pass(Duration::from_secs(15));
     scene.read(&[success(2)]);
-    assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Closing::Remedied));
+    assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Outcome::Remedied));
     scene.pass(Duration::from_secs(15));
     assert_eq!(scene.code(&[failed(1)]), "stale-reading");
     // What goes on being shown is the present.

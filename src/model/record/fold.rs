@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Decided, Escalation, Failure, OpenAttempt, Run, SettlingReading, TaskRecord, Used};
 use crate::model::answer::{Answer, Meaning};
 use crate::model::decision::Action;
-use crate::model::event::{Closing, Event, FailureSeen, Settlement, Shape};
+use crate::model::event::{Event, FailureSeen, Outcome, Settlement, Shape};
 use crate::model::id::AttemptId;
 use crate::model::moment::Moment;
 use crate::model::reason::Reason;
@@ -122,7 +122,7 @@ impl TaskRecord {
                 self.raise_execute_times(*execute_times);
                 self.saw_running(at);
                 self.run.get_or_insert(Run { since: at, progress: at, too_long: None });
-                if matches!(self.closed, Some((Closing::Remedied | Closing::SolvedByOthers, _))) {
+                if matches!(self.closed, Some((Outcome::Remedied | Outcome::SolvedByOthers, _))) {
                     self.closed = None;
                 }
             }
@@ -176,7 +176,7 @@ impl TaskRecord {
             }
             Event::Reappeared => {
                 self.missing = None;
-                if matches!(self.closed, Some((Closing::Gone, _))) {
+                if matches!(self.closed, Some((Outcome::Gone, _))) {
                     self.closed = None;
                     self.unpolled(at);
                 }
@@ -247,10 +247,10 @@ impl TaskRecord {
                 self.remember_command(command);
                 self.reset(at, failed.as_ref());
             }
-            Event::Closed(closing) => {
-                self.closed = Some((closing.clone(), at));
+            Event::Closed(outcome) => {
+                self.closed = Some((outcome.clone(), at));
                 // What is gone may come back, and the PUT may have been accepted all the same.
-                if *closing != Closing::Gone {
+                if *outcome != Outcome::Gone {
                     self.open = None;
                 }
                 self.running = None;
@@ -291,7 +291,7 @@ impl TaskRecord {
         self.run = None;
         self.ran_since_failure = false;
         self.decided = None;
-        if matches!(self.closed, Some((Closing::Remedied | Closing::SolvedByOthers, _))) {
+        if matches!(self.closed, Some((Outcome::Remedied | Outcome::SolvedByOthers, _))) {
             self.closed = None;
         }
         let first_seen = at.before(seen.seen_before);
@@ -361,7 +361,7 @@ impl TaskRecord {
         match answer.meaning {
             Meaning::Accepted if open.action == Action::Abort => {
                 self.open = None;
-                self.closed = Some((Closing::Aborted, at));
+                self.closed = Some((Outcome::Aborted, at));
                 return;
             }
             Meaning::Unknown if planted::is(Fault::UnknownCountsAsNone) => {}

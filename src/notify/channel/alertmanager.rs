@@ -13,8 +13,9 @@ use serde::Serialize;
 
 use super::http::{Network, Target, UrlFault};
 use super::{Channel, SendError, Sending, Taken};
+use crate::model::level::Level;
 use crate::model::secret::Secret;
-use crate::notify::kind::{Severity, State};
+use crate::notify::kind::State;
 use crate::notify::message::Message;
 use crate::notify::notice::Notice;
 
@@ -190,7 +191,7 @@ fn alert(state: State, notice: &Notice) -> Alert {
     Alert { labels, annotations, starts: notice.at, ends: None, page: notice.link.clone() }
 }
 
-fn labels(name: &str, severity: Severity, project: &str) -> BTreeMap<&'static str, String> {
+fn labels(name: &str, severity: Level, project: &str) -> BTreeMap<&'static str, String> {
     let mut labels = BTreeMap::from([
         ("alertname", name.to_owned()),
         ("severity", severity.word().to_owned()),

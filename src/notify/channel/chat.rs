@@ -13,8 +13,8 @@ use sha2::Sha256;
 
 use super::http::{Answered, Network, Target, UrlFault};
 use super::{Channel, SendError, Sending, Taken};
+use crate::model::level::Level;
 use crate::model::secret::{ExposeSecret as _, Secret};
-use crate::notify::kind::Severity;
 use crate::notify::message::{Message, cut};
 
 /// Tells the time, for signatures.
@@ -231,9 +231,9 @@ fn slack(message: &Message) -> Value {
 
 fn feishu(message: &Message) -> Value {
     let colour = match message.severity() {
-        Severity::Critical => "red",
-        Severity::Warning => "orange",
-        Severity::Info => "blue",
+        Level::Critical => "red",
+        Level::Warning => "orange",
+        Level::Info | Level::Debug => "blue",
     };
     // Twenty thousand bytes are taken; JSON may double some of them.
     let text = message.text(9_000);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::super::channel::{Channel, Notify, Way};
+use super::super::channel::{Channel, ChannelKind, Notify};
 use super::super::defaults;
 use super::super::scalar::Strict;
 use super::super::written::{self, List, Table};
@@ -194,7 +194,7 @@ fn keys(section: &Section<'_>, channel: &written::Channel) -> Option<&'static st
 }
 
 /// The channel of a type, where nothing that it needs is missing or bad.
-fn way(section: &Section<'_>, kind: &str, written: written::Channel) -> Option<Way> {
+fn way(section: &Section<'_>, kind: &str, written: written::Channel) -> Option<ChannelKind> {
     let text = |key: &str, written: Option<Strict<String>>| {
         let Strict(text) = written?;
         if text.trim().is_empty() || text.chars().any(char::is_control) {
@@ -206,12 +206,14 @@ fn way(section: &Section<'_>, kind: &str, written: written::Channel) -> Option<W
     let url = written.url.map(|url| url.0);
     let secret = written.secret.map(|secret| secret.0);
     Some(match kind {
-        "webhook" => Way::Webhook { url: url?, hmac_secret: written.hmac_secret.map(|secret| secret.0) },
-        "alertmanager" => Way::Alertmanager { url: url? },
-        "slack" => Way::Slack { url: url? },
-        "feishu" => Way::Feishu { url: url?, secret },
-        "dingtalk" => Way::DingTalk { url: url?, secret },
-        "wecom" => Way::WeCom { url: url? },
+        "webhook" => {
+            ChannelKind::Webhook { url: url?, hmac_secret: written.hmac_secret.map(|secret| secret.0) }
+        }
+        "alertmanager" => ChannelKind::Alertmanager { url: url? },
+        "slack" => ChannelKind::Slack { url: url? },
+        "feishu" => ChannelKind::Feishu { url: url?, secret },
+        "dingtalk" => ChannelKind::DingTalk { url: url?, secret },
+        "wecom" => ChannelKind::WeCom { url: url? },
         "smn" => {
             let urn = text("topic_urn", written.topic_urn)?;
             let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '_');
@@ -230,7 +232,11 @@ fn way(section: &Section<'_>, kind: &str, written: written::Channel) -> Option<W
                 None => None,
             };
             // Whether there is such a project is told elsewhere.
-            Way::Smn { project: ProjectName::new(&written.project?.0).ok()?, topic_urn: urn, endpoint }
+            ChannelKind::Smn {
+                project: ProjectName::new(&written.project?.0).ok()?,
+                topic_urn: urn,
+                endpoint,
+            }
         }
         "email" => {
             let (host, from) = (text("host", written.host), text("from", written.from));
@@ -257,7 +263,7 @@ fn way(section: &Section<'_>, kind: &str, written: written::Channel) -> Option<W
                 (Some(user), Some(password)) => Some((user, password.0)),
                 _ => None,
             };
-            Way::Email { host: host?, port, user, hello, from: from?, to: to? }
+            ChannelKind::Email { host: host?, port, user, hello, from: from?, to: to? }
         }
         _ => return None,
     })

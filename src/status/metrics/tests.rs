@@ -39,7 +39,7 @@ fn entry(number: u64, task: &str, event: Event) -> Entry {
 fn counters_are_named_alike_in_comments_and_samples() {
     let metrics = Metrics::default();
     metrics.call(&ProjectName::new("prod").unwrap(), "list-tasks", "ok", Duration::from_millis(70));
-    let page = metrics.render(&report(), &Beside::default()).unwrap();
+    let page = metrics.render(&report(), &MetricsInput::default()).unwrap();
     assert!(
         page.contains(
             "# HELP upgrade_remediator_api_requests_total Requests to the service.\n\
@@ -58,21 +58,24 @@ fn counters_are_named_alike_in_comments_and_samples() {
 #[test]
 fn a_refused_reload_and_the_mode_are_told() {
     let (metrics, mut report) = (Metrics::default(), report());
-    let page = metrics.render(&report, &Beside::default()).unwrap();
+    let page = metrics.render(&report, &MetricsInput::default()).unwrap();
     assert!(page.contains("\nupgrade_remediator_config_last_reload_successful 1.0\n"), "{page}");
     assert!(page.contains("\nupgrade_remediator_enforcing 0.0\n"), "{page}");
     assert!(page.contains("\nupgrade_remediator_config_info{hash=\"abc\"} 1.0\n"), "{page}");
     assert!(page.contains("timestamp_seconds 1767323045.0\n"), "{page}");
     report.mode = Mode::Enforce;
     report.settings.refused = Some(Refused { at: report.at, problems: Vec::new() });
-    let page = metrics.render(&report, &Beside::default()).unwrap();
+    let page = metrics.render(&report, &MetricsInput::default()).unwrap();
     assert!(page.contains("\nupgrade_remediator_config_last_reload_successful 0.0\n"), "{page}");
     assert!(page.contains("\nupgrade_remediator_enforcing 1.0\n"), "{page}");
 }
 
 #[test]
 fn what_the_kernel_does_not_tell_is_left_out() {
-    let beside = Beside { process: Process { open_fds: Some(7), ..Process::default() }, ..Beside::default() };
+    let beside = MetricsInput {
+        process: Process { open_fds: Some(7), ..Process::default() },
+        ..MetricsInput::default()
+    };
     let page = Metrics::default().render(&report(), &beside).unwrap();
     assert!(page.contains("\nprocess_open_fds 7.0\n"), "{page}");
     assert!(!page.contains("process_cpu") && !page.contains("journal_size"), "{page}");
@@ -83,7 +86,7 @@ fn a_task_whose_retries_are_used_up_counts_once_until_it_is_given_back() {
     let metrics = Metrics::default();
     let used_up = || Event::Escalated { reason: Reason::RetriesUsedUp { used: 3, external: 0 } };
     let counted = || {
-        let page = metrics.render(&report(), &Beside::default()).unwrap();
+        let page = metrics.render(&report(), &MetricsInput::default()).unwrap();
         let line = page.lines().find_map(|line| {
             line.strip_prefix("upgrade_remediator_budgets_used_up_total{project=\"prod\"} ")
         });
@@ -97,7 +100,7 @@ fn a_task_whose_retries_are_used_up_counts_once_until_it_is_given_back() {
     let nothing = Event::Escalated { reason: Reason::PartialFailed { used: 0 } };
     metrics.entry(&entry(4, "third", nothing));
     assert_eq!(counted(), "2");
-    metrics.entry(&entry(5, "t", Event::Closed(crate::model::event::Closing::Gone)));
+    metrics.entry(&entry(5, "t", Event::Closed(crate::model::event::Outcome::Gone)));
     metrics.entry(&entry(6, "t", used_up()));
     assert_eq!(counted(), "3");
 }

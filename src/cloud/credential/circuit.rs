@@ -29,13 +29,13 @@ const MAX_EXEMPT: usize = 3;
 
 /// All gates of a process, by account. A gate that nobody uses any more is forgotten.
 #[derive(Debug, Clone, Default)]
-pub struct Gates {
-    all: Arc<Mutex<BTreeMap<Print, Weak<Gate>>>>,
+pub struct AccountCircuits {
+    all: Arc<Mutex<BTreeMap<Print, Weak<AccountCircuit>>>>,
     memory: Option<Arc<Memory>>,
 }
 
-impl Gates {
-    /// Gates that go on with the rests of an earlier process, and whose rests a later one can go on with. `salt`: what
+impl AccountCircuits {
+    /// AccountCircuits that go on with the rests of an earlier process, and whose rests a later one can go on with. `salt`: what
     /// hashes are keyed with. `keep` is given all that is to be kept, whenever it changes; it must not block.
     pub fn remembering(
         salt: &str,
@@ -46,13 +46,14 @@ impl Gates {
     }
 
     /// The gate before this account.
-    pub(in crate::cloud) fn before(&self, account: Print, seed: u64) -> Arc<Gate> {
+    pub(in crate::cloud) fn before(&self, account: Print, seed: u64) -> Arc<AccountCircuit> {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(gate) = all.get(&account).and_then(Weak::upgrade) {
             return gate;
         }
         all.retain(|_, gate| gate.strong_count() > 0);
-        let gate = Arc::new(Gate::new(seed, self.memory.as_ref().map(|memory| memory.of(&account))));
+        let gate =
+            Arc::new(AccountCircuit::new(seed, self.memory.as_ref().map(|memory| memory.of(&account))));
         all.insert(account, Arc::downgrade(&gate));
         gate
     }
@@ -60,7 +61,7 @@ impl Gates {
 
 /// The gate before one account.
 #[derive(Debug)]
-pub(in crate::cloud) struct Gate {
+pub(in crate::cloud) struct AccountCircuit {
     state: Mutex<State>,
     /// Held by whoever goes out alone.
     alone: Arc<tokio::sync::Mutex<()>>,
@@ -132,13 +133,13 @@ pub(super) enum Verdict {
 /// where there is none, dropping this lets the next one go.
 #[derive(Debug)]
 pub(in crate::cloud) struct Leave {
-    gate: Arc<Gate>,
+    gate: Arc<AccountCircuit>,
     print: Print,
     era: u64,
     _alone: Option<OwnedMutexGuard<()>>,
 }
 
-impl Gate {
+impl AccountCircuit {
     fn new(seed: u64, memory: Option<Mine>) -> Self {
         let state = State {
             proven: BTreeSet::new(),

@@ -1,11 +1,11 @@
 //! Steps at which a test kills the process, to see that a restart is no special case.
 //!
-//! Without the feature `failure-points` there is nothing here: [`pass`] and [`pass_of`] are empty, the names are not
+//! Without the feature `failpoints` there is nothing here: [`pass`] and [`pass_of`] are empty, the names are not
 //! compiled, and no variable of the environment is read. What is shipped is built without it.
 //!
-//! With it, `UPGRADE_REMEDIATOR_FAILURE_POINT="write.begun intent 1"` kills the process by SIGKILL when it passes that
+//! With it, `UPGRADE_REMEDIATOR_FAILPOINT="write.begun intent 1"` kills the process by SIGKILL when it passes that
 //! point with that subject for the first time (`-` where a point has no subject), and
-//! `UPGRADE_REMEDIATOR_FAILURE_POINTS_PASSED` names a file to which every passage is appended as a line.
+//! `UPGRADE_REMEDIATOR_FAILPOINTS_PASSED` names a file to which every passage is appended as a line.
 //! `tests/crash_points.rs` reads the names below and fails where one of them is never reached.
 
 macro_rules! points {
@@ -16,7 +16,7 @@ macro_rules! points {
             $($(#[$doc])* $point,)*
         }
 
-        #[cfg(feature = "failure-points")]
+        #[cfg(feature = "failpoints")]
         impl Point {
             fn name(self) -> &'static str {
                 match self {
@@ -60,7 +60,7 @@ points! {
     /// Before its connection.
     PutLeaving = "put.leaving",
     /// Its connection stands; no byte was sent.
-    #[cfg(feature = "failure-points")]
+    #[cfg(feature = "failpoints")]
     PutConnected = "put.connected",
     /// The head of the answer is there.
     PutAnswered = "put.answered",
@@ -70,7 +70,7 @@ points! {
     PutOver = "put.over",
     // The end.
     /// The journal is about to be closed.
-    Closing = "journal.closing",
+    Outcome = "journal.closing",
     /// It is closed; its lock is still held.
     Closed = "journal.closed",
 }
@@ -81,17 +81,17 @@ pub(crate) fn pass(point: Point) {
 }
 
 /// The process is at this step of this.
-#[cfg(not(feature = "failure-points"))]
+#[cfg(not(feature = "failpoints"))]
 #[inline]
 pub(crate) fn pass_of(_: Point, _: impl FnOnce() -> String) {}
 
 /// The process is at this step of this.
-#[cfg(feature = "failure-points")]
+#[cfg(feature = "failpoints")]
 pub(crate) fn pass_of(point: Point, subject: impl FnOnce() -> String) {
     armed::pass(point.name(), subject);
 }
 
-#[cfg(feature = "failure-points")]
+#[cfg(feature = "failpoints")]
 mod armed {
     use std::fs::File;
     use std::io::Write as _;
@@ -110,12 +110,12 @@ mod armed {
     impl Armed {
         /// A variable that cannot be understood arms nothing; the test then misses its kill.
         fn by_environment() -> Self {
-            let at = std::env::var("UPGRADE_REMEDIATOR_FAILURE_POINT").ok();
+            let at = std::env::var("UPGRADE_REMEDIATOR_FAILPOINT").ok();
             let at = at.and_then(|at| {
                 let (passage, nth) = at.rsplit_once(' ')?;
                 Some((passage.to_owned(), nth.parse().ok()?))
             });
-            let passed = std::env::var_os("UPGRADE_REMEDIATOR_FAILURE_POINTS_PASSED");
+            let passed = std::env::var_os("UPGRADE_REMEDIATOR_FAILPOINTS_PASSED");
             let passed = passed.and_then(|path| File::options().append(true).create(true).open(path).ok());
             Self { at, passages: AtomicU64::new(0), passed }
         }

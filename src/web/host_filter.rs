@@ -14,7 +14,7 @@ use super::text;
 
 /// The names under which it may be asked for.
 #[derive(Debug, Clone, Default)]
-pub struct Door {
+pub struct HostFilter {
     hosts: Vec<String>,
 }
 
@@ -31,7 +31,7 @@ const HEADERS: [(HeaderName, &str); 6] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-impl Door {
+impl HostFilter {
     /// With these names beside `localhost` and addresses.
     pub fn new(hosts: Vec<String>) -> Self {
         Self { hosts }
@@ -50,7 +50,7 @@ impl Door {
 }
 
 /// Lets it pass, or says why not.
-pub(super) async fn pass(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
+pub(super) async fn pass(State(door): State<Arc<HostFilter>>, request: Request, next: Next) -> Response {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let mut answer = if !door.knows(host) {
         text(
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn only_names_that_cannot_be_made_to_lead_here_are_known() {
-        let door = Door::new(vec!["upgrades.example.com".to_owned()]);
+        let door = HostFilter::new(vec!["upgrades.example.com".to_owned()]);
         for good in [
             "localhost",
             "LOCALHOST:9187",

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use tracing::{info, warn};
 
 use super::orders::Ordering;
-use super::service::Service;
+use super::service::Daemon;
 use crate::clock::Clock as _;
 use crate::control::{Answer, Peer, Question, Request};
 use crate::journal::reader::Query;
@@ -43,7 +43,7 @@ struct Found {
     cluster_name: Option<String>,
 }
 
-impl<J: Journal, T: Observer> Service<J, T> {
+impl<J: Journal, T: Observer> Daemon<J, T> {
     /// Does what is asked, and answers.
     pub(super) async fn answer(&mut self, question: Question) {
         let Question { request, peer, answer } = question;
