@@ -111,6 +111,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "cloud::CloudError",
             "cloud::Css",
             "cloud::Reach",
+            "cloud::ProxyCircuit",
             "control",
             "daemon",
             "journal",

@@ -4,10 +4,14 @@
 use upgrade_remediator::model::event::Event;
 use upgrade_remediator::model::reason::Reason;
 
+#[path = "notify/peers.rs"]
+#[expect(dead_code, reason = "other tests need more of it")]
+mod peers;
 #[expect(dead_code, reason = "other tests need more of it")]
 mod support;
 
-use support::{ABORTS, Bench, FAILED_ONCE, RETRIES};
+use peers::{Http, Private};
+use support::{ABORTS, Bench, CALLS_A_HUMAN, FAILED_ONCE, Process, RETRIES, eventually};
 
 fn retries_in(time: &str) -> String {
     RETRIES.replace("300ms", time)
@@ -150,4 +154,31 @@ async fn a_storm_of_signals_is_no_storm_of_reloads_and_harms_nothing() {
     }
     assert_eq!(bench.ended(&["logs"]).await["logs"], "remedied");
     bench.judge();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_ca_file_of_a_channel_is_taken_and_what_waited_is_told_at_once() {
+    let (before, private) = (Private::new(), Private::new());
+    let bench = Bench::new(FAILED_ONCE, CALLS_A_HUMAN).await;
+    let ca = bench.folder.path().join("ca.pem");
+    std::fs::write(&ca, &before.ca_pem).unwrap();
+    let chat = Http::start(Some(&private), 200, "", "ok").await;
+    let ca_file = format!("ca_file = \"{}\"", ca.display());
+    let channel = "[[channel]]\nname = \"chat\"\ntype = \"slack\"\nurl = { env = \"TEST_CHAT\" }";
+    bench.edit("[poll]", &format!("[notify]\ndefault = [\"chat\"]\n{channel}\n{ca_file}\n[poll]"));
+    let mut command = bench.command(&["run"]);
+    command.env("TEST_CHAT", format!("https://127.0.0.1:{}/hook", chat.port));
+    let daemon = Process::start(command);
+    daemon.says("invalid peer certificate").await;
+    assert_eq!(chat.got(), Vec::<String>::new());
+
+    // A file that holds no certificate any more changes nothing.
+    std::fs::write(&ca, "none").unwrap();
+    daemon.signal("HUP");
+    daemon.says("the settings were not reloaded and nothing changed").await;
+
+    std::fs::write(&ca, &private.ca_pem).unwrap();
+    daemon.signal("HUP");
+    daemon.says("the settings were reloaded").await;
+    eventually("the message", || (!chat.got().is_empty()).then_some(())).await;
 }

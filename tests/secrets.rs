@@ -14,16 +14,18 @@ mod leaks;
 mod support;
 
 use leaks::{base64, forms};
+use support::proxy::LoginProxy;
 use support::{Bench, FAILED_ONCE, Process, RETRIES};
 
 const ACCESS_KEY: &str = "AKCANARY0123456789AB";
 const SECRET_KEY: &str = "SKcanary/+123456789abcdefghijklmnopqrst";
 const SECURITY_TOKEN: &str = "STcanary/token+0123456789==";
 const PASSWORD: &str = "PWcanary &%0123456789";
+const PROXY_PASSWORD: &str = "PXcanary &%:/+0123456789";
 const TOKEN: &str = "TKcanary0123456789token";
 /// What the simulated IAM gives out: its tokens and security tokens have this in them.
 const GIVEN: &str = "simulated";
-const ALL: [&str; 6] = [ACCESS_KEY, SECRET_KEY, SECURITY_TOKEN, PASSWORD, TOKEN, GIVEN];
+const ALL: [&str; 7] = [ACCESS_KEY, SECRET_KEY, SECURITY_TOKEN, PASSWORD, PROXY_PASSWORD, TOKEN, GIVEN];
 
 /// Which secrets stand in these bytes, and in which form.
 fn leaks(bytes: &[u8]) -> Vec<String> {
@@ -66,6 +68,8 @@ async fn all_that_came_out(bench: &Bench) -> Vec<(String, Vec<u8>)> {
             ("TEST_SECRET_KEY", SECRET_KEY),
             ("TEST_TOKEN", SECURITY_TOKEN),
             ("TEST_PASSWORD", PASSWORD),
+            ("TEST_PROXY_PASSWORD", PROXY_PASSWORD),
+            ("TEST_HOOK", "http://hook.invalid/alerts"),
             ("UPGRADE_REMEDIATOR__LOG__FILTER", "trace"),
         ]);
         command
@@ -115,6 +119,22 @@ async fn all_that_came_out(bench: &Bench) -> Vec<(String, Vec<u8>)> {
 
 const AK_SK: &str = "type = \"ak-sk\"\naccess_key = { env = \"TEST_ACCESS_KEY\" }\nsecret_key = { env = \"TEST_SECRET_KEY\" }\n";
 
+/// Puts a proxy that takes this password before the service and its IAM, and a channel behind it.
+async fn behind_a_proxy(bench: &Bench, takes: &str) -> LoginProxy {
+    let service = bench.simulator.address();
+    let hosts = [("127.0.0.1", service), ("hook.invalid", service)];
+    let proxy = LoginProxy::start(&hosts, "robot", takes).await;
+    let url = proxy.url();
+    let way = format!(
+        "proxy = \"{url}\"\nproxy_user = \"robot\"\nproxy_password = {{ env = \"TEST_PROXY_PASSWORD\" }}\n"
+    );
+    let iam = format!("credentials = \"test\"\niam_endpoint = \"{}\"\n{way}", bench.simulator.url());
+    bench.edit("credentials = \"test\"\n", &iam);
+    let hook = "[[channel]]\nname = \"hook\"\ntype = \"webhook\"\nurl = { env = \"TEST_HOOK\" }\n";
+    bench.edit("[poll]", &format!("[notify]\ndefault = [\"hook\"]\n{hook}{way}[poll]"));
+    proxy
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_that_comes_out_has_a_secret_in_it() {
     let scenario = format!(
@@ -132,11 +152,11 @@ async fn nothing_that_comes_out_has_a_secret_in_it() {
     for credentials in [temporary.clone(), user.to_owned(), agency(user), agency(&temporary)] {
         let bench = Bench::new(&scenario, RETRIES).await;
         bench.edit(AK_SK, &credentials);
-        let iam = format!("credentials = \"test\"\niam_endpoint = \"{}\"\n", bench.simulator.url());
-        bench.edit("credentials = \"test\"\n", &iam);
+        let proxy = behind_a_proxy(&bench, PROXY_PASSWORD).await;
         for (what, bytes) in all_that_came_out(&bench).await {
             assert_eq!(leaks(&bytes), Vec::<String>::new(), "{what}: {}", String::from_utf8_lossy(&bytes));
         }
+        assert!(!proxy.passed().is_empty() && proxy.refused().is_empty(), "it all went through the proxy");
     }
 }
 
@@ -162,6 +182,8 @@ async fn what_is_refused_is_not_told_either() {
                 ("TEST_ACCESS_KEY", ACCESS_KEY),
                 ("TEST_SECRET_KEY", SECRET_KEY),
                 ("TEST_PASSWORD", PASSWORD),
+                ("TEST_PROXY_PASSWORD", PROXY_PASSWORD),
+                ("TEST_HOOK", "http://hook.invalid/alerts"),
                 ("UPGRADE_REMEDIATOR__LOG__FILTER", "trace"),
             ]);
             let mut process = Process::start(command);
@@ -170,4 +192,33 @@ async fn what_is_refused_is_not_told_either() {
             assert_eq!(leaks(told.as_bytes()), Vec::<String>::new(), "{arguments:?}: {told}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_proxy_refuses_is_not_told_either() {
+    let bench = Bench::new(FAILED_ONCE, RETRIES).await;
+    let proxy = behind_a_proxy(&bench, "another").await;
+    for arguments in [
+        ["doctor"].as_slice(),
+        &["doctor", "--json"],
+        &["plan"],
+        &["notify-test", "hook"],
+        &["run", "--once"],
+    ] {
+        let mut command = bench.command(arguments);
+        command.envs([
+            ("TEST_PROXY_PASSWORD", PROXY_PASSWORD),
+            ("TEST_HOOK", "http://hook.invalid/alerts"),
+            ("UPGRADE_REMEDIATOR__LOG__FILTER", "trace"),
+        ]);
+        let mut process = Process::start(command);
+        assert_ne!(process.code().await, Some(0), "it was refused");
+        let told = process.stdout() + &process.stderr();
+        assert!(
+            told.contains("refused the user and password that it was given (407)"),
+            "{arguments:?}: {told}"
+        );
+        assert_eq!(leaks(told.as_bytes()), Vec::<String>::new(), "{arguments:?}: {told}");
+    }
+    assert!(proxy.passed().is_empty());
 }

@@ -149,7 +149,35 @@ fn a_wrong_project_is_told() {
         ),
         (
             project("project_id = 'a'\ncredentials = 'main'\nproxy = 'http://u:canary@h'"),
-            &["project.x.proxy", "not allowed"],
+            &["project.x.proxy", "not allowed", "give proxy_user, and proxy_password as a reference"],
+        ),
+        (
+            project("project_id = 'a'\ncredentials = 'main'\nproxy = 'http://h'\nproxy_user = 'u'"),
+            &["project.x.proxy_password", "missing"],
+        ),
+        (
+            project(
+                "project_id = 'a'\ncredentials = 'main'\nproxy = 'http://h'\nproxy_password = { env = 'P' }",
+            ),
+            &["project.x.proxy_user", "missing"],
+        ),
+        (
+            project(
+                "project_id = 'a'\ncredentials = 'main'\nproxy_user = 'u'\nproxy_password = { env = 'P' }",
+            ),
+            &["project.x.proxy", "missing"],
+        ),
+        (
+            project(
+                "project_id = 'a'\ncredentials = 'main'\nproxy = 'http://h'\nproxy_user = 'a:canary'\nproxy_password = { env = 'P' }",
+            ),
+            &["project.x.proxy_user", "without ':'"],
+        ),
+        (
+            project(
+                "project_id = 'a'\ncredentials = 'main'\nproxy = 'http://h'\nproxy_user = 'u'\nproxy_password = 'canary'",
+            ),
+            &["project.x.proxy_password", "(not shown)"],
         ),
         (
             project("project_id = 'a'\ncredentials = 'main'\nca_file = '/nonexistent/ca.pem'"),
@@ -361,7 +389,19 @@ fn a_wrong_channel_is_told() {
             top(
                 "[[channel]]\nname = 'c'\ntype = 'wecom'\nurl = { env = 'U' }\nproxy = 'http://u:canary@proxy.example.com'",
             ),
-            &["channel.c.proxy", "user or password"],
+            &["channel.c.proxy", "user or password", "give proxy_user"],
+        ),
+        (
+            top(
+                "[[channel]]\nname = 'c'\ntype = 'wecom'\nurl = { env = 'U' }\nproxy = 'http://h'\nproxy_user = 'u'",
+            ),
+            &["channel.c.proxy_password", "missing"],
+        ),
+        (
+            top(
+                "[[channel]]\nname = 'c'\ntype = 'email'\nhost = 'h'\nfrom = 'a@example.com'\nto = ['a@example.com']\nproxy_password = { env = 'P' }",
+            ),
+            &["channel.c.proxy_password", "no such key"],
         ),
         (top("[[channel]]\nname = 'c'\ntype = 'webhok'"), &["did you mean \"webhook\"?"]),
         (
@@ -781,6 +821,44 @@ fn secrets_are_fetched_apart_and_never_shown() {
     assert_eq!(access_key.expose_secret(), "AKID");
     assert_eq!(secret_key.expose_secret(), CANARY);
     assert_eq!(security_token.as_ref().unwrap().expose_secret(), CANARY);
+}
+
+#[test]
+fn the_password_of_a_proxy_is_a_secret_like_the_others() {
+    let proxy = |reference: &str| {
+        format!("proxy = 'http://p.example:3128'\nproxy_user = 'robot'\nproxy_password = {{ {reference} }}\n")
+    };
+    let text = PROJECT
+        .replace("credentials = 'main'\n", &format!("credentials = 'main'\n{}", proxy("env = 'P'")))
+        + POLICY
+        + "[[channel]]\nname = 'c'\ntype = 'wecom'\nurl = { env = 'U' }\n"
+        + &proxy("credential = 'pp'");
+    let env = Environment::new([("AK", "a"), ("SK", "b"), ("U", "https://c.example")]);
+    let loaded = texts(&text, &[], &env).unwrap();
+    let listed = shown(&loaded);
+    for line in [
+        "project.prod.proxy_user = \"robot\"  # config.toml:7",
+        "project.prod.proxy_password = {\"env\":\"P\"}  # config.toml:8",
+        "channel.c.proxy_password = {\"credential\":\"pp\"}  # config.toml:",
+    ] {
+        assert!(listed.contains(line), "{line}: {listed}");
+    }
+    let [missing] = loaded.check_secrets(&env).try_into().unwrap();
+    assert!(missing.to_string().contains("config.toml:8:18: project.prod.proxy_password"), "{missing}");
+    assert!(missing.message.contains("P is not set"), "{missing}");
+    assert!(loaded.settings.resolve_proxies(&env).is_err());
+    assert!(loaded.settings.needs_the_unit(&env) && !loaded.settings.credentials_need_the_unit(&env));
+
+    let env = Environment::new([("AK", "a"), ("SK", "b"), ("U", "https://c.example"), ("P", CANARY)]);
+    let states = loaded.settings.secrets(&env);
+    assert_eq!(
+        (states["project.prod.proxy_password"], states["channel.c.proxy_password"]),
+        ("found, not shown", "given by systemd at start")
+    );
+    let proxies = loaded.settings.resolve_proxies(&env).unwrap();
+    assert!(!format!("{proxies:?}{loaded:?}").contains(CANARY));
+    let [proxy] = proxies.into_values().collect::<Vec<_>>().try_into().unwrap();
+    assert_eq!(proxy.login.unwrap().password.expose_secret(), CANARY);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,17 +17,21 @@ use tokio_util::sync::CancellationToken;
 
 use super::{CommandResult, Failure, WARNINGS_ONLY, block_on, print, print_json};
 use crate::clock::SystemClock;
-use crate::cloud::{CloudError, Css as _, Reach};
+use crate::cloud::{CloudError, Css as _, ProxyCircuit, Reach};
 use crate::daemon::{self, Builder, HttpProject, ProjectStates, Projects};
 use crate::journal::JournalError;
 use crate::journal::memory::MemoryJournal;
 use crate::journal::reader::JournalReader;
+use crate::model::id::ProjectName;
 use crate::model::project::MAX_CLOCK_OFFSET;
+use crate::model::proxy::Proxy;
 use crate::model::secret::ExposeSecret as _;
 use crate::model::task::TaskKind;
 use crate::model::text::{chain, counted, shown};
 use crate::notify::log::LogObserver;
-use crate::settings::{self, Channel, ChannelKind, Environment, JournalUrl, Loaded, Project, Settings};
+use crate::settings::{
+    self, Channel, ChannelKind, ChannelSecrets, Environment, JournalUrl, Loaded, Project, Settings,
+};
 
 type DoctorProject = HttpProject<MemoryJournal, LogObserver>;
 
@@ -68,7 +72,8 @@ pub(super) fn doctor(config: &Path, loaded: &Loaded, environment: &Environment, 
         for project in &settings.projects {
             let built = projects.iter().flat_map(Projects::all);
             let built = built.into_iter().find(|built| built.reconciler().project == project.name);
-            steps.extend(of_project(settings, project, built, &clock).await);
+            let proxy = proxy_of(settings, project, environment);
+            steps.extend(of_project(settings, (project, proxy), built, &clock).await);
         }
         steps.push(Step { project: None, name: "journal", result: journal(settings) });
         steps.extend(channels(settings, environment, &clock).await);
@@ -117,9 +122,29 @@ pub(super) fn in_the_unit(config: &Path, settings: &Settings, command: &str) -> 
     )
 }
 
-async fn of_project(
+/// The proxy of a project; what stands against using it, where its password cannot be had.
+fn proxy_of(
     settings: &Settings,
     project: &Project,
+    environment: &Environment,
+) -> std::result::Result<Option<Proxy>, Result> {
+    let one = Settings { projects: vec![project.clone()], ..settings.clone() };
+    match one.resolve_proxies(environment) {
+        Ok(mut proxies) => Ok(proxies.remove(&project.name)),
+        Err(_) if one.credentials_need_the_unit(environment) => {
+            Err(Result::Skipped("the password of the proxy is the unit's: see the end"))
+        }
+        Err(problems) => {
+            let told: Vec<String> = problems.0.iter().map(settings::Problem::in_one_line).collect();
+            let todo = "check what proxy_password refers to".to_owned();
+            Err(Result::Wrong { what: told.join("; "), todo })
+        }
+    }
+}
+
+async fn of_project(
+    settings: &Settings,
+    (project, proxy): (&Project, std::result::Result<Option<Proxy>, Result>),
     built: Option<&Arc<DoctorProject>>,
     clock: &Arc<SystemClock>,
 ) -> Vec<Step> {
@@ -129,7 +154,7 @@ async fn of_project(
         steps.push(Step { project: Some(project.name.to_string()), name, result });
         well
     };
-    let through = project.proxy.as_deref().unwrap_or(&project.endpoint);
+    let through = project.proxy.as_ref().map_or(&project.endpoint, |proxy| &proxy.url);
     let (mut name, addresses) = resolved(through, project.proxy.is_some()).await;
     if let (Result::Wrong { todo, .. }, None) = (&mut name, &project.proxy)
         && let Some((_, doubt)) = project.doubts().into_iter().find(|(key, _)| *key == "endpoint")
@@ -140,7 +165,14 @@ async fn of_project(
     let tcp = if well { connected(&addresses).await } else { Result::Skipped("the name must resolve first") };
     let well = add("tcp", tcp);
     let (tls, offset) = if well {
-        reached(settings, project, clock).await
+        match proxy {
+            Ok(proxy) => {
+                let through = proxy.map(|proxy| ProxyCircuit::new(proxy, Arc::clone(clock)));
+                let of = (project.endpoint.as_str(), project.ca_file.as_ref());
+                reached(settings, of, through.as_ref(), clock).await
+            }
+            Err(result) => (result, None),
+        }
     } else {
         (Result::Skipped("a connection is needed first"), None)
     };
@@ -280,13 +312,15 @@ async fn connected(addresses: &[SocketAddr]) -> Result {
     Result::Wrong { what: failures.join("; "), todo }
 }
 
+/// Asks an endpoint, with these certificates trusted beside the system's.
 async fn reached(
     settings: &Settings,
-    project: &Project,
+    (endpoint, ca_file): (&str, Option<&PathBuf>),
+    through: Option<&Arc<ProxyCircuit>>,
     clock: &Arc<SystemClock>,
 ) -> (Result, Option<SignedDuration>) {
     let todo = || "check its endpoint, and what answers there; the certificate is always checked".to_owned();
-    let ca_pem = match project.ca_file.as_ref().map(fs::read).transpose() {
+    let ca_pem = match ca_file.map(fs::read).transpose() {
         Ok(ca_pem) => ca_pem,
         Err(error) => {
             return (
@@ -299,18 +333,19 @@ async fn reached(
         }
     };
     let timeout = settings.poll.request_timeout;
-    let reach = Reach::new(&project.endpoint, ca_pem.as_deref(), project.proxy.as_deref(), timeout);
+    let reach = Reach::new(endpoint, ca_pem.as_deref(), through, timeout);
     let reach = match reach {
         Ok(reach) => reach,
         Err(error) => return (Result::Wrong { what: chain(&error), todo: todo() }, None),
     };
     match reach.ask(&**clock).await {
-        Ok(offset) if project.endpoint.starts_with("https:") => {
+        Ok(offset) if endpoint.starts_with("https:") => {
             (Result::Ok("the certificate is good, and HTTP is spoken".to_owned()), offset)
         }
         Ok(offset) => (Result::Note("not encrypted: a loopback address".to_owned()), offset),
+        Err(error @ CloudError::Proxy(_)) => (wrong(&error), None),
         Err(error) => {
-            let todo = error.tls_advice(Some(project.ca_file.is_some())).unwrap_or_else(todo);
+            let todo = error.tls_advice(Some(ca_file.is_some())).unwrap_or_else(todo);
             (Result::Wrong { what: chain(&error), todo }, None)
         }
     }
@@ -332,8 +367,8 @@ fn of_clock(offset: Option<SignedDuration>) -> Result {
     if offset.abs() > CLOCK_WORD { Result::Note(what) } else { Result::Ok(format!("off by {off}s at most")) }
 }
 
-/// Each channel: whether it can be built, and whether anybody listens where it leads. Nothing is sent: `notify-test`
-/// does that.
+/// Each channel: whether it can be built, and whether anybody listens where it leads; through a proxy, whether the host
+/// answers. No message is sent: `notify-test` does that.
 async fn channels(settings: &Settings, environment: &Environment, clock: &Arc<SystemClock>) -> Vec<Step> {
     let step = |result| Step { project: None, name: "channels", result };
     if settings.channels.is_empty() {
@@ -371,31 +406,50 @@ async fn of_channel(
     if let Err(fault) = daemon::channel_of(settings, name, environment, clock) {
         return wrong(chain(&fault));
     }
+    let of_project = |name: &ProjectName| settings.projects.iter().find(|known| known.name == *name);
+    let proxy = match &channel.way {
+        ChannelKind::Smn { project, .. } => of_project(project).and_then(|project| project.proxy.as_ref()),
+        _ => channel.proxy.as_ref(),
+    };
     // A URL is a secret, but for its host.
-    let place = match &channel.way {
-        _ if channel.proxy.is_some() => channel.proxy.clone().unwrap_or_default(),
-        ChannelKind::Email { host, port, user, .. } => {
+    let place = match (&channel.way, proxy) {
+        (_, Some(proxy)) => proxy.url.clone(),
+        (ChannelKind::Email { host, port, user, .. }, None) => {
             let port = port.unwrap_or(if user.is_some() { 587 } else { 25 });
             format!("smtp://{host}:{port}")
         }
-        ChannelKind::Smn { project, endpoint, .. } => {
-            let region = settings.projects.iter().find(|known| known.name == *project);
-            let region = region.map(|project| project.region.clone()).unwrap_or_default();
+        (ChannelKind::Smn { project, endpoint, .. }, None) => {
+            let region = of_project(project).map(|project| project.region.clone()).unwrap_or_default();
             endpoint.clone().unwrap_or_else(|| settings::smn_endpoint(&region))
         }
         _ => secrets.get("url").map(|url| url.expose_secret().to_owned()).unwrap_or_default(),
     };
-    let (found, addresses) = resolved(&place, channel.proxy.is_some()).await;
+    let (found, addresses) = resolved(&place, proxy.is_some()).await;
     if let Result::Wrong { what, .. } = found {
         return wrong(what);
     }
-    match connected(&addresses).await {
+    let connected = connected(&addresses).await;
+    // That the proxy listens does not say that it lets this channel through.
+    if let (Some(proxy), Some(origin), Result::Ok(_)) = (&channel.proxy, origin(&secrets), &connected) {
+        let through = ProxyCircuit::new(proxy.with(|key| secrets.get(key).cloned()), Arc::clone(clock));
+        let of = (origin.as_str(), channel.ca_file.as_ref());
+        if let (Result::Wrong { what, todo }, _) = reached(settings, of, Some(&through), clock).await {
+            return Result::Wrong { what: format!("{name} ({kind}): {what}"), todo };
+        }
+    }
+    match connected {
         Result::Wrong { what, .. } => wrong(what),
         connected => Result::Ok(format!(
             "{name} ({kind}): {}; to try it: upgrade-remediator notify-test {name}",
             connected.text()
         )),
     }
+}
+
+/// Scheme and host of a channel's URL, which are no secret. Only with HTTPS: without it a proxy opens no tunnel.
+fn origin(secrets: &ChannelSecrets) -> Option<String> {
+    let url = Url::parse(secrets.get("url")?.expose_secret()).ok()?;
+    (url.scheme() == "https").then(|| url.origin().ascii_serialization())
 }
 
 fn journal(settings: &Settings) -> Result {

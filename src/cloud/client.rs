@@ -13,6 +13,7 @@ use super::pace::{Rank, RateLimiter};
 use super::pages::Pages;
 use super::paging;
 use super::project::ProjectSource;
+use super::proxy_circuit::ProxyCircuit;
 use super::request::{Call, Endpoint, Site};
 use super::retry::Retries;
 use super::transport::{Transport, TransportError};
@@ -37,7 +38,7 @@ pub struct Options {
     /// Certificates of a private CA, in PEM, beside the system's.
     pub ca_pem: Option<Vec<u8>>,
     /// The proxy that everything goes through.
-    pub proxy: Option<String>,
+    pub proxy: Option<Arc<ProxyCircuit>>,
     /// For one request, from the connection to the last byte.
     pub request_timeout: Duration,
     /// Requests in flight and in a second.
@@ -72,7 +73,7 @@ impl<C: Clock> Client<HttpTransport, C> {
     /// Where the endpoint or the CA certificates cannot be used.
     pub fn over_http(options: Options, clock: Arc<C>) -> Result<Self, BuildError> {
         let endpoint = Endpoint::parse(&options.endpoint)?;
-        let (ca_pem, proxy) = (options.ca_pem.as_deref(), options.proxy.as_deref());
+        let (ca_pem, proxy) = (options.ca_pem.as_deref(), options.proxy.as_ref());
         let transport = HttpTransport::new(&endpoint, ca_pem, proxy, options.request_timeout)?;
         Self::new(transport, options, clock)
     }

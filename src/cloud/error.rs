@@ -51,6 +51,9 @@ pub enum CloudError {
     /// The service could not be reached, or the connection broke. Passes by itself, or is the network's.
     #[error("the service could not be reached")]
     Transport(#[source] TransportError),
+    /// The proxy wants a user and password, or others. An operator must look.
+    #[error("the service could not be reached")]
+    Proxy(#[source] TransportError),
     /// No answer in time. Passes by itself, or is the network's.
     #[error("the service did not answer in time")]
     Timeout(#[source] TransportError),
@@ -126,6 +129,7 @@ impl CloudError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Transport(_) => "transport",
+            Self::Proxy(_) => "proxy",
             Self::Timeout(_) => "timeout",
             Self::Server(_) => "server-error",
             Self::Throttled(_) => "throttled",
@@ -161,6 +165,7 @@ impl CloudError {
             Self::CredentialResting { refusal, .. } => Some(refusal),
             Self::SignIn(cause) => cause.refusal(),
             Self::Transport(_)
+            | Self::Proxy(_)
             | Self::Timeout(_)
             | Self::CredentialUnproven
             | Self::Secrets { .. }
@@ -237,8 +242,9 @@ impl CloudError {
                 "permission",
                 "check that its credentials have css:cluster:list and css:cluster:listUpgradeCluster in this project",
             ),
+            Self::Proxy(TransportError::Proxy { advice, .. }) => ("proxy", advice),
             Self::WrongAddress(_) => ("address", "check its endpoint, and any proxy before it"),
-            Self::Transport(_) | Self::Timeout(_) => (
+            Self::Transport(_) | Self::Timeout(_) | Self::Proxy(_) => (
                 "unreachable",
                 "check its endpoint, the name service and the network; it is tried again by itself",
             ),
@@ -283,6 +289,7 @@ impl CloudError {
             TransportError::TooLong { .. } => "unreadable",
             TransportError::Encoded { .. } => "wrong-address",
             TransportError::Timeout(_) => "timeout",
+            TransportError::Proxy { .. } => "proxy",
             TransportError::Invalid(_) | TransportError::Connect(_) | TransportError::Broken(_) => {
                 "transport"
             }
@@ -296,6 +303,7 @@ impl CloudError {
                 Self::Unreadable { detail: error.to_string(), request_id }
             }
             TransportError::Timeout(_) => Self::Timeout(error),
+            TransportError::Proxy { .. } => Self::Proxy(error),
             TransportError::Invalid(_) | TransportError::Connect(_) | TransportError::Broken(_) => {
                 Self::Transport(error)
             }

@@ -12,6 +12,7 @@
 //! - **No compression**: `identity` alone is accepted, so the bytes that are counted are the bytes that are received. An
 //!   answer that is encoded all the same is not read.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HOST, HeaderMap, HeaderValue};
@@ -19,9 +20,12 @@ use reqwest::{Certificate, redirect, retry};
 use tokio::sync::Semaphore;
 
 use super::error::BuildError;
+use super::proxy_circuit::ProxyCircuit;
 use super::request::Endpoint;
 use super::transport::{Method, READ_HEADERS, Request, Reserve, Response, Transport, TransportError};
 use crate::failpoint::{self, Point};
+use crate::model::proxy::Proxy;
+use crate::model::secret::ExposeSecret as _;
 use crate::model::text::shown;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,6 +43,9 @@ const LONG_AT_ONCE: usize = 2;
 /// for no other answer.
 const LONG_BY_NATURE: usize = 2 * 1024 * 1024;
 
+/// What a proxy answers to whoever must sign in, in the place of the service.
+const PROXY_AUTHENTICATION_REQUIRED: u16 = 407;
+
 /// Sends over HTTP: readings over HTTP/2 where the service offers it.
 #[derive(Debug)]
 pub struct HttpTransport {
@@ -49,20 +56,30 @@ pub struct HttpTransport {
     /// Places for those answers that are long although most of their kind are short.
     long: Semaphore,
     request_timeout: Duration,
+    through: Option<Arc<ProxyCircuit>>,
+    /// Whether the proxy passes on what it cannot read.
+    tunnels: bool,
 }
 
 impl HttpTransport {
-    /// A transport to this endpoint. `ca_pem` is added to the system's certificates; `proxy` is the URL of the proxy
-    /// that everything goes through.
+    /// A transport to this endpoint. `ca_pem` is added to the system's certificates; `through`: the proxy that
+    /// everything goes through.
     pub(super) fn new(
         endpoint: &Endpoint,
         ca_pem: Option<&[u8]>,
-        proxy: Option<&str>,
+        through: Option<&Arc<ProxyCircuit>>,
         request_timeout: Duration,
     ) -> Result<Self, BuildError> {
         let certificates = certificates(ca_pem)?;
         let http_error = |error: reqwest::Error| BuildError::Http(Box::new(error.without_url()));
-        let proxy = proxy.map(reqwest::Proxy::all).transpose().map_err(http_error)?;
+        let proxy = through.map(|through| through.proxy()).map(|proxy| {
+            let all = reqwest::Proxy::all(&proxy.url);
+            all.map(|all| match &proxy.login {
+                Some(login) => all.basic_auth(&login.user, login.password.expose_secret()),
+                None => all,
+            })
+        });
+        let proxy = proxy.transpose().map_err(http_error)?;
         // reqwest takes the process's provider, and panics where there is none. There is only one in the build,
         // so an error here means that it is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -97,7 +114,19 @@ impl HttpTransport {
         #[cfg(feature = "failpoints")]
         let puts = puts.connector_layer(tower::util::MapResponseLayer::new(connected));
         let (reads, puts) = (build(builder())?, build(puts)?);
-        Ok(Self { reads, puts, long: Semaphore::new(LONG_AT_ONCE), request_timeout })
+        let tunnels = endpoint.is_https();
+        let (long, through) = (Semaphore::new(LONG_AT_ONCE), through.cloned());
+        Ok(Self { reads, puts, long, request_timeout, through, tunnels })
+    }
+}
+
+impl HttpTransport {
+    /// Why no answer came.
+    fn not_answered(&self, error: reqwest::Error) -> TransportError {
+        match &self.through {
+            Some(through) if Proxy::asks_for_login(&error) => through.refused(),
+            _ => transport_error(error),
+        }
     }
 }
 
@@ -121,6 +150,9 @@ impl Transport for HttpTransport {
     }
 
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
+        if let Some(through) = &self.through {
+            through.enter()?;
+        }
         let (client, method) = match request.method {
             Method::Get => (&self.reads, reqwest::Method::GET),
             Method::Put | Method::PutForToken => (&self.puts, reqwest::Method::PUT),
@@ -137,9 +169,15 @@ impl Transport for HttpTransport {
         if !request.body.is_empty() {
             sending = sending.body(request.body);
         }
-        let response = sending.send().await.map_err(transport_error)?;
+        let response = sending.send().await.map_err(|error| self.not_answered(error))?;
         pass(Point::PutAnswered);
         let status = response.status().as_u16();
+        if let Some(through) = &self.through {
+            if status == PROXY_AUTHENTICATION_REQUIRED && !self.tunnels {
+                return Err(through.refused());
+            }
+            through.passed();
+        }
         // A value that is not text is of no use to anybody here.
         let read =
             |name: &str| Some((name.to_owned(), response.headers().get(name)?.to_str().ok()?.to_owned()));

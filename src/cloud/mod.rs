@@ -48,6 +48,7 @@ mod paging;
 #[doc(hidden)]
 pub mod parse;
 pub mod project;
+mod proxy_circuit;
 mod reach;
 mod request;
 mod retry;
@@ -63,6 +64,7 @@ pub use client::{Client, Options};
 pub use credential::{AccessKey, AccountCircuits, AuthToken, Credential};
 pub use error::{BuildError, CloudError, Refusal};
 pub use project::ProjectSource;
+pub use proxy_circuit::ProxyCircuit;
 pub use reach::Reach;
 pub use wire::shape::BodyKind;
 

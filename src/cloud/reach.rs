@@ -1,10 +1,13 @@
 //! Whether an endpoint can be reached at all, without any key: for `doctor`.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 
 use super::answer::Head;
 use super::error::{BuildError, CloudError};
 use super::http::HttpTransport;
+use super::proxy_circuit::ProxyCircuit;
 use super::request::{Endpoint, Plain};
 use super::transport::Transport as _;
 use crate::clock::Clock;
@@ -27,7 +30,7 @@ impl Reach {
     pub fn new(
         endpoint: &str,
         ca_pem: Option<&[u8]>,
-        proxy: Option<&str>,
+        proxy: Option<&Arc<ProxyCircuit>>,
         timeout: std::time::Duration,
     ) -> Result<Self, BuildError> {
         let endpoint = Endpoint::parse(endpoint)?;

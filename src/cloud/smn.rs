@@ -7,6 +7,7 @@ use super::answer::{Head, shape_of};
 use super::credential::Credential;
 use super::error::{BuildError, CloudError};
 use super::http::HttpTransport;
+use super::proxy_circuit::ProxyCircuit;
 use super::request::{Endpoint, Plain};
 use super::transport::{Method, Transport};
 use crate::clock::Clock;
@@ -32,7 +33,7 @@ impl<C: Clock> Topic<HttpTransport, C> {
     /// Where the endpoint or the CA certificates cannot be used.
     pub fn over_http(
         endpoint: &str,
-        (ca_pem, proxy): (Option<&[u8]>, Option<&str>),
+        (ca_pem, proxy): (Option<&[u8]>, Option<&Arc<ProxyCircuit>>),
         request_timeout: Duration,
         credential: Arc<Credential>,
         (project, urn): (&ProjectId, &str),

@@ -160,6 +160,14 @@ pub enum TransportError {
     /// No connection: name, route, refusal, TLS. The request never left.
     #[error("no connection to the service")]
     Connect(#[source] Cause),
+    /// The proxy answered in the place of the service, with a 407. The request never left it.
+    #[error("{refusal}")]
+    Proxy {
+        /// What the proxy wants, without the password.
+        refusal: String,
+        /// What to do.
+        advice: &'static str,
+    },
     /// The time for the whole exchange ran out.
     #[error("no answer within the time limit")]
     Timeout(#[source] Cause),
@@ -186,7 +194,7 @@ impl TransportError {
     /// Whether it is certain that the request never reached the service.
     pub fn never_left(&self) -> bool {
         match self {
-            Self::Invalid(_) | Self::Connect(_) => true,
+            Self::Invalid(_) | Self::Connect(_) | Self::Proxy { .. } => true,
             Self::Timeout(_) | Self::Broken(_) | Self::TooLong { .. } | Self::Encoded { .. } => false,
         }
     }

@@ -12,7 +12,7 @@ use super::measured::ProjectMeter;
 use super::{BuildFault, HttpClient, HttpProject, ProjectStates};
 use crate::clock::{SystemClock, random_seed};
 use crate::cloud::iam::ProjectByRegion;
-use crate::cloud::{Client, Credential, Options, ProjectSource};
+use crate::cloud::{Client, Credential, Options, ProjectSource, ProxyCircuit};
 use crate::descriptors;
 use crate::journal::Journal;
 use crate::journal::sqlite::SqliteJournal;
@@ -51,7 +51,7 @@ pub(super) struct Connection {
     project: Option<ProjectId>,
     site: Site,
     ca_pem: Option<Vec<u8>>,
-    proxy: Option<String>,
+    proxy: Option<Arc<ProxyCircuit>>,
     request_timeout: std::time::Duration,
     limits: Limits,
     credential: Arc<Credential>,
@@ -209,14 +209,14 @@ impl<J: Journal, T: Observer> Builder<J, T> {
         project: &Project,
         credentials: &Credentials,
     ) -> Result<Option<Connection>, BuildFault> {
-        let site = Site::of(settings, project)?;
+        let site = credentials.site(settings, project)?;
         // The settings check the reference; a project without its key is an unusable secret.
         let Some(credential) = credentials.of(project, &site) else { return Ok(None) };
         Ok(Some(Connection {
             endpoint: project.endpoint.clone(),
             project: project.project_id.clone(),
             ca_pem: site.ca_pem.clone(),
-            proxy: project.proxy.clone(),
+            proxy: site.proxy.clone(),
             request_timeout: settings.poll.request_timeout,
             limits: limits(settings),
             site,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 
-use super::credentials::{Credentials, Site};
+use super::credentials::Credentials;
 use super::{BuildFault, ProjectStates};
 use crate::clock::{Clock as _, SystemClock};
 use crate::cloud::CloudError;
@@ -50,7 +50,7 @@ impl Channels {
         let mut built = BTreeMap::new();
         for channel in &settings.channels {
             let secrets = all.remove(&channel.name).unwrap_or_default();
-            let network = network(channel)?;
+            let network = network(channel, &secrets)?;
             let same = |before: &&Built| {
                 // A topic is published to with the credential of a project, which may be another one now.
                 !matches!(channel.way, ChannelKind::Smn { .. })
@@ -135,14 +135,15 @@ fn are_the_same(one: &ChannelSecrets, other: &ChannelSecrets) -> bool {
 }
 
 /// What lies between a channel and its receiver.
-fn network(channel: &settings::Channel) -> Result<Network, BuildFault> {
+fn network(channel: &settings::Channel, secrets: &ChannelSecrets) -> Result<Network, BuildFault> {
     let ca_pem = channel.ca_file.as_ref().map(|path| {
         fs::read(path).map_err(|error| BuildFault::Channel {
             name: channel.name.clone(),
             detail: format!("its ca_file {} cannot be read: {error}", path.display()),
         })
     });
-    Ok(Network { ca_pem: ca_pem.transpose()?, proxy: channel.proxy.clone() })
+    let proxy = channel.proxy.as_ref().map(|proxy| proxy.with(|key| secrets.get(key).cloned()));
+    Ok(Network { ca_pem: ca_pem.transpose()?, proxy })
 }
 
 fn make(
@@ -189,14 +190,14 @@ fn make(
             };
             let project =
                 settings.projects.iter().find(|known| known.name == *project).ok_or_else(missing)?;
-            let site = Site::of(settings, project)?;
+            let site = credentials.site(settings, project)?;
             let credential = credentials.of(project, &site).ok_or_else(missing)?;
             let id = topic_urn.split(':').nth(3).and_then(|id| ProjectId::new(id).ok());
             let id = id.or_else(|| project.project_id.clone()).ok_or_else(missing)?;
             let of_the_region = || settings::smn_endpoint(&project.region);
             let topic = Topic::over_http(
                 &endpoint.clone().unwrap_or_else(of_the_region),
-                (site.ca_pem.as_deref(), project.proxy.as_deref()),
+                (site.ca_pem.as_deref(), site.proxy.as_ref()),
                 settings.poll.request_timeout,
                 credential,
                 (&id, topic_urn),
@@ -217,7 +218,10 @@ impl Publish for Publisher {
             published.map(|()| Taken::default()).map_err(|error| SendError {
                 refused: matches!(error, CloudError::Refused(_)),
                 retry_after: error.retry_after(),
-                detail: chain(&error),
+                detail: match &error {
+                    CloudError::Proxy(_) => format!("{}: {}", chain(&error), error.trouble().1),
+                    _ => chain(&error),
+                },
             })
         })
     }

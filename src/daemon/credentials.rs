@@ -14,9 +14,9 @@ use crate::cloud::error::KeyError;
 use crate::cloud::http::HttpTransport;
 use crate::cloud::iam::{self, AgencySource, Iam, PasswordSource, Scope, User};
 use crate::cloud::metadata::MetadataSource;
-use crate::cloud::{AccessKey, AccountCircuits, AuthToken, BuildError, Credential, Meter};
+use crate::cloud::{AccessKey, AccountCircuits, AuthToken, BuildError, Credential, Meter, ProxyCircuit};
 use crate::journal::sqlite::SqliteJournal;
-use crate::model::id::ProjectId;
+use crate::model::id::{ProjectId, ProjectName};
 use crate::settings::{self, CredentialSecrets, Environment, Project, SecretReader, Settings};
 use crate::status::metrics::Metrics;
 
@@ -26,13 +26,13 @@ pub(super) struct Site {
     iam_endpoint: String,
     sts_endpoint: String,
     pub(super) ca_pem: Option<Vec<u8>>,
-    proxy: Option<String>,
+    pub(super) proxy: Option<Arc<ProxyCircuit>>,
     request_timeout: Duration,
 }
 
 impl Site {
     /// That of this project.
-    pub(super) fn of(settings: &Settings, project: &Project) -> Result<Self, BuildFault> {
+    fn of(settings: &Settings, project: &Project, proxies: &Proxies) -> Result<Self, BuildFault> {
         let ca_pem =
             project.ca_file.as_ref().map(fs::read).transpose().map_err(|source| BuildFault::CaFile {
                 project: project.name.clone(),
@@ -43,7 +43,7 @@ impl Site {
             iam_endpoint: project.iam_endpoint.clone(),
             sts_endpoint: project.sts_endpoint.clone(),
             ca_pem,
-            proxy: project.proxy.clone(),
+            proxy: proxies.get(&project.name).cloned(),
             request_timeout: settings.poll.request_timeout,
         })
     }
@@ -61,10 +61,13 @@ impl Site {
         endpoint: &str,
         clock: &Arc<SystemClock>,
     ) -> Result<Iam<HttpTransport, SystemClock>, BuildError> {
-        let (ca_pem, proxy) = (self.ca_pem.as_deref(), self.proxy.as_deref());
+        let (ca_pem, proxy) = (self.ca_pem.as_deref(), self.proxy.as_ref());
         Iam::over_http(endpoint, ca_pem, proxy, self.request_timeout, Arc::clone(clock))
     }
 }
+
+/// The proxies of projects that have one, with who signs in there. Those that are the same are one.
+type Proxies = BTreeMap<ProjectName, Arc<ProxyCircuit>>;
 
 /// What makes two credentials one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,6 +99,8 @@ struct Built {
 pub(super) struct Credentials {
     built: BTreeMap<Identity, Built>,
     gates: AccountCircuits,
+    /// By the names of projects.
+    proxies: Proxies,
     /// Where requests to IAM are counted.
     metrics: Option<Arc<Metrics>>,
 }
@@ -115,14 +120,21 @@ impl Credentials {
         clock: &Arc<SystemClock>,
     ) -> Result<Self, BuildFault> {
         let secrets = settings.resolve_secrets(environment).map_err(BuildFault::Secrets)?;
+        let mut proxies = Proxies::new();
+        for (name, proxy) in settings.resolve_proxies(environment).map_err(BuildFault::Secrets)? {
+            let known = proxies.values().chain(self.proxies.values()).find(|known| *known.proxy() == proxy);
+            let through = known.cloned().unwrap_or_else(|| ProxyCircuit::new(proxy, Arc::clone(clock)));
+            proxies.insert(name, through);
+        }
+        #[expect(clippy::mutable_key_type, reason = "a proxy is compared by what never changes of it")]
         let built = BTreeMap::new();
         let mut making =
             Making { settings, environment, clock, secrets, before: self, built, gates: self.gates.clone() };
         for project in &settings.projects {
-            let site = Site::of(settings, project)?;
+            let site = Site::of(settings, project, &proxies)?;
             making.credential(&project.credentials, project, &site, scope(project))?;
         }
-        Ok(Self { built: making.built, gates: making.gates, metrics: self.metrics.clone() })
+        Ok(Self { built: making.built, gates: making.gates, proxies, metrics: self.metrics.clone() })
     }
 
     /// The same, with the rests that this journal knows of, and which is told of new ones.
@@ -151,6 +163,11 @@ impl Credentials {
         self.metrics.as_ref().map(|metrics| CredentialMeter::of(name, metrics))
     }
 
+    /// Where this project signs in, and how that is reached.
+    pub(super) fn site(&self, settings: &Settings, project: &Project) -> Result<Site, BuildFault> {
+        Site::of(settings, project, &self.proxies)
+    }
+
     /// That of a project.
     pub(super) fn of(&self, project: &Project, site: &Site) -> Option<Arc<Credential>> {
         let of_project = self.built.iter().find(|(identity, _)| {
@@ -164,6 +181,7 @@ impl Credentials {
     /// All must prove themselves anew, and files are read again.
     pub(super) fn wake(&self) {
         self.built.values().for_each(|built| built.credential.wake());
+        self.proxies.values().for_each(|through| through.wake());
     }
 }
 

@@ -17,6 +17,7 @@ pub mod outbox;
 pub mod policy;
 pub mod project;
 pub mod project_state;
+pub mod proxy;
 pub mod reason;
 pub mod record;
 pub mod secret;

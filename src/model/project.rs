@@ -125,9 +125,9 @@ pub struct Stretch {
 }
 
 /// The first pause after a refusal (domain.md, 'What the answers to a PUT mean').
-pub const FIRST_REST: Duration = Duration::from_mins(30);
+pub const FIRST_PAUSE: Duration = Duration::from_mins(30);
 /// Rests double up to this.
-pub const LONGEST_REST: Duration = Duration::from_hours(6);
+pub const LONGEST_PAUSE: Duration = Duration::from_hours(6);
 /// No PUT is sent while our clock and the service's differ by more than this.
 pub const MAX_CLOCK_OFFSET: Duration = Duration::from_mins(5);
 

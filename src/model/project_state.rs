@@ -8,7 +8,7 @@ use super::breaker::{Breaker, Shown};
 use super::event::{Entry, Event, Settlement};
 use super::id::{AttemptId, ClusterId, TaskId};
 use super::moment::Moment;
-use super::project::{FIRST_REST, LONGEST_REST, PauseCause};
+use super::project::{FIRST_PAUSE, LONGEST_PAUSE, PauseCause};
 use super::record::ClusterRecord;
 use super::task::{Reading, TaskStatus};
 
@@ -273,5 +273,5 @@ impl ProjectState {
 /// The pause after so many refusals in a row: 30 minutes, doubling up to 6 hours.
 fn rest_after(refusals: u32) -> Duration {
     let doublings = refusals.saturating_sub(1).min(16);
-    (FIRST_REST * 2_u32.saturating_pow(doublings)).min(LONGEST_REST)
+    (FIRST_PAUSE * 2_u32.saturating_pow(doublings)).min(LONGEST_PAUSE)
 }

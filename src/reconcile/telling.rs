@@ -369,5 +369,6 @@ fn is_of_the_project(error: &CloudError) -> bool {
             | CloudError::NoProject { .. }
             | CloudError::Throttled(_)
             | CloudError::WrongAddress(_)
+            | CloudError::Proxy(_)
     )
 }

@@ -8,7 +8,7 @@ use super::environment::Environment;
 use super::key::KeyPath;
 use super::problem::{Problem, Problems};
 use super::secret::{SecretReference, Unavailable};
-use super::{ProjectName, Settings};
+use super::{ProjectName, Proxy, Settings};
 use crate::model::secret::Secret;
 
 /// `[notify]`, and the `notify` of each policy.
@@ -34,7 +34,7 @@ pub struct Channel {
     /// The PEM file of CAs that are trusted beside the system's.
     pub ca_file: Option<PathBuf>,
     /// The proxy that its requests go through.
-    pub proxy: Option<String>,
+    pub proxy: Option<Proxy>,
 }
 
 /// A way to people, its secrets by reference.
@@ -64,6 +64,14 @@ pub enum ChannelKind {
         from: String,
         to: Vec<String>,
     },
+}
+
+impl Channel {
+    /// The references with their keys.
+    pub fn references(&self) -> Vec<(&'static str, &SecretReference)> {
+        let of_the_proxy = self.proxy.iter().filter_map(Proxy::reference);
+        self.way.references().into_iter().chain(of_the_proxy).collect()
+    }
 }
 
 impl ChannelKind {
@@ -110,7 +118,7 @@ impl Settings {
         let (mut all, mut problems) = (BTreeMap::new(), Vec::new());
         for channel in &self.channels {
             let mut secrets = ChannelSecrets::new();
-            for (key, reference) in channel.way.references() {
+            for (key, reference) in channel.references() {
                 match reference.fetch(env) {
                     Ok(secret) => drop(secrets.insert(key, secret)),
                     Err(why) => problems.push(why.problem_at(at(&channel.name, key))),
@@ -154,7 +162,7 @@ impl Settings {
         env: &'a Environment,
     ) -> impl Iterator<Item = (&'a str, &'static str, Unavailable)> {
         self.channels.iter().flat_map(move |channel| {
-            let references = channel.way.references().into_iter();
+            let references = channel.references().into_iter();
             references.filter_map(move |(key, reference)| {
                 reference.fetch(env).err().map(|why| (channel.name.as_str(), key, why))
             })

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::duration;
 use super::key::KeyPath;
-use super::{Channel, ChannelKind, Credentials, JournalUrl, Loaded, LogFormat, Project};
+use super::{Channel, ChannelKind, Credentials, JournalUrl, Loaded, LogFormat, Project, Proxy};
 use crate::model::policy::{Mode, OnExhausted, Pattern, Policy};
 
 /// One key, the value in force, and where it comes from.
@@ -148,8 +148,17 @@ impl Listing<'_> {
         if let Some(file) = &project.ca_file {
             self.add(&path.key("ca_file"), json!(file.to_string_lossy()));
         }
-        if let Some(proxy) = &project.proxy {
-            self.add(&path.key("proxy"), json!(proxy));
+        self.proxy(path, project.proxy.as_ref());
+    }
+
+    fn proxy(&mut self, path: &KeyPath, proxy: Option<&Proxy>) {
+        let Some(proxy) = proxy else { return };
+        self.add(&path.key("proxy"), json!(proxy.url));
+        if let Some((user, _)) = &proxy.login {
+            self.add(&path.key("proxy_user"), json!(user));
+        }
+        if let Some((key, reference)) = proxy.reference() {
+            self.add(&path.key(key), reference.to_json());
         }
     }
 
@@ -195,9 +204,7 @@ impl Listing<'_> {
         if let Some(file) = &channel.ca_file {
             self.add(&path.key("ca_file"), json!(file.to_string_lossy()));
         }
-        if let Some(proxy) = &channel.proxy {
-            self.add(&path.key("proxy"), json!(proxy));
-        }
+        self.proxy(path, channel.proxy.as_ref());
     }
 
     fn policy(&mut self, path: &KeyPath, policy: &Policy) {

@@ -26,6 +26,7 @@ mod key;
 mod layer;
 mod problem;
 mod profile;
+mod proxy;
 mod scalar;
 mod secret;
 mod source;
@@ -42,6 +43,7 @@ pub use effective::Effective;
 pub use environment::{Environment, PREFIX as ENVIRONMENT_PREFIX};
 pub use files::MAX_FILE_BYTES;
 pub use problem::{Coloured, Problem, Problems, Severity};
+pub use proxy::Proxy;
 pub use secret::{CredentialSecrets, SecretReader, SecretReference};
 pub use source::Snippet;
 
@@ -241,7 +243,7 @@ pub struct Project {
     /// A PEM file whose certificates are trusted beside the system's; it could be read when this was checked.
     pub ca_file: Option<PathBuf>,
     /// The proxy that everything of the project goes through.
-    pub proxy: Option<String>,
+    pub proxy: Option<Proxy>,
 }
 
 impl Project {

@@ -250,36 +250,46 @@ impl Settings {
                 }
             }
         }
+        for (at, why) in self.missing_of_proxies(env) {
+            if let why @ Unavailable::Broken(..) = why {
+                problems.push(why.problem_at(at));
+            }
+        }
         problems.extend(self.check_channel_secrets(env));
         problems
     }
 
-    /// Each secret of the credentials by its key, and whether it can be had, in a few words.
+    /// Each secret by its key, and whether it can be had, in a few words.
     pub fn secrets(&self, env: &Environment) -> BTreeMap<String, &'static str> {
         let of = |(name, credentials): (&String, &Credentials)| {
             let references = credentials.references();
             references.into_iter().map(|(key, of)| (at(name, key), state(of, env))).collect::<Vec<_>>()
         };
         let of_channel = |channel: &super::Channel| {
-            let references = channel.way.references().into_iter();
+            let references = channel.references().into_iter();
             references
                 .map(|(key, of)| (super::channel::at(&channel.name, key), state(of, env)))
                 .collect::<Vec<_>>()
         };
-        self.credentials.iter().flat_map(of).chain(self.channels.iter().flat_map(of_channel)).collect()
+        let of_proxies = self.references_of_proxies().map(|(at, of)| (at, state(of, env)));
+        let of_channels = self.channels.iter().flat_map(of_channel);
+        self.credentials.iter().flat_map(of).chain(of_channels).chain(of_proxies).collect()
     }
 
-    /// Whether these credentials have a secret that systemd gives at start, and has not given here.
+    /// Whether there is a secret that systemd gives at start, and has not given here.
     pub fn needs_the_unit(&self, env: &Environment) -> bool {
         self.credentials_need_the_unit(env) || self.channels_need_the_unit(env)
     }
 
-    /// The same of the credentials of projects alone.
+    /// The same of projects alone: of their credentials, and of the passwords of their proxies.
     pub fn credentials_need_the_unit(&self, env: &Environment) -> bool {
-        self.used_credentials().any(|(_, credentials)| {
+        let of_credentials = self.used_credentials().flat_map(|(_, credentials)| {
             let failures = credentials.fetch(env).err().unwrap_or_default();
-            failures.iter().any(|(_, why)| matches!(why, Unavailable::GivenAtStart { .. }))
-        })
+            failures.into_iter().map(|(_, why)| why)
+        });
+        of_credentials
+            .chain(self.missing_of_proxies(env).map(|(_, why)| why))
+            .any(|why| matches!(why, Unavailable::GivenAtStart { .. }))
     }
 
     /// Those that a project uses, and those that these take agencies on with.

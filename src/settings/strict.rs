@@ -87,8 +87,10 @@ impl Tree {
     /// The places of secrets and windows, by their labels, each as a problem that is yet to be found.
     pub(super) fn places(&self) -> impl Iterator<Item = (String, Problem)> {
         let wanted = |path: &&KeyPath| match path.segments() {
-            [Segment::Key(top), _, Segment::Key(_)] if top == "credentials" => true,
-            [Segment::Key(top), _, Segment::Key(key)] => top == "policy" && key == "window",
+            [Segment::Key(top), _, Segment::Key(_)] if top == "credentials" || top == "channel" => true,
+            [Segment::Key(top), _, Segment::Key(key)] => {
+                (top == "policy" && key == "window") || (top == "project" && key == "proxy_password")
+            }
             _ => false,
         };
         let place = |path: &KeyPath| {

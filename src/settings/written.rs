@@ -161,6 +161,8 @@ pub(super) struct Project {
     pub(super) credentials: Option<Strict<String>>,
     pub(super) ca_file: Option<Strict<String>>,
     pub(super) proxy: Option<Strict<String>>,
+    pub(super) proxy_user: Option<Strict<String>>,
+    pub(super) proxy_password: Option<Strict<SecretReference>>,
 }
 
 /// The keys of every type of credentials; which of them belong together is checked later.
@@ -228,6 +230,8 @@ pub(super) struct Channel {
     pub(super) to: Option<List<Strict<String>>>,
     pub(super) ca_file: Option<Strict<String>>,
     pub(super) proxy: Option<Strict<String>>,
+    pub(super) proxy_user: Option<Strict<String>>,
+    pub(super) proxy_password: Option<Strict<SecretReference>>,
 }
 
 impl Channel {
@@ -249,6 +253,8 @@ impl Channel {
             ("to", self.to.is_some()),
             ("ca_file", self.ca_file.is_some()),
             ("proxy", self.proxy.is_some()),
+            ("proxy_user", self.proxy_user.is_some()),
+            ("proxy_password", self.proxy_password.is_some()),
         ]
         .into_iter()
         .filter_map(|(key, given)| given.then_some(key))

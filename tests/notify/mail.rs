@@ -1,7 +1,10 @@
 //! Email over SMTP, with servers as there are.
 
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use upgrade_remediator::model::secret::Secret;
 use upgrade_remediator::notify::channel::email::{Email, EmailOptions};
 use upgrade_remediator::notify::channel::{Channel as _, SendError, Taken};
@@ -168,4 +171,66 @@ async fn what_breaks_is_told_once() {
     let server = Smtp::start(None, |line| line.is_empty().then_some(b"SSH-2.0-OpenSSH_9.2\r\n")).await;
     let error = send(options(server.port)).await.unwrap_err();
     assert_eq!(error.detail, "the greeting: 127.0.0.1 ended the connection, or its answer is no SMTP");
+}
+
+/// Listens at port 465 of a loopback address that no other process of these tests takes. `None` where that is not allowed,
+/// and the test is not required.
+#[expect(clippy::print_stderr, reason = "whoever runs the tests is told what was skipped")]
+async fn listens_at_465() -> Option<TcpListener> {
+    static TAKEN: AtomicU8 = AtomicU8::new(65);
+    let process = std::process::id().to_be_bytes();
+    let second = TAKEN.fetch_add(1, Ordering::Relaxed);
+    let address = Ipv4Addr::new(127, second, process[2], process[3].max(1));
+    match TcpListener::bind((address, 465)).await {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            let why = format!("port 465 of {address} cannot be taken, which root may: {error}");
+            let required =
+                std::env::var("UPGRADE_REMEDIATOR_SERVICE_TESTS").is_ok_and(|word| word == "required");
+            assert!(!required, "{why}");
+            eprintln!("skipped: {why}");
+            None
+        }
+    }
+}
+
+#[tokio::test]
+async fn at_port_465_everything_is_encrypted_from_the_first_byte() {
+    let Some(listener) = listens_at_465().await else { return };
+    let host = listener.local_addr().unwrap().ip().to_string();
+    let private = Private::of(&host);
+    let server = Smtp::encrypted(listener, &private, nothing_else);
+    let at_465 = |ca: &Private| {
+        let user = Some(("upgrades".to_owned(), Secret::from(PASSWORD)));
+        EmailOptions { host: host.clone(), user, ca_pem: Some(ca.ca_pem.clone()), ..options(465) }
+    };
+    assert_eq!(send(at_465(&private)).await, Ok(Taken::default()));
+    assert_eq!(server.lines("AUTH ").len(), 1, "{:?}", server.heard());
+    assert_eq!(server.lines("RCPT").len(), 2, "{:?}", server.heard());
+    assert_eq!(server.lines("Message-ID:").len(), 1, "{:?}", server.heard());
+    assert!(server.lines("STARTTLS").is_empty(), "{:?}", server.heard());
+
+    // A certificate of somebody else: nothing is said, and nothing is sent.
+    let heard = server.heard().len();
+    let error = send(at_465(&Private::new())).await.unwrap_err();
+    assert!(error.detail.contains("invalid peer certificate") && !error.refused, "{error:?}");
+    let without_ca = EmailOptions { ca_pem: None, ..at_465(&private) };
+    let error = send(without_ca).await.unwrap_err();
+    assert!(error.detail.contains("give ca_file") && !error.detail.contains("canary"), "{error:?}");
+    assert_eq!(server.heard().len(), heard);
+}
+
+#[tokio::test]
+async fn a_server_without_tls_at_port_465_hears_no_password() {
+    let Some(listener) = listens_at_465().await else { return };
+    let host = listener.local_addr().unwrap().ip().to_string();
+    let server = Smtp::at(listener, None, nothing_else);
+    let user = Some(("upgrades".to_owned(), Secret::from(PASSWORD)));
+    let error = send(EmailOptions { host, user, ..options(server.port) }).await.unwrap_err();
+    assert!(error.detail.contains("TLS") && !error.refused, "{error:?}");
+    assert!(
+        !server.heard().iter().any(|line| line.contains("AUTH") || line.contains("MAIL")),
+        "{:?}",
+        server.heard()
+    );
 }

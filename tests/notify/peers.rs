@@ -22,11 +22,16 @@ static MADE: AtomicU32 = AtomicU32::new(0);
 #[derive(Clone)]
 pub(crate) struct Private {
     pub(crate) ca_pem: Vec<u8>,
-    acceptor: TlsAcceptor,
+    pub(crate) acceptor: TlsAcceptor,
 }
 
 impl Private {
     pub(crate) fn new() -> Self {
+        Self::of("localhost")
+    }
+
+    /// The same with a certificate for this name, or address, too.
+    pub(crate) fn of(host: &str) -> Self {
         let mut ca = CertificateParams::new(Vec::new()).unwrap();
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         ca.distinguished_name
@@ -34,7 +39,15 @@ impl Private {
         let ca_key = KeyPair::generate().unwrap();
         let ca_pem = ca.self_signed(&ca_key).unwrap().pem().into_bytes();
         let key = KeyPair::generate().unwrap();
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let names = [
+            host,
+            "127.0.0.1",
+            "css.proxied.invalid",
+            "iam.proxied.invalid",
+            "sts.proxied.invalid",
+            "chat.proxied.invalid",
+        ];
+        let names = names.map(str::to_owned).to_vec();
         let of_the_server =
             CertificateParams::new(names).unwrap().signed_by(&key, &Issuer::new(ca, ca_key)).unwrap();
         Self { ca_pem, acceptor: acceptor(&of_the_server.pem(), &key.serialize_pem()) }
@@ -141,6 +154,28 @@ impl Smtp {
     /// It offers STARTTLS where it has a certificate.
     pub(crate) async fn start(private: Option<&Private>, answer: Answer) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        Self::at(listener, private, answer)
+    }
+
+    /// The same, encrypted from the first byte.
+    pub(crate) fn encrypted(listener: TcpListener, private: &Private, answer: Answer) -> Self {
+        let port = listener.local_addr().unwrap().port();
+        let heard = Heard::default();
+        let (kept, acceptor) = (Arc::clone(&heard), private.acceptor.clone());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                // Whoever does not trust the certificate ends the connection.
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                if stream.write_all(b"220 mail.example ESMTP\r\n").await.is_ok() {
+                    converse(&mut stream, false, answer, &kept).await;
+                }
+            }
+        });
+        Self { port, heard }
+    }
+
+    /// It offers STARTTLS there where it has a certificate.
+    pub(crate) fn at(listener: TcpListener, private: Option<&Private>, answer: Answer) -> Self {
         let port = listener.local_addr().unwrap().port();
         let heard = Heard::default();
         let (kept, acceptor) = (Arc::clone(&heard), private.map(|private| private.acceptor.clone()));

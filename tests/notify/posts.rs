@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use upgrade_remediator::model::proxy::{Login, Proxy};
 use upgrade_remediator::model::secret::Secret;
 use upgrade_remediator::notify::channel::alertmanager::Alertmanager;
 use upgrade_remediator::notify::channel::chat::{Chat, Service};
@@ -137,10 +138,15 @@ async fn a_server_of_a_private_ca_is_trusted_with_ca_file_only() {
     }
 }
 
+/// A proxy at which nobody signs in.
+fn proxy_at(port: u16) -> Proxy {
+    Proxy { url: format!("http://127.0.0.1:{port}"), login: None }
+}
+
 #[tokio::test]
 async fn requests_go_through_the_proxy_that_the_channel_names() {
     let proxy = Http::start(None, 200, "", TAKEN).await;
-    let network = Network { ca_pem: None, proxy: Some(format!("http://127.0.0.1:{}", proxy.port)) };
+    let network = Network { ca_pem: None, proxy: Some(proxy_at(proxy.port)) };
     let secret = Secret::from("http://alerts.example.invalid/hook");
     let webhook = Webhook::new(&secret, None, &network).unwrap();
     assert_eq!(webhook.send(&message()).await, Ok(Taken::default()));
@@ -150,6 +156,31 @@ async fn requests_go_through_the_proxy_that_the_channel_names() {
         proxy.got(),
         ["POST http://alerts.example.invalid/hook HTTP/1.1", "CONNECT chat.example.invalid:443 HTTP/1.1"]
     );
+}
+
+#[tokio::test]
+async fn a_proxy_that_wants_a_user_is_told_with_what_to_give_and_a_refused_one_is_not_tried_on_and_on() {
+    let login = Login { user: "robot".to_owned(), password: "canary-hunter2".into() };
+    for (login, told, wait) in [
+        (None, "asks for a user and password (407): give proxy_user and proxy_password", None),
+        (
+            Some(login),
+            "refused the user and password that it was given (407): check",
+            Some(Duration::from_hours(1)),
+        ),
+    ] {
+        let proxy =
+            Http::start(None, 407, "Proxy-Authenticate: Basic realm=\"x\"\r\n", "canary-hunter2").await;
+        let network = Network { ca_pem: None, proxy: Some(Proxy { login, ..proxy_at(proxy.port) }) };
+        let plain =
+            Webhook::new(&Secret::from("http://alerts.example.invalid/hook"), None, &network).unwrap();
+        let encrypted = chat(Service::Slack, "https://chat.example.invalid/hook", &network);
+        for channel in [&plain as &dyn Channel, &encrypted] {
+            let error = channel.send(&message()).await.unwrap_err();
+            assert!(error.detail.contains(told) && !error.detail.contains("hunter2"), "{error:?}");
+            assert_eq!((error.refused, error.retry_after), (false, wait), "{error:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,10 +1,13 @@
 //! A relay between a client and a service that can hold a PUT back on its way there, or its answer on its way
 //! back: what a network may do, at the very moment that a test wants.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -162,5 +165,107 @@ impl Shared {
                 self.note(|seen| seen.delivered += 1);
             }
         }
+    }
+}
+
+/// A forward proxy that lets through who signs in, by HTTP Basic authentication: tunnels (CONNECT) and plain requests.
+pub(crate) struct LoginProxy {
+    address: SocketAddr,
+    shared: Arc<LoginShared>,
+}
+
+#[derive(Default)]
+struct LoginShared {
+    /// Where each host is; one that is not named is nowhere.
+    hosts: BTreeMap<String, SocketAddr>,
+    /// The value of the header that it takes.
+    takes: Mutex<String>,
+    /// The first lines of what it let through, and of what it refused.
+    passed: Mutex<Vec<String>>,
+    refused: Mutex<Vec<String>>,
+}
+
+impl LoginProxy {
+    /// It knows these hosts, and this user with this password.
+    pub(crate) async fn start(hosts: &[(&str, SocketAddr)], user: &str, password: &str) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let hosts = hosts.iter().map(|(host, at)| ((*host).to_owned(), *at)).collect();
+        let shared = Arc::new(LoginShared { hosts, ..LoginShared::default() });
+        let serving = Arc::clone(&shared);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let shared = Arc::clone(&serving);
+                tokio::spawn(async move { shared.serve(client).await });
+            }
+        });
+        let proxy = Self { address, shared };
+        proxy.takes(user, password);
+        proxy
+    }
+
+    /// From now on it knows this user with this password.
+    pub(crate) fn takes(&self, user: &str, password: &str) {
+        let takes = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
+        *self.shared.takes.lock().unwrap() = takes;
+    }
+
+    /// Where it listens.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The first lines of what it let through.
+    pub(crate) fn passed(&self) -> Vec<String> {
+        self.shared.passed.lock().unwrap().clone()
+    }
+
+    /// The first lines of what it answered with 407.
+    pub(crate) fn refused(&self) -> Vec<String> {
+        self.shared.refused.lock().unwrap().clone()
+    }
+}
+
+impl LoginShared {
+    /// One request, or one tunnel.
+    async fn serve(&self, mut client: TcpStream) -> Option<()> {
+        let mut head = Vec::new();
+        let end = loop {
+            if client.read_buf(&mut head).await.ok()? == 0 {
+                return None;
+            }
+            if let Some(at) = head.windows(4).position(|part| part == b"\r\n\r\n") {
+                break at + 4;
+            }
+        };
+        let body = head.split_off(end);
+        let head = String::from_utf8(head).unwrap();
+        let mut lines = head.trim_end().split("\r\n");
+        let first = lines.next()?.to_owned();
+        let (of_the_proxy, others): (Vec<&str>, Vec<&str>) =
+            lines.partition(|line| line.to_ascii_lowercase().starts_with("proxy-authorization:"));
+        let given = of_the_proxy.first().and_then(|line| line.split_once(':')).map(|(_, value)| value.trim());
+        if given != Some(self.takes.lock().unwrap().as_str()) {
+            self.refused.lock().unwrap().push(first);
+            let no = "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"test\"\r\n\
+                      Content-Length: 0\r\nConnection: close\r\n\r\n";
+            return client.write_all(no.as_bytes()).await.ok();
+        }
+        self.passed.lock().unwrap().push(first.clone());
+        let mut words = first.split(' ');
+        let (method, target) = (words.next()?, words.next()?);
+        let authority = target.trim_start_matches("http://").split('/').next()?;
+        let host = authority.split(':').next()?;
+        let mut service = TcpStream::connect(self.hosts.get(host)?).await.ok()?;
+        if method == "CONNECT" {
+            client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await.ok()?;
+        } else {
+            let path = target.trim_start_matches("http://").trim_start_matches(authority);
+            let head =
+                format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n{}\r\n\r\n", others.join("\r\n"));
+            service.write_all(head.as_bytes()).await.ok()?;
+            service.write_all(&body).await.ok()?;
+        }
+        copy_bidirectional(&mut client, &mut service).await.ok().map(drop)
     }
 }

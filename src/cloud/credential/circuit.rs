@@ -16,14 +16,14 @@ use crate::cloud::error::{CloudError, Refusal};
 use crate::model::moment::Moment;
 
 /// The lock of a key lasts this long; the first rest is not shorter.
-const FIRST_REST: Duration = Duration::from_mins(5);
+const FIRST_PAUSE: Duration = Duration::from_mins(5);
 /// Rests double up to this.
-pub(super) const LONGEST_REST: Duration = Duration::from_hours(6);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_hours(6);
 /// Rests are spread upwards by up to this part of them.
 const SPREAD: f64 = 0.2;
 /// Of one account no more different keys are remembered as good.
 const MAX_PROVEN: usize = 16;
-/// So many keys that a source gave after a refusal go out within [`FIRST_REST`] although their account rests: with the
+/// So many keys that a source gave after a refusal go out within [`FIRST_PAUSE`] although their account rests: with the
 /// one that was refused they are fewer than lock it.
 const MAX_EXEMPT: usize = 3;
 
@@ -191,7 +191,7 @@ impl AccountCircuit {
             if was_refused || state.exempt.contains(&print) {
                 return;
             }
-            while state.exempted.front().is_some_and(|then| now.since(*then) >= FIRST_REST) {
+            while state.exempted.front().is_some_and(|then| now.since(*then) >= FIRST_PAUSE) {
                 state.exempted.pop_front();
             }
             if state.exempted.len() < MAX_EXEMPT {
@@ -303,9 +303,9 @@ impl Leave {
             };
             state.era += 1;
             state.refusals = state.refusals.saturating_add(1);
-            let doubled = FIRST_REST.saturating_mul(2_u32.saturating_pow(state.refusals - 1));
+            let doubled = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(state.refusals - 1));
             let spread = state.random.random_range(1.0..=1.0 + SPREAD);
-            let rest = doubled.min(LONGEST_REST).mul_f64(spread).min(LONGEST_REST);
+            let rest = doubled.min(LONGEST_PAUSE).mul_f64(spread).min(LONGEST_PAUSE);
             let until = now.after(rest);
             let was_good = state.proven.contains(&self.print);
             state.proven.clear();

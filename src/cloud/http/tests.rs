@@ -7,6 +7,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::clock::SystemClock;
+use crate::cloud::error::CloudError;
+use crate::model::proxy::Login;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-request-id: r-1\r\n\r\n{}";
 const CA: &[u8] = include_bytes!("../testdata/private-ca.pem");
@@ -334,12 +337,68 @@ async fn what_is_no_certificate_is_told() {
     ));
 }
 
+/// A proxy as connections share it.
+fn shared(proxy: &Proxy) -> Arc<ProxyCircuit> {
+    ProxyCircuit::new(proxy.clone(), Arc::new(SystemClock::new()))
+}
+
+/// A proxy at which nobody signs in.
+fn open(url: &str) -> Proxy {
+    Proxy { url: url.to_owned(), login: None }
+}
+
+#[tokio::test]
+async fn a_407_of_the_proxy_is_told_as_such_and_proves_that_nothing_left() {
+    const NO: &str = "HTTP/1.1 407 No\r\nproxy-authenticate: Basic realm=\"x\"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    let login = Login { user: "robot".to_owned(), password: "hunter2".into() };
+    for (login, told, todo) in [
+        (None, "asks for a user and password", "give proxy_user"),
+        (Some(login), "refused the user", "check proxy_user"),
+    ] {
+        for (endpoint, line) in [
+            ("https://css.example.com", "CONNECT css.example.com:443 HTTP/1.1\r\n"),
+            ("http://127.0.0.1:1", "PUT http://127.0.0.1:1/v1.0/p/clusters?limit=1000 HTTP/1.1\r\n"),
+        ] {
+            let server = Server::new(vec![vec![Step::WriteAndClose(NO)]]).await;
+            let proxy = Proxy { login: login.clone(), ..open(&server.base) };
+            let transport =
+                HttpTransport::new(&Endpoint::parse(endpoint).unwrap(), None, Some(&shared(&proxy)), LONG)
+                    .unwrap();
+            let request = Request { base: endpoint.to_owned(), ..server.request(Method::Put) };
+            let error = transport.send(request).await.unwrap_err();
+            assert!(error.never_left() && error.to_string().contains(told), "{endpoint}: {error:?}");
+            let shown = format!("{error} {error:?} {transport:?} {proxy:?}");
+            assert!(!shown.contains("hunter2") && !shown.contains("cm9ib3Q"), "{shown}");
+            let error = CloudError::from_transport(error, None);
+            assert!(error.code() == "proxy" && error.trouble().1.contains(todo), "{error:?}");
+            assert!(!error.is_passing(), "asked again soon and often, it would lock the user");
+            let heads = server.heads();
+            assert!(heads.len() == 1 && heads[0].1.starts_with(line), "{heads:?}");
+            // robot:hunter2
+            let given = heads[0]
+                .1
+                .to_ascii_lowercase()
+                .contains("proxy-authorization: basic cm9ib3q6ahvudgvymg==\r\n");
+            assert_eq!(given, login.is_some(), "{heads:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_407_where_no_proxy_is_named_is_an_answer() {
+    const NO: &str = "HTTP/1.1 407 No\r\ncontent-length: 0\r\n\r\n";
+    let server = Server::new(vec![vec![Step::Write(NO)]]).await;
+    let answer = server.transport(LONG).send(server.request(Method::Put)).await.unwrap();
+    assert_eq!(answer.status, 407);
+}
+
 #[tokio::test]
 async fn a_proxy_that_the_settings_name_is_used_and_a_missing_one_proves_that_nothing_left() {
     let proxy = Server::new(vec![vec![Step::Write(OK)], vec![Step::Write(OK)]]).await;
     let service = Server::new(vec![]).await;
     let endpoint = Endpoint::parse(&service.base).unwrap();
-    let through = |proxy: &str| HttpTransport::new(&endpoint, None, Some(proxy), LONG).unwrap();
+    let through =
+        |proxy: &str| HttpTransport::new(&endpoint, None, Some(&shared(&open(proxy))), LONG).unwrap();
     for method in [Method::Get, Method::Put] {
         let answer = through(&proxy.base).send(service.request(method)).await.unwrap();
         assert_eq!(answer.status, 200);
@@ -359,7 +418,7 @@ async fn a_proxy_that_opens_no_tunnel_proves_that_nothing_left() {
     const NO: &str = "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n";
     let proxy = Server::new(vec![vec![Step::Write(NO)]]).await;
     let endpoint = Endpoint::parse("https://css.example.com").unwrap();
-    let transport = HttpTransport::new(&endpoint, None, Some(&proxy.base), LONG).unwrap();
+    let transport = HttpTransport::new(&endpoint, None, Some(&shared(&open(&proxy.base))), LONG).unwrap();
     let request = Request { base: "https://css.example.com".to_owned(), ..proxy.request(Method::Put) };
     let error = transport.send(request).await.unwrap_err();
     assert!(error.never_left(), "{error:?}");

@@ -9,6 +9,7 @@ use super::Meter;
 use super::answer::{Head, chain, shape_of, was_cut};
 use super::error::{BuildError, CloudError, Refusal};
 use super::http::HttpTransport;
+use super::proxy_circuit::ProxyCircuit;
 use super::request::Endpoint;
 use super::transport::{Request, Response, TOKEN_HEADER, Transport};
 use crate::clock::Clock;
@@ -70,7 +71,7 @@ impl<C: Clock> Iam<HttpTransport, C> {
     pub fn over_http(
         endpoint: &str,
         ca_pem: Option<&[u8]>,
-        proxy: Option<&str>,
+        proxy: Option<&Arc<ProxyCircuit>>,
         request_timeout: Duration,
         clock: Arc<C>,
     ) -> Result<Self, BuildError> {

@@ -8,14 +8,17 @@ use std::time::Duration;
 
 use jiff::fmt::rfc2822::DateTimeParser;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Certificate, Proxy, StatusCode, Url, redirect, retry};
+use reqwest::{Certificate, StatusCode, Url, redirect, retry};
 
 use super::{SendError, Taken};
+use crate::model::proxy::Proxy;
 use crate::model::secret::{ExposeSecret as _, Secret};
 use crate::model::text::{chain, shown};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A user and password that the proxy refused are not tried again before: whoever tries on is locked out.
+const AFTER_A_REFUSED_LOGIN: Duration = Duration::from_hours(1);
 /// What comes back is short, or of no interest.
 const BODY_LIMIT: usize = 16 * 1024;
 /// So much of an answer is told.
@@ -52,8 +55,8 @@ pub enum UrlFault {
 pub struct Network {
     /// PEM certificates that are trusted beside the system's.
     pub ca_pem: Option<Vec<u8>>,
-    /// The URL of the proxy that everything goes through.
-    pub proxy: Option<String>,
+    /// The proxy that everything goes through.
+    pub proxy: Option<Proxy>,
 }
 
 /// Where a channel posts to.
@@ -61,6 +64,7 @@ pub(super) struct Target {
     client: reqwest::Client,
     url: Url,
     secrets: Vec<String>,
+    proxy: Option<Proxy>,
 }
 
 impl fmt::Debug for Target {
@@ -124,9 +128,15 @@ impl Target {
             // A message a minute gains nothing from a connection that is kept.
             .pool_max_idle_per_host(0)
             .user_agent(concat!("upgrade-remediator/", env!("CARGO_PKG_VERSION")));
-        let proxy = network.proxy.as_deref().map(Proxy::all).transpose().map_err(|_| UrlFault::Proxy)?;
+        let proxy = network.proxy.as_ref().map(|proxy| {
+            reqwest::Proxy::all(&proxy.url).map(|all| match &proxy.login {
+                Some(login) => all.basic_auth(&login.user, login.password.expose_secret()),
+                None => all,
+            })
+        });
+        let proxy = proxy.transpose().map_err(|_| UrlFault::Proxy)?;
         let encrypted = url.scheme() == "https"
-            || network.proxy.as_deref().is_some_and(|proxy| proxy.starts_with("https:"));
+            || network.proxy.as_ref().is_some_and(|proxy| proxy.url.starts_with("https:"));
         let builder = match proxy {
             Some(proxy) => builder.proxy(proxy),
             None => builder,
@@ -147,8 +157,10 @@ impl Target {
             .filter(|part| part.len() >= SECRET_PART)
             .collect();
         secrets.push(url.as_str().to_owned());
+        let login = network.proxy.as_ref().and_then(|proxy| proxy.login.as_ref());
+        secrets.extend(login.map(|login| login.password.expose_secret().to_owned()));
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        Ok(Self { client, url, secrets })
+        Ok(Self { client, url, secrets, proxy: network.proxy.clone() })
     }
 
     /// The same at another path: `path` is put after what the URL has.
@@ -217,6 +229,11 @@ impl Target {
         let request = self.client.post(url).headers(sent).body(body);
         let response = request.send().await.map_err(|error| self.broken(error))?;
         let status = response.status();
+        if let (StatusCode::PROXY_AUTHENTICATION_REQUIRED, "http", Some(proxy)) =
+            (status, self.url.scheme(), &self.proxy)
+        {
+            return Err(of_the_proxy(proxy));
+        }
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let retry_after = header(RETRY_AFTER).and_then(|asked| asked_to_wait(asked, header(DATE)));
         let body = match self.body(response).await {
@@ -239,6 +256,9 @@ impl Target {
     }
 
     fn broken(&self, error: reqwest::Error) -> SendError {
+        if let Some(proxy) = self.proxy.as_ref().filter(|_| Proxy::asks_for_login(&error)) {
+            return of_the_proxy(proxy);
+        }
         SendError::passing(self.told(&chain(&error.without_url())))
     }
 
@@ -250,6 +270,13 @@ impl Target {
         }
         shown(&text, TOLD)
     }
+}
+
+/// What to tell of a 407.
+fn of_the_proxy(proxy: &Proxy) -> SendError {
+    let detail = format!("{}: {}", proxy.refusal(), proxy.advice());
+    let retry_after = proxy.login.is_some().then_some(AFTER_A_REFUSED_LOGIN);
+    SendError { refused: false, detail, retry_after }
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<Certificate>, UrlFault> {

@@ -59,12 +59,12 @@ pub(super) fn names(written: Option<&List<Strict<String>>>) -> Vec<String> {
 
 /// The types of channels, with the keys that each needs and those that it may have.
 const TYPES: [(&str, &[&str], &[&str]); 8] = [
-    ("webhook", &["url"], &["hmac_secret", "ca_file", "proxy"]),
-    ("alertmanager", &["url"], &["ca_file", "proxy"]),
-    ("slack", &["url"], &["secret", "ca_file", "proxy"]),
-    ("feishu", &["url"], &["secret", "ca_file", "proxy"]),
-    ("dingtalk", &["url"], &["secret", "ca_file", "proxy"]),
-    ("wecom", &["url"], &["ca_file", "proxy"]),
+    ("webhook", &["url"], &["hmac_secret", "ca_file", "proxy", "proxy_user", "proxy_password"]),
+    ("alertmanager", &["url"], &["ca_file", "proxy", "proxy_user", "proxy_password"]),
+    ("slack", &["url"], &["secret", "ca_file", "proxy", "proxy_user", "proxy_password"]),
+    ("feishu", &["url"], &["secret", "ca_file", "proxy", "proxy_user", "proxy_password"]),
+    ("dingtalk", &["url"], &["secret", "ca_file", "proxy", "proxy_user", "proxy_password"]),
+    ("wecom", &["url"], &["ca_file", "proxy", "proxy_user", "proxy_password"]),
     // By the certificates and the proxy of its project.
     ("smn", &["project", "topic_urn"], &["endpoint"]),
     ("email", &["host", "from", "to"], &["port", "user", "password", "hello", "ca_file"]),
@@ -105,7 +105,8 @@ impl<'a> Channels<'a> {
                 places.insert(name.clone(), section.place("name"));
             }
             let ca_file = super::project::ca_file(&section, channel.ca_file.as_ref());
-            let proxy = super::project::proxy(&section, channel.proxy.as_ref());
+            let login = (channel.proxy_user.as_ref(), channel.proxy_password.as_ref());
+            let proxy = super::proxy::proxy(&section, channel.proxy.as_ref(), login);
             let way = kind.and_then(|kind| way(&section, kind, channel));
             good.extend(way.map(|way| Channel { name, way, ca_file, proxy }));
         }

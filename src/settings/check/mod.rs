@@ -6,6 +6,7 @@ mod credentials;
 mod http;
 mod policy;
 mod project;
+mod proxy;
 mod section;
 mod window;
 

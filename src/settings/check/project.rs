@@ -10,6 +10,7 @@ use super::super::files::{Readers, read_bytes};
 use super::super::written::{self, List, Table};
 use super::super::{Project, defaults};
 use super::credentials::AllCredentials;
+use super::proxy::proxy;
 use super::section::Section;
 use crate::model::id::{ProjectId, ProjectName};
 use crate::model::text::shown;
@@ -85,7 +86,8 @@ impl Projects {
             self::endpoint(text).map_err(|problem| section.error("iam_endpoint", problem)).ok()
         });
         let ca_file = ca_file(section, written.ca_file.as_ref());
-        let proxy = proxy(section, written.proxy.as_ref());
+        let login = (written.proxy_user.as_ref(), written.proxy_password.as_ref());
+        let proxy = proxy(section, written.proxy.as_ref(), login);
         let region = region?;
         let given_iam = match given_iam {
             Some(given) => Some(given?),
@@ -278,21 +280,6 @@ pub(super) fn ca_file(section: &Section<'_>, written: Option<&Strict<String>>) -
         }
     }
     Some(path.into())
-}
-
-/// The URL of a proxy. Who must sign in at it is not served: its password would stand in the settings.
-pub(super) fn proxy(section: &Section<'_>, written: Option<&Strict<String>>) -> Option<String> {
-    let Strict(text) = written?;
-    match Url::parse(text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
-            if url.username().is_empty() && url.password().is_none() && !text.contains('@') {
-                return Some(text.clone());
-            }
-            section.error("proxy", "a user or password in a URL is not allowed");
-        }
-        _ => section.error("proxy", "an http:// or https:// URL is needed"),
-    }
-    None
 }
 
 #[cfg(test)]
