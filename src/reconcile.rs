@@ -32,7 +32,7 @@ use crate::model::policy::{Mode, Terms};
 use crate::model::project::{Rules, is_clock_off};
 use crate::model::project_state::ProjectState;
 use crate::model::reason::Reason;
-use crate::model::record::{ClusterRecord, TaskRecord};
+use crate::model::record::ClusterRecord;
 use crate::model::task::{Reading, Task, TaskKind};
 use crate::model::text::chain;
 use crate::notify::Observer;
@@ -241,8 +241,8 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         self.act(&css, cluster, &fresh, decision).await
     }
 
-    /// Reads both lists, one right after the other; that of `last` last. A reading changes nothing, so a stop cuts it
-    /// short.
+    /// Reads both lists, one right after the other; that of `last` last. A reading changes nothing but what is known to be
+    /// shown, so a stop cuts it short.
     async fn read(&self, css: &S, cluster: &ClusterId, last: TaskKind) -> Result<Reading, ReconcileError> {
         let both = async {
             let (asked, first) = css.tasks(cluster, last.other()).await?;
@@ -252,7 +252,9 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         let both = self.stopping.run_until_cancelled(both).await.unwrap_or(Err(ReconcileError::Stopping));
         let (asked, at, lists) = both?;
         self.tie_anew().await?;
-        Ok(Reading::new(self.stamp(asked), self.stamp(at), lists))
+        let reading = Reading::new(self.stamp(asked), self.stamp(at), lists);
+        self.state().project_state.remember_shown(cluster, &reading);
+        Ok(reading)
     }
 
     /// Whether something stood still between the two readings of a reconcile: they are one reconcile, and must not be taken for two.
@@ -308,6 +310,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
             listed,
             polled: state.polled.get(&cluster.id).copied(),
             clock_off: is_clock_off(self.css().clock_offset()),
+            elsewhere: &|task| state.project_state.shown_elsewhere(&cluster.id, task).is_some(),
         };
         observe::observe(input, reading, state.project_state.cluster(&cluster.id))
     }
@@ -345,7 +348,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         let terms = task.and_then(|task| self.terms_of(&rules, cluster, task, reading));
         // Nothing but a failed task is acted on, and every cluster is asked for it.
         let failed = task.filter(|task| task.status.is_failure());
-        let shared_with = failed.and_then(|task| Self::other_cluster_with(project_state, cluster, &task.id));
+        let shared_with = failed.and_then(|task| project_state.shown_elsewhere(&cluster.id, &task.id));
         let holds = self.holds.read().unwrap_or_else(PoisonError::into_inner);
         let guards = self.guards(project_state, &holds, &rules);
         let (seed, poll) = (self.seed, &rules.poll);
@@ -388,17 +391,6 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         }
         let decision = self.decide_by(&state.project_state, &record, cluster, &reading, reading.at);
         Ok((reading, decision))
-    }
-
-    /// Another cluster whose last answer showed this task too. Whose it is cannot be told: nothing is sent to either.
-    fn other_cluster_with<'a>(
-        project_state: &'a ProjectState,
-        cluster: &Cluster,
-        task: &TaskId,
-    ) -> Option<&'a ClusterId> {
-        let shows = |record: &ClusterRecord| record.tasks.get(task).is_some_and(TaskRecord::is_shown);
-        let mut others = project_state.clusters.iter().filter(|(id, _)| **id != cluster.id);
-        others.find(|(_, record)| shows(record)).map(|(id, _)| id)
     }
 
     /// Opens or closes the breaker, where what is known now says so.

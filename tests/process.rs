@@ -15,7 +15,7 @@ use upgrade_remediator::simulator::log::{Operation, PutKind};
 mod support;
 
 use support::proxy::{Proxy, Rule};
-use support::{Bench, FAILED_ONCE, Process, RETRIES, WriteLock, eventually, let_pass};
+use support::{ABORTS, Bench, FAILED_ONCE, Process, RETRIES, WriteLock, eventually, let_pass};
 
 /// A stop takes no longer where no PUT is under way.
 const STOP: Duration = Duration::from_secs(5);
@@ -154,6 +154,115 @@ async fn a_second_process_on_the_same_journal_is_refused_and_told_who_holds_it()
         assert!(told.contains(&bench.journal().display().to_string()), "{told}");
     }
     assert!(daemon.runs());
+}
+
+/// Of a command or a second daemon: a control socket of its own.
+fn at_another_socket(bench: &Bench, arguments: &[&str]) -> Process {
+    let mut command = bench.command(arguments);
+    command.env("UPGRADE_REMEDIATOR__CONTROL__SOCKET", bench.folder.path().join("other.sock"));
+    Process::start(command)
+}
+
+/// 'A stale lock': whoever held it runs on.
+fn remove_lock(bench: &Bench) {
+    fs::remove_file(bench.folder.path().join("journal.db.lock")).unwrap();
+}
+
+/// Everything that the policy waits for takes some seconds, so that a second daemon is there before.
+fn slowly(policy: &str) -> String {
+    policy.replace("300ms", "3s")
+}
+
+/// Waits until the first one has told why it sends nothing.
+async fn is_shut_out(first: &mut Process) {
+    first.says("was removed or replaced while in use, and a second daemon may hold the new one").await;
+    first.says("stop every daemon of this journal, start one, and never remove its lock file").await;
+    assert!(first.runs());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_daemons_on_one_journal_whose_lock_was_removed_the_later_one_alone_sends() {
+    for (policy, sent, end) in [(RETRIES, PutKind::Retry, "remedied"), (ABORTS, PutKind::Abort, "aborted")] {
+        let bench = Bench::new(FAILED_ONCE, &slowly(policy)).await;
+        let mut first = bench.daemon();
+        bench.journaled("the failure", |event| matches!(event, Event::Failed(_))).await;
+        first.says("started in mode").await;
+        remove_lock(&bench);
+        let mut second = at_another_socket(&bench, &["run"]);
+        second.says("started in mode").await;
+        is_shut_out(&mut first).await;
+        assert_eq!(bench.ended(&["logs"]).await["logs"], end);
+        bench.looks_on(20).await;
+        assert_eq!(bench.puts(), [sent], "one for the failure, whoever sent it");
+        assert!(second.runs() && !second.stderr().contains("removed or replaced"));
+        bench.judge();
+        // Stopped as it was told, and one started: all is as before.
+        for daemon in [&mut first, &mut second] {
+            daemon.signal("TERM");
+            daemon.ends_within(STOP).await;
+        }
+        let again = bench.daemon();
+        again.says("started in mode").await;
+        bench.looks_on(10).await;
+        assert_eq!(bench.puts(), [sent]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_put_under_way_while_a_second_daemon_takes_the_journal_is_the_only_one() {
+    let slow = fault(FAILED_ONCE, "on = \"retry\"\nwhat = \"delay\"\ndelay = \"4s\"");
+    let bench = Bench::new(&slow, RETRIES).await;
+    let mut first = patient(&bench);
+    first_request(&bench, Operation::Retry).await;
+    remove_lock(&bench);
+    let _second = at_another_socket(&bench, &["run"]);
+    assert_eq!(bench.ended(&["logs"]).await["logs"], "remedied");
+    // The answer that it waited for is not journaled by it any more.
+    is_shut_out(&mut first).await;
+    bench.looks_on(20).await;
+    assert_eq!(bench.puts(), [PutKind::Retry]);
+    bench.judge();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hold_at_the_second_daemon_holds_and_the_first_takes_none() {
+    let bench = Bench::new(FAILED_ONCE, &slowly(RETRIES)).await;
+    let mut first = bench.daemon();
+    bench.journaled("the failure", |event| matches!(event, Event::Failed(_))).await;
+    first.says("started in mode").await;
+    remove_lock(&bench);
+    let second = at_another_socket(&bench, &["run"]);
+    second.says("started in mode").await;
+    let hold = ["hold", "all", "--reason", "x"];
+    let (code, out, err) = bench.runs(&hold).await;
+    assert!(code == 1 && out.is_empty() && err.contains("removed or replaced while in use"), "{out}{err}");
+    let mut placed = at_another_socket(&bench, &hold);
+    assert_eq!(placed.code().await, Some(0), "{}", placed.stderr());
+    second.says(": hold #1 on").await;
+    is_shut_out(&mut first).await;
+    bench.looks_on(20).await;
+    assert!(
+        bench.puts().is_empty(),
+        "the first one does not know of the hold, and sends nothing all the same"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_lock_and_socket_two_daemons_with_the_same_settings_send_once_at_most() {
+    let bench = Bench::new(FAILED_ONCE, &slowly(RETRIES)).await;
+    let mut first = bench.daemon();
+    bench.journaled("the failure", |event| matches!(event, Event::Failed(_))).await;
+    first.says("started in mode").await;
+    remove_lock(&bench);
+    fs::remove_file(bench.socket()).unwrap();
+    // Which of them gets the socket is a race: without it the second one does not start.
+    let mut second = bench.daemon();
+    is_shut_out(&mut first).await;
+    let over = || (bench.ends().contains_key("logs") || second.ended().is_some()).then_some(());
+    eventually("the end of the story, or of the second daemon", over).await;
+    bench.looks_on(20).await;
+    assert!(bench.puts().len() <= 1, "{:?}", bench.puts());
+    bench.judge();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -182,6 +182,7 @@ impl Stage {
             listed: Some(self.now),
             polled: Some(self.now),
             clock_off: false,
+            elsewhere: &|_| false,
         };
         for (_, event) in observe(input, &reading, &self.history()) {
             self.record(event);

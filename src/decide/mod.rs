@@ -117,10 +117,13 @@ pub fn decide(
             }
             wait(Some(task), Reason::UnknownStatus { word: word.clone() }, poll.active_interval)
         }
-        // A failure that is not in the history yet: the next reading brings it there.
-        (TaskStatus::Failed | TaskStatus::PartialFailed, None) => {
-            wait(Some(task), Reason::StaleReading, poll.settle_interval)
-        }
+        // A failure that is not in the history yet: the next reading brings it there, once it is this cluster's alone.
+        (TaskStatus::Failed | TaskStatus::PartialFailed, None) => match facts.shared_with {
+            Some(other) => {
+                wait(Some(task), Reason::SharedTask { other: other.clone() }, poll.active_interval)
+            }
+            None => wait(Some(task), Reason::StaleReading, poll.settle_interval),
+        },
         (TaskStatus::Failed | TaskStatus::PartialFailed, Some(known)) => {
             let case = FailedTask { facts, task, known, now };
             let (verdict, reason, next_poll) = case.judge(terms);

@@ -43,6 +43,8 @@ pub struct ObserveInput<'a> {
     pub polled: Option<Moment>,
     /// Our clock is off by the service's: nothing is told old or new by it.
     pub clock_off: bool,
+    /// Whether the last answer about another cluster shows this task too, so that it may be no task of this one.
+    pub elsewhere: &'a dyn Fn(&TaskId) -> bool,
 }
 
 /// The events that this reading adds, in the order in which they are to be journaled.
@@ -72,6 +74,7 @@ pub fn observe(input: ObserveInput<'_>, reading: &Reading, record: &ClusterRecor
     if let NewestTask::Newest(task) = standing
         && task.status.is_failure()
         && !record.tasks.contains_key(&task.id)
+        && !(input.elsewhere)(&task.id)
     {
         draft.see(task);
     }
@@ -80,7 +83,9 @@ pub fn observe(input: ObserveInput<'_>, reading: &Reading, record: &ClusterRecor
         (NewestTask::Uncertain(Reason::NewestMissing { .. }), Some((start, id))) => Some((id, Some(*start))),
         _ => standing.task().map(|task| (&task.id, task.start_time)),
     };
-    if let Some((newest, start)) = newest {
+    if let Some((newest, start)) = newest
+        && !(input.elsewhere)(newest)
+    {
         draft.supersede(newest, start, reading);
     }
     draft.note_newest(reading);
@@ -151,7 +156,8 @@ impl Draft<'_> {
             Event::FirstSeen {
                 kind: task.kind,
                 cluster_name: self.input.cluster_name.to_owned(),
-                start_time: task.start_time,
+                // With its start it would be a floor below which nothing of this cluster is acted on, for ever.
+                start_time: task.start_time.filter(|_| !(self.input.elsewhere)(&task.id)),
                 execute_times: task.execute_times,
                 completed: task.completed.count(),
                 external,
@@ -498,10 +504,13 @@ impl Draft<'_> {
 
     /// Which task is the newest is journaled where an older one might be acted on without it.
     fn note_newest(&mut self, reading: &Reading) {
-        let Some((start_time, id)) = reading.newest() else { return };
         let matters =
             !self.record.tasks.is_empty() || reading.tasks.iter().any(|task| task.status.is_failure());
-        if matters && self.record.journaled_start.is_none_or(|journaled| journaled < start_time) {
+        if !matters {
+            return;
+        }
+        let is_its_own = |task: &TaskId| !(self.input.elsewhere)(task);
+        if let Some((start_time, id)) = reading.newest(self.record.journaled_start, is_its_own) {
             self.note(id, Event::NewestSeen { start_time });
         }
     }

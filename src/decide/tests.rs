@@ -130,7 +130,9 @@ impl Scene {
             guards,
             poll: &self.poll,
             seed: 1,
-            shared_with: self.shared_with.as_ref(),
+            shared_with: self.shared_with.as_ref().or_else(|| {
+                reading.tasks.iter().find_map(|task| self.project_state.shown_elsewhere(&id, &task.id))
+            }),
         };
         of(facts, &self.cluster_record())
     }
@@ -157,6 +159,7 @@ impl Scene {
             listed: self.listed,
             polled: self.looked_before.then_some(self.polled.unwrap_or(self.now)),
             clock_off: is_clock_off(self.clock_offset),
+            elsewhere: &|task| self.project_state.shown_elsewhere(&id, task).is_some(),
         };
         for (subject, event) in observe(input, &reading, &self.cluster_record()) {
             self.record(&subject.task, event);

@@ -1,6 +1,7 @@
 //! Names of things. Each kind is a type of its own, so that a wrong id is a compile error.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 
@@ -108,6 +109,16 @@ id!(
     TaskId,
     "task id"
 );
+
+impl TaskId {
+    /// A short stand-in for the id, by which it is told apart from others within one process.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
 id!(
     /// The name an operator gave to a project in the settings.
     ProjectName,

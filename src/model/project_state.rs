@@ -9,7 +9,7 @@ use super::event::{Entry, Event, Settlement};
 use super::id::{AttemptId, ClusterId, TaskId};
 use super::moment::Moment;
 use super::project::{FIRST_PAUSE, LONGEST_PAUSE, PauseCause};
-use super::record::ClusterRecord;
+use super::record::{ClusterRecord, TaskRecord};
 use super::task::{Reading, TaskStatus};
 
 /// After a probe that showed nothing, where no policy says how long a backoff begins.
@@ -83,7 +83,9 @@ impl ProjectState {
 
     /// Keeps what a reading shows and the journal need not know: that a task still runs, and which is the newest.
     pub fn remember(&mut self, cluster: &ClusterId, reading: &Reading) {
-        if let Some((start, id)) = reading.newest() {
+        let floor = self.cluster(cluster).newest_start.as_ref().map(|(start, _)| *start);
+        if let Some((start, id)) = reading.newest(floor, |task| self.shown_elsewhere(cluster, task).is_none())
+        {
             // Kept for every cluster with a task: it is the floor below which nothing is ever acted on.
             self.clusters.entry(cluster.clone()).or_default().raise_newest(start, id);
         }
@@ -229,6 +231,31 @@ impl ProjectState {
         overdue.map(|(id, _)| id.clone()).collect()
     }
 
+    /// Keeps which tasks an answer about a cluster shows, whatever comes of it: also where nothing can be journaled.
+    pub fn remember_shown(&mut self, cluster: &ClusterId, reading: &Reading) {
+        if !reading.tasks.is_empty() || self.clusters.contains_key(cluster) {
+            self.clusters.entry(cluster.clone()).or_default().remember_shown(reading);
+        }
+    }
+
+    /// Another cluster whose last answer showed this task too: whose it is cannot be told.
+    pub fn shown_elsewhere(&self, cluster: &ClusterId, task: &TaskId) -> Option<&ClusterId> {
+        let fingerprint = task.fingerprint();
+        let shows = |record: &ClusterRecord| {
+            // The journal knows what was shown to the process before.
+            record.shown.contains(&fingerprint) || record.tasks.get(task).is_some_and(TaskRecord::is_shown)
+        };
+        let mut others = self.clusters.iter().filter(|(id, _)| *id != cluster);
+        others.find(|(_, record)| shows(record)).map(|(id, _)| id)
+    }
+
+    /// The cluster is gone, and shows nothing any more.
+    pub fn let_go(&mut self, cluster: &ClusterId) {
+        if let Some(record) = self.clusters.get_mut(cluster) {
+            record.shown = Vec::new();
+        }
+    }
+
     /// What is known of a cluster.
     pub fn cluster(&self, cluster: &ClusterId) -> &ClusterRecord {
         static NOTHING: ClusterRecord = ClusterRecord::EMPTY;
@@ -247,11 +274,13 @@ impl ProjectState {
         u32::try_from(others).unwrap_or(u32::MAX)
     }
 
-    /// Keeps what readings showed of the newest tasks, from the project_state that this one takes the place of.
-    pub fn take_newest(&mut self, before: &Self) {
+    /// Keeps what readings showed and no journal knows, from the project_state that this one takes the place of.
+    pub fn take_shown(&mut self, before: &Self) {
         for (id, record) in &before.clusters {
+            let now = self.clusters.entry(id.clone()).or_default();
+            now.shown.clone_from(&record.shown);
             if let Some((start, task)) = &record.newest_start {
-                self.clusters.entry(id.clone()).or_default().raise_newest(*start, task);
+                now.raise_newest(*start, task);
             }
         }
     }

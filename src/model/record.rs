@@ -14,7 +14,7 @@ use super::id::{AttemptId, TaskId};
 use super::moment::Moment;
 use super::policy::Terms;
 use super::reason::Reason;
-use super::task::{AbortDoubt, Abortable, Task, TaskKind, TaskStatus};
+use super::task::{AbortDoubt, Abortable, Reading, Task, TaskKind, TaskStatus};
 use crate::planted::{self, Fault};
 
 mod fold;
@@ -301,11 +301,14 @@ pub struct ClusterRecord {
     pub newest_start: Option<(DateTime, TaskId)>,
     /// The start of the newest task that the journal knows of: what a restart leaves of `newest_start`.
     pub journaled_start: Option<DateTime>,
+    /// The tasks that the last answer showed, by [`TaskId::fingerprint`]. Kept in memory alone, for every cluster.
+    pub shown: Vec<u64>,
 }
 
 impl ClusterRecord {
     /// That of a cluster of which nothing is known.
-    pub const EMPTY: Self = Self { tasks: BTreeMap::new(), newest_start: None, journaled_start: None };
+    pub const EMPTY: Self =
+        Self { tasks: BTreeMap::new(), newest_start: None, journaled_start: None, shown: Vec::new() };
 
     /// Folds one entry in. Entries of other clusters must not be given.
     pub fn apply(&mut self, entry: &Entry) {
@@ -359,6 +362,19 @@ impl ClusterRecord {
             let failures = self.tasks.values_mut().filter_map(|task| task.failure.as_mut());
             failures.for_each(|failure| failure.wait_from = now);
         }
+    }
+
+    /// Keeps which tasks an answer shows. One that is not complete does not show that others are gone.
+    pub fn remember_shown(&mut self, reading: &Reading) {
+        if reading.complete {
+            self.shown.clear();
+        }
+        for shown in reading.tasks.iter().map(|task| task.id.fingerprint()) {
+            if !self.shown.contains(&shown) {
+                self.shown.push(shown);
+            }
+        }
+        self.shown.shrink_to_fit();
     }
 
     /// Whether it is not known yet what became of this PUT, and readings will tell.

@@ -322,9 +322,16 @@ impl Reading {
         Self { asked, at, tasks, in_both, complete }
     }
 
-    /// When the newest of its tasks began, and which it is.
-    pub fn newest(&self) -> Option<(DateTime, &TaskId)> {
-        self.tasks.iter().filter_map(|task| Some((task.start_time?, &task.id))).max()
+    /// When the newest of its tasks of which this is true began, and which it is, where that was later than `floor`.
+    pub fn newest(
+        &self,
+        floor: Option<DateTime>,
+        is_its_own: impl Fn(&TaskId) -> bool,
+    ) -> Option<(DateTime, &TaskId)> {
+        let dated = self.tasks.iter().filter_map(|task| Some((task.start_time?, &task.id)));
+        // Few are: whoever asks whose they are asks every cluster.
+        let newer = dated.filter(|(start, _)| floor.is_none_or(|floor| floor < *start));
+        newer.filter(|(_, task)| is_its_own(task)).max()
     }
 
     /// The task with this id.

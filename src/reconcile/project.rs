@@ -116,6 +116,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
                 state.listed.remove(&cluster.id);
                 state.unread.remove(&cluster.id);
                 state.polled.remove(&cluster.id);
+                state.project_state.let_go(&cluster.id);
                 true
             }
             Err(error) => {

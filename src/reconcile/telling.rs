@@ -8,7 +8,7 @@ use crate::cloud::CloudError;
 use crate::cloud::transport::TransportError;
 use crate::journal::JournalError;
 use crate::model::cluster::{Cluster, ClusterList};
-use crate::model::decision::Decision;
+use crate::model::decision::{Decision, Verdict};
 use crate::model::event::{Entry, Event};
 use crate::model::id::{ClusterId, ProjectName};
 use crate::model::moment::Moment;
@@ -125,6 +125,8 @@ impl<T: Observer> Telling<T> {
             | Reason::OrderUnclear { .. }
             | Reason::NewestMissing { .. }
             | Reason::SlowReading { .. } => fails,
+            // Else it is handed to a human after as long.
+            Reason::SharedTask { .. } => fails && decision.verdict == Verdict::Wait,
             _ => false,
         };
         let tell_unclear = if is_unclear {

@@ -20,14 +20,24 @@ const TOGETHER: Duration = Duration::from_millis(500);
 /// What no entry of the journal tells (a project that cannot be seen, times) is shown after this at the latest.
 const AT_LATEST: Duration = Duration::from_secs(10);
 
-/// Room for live pages.
+/// Room for what keeps its place for long: the other places are for who asks and is answered at once.
 #[derive(Clone)]
 pub(super) struct Places(Arc<Semaphore>);
 
 impl Places {
-    pub(super) fn new() -> Self {
-        // As many pages are live at once; others are read anew by hand. The other places are for those who ask.
+    /// For as many live pages at once; others are read anew by hand.
+    pub(super) fn of_pages() -> Self {
         Self(Arc::new(Semaphore::new(connections::most(AT_ONCE) / 2)))
+    }
+
+    /// For as many readings of the journal at once: one takes as long as its disk.
+    pub(super) fn of_readings() -> Self {
+        Self(Arc::new(Semaphore::new((connections::most(AT_ONCE) / 4).max(1))))
+    }
+
+    /// A place, where there is one.
+    pub(super) fn take(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.clone().try_acquire_owned().ok()
     }
 }
 
@@ -39,7 +49,7 @@ struct Stream {
 }
 
 pub(super) async fn events<S: Source>(State(shared): State<Shared<S>>) -> Response {
-    let Ok(place) = shared.live.0.clone().try_acquire_owned() else {
+    let Some(place) = shared.live.take() else {
         return text(StatusCode::SERVICE_UNAVAILABLE, "as many pages are live as may be\n");
     };
     let stream = Stream { changes: shared.source.changes(), _place: place, first: true };

@@ -76,17 +76,18 @@ const MOST_ENTRIES: usize = 1_000;
 struct Shared<S> {
     source: Arc<S>,
     live: live::Places,
+    readings: live::Places,
 }
 
 impl<S> Clone for Shared<S> {
     fn clone(&self) -> Self {
-        Self { source: Arc::clone(&self.source), live: self.live.clone() }
+        Self { source: Arc::clone(&self.source), live: self.live.clone(), readings: self.readings.clone() }
     }
 }
 
 /// Everything that is served, behind the door.
 pub fn router<S: Source>(source: Arc<S>, door: HostFilter) -> Router {
-    let shared = Shared { source, live: live::Places::new() };
+    let shared = Shared { source, live: live::Places::of_pages(), readings: live::Places::of_readings() };
     Router::new()
         .route("/", get(index::<S>))
         .route("/clusters/{id}", get(cluster::<S>))
@@ -143,6 +144,7 @@ async fn index<S: Source>(State(shared): State<Shared<S>>) -> Response {
 async fn view<S: Source>(shared: &Shared<S>, id: &str) -> Result<ClusterView, Response> {
     let unknown = || text(StatusCode::NOT_FOUND, "no cluster of this id is known\n");
     let id = ClusterId::new(id).map_err(|_| unknown())?;
+    let Some(_reading) = shared.readings.take() else { return Err(too_many_read()) };
     match shared.source.cluster(&id).await {
         Ok(Some(view)) => Ok(view),
         Ok(None) => Err(unknown()),
@@ -173,6 +175,12 @@ async fn cluster_json<S: Source>(State(shared): State<Shared<S>>, Path(id): Path
     }
 }
 
+/// Whoever asks whether the daemon lives has to find a place.
+fn too_many_read() -> Response {
+    let why = "as many read the journal as may at once: ask again soon\n";
+    ([(header::RETRY_AFTER, "1")], text(StatusCode::SERVICE_UNAVAILABLE, why)).into_response()
+}
+
 /// Which part of the history.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -185,6 +193,7 @@ async fn history<S: Source>(State(shared): State<Shared<S>>, Query(wanted): Quer
     let Ok(since) = wanted.since.map(|since| since.parse::<Timestamp>()).transpose() else {
         return text(StatusCode::BAD_REQUEST, "since has to be a time such as 2026-01-02T03:04:05Z\n");
     };
+    let Some(_reading) = shared.readings.take() else { return too_many_read() };
     match shared.source.history(wanted.cluster, since, MOST_ENTRIES).await {
         Ok(entries) => json(&entries.iter().map(history_json).collect::<Vec<_>>()),
         Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),

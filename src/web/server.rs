@@ -91,3 +91,94 @@ async fn serve(stream: TcpStream, place: Place, router: Router) {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use jiff::Timestamp;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::sync::{mpsc, watch};
+
+    use super::*;
+    use crate::model::event::StoredEntry;
+    use crate::model::id::ClusterId;
+    use crate::status::Report;
+    use crate::web::{ClusterView, HostFilter, Source, router};
+
+    /// A daemon whose journal is read for ever, from a disk that answers no more.
+    struct Stuck(mpsc::UnboundedSender<()>);
+
+    impl Source for Stuck {
+        fn report(&self) -> Report {
+            panic!("nobody asks for it")
+        }
+
+        async fn cluster(&self, _: &ClusterId) -> Result<Option<ClusterView>, String> {
+            self.0.send(()).unwrap();
+            pending().await
+        }
+
+        async fn history(
+            &self,
+            _: Option<String>,
+            _: Option<Timestamp>,
+            _: usize,
+        ) -> Result<Vec<StoredEntry>, String> {
+            self.0.send(()).unwrap();
+            pending().await
+        }
+
+        async fn lives(&self) -> bool {
+            true
+        }
+
+        fn metrics(&self) -> Result<String, std::fmt::Error> {
+            Ok(String::new())
+        }
+
+        fn changes(&self) -> watch::Receiver<u64> {
+            watch::channel(0).1
+        }
+    }
+
+    async fn ask(at: SocketAddr, path: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(at).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream
+    }
+
+    /// The answer, where there is one within the test's patience.
+    async fn answer(mut stream: TcpStream) -> String {
+        let mut answer = String::new();
+        let read = stream.read_to_string(&mut answer);
+        tokio::time::timeout(Duration::from_secs(5), read).await.expect("an answer").unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn readings_of_the_journal_that_take_long_leave_room_for_a_sign_of_life() {
+        for path in ["/api/v1/history", "/clusters/c-1", "/api/v1/clusters/c-1"] {
+            let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+            let (at, (reads, mut reading)) = (server.address(), mpsc::unbounded_channel());
+            let stop = CancellationToken::new();
+            let router = router(Arc::new(Stuck(reads)), HostFilter::default());
+            let served = tokio::spawn(server.run(router, stop.clone()));
+            let mut all = Vec::new();
+            for _ in 0..AT_ONCE / 2 {
+                all.push(ask(at, "/events").await);
+            }
+            for _ in 0..AT_ONCE {
+                all.push(ask(at, path).await);
+            }
+            reading.recv().await.unwrap();
+            let alive = answer(ask(at, "/livez").await).await;
+            assert!(alive.starts_with("HTTP/1.1 200"), "{path}: {alive}");
+            let more = answer(ask(at, path).await).await;
+            assert!(more.starts_with("HTTP/1.1 503") && more.contains("retry-after: 1"), "{path}: {more}");
+            stop.cancel();
+            served.await.unwrap();
+        }
+    }
+}

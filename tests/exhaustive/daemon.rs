@@ -252,6 +252,7 @@ impl Daemon {
             listed: Some(reading.at),
             polled: self.looked_before.then_some(reading.asked),
             clock_off: false,
+            elsewhere: &|_| false,
         };
         let seen = observe(input, reading, self.project_state.cluster(&CLUSTER));
         self.record(reading.at, seen, brought);

@@ -65,7 +65,8 @@ impl<H: Hasher> Digest<'_, H> {
 
     pub(crate) fn project_state(&mut self, project_state: &ProjectState) {
         let cluster = crate::daemon::Daemon::cluster();
-        let ClusterRecord { tasks, newest_start, journaled_start } = project_state.cluster(&cluster);
+        let ClusterRecord { tasks, newest_start, journaled_start, shown: _ } =
+            project_state.cluster(&cluster);
         self.put((newest_start.is_some(), journaled_start.is_some()));
         self.put(tasks.len());
         for task in tasks.values() {

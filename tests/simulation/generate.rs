@@ -37,6 +37,8 @@ pub(crate) struct Weather {
     pub(crate) lack_for: i64,
     /// That the list of clusters begins to leave one of them out, for minutes.
     pub(crate) unlist: f64,
+    /// That an answer for a cluster's tasks begins to show one of another cluster too.
+    pub(crate) stray: f64,
     /// That a process is killed somewhere.
     pub(crate) crash: f64,
 }
@@ -294,6 +296,7 @@ pub(crate) fn plan(seed: u64) -> Plan {
         lack: 0.0,
         lack_for: 0,
         unlist: 0.0,
+        stray: 0.0,
         crash: if bad && dice.chance(0.6) { 0.8 } else { 0.0 },
     };
     let service_off = if dice.chance(0.2) { dice.range(-180, 180) * 1_000 } else { 0 };
@@ -316,6 +319,7 @@ pub(crate) fn plan(seed: u64) -> Plan {
     };
     let scenario = scenario(&mut dice, seed, clusters, calm, lag, service_off);
     let weather = leaves_out(weather, seed, stale, &poll);
+    let weather = mixes_up(weather, seed, stale);
     Plan {
         seed,
         scenario,
@@ -341,6 +345,16 @@ fn leaves_out(weather: Weather, seed: u64, stale: i64, poll: &Poll) -> Weather {
     let lack_for = millis(poll.settle_interval) - 1_000;
     let unlist = if dice.chance(0.15) { 0.2 } else { 0.0 };
     Weather { lack, lack_for, unlist, ..weather }
+}
+
+/// Answers that show what belongs to another cluster: one in a while, or for long. By dice of their own, too.
+fn mixes_up(weather: Weather, seed: u64, stale: i64) -> Weather {
+    let mut dice = Dice(StdRng::seed_from_u64(seed ^ 0x5354_5241));
+    // As above: what the journal could not keep of the one cluster would be a task of the other alone. So would what an
+    // answer about the one leaves out while one about the other shows it.
+    let clear = stale == 0 && weather.journal == 0.0 && weather.lack == 0.0;
+    let stray = clear && dice.chance(0.2);
+    Weather { stray: if stray { dice.pick(&[0.03, 0.1]) } else { 0.0 }, ..weather }
 }
 
 /// What happens to the daemon at a time, and at a step.
@@ -448,6 +462,7 @@ fn plain(dice: &mut Dice, seed: u64) -> Plan {
             lack: 0.0,
             lack_for: 0,
             unlist: 0.0,
+            stray: 0.0,
             crash: 0.0,
         },
         planned,

@@ -17,7 +17,7 @@ use upgrade_remediator::simulator::log::{
 
 use crate::generate::{Held, Plan, PolicyPlan};
 use crate::run::Played;
-use crate::stage::{Kept, Sent, request_of};
+use crate::stage::{Kept, Sent, Taken, request_of};
 
 const HOUR: i64 = 3_600_000;
 /// No PUT is sent while the clocks differ by more; a little more for the seconds of the `Date`.
@@ -34,6 +34,7 @@ pub(crate) fn judge(plan: &Plan, played: &Played) -> Vec<String> {
     judge.tellings(&mut wrong);
     judge.closings(&mut wrong);
     judge.given_up(&mut wrong);
+    judge.called_for_strays(&mut wrong);
     wrong
 }
 
@@ -42,6 +43,8 @@ struct Judge<'a> {
     played: &'a Played,
     kinds: BTreeMap<&'a str, TaskKind>,
     names: BTreeMap<&'a str, &'a str>,
+    /// The cluster of each task.
+    owners: BTreeMap<&'a str, &'a str>,
 }
 
 /// An intent of the journal.
@@ -62,13 +65,16 @@ impl<'a> Judge<'a> {
                 _ => None,
             })
             .collect();
-        let names = played
-            .log
-            .iter()
-            .filter_map(|line| task_of(&line.record))
-            .map(|task| (task.cluster.as_str(), task.cluster_name.as_str()))
-            .collect();
-        Self { plan, played, kinds, names }
+        let tasks = || played.log.iter().filter_map(|line| task_of(&line.record));
+        let names = tasks().map(|task| (task.cluster.as_str(), task.cluster_name.as_str())).collect();
+        let owners = tasks().map(|task| (task.task.as_str(), task.cluster.as_str())).collect();
+        Self { plan, played, kinds, names, owners }
+    }
+
+    /// Whether it tells of a task of another cluster, which an answer about this one showed.
+    fn is_stray(&self, entry: &Entry) -> bool {
+        let owner = self.owners.get(entry.subject.task.as_str());
+        owner.is_some_and(|owner| *owner != entry.subject.cluster.as_str())
     }
 
     /// Which of the plan's policies were in force in this process when the journal had so many entries.
@@ -87,7 +93,7 @@ impl<'a> Judge<'a> {
     fn entries_of(&self, task: &'a str) -> impl DoubleEndedIterator<Item = (usize, &'a Entry, Kept)> {
         let entries = self.played.entries.iter().zip(&self.played.kept).enumerate();
         let entries: Vec<_> = entries
-            .filter(|(_, (entry, _))| entry.subject.task.as_str() == task)
+            .filter(|(_, (entry, _))| entry.subject.task.as_str() == task && !self.is_stray(entry))
             .map(|(index, (entry, kept))| (index, entry, *kept))
             .collect();
         entries.into_iter()
@@ -142,6 +148,7 @@ impl<'a> Judge<'a> {
                 self.breaker(intent, &mut say);
                 self.paused(index, intent, &mut say);
             }
+            self.whose(sent, &mut say);
             self.read_again(sent, &mut say);
             self.after_earlier_ones(index, sent, &mut say);
             self.hazards(sent, &mut say);
@@ -449,6 +456,53 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// Nothing for a task of another cluster, and nothing while another one shows it too.
+    fn whose(&self, sent: &Sent, say: &mut impl FnMut(String)) {
+        if self.owners.get(sent.task.as_str()).is_some_and(|owner| *owner != sent.cluster) {
+            say(format!("it is a task of another cluster than {}", sent.cluster));
+        }
+        let of_it = |taken: &&Taken| taken.process == sent.process && taken.at <= sent.at;
+        let answers = || self.played.taken.iter().filter(of_it);
+        let others: BTreeSet<_> = answers().map(|taken| taken.cluster.as_str()).collect();
+        for other in others.into_iter().filter(|other| *other != sent.cluster && !self.may_be_gone(other)) {
+            let last = |is_last_list| {
+                answers().rfind(|taken| taken.cluster == other && taken.is_last_list == is_last_list)
+            };
+            let (Some(first), Some(second)) = (last(false), last(true)) else { continue };
+            // Read whole, in the order of a reconcile, and a moment ago.
+            let whole =
+                first.at <= second.at && second.at - first.at <= 5_000 && second.at <= sent.at - 2_000;
+            if whole && [first, second].iter().any(|taken| taken.stray.as_ref() == Some(&sent.task)) {
+                say(format!("cluster {other} shows it too since {}", second.at));
+            }
+        }
+    }
+
+    /// Whether lists leave the cluster out at some time: what was read of it before counts no more then.
+    fn may_be_gone(&self, cluster: &str) -> bool {
+        let deleted = |line: &LogEntry| matches!(&line.record, Record::ClusterDeleted { cluster: id, .. } if id == cluster);
+        self.played.left_out.contains(cluster) || self.played.log.iter().any(deleted)
+    }
+
+    /// Nobody is called because of an answer that was wrong for less than an hour.
+    fn called_for_strays(&self, wrong: &mut Vec<String>) {
+        for (entry, kept) in self.played.entries.iter().zip(&self.played.kept) {
+            let Event::Escalated { reason: Reason::SharedTask { .. } } = &entry.event else { continue };
+            let task = &entry.subject.task;
+            let shown = self
+                .played
+                .taken
+                .iter()
+                .any(|taken| taken.at + HOUR <= kept.at && taken.stray.as_deref() == Some(task.as_str()));
+            if !shown {
+                wrong.push(format!(
+                    "task {task} was given up at {} for an answer about another cluster",
+                    kept.at
+                ));
+            }
+        }
+    }
+
     /// Rule 10: what is acted on is another reading than the one that said that something is due.
     fn read_again(&self, sent: &Sent, say: &mut impl FnMut(String)) {
         const SOON: i64 = 12_000;
@@ -572,6 +626,9 @@ impl<'a> Judge<'a> {
     fn given_up(&self, wrong: &mut Vec<String>) {
         for (index, (entry, kept)) in self.played.entries.iter().zip(&self.played.kept).enumerate() {
             let task = entry.subject.task.as_str();
+            if self.is_stray(entry) {
+                continue;
+            }
             if let Event::Failed(_) = &entry.event
                 && let Some(at) = self.runs_by_our_retry(task, kept.at)
             {
@@ -636,6 +693,7 @@ impl<'a> Judge<'a> {
                     }) || self.played.short.contains(cluster)
                         || self.played.left_out.contains(cluster)
                         || self.played.left_out.contains(task)
+                        || self.is_stray(entry)
                 }
                 Outcome::Remedied | Outcome::SolvedByOthers => by_then().any(|line| {
                     task_of(&line.record).is_some_and(|it| {
@@ -643,9 +701,9 @@ impl<'a> Judge<'a> {
                             && matches!(&it.change, TaskChange::Ended(status) if status == "SUCCESS")
                     })
                 }),
-                Outcome::Superseded { .. } => by_then().any(|line| {
+                Outcome::Superseded { by } => by_then().any(|line| {
                     task_of(&line.record).is_some_and(|it| {
-                        it.cluster == cluster && it.task != task && it.change == TaskChange::Appeared
+                        it.cluster == cluster && it.task == by.as_str() && it.change == TaskChange::Appeared
                     })
                 }),
                 Outcome::Aborted => true,

@@ -171,7 +171,12 @@ fn blocks() -> Vec<(Vec<String>, Vec<String>)> {
         (faults, wire),
         (words(&["arrives when nobody waits any more"]), words(&["retry", "abort"])),
         (
-            words(&["an older answer again", "a completed node is missing", "a task is missing"]),
+            words(&[
+                "an older answer again",
+                "a completed node is missing",
+                "a task is missing",
+                "another cluster's task is shown",
+            ]),
             words(&["reading"]),
         ),
         (words(&["a cluster is missing"]), words(&["list"])),
@@ -239,6 +244,7 @@ fn must_be_reached() -> Vec<String> {
         "end: escalated: not-accepted",
         "end: escalated: cannot-settle",
         "end: escalated: abort-unknown",
+        "end: escalated: shared-task",
     ];
     keys.extend(others.map(str::to_owned));
     keys

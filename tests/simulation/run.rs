@@ -33,7 +33,7 @@ use upgrade_remediator::simulator::{Scenario, World};
 use crate::generate::{Held, Plan, Planned};
 use crate::judge;
 use crate::parked::wait;
-use crate::stage::{Disk, Kept, Listener, Point, ProcessClock, Sent, Stage, StagedJournal, Wire};
+use crate::stage::{Disk, Kept, Listener, Point, ProcessClock, Sent, Stage, StagedJournal, Taken, Wire};
 
 const MINUTE: i64 = 60_000;
 /// How long to go on once nothing is left to be done: nothing may be sent any more.
@@ -89,6 +89,8 @@ pub(crate) struct Played {
     pub(crate) left_out: BTreeSet<String>,
     /// Clusters by their names whose executeTimes grows by two.
     pub(crate) grows_by_two: BTreeSet<String>,
+    /// Where answers showed tasks of other clusters: all answers that were taken.
+    pub(crate) taken: Vec<Taken>,
 }
 
 impl Played {
@@ -185,6 +187,7 @@ pub(crate) fn play(plan: &Plan, file: Option<&Path>) -> Played {
             short: ways.short,
             left_out: player.stage.left_out(),
             grows_by_two: ways.grows_by_two,
+            taken: player.stage.taken(),
             project_state,
         }
     })

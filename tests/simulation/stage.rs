@@ -184,6 +184,45 @@ struct State {
     unlisted: Option<(String, i64)>,
     /// The clusters that lists ever left out, and the tasks that answers left out more than once.
     left_out: BTreeSet<String>,
+    /// For what answers show of other clusters.
+    strays: StdRng,
+    /// Of which other cluster, by its path, which task the answers about a cluster show, by theirs, and until when.
+    stray: BTreeMap<String, Stray>,
+    /// What this process took of each cluster's own tasks, by path and list.
+    own: BTreeMap<String, BTreeMap<String, Vec<Own>>>,
+    taken: Vec<Taken>,
+}
+
+/// A task of another cluster that the answers about one show.
+struct Stray {
+    from: String,
+    list: String,
+    task: String,
+    until: i64,
+}
+
+/// What an answer about the tasks of a cluster shows: its body without the task of another one, and that.
+struct Shows {
+    own: Vec<u8>,
+    stray: Option<String>,
+}
+
+/// A task as an answer about its own cluster showed it last, and when this process was first shown it.
+struct Own {
+    task: String,
+    first: i64,
+    element: serde_json::Value,
+}
+
+/// An answer about the tasks of a cluster that a process took.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Taken {
+    pub(crate) at: i64,
+    pub(crate) process: u32,
+    pub(crate) cluster: String,
+    pub(crate) is_last_list: bool,
+    /// The task of another cluster that it shows.
+    pub(crate) stray: Option<String>,
 }
 
 /// A task that answers leave out for a while.
@@ -229,6 +268,10 @@ impl Stage {
             known: BTreeMap::new(),
             unlisted: None,
             left_out: BTreeSet::new(),
+            strays: StdRng::seed_from_u64(plan.seed ^ 0x5354_5259),
+            stray: BTreeMap::new(),
+            own: BTreeMap::new(),
+            taken: Vec::new(),
             world,
         };
         let (begin, service_off) = (state.world.begin(), state.world.scenario().ways.clock_offset.0.0);
@@ -278,6 +321,10 @@ impl Stage {
         self.state().left_out.clone()
     }
 
+    pub(crate) fn taken(&self) -> Vec<Taken> {
+        self.state().taken.clone()
+    }
+
     pub(crate) fn told(&self) -> Vec<String> {
         self.state().told.clone()
     }
@@ -297,6 +344,7 @@ impl Stage {
         let mut state = self.state();
         state.process += 1;
         state.known.clear();
+        state.own.clear();
         state.fate = fate;
         state.killed = None;
     }
@@ -492,6 +540,105 @@ impl State {
     }
 }
 
+impl State {
+    /// What a service that mixes answers up may add to the answer to a reading: a task of another cluster that this
+    /// process has read. Mostly once; else for a while, or for longer than nobody is called.
+    fn stray(&mut self, now: i64, request: &Request, delivery: Delivery) -> (Delivery, Option<Shows>) {
+        let Delivery::Respond(mut response) = delivery else { return (delivery, None) };
+        let (weather, path) = (self.weather, request.path.clone());
+        if response.status != 200 || weather.stray <= 0.0 {
+            return (Delivery::Respond(response), None);
+        }
+        if now < weather.until && !self.stray.contains_key(&path) && self.strays.random_bool(weather.stray) {
+            let known: Vec<_> = self.known_of_others(now, &path, &request.query);
+            let lasts = match self.strays.random_range(0..10) {
+                0..7 => 0,
+                7 | 8 => self.strays.random_range(1_000..10 * 60_000),
+                _ => self.strays.random_range(60 * 60_000..90 * 60_000),
+            };
+            if !known.is_empty() {
+                let (from, task) = known[self.strays.random_range(0..known.len())].clone();
+                let (list, until) = (request.query.clone(), (now + lasts).min(weather.until));
+                self.stray.insert(path.clone(), Stray { from, list, task, until });
+            }
+        }
+        let mut shows = Shows { own: response.body.clone(), stray: None };
+        let Some(stray) = self.stray.get(&path).filter(|stray| stray.list == request.query) else {
+            return (Delivery::Respond(response), Some(shows));
+        };
+        let own = self.is_there(&stray.from).then_some(&self.own);
+        let own = own.and_then(|own| own.get(&stray.from));
+        let own = own.and_then(|lists| lists.get(&stray.list));
+        let own = own.and_then(|own| own.iter().find(|own| own.task == stray.task));
+        let body = own.and_then(|own| with(&response.body, own.element.clone()));
+        shows.stray = body.is_some().then(|| stray.task.clone());
+        if body.is_none() || stray.until <= now {
+            self.stray.remove(&path);
+        }
+        if let Some(body) = body {
+            response.body = body;
+            let cell = "table|another cluster's task is shown|reading".to_owned();
+            *self.counts.entry(cell).or_default() += 1;
+        }
+        (Delivery::Respond(response), Some(shows))
+    }
+
+    /// The tasks of other clusters that this process has read in both lists, and had the time to journal.
+    fn known_of_others(&self, now: i64, path: &str, list: &str) -> Vec<(String, String)> {
+        let mut known = Vec::new();
+        let whole = self.own.iter().filter(|(other, lists)| *other != path && lists.len() == 2);
+        for (other, lists) in whole.filter(|(other, _)| self.is_there(other)) {
+            let tasks = lists.get(list).into_iter().flatten().filter(|own| now - own.first > 60_000);
+            known.extend(tasks.map(|own| (other.clone(), own.task.clone())));
+        }
+        known
+    }
+
+    /// Whether the cluster of this path is there, and lists have always shown it: whose a task of another one was, nothing
+    /// tells any more.
+    fn is_there(&self, path: &str) -> bool {
+        let id = cluster_of(path);
+        let deleted = self
+            .world
+            .log()
+            .iter()
+            .any(|line| matches!(&line.record, Record::ClusterDeleted { cluster, .. } if cluster == id));
+        !deleted && !self.left_out.contains(id)
+    }
+
+    /// The process takes an answer about the tasks of a cluster.
+    fn take(&mut self, now: i64, request: &Request, Shows { own, stray }: Shows) {
+        let lists = self.own.entry(request.path.clone()).or_default();
+        let before = lists.remove(&request.query).unwrap_or_default();
+        let json: serde_json::Value = serde_json::from_slice(&own).unwrap_or_default();
+        let elements = json["detailList"].as_array().cloned().unwrap_or_default();
+        let tasks = elements.into_iter().filter_map(|element| {
+            let task = element["id"].as_str()?.to_owned();
+            let first = before.iter().find(|own| own.task == task).map_or(now, |own| own.first);
+            Some(Own { task, first, element })
+        });
+        lists.insert(request.query.clone(), tasks.collect());
+        let (process, cluster) = (self.process, cluster_of(&request.path).to_owned());
+        let is_last_list = request.query.contains("AZ_MIGRATION");
+        self.taken.push(Taken { at: now, process, cluster, is_last_list, stray });
+    }
+}
+
+/// The id of the cluster that a path leads to.
+fn cluster_of(path: &str) -> &str {
+    path.trim_matches('/').split('/').nth(3).unwrap_or_default()
+}
+
+/// The body, with this element too, as if it were complete.
+fn with(body: &[u8], element: serde_json::Value) -> Option<Vec<u8>> {
+    let mut json: serde_json::Value = serde_json::from_slice(body).ok()?;
+    json.get_mut("detailList")?.as_array_mut()?.push(element);
+    if let Some(total) = json["totalSize"].as_u64() {
+        json["totalSize"] = (total + 1).into();
+    }
+    serde_json::to_vec(&json).ok()
+}
+
 /// The ids of the tasks or clusters of a body.
 fn ids(body: &[u8]) -> Vec<String> {
     let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
@@ -628,6 +775,7 @@ impl Transport for Wire {
             return Err(TransportError::Timeout("too slow".into()));
         }
         stage.sleep_millis(there).await;
+        let mut shows = None;
         let (delivery, delay) = {
             let now = stage.now();
             let mut state = stage.state();
@@ -635,7 +783,10 @@ impl Transport for Wire {
             let delivery = match operation {
                 For::Reading => {
                     let delivery = state.distort(now, &request, delivery);
-                    state.lack(now, &request, delivery)
+                    let delivery = state.lack(now, &request, delivery);
+                    let (delivery, shown) = state.stray(now, &request, delivery);
+                    shows = shown;
+                    delivery
                 }
                 For::List => state.unlist(now, &request, delivery),
                 For::Retry | For::Abort => delivery,
@@ -651,6 +802,10 @@ impl Transport for Wire {
         }
         stage.sleep_millis(back + delay).await;
         stage.pass(operation.after()).await;
+        if let Some(shows) = shows {
+            let now = stage.now();
+            stage.state().take(now, &request, shows);
+        }
         let (response, cut) = match delivery {
             Delivery::Respond(response) => (response, false),
             Delivery::Truncate { response, .. } => (response, true),

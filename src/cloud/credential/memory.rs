@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use super::circuit::LONGEST_REST;
+use super::circuit::LONGEST_PAUSE;
 use super::key::Print;
 use crate::cloud::error::Refusal;
 
@@ -50,7 +50,7 @@ impl Refused {
 
     /// How much of the rest is left. A clock that was set back makes it no longer than it was.
     pub(super) fn left(&self, now: Timestamp) -> Duration {
-        let rest = Duration::from_millis(self.rest_ms).min(LONGEST_REST);
+        let rest = Duration::from_millis(self.rest_ms).min(LONGEST_PAUSE);
         // Negative where the clock was set back: then all of it is.
         let gone = Duration::try_from(now.duration_since(self.at)).unwrap_or_default();
         rest.saturating_sub(gone)

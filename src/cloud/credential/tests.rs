@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use super::circuit::LONGEST_REST;
+use super::circuit::LONGEST_PAUSE;
 use super::*;
 use crate::cloud::testing::{VirtualClock, credential, key};
 use crate::cloud::transport::TransportError;
@@ -77,7 +77,7 @@ async fn rests_begin_at_five_minutes_double_and_end_at_six_hours() {
         refuse(&credential, &clock).await;
         let rest = rest(&credential, &clock).unwrap();
         let least = Duration::from_mins(minutes);
-        assert!(rest >= least && rest <= LONGEST_REST.min(least.mul_f64(1.2)), "{minutes}: {rest:?}");
+        assert!(rest >= least && rest <= LONGEST_PAUSE.min(least.mul_f64(1.2)), "{minutes}: {rest:?}");
         clock.sleep(rest.saturating_sub(Duration::from_millis(1))).await;
         assert!(matches!(credential.enter(&clock).await, Err(CloudError::CredentialResting { .. })));
         clock.sleep(Duration::from_millis(1)).await;

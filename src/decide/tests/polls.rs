@@ -37,6 +37,27 @@ fn what_may_still_change_soon_is_looked_at_sooner() {
 }
 
 #[test]
+fn what_an_answer_lacks_is_asked_for_again_as_soon_as_another_one_may_have_it() {
+    let older = |task| named("o", "2026-01-01T00:00:00", task);
+    let short = TaskList { tasks: vec![failed(1)], unusable: 0, total_size: Some(2) };
+    let undated = Task { start_time: None, ..older(success(1)) };
+
+    let mut scene = Scene::new();
+    scene.read(&[failed(1), older(running(1))]);
+    let short = scene.read_lists(short);
+    assert_eq!((short.reason.code(), short.next_poll), ("list-incomplete", scene.poll.active_interval));
+    let lacks = scene.read(&[failed(1)]);
+    assert_eq!((lacks.reason.code(), lacks.next_poll), ("running-missing", scene.poll.settle_interval));
+    // What no answer tells is as it is.
+    let unclear = scene.read(&[failed(1), undated]);
+    assert_eq!((unclear.reason.code(), unclear.next_poll), ("order-unclear", scene.poll.idle_interval));
+    let mut scene = Scene::new();
+    scene.read(&[success(1)]);
+    let gone = scene.read(&[]);
+    assert_eq!((gone.reason.code(), gone.next_poll), ("newest-missing", scene.poll.idle_interval));
+}
+
+#[test]
 fn a_wait_that_ends_sooner_than_the_next_look_is_looked_at_when_it_ends() {
     let mut scene = Scene::new();
     scene.read(&[failed(1)]);

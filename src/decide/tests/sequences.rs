@@ -203,6 +203,78 @@ fn a_task_of_another_cluster_counts_while_its_last_answer_shows_it() {
     assert!(scene.known().is_shown());
 }
 
+/// What the last answer about another cluster showed.
+fn shown_by_another(scene: &mut Scene, tasks: &[Task]) {
+    let list = TaskList { tasks: tasks.to_vec(), unusable: 0, total_size: Some(tasks.len() as u64) };
+    let reading = Reading::new(scene.now, scene.now, [list, TaskList::default()]);
+    scene.project_state.remember_shown(&ClusterId::new("c-2").unwrap(), &reading);
+}
+
+#[test]
+fn a_newer_task_of_another_cluster_does_not_make_history_of_this_ones() {
+    let elsewhere = |task: Task| named("e", "2026-01-02T11:30:00", task);
+    for other in [running(1), failed(1), success(1)] {
+        let runs = other.status == TaskStatus::Running;
+        let mut scene = Scene::new();
+        scene.read(&[failed(1)]);
+        scene.pass(2 * MINUTE);
+        shown_by_another(&mut scene, &[elsewhere(other.clone())]);
+        let once = scene.read(&[elsewhere(other.clone()), failed(1)]);
+        assert!(!matches!(once.verdict, Verdict::Act(_)), "what is shown may be its own: {once:?}");
+        assert!(scene.known().closed.is_none(), "{:?}", other.status);
+        if runs {
+            assert_eq!(scene.code(&[failed(1)]), "running-missing", "it may be its own all the same");
+            scene.pass(MINUTE);
+        }
+        assert_eq!(scene.code(&[failed(1)]), "retry-due", "{:?}", other.status);
+        restart(&mut scene);
+        assert_eq!(scene.code(&[failed(1)]), "retry-due", "{:?}, after a restart", other.status);
+        // Shown here alone it is this one's.
+        shown_by_another(&mut scene, &[]);
+        scene.read(&[elsewhere(other.clone()), failed(1)]);
+        assert!(matches!(scene.known().closed, Some((Outcome::Superseded { .. }, _))), "{:?}", other.status);
+    }
+}
+
+#[test]
+fn a_failure_that_another_cluster_shows_too_is_not_journaled_again_for_this_one() {
+    let mut scene = Scene::new();
+    shown_by_another(&mut scene, &[failed(1)]);
+    let decision = scene.read(&[failed(1)]);
+    assert_eq!((decision.verdict, decision.reason.code()), (Verdict::Wait, "shared-task"));
+    assert_eq!(decision.next_poll, scene.poll.active_interval);
+    assert_eq!(scene.told, [""; 0]);
+    shown_by_another(&mut scene, &[]);
+    assert_eq!(scene.code(&[failed(1)]), "backoff");
+}
+
+#[test]
+fn whatever_the_last_answer_about_another_cluster_shows_counts_until_the_next_whole_one() {
+    let (mut scene, id, other) = (Scene::new(), TaskId::new("t").unwrap(), ClusterId::new("c-2").unwrap());
+    let newer = named("n", "2026-01-03T00:00:00", success(1));
+    shown_by_another(&mut scene, &[newer.clone(), failed(1)]);
+    assert_eq!(
+        scene.project_state.shown_elsewhere(&cluster(), &id),
+        Some(&other),
+        "also one that is not the newest"
+    );
+    assert_eq!(scene.project_state.shown_elsewhere(&other, &id), None, "it is shown there alone");
+    let short = TaskList { tasks: vec![newer], unusable: 0, total_size: Some(2) };
+    let short = Reading::new(scene.now, scene.now, [short, TaskList::default()]);
+    scene.project_state.remember_shown(&other, &short);
+    assert!(
+        scene.project_state.shown_elsewhere(&cluster(), &id).is_some(),
+        "a short answer does not show that it is gone"
+    );
+    let mut anew = ProjectState::default();
+    anew.take_shown(&scene.project_state);
+    assert!(anew.shown_elsewhere(&cluster(), &id).is_some(), "the project_state was folded anew");
+    anew.let_go(&other);
+    assert!(anew.shown_elsewhere(&cluster(), &id).is_none(), "that cluster is gone");
+    shown_by_another(&mut scene, &[]);
+    assert!(scene.project_state.shown_elsewhere(&cluster(), &id).is_none());
+}
+
 #[test]
 fn no_failure_is_judged_too_old_while_our_clock_is_off() {
     let long_ago = Task { end_time: Some("2025-12-01T00:00:00".parse().unwrap()), ..failed(1) };
