@@ -168,6 +168,7 @@ fn decide(bencher: Bencher<'_, '_>, status: &str) {
             guards,
             poll: &rules.poll,
             seed: 1,
+            is_listed: true,
             shared_with: None,
         };
         decide::decide(Some(&terms), facts, &ClusterRecord::EMPTY, now)

@@ -29,7 +29,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> WatchedProject<S, J, C, T> {
         Self { reconciler, stretch: Mutex::default(), nudge: Notify::new() }
     }
 
-    /// What polls its clusters.
+    /// The reconciler of its clusters.
     pub fn reconciler(&self) -> &Reconciler<S, J, C, T> {
         &self.reconciler
     }

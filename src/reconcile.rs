@@ -81,7 +81,7 @@ pub struct Reconciler<S, J, C, T> {
     /// Held from the last judgement of the guards to the end of the intent's commit, and while what the guards
     /// judge by is changed from outside.
     commit_lock: tokio::sync::Mutex<()>,
-    /// Shared by whatever is journaled and folded in; held alone while the project_state is folded anew.
+    /// Shared by whatever is journaled and folded in; held alone while the project's state is folded anew.
     folding: tokio::sync::RwLock<()>,
     /// Held while the breaker turns, so that polls the same time turn it once.
     turning: tokio::sync::Mutex<()>,
@@ -115,8 +115,8 @@ pub struct Parts<S, J, C, T> {
 
 /// What the reconciles of one project share.
 struct State {
-    project_state: ProjectState,
-    /// How the project_state's times are tied to the monotonic clock.
+    project: ProjectState,
+    /// How the project's times are tied to the monotonic clock.
     tie: Tie,
     /// Answers that could not be journaled yet. Until they are, their attempts are open and no intent is
     /// committed.
@@ -186,7 +186,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
             stopping,
             telling: Telling::new(project.clone(), observer),
             state: Mutex::new(State {
-                project_state,
+                project: project_state,
                 tie,
                 unwritten: Vec::new(),
                 polled: BTreeMap::new(),
@@ -202,7 +202,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         }
     }
 
-    /// polls the cluster once, and acts if something is due. `listed`: when a list of the project's clusters
+    /// Reconciles the cluster once: polls it, and acts if something is due. `listed`: when a list of the project's clusters
     /// last showed it.
     ///
     /// Cancel safety: none. Once begun it must be left to end: a PUT may be under way.
@@ -253,7 +253,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         let (asked, at, lists) = both?;
         self.tie_anew().await?;
         let reading = Reading::new(self.stamp(asked), self.stamp(at), lists);
-        self.state().project_state.remember_shown(cluster, &reading);
+        self.state().project.remember_shown(cluster, &reading);
         Ok(reading)
     }
 
@@ -279,7 +279,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         self.record(cluster, reading.at, changed).await?;
         let fails = {
             let state = self.state();
-            let known = &state.project_state.cluster(&cluster.id).tasks;
+            let known = &state.project.cluster(&cluster.id).tasks;
             let is_over = |id| known.get(id).is_some_and(|known| known.closed.is_some());
             reading.tasks.iter().any(|task| task.status.is_failure() && !is_over(&task.id))
         };
@@ -302,34 +302,33 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         let state = self.state();
         let input = ObserveInput {
             project: &self.project,
-            cluster: &cluster.id,
-            cluster_name: &cluster.name,
+            cluster,
             terms: &terms,
             expect: &expect,
             poll: &rules.poll,
             listed,
             polled: state.polled.get(&cluster.id).copied(),
             clock_off: is_clock_off(self.css().clock_offset()),
-            elsewhere: &|task| state.project_state.shown_elsewhere(&cluster.id, task).is_some(),
+            elsewhere: &|task| state.project.shown_elsewhere(&cluster.id, task).is_some(),
         };
-        observe::observe(input, reading, state.project_state.cluster(&cluster.id))
+        observe::observe(input, reading, state.project.cluster(&cluster.id))
     }
 
     /// What to do by this reading and all that is known.
     fn decide(&self, cluster: &Cluster, reading: &Reading, now: Moment) -> Decision {
         let state = self.state();
-        self.decide_by(&state.project_state, state.project_state.cluster(&cluster.id), cluster, reading, now)
+        self.decide_by(&state, state.project.cluster(&cluster.id), cluster, reading, now)
     }
 
     fn decide_by(
         &self,
-        project_state: &ProjectState,
+        state: &State,
         record: &ClusterRecord,
         cluster: &Cluster,
         reading: &Reading,
         now: Moment,
     ) -> Decision {
-        self.judge(project_state, record, cluster, reading, |terms, _, facts| {
+        self.judge(state, record, cluster, reading, |terms, _, facts| {
             decide::decide(terms, facts, record, now)
         })
     }
@@ -337,7 +336,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
     /// Has something judged by the terms of the policy that governs the newest task, the global mode, and the facts.
     fn judge<R>(
         &self,
-        project_state: &ProjectState,
+        state: &State,
         record: &ClusterRecord,
         cluster: &Cluster,
         reading: &Reading,
@@ -348,11 +347,12 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         let terms = task.and_then(|task| self.terms_of(&rules, cluster, task, reading));
         // Nothing but a failed task is acted on, and every cluster is asked for it.
         let failed = task.filter(|task| task.status.is_failure());
-        let shared_with = failed.and_then(|task| project_state.shown_elsewhere(&cluster.id, &task.id));
+        let shared_with = failed.and_then(|task| state.project.shown_elsewhere(&cluster.id, &task.id));
         let holds = self.holds.read().unwrap_or_else(PoisonError::into_inner);
-        let guards = self.guards(project_state, &holds, &rules);
+        let guards = self.guards(&state.project, &holds, &rules);
         let (seed, poll) = (self.seed, &rules.poll);
-        let facts = DecideInput { cluster: &cluster.id, reading, guards, poll, seed, shared_with };
+        let is_listed = state.listed.contains_key(&cluster.id);
+        let facts = DecideInput { cluster: &cluster.id, reading, guards, poll, seed, shared_with, is_listed };
         judge(terms.as_ref(), rules.mode, facts)
     }
 
@@ -372,7 +372,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         }
     }
 
-    /// polls the cluster without journaling, telling or sending anything: what would be decided now.
+    /// Polls the cluster without journaling, telling or sending anything: what would be decided now.
     ///
     /// # Errors
     /// With the whole chain of causes, where the cluster cannot be read.
@@ -385,11 +385,11 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         let reading = reading.map_err(|error| chain(&error))?;
         let seen = self.observe(cluster, &reading, listed);
         let state = self.state();
-        let mut record = state.project_state.cluster(&cluster.id).clone();
+        let mut record = state.project.cluster(&cluster.id).clone();
         for (subject, event) in seen {
             record.apply(&Entry { number: u64::MAX, at: reading.at, subject, event });
         }
-        let decision = self.decide_by(&state.project_state, &record, cluster, &reading, reading.at);
+        let decision = self.decide_by(&state, &record, cluster, &reading, reading.at);
         Ok((reading, decision))
     }
 
@@ -407,10 +407,9 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
     fn turn_of_breaker(&self, cluster: &Cluster, now: Moment) -> Option<(Subject, Event)> {
         let settings = &self.rules().breaker;
         let mut state = self.state();
-        state.project_state.breaker.forget(settings.within, now);
-        let newest =
-            state.project_state.cluster(&cluster.id).newest_start.as_ref().map(|(_, task)| task.clone());
-        let (event, of) = decide::breaker::turn(&state.project_state, settings, now)?;
+        state.project.breaker.forget(settings.within, now);
+        let newest = state.project.cluster(&cluster.id).newest_start.as_ref().map(|(_, task)| task.clone());
+        let (event, of) = decide::breaker::turn(&state.project, settings, now)?;
         let (id, task) = of.or_else(|| Some((cluster.id.clone(), newest?)))?;
         Some((Subject { project: self.project.clone(), cluster: id, task }, event))
     }
@@ -418,7 +417,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
     /// The decision as an event, where it tells something else than the one before it.
     fn what_to_journal(&self, cluster: &Cluster, decision: &Decision) -> Vec<(Subject, Event)> {
         let state = self.state();
-        let news = decide::news(decision, state.project_state.cluster(&cluster.id));
+        let news = decide::news(decision, state.project.cluster(&cluster.id));
         news.map(|(task, event)| (self.subject(cluster, &task), event)).into_iter().collect()
     }
 
@@ -452,15 +451,15 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         }
     }
 
-    /// Folds entries that the journal accepted into the project_state, and tells of them.
+    /// Folds entries that the journal accepted into the project's state, and tells of them.
     fn fold(&self, cluster: &Cluster, entries: &[Entry]) {
         let mut state = self.state();
-        let before = state.project_state.pause;
+        let before = state.project.pause;
         for entry in entries {
             state.tie.journaled(entry);
-            state.project_state.apply(entry);
+            state.project.apply(entry);
         }
-        let after = state.project_state.pause;
+        let after = state.project.pause;
         drop(state);
         for entry in entries {
             let other = (entry.subject.cluster != cluster.id).then(|| self.name_of(&entry.subject.cluster));
@@ -481,7 +480,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
                 state.unread.remove(&cluster.id);
             }
         }
-        state.project_state.remember(&cluster.id, reading);
+        state.project.remember(&cluster.id, reading);
     }
 
     /// Turns the result of a reconcile into a report, and tells of errors that are new.
@@ -516,7 +515,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
     /// A cluster with something under way is polled again soon, any other when its time comes.
     fn after_an_error(&self, cluster: &ClusterId) -> Duration {
         let state = self.state();
-        let mut tasks = state.project_state.cluster(cluster).tasks.values();
+        let mut tasks = state.project.cluster(cluster).tasks.values();
         let busy = tasks.any(|task| task.closed.is_none() && task.escalated.is_none());
         let poll = &self.rules().poll;
         if busy { poll.active_interval } else { poll.idle_interval }

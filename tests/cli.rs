@@ -12,6 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use upgrade_remediator::clock::{Clock as _, SystemClock};
 use upgrade_remediator::journal::{Journal as _, SqliteJournal, SqliteOptions};
+use upgrade_remediator::model::cluster::Traits;
 use upgrade_remediator::model::event::{Event, Subject};
 use upgrade_remediator::model::id::{ClusterId, ProjectName, TaskId};
 use upgrade_remediator::model::task::TaskKind;
@@ -375,6 +376,7 @@ async fn a_name_that_several_clusters_bear_is_answered_with_their_ids() {
         let seen = Event::FirstSeen {
             kind: TaskKind::Upgrade,
             cluster_name: name.to_owned(),
+            traits: Traits::default(),
             start_time: None,
             execute_times: None,
             completed: None,

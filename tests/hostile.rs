@@ -183,8 +183,7 @@ async fn serve(
         let (method, target) = (line.next().unwrap().to_owned(), line.next().unwrap().to_owned());
         asked.lock().unwrap().push((method.clone(), target.clone()));
         let path = target.split('?').next().unwrap();
-        let cluster =
-            path.split("/clusters/").nth(1).map(|pause| pause.split('/').next().unwrap().to_owned());
+        let cluster = path.split("/clusters/").nth(1).map(|rest| rest.split('/').next().unwrap().to_owned());
         let none = ok(r#"{"totalSize":0,"detailList":[]}"#);
         let Some(cluster) = cluster else {
             let one = |name: &str| {

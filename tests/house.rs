@@ -64,7 +64,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "project",
         &["clock::Clock", "cloud::Css", "journal::Journal", "reconcile", "model", "notify", "schedule"],
     ),
-    // ReportInput them.
+    // Around them.
     ("cloud", &["clock", "failpoint", "model", "planted"]),
     ("settings", &["model"]),
     ("lifecycle", &[]),

@@ -14,6 +14,7 @@ use upgrade_remediator::journal::{
 };
 use upgrade_remediator::model::answer::{Answer, Meaning};
 use upgrade_remediator::model::breaker::{Healing, Opening};
+use upgrade_remediator::model::cluster::Traits;
 use upgrade_remediator::model::decision::{Action, Order};
 use upgrade_remediator::model::event::{
     Entry, Event, FailureSeen, Outcome, Settlement, Shape, StoredEntry, Subject, TooLong,
@@ -140,6 +141,7 @@ fn events() -> Vec<Event> {
         Event::FirstSeen {
             kind: TaskKind::AzSwitchover,
             cluster_name: "logs-1 \"é\"".to_owned(),
+            traits: Traits::default(),
             start_time: "2026-01-01T00:00:00".parse().ok(),
             execute_times: Some(2),
             completed: None,

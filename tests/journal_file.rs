@@ -14,6 +14,7 @@ use rusqlite::config::DbConfig;
 use tempfile::TempDir;
 use upgrade_remediator::journal::reader::{KnownCluster, Query};
 use upgrade_remediator::journal::{Journal, JournalError, JournalReader, SqliteJournal, SqliteOptions};
+use upgrade_remediator::model::cluster::Traits;
 use upgrade_remediator::model::event::{Event, Shape, StoredEntry, Subject};
 use upgrade_remediator::model::id::{ClusterId, ProjectName, TaskId};
 use upgrade_remediator::model::moment::{Moment, Mono};
@@ -46,6 +47,7 @@ fn first_seen(name: &str) -> Event {
     Event::FirstSeen {
         kind: TaskKind::Upgrade,
         cluster_name: name.to_owned(),
+        traits: Traits::default(),
         start_time: None,
         execute_times: Some(1),
         completed: None,

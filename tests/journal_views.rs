@@ -8,6 +8,7 @@ use rusqlite::types::Value;
 use tempfile::TempDir;
 use upgrade_remediator::journal::{Intent, Journal, SqliteJournal, SqliteOptions};
 use upgrade_remediator::model::answer::{Answer, Meaning};
+use upgrade_remediator::model::cluster::Traits;
 use upgrade_remediator::model::decision::Order;
 use upgrade_remediator::model::event::{Event, FailureSeen, Outcome, Settlement, Shape, Subject};
 use upgrade_remediator::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
@@ -88,6 +89,7 @@ async fn told(directory: &TempDir) -> Connection {
         Event::FirstSeen {
             kind: TaskKind::Upgrade,
             cluster_name: "logs-1".to_owned(),
+            traits: Traits::default(),
             start_time: "2026-01-02T01:00:00".parse().ok(),
             execute_times: Some(1),
             completed: Some(0),

@@ -67,7 +67,7 @@ fn documented() -> BTreeMap<String, Vec<Value>> {
     let mut examples: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for section in document.split("\n## ").skip(1) {
         let name = section.lines().next().unwrap().trim_matches('`').to_owned();
-        let blocks = section.split("```json\n").skip(1).map(|pause| pause.split("\n```").next().unwrap());
+        let blocks = section.split("```json\n").skip(1).map(|rest| rest.split("\n```").next().unwrap());
         let parse = |text| serde_json::from_str(text).unwrap_or_else(|error| panic!("{name}: {error}"));
         let parsed = blocks.map(parse).collect();
         examples.insert(name, parsed);

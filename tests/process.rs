@@ -493,3 +493,45 @@ async fn a_daemon_whose_log_nobody_reads_works_on() {
     assert_eq!(daemon.ends_within(STOP).await.code(), Some(0));
     bench.judge();
 }
+
+/// The cluster is tagged, and its policy is known by the tag alone.
+const TAGGED: &str = r#"
+node_time = "200ms"
+[[cluster]]
+name = "logs"
+tags = { upgrade = "auto" }
+[[cluster.task]]
+kind = "upgrade"
+start = "-10m"
+end = "-1m"
+status = "FAILED"
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_only_the_journal_knows_is_read_at_once_and_acted_on_when_a_list_shows_it() {
+    // From the second list on thirty in a row fail.
+    let lists = fault(TAGGED, "on = \"list\"\nnth = 2\ntimes = 30\nwhat = \"status\"\nstatus = 500");
+    let policy =
+        RETRIES.replace("name = \"test\"", "name = \"test\"\nmatch = { tags = { upgrade = \"auto\" } }");
+    let bench = Bench::new(&lists, &policy.replace("300ms", "900ms")).await;
+    let daemon = bench.daemon();
+    bench.journaled("the failure", |event| matches!(event, Event::Failed(_))).await;
+    daemon.kill();
+    assert_eq!(bench.puts(), []);
+    let tagged = |event: &Event| matches!(event, Event::FirstSeen { traits, .. } if traits.tags.get("upgrade") == Some("auto"));
+    assert!(bench.events().iter().any(tagged), "{:?}", bench.events());
+
+    let before = bench.requests().len();
+    let _daemon = bench.daemon();
+    eventually("the retry", || (!bench.puts().is_empty()).then_some(())).await;
+    let requests = bench.requests();
+    let since = &requests[before..];
+    let place = |is_it: &dyn Fn(&&upgrade_remediator::simulator::log::RequestRecord) -> bool| {
+        since.iter().position(|request| is_it(&request)).unwrap()
+    };
+    let listed = place(&|it| it.operation == Operation::List && it.fault.is_none());
+    let put = place(&|it| it.operation == Operation::Retry);
+    let polls = since[..listed].iter().filter(|it| it.operation == Operation::Tasks).count();
+    assert!(polls >= 4, "it was read before a list showed it: {polls}");
+    assert!(put > listed, "and acted on after that");
+}

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use upgrade_remediator::decide::observe::{ObserveInput, observe};
 use upgrade_remediator::decide::{DecideInput, Guards, decide};
 use upgrade_remediator::model::answer::{Answer, Meaning};
+use upgrade_remediator::model::cluster::{Cluster, Traits};
 use upgrade_remediator::model::decision::{Action, Decision, Verdict};
 use upgrade_remediator::model::event::{Entry, Event, Settlement, Subject};
 use upgrade_remediator::model::hold::Holds;
@@ -174,8 +175,7 @@ impl Stage {
         let in_force = |_: TaskKind| Some(terms.clone());
         let input = ObserveInput {
             project: &project,
-            cluster: &id,
-            cluster_name: "c",
+            cluster: &Cluster::recalled(id.clone(), "c".to_owned(), Traits::default()),
             terms: &in_force,
             expect: &|_| Some(("any".to_owned(), Expect::default())),
             poll: &poll,
@@ -202,8 +202,15 @@ impl Stage {
             breaker: &breaker,
             clock_offset: None,
         };
-        let facts =
-            DecideInput { cluster: &id, reading: &reading, guards, poll: &poll, seed: 1, shared_with: None };
+        let facts = DecideInput {
+            cluster: &id,
+            reading: &reading,
+            guards,
+            poll: &poll,
+            seed: 1,
+            shared_with: None,
+            is_listed: true,
+        };
         let history = self.history();
         let decision = decide(Some(terms), facts, &history, self.now);
         assert_eq!(decision, decide(Some(terms), facts, &history, self.now), "equal inputs, equal decisions");

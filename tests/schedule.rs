@@ -58,6 +58,8 @@ struct Script {
     discoveries: Mutex<Vec<i64>>,
     forgotten: Mutex<Vec<String>>,
     stretches: Mutex<Vec<(i64, Option<Stretch>)>>,
+    /// Polls of clusters that no list had shown.
+    unlisted: Mutex<usize>,
     /// What an earlier process knew.
     remembered: Vec<&'static str>,
 }
@@ -106,6 +108,7 @@ impl Script {
             discoveries: Mutex::default(),
             forgotten: Mutex::default(),
             stretches: Mutex::default(),
+            unlisted: Mutex::default(),
             remembered: Vec::new(),
         }
     }
@@ -124,7 +127,7 @@ impl Script {
         self.polls.lock().unwrap().iter().filter(|(_, at)| seconds.contains(at)).count()
     }
 
-    /// The longest time between two polls one cluster.
+    /// The longest time between two polls of one cluster.
     fn longest_gap(&self) -> i64 {
         let mut last: BTreeMap<String, i64> = BTreeMap::new();
         let polls = self.polls.lock().unwrap();
@@ -141,7 +144,8 @@ impl Project for Script {
         if lists.len() > 1 { lists.remove(0) } else { lists.first().cloned().flatten() }
     }
 
-    async fn reconcile(&self, cluster: &Cluster, _listed: Option<Moment>) -> Next {
+    async fn reconcile(&self, cluster: &Cluster, listed: Option<Moment>) -> Next {
+        *self.unlisted.lock().unwrap() += usize::from(listed.is_none());
         self.polls.lock().unwrap().push((cluster.name.clone(), self.seconds()));
         let takes = self.look_takes.get(cluster.name.as_str()).copied().unwrap_or_default();
         self.clock.sleep(takes).await;
@@ -181,7 +185,7 @@ impl Project for Script {
     }
 }
 
-/// What the settings say, with so many polls once.
+/// What the settings say, with so many reconciles at once.
 fn rules(poll: Poll, at_once: u32) -> Arc<Rules> {
     let limits = Limits { max_requests_in_flight: at_once, ..Limits::default() };
     Arc::new(Rules { poll, limits, ..Rules::default() })
@@ -275,7 +279,7 @@ async fn a_cluster_that_went_while_nobody_watched_is_let_go_too() {
     let remembers = |lists| Script { remembered: vec!["a", "gone"], ..Script::new(lists) };
     let script = watch(remembers(vec![Some(list(&["a"]))]), 8, 100).await;
     assert_eq!(*script.forgotten.lock().unwrap(), ["gone"], "by two complete lists, and once");
-    assert!(script.polls_of("gone").is_empty());
+    assert_eq!(script.polls_of("gone").len(), 1, "it is read until then, as any cluster that a list showed");
     assert_eq!(script.discoveries.lock().unwrap()[1], 10, "the second list comes soon");
     let incomplete = Some(ClusterList { total_size: Some(2), ..list(&["a"]) });
     let script = watch(remembers(vec![incomplete]), 8, 300).await;
@@ -283,6 +287,22 @@ async fn a_cluster_that_went_while_nobody_watched_is_let_go_too() {
     let both = Some(list(&["a", "gone"]));
     let script = watch(remembers(vec![Some(list(&["a"])), both]), 8, 100).await;
     assert!(script.forgotten.lock().unwrap().is_empty(), "it was there after all");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_only_the_journal_knows_is_read_before_a_list_shows_it() {
+    let remembers = |lists| Script { remembered: vec!["a", "b"], ..Script::new(lists) };
+    let script = watch(remembers(vec![None]), 8, 25).await;
+    assert_eq!((script.polls_of("a"), script.polls_of("b").len()), (vec![0, 10, 20], 3));
+    assert_eq!(*script.unlisted.lock().unwrap(), 6, "and the project is told that no list has shown them");
+    let script = watch(remembers(vec![None, Some(list(&["a", "b"]))]), 8, 25).await;
+    assert!(*script.unlisted.lock().unwrap() < 6, "from the list on they are listed");
+    assert!(script.polls_of("a").contains(&4), "and read at once: {:?}", script.polls_of("a"));
+    // A run of one poll of everything waits for the list, which says what may be acted on.
+    let once = Arc::new(remembers(vec![Some(list(&["a", "b"]))]));
+    let scheduler = watcher_of(Arc::clone(&once), Arc::clone(&once.clock), 2);
+    assert!(scheduler.run_once(CancellationToken::new()).await.unwrap());
+    assert_eq!((once.polls.lock().unwrap().len(), *once.unlisted.lock().unwrap()), (2, 0));
 }
 
 #[tokio::test(start_paused = true)]

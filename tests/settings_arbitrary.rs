@@ -27,7 +27,7 @@ fn shipped() -> Vec<String> {
         let line = |line: &str| {
             let key = line
                 .strip_prefix('#')
-                .filter(|pause| pause.starts_with(|c: char| c == '[' || c.is_ascii_lowercase()));
+                .filter(|rest| rest.starts_with(|c: char| c == '[' || c.is_ascii_lowercase()));
             format!("{}\n", key.unwrap_or(line))
         };
         text.lines().map(line).collect()

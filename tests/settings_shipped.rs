@@ -43,7 +43,7 @@ fn all_keys(folder: &Path) -> String {
     for line in text.lines() {
         let key = line
             .strip_prefix('#')
-            .filter(|pause| pause.starts_with(|c: char| c.is_ascii_lowercase() || c == '['));
+            .filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '['));
         out.push_str(key.unwrap_or(line));
         out.push('\n');
     }
@@ -117,7 +117,7 @@ fn minimal_toml_is_useful_as_it_is() {
     let [policy] = loaded.settings.policies.as_slice() else { panic!("{:?}", loaded.settings) };
     assert_eq!(policy.terms, Terms::defaults("everything", Mode::DryRun));
     assert_eq!(loaded.settings.projects[0].endpoint, "https://css.eu-west-101.myhuaweicloud.com");
-    // MetricsInput the other policies, it says that they are never tried.
+    // Beside the other policies, it says that they are never tried.
     let loaded = load_or_show(&shipped("minimal.toml"), &Environment::default());
     assert!(warnings(&loaded).iter().all(|warning| warning.contains("never tried")));
 }

@@ -10,7 +10,6 @@ use super::status::Known;
 use super::table::{table, text};
 use super::{CommandResult, Failure, print, print_json};
 use crate::control::{Answer, Request};
-use crate::model::cluster::Cluster;
 use crate::model::explanation::{Explanation, Story, TaskFacts};
 use crate::model::text::{counted, shown, span, utc};
 use crate::settings::Loaded;
@@ -51,9 +50,8 @@ fn by_journal(loaded: &Loaded, text: &str, down: &str) -> Result<Explanation, Fa
     let mut found = Vec::new();
     for (project, project_state) in &known.states {
         for (id, history) in &project_state.clusters {
-            let name = history.tasks.values().next().map(|task| task.cluster_name.clone());
-            if id.as_str() == text || name.as_deref() == Some(text) {
-                let cluster = Cluster::known_by(id.clone(), name.unwrap_or_default());
+            let cluster = history.recall(id);
+            if id.as_str() == text || cluster.name == text {
                 let limits = vec![down.to_owned()];
                 found.push(Explanation::by_journal(known.now.wall, project, &cluster, history, limits));
             }
@@ -95,7 +93,7 @@ fn as_text(it: &Explanation) -> String {
     };
     row("NOW", format!("{}: {} [{}]", it.verdict, it.why.words, it.why.code));
     row("TO CHANGE IT", it.way_on.clone());
-    if let Some(seconds) = it.next_look_seconds {
+    if let Some(seconds) = it.next_poll_seconds {
         let seconds = std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default();
         row("NEXT LOOK", format!("in {} at the latest", span(seconds)));
     }

@@ -1,6 +1,6 @@
 //! The client of the CSS API: requests out, model values or errors by meaning back.
 //!
-//! MetricsInput it stand the clients of those who give out keys: [`iam`] and [`metadata`].
+//! Beside it stand the clients of those who give out keys: [`iam`] and [`metadata`].
 //!
 //! It takes an endpoint, a project and a credential ([`Options`]), and gives what [`Css`] says. A reading is
 //! repeated a little while its errors are passing ones; a PUT is sent once, and what came back is handed on as a

@@ -179,7 +179,7 @@ pub(super) struct Plain {
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) query: Vec<(&'static str, String)>,
-    /// MetricsInput those that every request has.
+    /// Beside those that every request has.
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) body: Vec<u8>,
     pub(super) body_limit: usize,

@@ -51,7 +51,7 @@ impl<J: Journal, T: Observer> Projects<J, T> {
         &self.all
     }
 
-    /// polls everything once. `false` where some project could not be listed.
+    /// Polls everything once. `false` where some project could not be listed.
     ///
     /// # Errors
     /// Where a part of the daemon panicked.

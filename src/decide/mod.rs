@@ -58,6 +58,8 @@ pub struct DecideInput<'a> {
     pub seed: u64,
     /// Another cluster whose last answer shows the newest task too.
     pub shared_with: Option<&'a ClusterId>,
+    /// Whether a list of clusters has shown the cluster since the start.
+    pub is_listed: bool,
 }
 
 /// What to do about the cluster. `terms` are those of the policy that governs its newest task.
@@ -185,6 +187,7 @@ impl FailedTask<'_> {
             .or_else(|| too_old(self, failure))
             .or_else(|| lost_cause(self, failure))
             .or_else(|| checking_if_gone(self, failure))
+            .or_else(|| self.not_listed())
             .unwrap_or_else(|| match terms {
                 None => self.held(Reason::NoPolicy),
                 Some(terms) => self.by_policy(terms, failure),
@@ -256,6 +259,12 @@ impl FailedTask<'_> {
             return Some(self.escalate(reason));
         }
         Some((Verdict::Wait, reason, self.facts.poll.active_interval))
+    }
+
+    /// Which policy governs the cluster is known once a list shows it: its tags may have changed.
+    fn not_listed(&self) -> Option<Judgement> {
+        let poll = self.facts.poll;
+        (!self.facts.is_listed).then_some((Verdict::Wait, Reason::NotListed, poll.active_interval))
     }
 
     /// What the governing policy says, once nothing else speaks.

@@ -19,7 +19,8 @@ pub fn news(decision: &Decision, record: &ClusterRecord) -> Option<(TaskId, Even
             let before = known.decided.as_ref();
             let same = before.is_some_and(|it| it.verdict == verdict && it.reason.tells_the_same_as(&reason));
             // A handed-over task was told of by its escalation.
-            if same || matches!(reason, Reason::WithHuman { .. }) {
+            // That a list is waited for lasts for the start alone.
+            if same || matches!(reason, Reason::WithHuman { .. } | Reason::NotListed) {
                 return None;
             }
             Event::Decided { verdict: verdict.to_owned(), reason }

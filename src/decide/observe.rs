@@ -12,8 +12,9 @@ use jiff::{SignedDuration, Timestamp};
 use crate::decide::SETTLING_PATIENCE;
 use crate::decide::expect::overdue;
 use crate::decide::newest::NewestTask;
+use crate::model::cluster::Cluster;
 use crate::model::event::{Entry, Event, FailureSeen, Outcome, Settlement, Shape, Subject};
-use crate::model::id::{ClusterId, ProjectName, TaskId};
+use crate::model::id::{ProjectName, TaskId};
 use crate::model::moment::Moment;
 use crate::model::policy::{Expect, Terms};
 use crate::model::project::Poll;
@@ -28,9 +29,7 @@ pub struct ObserveInput<'a> {
     /// The project.
     pub project: &'a ProjectName,
     /// The cluster that was read.
-    pub cluster: &'a ClusterId,
-    /// Its name.
-    pub cluster_name: &'a str,
+    pub cluster: &'a Cluster,
     /// The terms in force for a task of this kind, if a policy covers it.
     pub terms: &'a dyn Fn(TaskKind) -> Option<Terms>,
     /// How long a task of this kind is expected to run, with the policy that says so, if one covers it.
@@ -104,7 +103,7 @@ impl Draft<'_> {
     fn note(&mut self, id: &TaskId, event: Event) {
         let subject = Subject {
             project: self.input.project.clone(),
-            cluster: self.input.cluster.clone(),
+            cluster: self.input.cluster.id.clone(),
             task: id.clone(),
         };
         self.record.apply(&Entry { number: 0, at: self.now, subject: subject.clone(), event: event.clone() });
@@ -155,7 +154,8 @@ impl Draft<'_> {
             &task.id,
             Event::FirstSeen {
                 kind: task.kind,
-                cluster_name: self.input.cluster_name.to_owned(),
+                cluster_name: self.input.cluster.name.clone(),
+                traits: self.input.cluster.traits(),
                 // With its start it would be a floor below which nothing of this cluster is acted on, for ever.
                 start_time: task.start_time.filter(|_| !(self.input.elsewhere)(&task.id)),
                 execute_times: task.execute_times,

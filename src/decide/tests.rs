@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::decide::observe::{ObserveInput, observe};
 use crate::model::answer::{Answer, Meaning};
+use crate::model::cluster::{Cluster, Traits};
 use crate::model::event::{Entry, Event, Subject};
 use crate::model::hold::Holds;
 use crate::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
@@ -53,6 +54,8 @@ struct Scene {
     /// When the cluster was last read; absent: right before.
     polled: Option<Moment>,
     shared_with: Option<ClusterId>,
+    /// No list has shown the cluster since the start.
+    unlisted: bool,
     expect: Option<Expect>,
     listed: Option<Moment>,
     clock_offset: Option<jiff::SignedDuration>,
@@ -85,6 +88,7 @@ impl Scene {
             looked_before: true,
             polled: None,
             shared_with: None,
+            unlisted: false,
             expect: Some(Expect::default()),
             listed: None,
             clock_offset: None,
@@ -130,6 +134,7 @@ impl Scene {
             guards,
             poll: &self.poll,
             seed: 1,
+            is_listed: !self.unlisted,
             shared_with: self.shared_with.as_ref().or_else(|| {
                 reading.tasks.iter().find_map(|task| self.project_state.shown_elsewhere(&id, &task.id))
             }),
@@ -151,8 +156,7 @@ impl Scene {
         let (project, id) = (ProjectName::new("p").unwrap(), cluster());
         let input = ObserveInput {
             project: &project,
-            cluster: &id,
-            cluster_name: "logs",
+            cluster: &Cluster::recalled(id.clone(), "logs".to_owned(), Traits::default()),
             terms: &terms,
             expect: &expect,
             poll: &self.poll,

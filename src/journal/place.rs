@@ -70,7 +70,7 @@ impl Place {
         self.beside("-wal")
     }
 
-    /// polls the file: a regular one, with one name, that begins as a journal of a schema that we know.
+    /// Looks at the file: a regular one, with one name, that begins as a journal of a schema that we know.
     /// `false` where there is none.
     pub(super) fn inspect(&self) -> Result<bool, JournalError> {
         let path = || self.path.clone();

@@ -71,6 +71,7 @@ impl Reason {
             Self::DryRun { .. } => {
                 "the mode has to be \"enforce\", globally and in the policy; then `systemctl reload upgrade-remediator`"
             }
+            Self::NotListed => "the list of clusters has to show it; it is read every `discovery_interval`",
             Self::ProjectPaused { .. } | Self::ClusterPaused { .. } => {
                 "the permission, the endpoint or the key has to be mended; a reload then tries at once, time by itself"
             }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use super::id::ClusterId;
 
 /// One entry of the list of clusters (`GET /v1.0/{project_id}/clusters`): what policies match on and what
@@ -34,18 +36,27 @@ impl Cluster {
         !WITHOUT_TASKS.contains(&&*self.engine)
     }
 
-    /// One of which nothing but the id and the name is known.
-    pub fn known_by(id: ClusterId, name: String) -> Self {
-        Self {
-            id,
-            name,
-            engine: Arc::default(),
-            version: Arc::default(),
-            actions: Vec::new(),
-            tags: Tags::default(),
-            state: 0,
-        }
+    /// One of which no list tells yet, as the journal knows it.
+    pub fn recalled(id: ClusterId, name: String, traits: Traits) -> Self {
+        let Traits { engine, version, tags } = traits;
+        Self { id, name, engine: engine.into(), version: version.into(), actions: Vec::new(), tags, state: 0 }
     }
+
+    /// What policies match on, beside the names.
+    pub fn traits(&self) -> Traits {
+        Traits { engine: (*self.engine).into(), version: (*self.version).into(), tags: self.tags.clone() }
+    }
+}
+
+/// What policies match on, beside the names of the cluster and its project.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traits {
+    /// As [`Cluster::engine`].
+    pub engine: Box<str>,
+    /// As [`Cluster::version`].
+    pub version: Box<str>,
+    /// As [`Cluster::tags`].
+    pub tags: Tags,
 }
 
 /// The tags of a cluster, by their keys. A list and not a map, and shared: there are few, and of many clusters.
@@ -71,6 +82,18 @@ impl Tags {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+impl Serialize for Tags {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Tags {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        BTreeMap::<Box<str>, Box<str>>::deserialize(deserializer).map(Self::from_iter)
     }
 }
 

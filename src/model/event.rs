@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
 use super::breaker::{Healing, Opening};
+use super::cluster::Traits;
 use super::decision::Action;
 use super::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use super::moment::Moment;
@@ -127,6 +128,9 @@ pub enum Event {
     FirstSeen {
         kind: TaskKind,
         cluster_name: String,
+        /// What policies match on, as the cluster had it then. Older journals do not tell.
+        #[serde(default)]
+        traits: Traits,
         start_time: Option<DateTime>,
         execute_times: Option<u64>,
         completed: Option<u32>,

@@ -56,7 +56,7 @@ pub struct Explanation {
     /// Why.
     pub why: Why,
     /// When the daemon looks again, at the latest. Unknown where it is down.
-    pub next_look_seconds: Option<f64>,
+    pub next_poll_seconds: Option<f64>,
     /// What would have to change for something else to be done, or what a human can do.
     pub way_on: String,
     /// Every policy in its order.
@@ -83,7 +83,7 @@ impl Explanation {
             story: None,
             verdict: decision.verdict.word().to_owned(),
             why: Why::from(&decision.reason),
-            next_look_seconds: None,
+            next_poll_seconds: None,
             way_on: decision.reason.way_on().to_owned(),
             policies: Vec::new(),
             schedule: Vec::new(),
@@ -308,6 +308,7 @@ pub struct Guard {
 
 #[cfg(test)]
 mod tests {
+    use crate::model::cluster::Traits;
     use std::collections::BTreeSet;
 
     use super::*;
@@ -317,7 +318,7 @@ mod tests {
         Cluster {
             engine: engine.into(),
             version: version.into(),
-            ..Cluster::known_by(ClusterId::new("c").unwrap(), "logs".to_owned())
+            ..Cluster::recalled(ClusterId::new("c").unwrap(), "logs".to_owned(), Traits::default())
         }
     }
 

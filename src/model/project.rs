@@ -140,7 +140,7 @@ pub fn is_clock_off(offset: Option<SignedDuration>) -> bool {
 pub const MAX_READING_AGE: Duration = Duration::from_secs(5);
 /// Escalate when the service has been busy for this long.
 pub const MAX_BUSY: Duration = Duration::from_hours(24);
-/// Observer people once when it has not been certain for so long what a cluster's tasks mean: an unknown status, an
+/// Tell people once when it has not been certain for so long what a cluster's tasks mean: an unknown status, an
 /// uncertain order, an incomplete list, a task of two clusters.
 pub const UNCLEAR_PATIENCE: Duration = Duration::from_hours(1);
 

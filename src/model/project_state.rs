@@ -274,7 +274,7 @@ impl ProjectState {
         u32::try_from(others).unwrap_or(u32::MAX)
     }
 
-    /// Keeps what readings showed and no journal knows, from the project_state that this one takes the place of.
+    /// Keeps what readings showed and no journal knows, from the project's state that this one takes the place of.
     pub fn take_shown(&mut self, before: &Self) {
         for (id, record) in &before.clusters {
             let now = self.clusters.entry(id.clone()).or_default();

@@ -86,6 +86,8 @@ pub enum Reason {
     DryRun { action: Action },
     /// The project is paused after a refusal.
     ProjectPaused { cause: PauseCause, until: Timestamp },
+    /// No list of the project's clusters has shown the cluster since the start, so which policy governs it is not certain.
+    NotListed,
     /// This cluster is paused after a refusal.
     ClusterPaused { until: Timestamp },
     /// Our clock and the service's differ too much.
@@ -176,6 +178,7 @@ impl Reason {
             Self::SlowReading { .. } => "slow-reading",
             Self::NoPolicy => "no-policy",
             Self::DryRun { .. } => "dry-run",
+            Self::NotListed => "not-listed",
             Self::ProjectPaused { .. } => "project-resting",
             Self::ClusterPaused { .. } => "cluster-resting",
             Self::ClockOff { .. } => "clock-off",
@@ -357,6 +360,9 @@ impl fmt::Display for Reason {
             ),
             Self::NoPolicy => f.write_str("no policy matches it, so it is watched and never touched"),
             Self::DryRun { action } => write!(f, "dry-run: would {} now", action.verb()),
+            Self::NotListed => f.write_str(
+                "no list of clusters has shown it since the start, so which policy covers it is not certain",
+            ),
             Self::ProjectPaused { cause, until } => {
                 let cause = match cause {
                     PauseCause::Forbidden => "the service refused a PUT as forbidden",

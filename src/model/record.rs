@@ -8,9 +8,10 @@ use std::time::Duration;
 use jiff::civil::DateTime;
 
 use super::answer::{Answer, Meaning};
+use super::cluster::{Cluster, Traits};
 use super::decision::Action;
 use super::event::{Entry, Event, FailureSeen, Outcome, Shape};
-use super::id::{AttemptId, TaskId};
+use super::id::{AttemptId, ClusterId, TaskId};
 use super::moment::Moment;
 use super::policy::Terms;
 use super::reason::Reason;
@@ -155,6 +156,8 @@ pub struct TaskRecord {
     pub kind: TaskKind,
     /// The cluster's name when the task was first seen.
     pub cluster_name: String,
+    /// What policies matched on when the task was first seen.
+    pub traits: Traits,
     /// When it was first seen.
     pub first_seen: Moment,
     /// Its start, by the cloud's time.
@@ -313,7 +316,7 @@ impl ClusterRecord {
     /// Folds one entry in. Entries of other clusters must not be given.
     pub fn apply(&mut self, entry: &Entry) {
         let id = &entry.subject.task;
-        if let Event::FirstSeen { kind, cluster_name, start_time, .. } = &entry.event {
+        if let Event::FirstSeen { kind, cluster_name, traits, start_time, .. } = &entry.event {
             if let Some(known) = self.tasks.get(id) {
                 // Kept although the journal said that it could not be, and seen again: its story begins here.
                 if known.attempts > 0 || known.closed.is_some() || known.escalated.is_some() {
@@ -322,7 +325,7 @@ impl ClusterRecord {
                 self.tasks.remove(id);
             }
             let task = self.tasks.entry(id.clone());
-            task.or_insert_with(|| TaskRecord::new(*kind, cluster_name.clone(), entry.at));
+            task.or_insert_with(|| TaskRecord::new(*kind, (cluster_name.clone(), traits.clone()), entry.at));
             if let Some(start) = start_time {
                 self.journal_newest(*start, id);
             }
@@ -333,6 +336,13 @@ impl ClusterRecord {
         if let Some(task) = self.tasks.get_mut(id) {
             task.apply(entry.number, entry.at, &entry.event);
         }
+    }
+
+    /// The cluster as the journal knows it.
+    pub fn recall(&self, id: &ClusterId) -> Cluster {
+        let newest = self.newest().map(|(_, task)| (task.cluster_name.clone(), task.traits.clone()));
+        let (name, traits) = newest.unwrap_or_else(|| (id.to_string(), Traits::default()));
+        Cluster::recalled(id.clone(), name, traits)
     }
 
     /// The newest task that there is a story of.

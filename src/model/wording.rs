@@ -221,6 +221,7 @@ impl fmt::Display for Event {
 
 #[cfg(test)]
 mod tests {
+    use crate::model::cluster::Traits;
     use std::time::Duration;
 
     use super::*;
@@ -234,6 +235,7 @@ mod tests {
         Event::FirstSeen {
             kind: TaskKind::Upgrade,
             cluster_name: "logs".to_owned(),
+            traits: Traits::default(),
             start_time: None,
             execute_times: Some(u64::from(external) + 1),
             completed: Some(0),

@@ -64,7 +64,7 @@ impl Line {
     }
 }
 
-/// What all channel_workers share.
+/// What all channel workers share.
 pub(super) struct Shared<O, C> {
     pub(super) post: NotifyQueue,
     pub(super) outbox: O,

@@ -1,4 +1,4 @@
-//! Puts outbox_writer and channel_workers together, and follows the settings.
+//! Puts outbox writer and channel workers together, and follows the settings.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -155,7 +155,7 @@ struct Dispatcher<O, C> {
     outbox: O,
     routes: watch::Receiver<Arc<Routes>>,
     stopping: watch::Receiver<Stop>,
-    /// The channel_workers stop once everything was handed out to them.
+    /// The channel workers stop once everything was handed out to them.
     stop_couriers: watch::Sender<Stop>,
     inboxes: BTreeMap<String, mpsc::UnboundedSender<Note>>,
     channel_workers: JoinSet<()>,
@@ -314,7 +314,7 @@ impl<O: Outbox + Clone, C: Clock> Dispatcher<O, C> {
         }
     }
 
-    /// A channel_worker for each channel.
+    /// A channel worker for each channel.
     fn follow(&mut self, routes: &Routes, kept: &Kept) {
         self.inboxes.retain(|name, _| routes.channels.contains_key(name));
         for (place, (name, channel)) in (0_u64..).zip(&routes.channels) {

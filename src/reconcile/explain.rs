@@ -31,14 +31,14 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         let read = self.read(&self.css(), &cluster.id, READ_LAST).await;
         let Ok(reading) = read.map_err(|error| limits.push(chain(&error))) else {
             let state = self.state();
-            let record = state.project_state.cluster(&cluster.id);
+            let record = state.project.cluster(&cluster.id);
             let now = self.clock.now().wall;
             return Explanation::by_journal(now, &self.project, &cluster, record, limits);
         };
         // What the reading adds is folded in here alone: a scheduled reconcile journals it.
         let seen = self.observe(&cluster, &reading, listed);
         let record = {
-            let mut record = self.state().project_state.cluster(&cluster.id).clone();
+            let mut record = self.state().project.cluster(&cluster.id).clone();
             for (subject, event) in seen {
                 record.apply(&Entry { number: u64::MAX, at: reading.at, subject, event });
             }
@@ -58,7 +58,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         let now = self.clock.now().wall;
         let (mut explanation, newest) = {
             let state = self.state();
-            let record = state.project_state.cluster(id);
+            let record = state.project.cluster(id);
             let mut limits = Vec::new();
             if !state.polled.contains_key(id) {
                 limits.push("the daemon has not read it since it started".to_owned());
@@ -89,7 +89,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         let task = NewestTask::of(reading, record, self.rules().poll.settle_interval).task();
         let known = task.and_then(|task| Some((&task.id, record.tasks.get(&task.id)?)));
         let policies = task.map(|task| self.policies_for(cluster, task.kind)).unwrap_or_default();
-        self.judge(&state.project_state, record, cluster, reading, |terms, mode, facts| {
+        self.judge(&state, record, cluster, reading, |terms, mode, facts| {
             let decision = decide(terms, facts, record, now);
             let schedule = match (terms, known) {
                 (Some(terms), Some((_, known))) => explain::schedule(known, terms, &decision),
@@ -101,7 +101,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
                 policies: explain::policies(policies),
                 schedule,
                 guards: explain::guards(terms, mode, facts, known.map(|(_, known)| known), now),
-                next_look_seconds: Some(decision.next_poll.as_secs_f64()),
+                next_poll_seconds: Some(decision.next_poll.as_secs_f64()),
                 limits,
                 ..Explanation::new(now.wall, &self.project, cluster, &decision)
             }
@@ -109,6 +109,6 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
     }
 
     fn unlisted(&self, id: &ClusterId) -> Cluster {
-        Cluster::known_by(id.clone(), self.name_of(id))
+        self.state().project.cluster(id).recall(id)
     }
 }

@@ -133,7 +133,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         };
         let intent = {
             let (subject, state) = (self.subject(&cluster, &task), self.state());
-            Intent::new(subject, order, Duration::ZERO, reason, state.project_state.cluster(&cluster.id))
+            Intent::new(subject, order, Duration::ZERO, reason, state.project.cluster(&cluster.id))
         };
         let intent = intent.ok_or(ManualError::Refused(Reason::StaleReading))?;
         let outcome = self.send(&css, &cluster, intent, ready).await?;
@@ -159,8 +159,8 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         let now = self.now();
         let given_back = {
             let state = self.state();
-            let record = state.project_state.cluster(&cluster.id);
-            self.judge(&state.project_state, record, &cluster, &reading, |_, _, facts| {
+            let record = state.project.cluster(&cluster.id);
+            self.judge(&state, record, &cluster, &reading, |_, _, facts| {
                 manual::reset(ordered, facts, record, now)
             })
         };
@@ -181,8 +181,8 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         now: Moment,
     ) -> Result<Order, Reason> {
         let state = self.state();
-        let record = state.project_state.cluster(&cluster.id);
-        self.judge(&state.project_state, record, cluster, reading, |terms, mode, facts| {
+        let record = state.project.cluster(&cluster.id);
+        self.judge(&state, record, cluster, reading, |terms, mode, facts| {
             manual::act(action, ordered, (terms, mode), facts, record, now)
         })
     }

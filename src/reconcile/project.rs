@@ -1,4 +1,4 @@
-//! The project as a whole, beside the polls its clusters: what is known of it, and what may be exchanged while it
+//! The project as a whole, beside its clusters: what is known of it, and what may be exchanged while it
 //! is watched.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,14 +70,14 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
     /// Whether the cluster is one of this project, as far as is known.
     pub fn knows(&self, cluster: &ClusterId) -> bool {
         let state = self.state();
-        state.listed.contains_key(cluster) || state.project_state.clusters.contains_key(cluster)
+        state.listed.contains_key(cluster) || state.project.clusters.contains_key(cluster)
     }
 
     /// The clusters with this id or this name, as a list has shown them, or as the journal knows them.
     pub fn find(&self, text: &str) -> Vec<(ClusterId, String)> {
         let state = self.state();
         let listed = state.listed.iter().map(|(id, (cluster, _))| (id, cluster.name.as_str()));
-        let unlisted = state.project_state.clusters.iter().filter(|(id, _)| !state.listed.contains_key(*id));
+        let unlisted = state.project.clusters.iter().filter(|(id, _)| !state.listed.contains_key(*id));
         let unlisted = unlisted
             .filter_map(|(id, cluster)| Some((id, cluster.tasks.values().next()?.cluster_name.as_str())));
         let found = listed.chain(unlisted).filter(|(id, name)| id.as_str() == text || *name == text);
@@ -86,19 +86,17 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
 
     /// The name of a cluster as the journal knows it.
     pub(super) fn name_of(&self, cluster: &ClusterId) -> String {
-        let state = self.state();
-        let task = state.project_state.cluster(cluster).tasks.values().next();
-        task.map_or_else(|| cluster.to_string(), |task| task.cluster_name.clone())
+        self.state().project.cluster(cluster).recall(cluster).name
     }
 
-    /// The clusters with a task whose story has no end yet, as the journal knows them: by id and name alone.
+    /// The clusters with a task whose story has no end yet, as the journal knows them.
     pub fn remembered(&self) -> Vec<Cluster> {
         let state = self.state();
-        let open = state.project_state.clusters.iter().filter_map(|(id, record)| {
-            let task = record.tasks.values().find(|task| task.closed.is_none())?;
-            Some((id, &task.cluster_name))
+        let open = state.project.clusters.iter().filter_map(|(id, record)| {
+            let is_open = record.tasks.values().any(|task| task.closed.is_none());
+            is_open.then(|| record.recall(id))
         });
-        open.map(|(id, name)| Cluster::known_by(id.clone(), name.clone())).collect()
+        open.collect()
     }
 
     /// The cluster stands in complete lists no more: its tasks are gone with it. `false` where that could not be
@@ -106,7 +104,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
     pub async fn forget(&self, cluster: &Cluster) -> bool {
         let gone: Vec<(Subject, Event)> = {
             let state = self.state();
-            let tasks = state.project_state.cluster(&cluster.id).tasks.iter();
+            let tasks = state.project.cluster(&cluster.id).tasks.iter();
             let open = tasks.filter(|(_, task)| task.closed.is_none());
             open.map(|(id, _)| (self.subject(cluster, id), Event::Closed(Outcome::Gone))).collect()
         };
@@ -116,7 +114,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
                 state.listed.remove(&cluster.id);
                 state.unread.remove(&cluster.id);
                 state.polled.remove(&cluster.id);
-                state.project_state.let_go(&cluster.id);
+                state.project.let_go(&cluster.id);
                 true
             }
             Err(error) => {
@@ -134,7 +132,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         let shown: BTreeSet<&ClusterId> = list.clusters.iter().map(|cluster| &cluster.id).collect();
         let beside: Vec<ClusterId> = {
             let state = self.state();
-            let known = state.project_state.clusters.iter().filter(|(_, record)| !record.tasks.is_empty());
+            let known = state.project.clusters.iter().filter(|(_, record)| !record.tasks.is_empty());
             known.map(|(id, _)| id).filter(|id| !shown.contains(id)).cloned().collect()
         };
         for cluster in beside {
@@ -152,7 +150,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         now: Moment,
     ) -> Result<(), JournalError> {
         let Some(retention) = self.rules().retention else { return Ok(()) };
-        let overdue = self.state().project_state.overdue(cluster, listed, retention, now);
+        let overdue = self.state().project.overdue(cluster, listed, retention, now);
         if overdue.is_empty() {
             return Ok(());
         }
@@ -164,7 +162,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         self.journal.forget(overdue.iter().map(subject).collect()).await?;
         let mut state = self.state();
         for task in &overdue {
-            state.project_state.forget(cluster, task);
+            state.project.forget(cluster, task);
         }
         Ok(())
     }
@@ -187,7 +185,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         if let Some(css) = css {
             *self.css.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(css);
         }
-        self.state().project_state.end_pauses(self.clock.now());
+        self.state().project.end_pauses(self.clock.now());
     }
 
     /// While this is held, no intent is committed.
@@ -198,7 +196,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
     /// Whether a PUT's outcome is not certain yet.
     pub fn has_open_attempts(&self) -> bool {
         let state = self.state();
-        let mut tasks = state.project_state.clusters.values().flat_map(|cluster| cluster.tasks.values());
+        let mut tasks = state.project.clusters.values().flat_map(|cluster| cluster.tasks.values());
         !state.unwritten.is_empty() || tasks.any(|task| task.open.is_some() && task.escalated.is_none())
     }
 
@@ -220,12 +218,12 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
             clusters: state.listed.len(),
             list_short: self.telling.list_is_short(),
             leaving,
-            sends_nothing: self.guards(&state.project_state, &holds, &rules).hold_everything_back(now),
+            sends_nothing: self.guards(&state.project, &holds, &rules).hold_everything_back(now),
             max_actions_per_hour: rules.limits.max_actions_per_hour,
             stretch,
             live: Some(self.live(&state, &rules, stretch)),
         };
-        let mut report = ProjectReport::new(&around, &state.project_state, now);
+        let mut report = ProjectReport::new(&around, &state.project, now);
         // What cannot be seen is not acted on, whatever else holds it back.
         if report.sends_nothing.is_none()
             && let Some((code, words)) = self.telling.why_blind()
@@ -272,9 +270,9 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         let (now, rules) = (self.clock.now(), self.rules());
         let state = self.state();
         let holds = self.holds.read().unwrap_or_else(PoisonError::into_inner);
-        let sends_nothing = self.guards(&state.project_state, &holds, &rules).hold_everything_back(now);
+        let sends_nothing = self.guards(&state.project, &holds, &rules).hold_everything_back(now);
         let seen = (state.listed.len(), self.telling.is_blind());
-        Summary::new(seen, &state.project_state, &rules, sends_nothing.as_ref())
+        Summary::new(seen, &state.project, &rules, sends_nothing.as_ref())
     }
 
     /// Every policy in its order, and the first line of it that does not cover a task of this kind, in words. The
@@ -290,7 +288,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
 
     /// What the journal knows of the project, for status and tests.
     pub fn project_state(&self) -> ProjectState {
-        self.state().project_state.clone()
+        self.state().project.clone()
     }
 
     /// Clusters came or went.

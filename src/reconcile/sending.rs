@@ -53,7 +53,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         Ok((decision, true))
     }
 
-    /// Takes what a PUT needs and closes the commit_lock, so that what is judged now still holds when the intent is
+    /// Takes what a PUT needs and closes the commit lock, so that what is judged now still holds when the intent is
     /// committed. `None`: the reading is not fresh any more, or a reload has put another client in the place of the
     /// one that read; the next reconcile reads again.
     pub(super) async fn make_ready(
@@ -135,11 +135,6 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
     /// The intent of a decision to act: with the failure it answers and the backoff that ended.
     fn what_to_send(&self, cluster: &Cluster, decision: &Decision) -> Option<Intent> {
         let state = self.state();
-        Intent::of(
-            self.project.clone(),
-            cluster.id.clone(),
-            decision,
-            state.project_state.cluster(&cluster.id),
-        )
+        Intent::of(self.project.clone(), cluster.id.clone(), decision, state.project.cluster(&cluster.id))
     }
 }

@@ -179,8 +179,8 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
             project_state.apply(&state.tie.recall(entry, now, anew));
         }
         project_state.wake(now);
-        project_state.take_shown(&state.project_state);
-        state.project_state = project_state;
+        project_state.take_shown(&state.project);
+        state.project = project_state;
         state.tie.tied(now, anew, offset);
         drop(state);
         if anew == Anew::ByWall {

@@ -13,7 +13,8 @@ use crate::model::project::Poll;
 /// A cluster that is watched.
 struct Watched {
     cluster: Arc<Cluster>,
-    listed: Moment,
+    /// When a list last showed it. `None`: none has yet, and only the journal knows it.
+    listed: Option<Moment>,
     /// The latest list that showed it, by its number.
     list: u32,
     /// Complete lists in a row that did not show it.
@@ -30,9 +31,6 @@ struct Watched {
 #[derive(Default)]
 pub(super) struct Fleet {
     clusters: BTreeMap<ClusterId, Watched>,
-    /// Clusters that an earlier process knew and no list has shown yet, with the complete lists in a row that did
-    /// not: what went while nobody watched must be let go too.
-    remembered: BTreeMap<ClusterId, (Cluster, u8)>,
     lists: u32,
     lanes: [usize; Lane::ALL.len()],
 }
@@ -59,12 +57,30 @@ pub(super) struct Missed {
 impl Fleet {
     /// None yet, but those that an earlier process knew.
     pub(super) fn new(remembered: Vec<Cluster>) -> Self {
-        let remembered = remembered.into_iter().map(|cluster| (cluster.id.clone(), (cluster, 0))).collect();
-        Self { remembered, ..Self::default() }
+        let mut fleet = Self::default();
+        for cluster in remembered {
+            fleet.watch(Arc::new(cluster), None, Lane::Running);
+        }
+        fleet
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.clusters.len()
+    fn watch(&mut self, cluster: Arc<Cluster>, listed: Option<Moment>, lane: Lane) {
+        let (id, list) = (cluster.id.clone(), self.lists);
+        let (missed, reconciling, changed, second) = (0, false, false, None);
+        let new = Watched { cluster, listed, list, missed, lane, reconciling, changed, second };
+        shift(&mut self.lanes, None, Some(lane));
+        self.clusters.insert(id, new);
+    }
+
+    /// How many a list has shown.
+    pub(super) fn listed(&self) -> usize {
+        self.clusters.values().filter(|watched| watched.listed.is_some()).count()
+    }
+
+    /// Those that no list has shown yet.
+    pub(super) fn unlisted(&self) -> Vec<ClusterId> {
+        let unlisted = self.clusters.iter().filter(|(_, watched)| watched.listed.is_none());
+        unlisted.map(|(id, _)| id.clone()).collect()
     }
 
     /// How many there are in each lane.
@@ -94,7 +110,7 @@ impl Fleet {
     }
 
     /// A reconcile begins: at what, and when a list last showed it. `None` where it is polled already.
-    pub(super) fn start_reconcile(&mut self, id: &ClusterId) -> Option<(Arc<Cluster>, Moment)> {
+    pub(super) fn start_reconcile(&mut self, id: &ClusterId) -> Option<(Arc<Cluster>, Option<Moment>)> {
         let watched = self.clusters.get_mut(id).filter(|watched| !watched.reconciling)?;
         watched.reconciling = true;
         Some((Arc::clone(&watched.cluster), watched.listed))
@@ -124,9 +140,14 @@ impl Fleet {
         self.lists = self.lists.wrapping_add(1);
         let mut news = Discovered::default();
         for cluster in list.clusters {
-            let remembered = self.remembered.remove(&cluster.id).is_some();
             if let Some(watched) = self.clusters.get_mut(&cluster.id) {
-                (watched.listed, watched.list, watched.missed) = (now, self.lists, 0);
+                (watched.list, watched.missed) = (self.lists, 0);
+                if watched.listed.replace(now).is_none() {
+                    watched.changed = watched.reconciling;
+                    news.active.push(cluster.id.clone());
+                    watched.cluster = cluster;
+                    continue;
+                }
                 // The client gives the same one for as long as the service gives the same page.
                 if Arc::ptr_eq(&watched.cluster, &cluster) {
                     continue;
@@ -142,20 +163,8 @@ impl Fleet {
                 }
             } else {
                 let id = cluster.id.clone();
-                let active = remembered || !cluster.actions.is_empty();
-                let lane = if active { Lane::Running } else { Lane::Unread };
-                let new = Watched {
-                    cluster,
-                    listed: now,
-                    list: self.lists,
-                    missed: 0,
-                    lane,
-                    reconciling: false,
-                    changed: false,
-                    second: None,
-                };
-                shift(&mut self.lanes, None, Some(lane));
-                self.clusters.insert(id.clone(), new);
+                let active = !cluster.actions.is_empty();
+                self.watch(cluster, Some(now), if active { Lane::Running } else { Lane::Unread });
                 if active { news.active.push(id) } else { news.came.push(id) }
             }
         }
@@ -173,19 +182,10 @@ impl Fleet {
                 missed.gone.push(Arc::clone(&watched.cluster));
             }
         }
-        for (cluster, lists) in self.remembered.values_mut() {
-            *lists = lists.saturating_add(1);
-            if *lists == 1 {
-                missed.first_time = true;
-            } else {
-                missed.gone.push(Arc::new(cluster.clone()));
-            }
-        }
         missed
     }
 
     pub(super) fn remove(&mut self, id: &ClusterId) {
-        self.remembered.remove(id);
         if let Some(watched) = self.clusters.remove(id) {
             shift(&mut self.lanes, Some(watched.lane), None);
         }

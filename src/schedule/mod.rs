@@ -32,7 +32,7 @@ use queue::Queue;
 
 /// Reconciles are due this soon after a discovery was asked for, at the earliest.
 const REDISCOVERY: Duration = Duration::from_secs(10);
-/// Of the polls once, one in so many is kept for what matters more than clusters where nothing runs: a service
+/// Of the reconciles at once, one in so many is kept for what matters more than clusters where nothing runs: a service
 /// that answers slowly must not fill all places with those.
 const KEPT_PLACES: usize = 8;
 
@@ -70,7 +70,7 @@ pub struct Next {
 pub trait Project: Send + Sync + 'static {
     /// Lists the clusters. `None` where that failed (and was told).
     fn discover(&self) -> impl Future<Output = Option<ClusterList>> + Send;
-    /// polls one cluster. `listed`: when a list last showed it.
+    /// Reconciles one cluster. `listed`: when a list last showed it.
     fn reconcile(&self, cluster: &Cluster, listed: Option<Moment>) -> impl Future<Output = Next> + Send;
     /// Two complete lists did not show the cluster: whether that was taken note of.
     fn forget(&self, cluster: &Cluster) -> impl Future<Output = bool> + Send;
@@ -93,7 +93,7 @@ pub trait Project: Send + Sync + 'static {
 pub struct Scheduler<P, C> {
     project: Arc<P>,
     clock: Arc<C>,
-    /// What the settings say. polls once are as many as requests in flight: each has at most one.
+    /// What the settings say. Reconciles at once are as many as requests in flight: each has at most one.
     rules: Arc<Rules>,
     fleet: Fleet,
     queue: Queue,
@@ -150,6 +150,7 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
     /// Where a reconcile panicked. What it was doing is in the journal.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), JoinError> {
         let mut result = Ok(());
+        self.push_spread(self.clock.now().mono, Lane::Running, &self.fleet.unlisted());
         while !stop.is_cancelled() && result.is_ok() {
             self.take_rules();
             let load = self.load();
@@ -171,7 +172,7 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
         self.finish(result).await
     }
 
-    /// polls every cluster once, and returns when the last reconcile has ended. `false` where the clusters could
+    /// Reconciles every cluster once, and returns when the last reconcile has ended. `false` where the clusters could
     /// not be listed.
     ///
     /// # Errors
@@ -287,7 +288,7 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
         self.reconciling += 1;
         let project = Arc::clone(&self.project);
         self.tasks.spawn(async move {
-            let next = project.reconcile(&cluster, Some(listed)).await;
+            let next = project.reconcile(&cluster, listed).await;
             Done::Reconcile(cluster.id.clone(), next)
         });
     }
@@ -348,7 +349,7 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
         self.push_spread(now.mono, Lane::Unread, &news.changed);
         let went = if complete { self.let_go().await } else { Vec::new() };
         if came > 0 || !went.is_empty() {
-            self.project.changed(came, &went, self.fleet.len());
+            self.project.changed(came, &went, self.fleet.listed());
         }
     }
 
@@ -359,7 +360,7 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
         let step = load.first_step(clusters.len(), &self.rules.poll);
         for (n, id) in (0..).zip(clusters) {
             let due = now.after(step.saturating_mul(n));
-            if self.queue.place(id).is_none_or(|(before, at)| lane < before && due < at) {
+            if self.queue.place(id).is_none_or(|(before, at)| lane <= before && due < at) {
                 self.fleet.set_lane(id, lane);
                 self.queue.push(lane, due, id.clone());
             }

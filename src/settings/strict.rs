@@ -153,7 +153,7 @@ fn explain(tree: &Tree, path: &KeyPath, message: &str) -> Problem {
         return unknown_key(tree, path, message);
     }
     let Some((_, expected)) =
-        message.strip_prefix("invalid type: ").and_then(|pause| pause.rsplit_once(", expected "))
+        message.strip_prefix("invalid type: ").and_then(|rest| rest.rsplit_once(", expected "))
     else {
         let problem = tree.problem(path, At::Value, message);
         if message.contains("a secret is never written in the settings") {
@@ -190,8 +190,7 @@ fn explain(tree: &Tree, path: &KeyPath, message: &str) -> Problem {
 fn unknown_key(tree: &Tree, path: &KeyPath, message: &str) -> Problem {
     let Some(Segment::Key(written)) = path.last() else { return tree.problem(path, At::Key, "unknown key") };
     // serde lists what it knows after the unknown name: `a`, `b` or `c`.
-    let after =
-        message.strip_prefix("unknown field `").and_then(|pause| pause.strip_prefix(written.as_str()));
+    let after = message.strip_prefix("unknown field `").and_then(|rest| rest.strip_prefix(written.as_str()));
     let known: Vec<&str> = after.unwrap_or_default().split('`').skip(2).step_by(2).collect();
     let problem = tree.problem(path, At::Key, "unknown key");
     if let Some(near) = nearest(written, known.iter().copied()) {

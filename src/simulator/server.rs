@@ -1,6 +1,6 @@
 //! The world on a socket: it takes HTTP/1.1, tells the world the time, and does to connections what it says.
 //!
-//! MetricsInput the API it serves `GET /_simulator/log` (JSON lines) and `GET /_simulator/state`, unsigned, for tests
+//! Beside the API it serves `GET /_simulator/log` (JSON lines) and `GET /_simulator/state`, unsigned, for tests
 //! of programs that run elsewhere.
 
 use std::fmt;
@@ -130,7 +130,7 @@ impl Simulator {
         stage.flush();
     }
 
-    /// polls the world as it is now.
+    /// Looks at the world as it is now.
     pub fn inspect<R>(&self, look: impl FnOnce(&World) -> R) -> R {
         look(&self.shared.up_to_date().world)
     }

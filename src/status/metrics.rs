@@ -462,7 +462,7 @@ fn as_prometheus_reads_it(open_metrics: &str) -> String {
     let mut page = String::with_capacity(open_metrics.len() + 256);
     let mut lines = open_metrics.lines().peekable();
     while let Some(line) = lines.next() {
-        let help = line.strip_prefix("# HELP ").and_then(|pause| pause.split_once(' '));
+        let help = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' '));
         let of_counter = |name: &str| format!("# TYPE {name} counter");
         if let Some((name, help)) = help
             && lines.next_if(|line| *line == of_counter(name)).is_some()

@@ -296,7 +296,7 @@ impl TaskState {
     }
 }
 
-/// What is known of a project beside its project_state.
+/// What is known of a project beside its project's state.
 pub struct ReportInput<'a> {
     /// Its name in the settings.
     pub name: &'a ProjectName,

@@ -40,7 +40,7 @@ impl HostFilter {
     /// Whether a request for this host is meant for us. A page elsewhere that has its own name lead here (DNS rebinding)
     /// still sends that name; addresses and `localhost` cannot be made to lead elsewhere.
     fn knows(&self, host: &str) -> bool {
-        let name = match host.strip_prefix('[').and_then(|pause| pause.split_once(']')) {
+        let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((address, _)) => address,
             None => host.rsplit_once(':').map_or(host, |(name, _)| name),
         };

@@ -13,7 +13,7 @@ use upgrade_remediator::cloud::{CloudError, Css, Permit, Reply};
 use upgrade_remediator::decide::observe::{ObserveInput, observe};
 use upgrade_remediator::decide::{self, DecideInput, Guards};
 use upgrade_remediator::journal::{Intent, Journal, JournalError, Journaled};
-use upgrade_remediator::model::cluster::{Cluster, ClusterList};
+use upgrade_remediator::model::cluster::{Cluster, ClusterList, Traits};
 use upgrade_remediator::model::decision::{Action, Decision, Verdict};
 use upgrade_remediator::model::event::{Entry, Event, StoredEntry, Subject};
 use upgrade_remediator::model::hold::{Holds, NewHold, StoredHold};
@@ -28,6 +28,8 @@ use crate::digest::Waits;
 
 static PROJECT: LazyLock<ProjectName> = LazyLock::new(|| ProjectName::new("p").unwrap());
 static CLUSTER: LazyLock<ClusterId> = LazyLock::new(|| ClusterId::new("c").unwrap());
+static WATCHED: LazyLock<Cluster> =
+    LazyLock::new(|| Cluster::recalled(CLUSTER.clone(), "logs".to_owned(), Traits::default()));
 
 /// What the settings say.
 #[derive(Debug)]
@@ -244,8 +246,7 @@ impl Daemon {
         let terms = |_: TaskKind| Some(all.clone());
         let input = ObserveInput {
             project: &PROJECT,
-            cluster: &CLUSTER,
-            cluster_name: "logs",
+            cluster: &WATCHED,
             terms: &terms,
             expect: &|_| None,
             poll: &settings.poll,
@@ -277,7 +278,8 @@ impl Daemon {
             clock_offset: None,
         };
         let (poll, shared_with) = (&settings.poll, None);
-        let facts = DecideInput { cluster: &CLUSTER, reading, guards, poll, seed: 1, shared_with };
+        let facts =
+            DecideInput { cluster: &CLUSTER, reading, guards, poll, seed: 1, shared_with, is_listed: true };
         decide::decide(
             Some(&settings.terms[self.terms]),
             facts,

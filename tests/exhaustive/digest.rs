@@ -88,6 +88,7 @@ impl<H: Hasher> Digest<'_, H> {
         let TaskRecord {
             kind: _,
             cluster_name: _,
+            traits: _,
             first_seen,
             start_time: _,
             highest_execute_times,

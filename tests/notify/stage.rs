@@ -9,6 +9,7 @@ use upgrade_remediator::clock::Clock;
 use upgrade_remediator::daemon::ProjectStates;
 use upgrade_remediator::journal::{Journal as _, MemoryJournal};
 use upgrade_remediator::model::answer::{Answer, Meaning};
+use upgrade_remediator::model::cluster::Traits;
 use upgrade_remediator::model::decision::Action;
 use upgrade_remediator::model::event::{Event, FailureSeen, Shape, Subject};
 use upgrade_remediator::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
@@ -245,6 +246,7 @@ pub(crate) fn first_seen(name: &str) -> Event {
     Event::FirstSeen {
         kind: TaskKind::Upgrade,
         cluster_name: name.to_owned(),
+        traits: Traits::default(),
         start_time: "2026-06-01T09:30:00".parse().ok(),
         execute_times: Some(1),
         completed: Some(0),

@@ -35,7 +35,7 @@ pub struct AccountCircuits {
 }
 
 impl AccountCircuits {
-    /// AccountCircuits that go on with the rests of an earlier process, and whose rests a later one can go on with. `salt`: what
+    /// Circuits that go on with the rests of an earlier process, and whose rests a later one can go on with. `salt`: what
     /// hashes are keyed with. `keep` is given all that is to be kept, whenever it changes; it must not block.
     pub fn remembering(
         salt: &str,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::model::cluster::Traits;
+
 use super::*;
 use crate::model::answer::{Answer, Meaning};
 use crate::model::decision::Action;
@@ -49,6 +51,7 @@ impl Scene {
                 Event::FirstSeen {
                     kind: TaskKind::Upgrade,
                     cluster_name: cluster.to_owned(),
+                    traits: Traits::default(),
                     start_time: None,
                     execute_times: Some(1),
                     completed: Some(0),

@@ -1,5 +1,7 @@
 //! What is laid out when somebody asks why.
 
+use crate::model::cluster::Traits;
+
 use super::*;
 use crate::decide::explain;
 use crate::model::window::{Span, Window};
@@ -166,6 +168,7 @@ impl Scene {
         let first_seen = Event::FirstSeen {
             kind: TaskKind::Upgrade,
             cluster_name: "other".to_owned(),
+            traits: Traits::default(),
             start_time: None,
             execute_times: Some(1),
             completed: Some(0),

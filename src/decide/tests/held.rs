@@ -177,3 +177,23 @@ fn a_window_that_was_changed_is_another_policy_and_makes_no_abort_due() {
     scene.pass(15 * MINUTE);
     assert_eq!(scene.code(&[failed(1)]), "policy-changed");
 }
+
+#[test]
+fn a_cluster_that_no_list_has_shown_since_the_start_is_read_and_nothing_is_sent_to_it() {
+    let mut scene = Scene::new();
+    scene.read(&[failed(1)]);
+    scene.pass(10 * MINUTE);
+    scene.unlisted = true;
+    scene.terms = None;
+    let told = scene.told.len();
+    let decision = scene.read(&[failed(1)]);
+    assert_eq!((decision.verdict, decision.reason.code()), (Verdict::Wait, "not-listed"));
+    assert_eq!(decision.next_poll, scene.poll.active_interval);
+    assert_eq!(scene.told.len(), told, "nothing is journaled of what the next list ends");
+    // It is observed all the same.
+    assert_eq!(scene.code(&[running(2)]), "running");
+    scene.read(&[failed(2)]);
+    assert_eq!(scene.known().failure.unwrap().seen.number, 2);
+    scene.unlisted = false;
+    assert_eq!(scene.code(&[failed(2)]), "no-policy", "what the list shows decides");
+}

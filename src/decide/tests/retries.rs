@@ -1,5 +1,7 @@
 //! Retries: when they are due, and what uses them up.
 
+use crate::model::cluster::Traits;
+
 use super::*;
 
 #[test]
@@ -151,6 +153,7 @@ fn a_first_sight_that_was_kept_in_doubt_is_replaced_by_the_next() {
     let seen = |completed, external| Event::FirstSeen {
         kind: TaskKind::Upgrade,
         cluster_name: "logs".to_owned(),
+        traits: Traits::default(),
         start_time: None,
         execute_times: Some(3),
         completed: Some(completed),

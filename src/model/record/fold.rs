@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Decided, Escalation, Failure, OpenAttempt, Run, SettlingReading, TaskRecord, Used};
 use crate::model::answer::{Answer, Meaning};
+use crate::model::cluster::Traits;
 use crate::model::decision::Action;
 use crate::model::event::{Event, FailureSeen, Outcome, Settlement, Shape};
 use crate::model::id::AttemptId;
@@ -16,10 +17,11 @@ use crate::planted::{self, Fault};
 const COMMANDS: usize = 16;
 
 impl TaskRecord {
-    pub(super) fn new(kind: TaskKind, cluster_name: String, at: Moment) -> Self {
+    pub(super) fn new(kind: TaskKind, (cluster_name, traits): (String, Traits), at: Moment) -> Self {
         Self {
             kind,
             cluster_name,
+            traits,
             first_seen: at,
             start_time: None,
             highest_execute_times: None,

@@ -216,7 +216,7 @@ fn denials(around: DateTime) -> impl Strategy<Value = Vec<(DateTime, DateTime)>>
     proptest::collection::vec(denial, 0..3)
 }
 
-/// ReportInput turns of the clock, of every size: an hour, half an hour, a day; and none.
+/// Around turns of the clock, of every size: an hour, half an hour, a day; and none.
 const TURNS: [(&str, &str); 7] = [
     ("Europe/Berlin", "2026-10-25T00:00"),
     ("Europe/Berlin", "2027-03-28T00:00"),
