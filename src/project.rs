@@ -107,14 +107,14 @@ fn lane(report: &Report, poll: &Poll) -> Lane {
         return if report.next_poll < poll.idle_interval { Lane::Running } else { Lane::Idle };
     };
     match decision.reason {
-        Reason::Settling { .. }
+        Reason::OutcomeUnknown { .. }
         | Reason::CheckingIfGone { .. }
         | Reason::RetryDue { .. }
         | Reason::AbortDue { .. } => Lane::Urgent,
-        Reason::StaleReading | Reason::Idle if report.next_poll < poll.idle_interval => Lane::Urgent,
+        Reason::StalePoll | Reason::Idle if report.next_poll < poll.idle_interval => Lane::Urgent,
         // The next reconcile comes when the wait is over, and not before.
         Reason::Backoff { .. }
-        | Reason::HeldUntilNow { .. }
+        | Reason::WasBlocked { .. }
         | Reason::AbortPending { .. }
         | Reason::ServiceBusy { .. }
             if report.next_poll < poll.active_interval =>
@@ -146,7 +146,7 @@ mod tests {
         let poll = Poll::default();
         let until = jiff::Timestamp::UNIX_EPOCH;
         let running = Reason::Running { done: None, total: 3, execution: None };
-        let settling = Reason::Settling {
+        let settling = Reason::OutcomeUnknown {
             attempt: AttemptId(1),
             action: crate::model::decision::Action::Retry,
             answered: true,
@@ -160,8 +160,8 @@ mod tests {
             (settling, poll.settle_interval, Lane::Urgent),
             (backoff.clone(), poll.active_interval, Lane::Running),
             (backoff, soon, Lane::Urgent),
-            (Reason::StaleReading, poll.settle_interval, Lane::Urgent),
-            (Reason::StaleReading, poll.idle_interval, Lane::Idle),
+            (Reason::StalePoll, poll.settle_interval, Lane::Urgent),
+            (Reason::StalePoll, poll.idle_interval, Lane::Idle),
             (Reason::NoPolicy, poll.idle_interval, Lane::Idle),
             (Reason::ListIncomplete, poll.active_interval, Lane::Running),
         ] {

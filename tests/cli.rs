@@ -303,7 +303,8 @@ async fn history_is_told_while_the_daemon_runs_after_it_was_killed_and_after_it_
         stdout
     };
     let all = told(&["history"]).await;
-    let order = ["first seen", "failure 1", "sending retry", "accepted", "running", "settled", "remedied"];
+    let order =
+        ["first seen", "failure 1", "sending retry", "accepted", "running", "settled", "resolved-by-retry"];
     let mut rest = all.as_str();
     for word in order {
         let at = rest.find(word);
@@ -441,9 +442,13 @@ async fn the_demo_tells_its_stories_within_a_minute_and_leaves_nothing_behind() 
         assert_eq!(process.stderr(), "");
     }
     let [text, as_json] = processes.map(|process| process.stdout());
-    for word in
-        ["second-retry", "remedied", "aborted", "with a human", "each had its intent in the journal first"]
-    {
+    for word in [
+        "second-retry",
+        "resolved-by-retry",
+        "aborted",
+        "with a human",
+        "each had its intent in the journal first",
+    ] {
         assert!(text.contains(word), "{word}: {text}");
     }
     assert!(!text.contains('\u{1b}'), "colours without a terminal: {text}");
@@ -512,7 +517,7 @@ async fn the_simulator_serves_a_daemon_of_another_process_until_a_signal() {
     let bench = Bench::new(FAILED_ONCE, RETRIES).await;
     bench.configure(&url, RETRIES);
     let _daemon = bench.daemon();
-    assert_eq!(bench.ended(&["logs"]).await["logs"], "remedied");
+    assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved-by-retry");
     assert_eq!(bench.requests().len(), 0, "the other simulator was not asked");
     simulator.signal("TERM");
     assert_eq!(simulator.code().await, Some(0));

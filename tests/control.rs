@@ -43,7 +43,7 @@ async fn a_hold_stops_what_is_due_and_its_release_lets_it_go_on() {
         daemon.says(": hold #1 on").await;
         let (code, out, _) = bench.runs(&["release", scope]).await;
         assert!(code == 0 && out.contains("released: hold #1"), "{out}");
-        assert_eq!(bench.ended(&["logs"]).await["logs"], "remedied");
+        assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved-by-retry");
         bench.judge();
     }
 }
@@ -81,7 +81,7 @@ async fn a_hold_with_a_time_ends_by_itself() {
     let (code, out, err) = bench.runs(&["hold", "all", "--for", "2s", "--reason", "a short one"]).await;
     assert_eq!(code, 0, "{out}{err}");
     daemon.says("the hold has ended: hold #1").await;
-    assert_eq!(bench.ended(&["logs"]).await["logs"], "remedied");
+    assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved-by-retry");
     let (_, out, _) = bench.runs(&["holds"]).await;
     assert_eq!(out, "nothing is held\n");
 }
@@ -217,7 +217,7 @@ async fn after_a_restore_of_the_journal_nothing_is_aborted_again_before_somebody
     assert_eq!(daemon.code().await, Some(0));
     let backup = std::fs::read(bench.journal()).unwrap();
     let mut daemon = bench.daemon();
-    bench.journaled("the abort", |event| matches!(event, Event::Closed(_))).await;
+    bench.journaled("the abort", |event| matches!(event, Event::Ended(_))).await;
     daemon.signal("TERM");
     assert_eq!(daemon.code().await, Some(0));
     std::fs::write(bench.journal(), backup).unwrap();
@@ -282,7 +282,7 @@ async fn a_socket_that_was_removed_or_replaced_is_made_anew() {
     std::fs::remove_file(bench.socket()).unwrap();
     eventually("the socket", || bench.socket().exists().then_some(())).await;
     assert_eq!(bench.runs(&["release", "all"]).await.0, 0);
-    assert_eq!(bench.ended(&["logs"]).await["logs"], "remedied");
+    assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved-by-retry");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,9 +15,9 @@ use upgrade_remediator::journal::{
 use upgrade_remediator::model::answer::{Answer, Meaning};
 use upgrade_remediator::model::breaker::{Healing, Opening};
 use upgrade_remediator::model::cluster::Traits;
-use upgrade_remediator::model::decision::{Action, Order};
+use upgrade_remediator::model::decision::{Action, Order, PassiveVerdict};
 use upgrade_remediator::model::event::{
-    Entry, Event, FailureSeen, Outcome, Settlement, Shape, StoredEntry, Subject, TooLong,
+    Confirmation, Entry, Event, FailureSeen, Outcome, Shape, StoredEntry, Subject, TooLong,
 };
 use upgrade_remediator::model::hold::{NewHold, Scope, StoredHold};
 use upgrade_remediator::model::id::{AttemptId, ClusterId, ProjectId, ProjectName, TaskId};
@@ -154,14 +154,14 @@ fn events() -> Vec<Event> {
             whole: "{}".to_owned(),
             shape: Shape { execute_times: Some(2), end_time: "2026-01-02T03:00:00".parse().ok() },
         },
-        Event::Touched { changed: "endTime".to_owned() },
+        Event::ChangedExternally { changed: "endTime".to_owned() },
         Event::FellBack { highest: 3, read: 2 },
         Event::Missing,
         Event::AgeJudged { too_old: true },
         Event::Unpolled,
         Event::NewestSeen { start_time: "2026-01-01T00:00:00".parse().unwrap() },
         Event::Reappeared,
-        Event::SettlingReading { attempt, effect: true, status: TaskStatus::Other("NEW".to_owned()), shape },
+        Event::ConfirmingPoll { attempt, effect: true, status: TaskStatus::Other("NEW".to_owned()), shape },
         Event::Intent {
             action: Action::Abort,
             failure: 1,
@@ -171,22 +171,22 @@ fn events() -> Vec<Event> {
         Event::Answered { attempt, answer: answer() },
         Event::NotSent { attempt },
         Event::StillThere { attempt },
-        Event::Decided { verdict: "wait".to_owned(), reason },
+        Event::Decided { verdict: PassiveVerdict::Wait, reason },
         Event::Escalated { reason: Reason::NotAcceptable { answer: answer() } },
         Event::Escalated { reason: Reason::AbortUnknown { attempt, answer: None } },
     ];
-    for settlement in [Settlement::Accepted, Settlement::WithoutEffect, Settlement::NotAccepted] {
-        events.push(Event::Settled { attempt, settlement });
+    for settlement in [Confirmation::Accepted, Confirmation::WithoutEffect, Confirmation::NotAccepted] {
+        events.push(Event::Confirmed { attempt, settlement });
     }
     let by = TaskId::new("newer").unwrap();
     for closing in [
-        Outcome::Remedied,
-        Outcome::SolvedByOthers,
+        Outcome::ResolvedByRetry,
+        Outcome::ResolvedExternally,
         Outcome::Aborted,
         Outcome::Superseded { by },
         Outcome::Gone,
     ] {
-        events.push(Event::Closed(closing));
+        events.push(Event::Ended(closing));
     }
     for opening in [
         Opening::ManyFailed { failures: 10, within: Duration::from_mins(10) },
@@ -218,19 +218,19 @@ fn variant(event: &Event) -> usize {
         Event::Progress { .. } => 2,
         Event::Failed(_) => 3,
         Event::Changed { .. } => 4,
-        Event::Touched { .. } => 5,
+        Event::ChangedExternally { .. } => 5,
         Event::FellBack { .. } => 6,
         Event::Missing => 7,
         Event::Reappeared => 8,
-        Event::SettlingReading { .. } => 9,
-        Event::Settled { .. } => 10,
+        Event::ConfirmingPoll { .. } => 9,
+        Event::Confirmed { .. } => 10,
         Event::Intent { .. } => 11,
         Event::Answered { .. } => 12,
         Event::NotSent { .. } => 13,
         Event::StillThere { .. } => 14,
         Event::Decided { .. } => 15,
         Event::Escalated { .. } => 16,
-        Event::Closed(_) => 17,
+        Event::Ended(_) => 17,
         Event::BreakerOpened { .. } => 18,
         Event::BreakerClosed { .. } => 19,
         Event::Reset { .. } => 20,

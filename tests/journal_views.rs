@@ -9,8 +9,8 @@ use tempfile::TempDir;
 use upgrade_remediator::journal::{Intent, Journal, SqliteJournal, SqliteOptions};
 use upgrade_remediator::model::answer::{Answer, Meaning};
 use upgrade_remediator::model::cluster::Traits;
-use upgrade_remediator::model::decision::Order;
-use upgrade_remediator::model::event::{Event, FailureSeen, Outcome, Settlement, Shape, Subject};
+use upgrade_remediator::model::decision::{Order, PassiveVerdict};
+use upgrade_remediator::model::event::{Confirmation, Event, FailureSeen, Outcome, Shape, Subject};
 use upgrade_remediator::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::model::policy::{Mode, Terms};
@@ -98,20 +98,15 @@ async fn told(directory: &TempDir) -> Connection {
     )
     .await;
     record(0, seen(1)).await;
-    record(0, Event::Decided { verdict: "wait".to_owned(), reason: due() }).await;
+    record(0, Event::Decided { verdict: PassiveVerdict::Wait, reason: due() }).await;
     let settled: AttemptId = begin(10).await; // 4
     record(11, Event::Answered { attempt: settled, answer: answer(Meaning::Accepted) }).await;
     record(
         12,
-        Event::SettlingReading {
-            attempt: settled,
-            effect: true,
-            status: TaskStatus::Failed,
-            shape: shape(2),
-        },
+        Event::ConfirmingPoll { attempt: settled, effect: true, status: TaskStatus::Failed, shape: shape(2) },
     )
     .await;
-    record(13, Event::Settled { attempt: settled, settlement: Settlement::Accepted }).await;
+    record(13, Event::Confirmed { attempt: settled, settlement: Confirmation::Accepted }).await;
     record(13, seen(2)).await;
     let not_sent = begin(20).await; // 9
     record(21, Event::NotSent { attempt: not_sent }).await;
@@ -120,9 +115,12 @@ async fn told(directory: &TempDir) -> Connection {
     record(32, Event::StillThere { attempt: forbidden }).await;
     begin(40).await; // 14: still open
     record(50, Event::Escalated { reason: Reason::WithoutEffect { times: 2 } }).await;
-    record(60, Event::Closed(Outcome::Superseded { by: TaskId::new("t2").unwrap() })).await;
+    record(60, Event::Ended(Outcome::Superseded { by: TaskId::new("t2").unwrap() })).await;
     journal
-        .record(at(70), vec![(subject("t2"), Event::Decided { verdict: "wait".to_owned(), reason: due() })])
+        .record(
+            at(70),
+            vec![(subject("t2"), Event::Decided { verdict: PassiveVerdict::Wait, reason: due() })],
+        )
         .await
         .unwrap();
     drop(journal);
@@ -156,7 +154,7 @@ async fn attempts_stand_with_their_answer_and_how_they_were_settled() {
         rows(
             &connection,
             "SELECT attempt, time, cluster_name, action, failure, waited_seconds, reason, outcome, http_status, \
-             retry_after_seconds, settled_at, not_sent_at IS NOT NULL, found_still_there_at IS NOT NULL FROM attempts"
+             retry_after_seconds, confirmed_at, not_sent_at IS NOT NULL, found_still_there_at IS NOT NULL FROM attempts"
         ),
         [
             "4|2026-01-02T03:00:10.000Z|logs-1|retry|1|120.5|retry-due|accepted|200|2.5|2026-01-02T03:00:13.000Z|0|0",
@@ -175,7 +173,7 @@ async fn tasks_show_their_first_failure_whole_and_how_they_ended() {
         rows(
             &connection,
             "SELECT project, cluster_name, cluster, task, kind, first_seen, start_time, first_failed, \
-             status_when_failed, failures, attempts, last_escalated, closed_as, whole FROM tasks"
+             status_when_failed, failures, attempts, last_escalated, outcome, whole FROM tasks"
         ),
         [
             "prod|logs-1|c1|t1|upgrade|2026-01-02T03:00:00.000Z|2026-01-02T01:00:00|2026-01-02T03:00:00.000Z|FAILED|\
@@ -200,7 +198,7 @@ async fn each_kind_of_event_has_a_view_with_plain_columns() {
         ]
     );
     assert_eq!(
-        rows(&connection, "SELECT number, attempt, effect, status, execute_times FROM settling_readings"),
+        rows(&connection, "SELECT number, attempt, effect, status, execute_times FROM confirming_polls"),
         ["6|4|1|FAILED|2"]
     );
     assert_eq!(
@@ -215,6 +213,6 @@ async fn each_kind_of_event_has_a_view_with_plain_columns() {
         rows(&connection, "SELECT time, reason, details FROM escalations"),
         ["2026-01-02T03:00:50.000Z|without-effect|{\"code\":\"without-effect\",\"times\":2}"]
     );
-    assert_eq!(rows(&connection, "SELECT closed_as, superseded_by FROM closings"), ["superseded|t2"]);
+    assert_eq!(rows(&connection, "SELECT outcome, superseded_by FROM outcomes"), ["superseded|t2"]);
     assert_eq!(rows(&connection, "SELECT count(*), count(cluster_name) FROM entries"), ["17|16"]);
 }

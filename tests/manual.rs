@@ -48,7 +48,7 @@ async fn a_retry_by_hand_ends_the_wait_and_is_written_down_with_who_and_why() {
     let (code, said) = orders(&bench, &["retry-now", "logs"]).await;
     assert!(code == 0 && said.contains("the service accepted the PUT (200"), "{said}");
     assert_eq!(bench.puts(), [PutKind::Retry]);
-    assert_eq!(bench.ended(&["logs"]).await["logs"], "remedied");
+    assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved-by-retry");
     let uid = std::fs::metadata(bench.config()).unwrap().uid();
     bench
         .journaled("who ordered it, and why", |event| {
@@ -69,8 +69,10 @@ async fn a_retry_by_hand_passes_over_budget_and_escalation() {
     bench.journaled("the escalation", |event| matches!(event, Event::Escalated { .. })).await;
     let (code, said) = orders(&bench, &["retry-now", "logs"]).await;
     assert_eq!(code, 0, "{said}");
-    eventually("its success", || bench.ends().get("logs").is_some_and(|end| end == "remedied").then_some(()))
-        .await;
+    eventually("its success", || {
+        bench.ends().get("logs").is_some_and(|end| end == "resolved-by-retry").then_some(())
+    })
+    .await;
     assert_eq!(bench.puts(), [PutKind::Retry]);
     bench.judge();
 }
@@ -151,10 +153,10 @@ async fn a_task_that_is_given_back_is_the_daemons_again_also_after_a_restart() {
     assert!(code == 0 && said.contains("it is the daemon's again"), "{said}");
     daemon.kill();
     let _daemon = bench.daemon();
-    assert_eq!(bench.ended(&["logs"]).await["logs"], "remedied");
+    assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved-by-retry");
     assert_eq!(bench.puts().len(), before + 1);
     let (code, said) = orders(&bench, &["reset", "logs"]).await;
-    assert!(code == 1 && (said.contains("[not-failed]") || said.contains("[not-with-human]")), "{said}");
+    assert!(code == 1 && (said.contains("[not-failed]") || said.contains("[not-escalated]")), "{said}");
     bench.judge();
 }
 
@@ -213,7 +215,7 @@ async fn who_may_not_use_the_socket_orders_nothing_and_a_member_of_its_group_doe
         (&["hold", "cluster:logs", "--reason", "an audit"], 0, "by uid 65534"),
         (&["holds"], 0, "an audit"),
         (&["release", "cluster:logs"], 0, "released"),
-        (&["reset", "logs", "--reason", "an audit"], 1, "[not-with-human]"),
+        (&["reset", "logs", "--reason", "an audit"], 1, "[not-escalated]"),
         (&["abort", "logs", "--yes", "--reason", "an audit"], 0, "accepted"),
         (&["retry-now", "logs", "--reason", "an audit"], 1, "[aborted-by-us]"),
         (&["history", "--cluster", "logs"], 0, "uid 65534 orders the abort: an audit"),

@@ -12,8 +12,8 @@ use upgrade_remediator::daemon::{Measured, process};
 use upgrade_remediator::journal::memory::MemoryJournal;
 use upgrade_remediator::journal::{Intent, Journal as _};
 use upgrade_remediator::model::answer::{Answer, Meaning};
-use upgrade_remediator::model::decision::Order;
-use upgrade_remediator::model::event::{Event, Outcome, Settlement, Subject};
+use upgrade_remediator::model::decision::{Order, PassiveVerdict};
+use upgrade_remediator::model::event::{Confirmation, Event, Outcome, Subject};
 use upgrade_remediator::model::id::{ClusterId, ProjectName, TaskId};
 use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::model::reason::Reason;
@@ -86,7 +86,7 @@ async fn story(metrics: &Arc<Metrics>) {
     for meaning in [Meaning::ForbiddenCluster, Meaning::Accepted] {
         let until = now().wall;
         let reason = Reason::Backoff { retry: 1, max_retries: 3, wait: Duration::from_mins(1), until };
-        let decided = Event::Decided { verdict: "wait".to_owned(), reason };
+        let decided = Event::Decided { verdict: PassiveVerdict::Wait, reason };
         journal.record(now(), vec![(subject(), decided)]).await.unwrap();
         let due = Reason::RetryDue { retry: 1, max_retries: 3, waited: Duration::from_mins(1) };
         let order = Order::Retry(subject().task);
@@ -97,11 +97,11 @@ async fn story(metrics: &Arc<Metrics>) {
         let answer =
             Answer { meaning, status: Some(200), code, message: String::new(), request_id, retry_after };
         journal.record(now(), vec![(subject(), Event::Answered { attempt, answer })]).await.unwrap();
-        let settled = Event::Settled { attempt, settlement: Settlement::WithoutEffect };
+        let settled = Event::Confirmed { attempt, settlement: Confirmation::WithoutEffect };
         journal.record(now(), vec![(subject(), settled)]).await.unwrap();
     }
-    let reason = Reason::RetriesUsedUp { used: 2, external: 0 };
-    let lines = [Event::Escalated { reason }, Event::Closed(Outcome::SolvedByOthers)];
+    let reason = Reason::RetriesExhausted { used: 2, external: 0 };
+    let lines = [Event::Escalated { reason }, Event::Ended(Outcome::ResolvedExternally)];
     journal.record(now(), lines.map(|event| (subject(), event)).to_vec()).await.unwrap();
 }
 
@@ -148,7 +148,7 @@ async fn the_page_has_the_names_of_the_document_and_is_sound() {
         ("attempts_total{project=\"test\",action=\"abort\",outcome=\"not-sent\"}", 0.0),
         ("settlements_total{project=\"test\",outcome=\"without-effect\"}", 2.0),
         ("escalations_total{project=\"test\",reason=\"retries-used-up\"}", 1.0),
-        ("closings_total{project=\"test\",ending=\"solved-by-others\"}", 1.0),
+        ("outcomes_total{project=\"test\",outcome=\"resolved-externally\"}", 1.0),
         ("budgets_used_up_total{project=\"test\"}", 1.0),
         ("iam_requests_total{credentials=\"robot\",operation=\"sign-in\",result=\"ok\"}", 1.0),
         // Each begin, record and so on is one commit.
@@ -181,7 +181,7 @@ async fn a_daemon_tells_how_fresh_its_looks_are() {
     assert_eq!(report.settings.hash.len(), 12);
     let project = &report.projects[0];
     assert_eq!((project.breaker, project.unknown_outcomes), (BreakerState::Closed, 0));
-    assert_eq!(project.tasks[0].state, TaskState::WithHuman);
+    assert_eq!(project.tasks[0].state, TaskState::NeedsOperator);
     let live = project.live.as_ref().unwrap();
     assert!(live.visible && !live.journal_failing);
     assert_eq!((live.watched, live.never_read, live.never_read_since, live.unreadable), (1, 0, None, 0));

@@ -7,18 +7,17 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use upgrade_remediator::decide::observe::{ObserveInput, observe};
-use upgrade_remediator::decide::{DecideInput, Guards, decide};
+use upgrade_remediator::decide::{DecideInput, Guards, decide, news};
 use upgrade_remediator::model::answer::{Answer, Meaning};
 use upgrade_remediator::model::cluster::{Cluster, Traits};
 use upgrade_remediator::model::decision::{Action, Decision, Verdict};
-use upgrade_remediator::model::event::{Entry, Event, Settlement, Subject};
+use upgrade_remediator::model::event::{Confirmation, Entry, Event, Subject};
 use upgrade_remediator::model::hold::Holds;
 use upgrade_remediator::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::model::policy::{Expect, Mode, OnExhausted, Retry, Terms};
 use upgrade_remediator::model::project::{Breaker, Limits, Poll};
 use upgrade_remediator::model::project_state::ProjectState;
-use upgrade_remediator::model::reason::Reason;
 use upgrade_remediator::model::record::ClusterRecord;
 use upgrade_remediator::model::task::{CompletedNodes, Reading, Step, Task, TaskKind, TaskList, TaskStatus};
 
@@ -222,18 +221,11 @@ impl Stage {
         let history = self.history();
         let Some(known) = history.tasks.get(&task_id()).filter(|_| decision.task.is_some()) else { return };
         let reason = decision.reason.clone();
+        if let Some((_, event)) = news(decision, &history) {
+            self.record(event);
+        }
         match &decision.verdict {
-            Verdict::Escalate => self.record(Event::Escalated { reason }),
-            Verdict::Wait | Verdict::Held => {
-                let verdict = decision.verdict.word();
-                let same = known
-                    .decided
-                    .as_ref()
-                    .is_some_and(|it| it.verdict == verdict && it.reason.tells_the_same_as(&reason));
-                if !same && known.closed.is_none() && !matches!(reason, Reason::WithHuman { .. }) {
-                    self.record(Event::Decided { verdict: verdict.to_owned(), reason });
-                }
-            }
+            Verdict::Escalate | Verdict::Wait | Verdict::Blocked => {}
             Verdict::Act(order) => {
                 let action = order.action();
                 self.sent.push(Sent {
@@ -318,7 +310,7 @@ fn retries_since(entries: &[Event]) -> u32 {
                 open = Some(());
             }
             // Not accepted, for certain: it is given back.
-            Event::Settled { settlement: Settlement::NotAccepted, .. } => {
+            Event::Confirmed { settlement: Confirmation::NotAccepted, .. } => {
                 used -= u32::from(open.take().is_some());
             }
             Event::Answered { answer, .. }
@@ -326,7 +318,7 @@ fn retries_since(entries: &[Event]) -> u32 {
             {
                 used -= u32::from(open.take().is_some());
             }
-            Event::Settled { .. } => open = None,
+            Event::Confirmed { .. } => open = None,
             _ => {}
         }
     }
@@ -384,7 +376,7 @@ proptest! {
                     _ => open = None,
                 },
                 // A failure that is seen to be new ends the doubt about an abort.
-                Event::Settled { .. } | Event::Failed(_) => open = None,
+                Event::Confirmed { .. } | Event::Failed(_) => open = None,
                 Event::Escalated { .. } => over = true,
                 _ => {}
             }

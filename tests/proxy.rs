@@ -160,7 +160,7 @@ async fn the_api_the_sign_in_and_the_channels_go_through_it() {
         let behind = Behind::new(RETRIES).await;
         behind.bench.edit(AK_SK, credentials);
         let daemon = behind.start(&["run"]);
-        assert_eq!(behind.bench.ended(&["logs"]).await["logs"], "remedied", "{}", daemon.stderr());
+        assert_eq!(behind.bench.ended(&["logs"]).await["logs"], "resolved-by-retry", "{}", daemon.stderr());
         behind.bench.judge();
         eventually("a message at each channel", || {
             (!behind.hook.got().is_empty() && !behind.chat.got().is_empty()).then_some(())
@@ -206,7 +206,7 @@ async fn a_refused_password_is_told_with_what_to_mend_and_a_reload_takes_the_new
     behind.password(PASSWORD);
     daemon.signal("HUP");
     daemon.says("the settings were reloaded").await;
-    assert_eq!(behind.bench.ended(&["logs"]).await["logs"], "retries-used-up", "{}", daemon.stderr());
+    assert_eq!(behind.bench.ended(&["logs"]).await["logs"], "retries-exhausted", "{}", daemon.stderr());
     eventually("a message at each channel", || {
         (!behind.hook.got().is_empty() && !behind.chat.got().is_empty()).then_some(())
     })

@@ -57,7 +57,7 @@ fn kept_under(bench: &Bench) -> Vec<String> {
 async fn an_aborted_task_is_not_aborted_again(by: By) {
     let bench = Bench::new(FAILED_ONCE, ABORTS).await;
     let daemon = bench.daemon();
-    let aborted = |event: &Event| matches!(event, Event::Closed(Outcome::Aborted));
+    let aborted = |event: &Event| matches!(event, Event::Ended(Outcome::Aborted));
     bench.journaled("the abort", aborted).await;
     rename(&bench, "test", "renamed");
     let daemon = under_new_settings(&bench, daemon, by).await;
@@ -87,7 +87,7 @@ async fn an_open_request_goes_with_its_project(by: By) {
     let _daemon = under_new_settings(&bench, daemon, by).await;
     bench.looks_on(10).await;
     assert_eq!(intents(&bench), 1, "{by:?}: whether it was accepted is not known yet");
-    let settled = |event: &Event| matches!(event, Event::Settled { .. });
+    let settled = |event: &Event| matches!(event, Event::Confirmed { .. });
     bench.journaled("what became of the request", settled).await;
     assert_eq!(kept_under(&bench), ["renamed"], "{by:?}");
     bench.judge();
@@ -111,7 +111,7 @@ async fn a_request_under_way_while_its_project_is_renamed_is_one_request() {
     bench.journaled("the intent", |event| matches!(event, Event::Intent { .. })).await;
     rename(&bench, "test", "renamed");
     let _daemon = under_new_settings(&bench, daemon, By::Reload).await;
-    let resolved = |event: &Event| matches!(event, Event::Closed(_));
+    let resolved = |event: &Event| matches!(event, Event::Ended(_));
     bench.journaled("the end", resolved).await;
     assert_eq!((bench.puts().len(), intents(&bench)), (1, 1));
     assert_eq!(kept_under(&bench), ["renamed"]);
@@ -165,7 +165,7 @@ async fn two_projects() -> (Bench, Bench) {
 async fn two_projects_exchange_their_names(by: By) {
     let (bench, other) = two_projects().await;
     let daemon = bench.daemon();
-    let aborted = |event: &Event| matches!(event, Event::Closed(Outcome::Aborted));
+    let aborted = |event: &Event| matches!(event, Event::Ended(Outcome::Aborted));
     support::eventually("both aborts", || {
         (bench.events().iter().filter(|event| aborted(event)).count() == 2).then_some(())
     })
@@ -225,7 +225,7 @@ async fn a_name_that_another_project_takes_leaves_its_history_to_the_former_one(
     with_id(DEFAULT_PROJECT_ID, &bench.simulator.url());
     let daemon = bench.daemon();
     let aborts = |count| {
-        let aborted = |event: &&Event| matches!(event, Event::Closed(Outcome::Aborted));
+        let aborted = |event: &&Event| matches!(event, Event::Ended(Outcome::Aborted));
         (bench.events().iter().filter(aborted).count() == count).then_some(())
     };
     support::eventually("the abort", || aborts(1)).await;
@@ -248,7 +248,7 @@ async fn a_name_that_another_project_takes_leaves_its_history_to_the_former_one(
 async fn plan_knows_what_was_done_under_the_old_name_before_the_daemon_does() {
     let bench = Bench::new(FAILED_ONCE, ABORTS).await;
     let mut daemon = bench.daemon();
-    bench.journaled("the abort", |event| matches!(event, Event::Closed(Outcome::Aborted))).await;
+    bench.journaled("the abort", |event| matches!(event, Event::Ended(Outcome::Aborted))).await;
     daemon.signal("TERM");
     assert_eq!(daemon.code().await, Some(0));
     rename(&bench, "test", "renamed");
@@ -262,7 +262,7 @@ async fn plan_knows_what_was_done_under_the_old_name_before_the_daemon_does() {
 async fn a_journal_of_an_older_version_learns_the_ids_at_its_first_start() {
     let bench = Bench::new(FAILED_ONCE, ABORTS).await;
     let mut daemon = bench.daemon();
-    bench.journaled("the abort", |event| matches!(event, Event::Closed(Outcome::Aborted))).await;
+    bench.journaled("the abort", |event| matches!(event, Event::Ended(Outcome::Aborted))).await;
     daemon.signal("TERM");
     assert_eq!(daemon.code().await, Some(0));
     // As the version before left it.

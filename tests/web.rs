@@ -43,7 +43,7 @@ async fn the_page_shows_what_needs_eyes_first_and_why() {
     let (_, _, json) = get(address, "/api/v1/status");
     let report: Value = serde_json::from_str(&json).unwrap();
     let task = &report["projects"][0]["tasks"][0];
-    assert_eq!(task["why"]["code"], "retries-used-up");
+    assert_eq!(task["why"]["code"], "retries-exhausted");
     let id = task["cluster"].as_str().unwrap();
 
     let (status, _, page) = get(address, &format!("/clusters/{id}"));
@@ -53,7 +53,7 @@ async fn the_page_shows_what_needs_eyes_first_and_why() {
     }
     let (_, _, json) = get(address, &format!("/api/v1/clusters/{id}"));
     let view: Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(view["explanation"]["why"]["code"], "retries-used-up");
+    assert_eq!(view["explanation"]["why"]["code"], "retries-exhausted");
     let (_, _, json) = get(address, &format!("/api/v1/history?cluster={id}"));
     let history: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(view["timeline"], history);
@@ -135,7 +135,7 @@ async fn a_daemon_whose_port_is_taken_works_on_without_a_page() {
     bench.edit("listen = \"\"", &format!("listen = \"{}\"", taken.local_addr().unwrap()));
     let daemon = bench.daemon();
     daemon.says("there is no status page and there are no metrics").await;
-    bench.journaled("the remedy", |event| matches!(event, Event::Closed(_))).await;
+    bench.journaled("the remedy", |event| matches!(event, Event::Ended(_))).await;
 }
 
 /// Prometheus itself, which ends with this.
@@ -211,7 +211,7 @@ async fn a_real_prometheus_reads_it_and_judges_it_by_the_shipped_alerts() {
     let escalations = eventually("a reading by Prometheus", || {
         prometheus.values("upgrade_remediator_escalations_total", "reason")
     });
-    assert_eq!(escalations.await, [("retries-used-up".to_owned(), "1".to_owned())]);
+    assert_eq!(escalations.await, [("retries-exhausted".to_owned(), "1".to_owned())]);
     assert_eq!(prometheus.values("up", "job").unwrap(), [("upgrade-remediator".to_owned(), "1".to_owned())]);
     let judged = || {
         let answer = prometheus.ask("/api/v1/rules")?;

@@ -50,10 +50,10 @@ pub fn what_came_back(attempt: AttemptId, action: Action, outcome: Delivery) -> 
         Delivery::Sent(answer) => {
             let aborted = action == Action::Abort && answer.meaning == Meaning::Accepted;
             if planted::is(Fault::GatewayNotFoundCloses) && answer.meaning == Meaning::WrongAddress {
-                return vec![Event::Answered { attempt, answer }, Event::Closed(Outcome::Gone)];
+                return vec![Event::Answered { attempt, answer }, Event::Ended(Outcome::Gone)];
             }
             let answered = Event::Answered { attempt, answer };
-            if aborted { vec![answered, Event::Closed(Outcome::Aborted)] } else { vec![answered] }
+            if aborted { vec![answered, Event::Ended(Outcome::Aborted)] } else { vec![answered] }
         }
     }
 }
@@ -105,13 +105,13 @@ mod tests {
             assert_eq!(journaled(Action::Retry, answered(meaning)), ["answered"], "{meaning:?}");
             let of_an_abort = journaled(Action::Abort, answered(meaning));
             if meaning == Meaning::Accepted {
-                assert_eq!(of_an_abort, ["answered", "closed"]);
+                assert_eq!(of_an_abort, ["answered", "ended"]);
             } else {
                 assert_eq!(of_an_abort, ["answered"], "{meaning:?}");
             }
         }
         let closed = what_came_back(ATTEMPT, Action::Abort, answered(Meaning::Accepted)).pop();
-        assert_eq!(closed, Some(Event::Closed(Outcome::Aborted)));
+        assert_eq!(closed, Some(Event::Ended(Outcome::Aborted)));
     }
 
     #[test]
@@ -135,7 +135,7 @@ mod tests {
         let of_the_gateway = what_came_back(ATTEMPT, Action::Retry, answered(Meaning::WrongAddress)).pop();
         let busy = journaled(Action::Retry, answered(Meaning::Busy));
         planted::plant(None);
-        assert_eq!(of_the_gateway, Some(Event::Closed(Outcome::Gone)));
+        assert_eq!(of_the_gateway, Some(Event::Ended(Outcome::Gone)));
         assert_eq!(busy, ["answered"]);
     }
 }

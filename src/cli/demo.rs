@@ -45,7 +45,7 @@ const STORIES: [Story; 5] = [
     Story {
         cluster: "second-retry",
         about: "fails twice, then works",
-        end: "remedied",
+        end: "resolved-by-retry",
         retries: 2,
         aborts: 0,
     },
@@ -66,14 +66,14 @@ const STORIES: [Story; 5] = [
     Story {
         cluster: "az-switchover",
         about: "an AZ switchover fails once",
-        end: "remedied",
+        end: "resolved-by-retry",
         retries: 1,
         aborts: 0,
     },
     Story {
         cluster: "lost-answer",
         about: "the retry's answer is lost",
-        end: "remedied",
+        end: "resolved-by-retry",
         retries: 1,
         aborts: 0,
     },
@@ -304,9 +304,9 @@ fn label(event: &Event) -> Option<(&'static str, AnsiColor)> {
         Event::Failed(_) => ("seen", AnsiColor::Yellow),
         Event::Intent { .. } => ("sent", AnsiColor::Magenta),
         Event::Answered { .. } => ("answered", AnsiColor::Magenta),
-        Event::Settled { .. } => ("settled", AnsiColor::Blue),
+        Event::Confirmed { .. } => ("settled", AnsiColor::Blue),
         Event::Escalated { .. } => ("human", AnsiColor::Red),
-        Event::Closed(_) => ("ended", AnsiColor::Green),
+        Event::Ended(_) => ("ended", AnsiColor::Green),
         Event::Decided { .. } if event.level() > Level::Debug => ("decided", AnsiColor::Blue),
         _ => return None,
     })
@@ -320,7 +320,7 @@ mod tests {
     fn a_story_that_ends_otherwise_is_not_right() {
         let right = || Ending {
             story: &STORIES[0],
-            end: "remedied".to_owned(),
+            end: "resolved-by-retry".to_owned(),
             retries: 2,
             aborts: 0,
             without_intent: 0,

@@ -151,7 +151,7 @@ fn verdict(decision: &Decision) -> &'static str {
     match decision.verdict {
         Verdict::Act(_) => "would send",
         Verdict::Wait => "wait",
-        Verdict::Held => "held back",
+        Verdict::Blocked => "held back",
         Verdict::Escalate => "call a human",
     }
 }

@@ -59,9 +59,9 @@ pub fn schedule(known: &TaskRecord, terms: &Terms, decision: &Decision) -> Vec<S
     let (retry, used) = (&terms.retry, known.retries_used(terms));
     let mut steps = Vec::new();
     let due = match decision.reason {
-        Reason::Backoff { until, .. }
-        | Reason::HeldUntilNow { until }
-        | Reason::ServiceBusy { until, .. } => Some(until),
+        Reason::Backoff { until, .. } | Reason::WasBlocked { until } | Reason::ServiceBusy { until, .. } => {
+            Some(until)
+        }
         _ => None,
     };
     let jitter = if retry.randomization_factor > 0.0 {

@@ -62,7 +62,7 @@ pub fn act(
 
 /// A task that is given back to the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GivenBack {
+pub struct ResetByOperator {
     /// The task.
     pub task: TaskId,
     /// How it shows its failure now, where it is failed: what later readings are compared with.
@@ -78,30 +78,30 @@ pub fn reset(
     facts: DecideInput<'_>,
     record: &ClusterRecord,
     now: Moment,
-) -> Result<GivenBack, Reason> {
+) -> Result<ResetByOperator, Reason> {
     let (task, known) = match newest(ordered, facts, record) {
         // It is given back while it runs: what comes of that is the daemon's again.
         Err(Reason::Running { .. }) => {
             let running = NewestTask::of(facts.reading, record, facts.poll.settle_interval).task();
             let known = running.and_then(|task| Some((task, record.tasks.get(&task.id)?)));
-            known.ok_or(Reason::NotWithHuman)?
+            known.ok_or(Reason::NotEscalated)?
         }
         found => found?,
     };
     if let Some((closing, _)) = &known.closed {
-        return Err(if *closing == Outcome::Aborted { Reason::AbortedByUs } else { Reason::NotWithHuman });
+        return Err(if *closing == Outcome::Aborted { Reason::AbortedByUs } else { Reason::NotEscalated });
     }
-    let Some(escalation) = &known.escalated else { return Err(Reason::NotWithHuman) };
+    let Some(escalation) = &known.escalated else { return Err(Reason::NotEscalated) };
     // Whether a PUT was accepted may still show. Where it cannot, the human has judged.
-    let given_up = matches!(escalation.reason, Reason::CannotSettle { .. });
+    let given_up = matches!(escalation.reason, Reason::CannotConfirm { .. });
     if let Some(open) = known.open_retry().filter(|_| !given_up)
         && now.since(open.sent) < facts.poll.settle_timeout + SETTLING_PATIENCE
     {
         let (attempt, action, answered) = (open.id, open.action, open.is_answered());
-        return Err(Reason::Settling { attempt, action, answered });
+        return Err(Reason::OutcomeUnknown { attempt, action, answered });
     }
     let failed = task.status.is_failure().then(|| Some((task.whole.clone()?, Shape::of(task))));
-    Ok(GivenBack { task: task.id.clone(), failed: failed.flatten() })
+    Ok(ResetByOperator { task: task.id.clone(), failed: failed.flatten() })
 }
 
 /// The newest task, where it is certain and the one that is meant, with what is known of it.
@@ -127,7 +127,7 @@ fn newest<'a>(
     };
     match record.tasks.get(&task.id) {
         Some(known) => Ok((task, known)),
-        None if task.status.is_failure() => Err(Reason::StaleReading),
+        None if task.status.is_failure() => Err(Reason::StalePoll),
         None => Err(Reason::NotFailed { status: task.status.word().to_owned() }),
     }
 }
@@ -137,18 +137,20 @@ impl FailedTask<'_> {
     fn may_be_sent(&self) -> Result<(), Reason> {
         match &self.known.closed {
             Some((Outcome::Aborted, _)) => return Err(Reason::AbortedByUs),
-            Some(_) => return Err(Reason::StaleReading),
+            Some(_) => return Err(Reason::StalePoll),
             None => {}
         }
         if let Some(open) = &self.known.open {
             return Err(match open.action {
                 Action::Abort => Reason::AbortUnknown { attempt: open.id, answer: open.answer.clone() },
-                Action::Retry => {
-                    Reason::Settling { attempt: open.id, action: open.action, answered: open.is_answered() }
-                }
+                Action::Retry => Reason::OutcomeUnknown {
+                    attempt: open.id,
+                    action: open.action,
+                    answered: open.is_answered(),
+                },
             });
         }
-        let Some(failure) = &self.known.failure else { return Err(Reason::StaleReading) };
+        let Some(failure) = &self.known.failure else { return Err(Reason::StalePoll) };
         if let Some((_, reason, _)) = self.stale(failure) {
             return Err(reason);
         }

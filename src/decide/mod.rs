@@ -124,7 +124,7 @@ pub fn decide(
             Some(other) => {
                 wait(Some(task), Reason::SharedTask { other: other.clone() }, poll.active_interval)
             }
-            None => wait(Some(task), Reason::StaleReading, poll.settle_interval),
+            None => wait(Some(task), Reason::StalePoll, poll.settle_interval),
         },
         (TaskStatus::Failed | TaskStatus::PartialFailed, Some(known)) => {
             let case = FailedTask { facts, task, known, now };
@@ -178,7 +178,7 @@ struct FailedTask<'a> {
 impl FailedTask<'_> {
     /// The rules, in their order. The first that speaks decides.
     fn judge(&self, terms: Option<&Terms>) -> Judgement {
-        let Some(failure) = &self.known.failure else { return self.settling(Reason::StaleReading) };
+        let Some(failure) = &self.known.failure else { return self.settling(Reason::StalePoll) };
         self.closed()
             .or_else(|| self.with_human())
             .or_else(|| self.open_attempt())
@@ -198,9 +198,9 @@ impl FailedTask<'_> {
         let (outcome, _) = self.known.closed.as_ref()?;
         let reason = match outcome {
             Outcome::Aborted => Reason::AbortedByUs,
-            Outcome::Superseded { .. } | Outcome::Gone => Reason::Closed,
+            Outcome::Superseded { .. } | Outcome::Gone => Reason::Ended,
             // It succeeded before, and this reading shows a failure: an old one until observed as new.
-            Outcome::Remedied | Outcome::SolvedByOthers => Reason::StaleReading,
+            Outcome::ResolvedByRetry | Outcome::ResolvedExternally => Reason::StalePoll,
         };
         Some(self.idle(reason))
     }
@@ -208,7 +208,7 @@ impl FailedTask<'_> {
     fn with_human(&self) -> Option<Judgement> {
         let escalation = self.known.escalated.as_ref()?;
         let why = escalation.reason.code().to_owned();
-        let reason = Reason::WithHuman { since: escalation.at.wall, why };
+        let reason = Reason::NeedsOperator { since: escalation.at.wall, why };
         // What a human sent since then is settled as soon as anything else.
         let sent = self.known.open_retry().is_some_and(|open| open.sent.mono >= escalation.at.mono);
         Some(if sent { self.settling(reason) } else { self.idle(reason) })
@@ -227,7 +227,7 @@ impl FailedTask<'_> {
         let nothing_to_tell_by = self.task.execute_times.is_none() && self.task.end_time.is_none();
         if nothing_to_tell_by && !open.is_answered() && !open.ran && age >= poll.settle_timeout {
             let detail = "neither executeTimes nor endTime can be read".to_owned();
-            return Some(self.escalate(Reason::CannotSettle { attempt: open.id, detail }));
+            return Some(self.escalate(Reason::CannotConfirm { attempt: open.id, detail }));
         }
         // While nobody could read it, or was asked not to settle it yet, no two readings could agree.
         let could_settle =
@@ -235,10 +235,10 @@ impl FailedTask<'_> {
         let could_settle = could_settle.into_iter().flatten().max_by_key(|from| from.mono);
         if could_settle.is_some_and(|from| self.now.since(from) >= SETTLING_PATIENCE) {
             let detail = format!("no two readings agreed for {}", crate::model::text::span(age));
-            return Some(self.escalate(Reason::CannotSettle { attempt: open.id, detail }));
+            return Some(self.escalate(Reason::CannotConfirm { attempt: open.id, detail }));
         }
         let answered = open.is_answered();
-        Some(self.settling(Reason::Settling { attempt: open.id, action: open.action, answered }))
+        Some(self.settling(Reason::OutcomeUnknown { attempt: open.id, action: open.action, answered }))
     }
 
     /// Acted on is only what the journal knows as the present failure, to the letter.
@@ -248,7 +248,7 @@ impl FailedTask<'_> {
         }
         let present =
             self.task.whole.as_deref() == Some(failure.whole.as_str()) && !self.known.ran_since_failure;
-        (!present).then(|| self.settling(Reason::StaleReading))
+        (!present).then(|| self.settling(Reason::StalePoll))
     }
 
     /// No PUT while it cannot be told whose task it is. Where that lasts, a human has to find out.
@@ -301,7 +301,7 @@ impl FailedTask<'_> {
             return self.escalate(Reason::MaxElapsedTime { waited, limit, left: retry.max_retries - used });
         }
         if let Some(not_before) = failure.not_before.filter(|not_before| self.now.mono < not_before.mono) {
-            return self.until(Reason::HeldUntilNow { until: not_before.wall }, not_before);
+            return self.until(Reason::WasBlocked { until: not_before.wall }, not_before);
         }
         if let Some(wait) = self.after_hold(terms, failure, due) {
             return wait;
@@ -317,7 +317,7 @@ impl FailedTask<'_> {
             return self.escalate(Reason::PartialFailed { used });
         }
         if terms.on_exhausted == OnExhausted::Escalate {
-            return self.escalate(Reason::RetriesUsedUp { used, external });
+            return self.escalate(Reason::RetriesExhausted { used, external });
         }
         let abortable = match self.known.abortable(self.task) {
             Ok(abortable) => abortable,
@@ -354,7 +354,7 @@ impl FailedTask<'_> {
             }
         }
         if let Some(not_before) = failure.not_before.filter(|not_before| self.now.mono < not_before.mono) {
-            return self.until(Reason::HeldUntilNow { until: not_before.wall }, not_before);
+            return self.until(Reason::WasBlocked { until: not_before.wall }, not_before);
         }
         let reason =
             Reason::AbortDue { used, max_retries: terms.retry.max_retries, grace: terms.abort_grace };
@@ -381,12 +381,12 @@ impl FailedTask<'_> {
         }
         let took = self.facts.reading.at.age(self.facts.reading.asked);
         if took > MAX_READING_AGE {
-            return self.settling(Reason::SlowReading { took });
+            return self.settling(Reason::SlowPoll { took });
         }
         if failure.held && !self.facts.guards.probes_at_once() {
             // What held it back has ended. Nothing overdue fires at once.
             let due = self.now.after(backoff::first_wait(&terms.retry, self.draw(failure)));
-            return self.until(Reason::HeldUntilNow { until: due.wall }, due);
+            return self.until(Reason::WasBlocked { until: due.wall }, due);
         }
         (Verdict::Act(order), reason, self.facts.poll.settle_interval)
     }
@@ -398,7 +398,7 @@ impl FailedTask<'_> {
         let unpolled = failure.unpolled.filter(|unpolled| since.mono < unpolled.mono);
         let ended = hold.into_iter().chain(unpolled).max_by_key(|ended| ended.mono)?;
         let due = ended.after(backoff::first_wait(&terms.retry, self.draw(failure)));
-        (self.now.mono < due.mono).then(|| self.until(Reason::HeldUntilNow { until: due.wall }, due))
+        (self.now.mono < due.mono).then(|| self.until(Reason::WasBlocked { until: due.wall }, due))
     }
 
     fn backoff(&self, terms: &Terms, failure: &Failure, used: u32) -> Duration {
@@ -424,7 +424,7 @@ impl FailedTask<'_> {
             Reason::NoPolicy => self.facts.poll.idle_interval,
             _ => self.facts.poll.active_interval,
         };
-        (Verdict::Held, reason, next_poll)
+        (Verdict::Blocked, reason, next_poll)
     }
 
     fn settling(&self, reason: Reason) -> Judgement {
@@ -451,7 +451,7 @@ fn too_old(case: &FailedTask<'_>, failure: &Failure) -> Option<Judgement> {
 /// What no further PUT can mend.
 fn lost_cause(case: &FailedTask<'_>, failure: &Failure) -> Option<Judgement> {
     if let Some(changed) = &failure.touched {
-        return Some(case.escalate(Reason::TouchedByOthers { changed: changed.clone() }));
+        return Some(case.escalate(Reason::ChangedExternally { changed: changed.clone() }));
     }
     if let Some(answer) = &failure.not_acceptable {
         return Some(case.escalate(Reason::NotAcceptable { answer: answer.clone() }));

@@ -11,19 +11,17 @@ pub fn news(decision: &Decision, record: &ClusterRecord) -> Option<(TaskId, Even
     let task = decision.task.as_ref()?;
     let known = record.tasks.get(task).filter(|known| known.closed.is_none())?;
     let reason = decision.reason.clone();
-    let event = match &decision.verdict {
-        Verdict::Escalate => Event::Escalated { reason },
-        Verdict::Act(_) => return None,
-        Verdict::Wait | Verdict::Held => {
-            let verdict = decision.verdict.word();
+    let event = match decision.verdict.passive() {
+        None if decision.verdict == Verdict::Escalate => Event::Escalated { reason },
+        None => return None,
+        Some(verdict) => {
             let before = known.decided.as_ref();
             let same = before.is_some_and(|it| it.verdict == verdict && it.reason.tells_the_same_as(&reason));
-            // A handed-over task was told of by its escalation.
-            // That a list is waited for lasts for the start alone.
-            if same || matches!(reason, Reason::WithHuman { .. } | Reason::NotListed) {
+            // A task that was handed over was announced by its escalation. That a list is waited for ends with the list.
+            if same || matches!(reason, Reason::NeedsOperator { .. } | Reason::NotListed) {
                 return None;
             }
-            Event::Decided { verdict: verdict.to_owned(), reason }
+            Event::Decided { verdict, reason }
         }
     };
     Some((task.clone(), event))

@@ -13,7 +13,7 @@ use crate::decide::SETTLING_PATIENCE;
 use crate::decide::expect::overdue;
 use crate::decide::newest::NewestTask;
 use crate::model::cluster::Cluster;
-use crate::model::event::{Entry, Event, FailureSeen, Outcome, Settlement, Shape, Subject};
+use crate::model::event::{Confirmation, Entry, Event, FailureSeen, Outcome, Shape, Subject};
 use crate::model::id::{ProjectName, TaskId};
 use crate::model::moment::Moment;
 use crate::model::policy::{Expect, Terms};
@@ -219,7 +219,10 @@ impl Draft<'_> {
             return;
         }
         let ours = known.failure.as_ref().is_some_and(|failure| failure.accepted > 0);
-        self.note(&task.id, Event::Closed(if ours { Outcome::Remedied } else { Outcome::SolvedByOthers }));
+        self.note(
+            &task.id,
+            Event::Ended(if ours { Outcome::ResolvedByRetry } else { Outcome::ResolvedExternally }),
+        );
     }
 
     fn see_failure(&mut self, task: &Task) {
@@ -360,7 +363,7 @@ impl Draft<'_> {
                 }
             } else {
                 let changed = differing_keys(&failure.whole, task.whole.as_deref().unwrap_or_default());
-                self.note(&task.id, Event::Touched { changed });
+                self.note(&task.id, Event::ChangedExternally { changed });
             }
         }
     }
@@ -409,7 +412,7 @@ impl Draft<'_> {
         let agreeing = open.reading.as_ref().filter(|reading| reading.effect == effect);
         let Some(first) = agreeing else {
             let status = task.status.clone();
-            self.note(&task.id, Event::SettlingReading { attempt: open.id, effect, status, shape });
+            self.note(&task.id, Event::ConfirmingPoll { attempt: open.id, effect, status, shape });
             return;
         };
         if self.now.since(first.at) < self.input.poll.settle_interval {
@@ -422,7 +425,7 @@ impl Draft<'_> {
         let settlement = settlement(&open, effect);
         let same_failure = first.status.is_failure() && first.shape == shape;
         let seen_before = if same_failure { self.now.since(first.at) } else { Duration::ZERO };
-        self.note(&task.id, Event::Settled { attempt: open.id, settlement });
+        self.note(&task.id, Event::Confirmed { attempt: open.id, settlement });
         if effect && task.status.is_failure() {
             self.fail(task, seen_before);
         }
@@ -476,7 +479,7 @@ impl Draft<'_> {
                 // answer to a PUT said the same.
                 let doubted = known.failure.as_ref().is_some_and(|failure| failure.doubt.is_some());
                 if doubted || self.now.since(known.first_seen) >= self.input.poll.settle_timeout {
-                    self.note(id, Event::Closed(Outcome::Gone));
+                    self.note(id, Event::Ended(Outcome::Gone));
                 }
             }
             _ => {}
@@ -531,17 +534,17 @@ impl Draft<'_> {
                     && older.start_time < start
             });
             if older {
-                self.note(id, Event::Closed(Outcome::Superseded { by: newest.clone() }));
+                self.note(id, Event::Ended(Outcome::Superseded { by: newest.clone() }));
             }
         }
     }
 }
 
-fn settlement(open: &OpenAttempt, effect: bool) -> Settlement {
+fn settlement(open: &OpenAttempt, effect: bool) -> Confirmation {
     match (effect, open.is_answered()) {
-        (true, _) => Settlement::Accepted,
-        (false, true) => Settlement::WithoutEffect,
-        (false, false) => Settlement::NotAccepted,
+        (true, _) => Confirmation::Accepted,
+        (false, true) => Confirmation::WithoutEffect,
+        (false, false) => Confirmation::NotAccepted,
     }
 }
 

@@ -97,7 +97,7 @@ impl Columns {
             task: TaskId::new(&self.task)?,
         };
         let event: Event = serde_json::from_str(&self.data)?;
-        if event.word() != self.event {
+        if !event.is_called(&self.event) {
             return Err(EntryFault::Word { column: self.event, data: event.word() });
         }
         Ok(StoredEntry { number, at, subject, event })

@@ -7,7 +7,7 @@ impl Reason {
     /// What would have to change for something else to be decided.
     pub fn way_on(&self) -> &'static str {
         match self {
-            Self::Idle | Self::AbortedByUs | Self::Closed => {
+            Self::Idle | Self::AbortedByUs | Self::Ended => {
                 "nothing has to change: a task that fails from now on is looked after"
             }
             Self::Running { .. } => "the task has to end: nobody can stop it while it runs",
@@ -16,7 +16,7 @@ impl Reason {
                 "a newer task has to show, or a human acts in the console: which one is the newest decides"
             }
             Self::NewestMissing { .. } => "the service has to list that task again, or a newer one",
-            Self::SlowReading { .. } => {
+            Self::SlowPoll { .. } => {
                 "the service has to answer sooner; the lists are read again by themselves, and `doctor` shows how long it takes"
             }
             Self::RunningMissing { .. } => {
@@ -28,13 +28,13 @@ impl Reason {
             Self::UnknownStatus { .. } => {
                 "the status has to become one that is known; look at it in the console"
             }
-            Self::WithHuman { .. }
-            | Self::RetriesUsedUp { .. }
+            Self::NeedsOperator { .. }
+            | Self::RetriesExhausted { .. }
             | Self::NodeCompleted { .. }
             | Self::PartialFailed { .. }
             | Self::PolicyChanged { .. }
             | Self::MaxElapsedTime { .. }
-            | Self::TouchedByOthers { .. }
+            | Self::ChangedExternally { .. }
             | Self::NotAcceptable { .. }
             | Self::WithoutEffect { .. }
             | Self::NotAccepted { .. }
@@ -42,7 +42,7 @@ impl Reason {
                 "a human has to act: mend the cause, then `reset` gives it back to the daemon, or `retry-now` sends one \
                  retry; to act in the console, `hold` it first"
             }
-            Self::CannotSettle { .. } => {
+            Self::CannotConfirm { .. } => {
                 "a human has to see in the console whether that PUT was taken; then `reset` gives it back to the daemon"
             }
             Self::AbortUnknown { .. } => {
@@ -51,11 +51,11 @@ impl Reason {
             Self::TooOld { .. } => {
                 "a human decides about old failures: `retry-now` or `abort` sends one PUT; a new failure is looked after"
             }
-            Self::Settling { .. } => {
+            Self::OutcomeUnknown { .. } => {
                 "readings have to show what came of the PUT; they are taken by themselves"
             }
-            Self::StaleReading => "the service has to show the present; it is read again by itself",
-            Self::Backoff { .. } | Self::HeldUntilNow { .. } => {
+            Self::StalePoll => "the service has to show the present; it is read again by itself",
+            Self::Backoff { .. } | Self::WasBlocked { .. } => {
                 "nothing has to change: the wait ends by itself; `retry-now` ends it at once, `hold` stops what follows"
             }
             Self::ServiceBusy { .. } => {
@@ -95,7 +95,7 @@ impl Reason {
             Self::NotAbortable { .. } => {
                 "nobody may abort it: a retry, or the service's support, has to bring it to its end"
             }
-            Self::NotWithHuman => "nothing has to change: the daemon looks after it; `hold` stops it",
+            Self::NotEscalated => "nothing has to change: the daemon looks after it; `hold` stops it",
             Self::AlreadyDone => "nothing has to change; to do it once more, give the command again",
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::answer::Meaning;
-use super::event::{Entry, Event, Outcome, Settlement};
+use super::event::{Confirmation, Entry, Event, Outcome};
 use super::id::{AttemptId, ClusterId, TaskId};
 use super::moment::Moment;
 
@@ -172,12 +172,14 @@ impl Probe {
     fn learn(&mut self, event: &Event) {
         let shown = match event {
             Event::Progress { .. } => Shown::Good(Healing::CompletedNode),
-            Event::Closed(Outcome::Remedied | Outcome::SolvedByOthers) => Shown::Good(Healing::Succeeded),
+            Event::Ended(Outcome::ResolvedByRetry | Outcome::ResolvedExternally) => {
+                Shown::Good(Healing::Succeeded)
+            }
             Event::Failed(_) => Shown::Failed,
-            Event::Settled { attempt, settlement } if *attempt == self.attempt => match settlement {
-                Settlement::Accepted => Shown::Accepted,
-                Settlement::WithoutEffect => Shown::Failed,
-                Settlement::NotAccepted => return,
+            Event::Confirmed { attempt, settlement } if *attempt == self.attempt => match settlement {
+                Confirmation::Accepted => Shown::Accepted,
+                Confirmation::WithoutEffect => Shown::Failed,
+                Confirmation::NotAccepted => return,
             },
             Event::Answered { attempt, answer }
                 if *attempt == self.attempt && answer.meaning == Meaning::Unknown =>

@@ -84,20 +84,50 @@ pub enum Verdict {
     /// Nothing is due.
     Wait,
     /// Something is due, and something else than time holds it back.
-    Held,
+    Blocked,
     /// It is a human's now.
     Escalate,
 }
 
 impl Verdict {
+    /// As it is journaled, where it sends and escalates nothing.
+    pub fn passive(&self) -> Option<PassiveVerdict> {
+        match self {
+            Self::Wait => Some(PassiveVerdict::Wait),
+            Self::Blocked => Some(PassiveVerdict::Blocked),
+            Self::Act(_) | Self::Escalate => None,
+        }
+    }
+
     /// The stable word.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Act(Order::Retry(_)) => "retry",
             Self::Act(Order::Abort(_)) => "abort",
             Self::Wait => "wait",
-            Self::Held => "held",
+            Self::Blocked => "blocked",
             Self::Escalate => "escalate",
+        }
+    }
+}
+
+/// A verdict that sends and escalates nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PassiveVerdict {
+    /// As [`Verdict::Wait`].
+    Wait,
+    /// As [`Verdict::Blocked`].
+    #[serde(alias = "held")]
+    Blocked,
+}
+
+impl PassiveVerdict {
+    /// The stable word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Wait => "wait",
+            Self::Blocked => "blocked",
         }
     }
 }

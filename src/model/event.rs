@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::answer::Answer;
 use super::breaker::{Healing, Opening};
 use super::cluster::Traits;
-use super::decision::Action;
+use super::decision::{Action, PassiveVerdict};
 use super::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use super::moment::Moment;
 use super::policy::Terms;
@@ -36,7 +36,7 @@ impl Shape {
 /// How an attempt whose effect was awaited turned out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Settlement {
+pub enum Confirmation {
     /// The task was executed again.
     Accepted,
     /// The answer was 200, and nothing happened. The retry is used.
@@ -51,9 +51,11 @@ pub enum Settlement {
 #[expect(missing_docs, reason = "the variants' docs tell their fields")]
 pub enum Outcome {
     /// It succeeded after a retry of ours.
-    Remedied,
+    #[serde(alias = "remedied")]
+    ResolvedByRetry,
     /// It succeeded without one.
-    SolvedByOthers,
+    #[serde(alias = "solved-by-others")]
+    ResolvedExternally,
     /// We terminated it. For good: nothing reopens it.
     Aborted,
     /// A newer task took its place.
@@ -66,8 +68,8 @@ impl Outcome {
     /// The stable word.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Remedied => "remedied",
-            Self::SolvedByOthers => "solved-by-others",
+            Self::ResolvedByRetry => "resolved-by-retry",
+            Self::ResolvedExternally => "resolved-externally",
             Self::Aborted => "aborted",
             Self::Superseded { .. } => "superseded",
             Self::Gone => "gone",
@@ -163,7 +165,8 @@ pub enum Event {
     /// The failed task changed soon after it was first seen; later readings are compared with this.
     Changed { whole: String, shape: Shape },
     /// The failed task changed, and it was not us.
-    Touched { changed: String },
+    #[serde(alias = "touched")]
+    ChangedExternally { changed: String },
     /// `executeTimes` fell. The highest stays.
     FellBack { highest: u64, read: u64 },
     /// The task stands in one answer no more.
@@ -171,9 +174,11 @@ pub enum Event {
     /// It stands there again.
     Reappeared,
     /// The first of the two readings that settle an attempt. `effect`: it shows that the PUT was accepted.
-    SettlingReading { attempt: AttemptId, effect: bool, status: TaskStatus, shape: Shape },
+    #[serde(alias = "settling-reading")]
+    ConfirmingPoll { attempt: AttemptId, effect: bool, status: TaskStatus, shape: Shape },
     /// An attempt's effect, or the lack of one, is certain.
-    Settled { attempt: AttemptId, settlement: Settlement },
+    #[serde(alias = "settled")]
+    Confirmed { attempt: AttemptId, settlement: Confirmation },
     /// A PUT is about to be sent. Committed before it leaves; its number is the attempt's id.
     Intent { action: Action, failure: u32, waited: Duration, reason: Reason },
     /// The answer to it.
@@ -183,14 +188,15 @@ pub enum Event {
     /// After an answer of 'gone or forbidden' the list and a reading showed it there: forbidden.
     StillThere { attempt: AttemptId },
     /// A decision that tells something else than the one before.
-    Decided { verdict: String, reason: Reason },
+    Decided { verdict: PassiveVerdict, reason: Reason },
     /// The task was handed to a human.
     Escalated { reason: Reason },
     /// A human gave it back: no retry counts as used, and a new backoff begins. What the task shows from now on
     /// is what later readings are compared with, where it is failed.
     Reset { by: String, why: String, command: String, failed: Option<(String, Shape)> },
     /// Its story ended.
-    Closed(Outcome),
+    #[serde(alias = "closed")]
+    Ended(Outcome),
     /// The project's breaker opened, for so long, with what was read of this task.
     BreakerOpened { opening: Opening, cooldown: Duration },
     /// The project's breaker closed, by what this task did after the PUT that was let through.
@@ -201,6 +207,11 @@ impl Event {
     /// Whether it is a word on the whole project, and its task only where it was found.
     pub fn is_of_project(&self) -> bool {
         matches!(self, Self::BreakerOpened { .. } | Self::BreakerClosed { .. })
+    }
+
+    /// Whether this is its word, or was one.
+    pub fn is_called(&self, word: &str) -> bool {
+        self.word() == word || FORMER_WORDS.contains(&(word, self.word()))
     }
 
     /// The stable word: the same as in JSON.
@@ -215,12 +226,12 @@ impl Event {
             Self::Unpolled => "unpolled",
             Self::NewestSeen { .. } => "newest-seen",
             Self::Changed { .. } => "changed",
-            Self::Touched { .. } => "touched",
+            Self::ChangedExternally { .. } => "changed-externally",
             Self::FellBack { .. } => "fell-back",
             Self::Missing => "missing",
             Self::Reappeared => "reappeared",
-            Self::SettlingReading { .. } => "settling-reading",
-            Self::Settled { .. } => "settled",
+            Self::ConfirmingPoll { .. } => "confirming-poll",
+            Self::Confirmed { .. } => "confirmed",
             Self::Intent { .. } => "intent",
             Self::Answered { .. } => "answered",
             Self::NotSent { .. } => "not-sent",
@@ -228,12 +239,20 @@ impl Event {
             Self::Decided { .. } => "decided",
             Self::Escalated { .. } => "escalated",
             Self::Reset { .. } => "reset",
-            Self::Closed(_) => "closed",
+            Self::Ended(_) => "ended",
             Self::BreakerOpened { .. } => "breaker-opened",
             Self::BreakerClosed { .. } => "breaker-closed",
         }
     }
 }
+
+/// Words of events in journals of the first version, and the words of today.
+const FORMER_WORDS: [(&str, &str); 4] = [
+    ("settling-reading", "confirming-poll"),
+    ("settled", "confirmed"),
+    ("touched", "changed-externally"),
+    ("closed", "ended"),
+];
 
 /// What an entry is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

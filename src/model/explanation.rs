@@ -114,12 +114,12 @@ impl Explanation {
 /// Why what was done of a task at last was done: as its story ended, where it has.
 fn last_known(task: &TaskRecord) -> Reason {
     match (&task.closed, &task.escalated, task.reason()) {
-        (Some((Outcome::Remedied | Outcome::SolvedByOthers, _)), ..) => Reason::Idle,
+        (Some((Outcome::ResolvedByRetry | Outcome::ResolvedExternally, _)), ..) => Reason::Idle,
         (Some((Outcome::Aborted, _)), ..) => Reason::AbortedByUs,
-        (Some((Outcome::Superseded { .. } | Outcome::Gone, _)), ..) => Reason::Closed,
+        (Some((Outcome::Superseded { .. } | Outcome::Gone, _)), ..) => Reason::Ended,
         (None, Some(escalation), _) => escalation.reason.clone(),
         (None, None, Some(reason)) => reason.clone(),
-        (None, None, None) => Reason::StaleReading,
+        (None, None, None) => Reason::StalePoll,
     }
 }
 

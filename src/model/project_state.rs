@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::answer::Meaning;
 use super::breaker::{Breaker, Shown};
-use super::event::{Entry, Event, Settlement};
+use super::event::{Confirmation, Entry, Event};
 use super::id::{AttemptId, ClusterId, TaskId};
 use super::moment::Moment;
 use super::project::{FIRST_PAUSE, LONGEST_PAUSE, PauseCause};
@@ -72,7 +72,7 @@ impl ProjectState {
                 }
             }
             Event::Answered { attempt, answer } => self.answered(cluster, *attempt, answer.meaning, entry.at),
-            Event::Settled { attempt, settlement: Settlement::Accepted } => self.allow(cluster, *attempt),
+            Event::Confirmed { attempt, settlement: Confirmation::Accepted } => self.allow(cluster, *attempt),
             Event::StillThere { attempt } => self.forbid(cluster, *attempt, entry.at),
             _ => {}
         }

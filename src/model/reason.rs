@@ -41,9 +41,11 @@ pub enum Reason {
     /// We aborted it. The API has no status for that.
     AbortedByUs,
     /// It was closed: superseded by a newer task, or gone.
-    Closed,
+    #[serde(alias = "closed")]
+    Ended,
     /// It was handed to a human.
-    WithHuman { since: Timestamp, why: String },
+    #[serde(alias = "with-human")]
+    NeedsOperator { since: Timestamp, why: String },
     /// A failure that had ended long before it was first seen.
     TooOld {
         ended: Option<String>,
@@ -55,9 +57,11 @@ pub enum Reason {
 
     // Waiting.
     /// A PUT was sent; its effect is not certain yet.
-    Settling { attempt: AttemptId, action: Action, answered: bool },
+    #[serde(alias = "outcome-unknown")]
+    OutcomeUnknown { attempt: AttemptId, action: Action, answered: bool },
     /// The reading shows the past: the failure that was already retried, or an even older one.
-    StaleReading,
+    #[serde(alias = "stale-reading")]
+    StalePoll,
     /// The next retry waits for its backoff.
     Backoff { retry: u32, max_retries: u32, wait: Duration, until: Timestamp },
     /// The service was busy; the same retry waits once more.
@@ -65,7 +69,8 @@ pub enum Reason {
     /// An answer said 'gone or forbidden': the list and another reading decide which.
     CheckingIfGone { answer: Answer },
     /// What held the task back has ended; nothing overdue fires at once.
-    HeldUntilNow { until: Timestamp },
+    #[serde(alias = "held-until-now")]
+    WasBlocked { until: Timestamp },
     /// Retries are used up and the abort waits for its grace. `after_put`: and for longer, so long after the last PUT.
     AbortPending {
         used: u32,
@@ -77,7 +82,8 @@ pub enum Reason {
     },
 
     /// Something is due, and the lists took so long to arrive that they show the past.
-    SlowReading { took: Duration },
+    #[serde(alias = "slow-reading")]
+    SlowPoll { took: Duration },
 
     // Held back.
     /// No policy matches.
@@ -85,10 +91,12 @@ pub enum Reason {
     /// The mode is dry-run.
     DryRun { action: Action },
     /// The project is paused after a refusal.
+    #[serde(alias = "project-resting")]
     ProjectPaused { cause: PauseCause, until: Timestamp },
     /// No list of the project's clusters has shown the cluster since the start, so which policy governs it is not certain.
     NotListed,
     /// This cluster is paused after a refusal.
+    #[serde(alias = "cluster-resting")]
     ClusterPaused { until: Timestamp },
     /// Our clock and the service's differ too much.
     ClockOff { seconds: i64 },
@@ -111,6 +119,7 @@ pub enum Reason {
     /// An abort is due: retries used up, no node completed, grace over.
     AbortDue { used: u32, max_retries: u32, grace: Duration },
     /// A human orders it. `command`: what tells a repeated command from a new one.
+    #[serde(alias = "by-hand")]
     Manual { action: Action, by: String, why: String, command: String },
 
     // Refusing what a human orders.
@@ -121,13 +130,15 @@ pub enum Reason {
     /// An abort could leave a mixed cluster.
     NotAbortable { doubt: AbortDoubt },
     /// It is not with a human.
-    NotWithHuman,
+    #[serde(alias = "not-with-human")]
+    NotEscalated,
     /// This very command was carried out before.
     AlreadyDone,
 
     // To a human.
     /// Retries are used up, and the policy says to call a human.
-    RetriesUsedUp { used: u32, external: u32 },
+    #[serde(alias = "retries-used-up")]
+    RetriesExhausted { used: u32, external: u32 },
     /// Retries are used up, and an abort could leave a mixed cluster.
     NodeCompleted { used: u32, doubt: AbortDoubt },
     /// `PARTIAL_FAILED`: not to be retried, or its retries are used up; never aborted.
@@ -137,7 +148,8 @@ pub enum Reason {
     /// Waited as long as the policy allows, with retries left.
     MaxElapsedTime { waited: Duration, limit: Duration, left: u32 },
     /// Somebody else changed the failed task.
-    TouchedByOthers { changed: String },
+    #[serde(alias = "touched-by-others")]
+    ChangedExternally { changed: String },
     /// The service will never take this request.
     NotAcceptable { answer: Answer },
     /// Accepted PUTs in a row without any effect.
@@ -147,7 +159,8 @@ pub enum Reason {
     /// The service has been busy for too long.
     BusyTooLong { since: Timestamp, answer: Answer },
     /// Whether a PUT was accepted cannot be told from this task.
-    CannotSettle { attempt: AttemptId, detail: String },
+    #[serde(alias = "cannot-settle")]
+    CannotConfirm { attempt: AttemptId, detail: String },
     /// An abort leaves no trace, so one of unknown outcome is never sent again.
     AbortUnknown { attempt: AttemptId, answer: Option<Answer> },
 }
@@ -165,22 +178,22 @@ impl Reason {
             Self::SharedTask { .. } => "shared-task",
             Self::UnknownStatus { .. } => "unknown-status",
             Self::AbortedByUs => "aborted-by-us",
-            Self::Closed => "closed",
-            Self::WithHuman { .. } => "with-human",
+            Self::Ended => "ended",
+            Self::NeedsOperator { .. } => "needs-operator",
             Self::TooOld { .. } => "too-old",
-            Self::Settling { .. } => "settling",
-            Self::StaleReading => "stale-reading",
+            Self::OutcomeUnknown { .. } => "outcome-unknown",
+            Self::StalePoll => "stale-poll",
             Self::Backoff { .. } => "backoff",
             Self::ServiceBusy { .. } => "service-busy",
             Self::CheckingIfGone { .. } => "checking-if-gone",
-            Self::HeldUntilNow { .. } => "held-until-now",
+            Self::WasBlocked { .. } => "was-blocked",
             Self::AbortPending { .. } => "abort-pending",
-            Self::SlowReading { .. } => "slow-reading",
+            Self::SlowPoll { .. } => "slow-poll",
             Self::NoPolicy => "no-policy",
             Self::DryRun { .. } => "dry-run",
             Self::NotListed => "not-listed",
-            Self::ProjectPaused { .. } => "project-resting",
-            Self::ClusterPaused { .. } => "cluster-resting",
+            Self::ProjectPaused { .. } => "project-paused",
+            Self::ClusterPaused { .. } => "cluster-paused",
             Self::ClockOff { .. } => "clock-off",
             Self::ActionsInFlight { .. } => "actions-in-flight",
             Self::ActionsPerHour { .. } => "actions-per-hour",
@@ -190,23 +203,23 @@ impl Reason {
             Self::BreakerProbing { .. } => "breaker-probing",
             Self::RetryDue { .. } => "retry-due",
             Self::AbortDue { .. } => "abort-due",
-            Self::Manual { .. } => "by-hand",
+            Self::Manual { .. } => "manual",
             Self::NotNewest { .. } => "not-newest",
             Self::NotFailed { .. } => "not-failed",
             Self::NotAbortable { .. } => "not-abortable",
-            Self::NotWithHuman => "not-with-human",
+            Self::NotEscalated => "not-escalated",
             Self::AlreadyDone => "already-done",
-            Self::RetriesUsedUp { .. } => "retries-used-up",
+            Self::RetriesExhausted { .. } => "retries-exhausted",
             Self::NodeCompleted { .. } => "node-completed",
             Self::PartialFailed { .. } => "partial-failed",
             Self::PolicyChanged { .. } => "policy-changed",
             Self::MaxElapsedTime { .. } => "max-elapsed-time",
-            Self::TouchedByOthers { .. } => "touched-by-others",
+            Self::ChangedExternally { .. } => "changed-externally",
             Self::NotAcceptable { .. } => "not-acceptable",
             Self::WithoutEffect { .. } => "without-effect",
             Self::NotAccepted { .. } => "not-accepted",
             Self::BusyTooLong { .. } => "busy-too-long",
-            Self::CannotSettle { .. } => "cannot-settle",
+            Self::CannotConfirm { .. } => "cannot-confirm",
             Self::AbortUnknown { .. } => "abort-unknown",
         }
     }
@@ -219,13 +232,13 @@ impl Reason {
             match &mut reason {
                 Reason::Backoff { until, .. }
                 | Reason::ServiceBusy { until, .. }
-                | Reason::HeldUntilNow { until }
+                | Reason::WasBlocked { until }
                 | Reason::AbortPending { until, .. }
                 | Reason::BreakerOpen { until, .. }
                 | Reason::ProjectPaused { until, .. }
                 | Reason::ClusterPaused { until } => *until = Timestamp::UNIX_EPOCH,
                 Reason::ClockOff { seconds } => *seconds = seconds.signum(),
-                Reason::SlowReading { took } => *took = Duration::ZERO,
+                Reason::SlowPoll { took } => *took = Duration::ZERO,
                 _ => {}
             }
             reason
@@ -298,8 +311,8 @@ impl fmt::Display for Reason {
             Self::AbortedByUs => f.write_str(
                 "we aborted it, and nothing more is sent for it, whatever the service goes on showing",
             ),
-            Self::Closed => f.write_str("it is closed: a newer task took its place, or it was gone"),
-            Self::WithHuman { since, why } => {
+            Self::Ended => f.write_str("it is closed: a newer task took its place, or it was gone"),
+            Self::NeedsOperator { since, why } => {
                 write!(f, "it has been with a human since {} ({why}), and nothing is sent for it", at(*since))
             }
             Self::TooOld { ended: Some(ended), in_future: true, .. } => write!(
@@ -317,15 +330,15 @@ impl fmt::Display for Reason {
                 "it does not tell when it ended and was never seen running, so it counts as older than {} and is left alone",
                 span(*limit)
             ),
-            Self::Settling { attempt, action, answered: true } => write!(
+            Self::OutcomeUnknown { attempt, action, answered: true } => write!(
                 f,
                 "the service accepted the {action} (PUT {attempt}); readings do not show for certain yet what came of it"
             ),
-            Self::Settling { attempt, action, answered: false } => write!(
+            Self::OutcomeUnknown { attempt, action, answered: false } => write!(
                 f,
                 "whether the service accepted the {action} (PUT {attempt}) is unknown; readings will show it"
             ),
-            Self::StaleReading => {
+            Self::StalePoll => {
                 f.write_str("the reading may show the past, so nothing is sent before another one")
             }
             Self::Backoff { retry, max_retries, wait, until } => {
@@ -338,7 +351,7 @@ impl fmt::Display for Reason {
                 f,
                 "the answer ({answer}) means gone or forbidden; the list and another reading will tell which"
             ),
-            Self::HeldUntilNow { until } => {
+            Self::WasBlocked { until } => {
                 write!(f, "what held it back has ended; it is due at {}", at(*until))
             }
             Self::AbortPending { used, external, grace, after_put, until } => {
@@ -352,7 +365,7 @@ impl fmt::Display for Reason {
                     }
                 }
             }
-            Self::SlowReading { took } => write!(
+            Self::SlowPoll { took } => write!(
                 f,
                 "reading both lists of tasks took {}, and nothing is sent on what is older than {}: they are read again",
                 span(*took),
@@ -446,11 +459,11 @@ impl fmt::Display for Reason {
                 f,
                 "it must not be aborted: {doubt}; aborting it could leave a cluster of mixed versions or zones"
             ),
-            Self::NotWithHuman => {
+            Self::NotEscalated => {
                 f.write_str("it is not with a human, so there is nothing to take back from one")
             }
             Self::AlreadyDone => f.write_str("this very command was carried out before, and acts once"),
-            Self::RetriesUsedUp { used, external } => {
+            Self::RetriesExhausted { used, external } => {
                 write!(f, "{}, and the policy says to call a human", used_up(*used, *external))
             }
             Self::NodeCompleted { used, doubt } => write!(
@@ -479,7 +492,7 @@ impl fmt::Display for Reason {
                 span(*limit),
                 counted(u64::from(*left), "retry", "retries")
             ),
-            Self::TouchedByOthers { changed } => {
+            Self::ChangedExternally { changed } => {
                 write!(
                     f,
                     "somebody else changed the failed task ({}), so it is left to them",
@@ -501,7 +514,7 @@ impl fmt::Display for Reason {
             Self::BusyTooLong { since, answer } => {
                 write!(f, "the service has been busy since {}; its last answer was {answer}", at(*since))
             }
-            Self::CannotSettle { attempt, detail } => {
+            Self::CannotConfirm { attempt, detail } => {
                 write!(f, "whether PUT {attempt} was accepted cannot be told: {detail}")
             }
             Self::AbortUnknown { attempt, answer } => {

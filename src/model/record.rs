@@ -9,7 +9,7 @@ use jiff::civil::DateTime;
 
 use super::answer::{Answer, Meaning};
 use super::cluster::{Cluster, Traits};
-use super::decision::Action;
+use super::decision::{Action, PassiveVerdict};
 use super::event::{Entry, Event, FailureSeen, Outcome, Shape};
 use super::id::{AttemptId, ClusterId, TaskId};
 use super::moment::Moment;
@@ -141,8 +141,8 @@ pub struct Escalation {
 /// A decision that was journaled.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decided {
-    /// The verdict's word.
-    pub verdict: String,
+    /// The verdict.
+    pub verdict: PassiveVerdict,
     /// Why.
     pub reason: Reason,
     /// Since when every decision says this.
@@ -272,7 +272,7 @@ impl TaskRecord {
 
     /// Since when every decision says that the reading shows the past.
     pub fn stale_since(&self) -> Option<Moment> {
-        self.decided.as_ref().filter(|it| matches!(it.reason, Reason::StaleReading)).map(|it| it.since)
+        self.decided.as_ref().filter(|it| matches!(it.reason, Reason::StalePoll)).map(|it| it.since)
     }
 
     /// Whether a reading that was asked for then, and does not show it, is of the second poll in a row.

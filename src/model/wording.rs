@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::decision::Action;
-use super::event::{Entry, Event, Outcome, Settlement, TooLong};
+use super::event::{Confirmation, Entry, Event, Outcome, TooLong};
 use super::level::Level;
 use super::reason::Reason;
 use super::text::{counted, shown, span};
@@ -19,28 +19,30 @@ impl Event {
             | Self::Unpolled
             | Self::NewestSeen { .. }
             | Self::AgeJudged { .. }
-            | Self::SettlingReading { .. } => Level::Debug,
+            | Self::ConfirmingPoll { .. } => Level::Debug,
             Self::Running { .. }
             | Self::Progress { .. }
             | Self::Intent { .. }
             | Self::Reset { .. }
-            | Self::Closed(_)
+            | Self::Ended(_)
             | Self::BreakerClosed { .. } => Level::Info,
-            Self::Settled { settlement, .. } => match settlement {
-                Settlement::Accepted => Level::Info,
-                Settlement::WithoutEffect | Settlement::NotAccepted => Level::Warning,
+            Self::Confirmed { settlement, .. } => match settlement {
+                Confirmation::Accepted => Level::Info,
+                Confirmation::WithoutEffect | Confirmation::NotAccepted => Level::Warning,
             },
             Self::Answered { answer, .. } if answer.meaning == super::answer::Meaning::Accepted => {
                 Level::Info
             }
-            Self::Decided { reason, .. } => match reason.code() {
-                "abort-pending" | "no-policy" | "too-old" => Level::Warning,
-                "running" | "settling" | "stale-reading" | "idle" => Level::Debug,
+            Self::Decided { reason, .. } => match reason {
+                Reason::AbortPending { .. } | Reason::NoPolicy | Reason::TooOld { .. } => Level::Warning,
+                Reason::Running { .. } | Reason::OutcomeUnknown { .. } | Reason::StalePoll | Reason::Idle => {
+                    Level::Debug
+                }
                 _ => Level::Info,
             },
             Self::Failed(seen) if seen.too_old => Level::Debug,
             Self::Failed(_)
-            | Self::Touched { .. }
+            | Self::ChangedExternally { .. }
             | Self::FellBack { .. }
             | Self::Answered { .. }
             | Self::NotSent { .. }
@@ -152,7 +154,7 @@ impl fmt::Display for Event {
                 write!(f, "the newest task of the cluster, begun at {start_time} (cloud time)")
             }
             Self::Changed { .. } => f.write_str("the failed task changed soon after it was first seen"),
-            Self::Touched { changed } => {
+            Self::ChangedExternally { changed } => {
                 write!(f, "somebody else changed the failed task: {}", shown(changed, 200))
             }
             Self::FellBack { highest, read } => {
@@ -160,17 +162,17 @@ impl fmt::Display for Event {
             }
             Self::Missing => f.write_str("missing from the list; another poll tells whether it is gone"),
             Self::Reappeared => f.write_str("in the list again"),
-            Self::SettlingReading { attempt, effect, status, .. } => {
+            Self::ConfirmingPoll { attempt, effect, status, .. } => {
                 let shows = if *effect { "so it was accepted" } else { "so it had no effect yet" };
                 let status = shown(status.word(), 40);
                 write!(f, "the first of two readings that settle PUT {attempt}: {status}, {shows}")
             }
-            Self::Settled { attempt, settlement } => {
+            Self::Confirmed { attempt, settlement } => {
                 write!(f, "PUT {attempt} is settled: ")?;
                 f.write_str(match settlement {
-                    Settlement::Accepted => "accepted",
-                    Settlement::WithoutEffect => "accepted without effect; the retry is used",
-                    Settlement::NotAccepted => "not accepted; no retry is used",
+                    Confirmation::Accepted => "accepted",
+                    Confirmation::WithoutEffect => "accepted without effect; the retry is used",
+                    Confirmation::NotAccepted => "not accepted; no retry is used",
                 })
             }
             Self::Intent { action, reason, .. } => {
@@ -189,16 +191,16 @@ impl fmt::Display for Event {
             Self::StillThere { attempt } => {
                 write!(f, "the list and a reading still show it, so PUT {attempt} was refused as forbidden")
             }
-            Self::Decided { verdict, reason } => write!(f, "{verdict}: {reason}"),
+            Self::Decided { verdict, reason } => write!(f, "{}: {reason}", verdict.word()),
             Self::Escalated { reason } => write!(f, "a human is needed: {reason}"),
             Self::Reset { by, why, .. } => write!(
                 f,
                 "{by} gave it back to the daemon: {}; no retry counts as used, and a new backoff begins",
                 shown(why, 200)
             ),
-            Self::Closed(outcome) => match outcome {
-                Outcome::Remedied => f.write_str("remedied: it succeeded after a retry"),
-                Outcome::SolvedByOthers => {
+            Self::Ended(outcome) => match outcome {
+                Outcome::ResolvedByRetry => f.write_str("remedied: it succeeded after a retry"),
+                Outcome::ResolvedExternally => {
                     f.write_str("solved by others: it succeeded without a retry of ours")
                 }
                 Outcome::Aborted => f.write_str("aborted"),
@@ -226,6 +228,7 @@ mod tests {
 
     use super::*;
     use crate::model::answer::{Answer, Meaning};
+    use crate::model::decision::PassiveVerdict;
     use crate::model::event::{FailureSeen, Shape};
     use crate::model::id::{AttemptId, TaskId};
     use crate::model::policy::{Mode, Terms};
@@ -324,27 +327,27 @@ mod tests {
                 "the failed task changed soon after it was first seen",
             ),
             (
-                Event::Touched { changed: "agencyName".to_owned() },
+                Event::ChangedExternally { changed: "agencyName".to_owned() },
                 "somebody else changed the failed task: agencyName",
             ),
             (Event::FellBack { highest: 3, read: 1 }, "executeTimes fell from 3 to 1; 3 still counts"),
             (Event::Missing, "missing from the list; another poll tells whether it is gone"),
             (Event::Reappeared, "in the list again"),
             (
-                Event::SettlingReading { attempt, effect: true, status: TaskStatus::Running, shape: shape() },
+                Event::ConfirmingPoll { attempt, effect: true, status: TaskStatus::Running, shape: shape() },
                 "the first of two readings that settle PUT #7: RUNNING, so it was accepted",
             ),
             (
-                Event::SettlingReading { attempt, effect: false, status: TaskStatus::Failed, shape: shape() },
+                Event::ConfirmingPoll { attempt, effect: false, status: TaskStatus::Failed, shape: shape() },
                 "the first of two readings that settle PUT #7: FAILED, so it had no effect yet",
             ),
-            (Event::Settled { attempt, settlement: Settlement::Accepted }, "PUT #7 is settled: accepted"),
+            (Event::Confirmed { attempt, settlement: Confirmation::Accepted }, "PUT #7 is settled: accepted"),
             (
-                Event::Settled { attempt, settlement: Settlement::WithoutEffect },
+                Event::Confirmed { attempt, settlement: Confirmation::WithoutEffect },
                 "PUT #7 is settled: accepted without effect; the retry is used",
             ),
             (
-                Event::Settled { attempt, settlement: Settlement::NotAccepted },
+                Event::Confirmed { attempt, settlement: Confirmation::NotAccepted },
                 "PUT #7 is settled: not accepted; no retry is used",
             ),
             (
@@ -368,8 +371,8 @@ mod tests {
                 "the list and a reading still show it, so PUT #7 was refused as forbidden",
             ),
             (
-                Event::Decided { verdict: "held".to_owned(), reason: Reason::NoPolicy },
-                "held: no policy matches it, so it is watched and never touched",
+                Event::Decided { verdict: PassiveVerdict::Blocked, reason: Reason::NoPolicy },
+                "blocked: no policy matches it, so it is watched and never touched",
             ),
             (
                 Event::Escalated { reason: Reason::WithoutEffect { times: 2 } },
@@ -385,17 +388,17 @@ mod tests {
                 "uid 1000 gave it back to the daemon: the zone has room again; no retry counts as used, and a new \
                  backoff begins",
             ),
-            (Event::Closed(Outcome::Remedied), "remedied: it succeeded after a retry"),
+            (Event::Ended(Outcome::ResolvedByRetry), "remedied: it succeeded after a retry"),
             (
-                Event::Closed(Outcome::SolvedByOthers),
+                Event::Ended(Outcome::ResolvedExternally),
                 "solved by others: it succeeded without a retry of ours",
             ),
-            (Event::Closed(Outcome::Aborted), "aborted"),
+            (Event::Ended(Outcome::Aborted), "aborted"),
             (
-                Event::Closed(Outcome::Superseded { by: TaskId::new("t-2").unwrap() }),
+                Event::Ended(Outcome::Superseded { by: TaskId::new("t-2").unwrap() }),
                 "superseded by the newer task t-2",
             ),
-            (Event::Closed(Outcome::Gone), "gone: two polls did not find it"),
+            (Event::Ended(Outcome::Gone), "gone: two polls did not find it"),
         ];
         let mut told = std::collections::BTreeSet::new();
         for (event, sentence) in table {

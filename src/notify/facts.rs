@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::model::event::{Event, Settlement, StoredEntry};
+use crate::model::event::{Confirmation, Event, StoredEntry};
 use crate::model::record::TaskRecord;
 use crate::model::text::{counted, shown};
 
@@ -154,11 +154,11 @@ fn sent(story: &[StoredEntry]) -> Vec<Sent> {
             Event::StillThere { attempt } => {
                 of(attempt.0, &mut |sent| sent.outcome.push_str("; refused as forbidden"));
             }
-            Event::Settled { attempt, settlement } => of(attempt.0, &mut |sent| {
+            Event::Confirmed { attempt, settlement } => of(attempt.0, &mut |sent| {
                 sent.outcome.push_str(match settlement {
-                    Settlement::Accepted => "; settled: accepted",
-                    Settlement::WithoutEffect => "; settled: accepted without effect",
-                    Settlement::NotAccepted => "; settled: not accepted",
+                    Confirmation::Accepted => "; settled: accepted",
+                    Confirmation::WithoutEffect => "; settled: accepted without effect",
+                    Confirmation::NotAccepted => "; settled: not accepted",
                 });
             }),
             _ => {}

@@ -1,5 +1,8 @@
 //! What people are told of: each kind of thing, how grave it is, and which entry of the journal is one. Pure.
 
+use serde::Deserialize as _;
+use serde::de::value::StrDeserializer;
+
 use crate::model::decision::Action;
 use crate::model::event::{Event, Outcome};
 use crate::model::level::Level;
@@ -52,13 +55,16 @@ kinds! {
     /// The daemon aborted it.
     Aborted "aborted" Warning "aborted";
     /// It succeeded after a retry.
-    Remedied "remedied" Info "remedied";
+    #[serde(alias = "remedied")]
+    ResolvedByRetry "resolved-by-retry" Info "resolved-by-retry";
     /// It had failed, and succeeded without a retry of ours.
-    SolvedByOthers "solved-by-others" Info "solved by others";
+    #[serde(alias = "solved-by-others")]
+    ResolvedExternally "resolved-externally" Info "resolved externally";
     /// It was handed to a human.
-    Escalated "escalated" Critical "a human is needed";
+    Escalated "escalated" Critical "an operator is needed";
     /// Somebody else changed the failed task.
-    TouchedByOthers "touched-by-others" Critical "touched by others";
+    #[serde(alias = "touched-by-others")]
+    ChangedExternally "changed-externally" Critical "changed externally";
     /// It had failed long before it was first seen.
     StaleFailure "stale-failure" Info "old failure found";
     /// A task that is with a human runs again.
@@ -66,13 +72,14 @@ kinds! {
     /// A task runs for longer than its policy expects.
     RunningTooLong "running-too-long" Warning "running too long";
     /// A human gave it back to the daemon.
-    GivenBack "given-back" Info "given back to the daemon";
+    #[serde(alias = "given-back")]
+    ResetByOperator "reset-by-operator" Info "reset by an operator";
     /// It had failed, and a newer task took its place.
     Superseded "superseded" Info "superseded";
     /// It had failed, and is there no more.
     Gone "gone" Info "gone";
     /// It still waits for a human.
-    Reminder "reminder" Critical "still waits for a human";
+    Reminder "reminder" Critical "still needs an operator";
     /// A task shows a status that we do not know.
     UnknownStatus "unknown-status" Critical "unknown status";
     /// For an hour it has not been clear what to do about a failed task.
@@ -84,12 +91,16 @@ kinds! {
     /// It acts again.
     BreakerClosed "breaker-closed" Info "breaker closed";
     /// The project cannot be seen.
-    Blind "blind" Critical "project cannot be seen";
+    #[serde(alias = "blind")]
+    Unreachable "unreachable" Critical "project cannot be polled";
     /// It can be seen again.
-    Sees "sees" Info "project can be seen again";
+    #[serde(alias = "sees")]
+    Reachable "reachable" Info "project can be polled again";
     /// The project is paused after a refusal.
+    #[serde(alias = "rests")]
     Paused "paused" Critical "project is paused";
     /// It acts again.
+    #[serde(alias = "acts")]
     Resumed "resumed" Info "project is resumed";
     /// Our clock and the service's differ too much.
     ClockOff "clock-off" Critical "clock off";
@@ -108,7 +119,8 @@ kinds! {
 impl Kind {
     /// The kind of this word.
     pub fn of_word(word: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|kind| kind.word() == word)
+        // As a notification of an earlier version names it, too.
+        Self::deserialize(StrDeserializer::<serde::de::value::Error>::new(word)).ok()
     }
 
     /// What comes first where there is not room for everything: what needs a human, then what somebody may want to stop
@@ -132,14 +144,14 @@ impl Kind {
             Event::Decided { reason: Reason::AbortPending { .. }, .. } => Self::Exhausted,
             Event::Decided { reason: Reason::DryRun { action: Action::Retry }, .. } => Self::WouldRetry,
             Event::Decided { reason: Reason::DryRun { action: Action::Abort }, .. } => Self::WouldAbort,
-            Event::Escalated { reason: Reason::TouchedByOthers { .. } } => Self::TouchedByOthers,
+            Event::Escalated { reason: Reason::ChangedExternally { .. } } => Self::ChangedExternally,
             Event::Escalated { .. } => Self::Escalated,
-            Event::Reset { .. } => Self::GivenBack,
-            Event::Closed(Outcome::Aborted) => Self::Aborted,
-            Event::Closed(Outcome::Remedied) => Self::Remedied,
-            Event::Closed(Outcome::SolvedByOthers) if had_failed => Self::SolvedByOthers,
-            Event::Closed(Outcome::Superseded { .. }) if had_failed => Self::Superseded,
-            Event::Closed(Outcome::Gone) if had_failed => Self::Gone,
+            Event::Reset { .. } => Self::ResetByOperator,
+            Event::Ended(Outcome::Aborted) => Self::Aborted,
+            Event::Ended(Outcome::ResolvedByRetry) => Self::ResolvedByRetry,
+            Event::Ended(Outcome::ResolvedExternally) if had_failed => Self::ResolvedExternally,
+            Event::Ended(Outcome::Superseded { .. }) if had_failed => Self::Superseded,
+            Event::Ended(Outcome::Gone) if had_failed => Self::Gone,
             Event::BreakerOpened { .. } => Self::BreakerOpened,
             Event::BreakerClosed { .. } => Self::BreakerClosed,
             Event::RunningTooLong { .. } => Self::RunningTooLong,
@@ -157,7 +169,7 @@ impl Kind {
             | Event::Intent { .. }
             | Event::Escalated { .. }
             | Event::Reset { .. }
-            | Event::Closed(_) => true,
+            | Event::Ended(_) => true,
             Event::Decided { reason, .. } => {
                 matches!(reason, Reason::AbortPending { .. } | Reason::DryRun { .. })
             }
@@ -171,8 +183,8 @@ impl Kind {
             self,
             Self::BreakerOpened
                 | Self::BreakerClosed
-                | Self::Blind
-                | Self::Sees
+                | Self::Unreachable
+                | Self::Reachable
                 | Self::Paused
                 | Self::Resumed
                 | Self::ClockOff
@@ -187,30 +199,39 @@ impl Kind {
     /// The lasting states that this begins (`true`) or ends, each by the name that an alert of it bears.
     pub fn states(self) -> &'static [(State, bool)] {
         use State::{
-            AbortPending, BreakerOpen, ClockWrong, Failed, JournalBroken, NeedsHuman, New, Overlong, Paused,
-            ProjectBlind, Stale, Trial, Unknown,
+            AbortPending, BreakerOpen, ClockWrong, Failed, JournalBroken, NeedsOperator, New, Overlong,
+            Paused, ProjectUnreachable, Stale, Trial, Unknown,
         };
-        const OVER: &[(State, bool)] =
-            &[(Failed, false), (AbortPending, false), (NeedsHuman, false), (Overlong, false), (Stale, false)];
+        const OVER: &[(State, bool)] = &[
+            (Failed, false),
+            (AbortPending, false),
+            (NeedsOperator, false),
+            (Overlong, false),
+            (Stale, false),
+        ];
         match self {
             // What failed does not run any more.
             Self::FirstFailure | Self::RetrySent | Self::WouldRetry | Self::WouldAbort => {
                 &[(Failed, true), (Overlong, false)]
             }
-            Self::FailedAgain => &[(Failed, true), (NeedsHuman, true), (Overlong, false)],
+            Self::FailedAgain => &[(Failed, true), (NeedsOperator, true), (Overlong, false)],
             Self::Exhausted => &[(Failed, true), (AbortPending, true)],
-            Self::Escalated | Self::TouchedByOthers | Self::Reminder => {
-                &[(Failed, true), (AbortPending, false), (NeedsHuman, true)]
+            Self::Escalated | Self::ChangedExternally | Self::Reminder => {
+                &[(Failed, true), (AbortPending, false), (NeedsOperator, true)]
             }
-            Self::GivenBack | Self::RunningAgain => &[(NeedsHuman, false)],
-            Self::Remedied | Self::SolvedByOthers | Self::Aborted | Self::Superseded | Self::Gone => OVER,
+            Self::ResetByOperator | Self::RunningAgain => &[(NeedsOperator, false)],
+            Self::ResolvedByRetry
+            | Self::ResolvedExternally
+            | Self::Aborted
+            | Self::Superseded
+            | Self::Gone => OVER,
             Self::StaleFailure => &[(Stale, true)],
             Self::RunningTooLong => &[(Overlong, true)],
             Self::UnknownStatus | Self::Unclear => &[(Unknown, true)],
             Self::BreakerOpened | Self::BreakerHalfOpen => &[(BreakerOpen, true)],
             Self::BreakerClosed => &[(BreakerOpen, false)],
-            Self::Blind => &[(ProjectBlind, true)],
-            Self::Sees => &[(ProjectBlind, false)],
+            Self::Unreachable => &[(ProjectUnreachable, true)],
+            Self::Reachable => &[(ProjectUnreachable, false)],
             Self::Paused => &[(Paused, true)],
             Self::Resumed => &[(Paused, false)],
             Self::ClockOff => &[(ClockWrong, true)],
@@ -231,7 +252,7 @@ pub enum State {
     /// It will be aborted.
     AbortPending,
     /// It is with a human.
-    NeedsHuman,
+    NeedsOperator,
     /// It runs too long.
     Overlong,
     /// It failed long ago and is left alone.
@@ -241,7 +262,7 @@ pub enum State {
     /// The breaker is open.
     BreakerOpen,
     /// The project cannot be seen.
-    ProjectBlind,
+    ProjectUnreachable,
     /// It rests.
     Paused,
     /// The clock is off.
@@ -260,13 +281,13 @@ impl State {
         match self {
             Self::Failed => "UpgradeTaskFailed",
             Self::AbortPending => "UpgradeTaskAbortPending",
-            Self::NeedsHuman => "UpgradeTaskNeedsHuman",
+            Self::NeedsOperator => "UpgradeTaskNeedsOperator",
             Self::Overlong => "UpgradeTaskRunningTooLong",
             Self::Stale => "UpgradeTaskStaleFailure",
             Self::Unknown => "UpgradeTaskUnknownStatus",
             Self::BreakerOpen => "UpgradeRemediatorBreakerOpen",
-            Self::ProjectBlind => "UpgradeRemediatorProjectBlind",
-            Self::Paused => "UpgradeRemediatorProjectRests",
+            Self::ProjectUnreachable => "UpgradeRemediatorProjectUnreachable",
+            Self::Paused => "UpgradeRemediatorProjectPaused",
             Self::ClockWrong => "UpgradeRemediatorClockOff",
             Self::JournalBroken => "UpgradeRemediatorJournalFails",
             Self::New => "UpgradeRemediatorNewJournal",

@@ -82,11 +82,11 @@ impl Observer for LogObserver {
                 info!(%project, "project {project}: connections can be begun again");
             }
             Notification::JournalWorks { project } => info!(%project, "the journal is written again"),
-            Notification::Blind { project, error, advice, .. } => {
+            Notification::Unreachable { project, error, advice, .. } => {
                 error!(%project, "project {project} cannot be seen, and nothing is sent in it: {error}; {advice}");
             }
             Notification::SeenAtFirst { project } => debug!(%project, "project {project} is seen"),
-            Notification::Sees { project } => info!(%project, "project {project} can be seen again"),
+            Notification::Reachable { project } => info!(%project, "project {project} can be seen again"),
             Notification::ManyUnreadable { project, error } => {
                 warn!(%project, "project {project}: more clusters cannot be read; the latest: {error}");
             }

@@ -66,9 +66,9 @@ pub enum Notification<'a> {
     /// The system gives connections again.
     Connects { project: &'a ProjectName },
     /// The project as a whole cannot be seen, for another reason than last time.
-    Blind { project: &'a ProjectName, trouble: &'static str, error: &'a str, advice: &'a str },
+    Unreachable { project: &'a ProjectName, trouble: &'static str, error: &'a str, advice: &'a str },
     /// Something of the project can be seen again.
-    Sees { project: &'a ProjectName },
+    Reachable { project: &'a ProjectName },
     /// The process has listed the clusters and read one, or all of none, for the first time.
     SeenAtFirst { project: &'a ProjectName },
     /// More tasks are left alone, for the reason with this code, than are told of one by one.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::{Facts, facts};
 use super::kind::Kind;
-use crate::model::decision::Action;
+use crate::model::decision::{Action, PassiveVerdict};
 use crate::model::event::{Event, StoredEntry, Subject};
 use crate::model::id::{ClusterId, TaskId};
 use crate::model::level::Level;
@@ -305,7 +305,9 @@ fn next(known: &TaskRecord) -> String {
         Some(reason) if is_dry(known) => {
             format!("nothing is sent in dry-run; else: {}", comes(reason))
         }
-        Some(reason) if known.decided.as_ref().is_some_and(|decided| decided.verdict == "held") => {
+        Some(reason)
+            if known.decided.as_ref().is_some_and(|decided| decided.verdict == PassiveVerdict::Blocked) =>
+        {
             format!("sends nothing while this holds: {}", shown(&reason.to_string(), 500))
         }
         Some(reason) => comes(reason),
@@ -320,7 +322,7 @@ fn comes(reason: &Reason) -> String {
             format!("sends retry {retry} of {max_retries} at {}", at(*until))
         }
         Reason::ServiceBusy { until, .. } => format!("sends the same PUT again at {}", at(*until)),
-        Reason::HeldUntilNow { until } => format!("acts at {}, if nothing holds it back by then", at(*until)),
+        Reason::WasBlocked { until } => format!("acts at {}, if nothing holds it back by then", at(*until)),
         Reason::AbortPending { until, .. } => {
             format!("aborts the task at {}, unless somebody stops it or it changes", at(*until))
         }
@@ -347,7 +349,7 @@ fn todo(kind: Kind, cluster: &ClusterId) -> Vec<Todo> {
         Kind::Exhausted => {
             vec![hold("to stop the abort"), retry("to have it retried once more instead"), explain()]
         }
-        Kind::Escalated | Kind::TouchedByOthers | Kind::Reminder | Kind::FailedAgain => vec![
+        Kind::Escalated | Kind::ChangedExternally | Kind::Reminder | Kind::FailedAgain => vec![
             hold("before acting by hand"),
             explain(),
             todo(
@@ -356,7 +358,7 @@ fn todo(kind: Kind, cluster: &ClusterId) -> Vec<Todo> {
             ),
             retry("to have one retry sent"),
         ],
-        Kind::Remedied | Kind::SolvedByOthers | Kind::Superseded | Kind::Gone => {
+        Kind::ResolvedByRetry | Kind::ResolvedExternally | Kind::Superseded | Kind::Gone => {
             vec![todo("to read what happened", format!("history --cluster {cluster}"))]
         }
         Kind::Aborted => vec![

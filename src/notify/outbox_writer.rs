@@ -187,7 +187,7 @@ impl<O: Outbox, C: Clock> OutboxWriter<O, C> {
         self.watch_clock(entry, writes);
         match &entry.event {
             Event::Escalated { .. } => self.waits(subject, entry.number, entry.at),
-            Event::Reset { .. } | Event::Closed(_) => drop(self.waiting.remove(&key_of(subject))),
+            Event::Reset { .. } | Event::Ended(_) => drop(self.waiting.remove(&key_of(subject))),
             _ => {}
         }
         let Some(kind) = Kind::of(&entry.event, known.as_ref(), half_opens) else { return Ok(()) };

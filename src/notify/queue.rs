@@ -152,13 +152,13 @@ impl Observer for NotifyQueue {
                 until: pause.until.wall,
             }),
             Notification::ProjectResumed { project } => Some(Transient::Acts { project: project.clone() }),
-            Notification::Blind { project, trouble, error, advice } => Some(Transient::Blind {
+            Notification::Unreachable { project, trouble, error, advice } => Some(Transient::Blind {
                 project: project.clone(),
                 trouble,
                 error: error.to_owned(),
                 advice: advice.to_owned(),
             }),
-            Notification::Sees { project } => Some(Transient::Sees { project: project.clone() }),
+            Notification::Reachable { project } => Some(Transient::Sees { project: project.clone() }),
             Notification::SeenAtFirst { project } => {
                 Some(Transient::SeenAtFirst { project: project.clone() })
             }

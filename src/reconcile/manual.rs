@@ -6,7 +6,7 @@ use super::{READ_LAST, ReconcileError, Reconciler, read_last};
 use crate::act::Delivery;
 use crate::clock::Clock;
 use crate::cloud::Css;
-use crate::decide::manual::{self, GivenBack};
+use crate::decide::manual::{self, ResetByOperator};
 use crate::journal::{Intent, Journal};
 use crate::model::answer::{Answer, Meaning};
 use crate::model::cluster::Cluster;
@@ -135,7 +135,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
             let (subject, state) = (self.subject(&cluster, &task), self.state());
             Intent::new(subject, order, Duration::ZERO, reason, state.project.cluster(&cluster.id))
         };
-        let intent = intent.ok_or(ManualError::Refused(Reason::StaleReading))?;
+        let intent = intent.ok_or(ManualError::Refused(Reason::StalePoll))?;
         let outcome = self.send(&css, &cluster, intent, ready).await?;
         of_outcome(action, task, outcome)
     }
@@ -164,7 +164,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
                 manual::reset(ordered, facts, record, now)
             })
         };
-        let GivenBack { task, failed } = given_back.map_err(ManualError::Refused)?;
+        let ResetByOperator { task, failed } = given_back.map_err(ManualError::Refused)?;
         let ManualOrder { command, by, why, .. } = ordered.clone();
         let line = (self.subject(&cluster, &task), Event::Reset { by, why, command, failed });
         self.record(&cluster, now, vec![line]).await.map_err(ReconcileError::from)?;

@@ -106,7 +106,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
             let state = self.state();
             let tasks = state.project.cluster(&cluster.id).tasks.iter();
             let open = tasks.filter(|(_, task)| task.closed.is_none());
-            open.map(|(id, _)| (self.subject(cluster, id), Event::Closed(Outcome::Gone))).collect()
+            open.map(|(id, _)| (self.subject(cluster, id), Event::Ended(Outcome::Gone))).collect()
         };
         match self.record(cluster, self.now(), gone).await {
             Ok(()) => {

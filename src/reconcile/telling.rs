@@ -124,7 +124,7 @@ impl<T: Observer> Telling<T> {
             Reason::ListIncomplete
             | Reason::OrderUnclear { .. }
             | Reason::NewestMissing { .. }
-            | Reason::SlowReading { .. } => fails,
+            | Reason::SlowPoll { .. } => fails,
             // Else it is handed to a human after as long.
             Reason::SharedTask { .. } => fails && decision.verdict == Verdict::Wait,
             _ => false,
@@ -219,7 +219,7 @@ impl<T: Observer> Telling<T> {
         drop(told);
         if !known {
             let (project, error) = (&self.project, &chain(error));
-            self.observer.tell(&Notification::Blind { project, trouble, error, advice: &advice });
+            self.observer.tell(&Notification::Unreachable { project, trouble, error, advice: &advice });
         }
     }
 
@@ -229,7 +229,7 @@ impl<T: Observer> Telling<T> {
         let sees = was_blind && told.listing.is_none() && told.reading.is_none();
         drop(told);
         if sees {
-            self.observer.tell(&Notification::Sees { project: &self.project });
+            self.observer.tell(&Notification::Reachable { project: &self.project });
         }
     }
 

@@ -20,7 +20,7 @@ use prometheus_client::registry::Registry;
 use super::{BreakerState, ProjectReport, Report, TaskState};
 use crate::model::answer::Meaning;
 use crate::model::decision::Action;
-use crate::model::event::{Entry, Event, Settlement, Subject};
+use crate::model::event::{Confirmation, Entry, Event, Subject};
 use crate::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use crate::model::policy::Mode;
 use crate::model::reason::Reason;
@@ -43,7 +43,7 @@ const OUTCOMES: [&str; 9] = [
 ];
 const NOT_SENT: &str = "not-sent";
 const SETTLEMENTS: [&str; 3] = ["accepted", "without-effect", "not-accepted"];
-const ENDINGS: [&str; 5] = ["remedied", "solved-by-others", "aborted", "superseded", "gone"];
+const ENDINGS: [&str; 5] = ["resolved-by-retry", "resolved-externally", "aborted", "superseded", "gone"];
 
 /// Upper ends of the buckets, in seconds: a commit takes a few milliseconds on a good disk.
 const COMMIT_BUCKETS: [f64; 13] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
@@ -89,7 +89,7 @@ pub struct Metrics {
     attempts: Counters,
     settlements: Counters,
     escalations: Counters,
-    closings: Counters,
+    outcomes: Counters,
     budgets_used_up: Counters,
     requests: Counters,
     request_durations: Histograms,
@@ -114,7 +114,7 @@ impl Default for Metrics {
             attempts: Counters::default(),
             settlements: Counters::default(),
             escalations: Counters::default(),
-            closings: Counters::default(),
+            outcomes: Counters::default(),
             budgets_used_up: Counters::default(),
             requests: Counters::default(),
             request_durations: Histograms::new_with_constructor(request_histogram),
@@ -147,16 +147,16 @@ impl Metrics {
             }
             Event::Answered { attempt, answer } => self.attempt(*attempt, outcome(answer.meaning), &count),
             Event::NotSent { attempt } => self.attempt(*attempt, NOT_SENT, &count),
-            Event::Settled { settlement, .. } => {
+            Event::Confirmed { settlement, .. } => {
                 let outcome = match settlement {
-                    Settlement::Accepted => "accepted",
-                    Settlement::WithoutEffect => "without-effect",
-                    Settlement::NotAccepted => "not-accepted",
+                    Confirmation::Accepted => "accepted",
+                    Confirmation::WithoutEffect => "without-effect",
+                    Confirmation::NotAccepted => "not-accepted",
                 };
                 count(&self.settlements, &[("outcome", outcome)]);
             }
-            Event::Closed(closing) => {
-                count(&self.closings, &[("ending", closing.word())]);
+            Event::Ended(closing) => {
+                count(&self.outcomes, &[("outcome", closing.word())]);
                 self.under_way().used_up.remove(&task());
             }
             Event::Reset { .. } => {
@@ -175,7 +175,7 @@ impl Metrics {
     ) {
         let used_up = match reason {
             Reason::AbortPending { .. }
-            | Reason::RetriesUsedUp { .. }
+            | Reason::RetriesExhausted { .. }
             | Reason::NodeCompleted { .. }
             | Reason::PolicyChanged { .. } => true,
             // Of such a one no retry may be allowed at all.
@@ -250,7 +250,7 @@ impl Metrics {
             begin(&self.settlements, &[("outcome", outcome)]);
         }
         for ending in ENDINGS {
-            begin(&self.closings, &[("ending", ending)]);
+            begin(&self.outcomes, &[("outcome", ending)]);
         }
         for action in [Action::Retry, Action::Abort].map(action_word) {
             for outcome in OUTCOMES {
@@ -269,7 +269,7 @@ impl Metrics {
         page.register("attempts", "PUTs by what was answered", self.attempts.clone());
         page.register("settlements", "PUTs that readings settled", self.settlements.clone());
         page.register("escalations", "Tasks handed to a human", self.escalations.clone());
-        page.register("closings", "Stories of tasks that ended", self.closings.clone());
+        page.register("outcomes", "Tasks that ended", self.outcomes.clone());
         page.register("budgets_used_up", "Tasks whose retries were used up", self.budgets_used_up.clone());
         let help = "How long commits to the journal took";
         page.register("journal_commit_duration_seconds", help, self.commits.clone());

@@ -269,16 +269,16 @@ pub enum TaskState {
     /// It failed, and is ours to handle.
     Failed,
     /// It is a human's.
-    WithHuman,
+    NeedsOperator,
 }
 
 impl TaskState {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Running, Self::Failed, Self::WithHuman];
+    pub const ALL: [Self; 3] = [Self::Running, Self::Failed, Self::NeedsOperator];
 
     fn of(task: &TaskRecord) -> Self {
         if task.escalated.is_some() {
-            Self::WithHuman
+            Self::NeedsOperator
         } else if task.run.is_some() {
             Self::Running
         } else {
@@ -291,7 +291,7 @@ impl TaskState {
         match self {
             Self::Running => "running",
             Self::Failed => "failed",
-            Self::WithHuman => "with-human",
+            Self::NeedsOperator => "needs-operator",
         }
     }
 }

@@ -63,7 +63,7 @@ pub(super) fn waits_for(reason: &Reason) -> Option<(Timestamp, &'static str)> {
     match reason {
         Reason::Backoff { until, .. } => Some((*until, "retry")),
         Reason::AbortPending { until, .. } => Some((*until, "abort")),
-        Reason::ServiceBusy { until, .. } | Reason::HeldUntilNow { until } => Some((*until, "PUT")),
+        Reason::ServiceBusy { until, .. } | Reason::WasBlocked { until } => Some((*until, "PUT")),
         _ => None,
     }
 }
@@ -173,7 +173,7 @@ mod tests {
              reload was refused"
         );
         let late = Summary { clusters: 1, next_action: Some((at("2026-01-05T08:00:00Z"), "abort")), ..prod };
-        let rests = Summary { blind: true, sends_nothing: Some("project-resting"), ..Summary::default() };
+        let rests = Summary { blind: true, sends_nothing: Some("project-paused"), ..Summary::default() };
         assert_eq!(
             line_of(Mode::Enforce, &[("late", late), ("rests", rests)], 0, false),
             "1 cluster, 2 running, rests cannot be seen, next abort 2026-01-05 08:00 UTC, breaker closed, nothing is \

@@ -165,7 +165,7 @@ impl Index {
         for (project, task) in all() {
             let will_be_aborted = task.why.as_ref().is_some_and(|why| why.code == "abort-pending");
             let (into, state) = match task.state {
-                TaskState::WithHuman => (&mut eyes, "with a human"),
+                TaskState::NeedsOperator => (&mut eyes, "with a human"),
                 TaskState::Running if task.runs_too_long_since.is_some() => (&mut eyes, "runs too long"),
                 TaskState::Running => (&mut run, "running"),
                 TaskState::Failed if will_be_aborted => (&mut eyes, "will be aborted"),

@@ -97,11 +97,11 @@ async fn a_failure_is_seen_to_its_remedy_without_a_reload() {
     browser.shows(".task.running", "running");
     assert_eq!(browser.focused(), format!("c-{cluster}"));
     browser.screenshot("running");
-    bench.journaled("the remedy", |event| matches!(event, Event::Closed(Outcome::Remedied))).await;
+    bench.journaled("the remedy", |event| matches!(event, Event::Ended(Outcome::ResolvedByRetry))).await;
     browser.shows(".quiet", "No task is unfinished.");
     browser.hides(".task");
     assert!(browser.is_marked(), "it was read anew");
-    browser.screenshot("remedied");
+    browser.screenshot("resolved-by-retry");
     assert_clean(&mut browser, address);
 
     browser.open(&url(address, &format!("/clusters/{cluster}")), DESK);

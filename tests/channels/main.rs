@@ -71,12 +71,12 @@ async fn alertmanager_shows_a_failed_task_until_it_is_remedied() {
         alert["generatorURL"].as_str().unwrap().starts_with("https://status.example/clusters/"),
         "{alert}"
     );
-    // It is remedied while the daemon is down to nobody's knowledge, and told after the next start.
+    // It is resolved-by-retry while the daemon is down to nobody's knowledge, and told after the next start.
     daemon.signal("TERM");
     assert_eq!(daemon.code().await, Some(0));
     bench.edit("mode = \"dry-run\"", "mode = \"enforce\"");
     let mut daemon = bench.daemon();
-    bench.journaled("the remedy", |event| matches!(event, Event::Closed(Outcome::Remedied))).await;
+    bench.journaled("the remedy", |event| matches!(event, Event::Ended(Outcome::ResolvedByRetry))).await;
     within(TWO_MESSAGES, "the end of the alert", || {
         let alerts = alertmanager.alerts();
         alerts.iter().all(|alert| alert["labels"]["alertname"] != "UpgradeTaskFailed").then_some(())
@@ -160,7 +160,7 @@ async fn a_dead_channel_delays_no_remedy_and_its_url_is_told_nowhere() {
     let url = secret(&bench, "url", "http://127.0.0.1:9/hook/canary-path-7f3a?token=canary-token-7f3a");
     channel(&bench, &format!("type = \"webhook\"\nurl = {url}"));
     let mut daemon = bench.daemon();
-    bench.journaled("the remedy", |event| matches!(event, Event::Closed(Outcome::Remedied))).await;
+    bench.journaled("the remedy", |event| matches!(event, Event::Ended(Outcome::ResolvedByRetry))).await;
     eventually("the word on the channel", || {
         daemon.stderr().contains("channel ops did not take a message").then_some(())
     })

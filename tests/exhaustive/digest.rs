@@ -245,19 +245,19 @@ impl<H: Hasher> Digest<'_, H> {
         self.put(reason.code());
         match reason {
             Reason::Backoff { retry, wait, .. } => self.put((retry, wait)),
-            Reason::Settling { attempt, answered, .. } => self.put((Some(*attempt) == open, answered)),
+            Reason::OutcomeUnknown { attempt, answered, .. } => self.put((Some(*attempt) == open, answered)),
             Reason::AbortPending { used, external, grace, .. } => self.put((used, external, grace)),
             Reason::Running { done, execution, .. } => self.put((done, execution)),
             Reason::ServiceBusy { answer, .. } | Reason::CheckingIfGone { answer } => self.put(of(answer)),
             Reason::ProjectPaused { cause, .. } => self.put(*cause as u8),
             // There is one hold.
             Reason::OnHold { .. }
-            | Reason::StaleReading
+            | Reason::StalePoll
             | Reason::Idle
-            | Reason::HeldUntilNow { .. }
+            | Reason::WasBlocked { .. }
             | Reason::ClusterPaused { .. }
             | Reason::AbortedByUs
-            | Reason::Closed => {}
+            | Reason::Ended => {}
             other => self.put(format!("{other:?}")),
         }
     }

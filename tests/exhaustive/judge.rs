@@ -156,7 +156,7 @@ impl Truth {
                 self.with_human = true;
                 let given_up = matches!(
                     reason,
-                    Reason::RetriesUsedUp { .. }
+                    Reason::RetriesExhausted { .. }
                         | Reason::NodeCompleted { .. }
                         | Reason::PartialFailed { .. }
                 );
@@ -167,10 +167,10 @@ impl Truth {
                     return Err("I3: it is given up, and retries are left".to_owned());
                 }
             }
-            Event::Closed(Outcome::Gone | Outcome::Superseded { .. }) => {
+            Event::Ended(Outcome::Gone | Outcome::Superseded { .. }) => {
                 return Err("it is closed as gone, and is there".to_owned());
             }
-            Event::Closed(Outcome::Remedied | Outcome::SolvedByOthers) if !world.succeeded => {
+            Event::Ended(Outcome::ResolvedByRetry | Outcome::ResolvedExternally) if !world.succeeded => {
                 return Err("it is closed as solved, and has not succeeded".to_owned());
             }
             _ => {}

@@ -497,23 +497,23 @@ fn is_accepted(outcome: &Delivery) -> bool {
 
 fn reached_by(reason: &Reason, reach: &mut impl FnMut(&'static str)) {
     match reason {
-        Reason::Settling { .. } => reach("an attempt is settled"),
+        Reason::OutcomeUnknown { .. } => reach("an attempt is settled"),
         Reason::Backoff { .. } => reach("a backoff"),
         Reason::AbortPending { .. } => reach("an abort waits"),
         Reason::AbortUnknown { .. } => reach("an abort of unknown outcome is a human's"),
         Reason::NodeCompleted { .. } => reach("a completed node forbids the abort"),
         Reason::PolicyChanged { .. } => reach("a changed policy forbids the abort"),
-        Reason::TouchedByOthers { .. } => reach("a touch by others is a human's"),
+        Reason::ChangedExternally { .. } => reach("a touch by others is a human's"),
         Reason::OnHold { .. } => reach("a hold holds back"),
         Reason::MaxElapsedTime { .. } => reach("the time is over"),
         Reason::PartialFailed { .. } => reach("PARTIAL_FAILED is a human's"),
-        Reason::CannotSettle { .. } => reach("an attempt that cannot be settled is a human's"),
+        Reason::CannotConfirm { .. } => reach("an attempt that cannot be settled is a human's"),
         Reason::ProjectPaused { .. } => reach("the project is paused"),
         Reason::ClusterPaused { .. } => reach("the cluster is paused"),
         Reason::ServiceBusy { .. } => reach("the service is busy"),
         Reason::CheckingIfGone { .. } => reach("gone or forbidden"),
         Reason::NotAcceptable { .. } => reach("not acceptable"),
-        Reason::StaleReading => reach("a reading is known to be stale"),
+        Reason::StalePoll => reach("a reading is known to be stale"),
         Reason::AbortedByUs => reach("aborted"),
         _ => {}
     }

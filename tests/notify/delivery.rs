@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use upgrade_remediator::model::breaker::{Healing, Opening};
-use upgrade_remediator::model::decision::Action;
+use upgrade_remediator::model::decision::{Action, PassiveVerdict};
 use upgrade_remediator::model::event::{Event, Outcome, TooLong};
 use upgrade_remediator::model::id::{AttemptId, ClusterId, ProjectName};
 use upgrade_remediator::model::moment::{Moment, Mono};
@@ -52,10 +52,11 @@ async fn a_whole_story_is_told_in_its_order() {
     rig.journal("prod", "logs", vec![failed(2, 0, Some(terms("standard")))]).await;
     let until = "2026-06-01T12:20:00Z".parse().unwrap();
     let pending = Reason::AbortPending { used: 5, external: 0, grace: 15 * MINUTE, after_put: None, until };
-    rig.journal("prod", "logs", vec![Event::Decided { verdict: "wait".to_owned(), reason: pending }]).await;
+    rig.journal("prod", "logs", vec![Event::Decided { verdict: PassiveVerdict::Wait, reason: pending }])
+        .await;
     rig.pass(2 * MINUTE).await;
     let put = rig.journal("prod", "logs", vec![sends(Action::Abort, 5)]).await;
-    rig.journal("prod", "logs", vec![accepted(put), Event::Closed(Outcome::Aborted)]).await;
+    rig.journal("prod", "logs", vec![accepted(put), Event::Ended(Outcome::Aborted)]).await;
     rig.pass(2 * MINUTE).await;
     assert_eq!(rig.channel("ops").kinds(), ["first-failure", "retry-sent", "exhausted", "aborted"]);
 }
@@ -69,7 +70,7 @@ async fn what_was_handed_over_is_still_told_of() {
         vec![Event::Running { execute_times: Some(2) }],
         vec![failed(2, 0, Some(terms("standard")))],
         vec![Event::Running { execute_times: Some(3) }],
-        vec![Event::Closed(Outcome::SolvedByOthers)],
+        vec![Event::Ended(Outcome::ResolvedExternally)],
     ] {
         rig.pass(2 * MINUTE).await;
         rig.journal("prod", "logs", events).await;
@@ -77,7 +78,14 @@ async fn what_was_handed_over_is_still_told_of() {
     rig.pass(2 * MINUTE).await;
     assert_eq!(
         rig.channel("ops").kinds(),
-        ["first-failure", "escalated", "running-again", "failed-again", "running-again", "solved-by-others"]
+        [
+            "first-failure",
+            "escalated",
+            "running-again",
+            "failed-again",
+            "running-again",
+            "resolved-externally"
+        ]
     );
 }
 
@@ -88,7 +96,7 @@ async fn a_task_that_only_runs_and_succeeds_is_nobodys_business() {
         first_seen("logs"),
         Event::Running { execute_times: Some(1) },
         Event::Progress { completed: 1 },
-        Event::Closed(Outcome::SolvedByOthers),
+        Event::Ended(Outcome::ResolvedExternally),
     ];
     rig.journal("prod", "logs", events).await;
     rig.pass(HOUR).await;
@@ -360,7 +368,7 @@ async fn a_stop_in_order_keeps_what_was_told() {
     let mut rig = Rig::new(&["ops"]).await;
     rig.pass(SECOND).await;
     let project = ProjectName::new("prod").unwrap();
-    rig.post.tell(&Notification::Blind {
+    rig.post.tell(&Notification::Unreachable {
         project: &project,
         trouble: "sign-in",
         error: "401",
@@ -414,7 +422,7 @@ async fn what_waits_for_a_human_is_told_again_thrice() {
     rig.journal("prod", "a", vec![escalated()]).await;
     rig.journal("prod", "b", vec![escalated()]).await;
     rig.pass(90 * MINUTE).await;
-    rig.journal("prod", "b", vec![Event::Closed(Outcome::SolvedByOthers)]).await;
+    rig.journal("prod", "b", vec![Event::Ended(Outcome::ResolvedExternally)]).await;
     // A restart between the reminders changes nothing.
     rig.kill().await;
     rig.pass(10 * MINUTE).await;
@@ -469,7 +477,7 @@ async fn who_was_given_back_is_not_reminded_of() {
     };
     rig.journal("prod", "a", vec![given_back]).await;
     rig.pass(100 * HOUR).await;
-    assert_eq!(rig.channel("ops").kinds(), ["escalated", "first-failure", "given-back"]);
+    assert_eq!(rig.channel("ops").kinds(), ["escalated", "first-failure", "reset-by-operator"]);
 }
 
 fn prod() -> ProjectName {
@@ -479,7 +487,12 @@ fn prod() -> ProjectName {
 fn blind(rig: &Rig, trouble: &'static str) {
     let project = prod();
     let error = "it cannot be reached: the connection was refused";
-    rig.post.tell(&Notification::Blind { project: &project, trouble, error, advice: "check the endpoint" });
+    rig.post.tell(&Notification::Unreachable {
+        project: &project,
+        trouble,
+        error,
+        advice: "check the endpoint",
+    });
 }
 
 #[tokio::test(start_paused = true)]
@@ -501,7 +514,7 @@ async fn a_blind_project_is_told_once_and_so_is_its_sight() {
     assert_eq!(rig.channel("ops").kinds(), ["blind", "blind", "blind"], "the last is a reminder");
     rig.post.tell(&Notification::SeenAtFirst { project: &prod() });
     rig.pass(5 * MINUTE).await;
-    rig.post.tell(&Notification::Sees { project: &prod() });
+    rig.post.tell(&Notification::Reachable { project: &prod() });
     rig.pass(5 * MINUTE).await;
     assert_eq!(rig.channel("ops").kinds()[3..], ["sees"]);
 }
@@ -552,10 +565,12 @@ async fn the_breaker_is_told_at_each_turn() {
 async fn in_dry_run_it_says_would_once_for_each_failure() {
     let mut rig = Rig::new(&["ops"]).await;
     rig.journal("prod", "a", fails("a", Some("standard"))).await;
-    let would =
-        || Event::Decided { verdict: "held".to_owned(), reason: Reason::DryRun { action: Action::Retry } };
+    let would = || Event::Decided {
+        verdict: PassiveVerdict::Blocked,
+        reason: Reason::DryRun { action: Action::Retry },
+    };
     let closed =
-        || Event::Decided { verdict: "held".to_owned(), reason: Reason::WindowClosed { opens: None } };
+        || Event::Decided { verdict: PassiveVerdict::Blocked, reason: Reason::WindowClosed { opens: None } };
     for _ in 0..3 {
         rig.pass(2 * MINUTE).await;
         rig.journal("prod", "a", vec![would()]).await;
@@ -572,14 +587,15 @@ async fn in_dry_run_it_says_would_once_for_each_failure() {
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_off_is_the_projects_and_told_once() {
     let rig = Rig::new(&["ops"]).await;
-    let off = || Event::Decided { verdict: "held".to_owned(), reason: Reason::ClockOff { seconds: 400 } };
+    let off =
+        || Event::Decided { verdict: PassiveVerdict::Blocked, reason: Reason::ClockOff { seconds: 400 } };
     for name in ["a", "b", "c"] {
         rig.journal("prod", name, fails(name, Some("standard"))).await;
         rig.journal("prod", name, vec![off()]).await;
     }
     rig.pass(2 * MINUTE).await;
     let until = "2026-06-01T12:20:00Z".parse().unwrap();
-    let on = Event::Decided { verdict: "wait".to_owned(), reason: Reason::HeldUntilNow { until } };
+    let on = Event::Decided { verdict: PassiveVerdict::Wait, reason: Reason::WasBlocked { until } };
     rig.journal("prod", "b", vec![on]).await;
     rig.pass(2 * MINUTE).await;
     assert_eq!(rig.channel("ops").kinds(), ["clock-off", "3 first-failure", "clock-right"]);

@@ -10,7 +10,7 @@ use upgrade_remediator::daemon::ProjectStates;
 use upgrade_remediator::journal::{Journal as _, MemoryJournal};
 use upgrade_remediator::model::answer::{Answer, Meaning};
 use upgrade_remediator::model::cluster::Traits;
-use upgrade_remediator::model::decision::Action;
+use upgrade_remediator::model::decision::{Action, PassiveVerdict};
 use upgrade_remediator::model::event::{Event, FailureSeen, Shape, Subject};
 use upgrade_remediator::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use upgrade_remediator::model::moment::{Moment, Mono};
@@ -297,12 +297,8 @@ pub(crate) fn fails(name: &str, policy: Option<&str>) -> Vec<Event> {
         },
         None => Reason::NoPolicy,
     };
-    let verdict = if policy.is_some() { "wait" } else { "held" };
-    vec![
-        first_seen(name),
-        failed(1, 0, policy.map(terms)),
-        Event::Decided { verdict: verdict.to_owned(), reason },
-    ]
+    let verdict = if policy.is_some() { PassiveVerdict::Wait } else { PassiveVerdict::Blocked };
+    vec![first_seen(name), failed(1, 0, policy.map(terms)), Event::Decided { verdict, reason }]
 }
 
 pub(crate) fn sends(action: Action, retry: u32) -> Event {
@@ -326,5 +322,5 @@ pub(crate) fn accepted(attempt: u64) -> Event {
 }
 
 pub(crate) fn escalated() -> Event {
-    Event::Escalated { reason: Reason::RetriesUsedUp { used: 5, external: 0 } }
+    Event::Escalated { reason: Reason::RetriesExhausted { used: 5, external: 0 } }
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde_json::Value;
 use upgrade_remediator::model::answer::{Answer, Meaning};
-use upgrade_remediator::model::decision::Action;
-use upgrade_remediator::model::event::{Event, Outcome, Settlement, StoredEntry};
+use upgrade_remediator::model::decision::{Action, PassiveVerdict};
+use upgrade_remediator::model::event::{Confirmation, Event, Outcome, StoredEntry};
 use upgrade_remediator::model::id::AttemptId;
 use upgrade_remediator::model::policy::{Mode, Terms};
 use upgrade_remediator::model::reason::Reason;
@@ -66,13 +66,13 @@ fn long_story() -> Vec<Event> {
         sends(Action::Retry, 1),
         Event::Answered { attempt: AttemptId(4), answer: lost },
         Event::Running { execute_times: Some(2) },
-        Event::Settled { attempt: AttemptId(4), settlement: Settlement::Accepted },
+        Event::Confirmed { attempt: AttemptId(4), settlement: Confirmation::Accepted },
         Event::Progress { completed: 1 },
         failed(2, 1, Some(terms("standard"))),
         sends(Action::Retry, 2),
         accepted(10),
         Event::Running { execute_times: Some(3) },
-        Event::Settled { attempt: AttemptId(10), settlement: Settlement::Accepted },
+        Event::Confirmed { attempt: AttemptId(10), settlement: Confirmation::Accepted },
         failed(3, 1, Some(terms("standard"))),
     ]);
     events
@@ -91,12 +91,12 @@ fn exhausted() -> Notice {
         sends(Action::Retry, 1),
         accepted(4),
         Event::Running { execute_times: Some(2) },
-        Event::Settled { attempt: AttemptId(4), settlement: Settlement::Accepted },
+        Event::Confirmed { attempt: AttemptId(4), settlement: Confirmation::Accepted },
         failed(2, 0, Some(terms("standard"))),
     ]);
     let until = "2026-06-01T12:22:00Z".parse().unwrap();
     let reason = Reason::AbortPending { used: 5, external: 0, grace: 15 * MINUTE, after_put: None, until };
-    events.push(Event::Decided { verdict: "wait".to_owned(), reason });
+    events.push(Event::Decided { verdict: PassiveVerdict::Wait, reason });
     notice(Kind::Exhausted, events)
 }
 
@@ -160,10 +160,10 @@ fn a_remedied_task_reads_so() {
         sends(Action::Retry, 1),
         accepted(4),
         Event::Running { execute_times: Some(2) },
-        Event::Settled { attempt: AttemptId(4), settlement: Settlement::Accepted },
-        Event::Closed(Outcome::Remedied),
+        Event::Confirmed { attempt: AttemptId(4), settlement: Confirmation::Accepted },
+        Event::Ended(Outcome::ResolvedByRetry),
     ]);
-    check("remedied.txt", &plain(&message(notice(Kind::Remedied, events))));
+    check("remedied.txt", &plain(&message(notice(Kind::ResolvedByRetry, events))));
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn dry_run_reads_so() {
     let mut events = fails("logs-prod", Some("standard"));
     events[1] = failed(1, 0, Some(dry));
     events.push(Event::Decided {
-        verdict: "held".to_owned(),
+        verdict: PassiveVerdict::Blocked,
         reason: Reason::DryRun { action: Action::Retry },
     });
     let told = message(notice(Kind::WouldRetry, events));

@@ -147,7 +147,7 @@ async fn after_an_hour_without_a_cloud_all_is_read_in_time_and_nothing_is_sent_i
     cloud.until(12 * HOUR).await;
     let (puts, kept) = (cloud.puts(), entries(&folder));
     let intents = count(&kept, |event| matches!(event, Event::Intent { .. }));
-    let closed = count(&kept, |event| matches!(event, Event::Closed(_)));
+    let closed = count(&kept, |event| matches!(event, Event::Ended(_)));
     figures(&format!(
         "an hour's outage: all {ALL} read again after {again:?} s, at most {peak} requests in a second ({usual} before, \
          {at_most} in it), {puts_soon} PUTs in the 20 minutes after it; {} PUTs, {intents} intents, {closed} stories closed\n",

@@ -151,7 +151,7 @@ async fn the_policy_may_say_to_escalate_instead() {
     let mut stage = script.start().await;
     stage.pass(6 * HOUR).await;
     assert_eq!((stage.sent().len(), stage.aborts()), (1, 0));
-    assert_eq!(stage.end(), "human: retries-used-up");
+    assert_eq!(stage.end(), "human: retries-exhausted");
 }
 
 #[tokio::test]
@@ -209,7 +209,7 @@ async fn what_comes_up_between_the_two_readings_before_an_abort_stops_it() {
         ("[[cluster.by_hand]]\ndo = \"retry\"\nafter_reads = 6", "running"),
         ("[[cluster.by_hand]]\ndo = \"abort\"\nafter_reads = 6\nleaves = \"vanishes\"", "newest-missing"),
         ("[[cluster.by_hand]]\ndo = \"abort\"\nafter_reads = 6\nleaves = \"TERMINATED\"", "unknown-status"),
-        ("[[cluster.by_hand]]\ndo = \"abort\"\nafter_reads = 6\nleaves = \"field\"", "touched-by-others"),
+        ("[[cluster.by_hand]]\ndo = \"abort\"\nafter_reads = 6\nleaves = \"field\"", "changed-externally"),
     ] {
         let mut stage = exhausted(what).start().await;
         until_due(&mut stage).await;

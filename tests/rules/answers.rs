@@ -24,7 +24,7 @@ async fn a_200_without_an_error_code_is_accepted_and_uses_the_retry() {
     let codes = stage.pass(16 * SECOND).await;
     assert_eq!(codes, ["running"], "it is polled again soon");
     stage.pass(2 * HOUR).await;
-    assert_eq!((stage.end(), stage.used(), stage.sent().len()), ("remedied".to_owned(), 1, 1));
+    assert_eq!((stage.end(), stage.used(), stage.sent().len()), ("resolved-by-retry".to_owned(), 1, 1));
 }
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn busy_answers_use_no_retry_and_the_same_interval_runs_again_from_the_ans
         assert_eq!(stage.used(), 0, "{fault}");
         stage.pass(2 * HOUR).await;
         assert_eq!(stage.sent_at(), [120, 240], "{fault}");
-        assert_eq!((stage.used(), stage.end()), (1, "remedied".to_owned()), "{fault}");
+        assert_eq!((stage.used(), stage.end()), (1, "resolved-by-retry".to_owned()), "{fault}");
     }
 }
 
@@ -132,7 +132,7 @@ async fn what_is_not_acceptable_is_never_repeated_and_told_with_all_that_support
         assert!(told.contains(&status.to_string()) && told.contains(code), "{told}");
         assert!(told.contains(&stage.sent()[0].request.answer.request_id), "{told}");
         stage.pass(3 * HOUR).await;
-        assert_eq!(stage.reconcile().await, "with-human");
+        assert_eq!(stage.reconcile().await, "needs-operator");
         assert_eq!((stage.sent().len(), stage.used()), (1, 0), "{status} {code}");
     }
 }
@@ -166,7 +166,7 @@ async fn an_unknown_outcome_that_was_taken_is_found_by_reading_and_nothing_is_se
         assert_eq!(stage.known().retries_used(&super::stage::terms()), 1, "{fault}: while it is open");
         stage.pass(2 * HOUR).await;
         assert_eq!((stage.sent().len(), stage.used()), (1, 1), "{fault}");
-        assert_eq!(stage.end(), "remedied", "{fault}");
+        assert_eq!(stage.end(), "resolved-by-retry", "{fault}");
     }
 }
 
@@ -175,15 +175,15 @@ async fn an_unknown_outcome_that_was_not_taken_uses_no_retry_and_is_sent_again_o
     for fault in UNKNOWN {
         let mut stage = first_put_meets(fault).await;
         assert_eq!(stage.meanings(), ["unknown"], "{fault}");
-        assert_eq!(stage.reconcile().await, "settling", "{fault}");
+        assert_eq!(stage.reconcile().await, "outcome-unknown", "{fault}");
         let codes = stage.pass(shortly_before(5 * MINUTE)).await;
-        assert!(codes.iter().all(|code| *code == "settling"), "{fault}: {codes:?}");
+        assert!(codes.iter().all(|code| *code == "outcome-unknown"), "{fault}: {codes:?}");
         assert_eq!(stage.sent().len(), 1, "{fault}");
         stage.pass(2 * HOUR).await;
         let sent = stage.sent_at();
         assert_eq!(sent.len(), 2, "{fault}: {sent:?}");
         assert!((120 + 300 + 15..=120 + 300 + 30).contains(&sent[1]), "{fault}: {sent:?}");
-        assert_eq!((stage.used(), stage.end()), (1, "remedied".to_owned()), "{fault}");
+        assert_eq!((stage.used(), stage.end()), (1, "resolved-by-retry".to_owned()), "{fault}");
     }
 }
 
@@ -192,7 +192,7 @@ async fn an_answer_that_was_cut_off_is_unknown() {
     let mut stage = first_put_meets("what = \"truncated\"").await;
     assert_eq!(stage.meanings(), ["unknown"]);
     stage.pass(2 * HOUR).await;
-    assert_eq!((stage.sent().len(), stage.used(), stage.end()), (1, 1, "remedied".to_owned()));
+    assert_eq!((stage.sent().len(), stage.used(), stage.end()), (1, 1, "resolved-by-retry".to_owned()));
 }
 
 #[tokio::test]
@@ -203,7 +203,7 @@ async fn an_answer_that_never_comes_is_unknown() {
     let mut stage = advance_to_first_put(script.start().await).await;
     assert_eq!(stage.meanings(), ["unknown"]);
     stage.pass(2 * HOUR).await;
-    assert_eq!((stage.sent().len(), stage.used(), stage.end()), (1, 1, "remedied".to_owned()));
+    assert_eq!((stage.sent().len(), stage.used(), stage.end()), (1, 1, "resolved-by-retry".to_owned()));
 }
 
 #[tokio::test]
@@ -219,7 +219,7 @@ async fn the_retry_after_of_a_5xx_is_waited_for_before_anything_is_settled() {
     stage.pass(shortly_before(20 * MINUTE)).await;
     assert!(stage.known().open.is_some(), "not before it is over");
     stage.pass(2 * HOUR).await;
-    assert_eq!((stage.sent().len(), stage.used(), stage.end()), (1, 1, "remedied".to_owned()));
+    assert_eq!((stage.sent().len(), stage.used(), stage.end()), (1, 1, "resolved-by-retry".to_owned()));
 }
 
 #[tokio::test]
@@ -242,7 +242,7 @@ async fn an_accepted_put_between_two_unknown_ones_ends_the_row() {
     let mut stage = advance_to_first_put(Script::new(&text).start().await).await;
     stage.pass(5 * HOUR).await;
     assert_eq!((stage.sent().len(), stage.used()), (6, 2));
-    assert_eq!(stage.end(), "remedied");
+    assert_eq!(stage.end(), "resolved-by-retry");
 }
 
 #[tokio::test]

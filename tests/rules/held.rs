@@ -38,7 +38,7 @@ async fn after_dry_run_and_without_a_policy_nothing_overdue_fires_at_once() {
         assert_eq!(stage.sent().len(), 0);
         assert_eq!(stage.reconcile().await, if before.is_some() { "dry-run" } else { "no-policy" });
         stage.govern(Some(terms())).await;
-        assert_eq!(stage.reconcile().await, "held-until-now");
+        assert_eq!(stage.reconcile().await, "was-blocked");
         stage.pass(shortly_before(2 * MINUTE)).await;
         assert_eq!(stage.sent().len(), 0);
         stage.pass(2 * SECOND).await;
@@ -81,7 +81,7 @@ async fn no_more_clusters_than_allowed_have_a_retried_task_running() {
     }
     assert_eq!(stage.sent().len(), 5);
     for name in ["a-1", "a-2", "a-3", "a-4", "a-5"] {
-        assert_eq!(stage.known_of(name).closed.unwrap().0.word(), "remedied", "{name}");
+        assert_eq!(stage.known_of(name).closed.unwrap().0.word(), "resolved-by-retry", "{name}");
     }
 }
 
@@ -191,7 +191,7 @@ async fn a_hold_stops_the_next_put_of_any_kind_and_nothing_else() {
         assert_eq!((stage.sent().len(), stage.reconcile().await), (0, "on-hold"));
         assert!(looks.len() > 100, "polling continues: {}", looks.len());
         stage.release(hold);
-        assert_eq!(stage.reconcile().await, "held-until-now");
+        assert_eq!(stage.reconcile().await, "was-blocked");
         stage.pass(shortly_before(2 * MINUTE)).await;
         assert_eq!(stage.sent().len(), 0, "nothing overdue fires at once");
         stage.pass(2 * SECOND).await;

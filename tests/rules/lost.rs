@@ -80,7 +80,7 @@ async fn a_crash_while_a_retry_is_under_way_sends_it_no_second_time() {
         assert!(stage.known().open.is_some(), "the intent was there before the PUT left");
         stage.pass(3 * HOUR).await;
         assert_eq!((stage.sent().len(), stage.used()), (puts, 1), "taken: {taken}");
-        assert_eq!(stage.end(), "remedied");
+        assert_eq!(stage.end(), "resolved-by-retry");
     }
 }
 
@@ -119,7 +119,7 @@ async fn while_the_journal_cannot_be_written_nothing_is_sent() {
     assert_eq!(stage.sent().len(), 0);
     stage.journal.set_full(false);
     stage.pass(3 * HOUR).await;
-    assert_eq!((stage.sent().len(), stage.end()), (1, "remedied".to_owned()));
+    assert_eq!((stage.sent().len(), stage.end()), (1, "resolved-by-retry".to_owned()));
 }
 
 #[tokio::test]
@@ -165,7 +165,7 @@ async fn a_put_by_hand_that_left_is_not_told_as_one_that_did_not() {
 /// The whole of a story on the journal of the daemon itself, in a file, with a restart in its middle.
 #[tokio::test]
 async fn the_stories_end_alike_on_a_journal_in_a_file() {
-    for (text, sent, end) in [(FAILED, 1, "remedied"), (HOPELESS, 4, "aborted")] {
+    for (text, sent, end) in [(FAILED, 1, "resolved-by-retry"), (HOPELESS, 4, "aborted")] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.db");
         let now = "2026-06-01T12:00:00Z".parse().unwrap();

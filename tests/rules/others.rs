@@ -14,7 +14,7 @@ async fn a_retry_by_hand_during_the_backoff_is_waited_for_and_uses_one_up() {
     // It works.
     let mut stage = Script::new(&by_hand(FAILED, "do = \"retry\"\nat = \"1m\"")).start().await;
     stage.pass(3 * HOUR).await;
-    assert_eq!((stage.sent().len(), stage.end()), (0, "solved-by-others".to_owned()));
+    assert_eq!((stage.sent().len(), stage.end()), (0, "resolved-externally".to_owned()));
 
     // It fails again.
     let mut stage = Script::new(&by_hand(HOPELESS, "do = \"retry\"\nat = \"1m\"")).retries(2).start().await;
@@ -48,7 +48,8 @@ async fn a_retry_by_hand_that_fails_between_two_looks_is_a_new_failure_and_no_to
 
 #[tokio::test]
 async fn each_kind_of_termination_by_hand_during_the_backoff_keeps_the_daemon_away() {
-    for (leaves, end) in [("vanishes", "gone"), ("TERMINATED", "open"), ("field", "human: touched-by-others")]
+    for (leaves, end) in
+        [("vanishes", "gone"), ("TERMINATED", "open"), ("field", "human: changed-externally")]
     {
         for at in ["6m", "10m", "19m 50s"] {
             let text = by_hand(HOPELESS, &format!("do = \"abort\"\nat = \"{at}\"\nleaves = \"{leaves}\""));
@@ -81,12 +82,12 @@ async fn a_retry_by_hand_after_the_escalation_is_told_and_nothing_is_sent() {
     stage.pass(5 * HOUR).await;
     assert_eq!(stage.ear.heard("failed"), failures + 1, "a new failure is told");
     assert_eq!((stage.ear.heard("running"), stage.sent().len()), (1, 1));
-    assert_eq!(stage.reconcile().await, "with-human");
+    assert_eq!(stage.reconcile().await, "needs-operator");
 
     let text = text.replace("times = \"always\"", "times = 1");
     let mut stage = Script::new(&text).start().await;
     stage.pass(5 * HOUR).await;
-    assert_eq!((stage.end(), stage.sent().len()), ("solved-by-others".to_owned(), 1));
+    assert_eq!((stage.end(), stage.sent().len()), ("resolved-externally".to_owned(), 1));
 }
 
 #[tokio::test]
@@ -102,14 +103,17 @@ async fn a_newer_task_closes_the_failed_one() {
         let history = project_state.clusters.values().next().unwrap();
         let closings: Vec<_> =
             history.tasks.values().map(|task| task.closed.clone().unwrap().0.word()).collect();
-        assert!(closings.contains(&"superseded") && closings.contains(&"remedied"), "{kind}: {closings:?}");
+        assert!(
+            closings.contains(&"superseded") && closings.contains(&"resolved-by-retry"),
+            "{kind}: {closings:?}"
+        );
         assert_eq!(sent[0].request.task.as_deref(), Some(history.newest_start.clone().unwrap().1.as_str()));
     }
 }
 
 #[tokio::test]
 async fn readings_that_show_the_past_of_a_minute_let_nothing_out_twice() {
-    for (text, sent, end) in [(FAILED, 1, "remedied"), (HOPELESS, 4, "aborted")] {
+    for (text, sent, end) in [(FAILED, 1, "resolved-by-retry"), (HOPELESS, 4, "aborted")] {
         let text = format!("{text}\n[ways]\nstale_for = \"60s\"");
         let mut stage = Script::new(&text).retries(3).start().await;
         stage.pass(6 * HOUR).await;
@@ -133,7 +137,7 @@ async fn stale_readings_after_an_unknown_outcome_let_nothing_out_twice() {
         let mut stage = Script::new(&text).start().await;
         stage.pass(5 * HOUR).await;
         assert_eq!(stage.sent().len(), if taken { 1 } else { 2 });
-        assert_eq!((stage.used(), stage.end()), (1, "remedied".to_owned()));
+        assert_eq!((stage.used(), stage.end()), (1, "resolved-by-retry".to_owned()));
     }
 }
 
@@ -145,14 +149,14 @@ async fn a_change_soon_after_the_first_sight_is_only_late() {
     stage.pass(90 * SECOND).await;
     assert_eq!((stage.reconcile().await, stage.ear.heard("changed")), ("backoff", 1));
     stage.pass(3 * HOUR).await;
-    assert_eq!((stage.sent_at(), stage.end()), (vec![120], "remedied".to_owned()));
-    assert_eq!(stage.ear.heard("touched"), 0);
+    assert_eq!((stage.sent_at(), stage.end()), (vec![120], "resolved-by-retry".to_owned()));
+    assert_eq!(stage.ear.heard("changed-externally"), 0);
 }
 
 /// How each story of the journal ended, as it was told.
 fn closings(stage: &super::stage::Stage) -> Vec<String> {
     let closing = |entry: upgrade_remediator::model::event::Entry| match entry.event {
-        Event::Closed(closing) => Some(format!("{}: {}", closing.word(), Event::Closed(closing.clone()))),
+        Event::Ended(closing) => Some(format!("{}: {}", closing.word(), Event::Ended(closing.clone()))),
         _ => None,
     };
     stage.entries().into_iter().filter_map(closing).collect()
@@ -173,10 +177,10 @@ async fn what_others_solved_replaced_or_took_away_is_told_once_and_closed() {
         stage.pass(6 * HOUR).await;
         let closings = closings(&stage);
         let of_it = closings.iter().filter(|closing| closing.starts_with(told)).count();
-        assert_eq!((of_it, stage.ear.heard("closed")), (1, closings.len()), "{closings:?}");
+        assert_eq!((of_it, stage.ear.heard("ended")), (1, closings.len()), "{closings:?}");
         let sent = stage.sent().len();
         stage.pass(2 * HOUR).await;
-        assert_eq!((stage.sent().len(), stage.ear.heard("closed")), (sent, closings.len()), "{told}");
+        assert_eq!((stage.sent().len(), stage.ear.heard("ended")), (sent, closings.len()), "{told}");
     }
 }
 
@@ -207,6 +211,6 @@ async fn a_task_that_runs_too_long_is_told_once_and_left_alone() {
     stage.pass(2 * HOUR).await;
     assert_eq!(stage.ear.heard("running-too-long"), 0, "it was told by the process before");
     stage.pass(3 * HOUR).await;
-    assert_eq!((stage.end(), stage.known().runs_too_long()), ("solved-by-others".to_owned(), None));
+    assert_eq!((stage.end(), stage.known().runs_too_long()), ("resolved-externally".to_owned(), None));
     assert_eq!(stage.sent().len(), 0);
 }

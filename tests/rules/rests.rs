@@ -64,7 +64,7 @@ async fn a_wrong_address_and_codes_for_the_whole_project_let_the_project_rest() 
             assert_eq!(clusters(&stage), ["a"], "{fault}: one PUT, and nothing after its answer");
             for name in ["a", "b", "c"] {
                 let report = stage.reconcile_at(name).await;
-                assert_eq!(super::stage::code(&report), "project-resting", "{fault}");
+                assert_eq!(super::stage::code(&report), "project-paused", "{fault}");
             }
             stage.pass(shortly_before(30 * MINUTE)).await;
             assert_eq!(stage.sent().len(), 1, "{fault}");
@@ -82,7 +82,7 @@ async fn a_wrong_address_and_codes_for_the_whole_project_let_the_project_rest() 
             for name in ["a", "b", "c"] {
                 let known = stage.known_of(name);
                 assert_eq!(known.used_ever.ours, 1, "{fault}: a refusal uses no retry");
-                assert_eq!(known.closed.unwrap().0.word(), "remedied", "{fault}");
+                assert_eq!(known.closed.unwrap().0.word(), "resolved-by-retry", "{fault}");
             }
             assert_eq!(stage.sent().len(), 4, "{fault}");
         }
@@ -120,14 +120,14 @@ async fn a_403_for_one_cluster_lets_that_cluster_rest_and_the_others_go_on() {
         let mut stage = until_the_first_put(three(&put_fault("a", "1", fault))).await;
         assert_eq!(stage.meanings()[0], "forbidden-cluster", "{fault}");
         assert_eq!(clusters(&stage), ["a", "b", "c"], "{fault}");
-        assert_eq!(stage.reconcile().await, "cluster-resting", "{fault}");
+        assert_eq!(stage.reconcile().await, "cluster-paused", "{fault}");
         stage.pass(shortly_before(30 * MINUTE)).await;
         assert_eq!(stage.sent().len(), 3, "{fault}");
         stage.pass(HOUR).await;
         let sent = stage.sent_at();
         assert_eq!(sent.len(), 4, "{fault}");
         assert!((120 + 1_800 + 120..=120 + 1_800 + 160).contains(&sent[3]), "{fault}: {sent:?}");
-        assert_eq!((stage.end(), stage.used()), ("remedied".to_owned(), 1), "{fault}");
+        assert_eq!((stage.end(), stage.used()), ("resolved-by-retry".to_owned(), 1), "{fault}");
     }
 }
 
@@ -137,7 +137,7 @@ async fn a_second_cluster_that_is_refused_lets_the_project_rest() {
     let faults = put_fault("a", "1", fault) + &put_fault("b", "1", fault);
     let mut stage = until_the_first_put(three(&faults)).await;
     assert_eq!(clusters(&stage), ["a", "b"]);
-    assert_eq!(super::stage::code(&stage.reconcile_at("c").await), "project-resting");
+    assert_eq!(super::stage::code(&stage.reconcile_at("c").await), "project-paused");
     stage.pass(shortly_before(30 * MINUTE)).await;
     assert_eq!(stage.sent().len(), 2);
     stage.pass(3 * HOUR).await;
@@ -202,12 +202,12 @@ async fn what_is_still_there_after_gone_or_forbidden_is_forbidden() {
         assert_eq!(clusters(&stage), ["a", "b", "c"], "{fault}: it counts as a refusal only later");
         let codes = stage.pass(MINUTE).await;
         assert_eq!(codes.first(), Some(&"checking-if-gone"), "{fault}");
-        assert_eq!(codes.last(), Some(&"cluster-resting"), "{fault}");
+        assert_eq!(codes.last(), Some(&"cluster-paused"), "{fault}");
         stage.pass(29 * MINUTE).await;
         assert_eq!(stage.sent().len(), 3, "{fault}");
         stage.pass(2 * HOUR).await;
         assert_eq!(stage.sent().len(), 4, "{fault}");
-        assert_eq!((stage.used(), stage.end()), (1, "remedied".to_owned()), "{fault}");
+        assert_eq!((stage.used(), stage.end()), (1, "resolved-by-retry".to_owned()), "{fault}");
     }
 }
 
@@ -336,9 +336,9 @@ async fn a_reload_lets_one_probe_out_at_once_and_the_others_wait_until_it_was_ac
 async fn a_reload_ends_the_rest_of_a_single_cluster() {
     let fault = "what = \"status\"\nstatus = 403\ncode = \"CSS.0042\"";
     let mut stage = until_the_first_put(three(&put_fault("a", "1", fault))).await;
-    assert_eq!(super::stage::code(&stage.reconcile_at("a").await), "cluster-resting");
+    assert_eq!(super::stage::code(&stage.reconcile_at("a").await), "cluster-paused");
     stage.govern(Some(super::stage::terms())).await;
-    assert_eq!(super::stage::code(&stage.reconcile_at("a").await), "held-until-now");
+    assert_eq!(super::stage::code(&stage.reconcile_at("a").await), "was-blocked");
     stage.pass(2 * MINUTE).await;
     assert_eq!(clusters(&stage).iter().filter(|name| *name == "a").count(), 2);
 }

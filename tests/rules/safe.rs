@@ -18,7 +18,7 @@ async fn a_failed_task_is_retried_whichever_kind_it_is() {
     for kind in BOTH_KINDS {
         let mut stage = Script::new(&FAILED.replace("upgrade", kind)).start().await;
         stage.pass(3 * HOUR).await;
-        assert_eq!((stage.sent_at(), stage.end()), (vec![120], "remedied".to_owned()), "{kind}");
+        assert_eq!((stage.sent_at(), stage.end()), (vec![120], "resolved-by-retry".to_owned()), "{kind}");
     }
 }
 
@@ -294,7 +294,7 @@ async fn a_partial_failure_may_be_retried() {
     let text = FAILED.replace("FAILED", "PARTIAL_FAILED");
     let mut stage = Script::new(&text).start().await;
     stage.pass(3 * HOUR).await;
-    assert_eq!((stage.sent_at(), stage.end()), (vec![120], "remedied".to_owned()));
+    assert_eq!((stage.sent_at(), stage.end()), (vec![120], "resolved-by-retry".to_owned()));
 }
 
 #[tokio::test]
@@ -323,7 +323,7 @@ async fn a_reading_whose_halves_lie_far_apart_lets_nothing_out() {
     stage.skip(2 * MINUTE);
     let report = stage.reconcile_at("a").await;
     assert_eq!(stage.sent().len(), 0, "the first of the two lists is 40 s old: {report:?}");
-    assert_eq!((code(&report), report.next_poll), ("slow-reading", 15 * SECOND));
+    assert_eq!((code(&report), report.next_poll), ("slow-poll", 15 * SECOND));
     assert!(acted(&stage.reconcile_at("a").await));
 }
 

@@ -69,7 +69,7 @@ async fn where_no_field_can_tell_an_unknown_outcome_is_a_humans() {
     );
     let mut stage = Script::new(&text).start().await;
     stage.pass(8 * HOUR).await;
-    assert_eq!((stage.sent().len(), stage.end()), (1, "human: cannot-settle".to_owned()));
+    assert_eq!((stage.sent().len(), stage.end()), (1, "human: cannot-confirm".to_owned()));
 }
 
 #[tokio::test]

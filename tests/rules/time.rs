@@ -31,7 +31,7 @@ async fn a_clock_that_is_put_right_lets_the_retry_out_an_initial_interval_later(
     stage.pass(30 * MINUTE).await;
     assert_eq!((stage.reconcile().await, stage.sent().len()), ("clock-off", 0));
     stage.clock.jump(SignedDuration::from_mins(-10));
-    assert_eq!(stage.reconcile().await, "held-until-now");
+    assert_eq!(stage.reconcile().await, "was-blocked");
     stage.pass(shortly_before(2 * MINUTE)).await;
     assert_eq!(stage.sent().len(), 0);
     stage.pass(2 * SECOND).await;

@@ -637,7 +637,7 @@ impl<'a> Judge<'a> {
                     kept.at
                 ));
             }
-            let Event::Escalated { reason: Reason::RetriesUsedUp { .. } | Reason::NodeCompleted { .. } } =
+            let Event::Escalated { reason: Reason::RetriesExhausted { .. } | Reason::NodeCompleted { .. } } =
                 &entry.event
             else {
                 continue;
@@ -681,7 +681,7 @@ impl<'a> Judge<'a> {
     /// What is told to have ended has ended: by the world's log.
     fn closings(&self, wrong: &mut Vec<String>) {
         for (entry, kept) in self.played.entries.iter().zip(&self.played.kept) {
-            let Event::Closed(closing) = &entry.event else { continue };
+            let Event::Ended(closing) = &entry.event else { continue };
             let (cluster, task) = (entry.subject.cluster.as_str(), entry.subject.task.as_str());
             let by_then = || self.played.log.iter().filter(|line| line.at.0 <= kept.at);
             let true_one = match closing {
@@ -695,7 +695,7 @@ impl<'a> Judge<'a> {
                         || self.played.left_out.contains(task)
                         || self.is_stray(entry)
                 }
-                Outcome::Remedied | Outcome::SolvedByOthers => by_then().any(|line| {
+                Outcome::ResolvedByRetry | Outcome::ResolvedExternally => by_then().any(|line| {
                     task_of(&line.record).is_some_and(|it| {
                         it.task == task
                             && matches!(&it.change, TaskChange::Ended(status) if status == "SUCCESS")
@@ -1005,7 +1005,7 @@ fn is_held(known: &TaskRecord) -> bool {
 
 /// Held back by a window, or waiting once more after it opened.
 fn waits_for_a_window(known: &TaskRecord) -> bool {
-    let waits = matches!(known.reason(), Some(Reason::HeldUntilNow { .. } | Reason::Backoff { .. }));
+    let waits = matches!(known.reason(), Some(Reason::WasBlocked { .. } | Reason::Backoff { .. }));
     waits || is_out_of_window(known)
 }
 
@@ -1018,7 +1018,7 @@ pub(crate) fn end_of(known: &TaskRecord) -> Option<String> {
     if let Some((closing, _)) = &known.closed {
         return match closing {
             // It fails again: another story begins.
-            Outcome::Remedied | Outcome::SolvedByOthers => None,
+            Outcome::ResolvedByRetry | Outcome::ResolvedExternally => None,
             _ => Some(closing.word().to_owned()),
         };
     }
@@ -1071,11 +1071,11 @@ pub(crate) fn by_others(played: &Played) -> BTreeMap<String, u64> {
             None => "not known yet",
             Some(Event::FirstSeen { .. } | Event::Running { .. } | Event::Progress { .. }) => "it runs",
             Some(Event::Intent { .. }) => "a PUT is under way",
-            Some(Event::Answered { .. } | Event::SettlingReading { .. }) => "a PUT is settled",
-            Some(Event::Closed(_) | Event::Escalated { .. }) => "it has its end",
+            Some(Event::Answered { .. } | Event::ConfirmingPoll { .. }) => "a PUT is settled",
+            Some(Event::Ended(_) | Event::Escalated { .. }) => "it has its end",
             Some(Event::Decided { reason, .. }) => match reason {
                 Reason::Running { .. } => "it runs",
-                Reason::Settling { .. } | Reason::CheckingIfGone { .. } | Reason::StaleReading => {
+                Reason::OutcomeUnknown { .. } | Reason::CheckingIfGone { .. } | Reason::StalePoll => {
                     "a PUT is settled"
                 }
                 _ => "it waits",

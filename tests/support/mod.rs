@@ -341,7 +341,7 @@ secret_key = {{ env = "TEST_SECRET_KEY" }}
                     Meaning::Accepted if matches!(open.get(&subject.task), Some((_, Action::Retry))) => {}
                     _ => drop(open.remove(&subject.task)),
                 },
-                Event::NotSent { .. } | Event::Settled { .. } => drop(open.remove(&subject.task)),
+                Event::NotSent { .. } | Event::Confirmed { .. } => drop(open.remove(&subject.task)),
                 _ => {}
             }
         }

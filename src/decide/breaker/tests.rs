@@ -7,7 +7,7 @@ use crate::model::cluster::Traits;
 use super::*;
 use crate::model::answer::{Answer, Meaning};
 use crate::model::decision::Action;
-use crate::model::event::{Entry, FailureSeen, Outcome, Settlement, Shape, Subject};
+use crate::model::event::{Confirmation, Entry, FailureSeen, Outcome, Shape, Subject};
 use crate::model::id::{AttemptId, ProjectName};
 use crate::model::moment::Mono;
 use crate::model::task::{TaskKind, TaskStatus};
@@ -91,7 +91,7 @@ impl Scene {
     }
 
     fn send(&mut self, cluster: &str, action: Action, meaning: Option<Meaning>) -> AttemptId {
-        let reason = Reason::StaleReading;
+        let reason = Reason::StalePoll;
         let number = self.record(cluster, Event::Intent { action, failure: 1, waited: MINUTE, reason });
         let attempt = AttemptId(number);
         if let Some(meaning) = meaning {
@@ -158,10 +158,10 @@ fn half_open_lets_one_put_through_and_the_others_wait_for_what_it_shows() {
 
 #[test]
 fn it_closes_when_the_probe_completes_a_node_or_succeeds_and_counts_anew() {
-    for event in [Event::Progress { completed: 1 }, Event::Closed(Outcome::Remedied)] {
+    for event in [Event::Progress { completed: 1 }, Event::Ended(Outcome::ResolvedByRetry)] {
         let mut scene = Scene::half_open();
         let attempt = scene.send("a", Action::Retry, Some(Meaning::Accepted));
-        scene.record("a", Event::Settled { attempt, settlement: Settlement::Accepted });
+        scene.record("a", Event::Confirmed { attempt, settlement: Confirmation::Accepted });
         assert_eq!(scene.held(), Some("breaker-probing"), "accepted is not healed");
         scene.record("a", event);
         assert_eq!(scene.turn(), Some("breaker-closed"));
@@ -189,13 +189,13 @@ fn it_closes_when_the_probe_still_runs_long_after_the_put() {
 fn it_opens_again_when_the_probe_fails_or_has_no_effect_or_its_outcome_is_unknown() {
     let mut scene = Scene::half_open();
     let attempt = scene.send("a", Action::Retry, Some(Meaning::Accepted));
-    scene.record("a", Event::Settled { attempt, settlement: Settlement::Accepted });
+    scene.record("a", Event::Confirmed { attempt, settlement: Confirmation::Accepted });
     scene.fail("a", true);
     assert_eq!((scene.turn(), scene.held()), (Some("breaker-opened"), Some("breaker-open")));
 
     let mut scene = Scene::half_open();
     let attempt = scene.send("a", Action::Retry, Some(Meaning::Accepted));
-    scene.record("a", Event::Settled { attempt, settlement: Settlement::WithoutEffect });
+    scene.record("a", Event::Confirmed { attempt, settlement: Confirmation::WithoutEffect });
     assert_eq!(scene.turn(), Some("breaker-opened"));
 
     let mut scene = Scene::half_open();
@@ -220,7 +220,7 @@ fn a_probe_that_never_shows_anything_is_of_unknown_outcome_after_a_while() {
     for runs in [false, true] {
         let mut scene = Scene::half_open();
         let attempt = scene.send("a", Action::Retry, Some(Meaning::Accepted));
-        scene.record("a", Event::Settled { attempt, settlement: Settlement::Accepted });
+        scene.record("a", Event::Confirmed { attempt, settlement: Confirmation::Accepted });
         if runs {
             scene.pass(10 * MINUTE);
             scene.record("a", Event::Running { execute_times: Some(2) });
@@ -252,8 +252,8 @@ fn a_put_that_shows_nothing_makes_room_for_another_one() {
     }
     let mut scene = Scene::half_open();
     let attempt = scene.send("a", Action::Retry, Some(Meaning::Accepted));
-    scene.record("a", Event::Settled { attempt, settlement: Settlement::Accepted });
-    scene.record("a", Event::Closed(Outcome::Gone));
+    scene.record("a", Event::Confirmed { attempt, settlement: Confirmation::Accepted });
+    scene.record("a", Event::Ended(Outcome::Gone));
     scene.pass(2 * MINUTE);
     assert_eq!(scene.held(), None, "a probe that is gone");
 }
@@ -262,7 +262,7 @@ fn a_put_that_shows_nothing_makes_room_for_another_one() {
 fn a_probe_that_ran_before_a_restart_is_read_again_before_it_closes_anything() {
     let mut scene = Scene::half_open();
     let attempt = scene.send("a", Action::Retry, Some(Meaning::Accepted));
-    scene.record("a", Event::Settled { attempt, settlement: Settlement::Accepted });
+    scene.record("a", Event::Confirmed { attempt, settlement: Confirmation::Accepted });
     scene.pass(MINUTE);
     scene.record("a", Event::Running { execute_times: Some(2) });
     scene.pass(30 * MINUTE);
@@ -276,7 +276,7 @@ fn a_probe_that_ran_before_a_restart_is_read_again_before_it_closes_anything() {
 fn a_restart_changes_nothing_about_it() {
     let mut scene = Scene::half_open();
     let attempt = scene.send("a", Action::Retry, Some(Meaning::Accepted));
-    scene.record("a", Event::Settled { attempt, settlement: Settlement::Accepted });
+    scene.record("a", Event::Confirmed { attempt, settlement: Confirmation::Accepted });
     let before = scene.project_state.breaker.clone();
     scene.restart();
     assert_eq!(scene.project_state.breaker, before);

@@ -41,7 +41,7 @@ fn an_abort_of_unknown_outcome_is_never_sent_again() {
     assert_eq!(scene.code(&[failed(1)]), "abort-unknown");
     for _ in 0..50 {
         scene.pass(30 * MINUTE);
-        assert_eq!(scene.code(&[failed(1)]), "with-human");
+        assert_eq!(scene.code(&[failed(1)]), "needs-operator");
     }
 }
 

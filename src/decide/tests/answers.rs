@@ -51,9 +51,9 @@ fn a_project_that_was_refused_rests_and_then_sends_one_probe() {
     scene.read(&[failed(1)]);
     scene.pass(2 * MINUTE);
     scene.send(&[failed(1)], Meaning::ForbiddenProject);
-    assert_eq!(scene.code(&[failed(1)]), "project-resting");
+    assert_eq!(scene.code(&[failed(1)]), "project-paused");
     scene.pass(30 * MINUTE);
-    assert_eq!(scene.code(&[failed(1)]), "held-until-now", "nothing overdue fires at once");
+    assert_eq!(scene.code(&[failed(1)]), "was-blocked", "nothing overdue fires at once");
     scene.pass(2 * MINUTE);
     scene.send(&[failed(1)], Meaning::ForbiddenProject);
     let pause = scene.project_state.pause.unwrap();
@@ -76,7 +76,7 @@ fn one_code_for_gone_and_forbidden_is_told_apart_by_the_list_and_a_reading() {
     scene.pass(Duration::from_secs(20));
     assert_eq!(scene.code(&[failed(1)]), "checking-if-gone", "the list was not read since");
     scene.listed = Some(scene.now);
-    assert_eq!(scene.code(&[failed(1)]), "cluster-resting");
+    assert_eq!(scene.code(&[failed(1)]), "cluster-paused");
 
     let mut scene = Scene::new();
     scene.read(&[failed(1)]);

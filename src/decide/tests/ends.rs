@@ -18,7 +18,7 @@ impl Scene {
             scene.pass(Duration::from_secs(15));
             assert_eq!(scene.code(&[success(2)]), "idle");
         }
-        assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Outcome::Remedied));
+        assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Outcome::ResolvedByRetry));
         scene
     }
 }
@@ -45,7 +45,7 @@ fn a_success_is_told_once() {
         scene.pass(10 * MINUTE);
         scene.read(&[success(2)]);
     }
-    assert_eq!(scene.count("closed"), 1);
+    assert_eq!(scene.count("ended"), 1);
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn the_failure_before_a_success_is_no_new_one_until_no_reading_can_be_stale() {
     solved_by_others.read(&[success(1)]);
     for mut scene in [Scene::remedied(), solved_by_others] {
         scene.pass(a_moment_less_than(5 * MINUTE));
-        assert_eq!(scene.code(&[failed(1)]), "stale-reading");
+        assert_eq!(scene.code(&[failed(1)]), "stale-poll");
         assert_eq!(scene.known().failure.unwrap().seen.number, 1);
         assert!(scene.known().closed.is_some());
         scene.pass(Duration::from_millis(1));
@@ -83,7 +83,7 @@ fn an_earlier_failure_that_is_shown_after_a_success_is_no_new_one() {
     scene.pass(MINUTE);
     scene.read(&[success(3)]);
     scene.pass(6 * MINUTE);
-    assert_eq!(scene.code(&[failed(1)]), "stale-reading");
+    assert_eq!(scene.code(&[failed(1)]), "stale-poll");
     assert_eq!(scene.known().failure.unwrap().seen.number, 2);
 }
 
@@ -100,7 +100,7 @@ fn a_superseded_task_is_history_though_nobody_knows_the_newer_one_any_more() {
     record.newest_start = old.start_time.map(|start| (start, old.id.clone()));
     scene.pass(60 * MINUTE);
     let decision = scene.read(&[old]);
-    assert_eq!((decision.verdict, decision.reason.code()), (Verdict::Wait, "closed"));
+    assert_eq!((decision.verdict, decision.reason.code()), (Verdict::Wait, "ended"));
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_task_whose_story_has_ended_may_vanish_without_a_word() {
         scene.read(&[]);
     }
     assert_eq!(scene.told.len(), told);
-    assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Outcome::Remedied));
+    assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Outcome::ResolvedByRetry));
 }
 
 #[test]

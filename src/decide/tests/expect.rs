@@ -112,7 +112,7 @@ fn each_execution_is_judged_anew() {
     scene.pass(MINUTE);
     scene.read(&[success(2)]);
     assert_eq!(scene.known().runs_too_long(), None);
-    assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Outcome::SolvedByOthers));
+    assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Outcome::ResolvedExternally));
 }
 
 #[test]

@@ -174,7 +174,7 @@ impl Scene {
             completed: Some(0),
             external: 0,
         };
-        let (action, reason) = (Action::Retry, Reason::StaleReading);
+        let (action, reason) = (Action::Retry, Reason::StalePoll);
         let intent = Event::Intent { action, failure: 1, waited: Duration::ZERO, reason };
         for event in [first_seen, intent] {
             self.number += 1;
@@ -247,7 +247,7 @@ fn the_guards_of_the_task_tell_what_is_uncertain_open_or_a_humans() {
     given_up.terms.as_mut().unwrap().retry.max_retries = 0;
     given_up.terms.as_mut().unwrap().on_exhausted = OnExhausted::Escalate;
     given_up.read(&[failed(1)]);
-    assert_eq!(given_up.guard("escalation", &[failed(1)]), "escalation: retries-used-up (none) HOLDS BACK");
+    assert_eq!(given_up.guard("escalation", &[failed(1)]), "escalation: retries-exhausted (none) HOLDS BACK");
 }
 
 #[test]

@@ -34,13 +34,13 @@ fn a_hold_stops_a_retry_and_what_it_held_waits_once_more_after_it() {
         let hold = scene.hold(scope, None);
         scene.pass(2 * MINUTE);
         let decision = scene.read(&[failed(1)]);
-        assert_eq!((decision.verdict, decision.reason.code()), (Verdict::Held, "on-hold"), "{scope}");
+        assert_eq!((decision.verdict, decision.reason.code()), (Verdict::Blocked, "on-hold"), "{scope}");
         let said = decision.reason.to_string();
         assert!(said.contains("uid 7") && said.contains("I am at it") && said.contains(scope), "{said}");
         scene.pass(300 * MINUTE);
         assert_eq!(scene.code(&[failed(1)]), "on-hold");
         scene.holds.release(&[hold], scene.now, "uid 7");
-        assert_eq!(scene.code(&[failed(1)]), "held-until-now", "nothing overdue fires at once");
+        assert_eq!(scene.code(&[failed(1)]), "was-blocked", "nothing overdue fires at once");
         scene.pass(2 * MINUTE);
         assert_eq!(scene.code(&[failed(1)]), "retry-due");
     }
@@ -54,7 +54,7 @@ fn what_became_due_under_a_hold_that_nobody_looked_under_waits_once_more_too() {
     scene.hold("all", Some(30));
     // The service could not be reached, or the daemon was down.
     scene.pass(31 * MINUTE);
-    assert_eq!(scene.code(&[failed(1)]), "held-until-now", "nothing overdue fires at once");
+    assert_eq!(scene.code(&[failed(1)]), "was-blocked", "nothing overdue fires at once");
     scene.pass(MINUTE);
     assert_eq!(scene.code(&[failed(1)]), "retry-due", "an initial interval after the end of the hold");
 }
@@ -90,7 +90,7 @@ fn a_hold_stops_a_pending_abort_and_its_grace_runs_on() {
     assert_eq!(scene.code(&[failed(1)]), "on-hold", "the grace is over and the hold is not");
     scene.pass(60 * MINUTE);
     scene.holds.release(&[hold], scene.now, "uid 7");
-    assert_eq!(scene.code(&[failed(1)]), "held-until-now");
+    assert_eq!(scene.code(&[failed(1)]), "was-blocked");
     scene.pass(2 * MINUTE);
     assert_eq!(scene.code(&[failed(1)]), "abort-due");
 }
@@ -138,7 +138,7 @@ fn time_under_a_hold_or_outside_a_window_is_no_waiting_that_ends_in_an_escalatio
     scene.pass(9 * 60 * MINUTE);
     assert_eq!(scene.code(&[failed(1)]), "window-closed");
     scene.pass(60 * MINUTE);
-    assert_eq!(scene.code(&[failed(1)]), "held-until-now", "the window has opened, and there is no burst");
+    assert_eq!(scene.code(&[failed(1)]), "was-blocked", "the window has opened, and there is no burst");
     scene.pass(2 * MINUTE);
     assert_eq!(scene.code(&[failed(1)]), "retry-due");
 }
@@ -153,7 +153,7 @@ fn a_closed_window_says_when_it_opens_and_holds_an_abort_too() {
     let decision = scene.read(&[failed(1)]);
     let opens = "2026-01-02T22:00:00Z".parse().unwrap();
     assert_eq!(decision.reason, Reason::WindowClosed { opens: Some(opens) });
-    assert_eq!(decision.verdict, Verdict::Held);
+    assert_eq!(decision.verdict, Verdict::Blocked);
 }
 
 #[test]

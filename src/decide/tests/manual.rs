@@ -60,7 +60,7 @@ impl Scene {
         let mut scene = Self::new();
         scene.terms.as_mut().unwrap().retry.max_retries = 0;
         scene.terms.as_mut().unwrap().on_exhausted = OnExhausted::Escalate;
-        assert_eq!(scene.code(&[failed(1)]), "retries-used-up");
+        assert_eq!(scene.code(&[failed(1)]), "retries-exhausted");
         scene
     }
 }
@@ -118,7 +118,7 @@ fn nobody_acts_on_what_is_not_failed_or_not_certainly_the_newest() {
         (vec![failed(1), twin], "order-unclear"),
         (vec![failed(1), newer.clone()], "not-failed"),
         (vec![failed(1), Task { status: TaskStatus::Running, ..newer }], "running"),
-        (vec![failed(2)], "stale-reading"),
+        (vec![failed(2)], "stale-poll"),
     ] {
         for action in [RETRY, ABORT] {
             assert_eq!(scene.order(action, &tasks), Err(code), "{action}");
@@ -143,7 +143,7 @@ fn nobody_passes_over_a_hold_dry_run_a_rest_or_a_clock_that_is_off() {
         }),
         ("dry-run", |scene| scene.terms.as_mut().unwrap().mode = Mode::DryRun),
         ("clock-off", |scene| scene.clock_offset = Some(jiff::SignedDuration::from_mins(6))),
-        ("project-resting", |scene| {
+        ("project-paused", |scene| {
             let until = scene.now.after(MINUTE);
             let (cause, refusals) = (PauseCause::Forbidden, 1);
             let pause = crate::model::project_state::Pause {
@@ -155,7 +155,7 @@ fn nobody_passes_over_a_hold_dry_run_a_rest_or_a_clock_that_is_off() {
             };
             scene.project_state.pause = Some(pause);
         }),
-        ("cluster-resting", |scene| {
+        ("cluster-paused", |scene| {
             let until = scene.now.after(MINUTE);
             let (cause, refusals) = (PauseCause::Forbidden, 1);
             let pause = crate::model::project_state::Pause {
@@ -186,7 +186,7 @@ fn nobody_passes_over_a_hold_dry_run_a_rest_or_a_clock_that_is_off() {
 
 #[test]
 fn nobody_sends_a_put_while_an_earlier_one_may_have_been_accepted() {
-    for (action, code) in [(RETRY, "settling"), (ABORT, "abort-unknown")] {
+    for (action, code) in [(RETRY, "outcome-unknown"), (ABORT, "abort-unknown")] {
         let mut scene = Scene::new();
         scene.read(&[failed(1)]);
         scene.send_by_hand(action, "first", &[failed(1)], Meaning::Unknown);
@@ -224,14 +224,14 @@ fn a_retry_by_hand_leaves_the_task_with_its_human_and_is_settled_soon() {
     scene.pass(MINUTE);
     scene.send_by_hand(RETRY, "first", &[failed(1)], Meaning::Accepted);
     let decision = scene.read(&[failed(1)]);
-    assert_eq!((decision.reason.code(), decision.next_poll), ("with-human", scene.poll.settle_interval));
+    assert_eq!((decision.reason.code(), decision.next_poll), ("needs-operator", scene.poll.settle_interval));
     for _ in 0..2 {
         scene.pass(Duration::from_secs(15));
         assert_eq!(scene.code(&[running(2)]), "running");
     }
     assert!(scene.known().open.is_none(), "settled");
     scene.pass(MINUTE);
-    assert_eq!(scene.code(&[failed(2)]), "with-human", "a new failure is not acted on before a reset");
+    assert_eq!(scene.code(&[failed(2)]), "needs-operator", "a new failure is not acted on before a reset");
     assert!(scene.order(RETRY, &[failed(2)]).is_ok());
 }
 
@@ -239,7 +239,7 @@ fn a_retry_by_hand_leaves_the_task_with_its_human_and_is_settled_soon() {
 fn what_is_given_back_has_all_its_retries_and_a_new_backoff() {
     let mut scene = Scene::new();
     assert_eq!(scene.code(&[failed(1)]), "backoff");
-    assert_eq!(scene.reset(&[failed(1)]), Err("not-with-human"));
+    assert_eq!(scene.reset(&[failed(1)]), Err("not-escalated"));
     for execution in 1..=2 {
         scene.read(&[failed(execution)]);
         scene.pass(5 * MINUTE);
@@ -251,7 +251,7 @@ fn what_is_given_back_has_all_its_retries_and_a_new_backoff() {
     }
     scene.terms.as_mut().unwrap().on_exhausted = OnExhausted::Escalate;
     scene.pass(MINUTE);
-    assert_eq!(scene.code(&[failed(3)]), "retries-used-up");
+    assert_eq!(scene.code(&[failed(3)]), "retries-exhausted");
     scene.pass(60 * MINUTE);
     scene.reset(&[failed(3)]).unwrap();
     let decision = scene.read(&[failed(3)]);
@@ -273,7 +273,7 @@ fn what_was_touched_is_taken_back_as_it_is_now() {
     scene.pass(6 * MINUTE);
     let touched = Task { whole: Some("{\"agencyName\":\"x\"}".to_owned()), ..failed(1) };
     scene.terms.as_mut().unwrap().retry.initial_interval = 20 * MINUTE;
-    assert_eq!(scene.code(std::slice::from_ref(&touched)), "touched-by-others");
+    assert_eq!(scene.code(std::slice::from_ref(&touched)), "changed-externally");
     scene.reset(std::slice::from_ref(&touched)).unwrap();
     assert_eq!(scene.code(std::slice::from_ref(&touched)), "backoff");
     scene.pass(20 * MINUTE);
@@ -295,7 +295,7 @@ fn a_reset_waits_until_a_retry_is_settled_that_may_still_show_its_effect() {
     let mut scene = Scene::given_up();
     scene.pass(MINUTE);
     scene.send_by_hand(RETRY, "first", &[failed(1)], Meaning::Unknown);
-    assert_eq!(scene.reset(&[failed(1)]), Err("settling"));
+    assert_eq!(scene.reset(&[failed(1)]), Err("outcome-unknown"));
     scene.pass(scene.poll.settle_timeout);
     scene.read(&[failed(1)]);
     scene.pass(scene.poll.settle_interval);
@@ -311,7 +311,7 @@ fn a_retry_that_nothing_settles_any_more_is_no_reason_to_refuse_a_reset() {
     scene.send_by_hand(RETRY, "first", &[failed(1)], Meaning::Unknown);
     // Nobody could read it: five minutes until it could be settled, and an hour of patience.
     scene.pass(a_moment_less_than(65 * MINUTE));
-    assert_eq!(scene.reset(&[failed(1)]), Err("settling"));
+    assert_eq!(scene.reset(&[failed(1)]), Err("outcome-unknown"));
     scene.pass(Duration::from_millis(1));
     assert_eq!(scene.reset(&[failed(1)]), Ok(()));
 }
@@ -322,13 +322,13 @@ fn a_retry_by_hand_of_the_very_moment_of_the_escalation_is_settled_as_soon() {
     assert_eq!(scene.read(&[failed(1)]).next_poll, scene.poll.idle_interval);
     scene.send_by_hand(RETRY, "first", &[failed(1)], Meaning::Unknown);
     let decision = scene.read(&[failed(1)]);
-    assert_eq!((decision.reason.code(), decision.next_poll), ("with-human", scene.poll.settle_interval));
+    assert_eq!((decision.reason.code(), decision.next_poll), ("needs-operator", scene.poll.settle_interval));
 }
 
 #[test]
 fn a_task_of_which_nothing_is_known_yet_is_read_once_more_where_it_failed() {
     let scene = Scene::new();
-    for (shown, code) in [(failed(1), "stale-reading"), (success(1), "not-failed")] {
+    for (shown, code) in [(failed(1), "stale-poll"), (success(1), "not-failed")] {
         for action in [RETRY, ABORT] {
             assert_eq!(scene.order(action, std::slice::from_ref(&shown)), Err(code));
         }
@@ -356,7 +356,7 @@ fn a_cluster_that_rests_may_be_ordered_again_the_moment_its_rest_is_over() {
         crate::model::project_state::Pause { cause, refusals, until, probe: None, probe_at_once: false };
     scene.project_state.paused.insert(cluster(), pause);
     scene.pass(a_moment_less_than(MINUTE));
-    assert_eq!(scene.order(RETRY, &[failed(1)]), Err("cluster-resting"));
+    assert_eq!(scene.order(RETRY, &[failed(1)]), Err("cluster-paused"));
     scene.pass(Duration::from_millis(1));
     assert!(scene.order(RETRY, &[failed(1)]).is_ok());
 }
@@ -373,7 +373,7 @@ fn a_task_is_given_back_while_it_runs_and_what_comes_of_that_is_the_daemons_agai
     // One that is nobody's business, or of which nothing is known.
     assert_eq!(scene.reset(&[running(2)]), Err("already-done"));
     let mut unknown = Scene::new();
-    assert_eq!(unknown.reset(&[running(1)]), Err("not-with-human"));
+    assert_eq!(unknown.reset(&[running(1)]), Err("not-escalated"));
 }
 
 #[test]
@@ -390,9 +390,9 @@ fn a_task_whose_story_has_ended_is_not_taken_back() {
     let mut scene = Scene::given_up();
     scene.pass(MINUTE);
     scene.read(&[success(1)]);
-    assert_eq!(scene.reset(&[success(1)]), Err("not-with-human"));
+    assert_eq!(scene.reset(&[success(1)]), Err("not-escalated"));
     // A failure that is shown so soon after it is one of the past.
-    assert_eq!(scene.order(RETRY, &[failed(1)]), Err("stale-reading"));
+    assert_eq!(scene.order(RETRY, &[failed(1)]), Err("stale-poll"));
 }
 
 #[test]
@@ -401,7 +401,7 @@ fn nobody_acts_on_a_failure_before_the_first_sight_of_its_task() {
     scene.read(&[running(2)]);
     scene.pass(MINUTE);
     scene.read(&[failed(1)]);
-    assert_eq!(scene.order(RETRY, &[failed(1)]), Err("stale-reading"));
+    assert_eq!(scene.order(RETRY, &[failed(1)]), Err("stale-poll"));
 }
 
 #[test]

@@ -18,8 +18,8 @@ fn a_decision_is_told_where_it_says_something_else_than_the_one_before() {
         (1, "backoff", 1),
         (2, "backoff", 2),
         // Another reason to wait.
-        (1, "stale-reading", 3),
-        (1, "stale-reading", 3),
+        (1, "stale-poll", 3),
+        (1, "stale-poll", 3),
         (2, "backoff", 4),
         (2, "backoff", 4),
     ] {
@@ -34,7 +34,7 @@ fn that_a_task_is_with_a_human_is_told_by_its_escalation_alone() {
     let mut scene = Scene::new();
     scene.terms.as_mut().unwrap().retry.max_retries = 0;
     scene.terms.as_mut().unwrap().on_exhausted = OnExhausted::Escalate;
-    for code in ["retries-used-up", "with-human", "with-human"] {
+    for code in ["retries-exhausted", "needs-operator", "needs-operator"] {
         assert_eq!(scene.code(&[failed(1)]), code);
         assert_eq!(scene.decisions_told(), (0, 1));
     }

@@ -83,5 +83,5 @@ fn a_stale_failure_is_a_new_one() {
     let _planted = Planted::this(Fault::StaleFailedIsNew);
     scene.pass(10 * MINUTE);
     let code = scene.code(&[failed(1)]);
-    assert_eq!(code, "touched-by-others", "the reading counts as one of the present");
+    assert_eq!(code, "changed-externally", "the reading counts as one of the present");
 }

@@ -130,7 +130,7 @@ fn a_list_of_the_very_moment_of_the_answer_tells_nothing_of_what_came_after_it()
     scene.pass(MINUTE);
     assert_eq!(scene.code(&[failed(1)]), "checking-if-gone");
     scene.listed = Some(answered.after(Duration::from_millis(1)));
-    assert_eq!(scene.code(&[failed(1)]), "cluster-resting");
+    assert_eq!(scene.code(&[failed(1)]), "cluster-paused");
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_reading_so_soon_after_the_answer_may_show_what_was_before_it() {
     scene.listed = Some(answered.after(Duration::from_secs(1)));
     assert_eq!(scene.code(&[failed(1)]), "checking-if-gone");
     scene.pass(Duration::from_millis(1));
-    assert_eq!(scene.code(&[failed(1)]), "cluster-resting");
+    assert_eq!(scene.code(&[failed(1)]), "cluster-paused");
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn a_failed_task_that_others_change_is_left_to_them() {
     scene.read(&[failed(1)]);
     scene.pass(6 * MINUTE);
     let decision = scene.read(&[touched]);
-    assert_eq!(decision.reason, Reason::TouchedByOthers { changed: "agencyName".to_owned() });
+    assert_eq!(decision.reason, Reason::ChangedExternally { changed: "agencyName".to_owned() });
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn a_changed_end_time_alone_is_a_touch_and_no_new_failure() {
     let mut later = failed(1);
     later.end_time = Some("2026-01-02T11:59:00".parse().unwrap());
     later.whole = Some("{\"endTime\":\"later\"}".to_owned());
-    assert_eq!(scene.code(&[later]), "touched-by-others");
+    assert_eq!(scene.code(&[later]), "changed-externally");
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn a_stale_failure_after_running_is_no_new_failure() {
         assert_eq!(scene.known().failure.unwrap().seen.number, 1);
     }
     assert_eq!(scene.known().used.ours, 1, "it was settled as accepted");
-    assert_eq!(scene.code(&[failed(1)]), "stale-reading");
+    assert_eq!(scene.code(&[failed(1)]), "stale-poll");
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn the_same_words_after_running_are_a_new_failure_once_no_reading_can_be_stale()
         scene.read(&[running(1)]);
     }
     scene.pass(4 * MINUTE);
-    assert_eq!(scene.code(&[same(failed(1))]), "stale-reading");
+    assert_eq!(scene.code(&[same(failed(1))]), "stale-poll");
     scene.pass(2 * MINUTE);
     assert_eq!(scene.code(&[same(failed(1))]), "backoff");
     assert_eq!(scene.known().failure.unwrap().seen.number, 2);
@@ -269,13 +269,13 @@ fn an_older_failure_that_is_shown_for_good_is_a_humans() {
     scene.pass(MINUTE);
     scene.read(&[failed(2)]);
     scene.pass(MINUTE);
-    assert_eq!(scene.code(&[failed(1)]), "stale-reading");
+    assert_eq!(scene.code(&[failed(1)]), "stale-poll");
     let mut code = "";
     for _ in 0..600 {
         scene.pass(MINUTE);
         code = scene.code(&[failed(1)]);
     }
-    assert_eq!(code, "with-human");
+    assert_eq!(code, "needs-operator");
 }
 
 #[test]
@@ -354,5 +354,5 @@ fn an_unknown_status_after_a_success_changes_nothing() {
     scene.read(&[success(1)]);
     let odd = Task { status: TaskStatus::Other("ARCHIVED".to_owned()), ..failed(1) };
     assert_eq!(scene.code(&[odd]), "unknown-status");
-    assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Outcome::SolvedByOthers));
+    assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Outcome::ResolvedExternally));
 }

@@ -30,7 +30,7 @@ fn a_retry_that_ends_in_success_is_a_remedy() {
     assert_eq!(scene.known().used.ours, 1);
     scene.pass(MINUTE);
     assert_eq!(scene.code(&[success(2)]), "idle");
-    assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Outcome::Remedied));
+    assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Outcome::ResolvedByRetry));
 }
 
 #[test]

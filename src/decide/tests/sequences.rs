@@ -95,10 +95,10 @@ fn what_fell_due_while_nobody_could_read_waits_once_more() {
     scene.read(&[failed(1)]);
     scene.polled = Some(scene.now);
     scene.pass(60 * MINUTE);
-    assert_eq!(scene.code(&[failed(1)]), "held-until-now");
+    assert_eq!(scene.code(&[failed(1)]), "was-blocked");
     scene.polled = None;
     scene.pass(a_moment_less_than(2 * MINUTE));
-    assert_eq!(scene.code(&[failed(1)]), "held-until-now");
+    assert_eq!(scene.code(&[failed(1)]), "was-blocked");
     scene.pass(Duration::from_millis(1));
     assert_eq!(scene.code(&[failed(1)]), "retry-due");
 }
@@ -145,19 +145,19 @@ fn a_request_whose_outcome_was_open_while_nobody_could_read_is_followed_by_no_ot
     scene.read(&[failed(1)]);
     scene.polled = None;
     scene.pass(Duration::from_secs(15));
-    assert_eq!(scene.code(&[failed(1)]), "held-until-now", "not accepted, and due for long");
+    assert_eq!(scene.code(&[failed(1)]), "was-blocked", "not accepted, and due for long");
     scene.pass(2 * MINUTE);
     assert_eq!(scene.code(&[failed(1)]), "retry-due");
 }
 
 #[test]
 fn a_cluster_that_was_gone_and_comes_back_waits_once_more() {
-    for (max_retries, code) in [(2, "held-until-now"), (0, "abort-pending")] {
+    for (max_retries, code) in [(2, "was-blocked"), (0, "abort-pending")] {
         let mut scene = Scene::new();
         scene.terms.as_mut().unwrap().retry.max_retries = max_retries;
         scene.read(&[failed(1)]);
         scene.pass(60 * MINUTE);
-        scene.record(&TaskId::new("t").unwrap(), Event::Closed(Outcome::Gone));
+        scene.record(&TaskId::new("t").unwrap(), Event::Ended(Outcome::Gone));
         // The process keeps no time of a reconcile of a cluster that was gone.
         scene.looked_before = false;
         scene.pass(60 * MINUTE);
@@ -291,7 +291,7 @@ fn no_failure_is_judged_too_old_while_our_clock_is_off() {
         if code == "too-old" {
             assert_eq!(decision.reason.code(), code);
         } else {
-            assert_eq!(decision.reason.code(), "held-until-now", "what the clock held back waits once more");
+            assert_eq!(decision.reason.code(), "was-blocked", "what the clock held back waits once more");
         }
         scene.read(&[task]);
         assert_eq!(scene.count("age-judged"), 1, "once");
@@ -316,9 +316,7 @@ fn nothing_is_sent_on_lists_that_took_long_to_arrive() {
     scene.read(&[failed(1)]);
     scene.pass(2 * MINUTE);
     let asked = scene.now;
-    for (took, code) in
-        [(Duration::from_secs(5), "retry-due"), (Duration::from_millis(5_001), "slow-reading")]
-    {
+    for (took, code) in [(Duration::from_secs(5), "retry-due"), (Duration::from_millis(5_001), "slow-poll")] {
         scene.now = asked.after(took);
         let list = TaskList { tasks: vec![failed(1)], unusable: 0, total_size: Some(1) };
         let reading = Reading::new(asked, scene.now, [list, TaskList::default()]);

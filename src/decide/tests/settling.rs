@@ -32,7 +32,7 @@ fn one_of_execute_times_and_end_time_is_enough_to_tell_by() {
     for task in [no_executions, no_end] {
         let mut scene = Scene::retried(&task, 2 * MINUTE, Meaning::Unknown);
         scene.pass(5 * MINUTE);
-        assert_eq!(scene.code(std::slice::from_ref(&task)), "settling");
+        assert_eq!(scene.code(std::slice::from_ref(&task)), "outcome-unknown");
         scene.pass(SOON);
         assert_eq!(scene.code(&[task]), "retry-due", "not accepted, and no human is called");
         assert_eq!(scene.known().used.ours, 0);
@@ -105,7 +105,7 @@ fn the_same_failure_soon_after_running_settles_nothing() {
     scene.read(&[with_nothing_to_tell_by(running(1))]);
     for _ in 0..19 {
         scene.pass(SOON);
-        assert_eq!(scene.code(std::slice::from_ref(&mute)), "settling");
+        assert_eq!(scene.code(std::slice::from_ref(&mute)), "outcome-unknown");
         assert!(scene.is_open(), "it may show what was before the retry");
     }
     scene.pass(SOON);
@@ -134,7 +134,7 @@ fn the_same_failure_is_a_new_one_as_soon_as_no_reading_can_be_stale() {
     scene.pass(10 * MINUTE);
     scene.read(&[with_nothing_to_tell_by(running(1))]);
     scene.pass(a_moment_less_than(5 * MINUTE));
-    assert_eq!(scene.code(std::slice::from_ref(&mute)), "stale-reading");
+    assert_eq!(scene.code(std::slice::from_ref(&mute)), "stale-poll");
     scene.pass(Duration::from_millis(1));
     assert_eq!(scene.code(&[mute]), "backoff");
     assert_eq!(scene.known().failure.unwrap().seen.number, 2);
@@ -179,7 +179,7 @@ fn nothing_is_sent_while_the_old_failure_is_still_shown() {
     scene.send(&[failed(1)], Meaning::Accepted);
     for _ in 0..19 {
         scene.pass(Duration::from_secs(15));
-        assert_eq!(scene.code(&[failed(1)]), "settling");
+        assert_eq!(scene.code(&[failed(1)]), "outcome-unknown");
     }
 }
 
@@ -191,7 +191,7 @@ fn an_accepted_retry_without_effect_is_used_and_two_in_a_row_are_a_humans() {
     scene.pass(2 * MINUTE);
     scene.send(&[failed(1)], Meaning::Accepted);
     scene.pass(5 * MINUTE);
-    assert_eq!(scene.code(&[failed(1)]), "settling");
+    assert_eq!(scene.code(&[failed(1)]), "outcome-unknown");
     scene.pass(Duration::from_secs(15));
     let decision = scene.read(&[failed(1)]);
     assert!(
@@ -204,7 +204,7 @@ fn an_accepted_retry_without_effect_is_used_and_two_in_a_row_are_a_humans() {
     scene.read(&[failed(1)]);
     scene.pass(Duration::from_secs(15));
     assert_eq!(scene.code(&[failed(1)]), "without-effect");
-    assert_eq!(scene.code(&[failed(1)]), "with-human");
+    assert_eq!(scene.code(&[failed(1)]), "needs-operator");
 }
 
 #[test]
@@ -216,9 +216,9 @@ fn an_unknown_outcome_without_effect_uses_no_retry_and_three_in_a_row_are_a_huma
         scene.send(&[failed(1)], Meaning::Unknown);
         assert_eq!(scene.known().retries_used(&terms()), 1, "an open attempt counts as used");
         scene.pass(5 * MINUTE);
-        assert_eq!(scene.code(&[failed(1)]), "settling");
+        assert_eq!(scene.code(&[failed(1)]), "outcome-unknown");
         scene.pass(Duration::from_secs(14));
-        assert_eq!(scene.code(&[failed(1)]), "settling", "two readings must be settle_interval apart");
+        assert_eq!(scene.code(&[failed(1)]), "outcome-unknown", "two readings must be settle_interval apart");
         scene.pass(Duration::from_secs(1));
         if n < 3 {
             assert!(scene.known().open.is_some());
@@ -237,7 +237,7 @@ fn an_unknown_outcome_that_was_accepted_is_found_out_by_the_next_failure() {
     scene.pass(2 * MINUTE);
     scene.send(&[failed(1)], Meaning::Unknown);
     scene.pass(MINUTE);
-    assert_eq!(scene.code(&[failed(2)]), "settling", "one reading is not enough");
+    assert_eq!(scene.code(&[failed(2)]), "outcome-unknown", "one reading is not enough");
     scene.pass(Duration::from_secs(15));
     let decision = scene.read(&[failed(2)]);
     let known = scene.known();
@@ -270,7 +270,7 @@ fn an_early_change_is_what_the_effect_of_a_put_is_compared_with() {
             scene.send(&[failed(1)], meaning);
             for _ in 0..19 {
                 scene.pass(Duration::from_secs(15));
-                assert_eq!(scene.code(&[failed(1)]), "settling", "{first:?}: nothing has happened");
+                assert_eq!(scene.code(&[failed(1)]), "outcome-unknown", "{first:?}: nothing has happened");
             }
             assert_eq!(scene.known().used.ours, 0);
             assert_eq!(scene.known().failure.unwrap().seen.number, 1);
@@ -292,7 +292,7 @@ fn a_task_that_comes_back_still_has_its_open_attempt() {
         assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Outcome::Gone));
         assert_eq!(scene.project_state.others_in_flight(&ClusterId::new("c-2").unwrap()), 0);
         scene.pass(Duration::from_secs(30));
-        assert_eq!(scene.code(&[failed(1)]), "settling", "the PUT may have been accepted");
+        assert_eq!(scene.code(&[failed(1)]), "outcome-unknown", "the PUT may have been accepted");
         scene.pass(MINUTE);
         scene.read(&[failed(2)]);
         scene.pass(MINUTE);
@@ -311,7 +311,7 @@ fn an_attempt_that_nobody_could_read_for_long_is_settled_and_no_humans() {
             scene.send(&[failed(1)], meaning);
             // The daemon was down, or the service.
             scene.pass(10 * 60 * MINUTE);
-            assert_eq!(scene.code(std::slice::from_ref(&shown)), "settling");
+            assert_eq!(scene.code(std::slice::from_ref(&shown)), "outcome-unknown");
             scene.pass(Duration::from_secs(15));
             scene.read(&[shown]);
             assert!(scene.known().open.is_none() && scene.known().escalated.is_none());
@@ -325,7 +325,7 @@ fn an_attempt_that_nobody_could_read_for_long_is_settled_and_no_humans() {
     scene.answer(attempt, Meaning::Unknown, Some(120 * MINUTE));
     for _ in 0..119 {
         scene.pass(MINUTE);
-        assert_eq!(scene.code(&[failed(1)]), "settling");
+        assert_eq!(scene.code(&[failed(1)]), "outcome-unknown");
     }
     scene.pass(MINUTE);
     scene.read(&[failed(1)]);
@@ -343,7 +343,7 @@ fn other_words_of_the_same_failure_settle_nothing_while_the_put_may_be_on_its_wa
     let touched = Task { whole: Some("{\"currentNodeName\":\"\"}".to_owned()), ..failed(1) };
     for _ in 0..4 {
         scene.pass(MINUTE);
-        assert_eq!(scene.code(std::slice::from_ref(&touched)), "settling");
+        assert_eq!(scene.code(std::slice::from_ref(&touched)), "outcome-unknown");
         assert!(scene.known().open.is_some());
     }
     scene.pass(MINUTE);
@@ -384,7 +384,7 @@ fn a_running_reading_of_the_past_uses_no_retry_up_and_brings_no_abort() {
         assert!(scene.known().escalated.is_none());
         if plain {
             scene.pass(60 * MINUTE);
-            assert_eq!(scene.code(std::slice::from_ref(&fails)), "cannot-settle");
+            assert_eq!(scene.code(std::slice::from_ref(&fails)), "cannot-confirm");
         }
     }
 }
@@ -418,9 +418,9 @@ fn an_outcome_that_nothing_can_tell_is_a_humans() {
     scene.pass(2 * MINUTE);
     scene.send(std::slice::from_ref(&mute), Meaning::Unknown);
     scene.pass(a_moment_less_than(5 * MINUTE));
-    assert_eq!(scene.code(std::slice::from_ref(&mute)), "settling", "RUNNING may still be read");
+    assert_eq!(scene.code(std::slice::from_ref(&mute)), "outcome-unknown", "RUNNING may still be read");
     scene.pass(Duration::from_millis(1));
-    assert_eq!(scene.code(&[mute]), "cannot-settle");
+    assert_eq!(scene.code(&[mute]), "cannot-confirm");
 }
 
 #[test]
@@ -428,13 +428,14 @@ fn an_attempt_that_an_unknown_status_hides_is_a_humans_and_holds_back_nobody() {
     let terminated = Task { status: TaskStatus::Other("TERMINATED".to_owned()), ..failed(1) };
     let in_flight = |scene: &Scene| scene.project_state.others_in_flight(&ClusterId::new("c-2").unwrap());
     // An abort, at once; a retry, when it could long have been settled.
-    for (max_retries, patience, reason) in [(0, MINUTE, "abort-unknown"), (2, 65 * MINUTE, "cannot-settle")] {
+    for (max_retries, patience, reason) in [(0, MINUTE, "abort-unknown"), (2, 65 * MINUTE, "cannot-confirm")]
+    {
         let mut scene = Scene::new();
         scene.terms.as_mut().unwrap().retry.max_retries = max_retries;
         scene.read(&[failed(1)]);
         scene.pass(15 * MINUTE);
         scene.send(&[failed(1)], Meaning::Unknown);
-        if reason == "cannot-settle" {
+        if reason == "cannot-confirm" {
             scene.pass(10 * MINUTE);
             assert_eq!(scene.code(std::slice::from_ref(&terminated)), "unknown-status");
         }
@@ -465,7 +466,7 @@ fn an_answer_tells_where_nothing_else_can() {
     let mute = with_nothing_to_tell_by(failed(1));
     let mut scene = Scene::retried(&mute, 2 * MINUTE, Meaning::Accepted);
     scene.pass(5 * MINUTE);
-    assert_eq!(scene.code(std::slice::from_ref(&mute)), "settling", "it is known to be accepted");
+    assert_eq!(scene.code(std::slice::from_ref(&mute)), "outcome-unknown", "it is known to be accepted");
     scene.pass(SOON);
     assert_eq!(scene.code(&[mute]), "backoff", "without effect");
     assert_eq!(scene.known().used.ours, 1);

@@ -14,7 +14,7 @@ fn no_abort_within_settle_timeout_of_our_last_put() {
     let sent = scene.now;
     // The end of the other one's execution.
     scene.pass(Duration::from_secs(15));
-    assert_eq!(scene.code(&[failed(2)]), "settling");
+    assert_eq!(scene.code(&[failed(2)]), "outcome-unknown");
     scene.pass(Duration::from_secs(15));
     let decision = scene.read(&[failed(2)]);
     let until = sent.after(5 * MINUTE);
@@ -84,7 +84,7 @@ fn an_older_answer_is_nothing_to_compare_later_ones_with() {
     let mut scene = Scene::new();
     scene.read(&[with_nodes(failed(1), &["a"])]);
     scene.pass(2 * MINUTE);
-    assert_eq!(scene.code(&[failed(1)]), "stale-reading", "the node is not undone");
+    assert_eq!(scene.code(&[failed(1)]), "stale-poll", "the node is not undone");
     scene.pass(Duration::from_secs(15));
     scene.send(&[with_nodes(failed(1), &["a"])], Meaning::Unknown);
     for _ in 0..2 {
@@ -99,7 +99,7 @@ fn a_failure_of_an_execution_before_the_first_sight_counts_no_retry_twice() {
     let mut scene = Scene::new();
     scene.read(&[running(2)]);
     scene.pass(MINUTE);
-    assert_eq!(scene.code(&[failed(1)]), "stale-reading");
+    assert_eq!(scene.code(&[failed(1)]), "stale-poll");
     scene.pass(MINUTE);
     scene.read(&[running(2)]);
     scene.pass(MINUTE);
@@ -133,7 +133,7 @@ fn a_completed_node_that_was_read_while_a_put_was_settled_forbids_the_abort() {
     scene.pass(2 * MINUTE);
     scene.send(&[failed(1)], Meaning::Accepted);
     scene.pass(Duration::from_secs(15));
-    assert_eq!(scene.code(&[with_nodes(failed(2), &["a"])]), "settling");
+    assert_eq!(scene.code(&[with_nodes(failed(2), &["a"])]), "outcome-unknown");
     scene.terms.as_mut().unwrap().retry.max_retries = 0;
     scene.pass(Duration::from_secs(15));
     assert_eq!(scene.code(&[failed(2)]), "node-completed");
@@ -151,7 +151,7 @@ fn what_a_termination_just_before_our_put_left_is_not_the_end_of_ours() {
     assert_eq!(scene.code(&[running(1)]), "running");
     for _ in 0..2 {
         scene.pass(Duration::from_secs(15));
-        assert_eq!(scene.code(std::slice::from_ref(&terminated)), "settling");
+        assert_eq!(scene.code(std::slice::from_ref(&terminated)), "outcome-unknown");
     }
     scene.pass(MINUTE);
     scene.read(&[running(2)]);
@@ -173,7 +173,7 @@ fn once_a_later_execution_was_seen_running_an_earlier_failure_in_other_words_is_
     }
     assert!(scene.known().open.is_none(), "two RUNNING readings settle it");
     scene.pass(Duration::from_secs(15));
-    assert_eq!(scene.code(&[terminated]), "stale-reading");
+    assert_eq!(scene.code(&[terminated]), "stale-poll");
     scene.pass(Duration::from_secs(15));
     assert_eq!(scene.code(&[failed(2)]), "backoff");
     assert_eq!((scene.known().used.ours, scene.known().used.external), (1, 0));
@@ -189,9 +189,9 @@ fn an_earlier_failure_shown_soon_after_success_is_the_past() {
     scene.read(&[running(2)]);
     scene.pass(Duration::from_secs(15));
     scene.read(&[success(2)]);
-    assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Outcome::Remedied));
+    assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Outcome::ResolvedByRetry));
     scene.pass(Duration::from_secs(15));
-    assert_eq!(scene.code(&[failed(1)]), "stale-reading");
+    assert_eq!(scene.code(&[failed(1)]), "stale-poll");
     // What goes on being shown is the present.
     scene.pass(5 * MINUTE);
     assert_eq!(scene.code(&[failed(1)]), "backoff");
@@ -209,7 +209,7 @@ fn two_running_readings_from_before_the_failure_do_not_make_a_termination_the_en
         assert_eq!(scene.code(&[running(1)]), "running");
     }
     scene.pass(Duration::from_secs(15));
-    assert_eq!(scene.code(&[terminated]), "stale-reading");
+    assert_eq!(scene.code(&[terminated]), "stale-poll");
     scene.pass(Duration::from_secs(15));
     scene.read(&[failed(2)]);
     assert_eq!((scene.known().used.ours, scene.known().used.external), (1, 0));

@@ -68,12 +68,12 @@ fn what_was_held_back_waits_to_the_moment_however_often_it_is_looked_at() {
         scene.limits.max_actions_per_hour = 0;
         assert_eq!(scene.code(&[failed(1)]), "actions-per-hour");
         scene.limits = Limits::default();
-        assert_eq!(scene.code(&[failed(1)]), "held-until-now");
+        assert_eq!(scene.code(&[failed(1)]), "was-blocked");
         let until = scene.now.after(2 * MINUTE);
         scene.pass(MINUTE);
-        assert_eq!(scene.read(&[failed(1)]).reason, Reason::HeldUntilNow { until: until.wall });
+        assert_eq!(scene.read(&[failed(1)]).reason, Reason::WasBlocked { until: until.wall });
         scene.a_moment_before(until);
-        assert_eq!(scene.code(&[failed(1)]), "held-until-now");
+        assert_eq!(scene.code(&[failed(1)]), "was-blocked");
         for late in [Duration::ZERO, 3 * MINUTE] {
             scene.at(until.after(late));
             assert_eq!(scene.code(&[failed(1)]), due, "{late:?} after it");
@@ -103,7 +103,7 @@ fn after_a_reload_the_first_due_put_of_a_resting_project_goes_out_as_its_probe_w
     scene.read(&[failed(1)]);
     scene.pass(2 * MINUTE);
     scene.send(&[failed(1)], Meaning::ForbiddenProject);
-    assert_eq!(scene.code(&[failed(1)]), "project-resting");
+    assert_eq!(scene.code(&[failed(1)]), "project-paused");
     scene.pass(MINUTE);
     scene.project_state.end_pauses(scene.now);
     scene.send(&[failed(1)], Meaning::Unknown);
@@ -120,11 +120,8 @@ fn a_rest_ends_to_the_moment() {
         probe_at_once: false,
     };
     for (code, change) in [
-        (
-            "project-resting",
-            (|scene, pause| scene.project_state.pause = Some(pause)) as fn(&mut Scene, Pause),
-        ),
-        ("cluster-resting", |scene, pause| {
+        ("project-paused", (|scene, pause| scene.project_state.pause = Some(pause)) as fn(&mut Scene, Pause)),
+        ("cluster-paused", |scene, pause| {
             scene.project_state.paused.insert(cluster(), pause);
         }),
     ] {
@@ -135,7 +132,7 @@ fn a_rest_ends_to_the_moment() {
         scene.a_moment_before(pause.until);
         assert_eq!(scene.code(&[failed(1)]), code);
         scene.at(pause.until);
-        assert_eq!(scene.code(&[failed(1)]), "held-until-now", "the pause is over");
+        assert_eq!(scene.code(&[failed(1)]), "was-blocked", "the pause is over");
         // It holds nothing else back, and lasts no longer if nobody looks.
         scene.pass(30 * MINUTE);
         assert_eq!(scene.code(&[failed(1)]), "retry-due");
@@ -172,7 +169,7 @@ fn dry_run_tells_once_and_uses_nothing() {
         "the backoff, and 'would retry'"
     );
     scene.terms.as_mut().unwrap().mode = Mode::Enforce;
-    assert_eq!(scene.code(&[failed(1)]), "held-until-now");
+    assert_eq!(scene.code(&[failed(1)]), "was-blocked");
     scene.pass(2 * MINUTE);
     assert_eq!(scene.code(&[failed(1)]), "retry-due");
 }
@@ -186,7 +183,7 @@ fn a_task_without_a_policy_is_watched_and_never_touched() {
         scene.pass(60 * MINUTE);
     }
     scene.terms = Some(terms());
-    assert_eq!(scene.code(&[failed(1)]), "held-until-now");
+    assert_eq!(scene.code(&[failed(1)]), "was-blocked");
 }
 
 #[test]
@@ -224,7 +221,7 @@ fn an_open_breaker_holds_retries_and_aborts_back() {
         scene.read(&[failed(1)]);
         scene.pass(15 * MINUTE);
         let decision = scene.read(&[failed(1)]);
-        assert_eq!((decision.verdict, decision.reason.code()), (Verdict::Held, "breaker-open"));
+        assert_eq!((decision.verdict, decision.reason.code()), (Verdict::Blocked, "breaker-open"));
     }
 }
 
@@ -237,7 +234,7 @@ fn a_project_rests_on_while_the_probe_of_its_rest_is_under_way() {
     let probe = Some(AttemptId(99));
     scene.project_state.pause =
         Some(Pause { cause, refusals, until: scene.now, probe, probe_at_once: false });
-    assert_eq!(scene.code(&[failed(1)]), "project-resting");
+    assert_eq!(scene.code(&[failed(1)]), "project-paused");
 }
 
 #[test]
@@ -248,6 +245,6 @@ fn dry_run_tells_of_an_abort_without_a_grace_as_nobody_need_say_no() {
     let decision = scene.read(&[failed(1)]);
     assert_eq!(
         (decision.verdict, decision.reason),
-        (Verdict::Held, Reason::DryRun { action: Action::Abort })
+        (Verdict::Blocked, Reason::DryRun { action: Action::Abort })
     );
 }

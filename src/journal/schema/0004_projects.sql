@@ -11,3 +11,107 @@ CREATE TRIGGER entry_is_never_changed BEFORE UPDATE OF number, at, cluster, task
 BEGIN
   SELECT RAISE(ABORT, 'an entry of the journal is never changed');
 END;
+
+-- The words of today. Entries are never changed: their former words are read as well.
+UPDATE condition SET word = 'unreachable' WHERE word = 'blind';
+UPDATE condition SET word = 'paused' WHERE word = 'rests';
+
+DROP VIEW attempts;
+DROP VIEW settling_readings;
+DROP VIEW closings;
+DROP VIEW tasks;
+
+-- What was sent, or was about to be: one row for each PUT, with its answer and what was confirmed of it.
+CREATE VIEW attempts AS
+SELECT i.number AS attempt, i.time, i.project, i.cluster_name, i.cluster, i.task,
+       json_extract(i.data, '$.action') AS action,
+       json_extract(i.data, '$.failure') AS failure,
+       round(json_extract(i.data, '$.waited.secs') + json_extract(i.data, '$.waited.nanos') / 1e9, 3)
+         AS waited_seconds,
+       json_extract(i.data, '$.reason.code') AS reason,
+       coalesce(json_extract(s.data, '$.settlement'),
+                iif(n.number IS NOT NULL, 'not-sent', NULL),
+                json_extract(a.data, '$.answer.meaning'),
+                'no-answer') AS outcome,
+       a.at AS answered_at,
+       json_extract(a.data, '$.answer.meaning') AS meaning,
+       json_extract(a.data, '$.answer.status') AS http_status,
+       json_extract(a.data, '$.answer.code') AS code,
+       json_extract(a.data, '$.answer.message') AS message,
+       json_extract(a.data, '$.answer.request_id') AS request_id,
+       round(json_extract(a.data, '$.answer.retry_after.secs')
+             + json_extract(a.data, '$.answer.retry_after.nanos') / 1e9, 3) AS retry_after_seconds,
+       f.at AS found_still_there_at,
+       n.at AS not_sent_at,
+       s.at AS confirmed_at,
+       json_extract(s.data, '$.settlement') AS confirmation
+  FROM entries i
+  LEFT JOIN entry a ON a.number = (
+       SELECT max(x.number) FROM entry x
+        WHERE x.project = i.project AND x.cluster = i.cluster AND x.task = i.task AND x.number > i.number
+          AND x.event = 'answered' AND json_extract(x.data, '$.attempt') = i.number)
+  LEFT JOIN entry n ON n.number = (
+       SELECT max(x.number) FROM entry x
+        WHERE x.project = i.project AND x.cluster = i.cluster AND x.task = i.task AND x.number > i.number
+          AND x.event = 'not-sent' AND json_extract(x.data, '$.attempt') = i.number)
+  LEFT JOIN entry f ON f.number = (
+       SELECT max(x.number) FROM entry x
+        WHERE x.project = i.project AND x.cluster = i.cluster AND x.task = i.task AND x.number > i.number
+          AND x.event = 'still-there' AND json_extract(x.data, '$.attempt') = i.number)
+  LEFT JOIN entry s ON s.number = (
+       SELECT max(x.number) FROM entry x
+        WHERE x.project = i.project AND x.cluster = i.cluster AND x.task = i.task AND x.number > i.number
+          AND x.event IN ('settled', 'confirmed') AND json_extract(x.data, '$.attempt') = i.number)
+ WHERE i.event = 'intent';
+
+-- The first of the two polls that confirm what a request did.
+CREATE VIEW confirming_polls AS
+SELECT number, time, project, cluster_name, cluster, task,
+       json_extract(data, '$.attempt') AS attempt,
+       json_extract(data, '$.effect') AS effect,
+       json_extract(data, '$.status') AS status,
+       json_extract(data, '$.shape.execute_times') AS execute_times,
+       json_extract(data, '$.shape.end_time') AS end_time
+  FROM entries WHERE event IN ('settling-reading', 'confirming-poll');
+
+-- How tasks ended.
+CREATE VIEW outcomes AS
+SELECT number, time, project, cluster_name, cluster, task,
+       replace(replace(json_extract(data, '$.as'), 'remedied', 'resolved-by-retry'),
+               'solved-by-others', 'resolved-externally') AS outcome,
+       json_extract(data, '$.by') AS superseded_by
+  FROM entries WHERE event IN ('closed', 'ended');
+
+-- Each task that was seen: when, its first failure, and how it ended.
+CREATE VIEW tasks AS
+SELECT s.project, json_extract(s.data, '$.cluster_name') AS cluster_name, s.cluster, s.task,
+       json_extract(s.data, '$.kind') AS kind,
+       s.at AS first_seen,
+       json_extract(s.data, '$.start_time') AS start_time,
+       f.at AS first_failed,
+       json_extract(f.data, '$.status') AS status_when_failed,
+       json_extract(f.data, '$.completed') AS completed_when_failed,
+       json_extract(f.data, '$.total') AS total,
+       json_extract(f.data, '$.failing') AS failing,
+       (SELECT count(*) FROM entry x
+         WHERE x.project = s.project AND x.cluster = s.cluster AND x.task = s.task AND x.event = 'failed') AS failures,
+       (SELECT count(*) FROM entry x
+         WHERE x.project = s.project AND x.cluster = s.cluster AND x.task = s.task AND x.event = 'intent') AS attempts,
+       (SELECT max(x.at) FROM entry x
+         WHERE x.project = s.project AND x.cluster = s.cluster AND x.task = s.task AND x.event = 'escalated')
+         AS last_escalated,
+       c.at AS ended_at,
+       replace(replace(json_extract(c.data, '$.as'), 'remedied', 'resolved-by-retry'),
+               'solved-by-others', 'resolved-externally') AS outcome,
+       json_extract(f.data, '$.whole') AS whole
+  FROM entry s
+  LEFT JOIN entry f ON f.number = (
+       SELECT min(x.number) FROM entry x
+        WHERE x.project = s.project AND x.cluster = s.cluster AND x.task = s.task AND x.event = 'failed')
+  LEFT JOIN entry c ON c.number = (
+       SELECT max(x.number) FROM entry x
+        WHERE x.project = s.project AND x.cluster = s.cluster AND x.task = s.task AND x.event IN ('closed', 'ended'))
+ WHERE s.event = 'first-seen'
+   AND s.number = (
+       SELECT min(x.number) FROM entry x
+        WHERE x.project = s.project AND x.cluster = s.cluster AND x.task = s.task AND x.event = 'first-seen');

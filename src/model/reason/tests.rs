@@ -6,7 +6,7 @@ fn the_code_is_the_same_in_json_and_in_logs() {
         Reason::Idle,
         Reason::ListIncomplete,
         Reason::AbortedByUs,
-        Reason::StaleReading,
+        Reason::StalePoll,
         Reason::NoPolicy,
         Reason::DryRun { action: Action::Retry },
         Reason::RetryDue { retry: 1, max_retries: 5, waited: Duration::from_mins(2) },
@@ -89,9 +89,9 @@ fn every_reason_reads_as_an_operator_needs_it() {
             Reason::AbortedByUs,
             "we aborted it, and nothing more is sent for it, whatever the service goes on showing",
         ),
-        (Reason::Closed, "it is closed: a newer task took its place, or it was gone"),
+        (Reason::Ended, "it is closed: a newer task took its place, or it was gone"),
         (
-            Reason::WithHuman { since: until, why: "node-completed".to_owned() },
+            Reason::NeedsOperator { since: until, why: "node-completed".to_owned() },
             "it has been with a human since 2026-01-02 03:04:05 UTC (node-completed), and nothing is sent for it",
         ),
         (
@@ -107,14 +107,14 @@ fn every_reason_reads_as_an_operator_needs_it() {
             "it does not tell when it ended and was never seen running, so it counts as older than 3d and is left alone",
         ),
         (
-            Reason::Settling { attempt, action: Action::Retry, answered: true },
+            Reason::OutcomeUnknown { attempt, action: Action::Retry, answered: true },
             "the service accepted the retry (PUT #12); readings do not show for certain yet what came of it",
         ),
         (
-            Reason::Settling { attempt, action: Action::Retry, answered: false },
+            Reason::OutcomeUnknown { attempt, action: Action::Retry, answered: false },
             "whether the service accepted the retry (PUT #12) is unknown; readings will show it",
         ),
-        (Reason::StaleReading, "the reading may show the past, so nothing is sent before another one"),
+        (Reason::StalePoll, "the reading may show the past, so nothing is sent before another one"),
         (
             Reason::Backoff { retry: 1, max_retries: 5, wait: minutes(2), until },
             "retry 1 of 5 waits 2m and is due at 2026-01-02 03:04:05 UTC",
@@ -129,7 +129,7 @@ fn every_reason_reads_as_an_operator_needs_it() {
             "the answer (409 CSS.0029: Another operation runs, request id r-1) means gone or forbidden; \
              the list and another reading will tell which",
         ),
-        (Reason::HeldUntilNow { until }, "what held it back has ended; it is due at 2026-01-02 03:04:05 UTC"),
+        (Reason::WasBlocked { until }, "what held it back has ended; it is due at 2026-01-02 03:04:05 UTC"),
         (
             Reason::AbortPending { used: 5, external: 2, grace: minutes(15), after_put: None, until },
             "all 5 retries are used up (2 of them by others) and no node is completed: it will be aborted at \
@@ -213,10 +213,10 @@ fn every_reason_reads_as_an_operator_needs_it() {
             "it must not be aborted: 1 of 3 nodes is completed; aborting it could leave a cluster of mixed \
              versions or zones",
         ),
-        (Reason::NotWithHuman, "it is not with a human, so there is nothing to take back from one"),
+        (Reason::NotEscalated, "it is not with a human, so there is nothing to take back from one"),
         (Reason::AlreadyDone, "this very command was carried out before, and acts once"),
         (
-            Reason::RetriesUsedUp { used: 1, external: 1 },
+            Reason::RetriesExhausted { used: 1, external: 1 },
             "the one retry is used up (by others), and the policy says to call a human",
         ),
         (
@@ -254,7 +254,7 @@ fn every_reason_reads_as_an_operator_needs_it() {
              with 1 retry left",
         ),
         (
-            Reason::TouchedByOthers { changed: "agencyName, endTime".to_owned() },
+            Reason::ChangedExternally { changed: "agencyName, endTime".to_owned() },
             "somebody else changed the failed task (agencyName, endTime), so it is left to them",
         ),
         (
@@ -275,7 +275,7 @@ fn every_reason_reads_as_an_operator_needs_it() {
              Another operation runs, request id r-1",
         ),
         (
-            Reason::CannotSettle { attempt, detail: "no two readings agreed for 1h 5m".to_owned() },
+            Reason::CannotConfirm { attempt, detail: "no two readings agreed for 1h 5m".to_owned() },
             "whether PUT #12 was accepted cannot be told: no two readings agreed for 1h 5m",
         ),
         (

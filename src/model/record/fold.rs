@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::{Decided, Escalation, Failure, OpenAttempt, Run, SettlingReading, TaskRecord, Used};
 use crate::model::answer::{Answer, Meaning};
 use crate::model::cluster::Traits;
-use crate::model::decision::Action;
-use crate::model::event::{Event, FailureSeen, Outcome, Settlement, Shape};
+use crate::model::decision::{Action, PassiveVerdict};
+use crate::model::event::{Confirmation, Event, FailureSeen, Outcome, Shape};
 use crate::model::id::AttemptId;
 use crate::model::moment::Moment;
 use crate::model::reason::Reason;
@@ -124,7 +124,7 @@ impl TaskRecord {
                 self.raise_execute_times(*execute_times);
                 self.saw_running(at);
                 self.run.get_or_insert(Run { since: at, progress: at, too_long: None });
-                if matches!(self.closed, Some((Outcome::Remedied | Outcome::SolvedByOthers, _))) {
+                if matches!(self.closed, Some((Outcome::ResolvedByRetry | Outcome::ResolvedExternally, _))) {
                     self.closed = None;
                 }
             }
@@ -167,7 +167,7 @@ impl TaskRecord {
                     failure.seen.shape.clone_from(shape);
                 }
             }
-            Event::Touched { changed } => {
+            Event::ChangedExternally { changed } => {
                 if let Some(failure) = &mut self.failure {
                     failure.touched = Some(changed.clone());
                 }
@@ -183,7 +183,7 @@ impl TaskRecord {
                     self.unpolled(at);
                 }
             }
-            Event::SettlingReading { attempt, effect, status, shape } => {
+            Event::ConfirmingPoll { attempt, effect, status, shape } => {
                 if let Some(open) = self.open.as_mut().filter(|open| open.id == *attempt) {
                     open.first_reading.get_or_insert(at);
                     open.reading = Some(SettlingReading {
@@ -194,7 +194,7 @@ impl TaskRecord {
                     });
                 }
             }
-            Event::Settled { attempt, settlement } => self.settle(at, *attempt, *settlement),
+            Event::Confirmed { attempt, settlement } => self.settle(at, *attempt, *settlement),
             Event::Intent { action, waited, reason, .. } => {
                 if let Reason::Manual { command, .. } = reason {
                     self.remember_command(command);
@@ -241,7 +241,7 @@ impl TaskRecord {
                     failure.held = true;
                 }
             }
-            Event::Decided { verdict, reason } => self.decided(at, verdict, reason),
+            Event::Decided { verdict, reason } => self.decided(at, *verdict, reason),
             Event::Escalated { reason } => {
                 self.escalated = Some(Escalation { at, reason: reason.clone() });
             }
@@ -249,7 +249,7 @@ impl TaskRecord {
                 self.remember_command(command);
                 self.reset(at, failed.as_ref());
             }
-            Event::Closed(outcome) => {
+            Event::Ended(outcome) => {
                 self.closed = Some((outcome.clone(), at));
                 // What is gone may come back, and the PUT may have been accepted all the same.
                 if *outcome != Outcome::Gone {
@@ -293,7 +293,7 @@ impl TaskRecord {
         self.run = None;
         self.ran_since_failure = false;
         self.decided = None;
-        if matches!(self.closed, Some((Outcome::Remedied | Outcome::SolvedByOthers, _))) {
+        if matches!(self.closed, Some((Outcome::ResolvedByRetry | Outcome::ResolvedExternally, _))) {
             self.closed = None;
         }
         let first_seen = at.before(seen.seen_before);
@@ -331,17 +331,17 @@ impl TaskRecord {
         }
     }
 
-    fn settle(&mut self, at: Moment, attempt: AttemptId, settlement: Settlement) {
+    fn settle(&mut self, at: Moment, attempt: AttemptId, settlement: Confirmation) {
         let Some(open) = self.open.take_if(|open| open.id == attempt) else { return };
         self.last_put = Some(open.sent);
         match settlement {
-            Settlement::Accepted => {
+            Confirmation::Accepted => {
                 self.use_retry(open.before_progress);
                 if planted::is(Fault::UnknownCountsAsTwo) && !open.is_answered() {
                     self.use_retry(open.before_progress);
                 }
             }
-            Settlement::WithoutEffect => {
+            Confirmation::WithoutEffect => {
                 self.use_retry(open.before_progress);
                 if let Some(failure) = &mut self.failure {
                     failure.without_effect_in_row = failure.without_effect_in_row.saturating_add(1);
@@ -349,7 +349,7 @@ impl TaskRecord {
                     failure.wait_at_least = Duration::ZERO;
                 }
             }
-            Settlement::NotAccepted => {
+            Confirmation::NotAccepted => {
                 if let Some(failure) = &mut self.failure {
                     failure.not_accepted_in_row = failure.not_accepted_in_row.saturating_add(1);
                 }
@@ -402,13 +402,13 @@ impl TaskRecord {
         }
     }
 
-    fn decided(&mut self, at: Moment, verdict: &str, reason: &Reason) {
+    fn decided(&mut self, at: Moment, verdict: PassiveVerdict, reason: &Reason) {
         let before = self.decided.take().filter(|before| before.reason.tells_the_same_as(reason));
         let since = before.map_or(at, |before| before.since);
-        self.decided = Some(Decided { verdict: verdict.to_owned(), reason: reason.clone(), since });
+        self.decided = Some(Decided { verdict, reason: reason.clone(), since });
         let Some(failure) = &mut self.failure else { return };
         match reason {
-            Reason::HeldUntilNow { until } => {
+            Reason::WasBlocked { until } => {
                 failure.held = false;
                 let wait = until.duration_since(at.wall).unsigned_abs();
                 failure.not_before = Some(at.after(wait));
@@ -416,7 +416,7 @@ impl TaskRecord {
             Reason::AbortPending { .. } if failure.exhausted.is_none() => failure.exhausted = Some(at),
             // Another policy has taken the abort back: should it come again, it is told again.
             Reason::Backoff { .. } => failure.exhausted = None,
-            _ if verdict == "held" => failure.held = true,
+            _ if verdict == PassiveVerdict::Blocked => failure.held = true,
             _ => {}
         }
     }

@@ -143,7 +143,11 @@ fn of(state: State, notice: &Notice) -> Of {
 fn is_of_project(state: State) -> bool {
     matches!(
         state,
-        State::BreakerOpen | State::ProjectBlind | State::Paused | State::ClockWrong | State::JournalBroken
+        State::BreakerOpen
+            | State::ProjectUnreachable
+            | State::Paused
+            | State::ClockWrong
+            | State::JournalBroken
     )
 }
 

@@ -89,7 +89,7 @@ impl<O: Outbox, C: Clock> OutboxWriter<O, C> {
     fn reminders_of_projects(&mut self, reminders: &[Duration], now: Moment) -> Vec<OutboxWrite> {
         let mut writes = Vec::new();
         for ((project, word), condition) in &self.conditions {
-            if !matches!(word.as_str(), "blind" | "rests" | "clock-off") {
+            if !matches!(word.as_str(), "unreachable" | "paused" | "clock-off") {
                 continue;
             }
             let reached = reached(reminders, condition.since, now.wall);

@@ -43,7 +43,7 @@ impl<O: Outbox, C: Clock> OutboxWriter<O, C> {
                 writes.extend(self.note(told, None));
             }
             Event::Intent { .. }
-            | Event::Decided { reason: Reason::HeldUntilNow { .. } | Reason::DryRun { .. }, .. }
+            | Event::Decided { reason: Reason::WasBlocked { .. } | Reason::DryRun { .. }, .. }
                 if off =>
             {
                 self.change(project, "clock-off", None, writes);
@@ -92,26 +92,27 @@ impl<O: Outbox, C: Clock> OutboxWriter<O, C> {
             }
             Transient::Acts { project } => {
                 let what = format!("project {project} acts again: the service took what was sent as a probe");
-                self.ends(project.as_str(), "rests", Kind::Resumed, at, &what, &mut writes);
+                self.ends(project.as_str(), "paused", Kind::Resumed, at, &what, &mut writes);
             }
             Transient::Blind { project, trouble, error, advice } => {
-                let same = self.is(project.as_str(), "blind", trouble);
+                let same = self.is(project.as_str(), "unreachable", trouble);
                 if !same {
                     let why = Why { code: trouble.to_owned(), sentence: shown(&error, 1_000) };
                     let what = "nothing of it can be read, and nothing is sent in it".to_owned();
-                    let mut told = notice::of_project(Kind::Blind, at, project.as_str(), what, Some(why));
+                    let mut told =
+                        notice::of_project(Kind::Unreachable, at, project.as_str(), what, Some(why));
                     "tries again by itself; what fell due meanwhile goes out spread over time, not at once"
                         .clone_into(&mut told.next);
                     told.todo = vec![todo(&shown(&advice, 500), ""), doctor()];
                     told.link = notice::link(self.post.routes().page.as_deref(), None);
                     let now = Some(condition(at, trouble, &told));
-                    self.change(project.as_str(), "blind", now, &mut writes);
+                    self.change(project.as_str(), "unreachable", now, &mut writes);
                     writes.extend(self.note(told, None));
                 }
             }
             Transient::Sees { project } | Transient::SeenAtFirst { project } => {
                 let what = format!("project {project} can be seen again");
-                self.ends(project.as_str(), "blind", Kind::Sees, at, &what, &mut writes);
+                self.ends(project.as_str(), "unreachable", Kind::Reachable, at, &what, &mut writes);
             }
             Transient::Renamed(naming) => self.rename(&naming, &mut writes),
             Transient::JournalFails { project, error } => {
@@ -156,14 +157,14 @@ impl<O: Outbox, C: Clock> OutboxWriter<O, C> {
             ),
         };
         // That it goes on resting after a probe is no news.
-        let same = self.is(project, "rests", code);
+        let same = self.is(project, "paused", code);
         let why = Why { code: code.to_owned(), sentence: format!("{what} ({refusals} in a row)") };
         let mut told = notice::of_project(Kind::Paused, at, project, what.to_owned(), Some(why));
         told.next = format!("sends nothing until {}, then one PUT as a probe", notice::at(until));
         told.todo = vec![todo(advice, "systemctl reload upgrade-remediator"), doctor()];
         if !same {
             let now = Some(condition(at, code, &told));
-            self.change(project, "rests", now, writes);
+            self.change(project, "paused", now, writes);
             writes.extend(self.note(told, None));
         }
     }

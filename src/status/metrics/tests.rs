@@ -84,7 +84,7 @@ fn what_the_kernel_does_not_tell_is_left_out() {
 #[test]
 fn a_task_whose_retries_are_used_up_counts_once_until_it_is_given_back() {
     let metrics = Metrics::default();
-    let used_up = || Event::Escalated { reason: Reason::RetriesUsedUp { used: 3, external: 0 } };
+    let used_up = || Event::Escalated { reason: Reason::RetriesExhausted { used: 3, external: 0 } };
     let counted = || {
         let page = metrics.render(&report(), &MetricsInput::default()).unwrap();
         let line = page.lines().find_map(|line| {
@@ -100,7 +100,7 @@ fn a_task_whose_retries_are_used_up_counts_once_until_it_is_given_back() {
     let nothing = Event::Escalated { reason: Reason::PartialFailed { used: 0 } };
     metrics.entry(&entry(4, "third", nothing));
     assert_eq!(counted(), "2");
-    metrics.entry(&entry(5, "t", Event::Closed(crate::model::event::Outcome::Gone)));
+    metrics.entry(&entry(5, "t", Event::Ended(crate::model::event::Outcome::Gone)));
     metrics.entry(&entry(6, "t", used_up()));
     assert_eq!(counted(), "3");
 }
