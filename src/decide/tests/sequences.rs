@@ -346,3 +346,60 @@ fn of_two_answers_about_one_task_the_one_that_allows_less_counts() {
         assert_eq!((read.tasks, read.in_both.len()), (vec![kept], 1));
     }
 }
+
+#[test]
+fn that_a_task_could_not_be_polled_is_journaled_only_where_it_changes_a_wait() {
+    let unpolled = |before: &dyn Fn(&mut Scene)| {
+        let mut scene = Scene::new();
+        scene.read(&[failed(1)]);
+        before(&mut scene);
+        scene.polled = Some(scene.now);
+        scene.pass(60 * MINUTE);
+        scene.read(&[failed(1)]);
+        scene.count("unpolled")
+    };
+    let id = TaskId::new("t").unwrap();
+    assert_eq!(unpolled(&|_| {}), 1);
+    let blocked = |scene: &mut Scene| {
+        scene.terms = None;
+        scene.read(&[failed(1)]);
+    };
+    assert_eq!(unpolled(&blocked), 0, "it waits once more anyway when what blocks it ends");
+    assert_eq!(unpolled(&|scene| scene.record(&id, Event::Escalated { reason: Reason::NoPolicy })), 0);
+    assert_eq!(unpolled(&|scene| scene.record(&id, Event::Ended(Outcome::Aborted))), 0);
+    let mut old = Scene::new();
+    let long_ago = Task { end_time: Some("2025-12-01T00:00:00".parse().unwrap()), ..failed(1) };
+    old.read(std::slice::from_ref(&long_ago));
+    old.polled = Some(old.now);
+    old.pass(60 * MINUTE);
+    assert_eq!(old.code(&[long_ago]), "too-old");
+    assert_eq!(old.count("unpolled"), 0);
+}
+
+#[test]
+fn that_an_ended_task_runs_again_is_journaled_once_and_nothing_else_of_it() {
+    let mut scene = Scene::new();
+    let older = named("o", "2026-01-01T00:00:00", failed(1));
+    scene.read(std::slice::from_ref(&older));
+    scene.read(&older_and_newer(failed(1)));
+    assert_eq!(scene.count("ended"), 1, "superseded");
+    scene.read(&older_and_newer(failed(2)));
+    scene.read(&older_and_newer(success(2)));
+    assert_eq!(scene.count("running"), 0, "it did not run");
+    for _ in 0..3 {
+        scene.pass(MINUTE);
+        scene.read(&older_and_newer(running(3)));
+    }
+    assert_eq!(scene.count("running"), 1);
+}
+
+#[test]
+fn what_falls_due_at_the_very_moment_of_the_poll_was_not_overdue() {
+    let mut scene = Scene::new();
+    scene.terms.as_mut().unwrap().retry.initial_interval = 60 * MINUTE;
+    scene.terms.as_mut().unwrap().retry.max_interval = 60 * MINUTE;
+    scene.read(&[failed(1)]);
+    scene.polled = Some(scene.now);
+    scene.pass(60 * MINUTE);
+    assert_eq!(scene.code(&[failed(1)]), "retry-due");
+}
