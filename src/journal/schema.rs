@@ -208,6 +208,32 @@ mod tests {
     }
 
     #[test]
+    fn what_an_older_journal_says_in_former_words_is_shown_in_the_words_of_today() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection, &MIGRATIONS[..3]).unwrap();
+        let entry = |event: &str, data: &str| {
+            let insert = "INSERT INTO entry (at, project, cluster, task, event, data) VALUES ('t', 'p', 'c', 't', ?1, ?2)";
+            connection.execute(insert, (event, data)).unwrap();
+        };
+        entry("first-seen", r#"{"event":"first-seen","kind":"upgrade","cluster_name":"logs"}"#);
+        entry("intent", r#"{"event":"intent","action":"retry"}"#);
+        entry("settled", r#"{"event":"settled","attempt":2,"settlement":"accepted"}"#);
+        entry("closed", r#"{"event":"closed","as":"remedied"}"#);
+        let condition =
+            "INSERT INTO condition (project, word, since, sign, data) VALUES ('p', ?1, 't', '', '{}')";
+        for word in ["blind", "rests", "clock-off"] {
+            connection.execute(condition, [word]).unwrap();
+        }
+        migrate(&mut connection, MIGRATIONS).unwrap();
+        let text = |sql: &str| connection.query_row(sql, (), |row| row.get::<_, String>(0)).unwrap();
+        assert_eq!(text("SELECT outcome FROM outcomes"), "resolved-by-retry");
+        assert_eq!(text("SELECT outcome FROM tasks"), "resolved-by-retry");
+        assert_eq!(text("SELECT outcome FROM attempts"), "accepted");
+        let words = "SELECT group_concat(word, ' ') FROM (SELECT word FROM condition ORDER BY word)";
+        assert_eq!(text(words), "clock-off paused unreachable");
+    }
+
+    #[test]
     fn an_entry_cannot_be_changed_in_place() {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection, MIGRATIONS).unwrap();

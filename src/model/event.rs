@@ -297,3 +297,78 @@ impl StoredEntry {
         Entry { number: self.number, at: now.recall(self.at), subject: self.subject, event: self.event }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_with_the_words_of_the_first_journals_are_read() {
+        let attempt = r#""attempt":7"#;
+        let shape = r#""status":"FAILED","shape":{"execute_times":1,"end_time":null}"#;
+        for (former, word, told) in [
+            (
+                format!(r#"{{"event":"settling-reading",{attempt},"effect":true,{shape}}}"#),
+                "confirming-poll",
+                "",
+            ),
+            (format!(r#"{{"event":"settled",{attempt},"settlement":"accepted"}}"#), "confirmed", ""),
+            (r#"{"event":"touched","changed":"status"}"#.to_owned(), "changed-externally", ""),
+            (r#"{"event":"closed","as":"remedied"}"#.to_owned(), "ended", "resolved-by-retry"),
+            (r#"{"event":"closed","as":"solved-by-others"}"#.to_owned(), "ended", "resolved-externally"),
+            (
+                r#"{"event":"decided","verdict":"held","reason":{"code":"no-policy"}}"#.to_owned(),
+                "decided",
+                "\"verdict\":\"blocked\"",
+            ),
+            (
+                r#"{"event":"escalated","reason":{"code":"retries-used-up","used":3,"external":1}}"#
+                    .to_owned(),
+                "escalated",
+                "retries-exhausted",
+            ),
+        ] {
+            let event: Event = serde_json::from_str(&former).unwrap();
+            let (_, column) = former.split_at(r#"{"event":""#.len());
+            let column = column.split('"').next().unwrap();
+            assert!(
+                event.is_called(column) && event.is_called(word) && !event.is_called("failed"),
+                "{former}"
+            );
+            assert_eq!(event.word(), word);
+            let now = serde_json::to_string(&event).unwrap();
+            assert!(now.contains(&format!("\"event\":\"{word}\"")) && now.contains(told), "{now}");
+        }
+    }
+
+    #[test]
+    fn reasons_with_the_codes_of_the_first_journals_are_read() {
+        let at = "\"2026-01-02T03:04:05Z\"";
+        for (former, code) in [
+            (format!(r#"{{"code":"with-human","since":{at},"why":"too-old"}}"#), "needs-operator"),
+            (r#"{"code":"not-with-human"}"#.to_owned(), "not-escalated"),
+            (format!(r#"{{"code":"project-resting","cause":"forbidden","until":{at}}}"#), "project-paused"),
+            (format!(r#"{{"code":"cluster-resting","until":{at}}}"#), "cluster-paused"),
+            (
+                r#"{"code":"settling","attempt":7,"action":"retry","answered":true}"#.to_owned(),
+                "outcome-unknown",
+            ),
+            (r#"{"code":"cannot-settle","attempt":7,"detail":"x"}"#.to_owned(), "cannot-confirm"),
+            (format!(r#"{{"code":"held-until-now","until":{at}}}"#), "was-blocked"),
+            (r#"{"code":"stale-reading"}"#.to_owned(), "stale-poll"),
+            (r#"{"code":"slow-reading","took":{"secs":6,"nanos":0}}"#.to_owned(), "slow-poll"),
+            (r#"{"code":"closed"}"#.to_owned(), "ended"),
+            (r#"{"code":"touched-by-others","changed":"status"}"#.to_owned(), "changed-externally"),
+            (
+                r#"{"code":"by-hand","action":"retry","by":"uid 1","why":"x","command":"y"}"#.to_owned(),
+                "manual",
+            ),
+        ] {
+            let reason: Reason =
+                serde_json::from_str(&former).unwrap_or_else(|error| panic!("{former}: {error}"));
+            assert_eq!(reason.code(), code);
+            let now = serde_json::to_value(&reason).unwrap();
+            assert_eq!(now["code"], code, "the code is the same in JSON");
+        }
+    }
+}

@@ -57,7 +57,7 @@ pub enum Reason {
 
     // Waiting.
     /// A PUT was sent; its effect is not certain yet.
-    #[serde(alias = "outcome-unknown")]
+    #[serde(alias = "settling")]
     OutcomeUnknown { attempt: AttemptId, action: Action, answered: bool },
     /// The reading shows the past: the failure that was already retried, or an even older one.
     #[serde(alias = "stale-reading")]

@@ -110,7 +110,7 @@ async fn a_failure_is_seen_to_its_remedy_without_a_reload() {
     assert!(words.contains("the node was mended"), "{words}");
     // Newest first.
     let order =
-        ["closed", "intent", "failed", "first-seen"].map(|event| story.iter().position(|one| one == event));
+        ["ended", "intent", "failed", "first-seen"].map(|event| story.iter().position(|one| one == event));
     assert!(order.iter().all(Option::is_some) && order.is_sorted(), "{order:?} in {story:?}");
     // What was the case before the end is not the case now.
     browser.shows("section[aria-labelledby=now]", "nothing to do: no task is running");
@@ -136,7 +136,7 @@ async fn a_cluster_s_page_is_live_too() {
     browser.mark();
     let (code, _, told) = bench.runs(&["retry-now", "logs", "--reason", "the node was mended"]).await;
     assert_eq!(code, 0, "{told}");
-    browser.shows(".timeline .event", "closed");
+    browser.shows(".timeline .event", "ended");
     browser.shows("section[aria-labelledby=now]", "nothing to do");
     assert!(browser.is_marked(), "it was read anew");
     assert_clean(&mut browser, address);
