@@ -85,7 +85,7 @@ pub struct Reconciler<S, J, C, T> {
     folding: tokio::sync::RwLock<()>,
     /// Held while the breaker turns, so that polls the same time turn it once.
     turning: tokio::sync::Mutex<()>,
-    /// One reconcile of a cluster at a time: the scheduler's, or one that a human orders.
+    /// One reconcile of a cluster at a time: the scheduler's, or one that an operator orders.
     one_at_a_time: KeyedLock,
 }
 

@@ -106,7 +106,11 @@ async fn plan_tells_why_no_policy_covers_a_task_and_when_a_window_opens() {
     drop(daemon);
     let (_, stdout, _) = ran(bench.command(&["plan", "--json"])).await;
     let plan = json(&stdout);
-    assert_eq!((&plan[0]["verdict"], &plan[0]["code"]), (&"held".into(), &"window-closed".into()), "{plan}");
+    assert_eq!(
+        (&plan[0]["verdict"], &plan[0]["code"]),
+        (&"blocked".into(), &"window-closed".into()),
+        "{plan}"
+    );
     assert_eq!(plan[0]["policies"][0]["does_not_cover_it_because"], serde_json::Value::Null);
 }
 
@@ -304,7 +308,7 @@ async fn history_is_told_while_the_daemon_runs_after_it_was_killed_and_after_it_
     };
     let all = told(&["history"]).await;
     let order =
-        ["first seen", "failure 1", "sending retry", "accepted", "running", "settled", "resolved-by-retry"];
+        ["first seen", "failure 1", "sending retry", "accepted", "running", "confirmed", "resolved by retry"];
     let mut rest = all.as_str();
     for word in order {
         let at = rest.find(word);
@@ -444,9 +448,9 @@ async fn the_demo_tells_its_stories_within_a_minute_and_leaves_nothing_behind() 
     let [text, as_json] = processes.map(|process| process.stdout());
     for word in [
         "second-retry",
-        "resolved-by-retry",
+        "resolved by retry",
         "aborted",
-        "with a human",
+        "escalated",
         "each had its intent in the journal first",
     ] {
         assert!(text.contains(word), "{word}: {text}");

@@ -92,7 +92,7 @@ enum Story {
     Abort,
     /// A task fails at each of three nodes; one retry each is all there is, given anew at each node.
     Progress,
-    /// A failed task with a completed node is a human's.
+    /// A failed task with a completed node is an operator's.
     Escalate,
     /// The cluster is held before its retry is due, and released later.
     Hold,
@@ -197,7 +197,7 @@ impl Story {
             }
             Self::Progress => assert_eq!((end, puts), ("resolved-by-retry", [PutKind::Retry; 3].as_slice())),
             Self::Escalate => assert_eq!((end, puts), ("node-completed", [].as_slice())),
-            // Nothing shows what became of it, so it is a human's and never sent again.
+            // Nothing shows what became of it, so it is an operator's and never sent again.
             Self::Abort if open => assert!(
                 end == "abort-unknown" && matches!(puts, [] | [PutKind::Abort]),
                 "{end} after {puts:?}"
@@ -345,7 +345,7 @@ async fn whatever_the_step_of_its_kill_the_daemon_ends_every_story_well() {
     let reached: BTreeSet<String> =
         table.iter().filter(|(_, (kills, _))| *kills > 0).map(|((p, _), _)| of(p)).collect();
     assert_eq!(reached, points(), "every failure point has a story that comes to it");
-    for word in ["intent", "answered", "settled", "closed", "escalated", "hold", "release"] {
+    for word in ["intent", "answered", "confirmed", "ended", "escalated", "hold", "release"] {
         for point in ["asked", "begun", "inserted", "committed"] {
             let passed = |passage: &str| {
                 let (name, of) = passage.split_once(' ').unwrap();

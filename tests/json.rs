@@ -78,7 +78,7 @@ fn documented() -> BTreeMap<String, Vec<Value>> {
 /// What the commands of one story print.
 async fn real() -> BTreeMap<String, Vec<Value>> {
     let scenario = format!("{FAILED_ONCE}\n{}\n", FAILED_ONCE.replace("\"logs\"", "\"other\""));
-    // One is with a human at once, so that there is something to give back; the other one waits, and no time passes for it.
+    // One is with an operator at once, so that there is something to give back; the other one waits, and no time passes for it.
     let escalates = RETRIES
         .replace("name = \"test\"", "name = \"escalates\"\nmatch.cluster = [\"logs\"]")
         .replace("max_retries = 3", "max_retries = 0")

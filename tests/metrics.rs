@@ -105,7 +105,7 @@ async fn story(metrics: &Arc<Metrics>) {
     journal.record(now(), lines.map(|event| (subject(), event)).to_vec()).await.unwrap();
 }
 
-/// What a real daemon tells of itself, with a task of a human.
+/// What a real daemon tells of itself, with a task of an operator.
 async fn real_report() -> Report {
     let policy = RETRIES
         .replace("max_retries = 3", "max_retries = 0")
@@ -147,13 +147,13 @@ async fn the_page_has_the_names_of_the_document_and_is_sound() {
         ("attempts_total{project=\"test\",action=\"retry\",outcome=\"forbidden\"}", 1.0),
         ("attempts_total{project=\"test\",action=\"abort\",outcome=\"not-sent\"}", 0.0),
         ("settlements_total{project=\"test\",outcome=\"without-effect\"}", 2.0),
-        ("escalations_total{project=\"test\",reason=\"retries-used-up\"}", 1.0),
+        ("escalations_total{project=\"test\",reason=\"retries-exhausted\"}", 1.0),
         ("outcomes_total{project=\"test\",outcome=\"resolved-externally\"}", 1.0),
         ("budgets_used_up_total{project=\"test\"}", 1.0),
         ("iam_requests_total{credentials=\"robot\",operation=\"sign-in\",result=\"ok\"}", 1.0),
         // Each begin, record and so on is one commit.
         ("journal_commit_duration_seconds_count", 9.0),
-        ("tasks{project=\"test\",kind=\"upgrade\",state=\"with-human\"}", 1.0),
+        ("tasks{project=\"test\",kind=\"upgrade\",state=\"needs-operator\"}", 1.0),
         ("tasks{project=\"test\",kind=\"upgrade\",state=\"running\"}", 0.0),
         ("breaker_state{project=\"test\",state=\"half-open\"}", 1.0),
         ("breaker_state{project=\"test\",state=\"closed\"}", 0.0),

@@ -85,7 +85,7 @@ async fn what_is_kept_comes_back(kind: &impl Kind) {
             OutboxWrite::Read { through: 9 },
             OutboxWrite::Condition {
                 project: name("prod"),
-                word: name("blind"),
+                word: name("unreachable"),
                 now: Some(condition.clone()),
             },
             OutboxWrite::Sending { channel: name("ops"), project: name("prod"), through: 1 },
@@ -103,7 +103,7 @@ async fn what_is_kept_comes_back(kind: &impl Kind) {
         kept.deliveries,
         [((name("ops"), name("prod")), Delivery { through: 0, sending: Some(1) })].into()
     );
-    assert_eq!(kept.conditions, [((name("prod"), name("blind")), condition)].into());
+    assert_eq!(kept.conditions, [((name("prod"), name("unreachable")), condition)].into());
 }
 
 async fn a_note_goes_when_the_last_channel_has_told_it(kind: &impl Kind) {

@@ -388,7 +388,7 @@ proptest! {
         let stage = play(&story, &terms);
         let escalations =
             stage.entries.iter().filter(|event| matches!(event, Event::Escalated { .. })).count();
-        prop_assert!(escalations <= 1, "handed to a human {escalations} times");
+        prop_assert!(escalations <= 1, "handed to an operator {escalations} times");
         let mut aborts = 0;
         for (index, event) in stage.entries.iter().enumerate() {
             match event {

@@ -37,8 +37,8 @@ async fn the_page_shows_what_needs_eyes_first_and_why() {
     assert_eq!(status, 200);
     assert!(head.contains("default-src 'none'; style-src 'self'; script-src 'self'"), "{head}");
     assert!(page.contains("Needs eyes"), "{page}");
-    assert!(page.contains("no retry is allowed, and the policy says to call a human"), "{page}");
-    assert!(page.contains("<code>retries-used-up</code>"), "{page}");
+    assert!(page.contains("no retry is allowed, and the policy says to call an operator"), "{page}");
+    assert!(page.contains("<code>retries-exhausted</code>"), "{page}");
 
     let (_, _, json) = get(address, "/api/v1/status");
     let report: Value = serde_json::from_str(&json).unwrap();

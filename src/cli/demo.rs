@@ -59,7 +59,7 @@ const STORIES: [Story; 5] = [
     Story {
         cluster: "node-completed",
         about: "never works, one node done",
-        end: "with a human",
+        end: "escalated",
         retries: 3,
         aborts: 0,
     },
@@ -197,7 +197,7 @@ fn end_of(project_state: &ProjectState, cluster: &str) -> Option<String> {
     match (&task.closed, &task.escalated) {
         (Some((Outcome::Aborted, _)), _) => Some("aborted".to_owned()),
         (Some((closing, _)), _) => Some(closing.word().to_owned()),
-        (None, Some(_)) => Some("with a human".to_owned()),
+        (None, Some(_)) => Some("escalated".to_owned()),
         (None, None) => None,
     }
 }
@@ -244,7 +244,7 @@ fn closing_table(endings: &[Ending]) -> String {
         rows.add_row([
             ending.story.cluster.to_owned(),
             ending.story.about.to_owned(),
-            ending.end.clone(),
+            ending.end.replace('-', " "),
             ending.retries.to_string(),
             ending.aborts.to_string(),
             if ending.is_right() { "yes".to_owned() } else { format!("NO: {} expected", ending.story.end) },
@@ -304,8 +304,8 @@ fn label(event: &Event) -> Option<(&'static str, AnsiColor)> {
         Event::Failed(_) => ("seen", AnsiColor::Yellow),
         Event::Intent { .. } => ("sent", AnsiColor::Magenta),
         Event::Answered { .. } => ("answered", AnsiColor::Magenta),
-        Event::Confirmed { .. } => ("settled", AnsiColor::Blue),
-        Event::Escalated { .. } => ("human", AnsiColor::Red),
+        Event::Confirmed { .. } => ("confirmed", AnsiColor::Blue),
+        Event::Escalated { .. } => ("operator", AnsiColor::Red),
         Event::Ended(_) => ("ended", AnsiColor::Green),
         Event::Decided { .. } if event.level() > Level::Debug => ("decided", AnsiColor::Blue),
         _ => return None,

@@ -177,8 +177,8 @@ fn story_in_words(story: &Story) -> String {
     if let Some(open) = &story.open {
         let _ = write!(words, "; {open}");
     }
-    if let Some((since, why)) = &story.with_human {
-        let _ = write!(words, "; with a human since {}: {} [{}]", utc(*since), why.words, why.code);
+    if let Some((since, why)) = &story.needs_operator {
+        let _ = write!(words, "; escalated to an operator at {}: {} [{}]", utc(*since), why.words, why.code);
     }
     if let Some(since) = story.runs_too_long_since {
         let _ = write!(words, "; running too long, since {}", utc(since));

@@ -51,7 +51,7 @@ pub(super) fn hold(control: &Control<'_>, options: HoldOptions, as_json: bool) -
                 let release = format!("upgrade-remediator release {}", hold.scope);
                 let note = if dry_run { "\nThe daemon is in dry-run, and sends nothing anyway." } else { "" };
                 print(&format!(
-                    "{hold}\nNo further retry or abort is sent for it; looking and settling go on.{note}\nTo end it: {release}\n"
+                    "{hold}\nNo retry or abort will be sent for it. Polling continues.{note}\nTo end it: {release}\n"
                 ))?;
             }
             Ok(ExitCode::SUCCESS)

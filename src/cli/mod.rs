@@ -90,7 +90,7 @@ enum Command {
     RetryNow(order::Options),
     /// Send the abort now, past budget, policy and grace too; never with a completed node.
     Abort(order::AbortOptions),
-    /// Take a task back from a human, with no retry counted as used and a new backoff.
+    /// Take a task back from an operator, with no retry counted as used and a new backoff.
     Reset(order::Options),
     /// A CSS API with tasks that fail by script, to point the daemon or any client at.
     Simulator(simulator::Options),

@@ -51,7 +51,7 @@ pub(super) fn abort(control: &Control<'_>, options: AbortOptions, as_json: bool)
     carry_out(control, &Request::Abort(order), "nothing was sent", as_json)
 }
 
-/// Takes a task back from a human.
+/// Takes a task back from an operator.
 pub(super) fn reset(control: &Control<'_>, options: Options, as_json: bool) -> CommandResult {
     carry_out(control, &Request::Reset(options.order()?), "nothing was changed", as_json)
 }

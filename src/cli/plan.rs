@@ -152,7 +152,7 @@ fn verdict(decision: &Decision) -> &'static str {
         Verdict::Act(_) => "would send",
         Verdict::Wait => "wait",
         Verdict::Blocked => "held back",
-        Verdict::Escalate => "call a human",
+        Verdict::Escalate => "call an operator",
     }
 }
 

@@ -49,11 +49,11 @@ pub enum Request {
     RetryNow(Order),
     /// Abort the newest task of a cluster now.
     Abort(Order),
-    /// Take the newest task of a cluster back from a human.
+    /// Take the newest task of a cluster back from an operator.
     Reset(Order),
 }
 
-/// What a human orders for one cluster.
+/// What an operator orders for one cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Order {

@@ -103,17 +103,17 @@ pub fn schedule(known: &TaskRecord, terms: &Terms, decision: &Decision) -> Vec<S
     };
     let what = match terms.on_exhausted {
         OnExhausted::Abort => format!(
-            "the abort, {} after the retries are used up, if no node is completed; else a human is called",
+            "the abort, {} after the retries are used up, if no node is completed; else an operator is called",
             span(terms.abort_grace)
         ),
-        OnExhausted::Escalate => "a human is called, once the retries are used up".to_owned(),
+        OnExhausted::Escalate => "an operator is called, once the retries are used up".to_owned(),
     };
     steps.push(Step { at, what });
     if let Some(limit) = retry.max_elapsed_time {
         let so_far =
             if known.waited.is_zero() { String::new() } else { format!(" ({} so far)", span(known.waited)) };
         let what = format!(
-            "a human is called before a retry that would make it wait more than {} in all{so_far}",
+            "an operator is called before a retry that would make it wait more than {} in all{so_far}",
             span(limit)
         );
         steps.push(Step { at: None, what });

@@ -84,7 +84,7 @@ impl Guards<'_> {
         None
     }
 
-    /// What holds back in the project even what a human orders: a clock that is off, and a pause.
+    /// What holds back in the project even what an operator orders: a clock that is off, and a pause.
     pub fn forbids(&self, now: Moment) -> Option<Reason> {
         if let Some(offset) = self.clock_offset
             && is_clock_off(self.clock_offset)

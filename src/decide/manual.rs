@@ -1,6 +1,6 @@
 //! What people order by hand: which of it may be sent all the same.
 //!
-//! A human passes over what is a matter of judgement (backoff, budget, window, breaker, limits, escalation, age), and
+//! An operator passes over what is a matter of judgement (backoff, budget, window, breaker, limits, escalation, age), and
 //! for an abort over the policy and its grace too. Nobody passes over what would do harm: another status than FAILED, a
 //! task that is not the newest, an attempt whose outcome is not known, a hold, dry-run, a rest, a clock that is off,
 //! and for an abort a completed or unreadable node.
@@ -69,7 +69,7 @@ pub struct ResetByOperator {
     pub failed: Option<(String, Shape)>,
 }
 
-/// The task to take back from a human, if it may be taken back, or why not.
+/// The task to take back from an operator, if it may be taken back, or why not.
 ///
 /// # Errors
 /// With the first reason that speaks against it.
@@ -92,7 +92,7 @@ pub fn reset(
         return Err(if *closing == Outcome::Aborted { Reason::AbortedByUs } else { Reason::NotEscalated });
     }
     let Some(escalation) = &known.escalated else { return Err(Reason::NotEscalated) };
-    // Whether a PUT was accepted may still show. Where it cannot, the human has judged.
+    // Whether a PUT was accepted may still show. Where it cannot, the operator has judged.
     let given_up = matches!(escalation.reason, Reason::CannotConfirm { .. });
     if let Some(open) = known.open_retry().filter(|_| !given_up)
         && now.since(open.sent) < facts.poll.settle_timeout + SETTLING_PATIENCE

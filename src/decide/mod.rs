@@ -36,11 +36,11 @@ pub use guards::Guards;
 pub use newest::NewestTask;
 pub use news::news;
 
-/// Not accepted this often in a row, an unknown outcome is a human's.
+/// Not accepted this often in a row, an unknown outcome is an operator's.
 const NOT_ACCEPTED_LIMIT: u32 = 3;
-/// Accepted this often in a row without effect, a task is a human's.
+/// Accepted this often in a row without effect, a task is an operator's.
 const WITHOUT_EFFECT_LIMIT: u32 = 2;
-/// An attempt that no reading settled for this long after it could first have been settled is a human's.
+/// An attempt that no reading settled for this long after it could first have been settled is an operator's.
 const SETTLING_PATIENCE: Duration = Duration::from_hours(1);
 
 /// What a decision is made from, beside the terms, the history and the moment.
@@ -134,7 +134,7 @@ pub fn decide(
     }
 }
 
-/// An abort of unknown outcome is a human's, whatever the task shows now: it may run again because others retried it.
+/// An abort of unknown outcome is an operator's, whatever the task shows now: it may run again because others retried it.
 fn open_abort(
     newest: &NewestTask<'_>,
     facts: DecideInput<'_>,
@@ -180,7 +180,7 @@ impl FailedTask<'_> {
     fn judge(&self, terms: Option<&Terms>) -> Judgement {
         let Some(failure) = &self.known.failure else { return self.settling(Reason::StalePoll) };
         self.closed()
-            .or_else(|| self.with_human())
+            .or_else(|| self.needs_operator())
             .or_else(|| self.open_attempt())
             .or_else(|| self.stale(failure))
             .or_else(|| self.shared())
@@ -205,11 +205,11 @@ impl FailedTask<'_> {
         Some(self.idle(reason))
     }
 
-    fn with_human(&self) -> Option<Judgement> {
+    fn needs_operator(&self) -> Option<Judgement> {
         let escalation = self.known.escalated.as_ref()?;
         let why = escalation.reason.code().to_owned();
         let reason = Reason::NeedsOperator { since: escalation.at.wall, why };
-        // What a human sent since then is settled as soon as anything else.
+        // What an operator sent since then is settled as soon as anything else.
         let sent = self.known.open_retry().is_some_and(|open| open.sent.mono >= escalation.at.mono);
         Some(if sent { self.settling(reason) } else { self.idle(reason) })
     }
@@ -251,7 +251,7 @@ impl FailedTask<'_> {
         (!present).then(|| self.settling(Reason::StalePoll))
     }
 
-    /// No PUT while it cannot be told whose task it is. Where that lasts, a human has to find out.
+    /// No PUT while it cannot be told whose task it is. Where that lasts, an operator has to find out.
     fn shared(&self) -> Option<Judgement> {
         let reason = Reason::SharedTask { other: self.facts.shared_with?.clone() };
         let before = self.known.decided.as_ref().filter(|decided| decided.reason == reason);
@@ -310,7 +310,7 @@ impl FailedTask<'_> {
         self.act(terms, failure, Order::Retry(self.task.id.clone()), reason)
     }
 
-    /// Retries are used up: abort where that is safe and wanted, else call a human.
+    /// Retries are used up: abort where that is safe and wanted, else call an operator.
     fn exhausted(&self, terms: &Terms, failure: &Failure, used: u32) -> Judgement {
         let external = self.known.external_used(terms);
         if self.task.status == TaskStatus::PartialFailed {

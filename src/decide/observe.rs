@@ -146,7 +146,7 @@ impl Draft<'_> {
             return;
         }
         // Executions before this journal knew the task were retries of somebody: of a lost journal's daemon, or
-        // of a human. With a node completed there was progress since, so they count no more.
+        // of an operator. With a node completed there was progress since, so they count no more.
         let before = task.execute_times.unwrap_or(1).saturating_sub(1);
         let external =
             if task.completed.count() == Some(0) { u32::try_from(before).unwrap_or(u32::MAX) } else { 0 };
@@ -419,7 +419,7 @@ impl Draft<'_> {
             return;
         }
         if !effect && !open.is_answered() && shape.execute_times.is_none() && shape.end_time.is_none() {
-            // Nothing in this task could show that the PUT was accepted: the decision hands it to a human.
+            // Nothing in this task could show that the PUT was accepted: the decision hands it to an operator.
             return;
         }
         let settlement = settlement(&open, effect);

@@ -1,4 +1,4 @@
-//! What would have to change, for each reason: what it waits for by itself, or what a human can do. The same words for
+//! What would have to change, for each reason: what it waits for by itself, or what an operator can do. The same words for
 //! the command line, the page and every message.
 
 use super::reason::Reason;
@@ -13,7 +13,7 @@ impl Reason {
             Self::Running { .. } => "the task has to end: nobody can stop it while it runs",
             Self::ListIncomplete => "the service has to list all tasks that it says there are",
             Self::OrderUnclear { .. } => {
-                "a newer task has to show, or a human acts in the console: which one is the newest decides"
+                "a newer task has to show, or an operator acts in the console: which one is the newest decides"
             }
             Self::NewestMissing { .. } => "the service has to list that task again, or a newer one",
             Self::SlowPoll { .. } => {
@@ -39,17 +39,17 @@ impl Reason {
             | Self::WithoutEffect { .. }
             | Self::NotAccepted { .. }
             | Self::BusyTooLong { .. } => {
-                "a human has to act: mend the cause, then `reset` gives it back to the daemon, or `retry-now` sends one \
+                "an operator has to act: mend the cause, then `reset` gives it back to the daemon, or `retry-now` sends one \
                  retry; to act in the console, `hold` it first"
             }
             Self::CannotConfirm { .. } => {
-                "a human has to see in the console whether that PUT was taken; then `reset` gives it back to the daemon"
+                "an operator has to see in the console whether that PUT was taken; then `reset` gives it back to the daemon"
             }
             Self::AbortUnknown { .. } => {
-                "a human has to see in the console whether the task was terminated; if it was not, `reset` gives it back"
+                "an operator has to see in the console whether the task was terminated; if it was not, `reset` gives it back"
             }
             Self::TooOld { .. } => {
-                "a human decides about old failures: `retry-now` or `abort` sends one PUT; a new failure is looked after"
+                "an operator decides about old failures: `retry-now` or `abort` sends one PUT; a new failure is looked after"
             }
             Self::OutcomeUnknown { .. } => {
                 "readings have to show what came of the PUT; they are taken by themselves"

@@ -63,7 +63,7 @@ impl Order {
     }
 }
 
-/// What a human orders for one cluster, beside the action.
+/// What an operator orders for one cluster, beside the action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManualOrder {
     /// The task that is meant; the newest one, where none is named.
@@ -85,7 +85,7 @@ pub enum Verdict {
     Wait,
     /// Something is due, and something else than time holds it back.
     Blocked,
-    /// It is a human's now.
+    /// It is an operator's now.
     Escalate,
 }
 

@@ -189,9 +189,9 @@ pub enum Event {
     StillThere { attempt: AttemptId },
     /// A decision that tells something else than the one before.
     Decided { verdict: PassiveVerdict, reason: Reason },
-    /// The task was handed to a human.
+    /// The task was handed to an operator.
     Escalated { reason: Reason },
-    /// A human gave it back: no retry counts as used, and a new backoff begins. What the task shows from now on
+    /// An operator gave it back: no retry counts as used, and a new backoff begins. What the task shows from now on
     /// is what later readings are compared with, where it is failed.
     Reset { by: String, why: String, command: String, failed: Option<(String, Shape)> },
     /// Its story ended.

@@ -57,7 +57,7 @@ pub struct Explanation {
     pub why: Why,
     /// When the daemon looks again, at the latest. Unknown where it is down.
     pub next_poll_seconds: Option<f64>,
-    /// What would have to change for something else to be done, or what a human can do.
+    /// What would have to change for something else to be done, or what an operator can do.
     pub way_on: String,
     /// Every policy in its order.
     pub policies: Vec<PolicyVerdict>,
@@ -143,7 +143,7 @@ impl Story {
                 let answered = if open.is_answered() { "accepted" } else { "no clear answer" };
                 format!("{action}, PUT {attempt}, {answered}; its effect is not certain yet")
             }),
-            with_human: known
+            needs_operator: known
                 .escalated
                 .as_ref()
                 .map(|escalation| (escalation.at.wall, Why::from(&escalation.reason))),
@@ -265,8 +265,8 @@ pub struct Story {
     pub puts: u32,
     /// A PUT whose effect is not certain yet.
     pub open: Option<String>,
-    /// Handed to a human: since when, and why.
-    pub with_human: Option<(Timestamp, Why)>,
+    /// Handed to an operator: since when, and why.
+    pub needs_operator: Option<(Timestamp, Why)>,
     /// Since when it runs, where it was told to run too long.
     pub runs_too_long_since: Option<Timestamp>,
     /// How its story ended.

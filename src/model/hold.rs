@@ -1,4 +1,4 @@
-//! Holds: a human's word to the daemon to leave a cluster, a project or everything alone.
+//! Holds: an operator's word to the daemon to leave a cluster, a project or everything alone.
 //!
 //! A hold stops the next PUT of any kind, and never the looking. Holds stack: whatever one of them covers is held.
 

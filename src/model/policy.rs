@@ -37,7 +37,7 @@ impl Mode {
 pub enum OnExhausted {
     /// Abort where that is safe, else escalate.
     Abort,
-    /// Call a human.
+    /// Call an operator.
     Escalate,
 }
 

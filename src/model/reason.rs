@@ -43,7 +43,7 @@ pub enum Reason {
     /// It was closed: superseded by a newer task, or gone.
     #[serde(alias = "closed")]
     Ended,
-    /// It was handed to a human.
+    /// It was handed to an operator.
     #[serde(alias = "with-human")]
     NeedsOperator { since: Timestamp, why: String },
     /// A failure that had ended long before it was first seen.
@@ -104,7 +104,7 @@ pub enum Reason {
     ActionsInFlight { limit: u32 },
     /// As many PUTs were sent within an hour as are allowed.
     ActionsPerHour { limit: u32 },
-    /// A human said that it is to be left alone.
+    /// An operator said that it is to be left alone.
     OnHold { hold: u64, scope: Scope, by: String, why: String, until: Option<Timestamp> },
     /// The policy acts at other times only.
     WindowClosed { opens: Option<Timestamp> },
@@ -118,25 +118,25 @@ pub enum Reason {
     RetryDue { retry: u32, max_retries: u32, waited: Duration },
     /// An abort is due: retries used up, no node completed, grace over.
     AbortDue { used: u32, max_retries: u32, grace: Duration },
-    /// A human orders it. `command`: what tells a repeated command from a new one.
+    /// An operator orders it. `command`: what tells a repeated command from a new one.
     #[serde(alias = "by-hand")]
     Manual { action: Action, by: String, why: String, command: String },
 
-    // Refusing what a human orders.
+    // Refusing what an operator orders.
     /// The named task is not the newest of its cluster.
     NotNewest { task: TaskId, newest: TaskId },
     /// The task's status is another one than FAILED.
     NotFailed { status: String },
     /// An abort could leave a mixed cluster.
     NotAbortable { doubt: AbortDoubt },
-    /// It is not with a human.
+    /// It is not escalated.
     #[serde(alias = "not-with-human")]
     NotEscalated,
     /// This very command was carried out before.
     AlreadyDone,
 
-    // To a human.
-    /// Retries are used up, and the policy says to call a human.
+    // To an operator.
+    /// Retries are used up, and the policy says to call an operator.
     #[serde(alias = "retries-used-up")]
     RetriesExhausted { used: u32, external: u32 },
     /// Retries are used up, and an abort could leave a mixed cluster.
@@ -313,7 +313,11 @@ impl fmt::Display for Reason {
             ),
             Self::Ended => f.write_str("it is closed: a newer task took its place, or it was gone"),
             Self::NeedsOperator { since, why } => {
-                write!(f, "it has been with a human since {} ({why}), and nothing is sent for it", at(*since))
+                write!(
+                    f,
+                    "it was escalated to an operator at {} ({why}), and nothing is sent for it",
+                    at(*since)
+                )
             }
             Self::TooOld { ended: Some(ended), in_future: true, .. } => write!(
                 f,
@@ -459,12 +463,10 @@ impl fmt::Display for Reason {
                 f,
                 "it must not be aborted: {doubt}; aborting it could leave a cluster of mixed versions or zones"
             ),
-            Self::NotEscalated => {
-                f.write_str("it is not with a human, so there is nothing to take back from one")
-            }
+            Self::NotEscalated => f.write_str("it is not escalated, so there is nothing to reset"),
             Self::AlreadyDone => f.write_str("this very command was carried out before, and acts once"),
             Self::RetriesExhausted { used, external } => {
-                write!(f, "{}, and the policy says to call a human", used_up(*used, *external))
+                write!(f, "{}, and the policy says to call an operator", used_up(*used, *external))
             }
             Self::NodeCompleted { used, doubt } => write!(
                 f,

@@ -129,7 +129,7 @@ pub struct Run {
     pub too_long: Option<Moment>,
 }
 
-/// When and why a task was handed to a human.
+/// When and why a task was handed to an operator.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Escalation {
     /// When.
@@ -199,7 +199,7 @@ pub struct TaskRecord {
     pub open: Option<OpenAttempt>,
     /// When the last PUT was sent that may have been taken, of those that are no longer open.
     pub last_put: Option<Moment>,
-    /// Handed to a human.
+    /// Handed to an operator.
     pub escalated: Option<Escalation>,
     /// The end of its story, and when.
     pub closed: Option<(Outcome, Moment)>,

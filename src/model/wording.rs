@@ -47,7 +47,7 @@ impl Event {
             | Self::Answered { .. }
             | Self::NotSent { .. }
             | Self::StillThere { .. } => Level::Warning,
-            // The service has no PUT for a task that runs: whatever there is to be done, a human does it.
+            // The service has no PUT for a task that runs: whatever there is to be done, an operator does it.
             Self::Escalated { .. } | Self::BreakerOpened { .. } | Self::RunningTooLong { .. } => {
                 Level::Critical
             }
@@ -56,7 +56,7 @@ impl Event {
 }
 
 impl Entry {
-    /// The command that a human wants to know with this, and what it is for.
+    /// The command that an operator wants to know with this, and what it is for.
     pub fn advice(&self) -> Option<String> {
         let purpose = match &self.event {
             Event::Decided { reason: Reason::AbortPending { .. }, .. } => "to stop it",
@@ -109,7 +109,7 @@ impl fmt::Display for Event {
                     Some(done) => write!(f, "; {done} of {total} completed")?,
                     None => f.write_str("; how many nodes are completed cannot be read")?,
                 }
-                f.write_str("; the service cannot stop it, so only a human can find out why")
+                f.write_str("; the service cannot stop it, so only an operator can find out why")
             }
             Self::Failed(seen) => {
                 write!(
@@ -168,7 +168,7 @@ impl fmt::Display for Event {
                 write!(f, "the first of two readings that settle PUT {attempt}: {status}, {shows}")
             }
             Self::Confirmed { attempt, settlement } => {
-                write!(f, "PUT {attempt} is settled: ")?;
+                write!(f, "request {attempt} is confirmed: ")?;
                 f.write_str(match settlement {
                     Confirmation::Accepted => "accepted",
                     Confirmation::WithoutEffect => "accepted without effect; the retry is used",
@@ -192,16 +192,16 @@ impl fmt::Display for Event {
                 write!(f, "the list and a reading still show it, so PUT {attempt} was refused as forbidden")
             }
             Self::Decided { verdict, reason } => write!(f, "{}: {reason}", verdict.word()),
-            Self::Escalated { reason } => write!(f, "a human is needed: {reason}"),
+            Self::Escalated { reason } => write!(f, "an operator is needed: {reason}"),
             Self::Reset { by, why, .. } => write!(
                 f,
                 "{by} gave it back to the daemon: {}; no retry counts as used, and a new backoff begins",
                 shown(why, 200)
             ),
             Self::Ended(outcome) => match outcome {
-                Outcome::ResolvedByRetry => f.write_str("remedied: it succeeded after a retry"),
+                Outcome::ResolvedByRetry => f.write_str("resolved by retry: it succeeded after a retry"),
                 Outcome::ResolvedExternally => {
-                    f.write_str("solved by others: it succeeded without a retry of ours")
+                    f.write_str("resolved externally: it succeeded without a retry of ours")
                 }
                 Outcome::Aborted => f.write_str("aborted"),
                 Outcome::Superseded { by } => write!(f, "superseded by the newer task {by}"),
@@ -302,7 +302,7 @@ mod tests {
                     expected: Duration::from_mins(285),
                 }),
                 "running too long: for 4h 50m, and policy standard expects 4h 45m at most for 3 nodes; 1 of 3 nodes \
-                 completed; the service cannot stop it, so only a human can find out why",
+                 completed; the service cannot stop it, so only an operator can find out why",
             ),
             (
                 too_long(TooLong::NoProgress {
@@ -310,7 +310,7 @@ mod tests {
                     expected: Duration::from_hours(12),
                 }),
                 "running too long: no node was seen to complete for 13h, and policy standard expects one within 12h; \
-                 1 of 3 nodes completed; the service cannot stop it, so only a human can find out why",
+                 1 of 3 nodes completed; the service cannot stop it, so only an operator can find out why",
             ),
             (
                 failed(Some(1), 1, terms()),
@@ -341,14 +341,17 @@ mod tests {
                 Event::ConfirmingPoll { attempt, effect: false, status: TaskStatus::Failed, shape: shape() },
                 "the first of two readings that settle PUT #7: FAILED, so it had no effect yet",
             ),
-            (Event::Confirmed { attempt, settlement: Confirmation::Accepted }, "PUT #7 is settled: accepted"),
+            (
+                Event::Confirmed { attempt, settlement: Confirmation::Accepted },
+                "request #7 is confirmed: accepted",
+            ),
             (
                 Event::Confirmed { attempt, settlement: Confirmation::WithoutEffect },
-                "PUT #7 is settled: accepted without effect; the retry is used",
+                "request #7 is confirmed: accepted without effect; the retry is used",
             ),
             (
                 Event::Confirmed { attempt, settlement: Confirmation::NotAccepted },
-                "PUT #7 is settled: not accepted; no retry is used",
+                "request #7 is confirmed: not accepted; no retry is used",
             ),
             (
                 Event::Intent {
@@ -376,7 +379,7 @@ mod tests {
             ),
             (
                 Event::Escalated { reason: Reason::WithoutEffect { times: 2 } },
-                "a human is needed: 2 retries in a row were accepted and had no effect on the task",
+                "an operator is needed: 2 retries in a row were accepted and had no effect on the task",
             ),
             (
                 Event::Reset {
@@ -388,10 +391,10 @@ mod tests {
                 "uid 1000 gave it back to the daemon: the zone has room again; no retry counts as used, and a new \
                  backoff begins",
             ),
-            (Event::Ended(Outcome::ResolvedByRetry), "remedied: it succeeded after a retry"),
+            (Event::Ended(Outcome::ResolvedByRetry), "resolved by retry: it succeeded after a retry"),
             (
                 Event::Ended(Outcome::ResolvedExternally),
-                "solved by others: it succeeded without a retry of ours",
+                "resolved externally: it succeeded without a retry of ours",
             ),
             (Event::Ended(Outcome::Aborted), "aborted"),
             (

@@ -42,7 +42,7 @@ macro_rules! kinds {
 kinds! {
     /// A task failed for the first time.
     FirstFailure "first-failure" Warning "task failed";
-    /// A task that is with a human failed again.
+    /// A task that is escalated failed again.
     FailedAgain "failed-again" Warning "failed again";
     /// A retry is being sent.
     RetrySent "retry-sent" Info "retry sent";
@@ -60,25 +60,25 @@ kinds! {
     /// It had failed, and succeeded without a retry of ours.
     #[serde(alias = "solved-by-others")]
     ResolvedExternally "resolved-externally" Info "resolved externally";
-    /// It was handed to a human.
+    /// It was handed to an operator.
     Escalated "escalated" Critical "an operator is needed";
     /// Somebody else changed the failed task.
     #[serde(alias = "touched-by-others")]
     ChangedExternally "changed-externally" Critical "changed externally";
     /// It had failed long before it was first seen.
     StaleFailure "stale-failure" Info "old failure found";
-    /// A task that is with a human runs again.
+    /// A task that is escalated runs again.
     RunningAgain "running-again" Info "running again";
     /// A task runs for longer than its policy expects.
     RunningTooLong "running-too-long" Warning "running too long";
-    /// A human gave it back to the daemon.
+    /// An operator gave it back to the daemon.
     #[serde(alias = "given-back")]
     ResetByOperator "reset-by-operator" Info "reset by an operator";
     /// It had failed, and a newer task took its place.
     Superseded "superseded" Info "superseded";
     /// It had failed, and is there no more.
     Gone "gone" Info "gone";
-    /// It still waits for a human.
+    /// It still waits for an operator.
     Reminder "reminder" Critical "still needs an operator";
     /// A task shows a status that we do not know.
     UnknownStatus "unknown-status" Critical "unknown status";
@@ -112,7 +112,7 @@ kinds! {
     JournalWorks "journal-works" Info "journal written again";
     /// A new journal was begun.
     NewJournal "new-journal" Warning "new journal begun";
-    /// A human tries the channel.
+    /// An operator tries the channel.
     Test "test" Info "test message";
 }
 
@@ -123,7 +123,7 @@ impl Kind {
         Self::deserialize(StrDeserializer::<serde::de::value::Error>::new(word)).ok()
     }
 
-    /// What comes first where there is not room for everything: what needs a human, then what somebody may want to stop
+    /// What comes first where there is not room for everything: what needs an operator, then what somebody may want to stop
     /// in time.
     pub fn rank(self) -> (Level, bool) {
         (self.severity(), self == Self::Exhausted)
@@ -133,12 +133,12 @@ impl Kind {
     /// `breaker_open`: the breaker of the project is open, and has let no PUT through yet.
     pub fn of(event: &Event, known: Option<&TaskRecord>, breaker_open: bool) -> Option<Self> {
         let had_failed = known.is_none_or(|known| known.failure.is_some());
-        let with_human = known.is_some_and(|known| known.escalated.is_some());
+        let needs_operator = known.is_some_and(|known| known.escalated.is_some());
         Some(match event {
             Event::Failed(seen) if seen.too_old => Self::StaleFailure,
             Event::Failed(seen) if seen.number == 1 => Self::FirstFailure,
-            Event::Failed(_) if with_human => Self::FailedAgain,
-            Event::Running { .. } if with_human => Self::RunningAgain,
+            Event::Failed(_) if needs_operator => Self::FailedAgain,
+            Event::Running { .. } if needs_operator => Self::RunningAgain,
             Event::Intent { .. } if breaker_open => Self::BreakerHalfOpen,
             Event::Intent { action: Action::Retry, .. } => Self::RetrySent,
             Event::Decided { reason: Reason::AbortPending { .. }, .. } => Self::Exhausted,
@@ -251,7 +251,7 @@ pub enum State {
     Failed,
     /// It will be aborted.
     AbortPending,
-    /// It is with a human.
+    /// It is escalated.
     NeedsOperator,
     /// It runs too long.
     Overlong,

@@ -108,7 +108,7 @@ impl Message {
             left -= part.len() + 2;
             parts.push((notice, part));
         }
-        // What a human needs to act, for as many as possible; then everything.
+        // What an operator needs to act, for as many as possible; then everything.
         let fuller: &[fn(&Notice) -> String] = if self.short { &[brief] } else { &[brief, full] };
         for tell in fuller {
             for (notice, part) in &mut parts {
@@ -171,7 +171,7 @@ fn heading(notice: &Notice) -> String {
     format!("{}  {}", at(notice.at), notice.title)
 }
 
-/// What happened, why, what is next, and the first thing that a human can do.
+/// What happened, why, what is next, and the first thing that an operator can do.
 fn brief(notice: &Notice) -> String {
     let mut text = format!("{}\nWhat:  {}", heading(notice), cut(&notice.what, 200));
     if let Some(why) = notice.why.as_ref().filter(|_| notice.severity == Level::Critical) {

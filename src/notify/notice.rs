@@ -1,4 +1,4 @@
-//! A notice: what happened, why, what the daemon does next, what a human can do, and everything that is needed to take
+//! A notice: what happened, why, what the daemon does next, what an operator can do, and everything that is needed to take
 //! over. Pure: from the story of a task, or from news of a project.
 
 use jiff::Timestamp;
@@ -40,7 +40,7 @@ pub struct Notice {
     pub why: Option<Why>,
     /// What the daemon does next, and when.
     pub next: String,
-    /// What a human can do.
+    /// What an operator can do.
     pub todo: Vec<Todo>,
     /// What is needed to take over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,7 +71,7 @@ pub struct Why {
     pub sentence: String,
 }
 
-/// What a human can do.
+/// What an operator can do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Todo {
     /// What for.
@@ -151,7 +151,7 @@ pub fn of_entry(kind: Kind, number: u64, story: &[StoredEntry], page: Option<&st
     Some(notice)
 }
 
-/// What is told again of a task that still waits for a human; absent where it does not.
+/// What is told again of a task that still waits for an operator; absent where it does not.
 pub fn reminder(
     subject: &Subject,
     story: &[StoredEntry],
@@ -166,7 +166,7 @@ pub fn reminder(
     let since = std::time::Duration::from_secs(since.as_secs());
     notice.at = now;
     notice.what = format!(
-        "it has been waiting for a human for {}, since {}: {}",
+        "it has been waiting for an operator for {}, since {}: {}",
         crate::model::text::span(since),
         at(escalation.at.wall),
         escalation.reason
@@ -175,7 +175,7 @@ pub fn reminder(
     Some(notice)
 }
 
-/// Whether the task still waits for a human.
+/// Whether the task still waits for an operator.
 pub fn waits_for_human(known: &TaskRecord) -> bool {
     known.escalated.is_some() && known.closed.is_none() && known.running.is_none()
 }

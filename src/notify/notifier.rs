@@ -278,7 +278,7 @@ impl<O: Outbox + Clone, C: Clock> Dispatcher<O, C> {
         };
         let wants_to_know = routes.channels.values().any(|channel| channel.repeats().is_some());
         let mut open = std::mem::take(&mut self.start.open);
-        // Those that wait for a human first.
+        // Those that wait for an operator first.
         open.sort_by_key(|(_, known)| known.escalated.is_none());
         let mut told = 0;
         for (subject, known) in open {

@@ -1,4 +1,4 @@
-//! A reconcile that a human orders: it reads as any other reconcile does, and sends what was ordered where that may be sent.
+//! A reconcile that an operator orders: it reads as any other reconcile does, and sends what was ordered where that may be sent.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::model::task::Reading;
 use crate::model::text::chain;
 use crate::notify::Observer;
 
-/// What a human ordered was done.
+/// What an operator ordered was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Done {
     /// The service accepted the PUT.
@@ -33,7 +33,7 @@ pub enum Done {
     Reset(TaskId),
 }
 
-/// Why what a human ordered was not done, or is not known to be.
+/// Why what an operator ordered was not done, or is not known to be.
 #[derive(Debug, thiserror::Error)]
 pub enum ManualError {
     /// It must not be done.
@@ -96,7 +96,7 @@ impl From<ReconcileError> for ManualError {
 }
 
 impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
-    /// Sends what a human orders, where it may be sent. The reading before the PUT is another one than the first.
+    /// Sends what an operator orders, where it may be sent. The reading before the PUT is another one than the first.
     ///
     /// Cancel safety: none, as [`Reconciler::reconcile`].
     ///
@@ -140,7 +140,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         of_outcome(action, task, outcome)
     }
 
-    /// Takes a task back from a human, where one has it.
+    /// Takes a task back from an operator, where one has it.
     ///
     /// # Errors
     /// Where it was not taken back.

@@ -125,7 +125,7 @@ impl<T: Observer> Telling<T> {
             | Reason::OrderUnclear { .. }
             | Reason::NewestMissing { .. }
             | Reason::SlowPoll { .. } => fails,
-            // Else it is handed to a human after as long.
+            // Else it is handed to an operator after as long.
             Reason::SharedTask { .. } => fails && decision.verdict == Verdict::Wait,
             _ => false,
         };

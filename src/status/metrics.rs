@@ -268,7 +268,7 @@ impl Metrics {
         page.register("decisions", "Decisions that told something new", self.decisions.clone());
         page.register("attempts", "PUTs by what was answered", self.attempts.clone());
         page.register("settlements", "PUTs that readings settled", self.settlements.clone());
-        page.register("escalations", "Tasks handed to a human", self.escalations.clone());
+        page.register("escalations", "Tasks handed to an operator", self.escalations.clone());
         page.register("outcomes", "Tasks that ended", self.outcomes.clone());
         page.register("budgets_used_up", "Tasks whose retries were used up", self.budgets_used_up.clone());
         let help = "How long commits to the journal took";

@@ -192,15 +192,15 @@ pub struct TaskReport {
     pub kind: TaskKind,
     /// How it stands.
     pub state: TaskState,
-    /// It is a human's.
-    pub with_human: bool,
+    /// It is an operator's.
+    pub needs_operator: bool,
     /// Since when it runs, where it was told to run too long.
     pub runs_too_long_since: Option<Timestamp>,
     /// What was last decided about it, or that it runs.
     pub why: Option<Why>,
     /// What comes next, where that waits for a time.
     pub next: Option<NextAction>,
-    /// What would have to change, or what a human can do.
+    /// What would have to change, or what an operator can do.
     pub way_on: Option<String>,
 }
 
@@ -251,9 +251,12 @@ impl PolicyReport {
         };
         let end = match terms.on_exhausted {
             OnExhausted::Abort => {
-                format!("then an abort after {} where no node is done, else a human", span(terms.abort_grace))
+                format!(
+                    "then an abort after {} where no node is done, else an operator",
+                    span(terms.abort_grace)
+                )
             }
-            OnExhausted::Escalate => "then a human".to_owned(),
+            OnExhausted::Escalate => "then an operator".to_owned(),
         };
         let window = if terms.window.is_some() { "; within its window" } else { "" };
         Self { name: policy.name().to_owned(), words: format!("{mode}: {retries}; {end}{window}") }
@@ -268,7 +271,7 @@ pub enum TaskState {
     Running,
     /// It failed, and is ours to handle.
     Failed,
-    /// It is a human's.
+    /// It is an operator's.
     NeedsOperator,
 }
 
@@ -330,7 +333,7 @@ impl ProjectReport {
                     task: id.clone(),
                     kind: task.kind,
                     state: TaskState::of(task),
-                    with_human: task.escalated.is_some(),
+                    needs_operator: task.escalated.is_some(),
                     runs_too_long_since: task.runs_too_long().map(|since| since.wall),
                     why: reason.map(Why::from),
                     next: reason
@@ -347,7 +350,11 @@ impl ProjectReport {
         };
         let unknown_outcomes = u32::try_from(all.filter(is_unknown).count()).unwrap_or(u32::MAX);
         tasks.sort_by(|a, b| {
-            (!a.with_human, &a.cluster_name, &a.cluster).cmp(&(!b.with_human, &b.cluster_name, &b.cluster))
+            (!a.needs_operator, &a.cluster_name, &a.cluster).cmp(&(
+                !b.needs_operator,
+                &b.cluster_name,
+                &b.cluster,
+            ))
         });
         Self {
             name: around.name.clone(),

@@ -19,8 +19,8 @@ pub struct Summary {
     pub blind: bool,
     /// Tasks that were last read running.
     pub running: usize,
-    /// Tasks that are a human's.
-    pub with_human: usize,
+    /// Tasks that are an operator's.
+    pub needs_operator: usize,
     /// When the first retry or abort that waits for its time is due.
     pub next_action: Option<(Timestamp, &'static str)>,
     /// Why nothing is sent, where that is so for all of it.
@@ -40,7 +40,7 @@ impl Summary {
         let tasks = project_state.clusters.values().flat_map(|cluster| cluster.tasks.values());
         for task in tasks.filter(|task| task.closed.is_none()) {
             if task.escalated.is_some() {
-                summary.with_human += 1;
+                summary.needs_operator += 1;
             } else if task.running.is_some() {
                 summary.running += 1;
             } else if let Some(reason) = task.reason() {
@@ -96,9 +96,9 @@ pub fn line(
     if let Some(blind) = of(&|project| project.blind) {
         parts.push(format!("{blind} cannot be seen"));
     }
-    match projects.values().map(|project| project.with_human).sum() {
+    match projects.values().map(|project| project.needs_operator).sum() {
         0 => {}
-        with_human => parts.push(format!("{with_human} with a human")),
+        needs_operator => parts.push(format!("{needs_operator} needing an operator")),
     }
     if let Some((due, what)) = projects.values().filter_map(|project| project.next_action).min() {
         parts.push(format!("next {what} {}", time(due, now)));
@@ -166,10 +166,10 @@ mod tests {
             line_of(Mode::Enforce, &[("prod", prod.clone()), ("test", test)], 0, false),
             "412 clusters, 3 running, next retry 14:05 UTC, breaker closed"
         );
-        let ill = Summary { with_human: 1, sends_nothing: Some("breaker-probing"), ..prod.clone() };
+        let ill = Summary { needs_operator: 1, sends_nothing: Some("breaker-probing"), ..prod.clone() };
         assert_eq!(
             line_of(Mode::Enforce, &[("prod", ill)], 1, true),
-            "400 clusters, 2 running, 1 with a human, next retry 14:05 UTC, breaker open in prod, 1 hold, the last \
+            "400 clusters, 2 running, 1 needing an operator, next retry 14:05 UTC, breaker open in prod, 1 hold, the last \
              reload was refused"
         );
         let late = Summary { clusters: 1, next_action: Some((at("2026-01-05T08:00:00Z"), "abort")), ..prod };

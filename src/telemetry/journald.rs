@@ -75,7 +75,7 @@ impl<S: Subscriber> Layer<S> for Journald {
     }
 }
 
-/// The levels as syslog's priorities: an error is what a human must see, trace is no less than debug.
+/// The levels as syslog's priorities: an error is what an operator must see, trace is no less than debug.
 fn priority(level: Level) -> &'static str {
     match level {
         Level::ERROR => "3",

@@ -195,7 +195,7 @@ pub fn is_to_the_journal(environment: &Environment) -> bool {
     *stream == *format!("{}:{}", stderr.dev(), stderr.ino())
 }
 
-/// A panic is a line of the log too, with the priority of one that a human must see.
+/// A panic is a line of the log too, with the priority of one that an operator must see.
 fn tell_panics() {
     panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();

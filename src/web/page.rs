@@ -165,7 +165,7 @@ impl Index {
         for (project, task) in all() {
             let will_be_aborted = task.why.as_ref().is_some_and(|why| why.code == "abort-pending");
             let (into, state) = match task.state {
-                TaskState::NeedsOperator => (&mut eyes, "with a human"),
+                TaskState::NeedsOperator => (&mut eyes, "needs operator"),
                 TaskState::Running if task.runs_too_long_since.is_some() => (&mut eyes, "runs too long"),
                 TaskState::Running => (&mut run, "running"),
                 TaskState::Failed if will_be_aborted => (&mut eyes, "will be aborted"),
@@ -175,13 +175,13 @@ impl Index {
             into.push(Task::new(project, task, state, held_by.map(|hold| hold.number)));
         }
         let silent = report.projects.iter().filter(|project| project.sends_nothing.is_some()).count();
-        let with_human = all().filter(|(_, task)| task.with_human).count();
+        let needs_operator = all().filter(|(_, task)| task.needs_operator).count();
         let sum = |number, what, alarms: bool| Sum { number, what, alarms: alarms && number > 0 };
         let sums = vec![
             sum(report.projects.iter().map(|project| project.clusters).sum(), "clusters watched", false),
             sum(run.len(), "running", false),
             sum(hand.len(), "in the daemon's hands", false),
-            sum(with_human, "with a human", true),
+            sum(needs_operator, "needs operator", true),
             sum(silent, "projects stopped by a fault", true),
             sum(report.holds.len(), "holds", false),
         ];
@@ -341,7 +341,7 @@ impl Cluster {
             facts.push(("PUTs sent", story.puts.to_string()));
             facts.extend(story.open.as_ref().map(|open| ("open", clean(open))));
             facts.extend(
-                story.with_human.as_ref().map(|(since, _)| ("with a human since", Time(*since).words())),
+                story.needs_operator.as_ref().map(|(since, _)| ("escalated since", Time(*since).words())),
             );
             facts.extend(story.ended.as_ref().map(|ended| ("ended", ended.clone())));
         }

@@ -19,7 +19,7 @@ use chromium::{Browser, DESK, PHONE, Window};
 use support::{Bench, CALLS_A_HUMAN, FAILED_ONCE, Process};
 use upgrade_remediator::model::event::{Event, Outcome};
 
-/// Retries once, so late that a human is quicker.
+/// Retries once, so late that an operator is quicker.
 const LATE: &str = r#"
 [[policy]]
 name = "test"
@@ -142,7 +142,7 @@ async fn a_cluster_s_page_is_live_too() {
     assert_clean(&mut browser, address);
 }
 
-/// A daemon with one task of each kind: a human's, a hostile one, one that runs; under a hold, and with a reload refused.
+/// A daemon with one task of each kind: an operator's, a hostile one, one that runs; under a hold, and with a reload refused.
 async fn everything() -> (Bench, Process, SocketAddr) {
     let bench = Bench::new(EVERYTHING, CALLS_A_HUMAN).await;
     let (daemon, address) = bench.daemon_with_page().await;
@@ -161,7 +161,7 @@ async fn it_is_for_every_eye_and_every_width() {
     let (_bench, _daemon, address) = everything().await;
     let mut browser = Browser::start();
     browser.open(&url(address, "/"), DESK);
-    browser.shows(".task.eyes", "with a human");
+    browser.shows(".task.eyes", "needs operator");
     let cluster = first_cluster(&mut browser);
     let pages = [("index", "/".to_owned()), ("cluster", format!("/clusters/{cluster}"))];
     for (name, path) in pages {

@@ -99,7 +99,7 @@ async fn email_arrives_with_everything_needed_to_take_over() {
     );
     let mut daemon = bench.daemon();
     let mail = within(TWO_MESSAGES + TWO_MESSAGES, "the email of the escalation", || {
-        smtp.mails().into_iter().find(|mail| mail["text"].as_str().unwrap().contains("a human is needed"))
+        smtp.mails().into_iter().find(|mail| mail["text"].as_str().unwrap().contains("an operator is needed"))
     })
     .await;
     let text = mail["text"].as_str().unwrap();

@@ -30,8 +30,8 @@ pub(crate) struct Truth {
     pub(crate) runs_by_us: bool,
     /// An abort left, and nothing said clearly that it was not taken.
     pub(crate) abort_out: bool,
-    /// The task was handed to a human.
-    pub(crate) with_human: bool,
+    /// The task was handed to an operator.
+    pub(crate) needs_operator: bool,
     /// Retries of ours that were taken since the last progress.
     taken: u8,
     /// Those of them that were answered so, and that in the journal. None once a node was completed: when the daemon learns
@@ -150,10 +150,10 @@ impl Truth {
                 }
             }
             Event::Escalated { reason } => {
-                if self.with_human {
-                    return Err("it is handed to a human twice".to_owned());
+                if self.needs_operator {
+                    return Err("it is handed to an operator twice".to_owned());
                 }
-                self.with_human = true;
+                self.needs_operator = true;
                 let given_up = matches!(
                     reason,
                     Reason::RetriesExhausted { .. }
@@ -191,8 +191,8 @@ impl Truth {
         if self.abort_out {
             return Err("I2: an abort may have been taken before".to_owned());
         }
-        if self.with_human {
-            return Err("I2: a human has it".to_owned());
+        if self.needs_operator {
+            return Err("I2: an operator has it".to_owned());
         }
         let Some(shown) = self.shown else { return Err("nothing was read before".to_owned()) };
         let Some(failed) = self.failed else { return Err("no failure was seen before".to_owned()) };

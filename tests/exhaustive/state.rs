@@ -344,7 +344,7 @@ impl State {
             reached_by(&decision.reason, reach);
         }
         self.journaled(plan, &brought)?;
-        if self.truth.with_human {
+        if self.truth.needs_operator {
             // Nothing is sent any more, or that is found at once.
             self.left.odd = 0;
         }
@@ -500,14 +500,14 @@ fn reached_by(reason: &Reason, reach: &mut impl FnMut(&'static str)) {
         Reason::OutcomeUnknown { .. } => reach("an attempt is settled"),
         Reason::Backoff { .. } => reach("a backoff"),
         Reason::AbortPending { .. } => reach("an abort waits"),
-        Reason::AbortUnknown { .. } => reach("an abort of unknown outcome is a human's"),
+        Reason::AbortUnknown { .. } => reach("an abort of unknown outcome is an operator's"),
         Reason::NodeCompleted { .. } => reach("a completed node forbids the abort"),
         Reason::PolicyChanged { .. } => reach("a changed policy forbids the abort"),
-        Reason::ChangedExternally { .. } => reach("a touch by others is a human's"),
+        Reason::ChangedExternally { .. } => reach("a touch by others is an operator's"),
         Reason::OnHold { .. } => reach("a hold holds back"),
         Reason::MaxElapsedTime { .. } => reach("the time is over"),
-        Reason::PartialFailed { .. } => reach("PARTIAL_FAILED is a human's"),
-        Reason::CannotConfirm { .. } => reach("an attempt that cannot be settled is a human's"),
+        Reason::PartialFailed { .. } => reach("PARTIAL_FAILED is an operator's"),
+        Reason::CannotConfirm { .. } => reach("an attempt that cannot be settled is an operator's"),
         Reason::ProjectPaused { .. } => reach("the project is paused"),
         Reason::ClusterPaused { .. } => reach("the cluster is paused"),
         Reason::ServiceBusy { .. } => reach("the service is busy"),

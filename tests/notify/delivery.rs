@@ -146,7 +146,7 @@ async fn policies_say_whom_to_tell() {
         let taken = rig.channel(channel).taken();
         taken.iter().flat_map(|(_, message)| &message.notices).map(|notice| notice.title.clone()).collect()
     };
-    assert_eq!(names("search"), ["a: upgrade failed", "a: a human is needed"]);
+    assert_eq!(names("search"), ["a: upgrade failed", "a: an operator is needed"]);
     assert_eq!(names("ops"), ["c: upgrade failed", "d: upgrade failed"]);
     assert_eq!(names("quiet"), [""; 0]);
 }
@@ -379,7 +379,7 @@ async fn a_stop_in_order_keeps_what_was_told() {
     assert_eq!(rig.channel("ops").tries().len(), 0);
     rig.start().await;
     rig.pass(5 * SECOND).await;
-    assert_eq!(rig.channel("ops").kinds(), ["blind"]);
+    assert_eq!(rig.channel("ops").kinds(), ["unreachable"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -446,7 +446,7 @@ async fn what_waits_for_a_human_is_told_again_thrice() {
     for ((at, whats), hours) in reminders.iter().zip([1, 4, 24]) {
         let due = MINUTE + hours * HOUR;
         assert!(*at >= due && *at <= due + MINUTE, "{at:?} is not {due:?}");
-        assert!(whats[0].starts_with("it has been waiting for a human for"), "{whats:?}");
+        assert!(whats[0].starts_with("it has been waiting for an operator for"), "{whats:?}");
     }
 }
 
@@ -505,18 +505,22 @@ async fn a_blind_project_is_told_once_and_so_is_its_sight() {
     rig.start().await;
     blind(&rig, "unreachable");
     rig.pass(5 * MINUTE).await;
-    assert_eq!(rig.channel("ops").kinds(), ["blind"]);
+    assert_eq!(rig.channel("ops").kinds(), ["unreachable"]);
     blind(&rig, "credential");
     rig.pass(5 * MINUTE).await;
     rig.kill().await;
     rig.start().await;
     rig.pass(3 * HOUR).await;
-    assert_eq!(rig.channel("ops").kinds(), ["blind", "blind", "blind"], "the last is a reminder");
+    assert_eq!(
+        rig.channel("ops").kinds(),
+        ["unreachable", "unreachable", "unreachable"],
+        "the last is a reminder"
+    );
     rig.post.tell(&Notification::SeenAtFirst { project: &prod() });
     rig.pass(5 * MINUTE).await;
     rig.post.tell(&Notification::Reachable { project: &prod() });
     rig.pass(5 * MINUTE).await;
-    assert_eq!(rig.channel("ops").kinds()[3..], ["sees"]);
+    assert_eq!(rig.channel("ops").kinds()[3..], ["reachable"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -529,12 +533,12 @@ async fn a_project_that_rests_is_told_once_also_where_the_process_died_at_it() {
     rig.pass(5 * MINUTE).await;
     rig.post.tell(&Notification::ProjectPaused { project: &prod(), pause: &rest(2) });
     rig.pass(5 * MINUTE).await;
-    assert_eq!(rig.channel("ops").kinds(), ["rests"]);
+    assert_eq!(rig.channel("ops").kinds(), ["paused"]);
     // The journal says after a restart that it acts: nobody told that.
     rig.kill().await;
     rig.start().await;
     rig.pass(5 * MINUTE).await;
-    assert_eq!(rig.channel("ops").kinds(), ["rests", "acts"]);
+    assert_eq!(rig.channel("ops").kinds(), ["paused", "resumed"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! When a task is terminated, and when a human is called instead.
+//! When a task is terminated, and when an operator is called instead.
 
 use upgrade_remediator::model::policy::OnExhausted;
 use upgrade_remediator::simulator::log::PutKind;

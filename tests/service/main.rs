@@ -149,7 +149,7 @@ async fn it_remedies_a_failed_task_and_its_log_can_be_searched_by_the_cluster() 
         assert_eq!(line["SYSLOG_IDENTIFIER"], BINARY);
     }
     // Trouble is a warning of the journal too, and a change is none.
-    for (event, priority) in [("failed", "4"), ("intent", "6"), ("closed", "6")] {
+    for (event, priority) in [("failed", "4"), ("intent", "6"), ("ended", "6")] {
         let line = lines.iter().find(|line| line["EVENT"] == event).unwrap();
         assert_eq!(line["PRIORITY"], priority, "{line}");
     }

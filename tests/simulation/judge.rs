@@ -208,7 +208,7 @@ impl<'a> Judge<'a> {
             kept.at < sent.at && !kept.in_doubt && matches!(entry.event, Event::Escalated { .. })
         });
         if let Some((_, entry, kept)) = escalated {
-            say(format!("a human has it since {}: {:?}", kept.at, entry.event));
+            say(format!("an operator has it since {}: {:?}", kept.at, entry.event));
         }
     }
 
@@ -876,7 +876,7 @@ impl<'a> Judge<'a> {
             let escalations =
                 sure().filter(|(_, entry, _)| matches!(entry.event, Event::Escalated { .. })).count();
             if escalations > 1 {
-                wrong.push(format!("task {task} was handed to a human {escalations} times"));
+                wrong.push(format!("task {task} was handed to an operator {escalations} times"));
             }
         }
     }

@@ -79,7 +79,7 @@ abort_grace = "300ms"
 max_retries = 0
 "#;
 
-/// Retries never, and calls a human at once.
+/// Retries never, and calls an operator at once.
 pub(crate) const CALLS_A_HUMAN: &str = r#"
 [[policy]]
 name = "test"
@@ -290,7 +290,7 @@ secret_key = {{ env = "TEST_SECRET_KEY" }}
         eventually("further readings", || (self.readings() >= before + readings).then_some(())).await;
     }
 
-    /// How the stories of the tasks ended, by the clusters' names; the reason's code where a human was called.
+    /// How the stories of the tasks ended, by the clusters' names; the reason's code where an operator was called.
     pub(crate) fn ends(&self) -> BTreeMap<String, String> {
         let now = SystemClock::new().now();
         let mut states = ProjectStates::default();

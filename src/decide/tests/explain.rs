@@ -20,8 +20,9 @@ fn what_is_to_come_is_told_to_its_end() {
     let mut scene = Scene::new();
     let steps = scene.steps(&[failed(1)]);
     let step = |at: Option<&str>, what: &str| (at.map(str::to_owned), what.to_owned());
-    let end = "the abort, 15m after the retries are used up, if no node is completed; else a human is called";
-    let limit = "a human is called before a retry that would make it wait more than 7d in all";
+    let end =
+        "the abort, 15m after the retries are used up, if no node is completed; else an operator is called";
+    let limit = "an operator is called before a retry that would make it wait more than 7d in all";
     assert_eq!(
         steps,
         [
@@ -76,7 +77,8 @@ fn steps_that_wait_for_something_else_than_time_say_so_and_many_are_told_as_one(
     scene.limits.max_actions_per_hour = 0;
     scene.pass(MINUTE);
     scene.terms.as_mut().unwrap().retry.randomization_factor = 0.2;
-    let so_far = "a human is called before a retry that would make it wait more than 7d in all (2m so far)";
+    let so_far =
+        "an operator is called before a retry that would make it wait more than 7d in all (2m so far)";
     let whats = |scene: &mut Scene| scene.steps(&[failed(2)]).into_iter().map(|(_, what)| what);
     let told: Vec<_> = whats(&mut scene).collect();
     assert_eq!(told.len(), 13, "ten retries, the rest of them, the abort and the limit");
@@ -125,7 +127,7 @@ fn the_next_step_has_the_time_at_which_its_wait_ends_whatever_it_waits_for() {
     scene.limits = Limits::default();
     assert_eq!(first(&mut scene), (Some("12:06:00".to_owned()), "retry 1 of 2".to_owned()));
     let told: Vec<_> = scene.steps(&[failed(1)]).into_iter().map(|(_, what)| what).collect();
-    assert_eq!(told[2], "a human is called, once the retries are used up");
+    assert_eq!(told[2], "an operator is called, once the retries are used up");
 }
 
 #[test]

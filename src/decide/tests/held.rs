@@ -1,4 +1,4 @@
-//! What holds a task back by a human's word or by the clock on the wall: holds and windows.
+//! What holds a task back by an operator's word or by the clock on the wall: holds and windows.
 
 use super::*;
 use crate::model::hold::{NewHold, Scope, StoredHold};

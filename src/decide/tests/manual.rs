@@ -1,4 +1,4 @@
-//! What a human may order, and what nobody may.
+//! What an operator may order, and what nobody may.
 
 use super::*;
 use crate::decide::manual;
@@ -55,7 +55,7 @@ impl Scene {
         Ok(())
     }
 
-    /// Handed to a human with all retries used up.
+    /// Handed to an operator with all retries used up.
     fn given_up() -> Self {
         let mut scene = Self::new();
         scene.terms.as_mut().unwrap().retry.max_retries = 0;

@@ -34,7 +34,7 @@ fn one_of_execute_times_and_end_time_is_enough_to_tell_by() {
         scene.pass(5 * MINUTE);
         assert_eq!(scene.code(std::slice::from_ref(&task)), "outcome-unknown");
         scene.pass(SOON);
-        assert_eq!(scene.code(&[task]), "retry-due", "not accepted, and no human is called");
+        assert_eq!(scene.code(&[task]), "retry-due", "not accepted, and no operator is called");
         assert_eq!(scene.known().used.ours, 0);
     }
 }
@@ -339,7 +339,7 @@ fn other_words_of_the_same_failure_settle_nothing_while_the_put_may_be_on_its_wa
     scene.read(&[failed(1)]);
     scene.pass(2 * MINUTE);
     scene.send(&[failed(1)], Meaning::Unknown);
-    // A human terminates it: the triple stays.
+    // An operator terminates it: the triple stays.
     let touched = Task { whole: Some("{\"currentNodeName\":\"\"}".to_owned()), ..failed(1) };
     for _ in 0..4 {
         scene.pass(MINUTE);

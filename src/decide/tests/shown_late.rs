@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A human's retry has failed already and is shown after our PUT: ours still runs, and what is shown is not its end.
+/// An operator's retry has failed already and is shown after our PUT: ours still runs, and what is shown is not its end.
 #[test]
 fn no_abort_within_settle_timeout_of_our_last_put() {
     let mut scene = Scene::new();

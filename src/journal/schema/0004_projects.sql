@@ -16,10 +16,12 @@ END;
 UPDATE condition SET word = 'unreachable' WHERE word = 'blind';
 UPDATE condition SET word = 'paused' WHERE word = 'rests';
 
-DROP VIEW attempts;
-DROP VIEW settling_readings;
-DROP VIEW closings;
-DROP VIEW tasks;
+DROP VIEW IF EXISTS attempts;
+DROP VIEW IF EXISTS settling_readings;
+DROP VIEW IF EXISTS confirming_polls;
+DROP VIEW IF EXISTS closings;
+DROP VIEW IF EXISTS outcomes;
+DROP VIEW IF EXISTS tasks;
 
 -- What was sent, or was about to be: one row for each PUT, with its answer and what was confirmed of it.
 CREATE VIEW attempts AS

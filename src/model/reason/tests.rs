@@ -92,7 +92,7 @@ fn every_reason_reads_as_an_operator_needs_it() {
         (Reason::Ended, "it is closed: a newer task took its place, or it was gone"),
         (
             Reason::NeedsOperator { since: until, why: "node-completed".to_owned() },
-            "it has been with a human since 2026-01-02 03:04:05 UTC (node-completed), and nothing is sent for it",
+            "it was escalated to an operator at 2026-01-02 03:04:05 UTC (node-completed), and nothing is sent for it",
         ),
         (
             Reason::TooOld {
@@ -213,11 +213,11 @@ fn every_reason_reads_as_an_operator_needs_it() {
             "it must not be aborted: 1 of 3 nodes is completed; aborting it could leave a cluster of mixed \
              versions or zones",
         ),
-        (Reason::NotEscalated, "it is not with a human, so there is nothing to take back from one"),
+        (Reason::NotEscalated, "it is not escalated, so there is nothing to reset"),
         (Reason::AlreadyDone, "this very command was carried out before, and acts once"),
         (
             Reason::RetriesExhausted { used: 1, external: 1 },
-            "the one retry is used up (by others), and the policy says to call a human",
+            "the one retry is used up (by others), and the policy says to call an operator",
         ),
         (
             Reason::NodeCompleted { used: 5, doubt: AbortDoubt::Completed { done: 1, total: 3 } },

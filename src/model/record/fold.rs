@@ -57,7 +57,7 @@ impl TaskRecord {
         self.commands.push(command.to_owned());
     }
 
-    /// A human gave it back.
+    /// An operator gave it back.
     fn reset(&mut self, at: Moment, failed: Option<&(String, Shape)>) {
         self.escalated = None;
         if let Some(open) = self.open.take() {

@@ -1,4 +1,4 @@
-//! Who waits for a human, and when that is told again.
+//! Who waits for an operator, and when that is told again.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::model::text::span;
 use crate::notify::kind::Kind;
 use crate::notify::notice::{self, Notice};
 
-/// A task that waits for a human, or a state of a project.
+/// A task that waits for an operator, or a state of a project.
 #[derive(Debug, Clone)]
 pub(super) struct Waiting {
     since: Timestamp,
@@ -26,7 +26,7 @@ pub(super) struct Waiting {
 }
 
 impl<O: Outbox, C: Clock> OutboxWriter<O, C> {
-    /// Takes note of a task that waited for a human already when the process began.
+    /// Takes note of a task that waited for an operator already when the process began.
     pub(in crate::notify) fn waits(&mut self, subject: &Subject, entry: u64, since: Timestamp) {
         let waiting = Waiting { since, entry: Some((entry, subject.clone())), reminded: 0 };
         self.waiting.insert(key_of(subject), waiting);
