@@ -499,3 +499,36 @@ fn what_is_allowed_and_what_is_no_code_is_not_taken_for_a_violation() {
     ]);
     assert!(sources(&files).iter().flat_map(Source::violations).next().is_none());
 }
+
+/// The tests that docs/decisions.md names in the last column of its table are there.
+#[test]
+fn the_tests_that_decisions_name_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut sources = String::new();
+    let mut folders = vec![root.join("src"), root.join("tests")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let page = fs::read_to_string(root.join("docs/decisions.md")).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| ")).skip(1);
+    let mut named = 0;
+    for row in rows {
+        let tests = row.trim_end_matches(['|', ' ']).rsplit(" | ").next().unwrap();
+        for name in tests.split('`').skip(1).step_by(2) {
+            let is_there = match name.strip_suffix(".rs") {
+                Some(_) => root.join("tests").join(name).exists(),
+                None => sources.contains(&format!("fn {name}(")),
+            };
+            assert!(is_there, "docs/decisions.md names the test {name}, which is not there");
+            named += 1;
+        }
+    }
+    assert!(named > 20, "{named}");
+}

@@ -1,4 +1,4 @@
-//! `explain`: why what is done about one cluster is done, and what would have to change.
+//! `explain`: why the daemon is or is not acting on a cluster, and what would have to change.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;

@@ -73,7 +73,7 @@ pub(super) fn release(control: &Control<'_>, options: ReleaseOptions, as_json: b
                 lines.extend(still.iter().map(|hold| format!("still held by: {hold}\n")));
                 if still.is_empty() {
                     lines.push(
-                        "What was due meanwhile is read again and waits once more; nothing fires at once.\n"
+                        "Overdue actions are re-checked and wait one more interval; nothing is sent immediately.\n"
                             .to_owned(),
                     );
                 }

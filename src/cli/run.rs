@@ -271,7 +271,7 @@ fn tell_start(config: &Path, settings: &Settings, journal: &SqliteJournal) {
     if journal.is_new() {
         tracing::warn!(
             journal = %journal.path().display(),
-            "a new journal was begun: executions of a task before now count as retries that were used, where no node is completed"
+            "created a new journal: requests sent before now are unknown, so earlier runs of a task count against its retry limit"
         );
     }
 }

@@ -43,7 +43,7 @@ pub struct OpenAttempt {
     pub id: AttemptId,
     /// What was sent.
     pub action: Action,
-    /// When the latest thing about the sending was known: the intent, or the answer.
+    /// When the intent was committed or the response arrived, whichever is later.
     pub sent: Moment,
     /// The answer; `None` where none was recorded. Its meaning is `Accepted` or `Unknown`.
     pub answer: Option<Answer>,

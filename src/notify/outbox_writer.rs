@@ -1,7 +1,7 @@
 //! Turns what is journaled, and news that stand in no entry, into notes for the channels.
 //!
-//! What is to be told and how far the journal is read are kept in one transaction. While the outbox cannot be written
-//! the journal cannot either, so that nothing new is to be told but exactly that: such notes go out from memory.
+//! What is to be told and how far the journal is read are kept in one transaction. The outbox shares the journal's
+//! file. If the file cannot be written, the only notification is that fact; it is sent from memory.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -85,8 +85,8 @@ impl<O: Outbox, C: Clock> OutboxWriter<O, C> {
     pub(super) async fn new_journal(&mut self, journal: &str) -> Vec<Note> {
         let at = self.clock.now().wall;
         let what = format!(
-            "a new journal was begun at {}: executions of a task before now count as retries that were used, where \
-             no node is completed",
+            "created a new journal at {}: requests sent before now are unknown, so earlier runs of a task count against \
+             its retry limit",
             shown(journal, 200)
         );
         let mut notice = notice::of_project(Kind::NewJournal, at, "", what, None);

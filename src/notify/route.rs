@@ -16,7 +16,7 @@ pub struct Routes {
     pub default: Vec<String>,
     /// Who hears of a policy's tasks, where the policy says it.
     pub by_policy: BTreeMap<String, Vec<String>>,
-    /// When to tell again of what still waits for an operator, from its beginning.
+    /// Reminder delays after an escalation.
     pub reminders: Vec<Duration>,
     /// The address of the status page, for links.
     pub page: Option<String>,

@@ -16,7 +16,7 @@ use crate::model::secret::Secret;
 pub struct Notify {
     /// The channels that hear of what no policy tells of.
     pub default: Vec<String>,
-    /// When to tell again of what still waits for an operator, from its beginning; each once, ascending.
+    /// Reminder delays after an escalation, ascending; each is sent once.
     pub reminders: Vec<Duration>,
     /// The address of the status page, for links.
     pub page: Option<String>,

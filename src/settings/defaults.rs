@@ -24,7 +24,7 @@ pub(super) const MODE: Mode = Mode::DryRun;
 const STATE_DIRECTORY: &str = "/var/lib/upgrade-remediator";
 /// How long finished tasks are kept.
 pub(super) const RETENTION: Duration = Duration::from_hours(365 * 24);
-/// When to tell again of what still waits for an operator.
+/// Reminder delays after an escalation.
 pub(super) const REMINDERS: [Duration; 3] =
     [Duration::from_hours(1), Duration::from_hours(4), Duration::from_hours(24)];
 /// Where the control socket lies outside a unit with a `RuntimeDirectory=`.
