@@ -36,7 +36,7 @@ async fn the_page_shows_what_needs_eyes_first_and_why() {
     let (status, head, page) = get(address, "/");
     assert_eq!(status, 200);
     assert!(head.contains("default-src 'none'; style-src 'self'; script-src 'self'"), "{head}");
-    assert!(page.contains("Needs eyes"), "{page}");
+    assert!(page.contains("Needs attention"), "{page}");
     assert!(page.contains("no retry is allowed, and the policy says to call an operator"), "{page}");
     assert!(page.contains("<code>retries-exhausted</code>"), "{page}");
 

@@ -229,7 +229,7 @@ fn write_project(out: &mut String, project: &ProjectReport) {
     for task in &project.tasks {
         let (code, words) = task.why.as_ref().map_or(("", ""), |why| (why.code.as_str(), why.words.as_str()));
         let mut state =
-            if task.needs_operator { format!("needs operator\n({code})") } else { code.to_owned() };
+            if task.needs_operator { format!("needs an operator\n({code})") } else { code.to_owned() };
         if let Some(since) = task.runs_too_long_since {
             let _ = write!(state, "\nrunning too long,\nsince {}", since.strftime("%F %H:%M UTC"));
         }

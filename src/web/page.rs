@@ -97,7 +97,7 @@ impl Prose {
 struct Sum {
     number: usize,
     what: &'static str,
-    /// It needs eyes.
+    /// It needs attention.
     alarms: bool,
 }
 
@@ -165,7 +165,7 @@ impl Index {
         for (project, task) in all() {
             let will_be_aborted = task.why.as_ref().is_some_and(|why| why.code == "abort-pending");
             let (into, state) = match task.state {
-                TaskState::NeedsOperator => (&mut eyes, "needs operator"),
+                TaskState::NeedsOperator => (&mut eyes, "needs an operator"),
                 TaskState::Running if task.runs_too_long_since.is_some() => (&mut eyes, "runs too long"),
                 TaskState::Running => (&mut run, "running"),
                 TaskState::Failed if will_be_aborted => (&mut eyes, "will be aborted"),
@@ -181,12 +181,12 @@ impl Index {
             sum(report.projects.iter().map(|project| project.clusters).sum(), "clusters watched", false),
             sum(run.len(), "running", false),
             sum(hand.len(), "in the daemon's hands", false),
-            sum(needs_operator, "needs operator", true),
+            sum(needs_operator, "need an operator", true),
             sum(silent, "projects stopped by a fault", true),
             sum(report.holds.len(), "holds", false),
         ];
         let groups = vec![
-            Group::new("Needs eyes", "eyes", eyes),
+            Group::new("Needs attention", "eyes", eyes),
             Group::new("In the daemon's hands", "hands", hand),
             Group::new("Running", "running", run),
         ];

@@ -161,7 +161,7 @@ async fn it_is_for_every_eye_and_every_width() {
     let (_bench, _daemon, address) = everything().await;
     let mut browser = Browser::start();
     browser.open(&url(address, "/"), DESK);
-    browser.shows(".task.eyes", "needs operator");
+    browser.shows(".task.eyes", "needs an operator");
     let cluster = first_cluster(&mut browser);
     let pages = [("index", "/".to_owned()), ("cluster", format!("/clusters/{cluster}"))];
     for (name, path) in pages {
