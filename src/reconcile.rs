@@ -504,7 +504,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
                 Report {
                     decision: None,
                     next_poll: self.after_an_error(&cluster.id),
-                    wants_discovery: matches!(&error, ReconcileError::Cloud(error) if error.code() == "gone"),
+                    wants_discovery: matches!(&error, ReconcileError::Cloud(CloudError::Gone(_))),
                     sent: false,
                     problem: Some(chain(&error)),
                 }

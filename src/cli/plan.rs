@@ -137,7 +137,7 @@ async fn reconcile_at(project: &Arc<PlanProject>, clusters: Vec<Arc<Cluster>>) -
 
 /// Clusters with nothing to do are counted, not listed.
 fn is_quiet(line: &Line) -> bool {
-    matches!(&line.result, Ok((_, decision)) if decision.reason.code() == "idle")
+    matches!(&line.result, Ok((_, decision)) if decision.reason == Reason::Idle)
 }
 
 /// What an abort of the task to decide about would touch; nothing where it was aborted already.
