@@ -496,23 +496,11 @@ async fn a_daemon_whose_log_nobody_reads_works_on() {
     bench.judge();
 }
 
-/// The cluster is tagged, and its policy is known by the tag alone.
-const TAGGED: &str = r#"
-node_time = "200ms"
-[[cluster]]
-name = "logs"
-tags = { upgrade = "auto" }
-[[cluster.task]]
-kind = "upgrade"
-start = "-10m"
-end = "-1m"
-status = "FAILED"
-"#;
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_only_the_journal_knows_is_read_at_once_and_acted_on_when_a_list_shows_it() {
     // From the second list on thirty in a row fail.
-    let lists = fault(TAGGED, "on = \"list\"\nnth = 2\ntimes = 30\nwhat = \"status\"\nstatus = 500");
+    let tagged = FAILED_ONCE.replace("name = \"logs\"", "name = \"logs\"\ntags = { upgrade = \"auto\" }");
+    let lists = fault(&tagged, "on = \"list\"\nnth = 2\ntimes = 30\nwhat = \"status\"\nstatus = 500");
     let policy =
         RETRIES.replace("name = \"test\"", "name = \"test\"\nmatch = { tags = { upgrade = \"auto\" } }");
     let bench = Bench::new(&lists, &policy.replace("300ms", "900ms")).await;

@@ -82,9 +82,7 @@ pub fn observe(input: ObserveInput<'_>, reading: &Reading, record: &ClusterRecor
         (NewestTask::Uncertain(Reason::NewestMissing { .. }), Some((start, id))) => Some((id, Some(*start))),
         _ => standing.task().map(|task| (&task.id, task.start_time)),
     };
-    if let Some((newest, start)) = newest
-        && !(input.elsewhere)(newest)
-    {
+    if let Some((newest, start)) = newest {
         draft.supersede(newest, start, reading);
     }
     draft.note_newest(reading);
@@ -533,7 +531,8 @@ impl Draft<'_> {
                     && older.start_time.is_some()
                     && older.start_time < start
             });
-            if older {
+            // Asked last, as it asks every cluster.
+            if older && !(self.input.elsewhere)(newest) {
                 self.note(id, Event::Ended(Outcome::Superseded { by: newest.clone() }));
             }
         }

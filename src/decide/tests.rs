@@ -12,8 +12,8 @@ use crate::model::hold::Holds;
 use crate::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use crate::model::moment::Mono;
 use crate::model::policy::Expect;
-use crate::model::project::{Breaker, Limits, is_clock_off};
-use crate::model::project_state::ProjectState;
+use crate::model::project::{Breaker, Limits, PauseCause, is_clock_off};
+use crate::model::project_state::{Pause, ProjectState};
 use crate::model::task::{CompletedNodes, Step, TaskKind, TaskList};
 
 mod aborts;
@@ -39,6 +39,11 @@ const MINUTE: Duration = Duration::from_mins(1);
 /// As long as `wait`, but for the shortest time that the clock tells.
 fn a_moment_less_than(wait: Duration) -> Duration {
     wait.saturating_sub(Duration::from_millis(1))
+}
+
+/// A pause after one refusal.
+fn paused_until(until: Moment) -> Pause {
+    Pause { cause: PauseCause::Forbidden, refusals: 1, until, probe: None, probe_at_once: false }
 }
 
 /// A project with one cluster, its history and a clock.

@@ -104,8 +104,8 @@ impl Verdict {
         match self {
             Self::Act(Order::Retry(_)) => "retry",
             Self::Act(Order::Abort(_)) => "abort",
-            Self::Wait => "wait",
-            Self::Blocked => "blocked",
+            Self::Wait => PassiveVerdict::Wait.word(),
+            Self::Blocked => PassiveVerdict::Blocked.word(),
             Self::Escalate => "escalate",
         }
     }

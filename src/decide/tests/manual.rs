@@ -3,7 +3,6 @@
 use super::*;
 use crate::decide::manual;
 use crate::model::decision::ManualOrder;
-use crate::model::project::PauseCause;
 use crate::model::window::{Span, Window};
 
 fn ordered(command: &str) -> ManualOrder {
@@ -144,28 +143,10 @@ fn nobody_passes_over_a_hold_dry_run_a_rest_or_a_clock_that_is_off() {
         ("dry-run", |scene| scene.terms.as_mut().unwrap().mode = Mode::DryRun),
         ("clock-off", |scene| scene.clock_offset = Some(jiff::SignedDuration::from_mins(6))),
         ("project-paused", |scene| {
-            let until = scene.now.after(MINUTE);
-            let (cause, refusals) = (PauseCause::Forbidden, 1);
-            let pause = crate::model::project_state::Pause {
-                cause,
-                refusals,
-                until,
-                probe: None,
-                probe_at_once: false,
-            };
-            scene.project_state.pause = Some(pause);
+            scene.project_state.pause = Some(paused_until(scene.now.after(MINUTE)));
         }),
         ("cluster-paused", |scene| {
-            let until = scene.now.after(MINUTE);
-            let (cause, refusals) = (PauseCause::Forbidden, 1);
-            let pause = crate::model::project_state::Pause {
-                cause,
-                refusals,
-                until,
-                probe: None,
-                probe_at_once: false,
-            };
-            scene.project_state.paused.insert(cluster(), pause);
+            scene.project_state.paused.insert(cluster(), paused_until(scene.now.after(MINUTE)));
         }),
     ];
     for (code, change) in scenes {
@@ -350,11 +331,7 @@ fn nobody_passes_over_an_answer_that_it_may_be_gone() {
 fn a_cluster_that_rests_may_be_ordered_again_the_moment_its_rest_is_over() {
     let mut scene = Scene::new();
     scene.read(&[failed(1)]);
-    let until = scene.now.after(MINUTE);
-    let (cause, refusals) = (PauseCause::Forbidden, 1);
-    let pause =
-        crate::model::project_state::Pause { cause, refusals, until, probe: None, probe_at_once: false };
-    scene.project_state.paused.insert(cluster(), pause);
+    scene.project_state.paused.insert(cluster(), paused_until(scene.now.after(MINUTE)));
     scene.pass(a_moment_less_than(MINUTE));
     assert_eq!(scene.order(RETRY, &[failed(1)]), Err("cluster-paused"));
     scene.pass(Duration::from_millis(1));

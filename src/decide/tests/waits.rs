@@ -112,13 +112,6 @@ fn after_a_reload_the_first_due_put_of_a_resting_project_goes_out_as_its_probe_w
 
 #[test]
 fn a_rest_ends_to_the_moment() {
-    let resting = |scene: &Scene| Pause {
-        cause: PauseCause::Forbidden,
-        refusals: 1,
-        until: scene.now.after(30 * MINUTE),
-        probe: None,
-        probe_at_once: false,
-    };
     for (code, change) in [
         ("project-paused", (|scene, pause| scene.project_state.pause = Some(pause)) as fn(&mut Scene, Pause)),
         ("cluster-paused", |scene, pause| {
@@ -127,7 +120,7 @@ fn a_rest_ends_to_the_moment() {
     ] {
         let mut scene = Scene::new();
         scene.read(&[failed(1)]);
-        let pause = resting(&scene);
+        let pause = paused_until(scene.now.after(30 * MINUTE));
         change(&mut scene, pause);
         scene.a_moment_before(pause.until);
         assert_eq!(scene.code(&[failed(1)]), code);
