@@ -24,7 +24,7 @@ use upgrade_remediator::clock::{Clock, SystemClock};
 use upgrade_remediator::cloud::sign::{self, Signable};
 use upgrade_remediator::cloud::transport::{Request, Response, Transport, TransportError};
 use upgrade_remediator::cloud::{AccessKey, Client, Credential, Options, parse};
-use upgrade_remediator::decide::{self, DecideInput, Guards};
+use upgrade_remediator::decide::{self, StepInput};
 use upgrade_remediator::journal::{Journal, MemoryJournal, SqliteJournal, SqliteOptions};
 use upgrade_remediator::model::cluster::{Cluster, Tags};
 use upgrade_remediator::model::event::{Event, Subject};
@@ -33,7 +33,6 @@ use upgrade_remediator::model::id::{ClusterId, ProjectId, ProjectName, TaskId};
 use upgrade_remediator::model::policy::{Expect, Match, Mode, Policy, Terms};
 use upgrade_remediator::model::project::{Limits, Poll, Rules};
 use upgrade_remediator::model::project_state::ProjectState;
-use upgrade_remediator::model::record::ClusterRecord;
 use upgrade_remediator::model::task::{Reading, TaskKind, TaskList};
 use upgrade_remediator::notify::{Notification, Observer};
 use upgrade_remediator::project::WatchedProject;
@@ -144,34 +143,32 @@ fn parse_detail(bencher: Bencher<'_, '_>, status: &str) {
 }
 
 #[divan::bench(args = ["SUCCESS", "FAILED"])]
-fn decide(bencher: Bencher<'_, '_>, status: &str) {
+fn step(bencher: Bencher<'_, '_>, status: &str) {
     let now = SystemClock::new().now();
     let tasks = parse::tasks(&detail(status), TaskKind::Upgrade).unwrap();
     let upgrades = TaskList { tasks, unusable: 0, total_size: Some(1) };
     let reading = Reading::new(now, now, [upgrades, TaskList { total_size: Some(0), ..TaskList::default() }]);
-    let (terms, project_state, cluster) =
-        (Terms::defaults("all", Mode::Enforce), ProjectState::default(), cluster());
-    let rules = Rules::default();
+    let (project_state, cluster) = (ProjectState::default(), cluster());
+    let policy = Policy {
+        matches: Match::default(),
+        terms: Terms::defaults("all", Mode::Enforce),
+        expect: Expect::default(),
+    };
+    let rules = Rules { policies: vec![policy], ..Rules::default() };
     let (project, holds) = (ProjectName::new("bench").unwrap(), Holds::default());
     bencher.bench_local(|| {
-        let guards = Guards {
+        let input = StepInput {
             project: &project,
-            project_state: &project_state,
-            holds: &holds,
-            limits: &rules.limits,
-            breaker: &rules.breaker,
-            clock_offset: None,
-        };
-        let facts = DecideInput {
-            cluster: &cluster.id,
+            cluster: &cluster,
             reading: black_box(&reading),
-            guards,
-            poll: &rules.poll,
+            rules: &rules,
+            holds: &holds,
             seed: 1,
-            is_listed: true,
-            shared_with: None,
+            clock_offset: None,
+            listed: Some(now),
+            polled: None,
         };
-        decide::decide(Some(&terms), facts, &ClusterRecord::EMPTY, now)
+        decide::step(&project_state, input, now)
     });
 }
 
@@ -255,7 +252,7 @@ fn one_look_without_the_wire(bencher: Bencher<'_, '_>) {
     let client = Client::new(Canned(detail("SUCCESS")), options(endpoint), Arc::clone(&clock)).unwrap();
     let reconciler = reconciler(client, &clock);
     bencher.bench_local(|| {
-        let report = runtime.block_on(reconciler.reconcile(&cluster, None));
+        let report = runtime.block_on(reconciler.reconcile(&cluster));
         assert!(report.problem.is_none());
         report
     });

@@ -9,7 +9,6 @@ use crate::cloud::Css;
 use crate::journal::Journal;
 use crate::model::cluster::{Cluster, ClusterList};
 use crate::model::id::ClusterId;
-use crate::model::moment::Moment;
 use crate::model::project::{Poll, Rules, Stretch};
 use crate::model::reason::Reason;
 use crate::notify::Observer;
@@ -56,8 +55,8 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Project for WatchedProject<S, J,
         Some(list)
     }
 
-    async fn reconcile(&self, cluster: &Cluster, listed: Option<Moment>) -> Next {
-        let report = self.reconciler.reconcile(cluster, listed).await;
+    async fn reconcile(&self, cluster: &Cluster) -> Next {
+        let report = self.reconciler.reconcile(cluster).await;
         let lane = lane(&report, &self.reconciler.rules().poll);
         Next { after: report.next_poll, lane, discovery: report.wants_discovery }
     }

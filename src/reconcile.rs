@@ -1,11 +1,13 @@
-//! One reconcile of one cluster, from reading to telling.
+//! One reconcile of one cluster, from the poll to the notification.
 //!
 //! ```text
-//! read both lists ─► observe ─► journal ─► decide ──wait, held──► journal and tell what changed
-//!                                            │
-//!                                            └─due─► read again ─► observe ─► journal ─► decide
-//!                                                     └─still due─► permit ─► [ decide · commit intent ] ─► PUT ─► journal
+//! poll ─► step ─► commit ──nothing due──► when to poll next
+//!                   └─due─► poll ─► step ─► commit
+//!                             └─still due─► permit ─► [ step · commit the intent ] ─► PUT ─► commit the answer
 //! ```
+//!
+//! A poll reads both lists of tasks. A step (`decide::step`) is pure: it says what the poll adds and what to do. All of its
+//! events are committed at once.
 //!
 //! A reconcile never sleeps and never repeats anything: it returns when to poll again. Its memory is the project's
 //! [`ProjectState`], which is the fold of the journal and changes only by what the journal has accepted.
@@ -19,8 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::cloud::transport::TransportError;
 use crate::cloud::{CloudError, Css};
-use crate::decide::observe::{self, ObserveInput};
-use crate::decide::{self, DecideInput, Guards, NewestTask};
+use crate::decide::{self, Guards, Step, StepInput};
 use crate::journal::{Journal, JournalError};
 use crate::model::cluster::Cluster;
 use crate::model::decision::{Action, Decision, Order, Verdict};
@@ -28,12 +29,10 @@ use crate::model::event::{Entry, Event, Subject};
 use crate::model::hold::Holds;
 use crate::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use crate::model::moment::Moment;
-use crate::model::policy::{Mode, Terms};
-use crate::model::project::{Rules, is_clock_off};
+use crate::model::project::Rules;
 use crate::model::project_state::ProjectState;
 use crate::model::reason::Reason;
-use crate::model::record::ClusterRecord;
-use crate::model::task::{Reading, Task, TaskKind};
+use crate::model::task::{Reading, TaskKind};
 use crate::model::text::chain;
 use crate::notify::Observer;
 use crate::planted::{self, Fault};
@@ -78,13 +77,10 @@ pub struct Reconciler<S, J, C, T> {
     stopping: CancellationToken,
     telling: Telling<T>,
     state: Mutex<State>,
-    /// Held from the last judgement of the guards to the end of the intent's commit, and while what the guards
-    /// judge by is changed from outside.
-    commit_lock: tokio::sync::Mutex<()>,
-    /// Shared by whatever is journaled and folded in; held alone while the project's state is folded anew.
-    folding: tokio::sync::RwLock<()>,
-    /// Held while the breaker turns, so that polls the same time turn it once.
-    turning: tokio::sync::Mutex<()>,
+    /// Shared by whoever journals what a poll adds, until that is folded in. Held alone from the last judgement of the
+    /// guards to the end of the intent's commit, while the circuit breaker turns, while the project's state is folded
+    /// anew, and while what the guards judge by is changed from outside.
+    commit_lock: tokio::sync::RwLock<()>,
     /// One reconcile of a cluster at a time: the scheduler's, or one that an operator orders.
     one_at_a_time: KeyedLock,
 }
@@ -130,6 +126,30 @@ struct State {
     /// The clusters that a list has shown, as the latest one did.
     listed: BTreeMap<ClusterId, (Arc<Cluster>, Moment)>,
 }
+
+impl State {
+    /// Keeps what a reading shows and the journal need not know: that a task still runs, and which is the newest.
+    fn remember(&mut self, cluster: &Cluster, reading: &Reading) {
+        match self.polled.get_mut(&cluster.id) {
+            // What a short answer leaves out is not seen.
+            Some(at) if reading.complete => *at = reading.at,
+            Some(_) => {}
+            None => {
+                self.polled.insert(cluster.id.clone(), reading.at);
+                self.unread.remove(&cluster.id);
+            }
+        }
+        self.project.remember(&cluster.id, reading);
+    }
+}
+
+/// The commit lock, held alone.
+type Alone<'a> = tokio::sync::RwLockWriteGuard<'a, ()>;
+
+/// Proof that the commit lock is held, shared or alone.
+trait Held: Sync {}
+impl Held for Alone<'_> {}
+impl Held for tokio::sync::RwLockReadGuard<'_, ()> {}
 
 /// What came back from a PUT, and is not in the journal yet.
 #[derive(Clone)]
@@ -194,35 +214,28 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
                 last_list: None,
                 listed: BTreeMap::new(),
             }),
-            commit_lock: tokio::sync::Mutex::new(()),
-            folding: tokio::sync::RwLock::default(),
-            turning: tokio::sync::Mutex::new(()),
+            commit_lock: tokio::sync::RwLock::default(),
             one_at_a_time: KeyedLock::default(),
             project,
         }
     }
 
-    /// Reconciles the cluster once: polls it, and acts if something is due. `listed`: when a list of the project's clusters
-    /// last showed it.
+    /// Reconciles the cluster once: polls it, and acts if something is due.
     ///
     /// Cancel safety: none. Once begun it must be left to end: a PUT may be under way.
-    pub async fn reconcile(&self, cluster: &Cluster, listed: Option<Moment>) -> Report {
+    pub async fn reconcile(&self, cluster: &Cluster) -> Report {
         let _lock = self.one_at_a_time.lock(&cluster.id).await;
-        let result = self.reconcile_and_act(cluster, listed).await;
+        let result = self.reconcile_and_act(cluster).await;
         self.tell_of(cluster, result)
     }
 
-    async fn reconcile_and_act(
-        &self,
-        cluster: &Cluster,
-        listed: Option<Moment>,
-    ) -> Result<(Decision, bool), ReconcileError> {
+    async fn reconcile_and_act(&self, cluster: &Cluster) -> Result<(Decision, bool), ReconcileError> {
         let css = self.css();
         let reading = self.read(&css, &cluster.id, READ_LAST).await?;
         if !self.state().unwritten.is_empty() {
-            self.write_what_is_unwritten(&self.commit_lock.lock().await).await?;
+            self.write_what_is_unwritten(&self.commit_lock.write().await).await?;
         }
-        let decision = self.understand(cluster, &reading, listed).await?;
+        let decision = self.understand(cluster, &reading).await?;
         let Verdict::Act(order) = &decision.verdict else { return Ok((decision, false)) };
         // Something is due. What is acted on is another reading than the one that said so.
         let last = read_last(&reading, order);
@@ -234,7 +247,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         if self.stood_still(&reading, &fresh) {
             return Ok((Decision { next_poll: Duration::ZERO, ..decision }, false));
         }
-        let decision = self.understand(cluster, &fresh, listed).await?;
+        let decision = self.understand(cluster, &fresh).await?;
         if !matches!(decision.verdict, Verdict::Act(_)) {
             return Ok((decision, false));
         }
@@ -262,28 +275,21 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         second.asked.age(first.at) >= self.rules().poll.settle_interval
     }
 
-    /// Journals what the reading adds to the history, decides, and journals what the decision says anew.
-    async fn understand(
-        &self,
-        cluster: &Cluster,
-        reading: &Reading,
-        listed: Option<Moment>,
-    ) -> Result<Decision, ReconcileError> {
-        let seen = self.observe(cluster, reading, listed);
-        self.record(cluster, reading.at, seen).await?;
-        self.remember_reading(cluster, reading);
-        self.turn_breaker(cluster, reading.at).await?;
-
-        let decision = self.decide(cluster, reading, reading.at);
-        let changed = self.what_to_journal(cluster, &decision);
-        self.record(cluster, reading.at, changed).await?;
-        let fails = {
-            let state = self.state();
-            let known = &state.project.cluster(&cluster.id).tasks;
-            let is_over = |id| known.get(id).is_some_and(|known| known.closed.is_some());
-            reading.tasks.iter().any(|task| task.status.is_failure() && !is_over(&task.id))
+    /// Takes the poll in: works out one step, journals all of its events at once, and remembers what no journal needs.
+    async fn understand(&self, cluster: &Cluster, reading: &Reading) -> Result<Decision, ReconcileError> {
+        let decision = {
+            let shared = self.commit_lock.read().await;
+            let step = self.step(cluster, reading, reading.at);
+            if step.turns_breaker() {
+                drop(shared);
+                // Steps that are worked out at the same time turn it once.
+                let alone = self.commit_lock.write().await;
+                let step = self.step(cluster, reading, reading.at);
+                self.take(&alone, cluster, reading, step).await?
+            } else {
+                self.take(&shared, cluster, reading, step).await?
+            }
         };
-        self.telling.read(cluster, reading.at, &decision, fails);
         if reading.complete {
             let listed = reading.tasks.iter().map(|task| &task.id).collect();
             self.forget_overdue(&cluster.id, &listed, reading.at).await?;
@@ -291,69 +297,53 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         Ok(decision)
     }
 
-    /// What the reading adds to what is known.
-    fn observe(&self, cluster: &Cluster, reading: &Reading, listed: Option<Moment>) -> Vec<(Subject, Event)> {
-        let rules = self.rules();
-        let terms = |kind| self.terms(&rules, cluster, kind);
-        let expect = |kind| {
-            let policy = decide::govern::governing(&rules.policies, &self.project, cluster, kind)?;
-            Some((policy.name().to_owned(), policy.expect.clone()))
-        };
-        let state = self.state();
-        let input = ObserveInput {
-            project: &self.project,
-            cluster,
-            terms: &terms,
-            expect: &expect,
-            poll: &rules.poll,
-            listed,
-            polled: state.polled.get(&cluster.id).copied(),
-            clock_off: is_clock_off(self.css().clock_offset()),
-            elsewhere: &|task| state.project.shown_elsewhere(&cluster.id, task).is_some(),
-        };
-        observe::observe(input, reading, state.project.cluster(&cluster.id))
-    }
-
-    /// What to do by this reading and all that is known.
-    fn decide(&self, cluster: &Cluster, reading: &Reading, now: Moment) -> Decision {
-        let state = self.state();
-        self.decide_by(&state, state.project.cluster(&cluster.id), cluster, reading, now)
-    }
-
-    fn decide_by(
+    async fn take(
         &self,
-        state: &State,
-        record: &ClusterRecord,
+        held: &impl Held,
         cluster: &Cluster,
         reading: &Reading,
-        now: Moment,
-    ) -> Decision {
-        self.judge(state, record, cluster, reading, |terms, _, facts| {
-            decide::decide(terms, facts, record, now)
-        })
+        step: Step,
+    ) -> Result<Decision, ReconcileError> {
+        self.record(held, cluster, reading.at, step.events).await?;
+        let fails = {
+            let mut state = self.state();
+            state.remember(cluster, reading);
+            let known = &state.project.cluster(&cluster.id).tasks;
+            let is_over = |id| known.get(id).is_some_and(|known| known.closed.is_some());
+            reading.tasks.iter().any(|task| task.status.is_failure() && !is_over(&task.id))
+        };
+        self.telling.read(cluster, reading.at, &step.decision, fails);
+        Ok(step.decision)
     }
 
-    /// Has something judged by the terms of the policy that governs the newest task, the global mode, and the facts.
+    /// What the poll adds to what is known, and what to do.
+    fn step(&self, cluster: &Cluster, reading: &Reading, now: Moment) -> Step {
+        self.judge(cluster, reading, |state, input| decide::step(state, input, now))
+    }
+
+    /// Has something judged by all that is known.
     fn judge<R>(
         &self,
-        state: &State,
-        record: &ClusterRecord,
         cluster: &Cluster,
         reading: &Reading,
-        judge: impl FnOnce(Option<&Terms>, Mode, DecideInput<'_>) -> R,
+        judge: impl FnOnce(&ProjectState, StepInput<'_>) -> R,
     ) -> R {
-        let rules = self.rules();
-        let task = NewestTask::of(reading, record, rules.poll.settle_interval).task();
-        let terms = task.and_then(|task| self.terms_of(&rules, cluster, task, reading));
-        // Nothing but a failed task is acted on, and every cluster is asked for it.
-        let failed = task.filter(|task| task.status.is_failure());
-        let shared_with = failed.and_then(|task| state.project.shown_elsewhere(&cluster.id, &task.id));
+        let (rules, clock_offset) = (self.rules(), self.css().clock_offset());
         let holds = self.holds.read().unwrap_or_else(PoisonError::into_inner);
-        let guards = self.guards(&state.project, &holds, &rules);
-        let (seed, poll) = (self.seed, &rules.poll);
-        let is_listed = state.listed.contains_key(&cluster.id);
-        let facts = DecideInput { cluster: &cluster.id, reading, guards, poll, seed, shared_with, is_listed };
-        judge(terms.as_ref(), rules.mode, facts)
+        let mut state = self.state();
+        state.project.breaker.forget(rules.breaker.within, reading.at);
+        let input = StepInput {
+            project: &self.project,
+            cluster,
+            reading,
+            rules: &rules,
+            holds: &holds,
+            seed: self.seed,
+            clock_offset,
+            listed: state.listed.get(&cluster.id).map(|(_, at)| *at),
+            polled: state.polled.get(&cluster.id).copied(),
+        };
+        judge(&state.project, input)
     }
 
     fn guards<'a>(
@@ -376,54 +366,17 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
     ///
     /// # Errors
     /// With the whole chain of causes, where the cluster cannot be read.
-    pub async fn peek(
-        &self,
-        cluster: &Cluster,
-        listed: Option<Moment>,
-    ) -> Result<(Reading, Decision), String> {
+    pub async fn peek(&self, cluster: &Cluster) -> Result<(Reading, Decision), String> {
         let reading = self.read(&self.css(), &cluster.id, READ_LAST).await;
         let reading = reading.map_err(|error| chain(&error))?;
-        let seen = self.observe(cluster, &reading, listed);
-        let state = self.state();
-        let mut record = state.project.cluster(&cluster.id).clone();
-        for (subject, event) in seen {
-            record.apply(&Entry { number: u64::MAX, at: reading.at, subject, event });
-        }
-        let decision = self.decide_by(&state, &record, cluster, &reading, reading.at);
+        let decision = self.step(cluster, &reading, reading.at).decision;
         Ok((reading, decision))
-    }
-
-    /// Opens or closes the breaker, where what is known now says so.
-    async fn turn_breaker(&self, cluster: &Cluster, now: Moment) -> Result<(), JournalError> {
-        if self.turn_of_breaker(cluster, now).is_none() {
-            return Ok(());
-        }
-        let _turning = self.turning.lock().await;
-        // Another reconcile may have turned it meanwhile.
-        let turned = self.turn_of_breaker(cluster, now);
-        self.record(cluster, now, turned.into_iter().collect()).await
-    }
-
-    fn turn_of_breaker(&self, cluster: &Cluster, now: Moment) -> Option<(Subject, Event)> {
-        let settings = &self.rules().breaker;
-        let mut state = self.state();
-        state.project.breaker.forget(settings.within, now);
-        let newest = state.project.cluster(&cluster.id).newest_start.as_ref().map(|(_, task)| task.clone());
-        let (event, of) = decide::breaker::turn(&state.project, settings, now)?;
-        let (id, task) = of.or_else(|| Some((cluster.id.clone(), newest?)))?;
-        Some((Subject { project: self.project.clone(), cluster: id, task }, event))
-    }
-
-    /// The decision as an event, where it tells something else than the one before it.
-    fn what_to_journal(&self, cluster: &Cluster, decision: &Decision) -> Vec<(Subject, Event)> {
-        let state = self.state();
-        let news = decide::news(decision, state.project.cluster(&cluster.id));
-        news.map(|(task, event)| (self.subject(cluster, &task), event)).into_iter().collect()
     }
 
     /// Journals these events, folds them in and tells of them.
     async fn record(
         &self,
+        _held: &impl Held,
         cluster: &Cluster,
         at: Moment,
         lines: Vec<(Subject, Event)>,
@@ -431,22 +384,20 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         if lines.is_empty() {
             return Ok(());
         }
-        let _shared = self.folding.read().await;
         let entries = self.journal.record(at, lines).await?;
         self.telling.journal_works();
         self.fold(cluster, &entries);
         Ok(())
     }
 
-    /// Journals the answers that are not in the journal yet, oldest first. Behind the gate, so that none is
-    /// journaled twice.
-    async fn write_what_is_unwritten(
-        &self,
-        _commit_lock: &tokio::sync::MutexGuard<'_, ()>,
-    ) -> Result<(), JournalError> {
+    /// Journals the answers that are not in the journal yet, oldest first, and what the circuit breaker makes of each.
+    /// With the commit lock held alone, so that none is journaled twice.
+    async fn write_what_is_unwritten(&self, alone: &Alone<'_>) -> Result<(), JournalError> {
         loop {
             let Some(next) = self.state().unwritten.first().cloned() else { return Ok(()) };
-            self.record(&next.cluster, next.at, next.lines).await?;
+            let breaker = &self.rules().breaker;
+            let lines = decide::step::with_breaker(&self.state().project, next.lines, breaker, next.at);
+            self.record(alone, &next.cluster, next.at, lines).await?;
             self.state().unwritten.retain(|unwritten| unwritten.attempt != next.attempt);
         }
     }
@@ -466,21 +417,6 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
             self.telling.journaled(other.as_deref().unwrap_or(&cluster.name), entry);
         }
         self.telling.pause(before, after);
-    }
-
-    /// Keeps what a reading shows and the journal need not know: that a task still runs, and which is the newest.
-    fn remember_reading(&self, cluster: &Cluster, reading: &Reading) {
-        let mut state = self.state();
-        match state.polled.get_mut(&cluster.id) {
-            // What a short answer leaves out is not seen.
-            Some(at) if reading.complete => *at = reading.at,
-            Some(_) => {}
-            None => {
-                state.polled.insert(cluster.id.clone(), reading.at);
-                state.unread.remove(&cluster.id);
-            }
-        }
-        state.project.remember(&cluster.id, reading);
     }
 
     /// Turns the result of a reconcile into a report, and tells of errors that are new.
@@ -519,20 +455,6 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         let busy = tasks.any(|task| task.closed.is_none() && task.escalated.is_none());
         let poll = &self.rules().poll;
         if busy { poll.active_interval } else { poll.idle_interval }
-    }
-
-    /// The terms of a task. One that stands in both lists may be of either kind: only what governs both governs it.
-    fn terms_of(&self, rules: &Rules, cluster: &Cluster, task: &Task, reading: &Reading) -> Option<Terms> {
-        let terms = self.terms(rules, cluster, task.kind);
-        if reading.in_both.contains(&task.id) && terms != self.terms(rules, cluster, task.kind.other()) {
-            return None;
-        }
-        terms
-    }
-
-    fn terms(&self, rules: &Rules, cluster: &Cluster, kind: TaskKind) -> Option<Terms> {
-        let policy = decide::govern::governing(&rules.policies, &self.project, cluster, kind)?;
-        Some(policy.terms.clone())
     }
 
     fn subject(&self, cluster: &Cluster, task: &TaskId) -> Subject {

@@ -6,8 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use upgrade_remediator::decide::observe::{ObserveInput, observe};
-use upgrade_remediator::decide::{DecideInput, Guards, decide, news};
+use upgrade_remediator::decide::{StepInput, step};
 use upgrade_remediator::model::answer::{Answer, Meaning};
 use upgrade_remediator::model::cluster::{Cluster, Traits};
 use upgrade_remediator::model::decision::{Action, Decision, Verdict};
@@ -15,8 +14,8 @@ use upgrade_remediator::model::event::{Confirmation, Entry, Event, Subject};
 use upgrade_remediator::model::hold::Holds;
 use upgrade_remediator::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use upgrade_remediator::model::moment::{Moment, Mono};
-use upgrade_remediator::model::policy::{Expect, Mode, OnExhausted, Retry, Terms};
-use upgrade_remediator::model::project::{Breaker, Limits, Poll};
+use upgrade_remediator::model::policy::{Expect, Match, Mode, OnExhausted, Policy, Retry, Terms};
+use upgrade_remediator::model::project::Rules;
 use upgrade_remediator::model::project_state::ProjectState;
 use upgrade_remediator::model::record::ClusterRecord;
 use upgrade_remediator::model::task::{CompletedNodes, Reading, Step, Task, TaskKind, TaskList, TaskStatus};
@@ -160,7 +159,7 @@ impl Stage {
     }
 
     fn history(&self) -> ClusterRecord {
-        self.project_state.clusters.get(&cluster()).cloned().unwrap_or_default()
+        self.project_state.cluster(&cluster()).clone()
     }
 
     /// Takes one reading in, decides on it, and journals what follows.
@@ -169,50 +168,27 @@ impl Stage {
         let read = task(shown);
         let list = TaskList { tasks: vec![read.clone()], unusable: 0, total_size: Some(1) };
         let reading = Reading::new(self.now, self.now, [list, TaskList::default()]);
-        let (poll, limits) = (Poll::default(), Limits::default());
-        let (project, id) = (ProjectName::new("p").unwrap(), cluster());
-        let in_force = |_: TaskKind| Some(terms.clone());
-        let input = ObserveInput {
+        let (project, id, holds) = (ProjectName::new("p").unwrap(), cluster(), Holds::default());
+        let policy = Policy { matches: Match::default(), terms: terms.clone(), expect: Expect::default() };
+        let rules = Rules { policies: vec![policy], mode: Mode::Enforce, ..Rules::default() };
+        let input = StepInput {
             project: &project,
             cluster: &Cluster::recalled(id.clone(), "c".to_owned(), Traits::default()),
-            terms: &in_force,
-            expect: &|_| Some(("any".to_owned(), Expect::default())),
-            poll: &poll,
+            reading: &reading,
+            rules: &rules,
+            holds: &holds,
+            seed: 1,
+            clock_offset: None,
             listed: Some(self.now),
             polled: Some(self.now),
-            clock_off: false,
-            elsewhere: &|_| false,
         };
-        for (_, event) in observe(input, &reading, &self.history()) {
+        let done = step(&self.project_state, input, self.now);
+        assert_eq!(done, step(&self.project_state, input, self.now), "equal inputs give equal steps");
+        let decision = done.decision;
+        for (_, event) in done.events {
             self.record(event);
         }
-        if read.status == TaskStatus::Running
-            && let Some(known) =
-                self.project_state.clusters.get_mut(&id).and_then(|history| history.tasks.get_mut(&task_id()))
-        {
-            known.saw_running(self.now);
-        }
-        let (holds, breaker) = (Holds::default(), Breaker::default());
-        let guards = Guards {
-            project: &project,
-            project_state: &self.project_state,
-            holds: &holds,
-            limits: &limits,
-            breaker: &breaker,
-            clock_offset: None,
-        };
-        let facts = DecideInput {
-            cluster: &id,
-            reading: &reading,
-            guards,
-            poll: &poll,
-            seed: 1,
-            shared_with: None,
-            is_listed: true,
-        };
-        let history = self.history();
-        let decision = decide(Some(terms), facts, &history, self.now);
-        assert_eq!(decision, decide(Some(terms), facts, &history, self.now), "equal inputs, equal decisions");
+        self.project_state.remember(&id, &reading);
         self.follow(&decision, &read, terms, shown.answer);
         self.decisions.push(decision);
     }
@@ -221,9 +197,6 @@ impl Stage {
         let history = self.history();
         let Some(known) = history.tasks.get(&task_id()).filter(|_| decision.task.is_some()) else { return };
         let reason = decision.reason.clone();
-        if let Some((_, event)) = news(decision, &history) {
-            self.record(event);
-        }
         match &decision.verdict {
             Verdict::Escalate | Verdict::Wait | Verdict::Blocked => {}
             Verdict::Act(order) => {

@@ -59,7 +59,6 @@ struct Script {
     forgotten: Mutex<Vec<String>>,
     stretches: Mutex<Vec<(i64, Option<Stretch>)>>,
     /// Polls of clusters that no list had shown.
-    unlisted: Mutex<usize>,
     /// What an earlier process knew.
     remembered: Vec<&'static str>,
 }
@@ -108,7 +107,6 @@ impl Script {
             discoveries: Mutex::default(),
             forgotten: Mutex::default(),
             stretches: Mutex::default(),
-            unlisted: Mutex::default(),
             remembered: Vec::new(),
         }
     }
@@ -144,8 +142,7 @@ impl Project for Script {
         if lists.len() > 1 { lists.remove(0) } else { lists.first().cloned().flatten() }
     }
 
-    async fn reconcile(&self, cluster: &Cluster, listed: Option<Moment>) -> Next {
-        *self.unlisted.lock().unwrap() += usize::from(listed.is_none());
+    async fn reconcile(&self, cluster: &Cluster) -> Next {
         self.polls.lock().unwrap().push((cluster.name.clone(), self.seconds()));
         let takes = self.look_takes.get(cluster.name.as_str()).copied().unwrap_or_default();
         self.clock.sleep(takes).await;
@@ -294,15 +291,13 @@ async fn what_only_the_journal_knows_is_read_before_a_list_shows_it() {
     let remembers = |lists| Script { remembered: vec!["a", "b"], ..Script::new(lists) };
     let script = watch(remembers(vec![None]), 8, 25).await;
     assert_eq!((script.polls_of("a"), script.polls_of("b").len()), (vec![0, 10, 20], 3));
-    assert_eq!(*script.unlisted.lock().unwrap(), 6, "and the project is told that no list has shown them");
     let script = watch(remembers(vec![None, Some(list(&["a", "b"]))]), 8, 25).await;
-    assert!(*script.unlisted.lock().unwrap() < 6, "from the list on they are listed");
     assert!(script.polls_of("a").contains(&4), "and read at once: {:?}", script.polls_of("a"));
     // A run of one poll of everything waits for the list, which says what may be acted on.
     let once = Arc::new(remembers(vec![Some(list(&["a", "b"]))]));
     let scheduler = watcher_of(Arc::clone(&once), Arc::clone(&once.clock), 2);
     assert!(scheduler.run_once(CancellationToken::new()).await.unwrap());
-    assert_eq!((once.polls.lock().unwrap().len(), *once.unlisted.lock().unwrap()), (2, 0));
+    assert_eq!(once.polls.lock().unwrap().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]

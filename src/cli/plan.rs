@@ -106,7 +106,6 @@ async fn look_at_all(projects: &Projects<MemoryJournal, LogObserver>) -> Result<
 }
 
 async fn reconcile_at(project: &Arc<PlanProject>, clusters: Vec<Arc<Cluster>>) -> Result<Vec<Line>, Failure> {
-    let listed = Some(project.reconciler().now());
     let mut polls = JoinSet::new();
     let mut lines = Vec::new();
     for cluster in clusters {
@@ -119,7 +118,7 @@ async fn reconcile_at(project: &Arc<PlanProject>, clusters: Vec<Arc<Cluster>>) -
         let project = Arc::clone(project);
         polls.spawn(async move {
             let reconciler = project.reconciler();
-            let result = reconciler.peek(&cluster, listed).await;
+            let result = reconciler.peek(&cluster).await;
             let task = result
                 .as_ref()
                 .ok()

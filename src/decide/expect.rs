@@ -2,13 +2,14 @@
 
 use crate::model::event::{Event, TooLong};
 use crate::model::moment::Moment;
-use crate::model::policy::Expect;
+use crate::model::policy::Policy;
 use crate::model::record::Run;
 use crate::model::task::Task;
 
 /// The event that tells of it, once for each stretch of RUNNING. The time as a whole comes first. Where the task names no
 /// nodes, how long it may take as a whole is not known, and only the time without a completed node is judged.
-pub fn overdue(policy: &str, expect: &Expect, task: &Task, run: Run, now: Moment) -> Option<Event> {
+pub(super) fn overdue(policy: &Policy, task: &Task, run: Run, now: Moment) -> Option<Event> {
+    let expect = &policy.expect;
     if run.too_long.is_some() {
         return None;
     }
@@ -24,7 +25,7 @@ pub fn overdue(policy: &str, expect: &Expect, task: &Task, run: Run, now: Moment
     };
     Some(Event::RunningTooLong {
         too_long,
-        policy: policy.to_owned(),
+        policy: policy.name().to_owned(),
         nodes,
         completed: task.completed.count(),
     })

@@ -4,12 +4,14 @@
 use std::time::Duration;
 
 use crate::decide::guards::Guards;
-use crate::decide::{DecideInput, NewestTask, backoff, breaker};
+use crate::decide::{NewestTask, StepInput, backoff, breaker};
 use crate::model::decision::Decision;
 use crate::model::explanation::{Guard, PolicyVerdict, Step, TaskFacts};
+use crate::model::id::ClusterId;
 use crate::model::moment::Moment;
 use crate::model::policy::{Mode, OnExhausted, Terms};
 use crate::model::project::{MAX_CLOCK_OFFSET, is_clock_off};
+use crate::model::project_state::ProjectState;
 use crate::model::reason::Reason;
 use crate::model::record::TaskRecord;
 use crate::model::task::Task;
@@ -122,19 +124,14 @@ pub fn schedule(known: &TaskRecord, terms: &Terms, decision: &Decision) -> Vec<S
 }
 
 /// Everything that can hold a PUT back, as it stands now.
-pub fn guards(
-    terms: Option<&Terms>,
-    mode: Mode,
-    facts: DecideInput<'_>,
-    known: Option<&TaskRecord>,
-    now: Moment,
-) -> Vec<Guard> {
-    let guards = facts.guards;
-    let mut all = of_task(facts, known);
+pub fn guards(state: &ProjectState, input: StepInput<'_>, now: Moment) -> Vec<Guard> {
+    let (guards, cluster) = (input.guards(state), &input.cluster.id);
+    let terms = input.newest(state).task().and_then(|task| input.terms(task));
+    let mut all = of_task(state, input);
     let mut add = |guard: &str, value: String, limit: String, passes: bool| {
         all.push(Guard { guard: guard.to_owned(), value, limit, passes });
     };
-    let hold = guards.on_hold(facts.cluster, now);
+    let hold = guards.on_hold(cluster, now);
     add(
         "hold",
         hold.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string),
@@ -143,7 +140,7 @@ pub fn guards(
     );
     let policy = terms.map_or_else(|| "none".to_owned(), |terms| shown(&terms.policy, 60));
     add("policy", policy, "one that covers the task".to_owned(), terms.is_some());
-    let effective = terms.map_or(mode, |terms| terms.mode);
+    let effective = terms.map_or(input.rules.mode, |terms| terms.mode);
     let word = |mode: Mode| mode.word().to_owned();
     add("mode", word(effective), word(Mode::Enforce), effective == Mode::Enforce);
     if let Some(window) = terms.and_then(|terms| terms.window.as_ref()) {
@@ -153,7 +150,7 @@ pub fn guards(
         };
         add("window", value, "open".to_owned(), passes);
     }
-    of_project(guards, facts, now, &mut add);
+    of_project(guards, cluster, now, &mut add);
     all
 }
 
@@ -167,13 +164,12 @@ fn changes(
 }
 
 /// The guards of the task itself.
-fn of_task(facts: DecideInput<'_>, known: Option<&TaskRecord>) -> Vec<Guard> {
+fn of_task(state: &ProjectState, input: StepInput<'_>) -> Vec<Guard> {
     let mut all = Vec::new();
     let mut add = |guard: &str, value: String, limit: &str, passes: bool| {
         all.push(Guard { guard: guard.to_owned(), value, limit: limit.to_owned(), passes });
     };
-    let record = facts.guards.project_state.cluster(facts.cluster);
-    let standing = NewestTask::of(facts.reading, record, facts.poll.settle_interval);
+    let standing = input.newest(state);
     let (newest, certain) = match &standing {
         NewestTask::Newest(task) => (format!("task {}", task.id), true),
         NewestTask::Running(task) => (format!("task {} runs", task.id), false),
@@ -182,6 +178,7 @@ fn of_task(facts: DecideInput<'_>, known: Option<&TaskRecord>) -> Vec<Guard> {
     };
     add("newest", newest, "a certain newest task, and none that runs", certain);
     let task = standing.task();
+    let known = task.and_then(|task| input.record(state).tasks.get(&task.id));
     let status = task.map_or_else(|| "none".to_owned(), |task| shown(task.status.word(), 40));
     add("status", status, "FAILED", task.is_some_and(|task| task.status.is_failure()));
     let open = known.and_then(|known| known.open.as_ref());
@@ -212,7 +209,7 @@ fn of_task(facts: DecideInput<'_>, known: Option<&TaskRecord>) -> Vec<Guard> {
 /// The guards above all policies.
 fn of_project(
     guards: Guards<'_>,
-    facts: DecideInput<'_>,
+    cluster: &ClusterId,
     now: Moment,
     add: &mut impl FnMut(&str, String, String, bool),
 ) {
@@ -231,7 +228,7 @@ fn of_project(
         !is_clock_off(offset),
     );
     let pause = guards.forbids(now).filter(|reason| matches!(reason, Reason::ProjectPaused { .. }));
-    let pause = pause.or_else(|| guards.paused(facts.cluster, now));
+    let pause = pause.or_else(|| guards.paused(cluster, now));
     add(
         "pause",
         pause.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string),
@@ -258,7 +255,7 @@ fn of_project(
     let sent = guards.project_state.puts_within_an_hour(now);
     let limit = guards.limits.max_actions_per_hour;
     add("actions per hour", sent.to_string(), format!("fewer than {limit}"), sent < limit);
-    let others = guards.project_state.others_in_flight(facts.cluster);
+    let others = guards.project_state.others_in_flight(cluster);
     let limit = guards.limits.max_actions_in_flight;
     add("retries in flight elsewhere", others.to_string(), format!("fewer than {limit}"), others < limit);
 }

@@ -37,6 +37,19 @@ pub fn matching<'a>(
     policies.iter().map(judge).collect()
 }
 
+/// As [`matching`], with what does not hold in words.
+pub fn in_words(
+    policies: &[Policy],
+    project: &ProjectName,
+    cluster: &Cluster,
+    kind: TaskKind,
+) -> Vec<(String, Option<String>)> {
+    let words = |(name, matched): (&str, Result<(), Mismatch>)| {
+        (name.to_owned(), matched.err().map(|mismatch| mismatch.to_string()))
+    };
+    matching(policies, project, cluster, kind).into_iter().map(words).collect()
+}
+
 /// A line of a `match`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Line<'a> {

@@ -5,51 +5,50 @@
 //! task that is not the newest, an attempt whose outcome is not known, a hold, dry-run, a rest, a clock that is off,
 //! and for an abort a completed or unreadable node.
 
-use super::{DecideInput, FailedTask, NewestTask, SETTLING_PATIENCE, running};
+use super::{FailedTask, NewestTask, SETTLING_PATIENCE, StepInput, running};
 use crate::model::decision::{Action, ManualOrder, Order};
 use crate::model::event::{Outcome, Shape};
 use crate::model::id::TaskId;
 use crate::model::moment::Moment;
 use crate::model::policy::{Mode, Terms};
+use crate::model::project_state::ProjectState;
 use crate::model::reason::Reason;
-use crate::model::record::{ClusterRecord, TaskRecord};
+use crate::model::record::TaskRecord;
 use crate::model::task::{Task, TaskStatus};
 
-/// The order to send, if it may be sent, or why not. `terms` are those of the policy that governs the newest task;
-/// `mode` is the global one.
+/// The order to send, if it may be sent, or why not.
 ///
 /// # Errors
 /// With the first reason that speaks against it.
 pub fn act(
     action: Action,
     ordered: &ManualOrder,
-    (terms, mode): (Option<&Terms>, Mode),
-    facts: DecideInput<'_>,
-    record: &ClusterRecord,
+    state: &ProjectState,
+    input: StepInput<'_>,
     now: Moment,
 ) -> Result<Order, Reason> {
-    let (task, known) = newest(ordered, facts, record)?;
+    let (task, known) = newest(ordered, state, input)?;
+    let (terms, guards, cluster) = (input.terms(task), input.guards(state), &input.cluster.id);
     let by_policy = |retry: &Terms| action == Action::Retry && retry.retry.retry_partial_failed;
     match &task.status {
         TaskStatus::Failed => {}
         TaskStatus::PartialFailed if terms.is_some_and(by_policy) => {}
         status => return Err(Reason::NotFailed { status: status.word().to_owned() }),
     }
-    let case = FailedTask { facts, task, known, now };
-    case.may_be_sent()?;
-    if let Some(other) = facts.shared_with {
+    FailedTask { state, input, task, known, now }.may_be_sent()?;
+    if let Some(other) = input.shown_elsewhere(state, &task.id) {
         return Err(Reason::SharedTask { other: other.clone() });
     }
-    if let Some(reason) = facts.guards.on_hold(facts.cluster, now) {
+    if let Some(reason) = guards.on_hold(cluster, now) {
         return Err(reason);
     }
-    if mode == Mode::DryRun || terms.is_some_and(|terms| terms.mode == Mode::DryRun) {
+    if input.rules.mode == Mode::DryRun || terms.is_some_and(|terms| terms.mode == Mode::DryRun) {
         return Err(Reason::DryRun { action });
     }
     if action == Action::Retry && terms.is_none() {
         return Err(Reason::NoPolicy);
     }
-    if let Some(reason) = facts.guards.forbids(now).or_else(|| facts.guards.paused(facts.cluster, now)) {
+    if let Some(reason) = guards.forbids(now).or_else(|| guards.paused(cluster, now)) {
         return Err(reason);
     }
     match action {
@@ -75,15 +74,15 @@ pub struct ResetByOperator {
 /// With the first reason that speaks against it.
 pub fn reset(
     ordered: &ManualOrder,
-    facts: DecideInput<'_>,
-    record: &ClusterRecord,
+    state: &ProjectState,
+    input: StepInput<'_>,
     now: Moment,
 ) -> Result<ResetByOperator, Reason> {
-    let (task, known) = match newest(ordered, facts, record) {
+    let (task, known) = match newest(ordered, state, input) {
         // It is given back while it runs: what comes of that is the daemon's again.
         Err(Reason::Running { .. }) => {
-            let running = NewestTask::of(facts.reading, record, facts.poll.settle_interval).task();
-            let known = running.and_then(|task| Some((task, record.tasks.get(&task.id)?)));
+            let running = input.newest(state).task();
+            let known = running.and_then(|task| Some((task, input.record(state).tasks.get(&task.id)?)));
             known.ok_or(Reason::NotEscalated)?
         }
         found => found?,
@@ -95,7 +94,7 @@ pub fn reset(
     // Whether a PUT was accepted may still show. Where it cannot, the operator has judged.
     let given_up = matches!(escalation.reason, Reason::CannotConfirm { .. });
     if let Some(open) = known.open_retry().filter(|_| !given_up)
-        && now.since(open.sent) < facts.poll.settle_timeout + SETTLING_PATIENCE
+        && now.since(open.sent) < input.rules.poll.settle_timeout + SETTLING_PATIENCE
     {
         let (attempt, action, answered) = (open.id, open.action, open.is_answered());
         return Err(Reason::OutcomeUnknown { attempt, action, answered });
@@ -107,13 +106,14 @@ pub fn reset(
 /// The newest task, where it is certain and the one that is meant, with what is known of it.
 fn newest<'a>(
     ordered: &ManualOrder,
-    facts: DecideInput<'a>,
-    record: &'a ClusterRecord,
+    state: &'a ProjectState,
+    input: StepInput<'a>,
 ) -> Result<(&'a Task, &'a TaskRecord), Reason> {
+    let record = input.record(state);
     if record.tasks.values().any(|task| task.commands.contains(&ordered.command)) {
         return Err(Reason::AlreadyDone);
     }
-    let standing = NewestTask::of(facts.reading, record, facts.poll.settle_interval);
+    let standing = input.newest(state);
     if let (Some(task), Some(newest)) = (&ordered.task, standing.task())
         && *task != newest.id
     {

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use crate::model::decision::{Action, Decision, Order, Verdict};
 use crate::model::event::Outcome;
-use crate::model::id::ClusterId;
 use crate::model::moment::Moment;
 use crate::model::policy::{Mode, OnExhausted, Terms};
 use crate::model::project::{MAX_BUSY, MAX_READING_AGE, Poll, UNCLEAR_PATIENCE};
+use crate::model::project_state::ProjectState;
 use crate::model::reason::Reason;
 use crate::model::record::{ClusterRecord, Failure, TaskRecord};
-use crate::model::task::{Reading, Task, TaskStatus};
+use crate::model::task::{Task, TaskStatus};
 use crate::model::window::WindowState::Closed;
 use crate::planted::{self, Fault};
 
@@ -28,13 +28,15 @@ pub mod guards;
 pub mod manual;
 pub mod newest;
 mod news;
-pub mod observe;
+mod observe;
+pub mod step;
 #[cfg(test)]
 mod tests;
 
 pub use guards::Guards;
 pub use newest::NewestTask;
-pub use news::news;
+use news::news;
+pub use step::{Step, StepInput, step};
 
 /// Not accepted this often in a row, an unknown outcome is an operator's.
 const NOT_ACCEPTED_LIMIT: u32 = 3;
@@ -43,41 +45,17 @@ const WITHOUT_EFFECT_LIMIT: u32 = 2;
 /// An attempt that no reading settled for this long after it could first have been settled is an operator's.
 const SETTLING_PATIENCE: Duration = Duration::from_hours(1);
 
-/// What a decision is made from, beside the terms, the history and the moment.
-#[derive(Clone, Copy)]
-pub struct DecideInput<'a> {
-    /// The cluster.
-    pub cluster: &'a ClusterId,
-    /// The reading.
-    pub reading: &'a Reading,
-    /// What stands above every policy.
-    pub guards: Guards<'a>,
-    /// Intervals and time limits.
-    pub poll: &'a Poll,
-    /// The journal's seed for jitter.
-    pub seed: u64,
-    /// Another cluster whose last answer shows the newest task too.
-    pub shared_with: Option<&'a ClusterId>,
-    /// Whether a list of clusters has shown the cluster since the start.
-    pub is_listed: bool,
-}
-
-/// What to do about the cluster. `terms` are those of the policy that governs its newest task.
-pub fn decide(
-    terms: Option<&Terms>,
-    facts: DecideInput<'_>,
-    record: &ClusterRecord,
-    now: Moment,
-) -> Decision {
-    let poll = facts.poll;
+/// What to do about the cluster, by all that is known once the poll is taken in.
+pub(crate) fn decide(state: &ProjectState, input: StepInput<'_>, now: Moment) -> Decision {
+    let (record, poll) = (input.record(state), &input.rules.poll);
     let wait = |task: Option<&Task>, reason, next_poll| Decision {
         task: task.map(|task| task.id.clone()),
         verdict: Verdict::Wait,
         reason,
         next_poll,
     };
-    let newest = NewestTask::of(facts.reading, record, poll.settle_interval);
-    if let Some(decision) = open_abort(&newest, facts, record, now) {
+    let newest = input.newest(state);
+    if let Some(decision) = open_abort(&newest, state, input, now) {
         return decision;
     }
     let task = match newest {
@@ -108,7 +86,8 @@ pub fn decide(
         (TaskStatus::Other(word), known) => {
             // The word may hide what became of an attempt for ever: that is not waited for longer than elsewhere.
             let untold = known.filter(|known| known.closed.is_none() && known.escalated.is_none());
-            let attempt = untold.and_then(|known| FailedTask { facts, task, known, now }.open_attempt());
+            let attempt =
+                untold.and_then(|known| FailedTask { state, input, task, known, now }.open_attempt());
             if let Some((Verdict::Escalate, reason, next_poll)) = attempt {
                 return Decision {
                     task: Some(task.id.clone()),
@@ -120,15 +99,17 @@ pub fn decide(
             wait(Some(task), Reason::UnknownStatus { word: word.clone() }, poll.active_interval)
         }
         // A failure that is not in the history yet: the next reading brings it there, once it is this cluster's alone.
-        (TaskStatus::Failed | TaskStatus::PartialFailed, None) => match facts.shared_with {
-            Some(other) => {
-                wait(Some(task), Reason::SharedTask { other: other.clone() }, poll.active_interval)
+        (TaskStatus::Failed | TaskStatus::PartialFailed, None) => {
+            match input.shown_elsewhere(state, &task.id) {
+                Some(other) => {
+                    wait(Some(task), Reason::SharedTask { other: other.clone() }, poll.active_interval)
+                }
+                None => wait(Some(task), Reason::StalePoll, poll.settle_interval),
             }
-            None => wait(Some(task), Reason::StalePoll, poll.settle_interval),
-        },
+        }
         (TaskStatus::Failed | TaskStatus::PartialFailed, Some(known)) => {
-            let case = FailedTask { facts, task, known, now };
-            let (verdict, reason, next_poll) = case.judge(terms);
+            let case = FailedTask { state, input, task, known, now };
+            let (verdict, reason, next_poll) = case.judge();
             Decision { task: Some(task.id.clone()), verdict, reason, next_poll }
         }
     }
@@ -137,20 +118,18 @@ pub fn decide(
 /// An abort of unknown outcome is an operator's, whatever the task shows now: it may run again because others retried it.
 fn open_abort(
     newest: &NewestTask<'_>,
-    facts: DecideInput<'_>,
-    record: &ClusterRecord,
+    state: &ProjectState,
+    input: StepInput<'_>,
     now: Moment,
 ) -> Option<Decision> {
     let task = newest.task()?;
-    let known =
-        record.tasks.get(&task.id).filter(|known| known.closed.is_none() && known.escalated.is_none())?;
+    let known = input.record(state).tasks.get(&task.id);
+    let known = known.filter(|known| known.closed.is_none() && known.escalated.is_none())?;
     known.open.as_ref().filter(|open| open.action == Action::Abort)?;
-    let (verdict, reason, _) = FailedTask { facts, task, known, now }.open_attempt()?;
-    let next_poll = if task.status == TaskStatus::Running {
-        facts.poll.active_interval
-    } else {
-        facts.poll.idle_interval
-    };
+    let (verdict, reason, _) = FailedTask { state, input, task, known, now }.open_attempt()?;
+    let poll = &input.rules.poll;
+    let next_poll =
+        if task.status == TaskStatus::Running { poll.active_interval } else { poll.idle_interval };
     Some(Decision { task: Some(task.id.clone()), verdict, reason, next_poll })
 }
 
@@ -169,15 +148,24 @@ type Judgement = (Verdict, Reason, Duration);
 
 /// One failed task, newest of its cluster, with all that is known of it.
 struct FailedTask<'a> {
-    facts: DecideInput<'a>,
+    state: &'a ProjectState,
+    input: StepInput<'a>,
     task: &'a Task,
     known: &'a TaskRecord,
     now: Moment,
 }
 
 impl FailedTask<'_> {
+    fn poll(&self) -> &Poll {
+        &self.input.rules.poll
+    }
+
+    fn guards(&self) -> Guards<'_> {
+        self.input.guards(self.state)
+    }
+
     /// The rules, in their order. The first that speaks decides.
-    fn judge(&self, terms: Option<&Terms>) -> Judgement {
+    fn judge(&self) -> Judgement {
         let Some(failure) = &self.known.failure else { return self.settling(Reason::StalePoll) };
         self.closed()
             .or_else(|| self.needs_operator())
@@ -188,7 +176,7 @@ impl FailedTask<'_> {
             .or_else(|| lost_cause(self, failure))
             .or_else(|| checking_if_gone(self, failure))
             .or_else(|| self.not_listed())
-            .unwrap_or_else(|| match terms {
+            .unwrap_or_else(|| match self.input.terms(self.task) {
                 None => self.held(Reason::NoPolicy),
                 Some(terms) => self.by_policy(terms, failure),
             })
@@ -223,7 +211,7 @@ impl FailedTask<'_> {
                 self.escalate(Reason::AbortUnknown { attempt: open.id, answer: open.answer.clone() }),
             );
         }
-        let poll = self.facts.poll;
+        let poll = self.poll();
         let nothing_to_tell_by = self.task.execute_times.is_none() && self.task.end_time.is_none();
         if nothing_to_tell_by && !open.is_answered() && !open.ran && age >= poll.settle_timeout {
             let detail = "neither executeTimes nor endTime can be read".to_owned();
@@ -253,18 +241,19 @@ impl FailedTask<'_> {
 
     /// No PUT while it cannot be told whose task it is. Where that lasts, an operator has to find out.
     fn shared(&self) -> Option<Judgement> {
-        let reason = Reason::SharedTask { other: self.facts.shared_with?.clone() };
+        let other = self.input.shown_elsewhere(self.state, &self.task.id)?;
+        let reason = Reason::SharedTask { other: other.clone() };
         let before = self.known.decided.as_ref().filter(|decided| decided.reason == reason);
         if before.is_some_and(|decided| self.now.since(decided.since) >= UNCLEAR_PATIENCE) {
             return Some(self.escalate(reason));
         }
-        Some((Verdict::Wait, reason, self.facts.poll.active_interval))
+        Some((Verdict::Wait, reason, self.poll().active_interval))
     }
 
     /// Which policy governs the cluster is known once a list shows it: its tags may have changed.
     fn not_listed(&self) -> Option<Judgement> {
-        let poll = self.facts.poll;
-        (!self.facts.is_listed).then_some((Verdict::Wait, Reason::NotListed, poll.active_interval))
+        let poll = self.poll();
+        self.input.listed.is_none().then_some((Verdict::Wait, Reason::NotListed, poll.active_interval))
     }
 
     /// What the governing policy says, once nothing else speaks.
@@ -333,7 +322,7 @@ impl FailedTask<'_> {
             let exhausted = failure.exhausted.unwrap_or(self.now);
             let graced = exhausted.after(grace);
             // So soon after a PUT of ours, what is shown may be the end of somebody else's retry, and ours may run.
-            let settle_timeout = self.facts.poll.settle_timeout;
+            let settle_timeout = self.poll().settle_timeout;
             let settled = self.known.last_put.map(|put| put.after(settle_timeout));
             let settled = settled.filter(|settled| graced.mono < settled.mono);
             let due = settled.unwrap_or(graced);
@@ -365,7 +354,7 @@ impl FailedTask<'_> {
     fn act(&self, terms: &Terms, failure: &Failure, order: Order, reason: Reason) -> Judgement {
         let action = order.action();
         let ignored = planted::is(Fault::HoldIgnoredForAborts) && action == Action::Abort;
-        if let Some(reason) = self.facts.guards.on_hold(self.facts.cluster, self.now)
+        if let Some(reason) = self.guards().on_hold(&self.input.cluster.id, self.now)
             && !ignored
         {
             return self.held(reason);
@@ -376,25 +365,25 @@ impl FailedTask<'_> {
         if terms.mode == Mode::DryRun {
             return self.held(Reason::DryRun { action });
         }
-        if let Some(reason) = self.facts.guards.hold_back(self.facts.cluster, action, self.now) {
+        if let Some(reason) = self.guards().hold_back(&self.input.cluster.id, action, self.now) {
             return self.held(reason);
         }
-        let took = self.facts.reading.at.age(self.facts.reading.asked);
+        let took = self.input.reading.at.age(self.input.reading.asked);
         if took > MAX_READING_AGE {
             return self.settling(Reason::SlowPoll { took });
         }
-        if failure.held && !self.facts.guards.probes_at_once() {
+        if failure.held && !self.guards().probes_at_once() {
             // What held it back has ended. Nothing overdue fires at once.
             let due = self.now.after(backoff::first_wait(&terms.retry, self.draw(failure)));
             return self.until(Reason::WasBlocked { until: due.wall }, due);
         }
-        (Verdict::Act(order), reason, self.facts.poll.settle_interval)
+        (Verdict::Act(order), reason, self.poll().settle_interval)
     }
 
     /// The wait after a hold that ended later than `since`, polled under or not, or after a time in which nobody could
     /// read the cluster.
     fn after_hold(&self, terms: &Terms, failure: &Failure, since: Moment) -> Option<Judgement> {
-        let hold = self.facts.guards.hold_ended(self.facts.cluster, since, self.now);
+        let hold = self.guards().hold_ended(&self.input.cluster.id, since, self.now);
         let unpolled = failure.unpolled.filter(|unpolled| since.mono < unpolled.mono);
         let ended = hold.into_iter().chain(unpolled).max_by_key(|ended| ended.mono)?;
         let due = ended.after(backoff::first_wait(&terms.retry, self.draw(failure)));
@@ -407,38 +396,38 @@ impl FailedTask<'_> {
 
     fn draw(&self, failure: &Failure) -> backoff::Draw<'_> {
         let salt = self.known.used_ever.count(true);
-        backoff::Draw { seed: self.facts.seed, task: &self.task.id, failure: failure.seen.number, salt }
+        backoff::Draw { seed: self.input.seed, task: &self.task.id, failure: failure.seen.number, salt }
     }
 
     fn escalate(&self, reason: Reason) -> Judgement {
-        (Verdict::Escalate, reason, self.facts.poll.idle_interval)
+        (Verdict::Escalate, reason, self.poll().idle_interval)
     }
 
     /// Nothing to do until somebody else does something.
     fn idle(&self, reason: Reason) -> Judgement {
-        (Verdict::Wait, reason, self.facts.poll.idle_interval)
+        (Verdict::Wait, reason, self.poll().idle_interval)
     }
 
     fn held(&self, reason: Reason) -> Judgement {
         let next_poll = match reason {
-            Reason::NoPolicy => self.facts.poll.idle_interval,
-            _ => self.facts.poll.active_interval,
+            Reason::NoPolicy => self.poll().idle_interval,
+            _ => self.poll().active_interval,
         };
         (Verdict::Blocked, reason, next_poll)
     }
 
     fn settling(&self, reason: Reason) -> Judgement {
-        (Verdict::Wait, reason, self.facts.poll.settle_interval)
+        (Verdict::Wait, reason, self.poll().settle_interval)
     }
 
     /// Waits for `due`, looking now and then.
     fn until(&self, reason: Reason, due: Moment) -> Judgement {
-        (Verdict::Wait, reason, due.since(self.now).min(self.facts.poll.active_interval))
+        (Verdict::Wait, reason, due.since(self.now).min(self.poll().active_interval))
     }
 }
 
 fn too_old(case: &FailedTask<'_>, failure: &Failure) -> Option<Judgement> {
-    let limit = case.facts.poll.max_failure_age;
+    let limit = case.poll().max_failure_age;
     let ended = case.task.ended();
     // The wall clock may have been off then.
     let first_seen = case.now.before(case.now.since(failure.first_seen)).wall;

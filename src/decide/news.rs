@@ -7,7 +7,7 @@ use crate::model::reason::Reason;
 use crate::model::record::ClusterRecord;
 
 /// The decision as an event of its task, where it tells something else than the one before it.
-pub fn news(decision: &Decision, record: &ClusterRecord) -> Option<(TaskId, Event)> {
+pub(super) fn news(decision: &Decision, record: &ClusterRecord) -> Option<(TaskId, Event)> {
     let task = decision.task.as_ref()?;
     let known = record.tasks.get(task).filter(|known| known.closed.is_none())?;
     let reason = decision.reason.clone();

@@ -11,45 +11,21 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::decide::SETTLING_PATIENCE;
 use crate::decide::expect::overdue;
-use crate::decide::newest::NewestTask;
-use crate::model::cluster::Cluster;
+use crate::decide::{NewestTask, StepInput};
 use crate::model::event::{Confirmation, Entry, Event, FailureSeen, Outcome, Shape, Subject};
-use crate::model::id::{ProjectName, TaskId};
+use crate::model::id::TaskId;
 use crate::model::moment::Moment;
-use crate::model::policy::{Expect, Terms};
-use crate::model::project::Poll;
+use crate::model::project_state::ProjectState;
 use crate::model::reason::Reason;
 use crate::model::record::{ClusterRecord, Failure, OpenAttempt, TaskRecord};
-use crate::model::task::{Reading, Task, TaskKind, TaskStatus};
+use crate::model::task::{Reading, Task, TaskStatus};
 use crate::planted;
 
-/// What a reading is seen with.
-#[derive(Clone, Copy)]
-pub struct ObserveInput<'a> {
-    /// The project.
-    pub project: &'a ProjectName,
-    /// The cluster that was read.
-    pub cluster: &'a Cluster,
-    /// The terms in force for a task of this kind, if a policy covers it.
-    pub terms: &'a dyn Fn(TaskKind) -> Option<Terms>,
-    /// How long a task of this kind is expected to run, with the policy that says so, if one covers it.
-    pub expect: &'a dyn Fn(TaskKind) -> Option<(String, Expect)>,
-    /// Intervals and time limits.
-    pub poll: &'a Poll,
-    /// When a list of the project's clusters last showed the cluster.
-    pub listed: Option<Moment>,
-    /// When this process last read the cluster, where it did: what is new now was seen to happen.
-    pub polled: Option<Moment>,
-    /// Our clock is off by the service's: nothing is told old or new by it.
-    pub clock_off: bool,
-    /// Whether the last answer about another cluster shows this task too, so that it may be no task of this one.
-    pub elsewhere: &'a dyn Fn(&TaskId) -> bool,
-}
-
-/// The events that this reading adds, in the order in which they are to be journaled.
-pub fn observe(input: ObserveInput<'_>, reading: &Reading, record: &ClusterRecord) -> Vec<(Subject, Event)> {
-    let mut draft = Draft { input, now: reading.at, record: record.clone(), events: Vec::new() };
-    let too_long = input.poll.unpolled_after();
+/// The events that the poll adds, in the order in which they are to be journaled.
+pub(super) fn observe(state: &ProjectState, input: StepInput<'_>) -> Vec<(Subject, Event)> {
+    let (reading, record) = (input.reading, input.record(state));
+    let mut draft = Draft { state, input, now: reading.at, record: record.clone(), events: Vec::new() };
+    let too_long = input.rules.poll.unpolled_after();
     let unpolled = input.polled.is_some_and(|polled| reading.asked.since(polled) > too_long);
     let known: Vec<TaskId> = record.tasks.keys().cloned().collect();
     for id in &known {
@@ -69,11 +45,11 @@ pub fn observe(input: ObserveInput<'_>, reading: &Reading, record: &ClusterRecor
             draft.see(task);
         }
     }
-    let standing = NewestTask::of(reading, record, input.poll.settle_interval);
+    let standing = input.newest(state);
     if let NewestTask::Newest(task) = standing
         && task.status.is_failure()
         && !record.tasks.contains_key(&task.id)
-        && !(input.elsewhere)(&task.id)
+        && !draft.is_shown_elsewhere(&task.id)
     {
         draft.see(task);
     }
@@ -91,7 +67,8 @@ pub fn observe(input: ObserveInput<'_>, reading: &Reading, record: &ClusterRecor
 
 /// The history with the events so far folded in, so that each rule sees what the rules before it found.
 struct Draft<'a> {
-    input: ObserveInput<'a>,
+    state: &'a ProjectState,
+    input: StepInput<'a>,
     now: Moment,
     record: ClusterRecord,
     events: Vec<(Subject, Event)>,
@@ -99,13 +76,14 @@ struct Draft<'a> {
 
 impl Draft<'_> {
     fn note(&mut self, id: &TaskId, event: Event) {
-        let subject = Subject {
-            project: self.input.project.clone(),
-            cluster: self.input.cluster.id.clone(),
-            task: id.clone(),
-        };
+        let subject = self.input.subject(id);
         self.record.apply(&Entry { number: 0, at: self.now, subject: subject.clone(), event: event.clone() });
         self.events.push((subject, event));
+    }
+
+    /// Whether the last answer about another cluster shows this task too, so that it may be no task of this one.
+    fn is_shown_elsewhere(&self, task: &TaskId) -> bool {
+        self.input.shown_elsewhere(self.state, task).is_some()
     }
 
     fn known(&self, id: &TaskId) -> Option<&TaskRecord> {
@@ -155,7 +133,7 @@ impl Draft<'_> {
                 cluster_name: self.input.cluster.name.clone(),
                 traits: self.input.cluster.traits(),
                 // With its start it would be a floor below which nothing of this cluster is acted on, for ever.
-                start_time: task.start_time.filter(|_| !(self.input.elsewhere)(&task.id)),
+                start_time: task.start_time.filter(|_| !self.is_shown_elsewhere(&task.id)),
                 execute_times: task.execute_times,
                 completed: task.completed.count(),
                 external,
@@ -197,8 +175,8 @@ impl Draft<'_> {
 
     fn tell_too_long(&mut self, task: &Task) {
         let Some(run) = self.known(&task.id).and_then(|known| known.run) else { return };
-        let Some((policy, expect)) = (self.input.expect)(task.kind) else { return };
-        if let Some(event) = overdue(&policy, &expect, task, run, self.now) {
+        let Some(policy) = self.input.policy(task.kind) else { return };
+        if let Some(event) = overdue(policy, task, run, self.now) {
             self.note(&task.id, event);
         }
     }
@@ -207,7 +185,7 @@ impl Draft<'_> {
     /// reading of the past is no sign of what became of a PUT.
     fn may_be_before_the_failure(&self, known: &TaskRecord, read: Moment) -> bool {
         let failure = known.failure.as_ref();
-        failure.is_some_and(|failure| read.since(failure.first_seen) < self.input.poll.settle_timeout)
+        failure.is_some_and(|failure| read.since(failure.first_seen) < self.input.rules.poll.settle_timeout)
     }
 
     fn see_success(&mut self, task: &Task) {
@@ -229,7 +207,7 @@ impl Draft<'_> {
         let Some(failure) = known.failure.clone() else {
             // It was first seen in a later execution than this one, and not long ago: an older answer.
             let last = known.running.unwrap_or(known.first_seen);
-            if self.has_fallen(task) && self.now.since(last) < self.input.poll.settle_timeout {
+            if self.has_fallen(task) && self.now.since(last) < self.input.rules.poll.settle_timeout {
                 return;
             }
             self.fail(task, Duration::ZERO);
@@ -237,7 +215,7 @@ impl Draft<'_> {
         };
         if let Some((_, closed_at)) = &known.closed {
             // SUCCESS was read, and now a failure: an old reading, or a new story.
-            let settled = self.now.since(*closed_at) >= self.input.poll.settle_timeout;
+            let settled = self.now.since(*closed_at) >= self.input.rules.poll.settle_timeout;
             let past = self.tells_of(task, &failure) || self.has_fallen(task);
             if past && !settled || self.is_stale(task) {
                 return;
@@ -263,7 +241,7 @@ impl Draft<'_> {
         let failure = self.known(&task.id).and_then(|known| known.failure.as_ref());
         let Some((attempt, since, _)) = failure.and_then(|failure| failure.doubt.as_ref()) else { return };
         if self.input.listed.is_some_and(|listed| listed.mono > since.mono)
-            && self.now.since(*since) >= self.input.poll.settle_interval
+            && self.now.since(*since) >= self.input.rules.poll.settle_interval
         {
             let attempt = *attempt;
             self.note(&task.id, Event::StillThere { attempt });
@@ -277,7 +255,10 @@ impl Draft<'_> {
             return false;
         }
         let Some(known) = self.known(&task.id) else { return false };
-        if known.stale_since().is_some_and(|since| self.now.since(since) >= self.input.poll.settle_timeout) {
+        if known
+            .stale_since()
+            .is_some_and(|since| self.now.since(since) >= self.input.rules.poll.settle_timeout)
+        {
             return false;
         }
         let shape = Shape::of(task);
@@ -334,7 +315,7 @@ impl Draft<'_> {
             // In other words too, where what ran may have been before the failure: somebody terminated it just before our PUT.
             let past = known.running_read.is_some_and(|read| self.may_be_before_the_failure(known, read));
             let same = self.tells_of(task, failure) && (past || !Self::changed(task, failure));
-            let waiting = last_ran.is_some_and(|ran| now.since(ran) < self.input.poll.settle_timeout)
+            let waiting = last_ran.is_some_and(|ran| now.since(ran) < self.input.rules.poll.settle_timeout)
                 && !planted::is(planted::Fault::StaleFailedIsNew);
             if (same || self.has_fallen(task)) && waiting {
                 self.see_progress(task);
@@ -347,7 +328,7 @@ impl Draft<'_> {
             if failure.touched.is_some() {
                 return;
             }
-            if now.since(failure.first_seen) <= self.input.poll.settle_timeout {
+            if now.since(failure.first_seen) <= self.input.rules.poll.settle_timeout {
                 // Neither an execution nor a node is ever undone: an older answer, and nothing to compare later ones with.
                 let (read, most) = (task.completed.count(), known.most_completed);
                 let fewer = matches!((read, most), (Some(read), Some(most)) if read < most);
@@ -371,7 +352,7 @@ impl Draft<'_> {
         // Kept whatever comes of the attempt: a later answer may be an older one, without the node.
         self.see_progress(task);
         let Some(known) = self.known(&task.id) else { return };
-        let long_after_put = self.now.since(open.sent) >= self.input.poll.settle_timeout;
+        let long_after_put = self.now.since(open.sent) >= self.input.rules.poll.settle_timeout;
         let past = known.running_read.is_some_and(|read| self.may_be_before_the_failure(known, read));
         let ran_since = open.ran && !past;
         let ran = open.ran && (open.is_answered() || !past);
@@ -390,8 +371,9 @@ impl Draft<'_> {
         } else if open.ran {
             // It ran (or a reading of the past said so) and fails again with the same words: certain once no stale
             // reading can be left.
-            let quiet = known.running.is_none_or(|ran| self.now.since(ran) >= self.input.poll.settle_timeout)
-                || planted::is(planted::Fault::StaleFailedIsNew);
+            let quiet =
+                known.running.is_none_or(|ran| self.now.since(ran) >= self.input.rules.poll.settle_timeout)
+                    || planted::is(planted::Fault::StaleFailedIsNew);
             if quiet && (ran || long_after_put) {
                 self.settle(task, ran);
             }
@@ -413,7 +395,7 @@ impl Draft<'_> {
             self.note(&task.id, Event::ConfirmingPoll { attempt: open.id, effect, status, shape });
             return;
         };
-        if self.now.since(first.at) < self.input.poll.settle_interval {
+        if self.now.since(first.at) < self.input.rules.poll.settle_interval {
             return;
         }
         if !effect && !open.is_answered() && shape.execute_times.is_none() && shape.end_time.is_none() {
@@ -446,7 +428,8 @@ impl Draft<'_> {
             && ours == 0
             && before.is_some_and(|before| {
                 let ran = known.running_read.unwrap_or(before.first_seen);
-                !self.tells_of(task, before) || ran.since(before.first_seen) >= self.input.poll.settle_timeout
+                !self.tells_of(task, before)
+                    || ran.since(before.first_seen) >= self.input.rules.poll.settle_timeout
             });
         let seen = FailureSeen {
             number: before.map_or(0, |failure| failure.seen.number).saturating_add(1),
@@ -458,11 +441,11 @@ impl Draft<'_> {
             total: u32::try_from(task.total_nodes.len()).unwrap_or(u32::MAX),
             failing: failing(task),
             external: beyond.max(u32::from(ran_without_us)),
-            too_old: !self.input.clock_off
-                && is_too_old(ended, known.ever_ran, self.input.poll.max_failure_age, self.now.wall),
-            age_unknown: self.input.clock_off,
+            too_old: !self.input.is_clock_off()
+                && is_too_old(ended, known.ever_ran, self.input.rules.poll.max_failure_age, self.now.wall),
+            age_unknown: self.input.is_clock_off(),
             seen_to_happen: self.input.polled.is_some() || ours > 0,
-            terms: (self.input.terms)(task.kind),
+            terms: self.input.policy(task.kind).map(|policy| policy.terms.clone()),
         };
         self.note(&task.id, Event::Failed(Box::new(seen)));
     }
@@ -472,11 +455,11 @@ impl Draft<'_> {
         match self.known(id) {
             Some(known) if known.closed.is_some() => {}
             Some(known) if known.missing.is_none() => self.note(id, Event::Missing),
-            Some(known) if known.is_missed_twice(asked, self.input.poll.settle_interval) => {
+            Some(known) if known.is_missed_twice(asked, self.input.rules.poll.settle_interval) => {
                 // So soon after it was first seen, an older answer may show what was before it began, unless the
                 // answer to a PUT said the same.
                 let doubted = known.failure.as_ref().is_some_and(|failure| failure.doubt.is_some());
-                if doubted || self.now.since(known.first_seen) >= self.input.poll.settle_timeout {
+                if doubted || self.now.since(known.first_seen) >= self.input.rules.poll.settle_timeout {
                     self.note(id, Event::Ended(Outcome::Gone));
                 }
             }
@@ -495,10 +478,10 @@ impl Draft<'_> {
 
     /// The age of a failure that was first seen while our clock was off is judged once it is right: as it was then.
     fn judge_age(&mut self, task: &Task) {
-        let Some(known) = self.known(&task.id).filter(|_| !self.input.clock_off) else { return };
+        let Some(known) = self.known(&task.id).filter(|_| !self.input.is_clock_off()) else { return };
         let Some(failure) = known.failure.as_ref().filter(|failure| failure.seen.age_unknown) else { return };
         let first_seen = self.now.before(self.now.since(failure.first_seen)).wall;
-        let limit = self.input.poll.max_failure_age;
+        let limit = self.input.rules.poll.max_failure_age;
         let too_old = is_too_old(ended(task, None, known.ever_ran), known.ever_ran, limit, first_seen);
         self.note(&task.id, Event::AgeJudged { too_old });
     }
@@ -510,7 +493,7 @@ impl Draft<'_> {
         if !matters {
             return;
         }
-        let is_its_own = |task: &TaskId| !(self.input.elsewhere)(task);
+        let is_its_own = |task: &TaskId| !self.is_shown_elsewhere(task);
         if let Some((start_time, id)) = reading.newest(self.record.journaled_start, is_its_own) {
             self.note(id, Event::NewestSeen { start_time });
         }
@@ -518,7 +501,7 @@ impl Draft<'_> {
 
     /// A newer task takes the place of older ones whose attempts are settled, or which no reading settles any more.
     fn supersede(&mut self, newest: &TaskId, start: Option<DateTime>, reading: &Reading) {
-        let patience = self.input.poll.settle_timeout.saturating_add(SETTLING_PATIENCE);
+        let patience = self.input.rules.poll.settle_timeout.saturating_add(SETTLING_PATIENCE);
         let known: Vec<TaskId> = self.record.tasks.keys().filter(|id| *id != newest).cloned().collect();
         for id in &known {
             // One that ran and is shown with a status that we do not know runs no more.
@@ -532,7 +515,7 @@ impl Draft<'_> {
                     && older.start_time < start
             });
             // Asked last, as it asks every cluster.
-            if older && !(self.input.elsewhere)(newest) {
+            if older && !self.is_shown_elsewhere(newest) {
                 self.note(id, Event::Ended(Outcome::Superseded { by: newest.clone() }));
             }
         }

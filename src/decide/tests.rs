@@ -4,17 +4,16 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::*;
-use crate::decide::observe::{ObserveInput, observe};
 use crate::model::answer::{Answer, Meaning};
 use crate::model::cluster::{Cluster, Traits};
 use crate::model::event::{Entry, Event, Subject};
 use crate::model::hold::Holds;
 use crate::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use crate::model::moment::Mono;
-use crate::model::policy::Expect;
-use crate::model::project::{Breaker, Limits, PauseCause, is_clock_off};
+use crate::model::policy::{Expect, Match, Policy};
+use crate::model::project::{Breaker, Limits, PauseCause, Rules};
 use crate::model::project_state::{Pause, ProjectState};
-use crate::model::task::{CompletedNodes, Step, TaskKind, TaskList};
+use crate::model::task::{CompletedNodes, Reading, Step, TaskKind, TaskList};
 
 mod aborts;
 mod answers;
@@ -58,10 +57,8 @@ struct Scene {
     looked_before: bool,
     /// When the cluster was last read; absent: right before.
     polled: Option<Moment>,
-    shared_with: Option<ClusterId>,
-    /// No list has shown the cluster since the start.
-    unlisted: bool,
-    expect: Option<Expect>,
+    expect: Expect,
+    /// When a list last showed the cluster; absent: not since the start.
     listed: Option<Moment>,
     clock_offset: Option<jiff::SignedDuration>,
     number: u64,
@@ -92,10 +89,8 @@ impl Scene {
             breaker: Breaker::default(),
             looked_before: true,
             polled: None,
-            shared_with: None,
-            unlisted: false,
-            expect: Some(Expect::default()),
-            listed: None,
+            expect: Expect::default(),
+            listed: Some(now),
             clock_offset: None,
             number: 0,
             told: Vec::new(),
@@ -115,36 +110,60 @@ impl Scene {
     }
 
     fn cluster_record(&self) -> ClusterRecord {
-        self.project_state.clusters.get(&cluster()).cloned().unwrap_or_default()
+        self.project_state.cluster(&cluster()).clone()
     }
 
     fn known(&self) -> TaskRecord {
         self.cluster_record().tasks[&TaskId::new("t").unwrap()].clone()
     }
 
+    /// What the settings say, with no mode below the policy's.
+    fn rules(&self) -> Rules {
+        let policy = |terms: &Terms| Policy {
+            matches: Match::default(),
+            terms: terms.clone(),
+            expect: self.expect.clone(),
+        };
+        Rules {
+            policies: self.terms.iter().map(policy).collect(),
+            poll: self.poll.clone(),
+            limits: self.limits.clone(),
+            breaker: self.breaker.clone(),
+            retention: None,
+            mode: Mode::Enforce,
+        }
+    }
+
     /// Judges the reading by all that is known.
-    fn with_facts<R>(&self, reading: &Reading, of: impl FnOnce(DecideInput<'_>, &ClusterRecord) -> R) -> R {
-        let (project, id) = (ProjectName::new("p").unwrap(), cluster());
-        let guards = Guards {
-            project: &project,
-            project_state: &self.project_state,
-            holds: &self.holds,
-            limits: &self.limits,
-            breaker: &self.breaker,
-            clock_offset: self.clock_offset,
-        };
-        let facts = DecideInput {
-            cluster: &id,
+    fn judge<R>(&self, reading: &Reading, of: impl FnOnce(&ProjectState, StepInput<'_>) -> R) -> R {
+        self.judge_by(&self.rules(), reading, of)
+    }
+
+    fn judge_by<R>(
+        &self,
+        rules: &Rules,
+        reading: &Reading,
+        of: impl FnOnce(&ProjectState, StepInput<'_>) -> R,
+    ) -> R {
+        let input = StepInput {
+            project: &ProjectName::new("p").unwrap(),
+            cluster: &Cluster::recalled(cluster(), "logs".to_owned(), Traits::default()),
             reading,
-            guards,
-            poll: &self.poll,
+            rules,
+            holds: &self.holds,
             seed: 1,
-            is_listed: !self.unlisted,
-            shared_with: self.shared_with.as_ref().or_else(|| {
-                reading.tasks.iter().find_map(|task| self.project_state.shown_elsewhere(&id, &task.id))
-            }),
+            clock_offset: self.clock_offset,
+            listed: self.listed,
+            polled: self.looked_before.then_some(self.polled.unwrap_or(self.now)),
         };
-        of(facts, &self.cluster_record())
+        of(&self.project_state, input)
+    }
+
+    /// Another cluster's last answer shows these tasks.
+    fn shown_by(&mut self, other: &str, tasks: &[Task]) {
+        let list = TaskList { tasks: tasks.to_vec(), unusable: 0, total_size: Some(tasks.len() as u64) };
+        let reading = Reading::new(self.now, self.now, [list, TaskList::default()]);
+        self.project_state.remember_shown(&ClusterId::new(other).unwrap(), &reading);
     }
 
     /// One reading, taken in as a reconcile takes it.
@@ -154,35 +173,16 @@ impl Scene {
 
     fn read_lists(&mut self, upgrades: TaskList) -> Decision {
         let reading = Reading::new(self.now, self.now, [upgrades, TaskList::default()]);
-        let all_terms = self.terms.clone();
-        let terms = |_: TaskKind| all_terms.clone();
-        let expected = self.expect.clone();
-        let expect = |_: TaskKind| Some(("standard".to_owned(), expected.clone()?));
-        let (project, id) = (ProjectName::new("p").unwrap(), cluster());
-        let input = ObserveInput {
-            project: &project,
-            cluster: &Cluster::recalled(id.clone(), "logs".to_owned(), Traits::default()),
-            terms: &terms,
-            expect: &expect,
-            poll: &self.poll,
-            listed: self.listed,
-            polled: self.looked_before.then_some(self.polled.unwrap_or(self.now)),
-            clock_off: is_clock_off(self.clock_offset),
-            elsewhere: &|task| self.project_state.shown_elsewhere(&id, task).is_some(),
-        };
-        for (subject, event) in observe(input, &reading, &self.cluster_record()) {
+        let step = self.judge(&reading, |state, input| {
+            let step = step(state, input, self.now);
+            assert_eq!(step, super::step(state, input, self.now), "equal inputs");
+            step
+        });
+        for (subject, event) in step.events {
             self.record(&subject.task, event);
         }
-        self.project_state.remember(&id, &reading);
-        let decision = self.with_facts(&reading, |facts, record| {
-            let decision = decide(self.terms.as_ref(), facts, record, self.now);
-            assert_eq!(decision, decide(self.terms.as_ref(), facts, record, self.now), "equal inputs");
-            decision
-        });
-        if let Some((task, event)) = news(&decision, &self.cluster_record()) {
-            self.record(&task, event);
-        }
-        decision
+        self.project_state.remember(&cluster(), &reading);
+        step.decision
     }
 
     /// Expects that this reading makes something due, and sends it with this answer.

@@ -1,6 +1,7 @@
 //! What the journal knows of one project: its clusters' histories, and what the guards above all policies need.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::answer::Meaning;
@@ -10,7 +11,7 @@ use super::id::{AttemptId, ClusterId, TaskId};
 use super::moment::Moment;
 use super::project::{FIRST_PAUSE, LONGEST_PAUSE, PauseCause};
 use super::record::{ClusterRecord, TaskRecord};
-use super::task::{Reading, TaskStatus};
+use super::task::Reading;
 
 /// After a probe that showed nothing, where no policy says how long a backoff begins.
 const FIRST_WAIT: Duration = Duration::from_mins(2);
@@ -35,8 +36,8 @@ pub struct Pause {
 /// [`ProjectState::remember`].
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ProjectState {
-    /// Its clusters with a task that was ever seen running or failed.
-    pub clusters: BTreeMap<ClusterId, ClusterRecord>,
+    /// Its clusters with a task that was ever seen running or failed. Shared with the copies that steps are worked out on.
+    pub clusters: BTreeMap<ClusterId, Arc<ClusterRecord>>,
     /// The PUTs of the last hour.
     puts: VecDeque<Moment>,
     /// Clusters on which a retried task runs, or may run.
@@ -53,7 +54,7 @@ impl ProjectState {
     /// Folds one entry in.
     pub fn apply(&mut self, entry: &Entry) {
         let cluster = &entry.subject.cluster;
-        let record = self.clusters.entry(cluster.clone()).or_default();
+        let record = self.cluster_mut(cluster);
         record.apply(entry);
         if record.is_in_flight() {
             self.in_flight.insert(cluster.clone());
@@ -83,31 +84,23 @@ impl ProjectState {
 
     /// Keeps what a reading shows and the journal need not know: that a task still runs, and which is the newest.
     pub fn remember(&mut self, cluster: &ClusterId, reading: &Reading) {
-        let floor = self.cluster(cluster).newest_start.as_ref().map(|(start, _)| *start);
+        if let Some(record) = self.remembered(cluster, reading) {
+            self.clusters.insert(cluster.clone(), Arc::new(record));
+        }
+    }
+
+    /// The cluster's record as [`ProjectState::remember`] changes it; `None` where it stays as it is.
+    pub fn remembered(&self, cluster: &ClusterId, reading: &Reading) -> Option<ClusterRecord> {
+        let before = self.cluster(cluster);
+        let mut record = before.clone();
+        let floor = record.newest_start.as_ref().map(|(start, _)| *start);
+        // Kept for every cluster with a task: it is the floor below which nothing is ever acted on.
         if let Some((start, id)) = reading.newest(floor, |task| self.shown_elsewhere(cluster, task).is_none())
         {
-            // Kept for every cluster with a task: it is the floor below which nothing is ever acted on.
-            self.clusters.entry(cluster.clone()).or_default().raise_newest(start, id);
+            record.raise_newest(start, id);
         }
-        let Some(record) = self.clusters.get_mut(cluster) else { return };
-        for (id, known) in &mut record.tasks {
-            let is_over = known.closed.is_some();
-            match reading.task(id) {
-                Some(task) => {
-                    known.missing = None;
-                    if task.status == TaskStatus::Running {
-                        known.saw_running(reading.at);
-                    } else if is_over {
-                        // Of what is over nothing more is journaled, but that it runs.
-                        known.running = None;
-                    }
-                }
-                None if is_over && reading.complete => {
-                    known.missing.get_or_insert(reading.at);
-                }
-                None => {}
-            }
-        }
+        record.remember_tasks(reading);
+        (record != *before).then_some(record)
     }
 
     fn answered(&mut self, cluster: &ClusterId, attempt: AttemptId, meaning: Meaning, at: Moment) {
@@ -127,7 +120,7 @@ impl ProjectState {
         if self.pause.is_some_and(|pause| pause.probe == Some(attempt)) {
             self.pause = None;
             // What waited beside the probe waits anew from here.
-            self.clusters.values_mut().for_each(ClusterRecord::hold_what_waits);
+            self.clusters.values_mut().for_each(|cluster| Arc::make_mut(cluster).hold_what_waits());
         }
     }
 
@@ -210,8 +203,8 @@ impl ProjectState {
 
     /// Forgets a task, as the journal did. That there was a newer one stays known for as long as the process lives.
     pub fn forget(&mut self, cluster: &ClusterId, task: &TaskId) {
-        if let Some(record) = self.clusters.get_mut(cluster) {
-            record.tasks.remove(task);
+        if self.clusters.contains_key(cluster) {
+            self.cluster_mut(cluster).tasks.remove(task);
         }
     }
 
@@ -234,7 +227,7 @@ impl ProjectState {
     /// Keeps which tasks an answer about a cluster shows, whatever comes of it: also where nothing can be journaled.
     pub fn remember_shown(&mut self, cluster: &ClusterId, reading: &Reading) {
         if !reading.tasks.is_empty() || self.clusters.contains_key(cluster) {
-            self.clusters.entry(cluster.clone()).or_default().remember_shown(reading);
+            self.cluster_mut(cluster).remember_shown(reading);
         }
     }
 
@@ -251,15 +244,19 @@ impl ProjectState {
 
     /// The cluster is gone, and shows nothing any more.
     pub fn let_go(&mut self, cluster: &ClusterId) {
-        if let Some(record) = self.clusters.get_mut(cluster) {
-            record.shown = Vec::new();
+        if self.clusters.contains_key(cluster) {
+            self.cluster_mut(cluster).shown = Vec::new();
         }
     }
 
     /// What is known of a cluster.
     pub fn cluster(&self, cluster: &ClusterId) -> &ClusterRecord {
         static NOTHING: ClusterRecord = ClusterRecord::EMPTY;
-        self.clusters.get(cluster).unwrap_or(&NOTHING)
+        self.clusters.get(cluster).map_or(&NOTHING, |record| record)
+    }
+
+    fn cluster_mut(&mut self, cluster: &ClusterId) -> &mut ClusterRecord {
+        Arc::make_mut(self.clusters.entry(cluster.clone()).or_default())
     }
 
     /// PUTs sent within the last hour.
@@ -277,7 +274,7 @@ impl ProjectState {
     /// Keeps what readings showed and no journal knows, from the project's state that this one takes the place of.
     pub fn take_shown(&mut self, before: &Self) {
         for (id, record) in &before.clusters {
-            let now = self.clusters.entry(id.clone()).or_default();
+            let now = self.cluster_mut(id);
             now.shown.clone_from(&record.shown);
             if let Some((start, task)) = &record.newest_start {
                 now.raise_newest(*start, task);
@@ -287,7 +284,7 @@ impl ProjectState {
 
     /// See [`ClusterRecord::wake`].
     pub fn wake(&mut self, now: Moment) {
-        self.clusters.values_mut().for_each(|cluster| cluster.wake(now));
+        self.clusters.values_mut().for_each(|cluster| Arc::make_mut(cluster).wake(now));
         // Without an answer in the journal nobody knows what became of the PUT that was let through.
         if let Some(probe) = self.breaker.open.as_mut().and_then(|open| open.probe.as_mut()) {
             let task = self.clusters.get(&probe.cluster).and_then(|cluster| cluster.tasks.get(&probe.task));

@@ -362,6 +362,28 @@ impl ClusterRecord {
         }
     }
 
+    /// Keeps what a reading shows of the known tasks and the journal need not know.
+    pub(super) fn remember_tasks(&mut self, reading: &Reading) {
+        for (id, known) in &mut self.tasks {
+            let is_over = known.closed.is_some();
+            match reading.task(id) {
+                Some(task) => {
+                    known.missing = None;
+                    if task.status == TaskStatus::Running {
+                        known.saw_running(reading.at);
+                    } else if is_over {
+                        // Of what is over nothing more is journaled, but that it runs.
+                        known.running = None;
+                    }
+                }
+                None if is_over && reading.complete => {
+                    known.missing.get_or_insert(reading.at);
+                }
+                None => {}
+            }
+        }
+    }
+
     /// To be called once after all entries of a journal were folded in at the start: what was running counts
     /// as read running now.
     pub fn wake(&mut self, now: Moment) {

@@ -4,15 +4,14 @@
 use super::{READ_LAST, Reconciler};
 use crate::clock::Clock;
 use crate::cloud::Css;
-use crate::decide::{NewestTask, decide, explain};
+use crate::decide::{StepInput, explain, govern, step};
 use crate::journal::Journal;
 use crate::model::cluster::Cluster;
 use crate::model::decision::{Decision, Verdict};
-use crate::model::event::Entry;
 use crate::model::explanation::{Explanation, Story};
 use crate::model::id::ClusterId;
-use crate::model::record::ClusterRecord;
-use crate::model::task::Reading;
+use crate::model::moment::Moment;
+use crate::model::project_state::ProjectState;
 use crate::model::text::chain;
 use crate::notify::Observer;
 
@@ -24,9 +23,9 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         if listed.is_none() {
             limits.push("no list of clusters has shown it since the daemon started".to_owned());
         }
-        let (cluster, listed) = match listed {
-            Some((cluster, at)) => ((*cluster).clone(), Some(at)),
-            None => (self.unlisted(cluster), None),
+        let cluster = match listed {
+            Some((cluster, _)) => (*cluster).clone(),
+            None => self.unlisted(cluster),
         };
         let read = self.read(&self.css(), &cluster.id, READ_LAST).await;
         let Ok(reading) = read.map_err(|error| limits.push(chain(&error))) else {
@@ -35,16 +34,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
             let now = self.clock.now().wall;
             return Explanation::by_journal(now, &self.project, &cluster, record, limits);
         };
-        // What the reading adds is folded in here alone: a scheduled reconcile journals it.
-        let seen = self.observe(&cluster, &reading, listed);
-        let record = {
-            let mut record = self.state().project.cluster(&cluster.id).clone();
-            for (subject, event) in seen {
-                record.apply(&Entry { number: u64::MAX, at: reading.at, subject, event });
-            }
-            record
-        };
-        self.by_reading(&cluster, &reading, &record, limits)
+        self.judge(&cluster, &reading, |state, input| by_reading(state, input, reading.at, limits))
     }
 
     /// Explains the cluster by what is known of it, without a reading: for pages, which may be asked for as often as
@@ -68,47 +58,40 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         };
         let Some(known) = newest else { return Some(explanation) };
         explanation.policies = explain::policies(self.policies_for(&cluster, known.kind));
-        let terms = self.terms(&self.rules(), &cluster, known.kind);
-        if let (Some(terms), Some(reason)) = (terms, known.reason().cloned()) {
+        let rules = self.rules();
+        let policy = govern::governing(&rules.policies, &self.project, &cluster, known.kind);
+        if let (Some(policy), Some(reason)) = (policy, known.reason().cloned()) {
             let decision =
                 Decision { task: None, verdict: Verdict::Wait, reason, next_poll: std::time::Duration::ZERO };
-            explanation.schedule = explain::schedule(&known, &terms, &decision);
+            explanation.schedule = explain::schedule(&known, &policy.terms, &decision);
         }
         Some(explanation)
     }
 
-    fn by_reading(
-        &self,
-        cluster: &Cluster,
-        reading: &Reading,
-        record: &ClusterRecord,
-        limits: Vec<String>,
-    ) -> Explanation {
-        let now = reading.at;
-        let state = self.state();
-        let task = NewestTask::of(reading, record, self.rules().poll.settle_interval).task();
-        let known = task.and_then(|task| Some((&task.id, record.tasks.get(&task.id)?)));
-        let policies = task.map(|task| self.policies_for(cluster, task.kind)).unwrap_or_default();
-        self.judge(&state, record, cluster, reading, |terms, mode, facts| {
-            let decision = decide(terms, facts, record, now);
-            let schedule = match (terms, known) {
-                (Some(terms), Some((_, known))) => explain::schedule(known, terms, &decision),
-                _ => Vec::new(),
-            };
-            Explanation {
-                task: task.map(explain::facts),
-                story: known.map(|(id, known)| Story::new(id, known, terms)),
-                policies: explain::policies(policies),
-                schedule,
-                guards: explain::guards(terms, mode, facts, known.map(|(_, known)| known), now),
-                next_poll_seconds: Some(decision.next_poll.as_secs_f64()),
-                limits,
-                ..Explanation::new(now.wall, &self.project, cluster, &decision)
-            }
-        })
-    }
-
     fn unlisted(&self, id: &ClusterId) -> Cluster {
         self.state().project.cluster(id).recall(id)
+    }
+}
+
+/// What the reading adds is folded in here alone: a scheduled reconcile journals it.
+fn by_reading(state: &ProjectState, input: StepInput<'_>, now: Moment, limits: Vec<String>) -> Explanation {
+    let decision = step::step(state, input, now).decision;
+    let state = step::after(state, input, now);
+    let task = input.newest(&state).task();
+    let known = task.and_then(|task| Some((&task.id, input.record(&state).tasks.get(&task.id)?)));
+    let terms = task.and_then(|task| input.terms(task));
+    let schedule = match (terms, known) {
+        (Some(terms), Some((_, known))) => explain::schedule(known, terms, &decision),
+        _ => Vec::new(),
+    };
+    Explanation {
+        task: task.map(explain::facts),
+        story: known.map(|(id, known)| Story::new(id, known, terms)),
+        policies: task.map(|task| explain::policies(input.policies(task.kind))).unwrap_or_default(),
+        schedule,
+        guards: explain::guards(&state, input, now),
+        next_poll_seconds: Some(decision.next_poll.as_secs_f64()),
+        limits,
+        ..Explanation::new(now.wall, input.project, input.cluster, &decision)
     }
 }

@@ -1,5 +1,6 @@
 //! A reconcile that an operator orders: it reads as any other reconcile does, and sends what was ordered where that may be sent.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{READ_LAST, ReconcileError, Reconciler, read_last};
@@ -108,11 +109,11 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         action: Action,
         ordered: &ManualOrder,
     ) -> Result<Done, ManualError> {
-        let (cluster, listed) = self.listed(cluster)?;
+        let cluster = self.listed(cluster)?;
         let _lock = self.one_at_a_time.lock(&cluster.id).await;
         let css = self.css();
         let reading = self.read(&css, &cluster.id, READ_LAST).await?;
-        self.understand(&cluster, &reading, Some(listed)).await?;
+        self.understand(&cluster, &reading).await?;
         let first = self.may_act(&cluster, &reading, action, ordered, self.now());
         let order = first.map_err(ManualError::Refused)?;
 
@@ -120,7 +121,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         if self.stood_still(&reading, &fresh) {
             return Err(ManualError::NotFresh);
         }
-        self.understand(&cluster, &fresh, Some(listed)).await?;
+        self.understand(&cluster, &fresh).await?;
         let ready = self.make_ready(&css, &fresh).await?.ok_or(ManualError::NotFresh)?;
         let order =
             self.may_act(&cluster, &fresh, action, ordered, ready.now).map_err(ManualError::Refused)?;
@@ -149,26 +150,20 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         cluster: &ClusterId,
         ordered: &ManualOrder,
     ) -> Result<Done, ManualError> {
-        let (cluster, listed) = self.listed(cluster)?;
+        let cluster = self.listed(cluster)?;
         let _lock = self.one_at_a_time.lock(&cluster.id).await;
         let reading = self.read(&self.css(), &cluster.id, READ_LAST).await?;
-        self.understand(&cluster, &reading, Some(listed)).await?;
+        self.understand(&cluster, &reading).await?;
         // What is judged here must still hold when it is journaled.
-        let gate = self.commit_lock.lock().await;
-        self.write_what_is_unwritten(&gate).await.map_err(ReconcileError::from)?;
+        let alone = self.commit_lock.write().await;
+        self.write_what_is_unwritten(&alone).await.map_err(ReconcileError::from)?;
         let now = self.now();
-        let given_back = {
-            let state = self.state();
-            let record = state.project.cluster(&cluster.id);
-            self.judge(&state, record, &cluster, &reading, |_, _, facts| {
-                manual::reset(ordered, facts, record, now)
-            })
-        };
+        let given_back =
+            self.judge(&cluster, &reading, |state, input| manual::reset(ordered, state, input, now));
         let ResetByOperator { task, failed } = given_back.map_err(ManualError::Refused)?;
         let ManualOrder { command, by, why, .. } = ordered.clone();
         let line = (self.subject(&cluster, &task), Event::Reset { by, why, command, failed });
-        self.record(&cluster, now, vec![line]).await.map_err(ReconcileError::from)?;
-        drop(gate);
+        self.record(&alone, &cluster, now, vec![line]).await.map_err(ReconcileError::from)?;
         Ok(Done::Reset(task))
     }
 
@@ -180,16 +175,13 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         ordered: &ManualOrder,
         now: Moment,
     ) -> Result<Order, Reason> {
-        let state = self.state();
-        let record = state.project.cluster(&cluster.id);
-        self.judge(&state, record, cluster, reading, |terms, mode, facts| {
-            manual::act(action, ordered, (terms, mode), facts, record, now)
-        })
+        self.judge(cluster, reading, |state, input| manual::act(action, ordered, state, input, now))
     }
 
-    /// The cluster as a list has shown it, and when the latest list did.
-    fn listed(&self, cluster: &ClusterId) -> Result<(std::sync::Arc<Cluster>, Moment), ManualError> {
-        self.state().listed.get(cluster).cloned().ok_or(ManualError::NotListed)
+    /// The cluster as the latest list has shown it.
+    fn listed(&self, cluster: &ClusterId) -> Result<Arc<Cluster>, ManualError> {
+        let listed = self.state().listed.get(cluster).map(|(cluster, _)| Arc::clone(cluster));
+        listed.ok_or(ManualError::NotListed)
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use super::{Reconciler, State};
 use crate::clock::Clock;
 use crate::cloud::Css;
-use crate::decide::govern::{self, Mismatch};
+use crate::decide::govern;
 use crate::journal::{Journal, JournalError};
 use crate::model::cluster::{Cluster, ClusterList};
 use crate::model::event::{Event, Outcome, Subject};
@@ -108,7 +108,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
             let open = tasks.filter(|(_, task)| task.closed.is_none());
             open.map(|(id, _)| (self.subject(cluster, id), Event::Ended(Outcome::Gone))).collect()
         };
-        match self.record(cluster, self.now(), gone).await {
+        match self.record(&self.commit_lock.read().await, cluster, self.now(), gone).await {
             Ok(()) => {
                 let mut state = self.state();
                 state.listed.remove(&cluster.id);
@@ -189,8 +189,8 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
     }
 
     /// While this is held, no intent is committed.
-    pub async fn pause(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.commit_lock.lock().await
+    pub async fn pause(&self) -> tokio::sync::RwLockWriteGuard<'_, ()> {
+        self.commit_lock.write().await
     }
 
     /// Whether a PUT's outcome is not certain yet.
@@ -203,7 +203,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
     /// For the end of the process: tries once more to journal answers that could not be journaled when they came.
     /// What cannot be is settled by reading after the next start.
     pub async fn write_what_is_left(&self) {
-        if let Err(error) = self.write_what_is_unwritten(&self.commit_lock.lock().await).await {
+        if let Err(error) = self.write_what_is_unwritten(&self.commit_lock.write().await).await {
             self.telling.journal_fails(&error);
         }
     }
@@ -278,12 +278,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
     /// Every policy in its order, and the first line of it that does not cover a task of this kind, in words. The
     /// first one without such a line governs.
     pub fn policies_for(&self, cluster: &Cluster, kind: TaskKind) -> Vec<(String, Option<String>)> {
-        let rules = self.rules();
-        let matching = govern::matching(&rules.policies, &self.project, cluster, kind);
-        let words = |(name, matched): (&str, Result<(), Mismatch>)| {
-            (name.to_owned(), matched.err().map(|mismatch| mismatch.to_string()))
-        };
-        matching.into_iter().map(words).collect()
+        govern::in_words(&self.rules().policies, &self.project, cluster, kind)
     }
 
     /// What the journal knows of the project, for status and tests.

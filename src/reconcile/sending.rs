@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ReconcileError, Reconciler, Unwritten};
+use super::{Alone, ReconcileError, Reconciler, Unwritten};
 use crate::act::{self, Delivery};
 use crate::clock::Clock;
 use crate::cloud::{CloudError, Css, Permit};
@@ -25,7 +25,7 @@ const STOP_GRACE: Duration = Duration::from_secs(7);
 pub(super) struct Ready<'a> {
     permit: Permit,
     /// Until the intent is committed.
-    commit_lock: tokio::sync::MutexGuard<'a, ()>,
+    commit_lock: Alone<'a>,
     /// The moment to judge by.
     pub(super) now: Moment,
 }
@@ -43,14 +43,14 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         let Some(ready) = self.make_ready(css, fresh).await? else {
             return Ok((Decision { next_poll: Duration::ZERO, ..decision }, false));
         };
-        let decision = self.decide(cluster, fresh, ready.now);
-        let Some(intent) = self.what_to_send(cluster, &decision) else {
-            let changed = self.what_to_journal(cluster, &decision);
-            self.record(cluster, ready.now, changed).await?;
-            return Ok((decision, false));
+        let step = self.step(cluster, fresh, ready.now);
+        let intent = if step.events.is_empty() { self.what_to_send(cluster, &step.decision) } else { None };
+        let Some(intent) = intent else {
+            self.record(&ready.commit_lock, cluster, ready.now, step.events).await?;
+            return Ok((step.decision, false));
         };
         self.send(css, cluster, intent, ready).await?;
-        Ok((decision, true))
+        Ok((step.decision, true))
     }
 
     /// Takes what a PUT needs and closes the commit lock, so that what is judged now still holds when the intent is
@@ -68,7 +68,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
             error => ReconcileError::Cloud(error),
         })?;
         self.telling.connects();
-        let commit_lock = self.commit_lock.lock().await;
+        let commit_lock = self.commit_lock.write().await;
         if self.stopping.is_cancelled() {
             // Before anything is written: a stop must not wait for a journal that is locked, once for each reconcile.
             return Err(ReconcileError::Stopping);
@@ -97,10 +97,8 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
     ) -> Result<Delivery, ReconcileError> {
         let Ready { permit, commit_lock, now } = ready;
         let subject = intent.subject.clone();
-        let shared = self.folding.read().await;
         let journaled = self.journal.begin(now, intent).await?;
         self.fold(cluster, std::slice::from_ref(journaled.entry()));
-        drop(shared);
         drop(commit_lock);
         failpoint::pass(Point::PutIntended);
 
@@ -117,11 +115,10 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
             .map(|event| (subject.clone(), event))
             .collect();
         // Written behind the commit lock: after an answer that stops the project, no further intent is committed.
-        let commit_lock = self.commit_lock.lock().await;
+        let commit_lock = self.commit_lock.write().await;
         let unwritten = Unwritten { attempt, at: self.now(), cluster: cluster.clone(), lines };
         self.state().unwritten.push(unwritten);
         self.write_what_is_unwritten(&commit_lock).await.map_err(ReconcileError::SentUnwritten)?;
-        self.turn_breaker(cluster, self.now()).await.map_err(ReconcileError::SentUnwritten)?;
         drop(commit_lock);
         Ok(outcome)
     }

@@ -168,7 +168,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         if self.state().tie.judge(self.clock.now(), offset).is_none() {
             return Ok(());
         }
-        let _lock = self.folding.write().await;
+        let _alone = self.commit_lock.write().await;
         let now = self.clock.now();
         // Another reconcile may have done it meanwhile.
         let Some(anew) = self.state().tie.judge(now, offset) else { return Ok(()) };

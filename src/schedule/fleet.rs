@@ -7,14 +7,13 @@ use std::time::Duration;
 use super::{Lane, Next};
 use crate::model::cluster::{Cluster, ClusterList};
 use crate::model::id::ClusterId;
-use crate::model::moment::Moment;
 use crate::model::project::Poll;
 
 /// A cluster that is watched.
 struct Watched {
     cluster: Arc<Cluster>,
-    /// When a list last showed it. `None`: none has yet, and only the journal knows it.
-    listed: Option<Moment>,
+    /// Whether a list has shown it. Else only the journal knows it.
+    listed: bool,
     /// The latest list that showed it, by its number.
     list: u32,
     /// Complete lists in a row that did not show it.
@@ -59,12 +58,12 @@ impl Fleet {
     pub(super) fn new(remembered: Vec<Cluster>) -> Self {
         let mut fleet = Self::default();
         for cluster in remembered {
-            fleet.watch(Arc::new(cluster), None, Lane::Running);
+            fleet.watch(Arc::new(cluster), false, Lane::Running);
         }
         fleet
     }
 
-    fn watch(&mut self, cluster: Arc<Cluster>, listed: Option<Moment>, lane: Lane) {
+    fn watch(&mut self, cluster: Arc<Cluster>, listed: bool, lane: Lane) {
         let (id, list) = (cluster.id.clone(), self.lists);
         let (missed, reconciling, changed, second) = (0, false, false, None);
         let new = Watched { cluster, listed, list, missed, lane, reconciling, changed, second };
@@ -74,12 +73,12 @@ impl Fleet {
 
     /// How many a list has shown.
     pub(super) fn listed(&self) -> usize {
-        self.clusters.values().filter(|watched| watched.listed.is_some()).count()
+        self.clusters.values().filter(|watched| watched.listed).count()
     }
 
     /// Those that no list has shown yet.
     pub(super) fn unlisted(&self) -> Vec<ClusterId> {
-        let unlisted = self.clusters.iter().filter(|(_, watched)| watched.listed.is_none());
+        let unlisted = self.clusters.iter().filter(|(_, watched)| !watched.listed);
         unlisted.map(|(id, _)| id.clone()).collect()
     }
 
@@ -109,11 +108,11 @@ impl Fleet {
         }
     }
 
-    /// A reconcile begins: at what, and when a list last showed it. `None` where it is polled already.
-    pub(super) fn start_reconcile(&mut self, id: &ClusterId) -> Option<(Arc<Cluster>, Option<Moment>)> {
+    /// A reconcile begins: at what. `None` where it is polled already.
+    pub(super) fn start_reconcile(&mut self, id: &ClusterId) -> Option<Arc<Cluster>> {
         let watched = self.clusters.get_mut(id).filter(|watched| !watched.reconciling)?;
         watched.reconciling = true;
-        Some((Arc::clone(&watched.cluster), watched.listed))
+        Some(Arc::clone(&watched.cluster))
     }
 
     /// A reconcile has ended: in which lane and after which wait the next one is due. `None` where the cluster is not
@@ -136,13 +135,13 @@ impl Fleet {
     }
 
     /// Takes the clusters of a list in.
-    pub(super) fn take_in(&mut self, list: ClusterList, now: Moment) -> Discovered {
+    pub(super) fn take_in(&mut self, list: ClusterList) -> Discovered {
         self.lists = self.lists.wrapping_add(1);
         let mut news = Discovered::default();
         for cluster in list.clusters {
             if let Some(watched) = self.clusters.get_mut(&cluster.id) {
                 (watched.list, watched.missed) = (self.lists, 0);
-                if watched.listed.replace(now).is_none() {
+                if !std::mem::replace(&mut watched.listed, true) {
                     watched.changed = watched.reconciling;
                     news.active.push(cluster.id.clone());
                     watched.cluster = cluster;
@@ -164,7 +163,7 @@ impl Fleet {
             } else {
                 let id = cluster.id.clone();
                 let active = !cluster.actions.is_empty();
-                self.watch(cluster, Some(now), if active { Lane::Running } else { Lane::Unread });
+                self.watch(cluster, true, if active { Lane::Running } else { Lane::Unread });
                 if active { news.active.push(id) } else { news.came.push(id) }
             }
         }

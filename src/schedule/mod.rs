@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::model::cluster::{Cluster, ClusterList};
 use crate::model::id::ClusterId;
-use crate::model::moment::{Moment, Mono};
+use crate::model::moment::Mono;
 use crate::model::project::{Rules, Stretch};
 
 mod fleet;
@@ -70,8 +70,8 @@ pub struct Next {
 pub trait Project: Send + Sync + 'static {
     /// Lists the clusters. `None` where that failed (and was told).
     fn discover(&self) -> impl Future<Output = Option<ClusterList>> + Send;
-    /// Reconciles one cluster. `listed`: when a list last showed it.
-    fn reconcile(&self, cluster: &Cluster, listed: Option<Moment>) -> impl Future<Output = Next> + Send;
+    /// Reconciles one cluster.
+    fn reconcile(&self, cluster: &Cluster) -> impl Future<Output = Next> + Send;
     /// Two complete lists did not show the cluster: whether that was taken note of.
     fn forget(&self, cluster: &Cluster) -> impl Future<Output = bool> + Send;
     /// The clusters with a story in the journal that has no end yet.
@@ -284,11 +284,11 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
     }
 
     fn start_reconcile(&mut self, id: &ClusterId) {
-        let Some((cluster, listed)) = self.fleet.start_reconcile(id) else { return };
+        let Some(cluster) = self.fleet.start_reconcile(id) else { return };
         self.reconciling += 1;
         let project = Arc::clone(&self.project);
         self.tasks.spawn(async move {
-            let next = project.reconcile(&cluster, listed).await;
+            let next = project.reconcile(&cluster).await;
             Done::Reconcile(cluster.id.clone(), next)
         });
     }
@@ -341,7 +341,7 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
         };
         self.discovered = true;
         let complete = list.is_complete();
-        let news = self.fleet.take_in(list, now);
+        let news = self.fleet.take_in(list);
         let came = news.active.len() + news.came.len();
         self.push_spread(now.mono, Lane::Running, &news.active);
         let step = self.push_spread(now.mono, Lane::Unread, &news.came);

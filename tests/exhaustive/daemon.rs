@@ -10,8 +10,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use upgrade_remediator::act::{self, Delivery};
 use upgrade_remediator::cloud::{CloudError, Css, Permit, Reply};
-use upgrade_remediator::decide::observe::{ObserveInput, observe};
-use upgrade_remediator::decide::{self, DecideInput, Guards};
+use upgrade_remediator::decide::{Step, StepInput, step};
 use upgrade_remediator::journal::{Intent, Journal, JournalError, Journaled};
 use upgrade_remediator::model::cluster::{Cluster, ClusterList, Traits};
 use upgrade_remediator::model::decision::{Action, Decision, Verdict};
@@ -19,8 +18,8 @@ use upgrade_remediator::model::event::{Entry, Event, StoredEntry, Subject};
 use upgrade_remediator::model::hold::{Holds, NewHold, StoredHold};
 use upgrade_remediator::model::id::{ClusterId, ProjectName, TaskId};
 use upgrade_remediator::model::moment::Moment;
-use upgrade_remediator::model::policy::Terms;
-use upgrade_remediator::model::project::{Breaker, Limits, Poll as PollSettings};
+use upgrade_remediator::model::policy::{Expect, Match, Mode, Policy, Terms};
+use upgrade_remediator::model::project::{Poll as PollSettings, Rules};
 use upgrade_remediator::model::project_state::ProjectState;
 use upgrade_remediator::model::task::{Abortable, Reading, TaskKind, TaskList};
 
@@ -34,23 +33,42 @@ static WATCHED: LazyLock<Cluster> =
 /// What the settings say.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    pub(crate) poll: PollSettings,
-    pub(crate) limits: Limits,
-    pub(crate) breaker: Breaker,
     /// Those in force, and those after a reload.
-    pub(crate) terms: [Terms; 2],
+    pub(crate) rules: [Rules; 2],
 }
 
 impl Settings {
+    /// These terms for every task, and others after a reload.
+    pub(crate) fn new(poll: &PollSettings, terms: [Terms; 2]) -> Self {
+        let rules = |terms| Rules {
+            policies: vec![Policy { matches: Match::default(), terms, expect: Expect::default() }],
+            poll: poll.clone(),
+            mode: Mode::Enforce,
+            ..Rules::default()
+        };
+        Self { rules: terms.map(rules) }
+    }
+
+    pub(crate) fn poll(&self) -> &PollSettings {
+        &self.rules[0].poll
+    }
+
+    /// Those in force, or those after a reload.
+    pub(crate) fn terms(&self, number: usize) -> &Terms {
+        &self.rules[number].policies[0].terms
+    }
+
     /// The longest waits.
     pub(crate) fn waits(&self) -> Waits {
-        let longest = |of: &dyn Fn(&Terms) -> Duration| self.terms.iter().map(of).max().map_or(0, ticks);
+        let longest = |of: &dyn Fn(&Terms) -> Duration| {
+            (0..2).map(|number| of(self.terms(number))).max().map_or(0, ticks)
+        };
         Waits {
-            settle_interval: ticks(self.poll.settle_interval),
-            settle_timeout: ticks(self.poll.settle_timeout),
+            settle_interval: ticks(self.poll().settle_interval),
+            settle_timeout: ticks(self.poll().settle_timeout),
             backoff: longest(&|terms| terms.retry.max_interval),
             grace: longest(&|terms| terms.abort_grace),
-            counted: self.terms.iter().any(|terms| terms.retry.max_elapsed_time.is_some()),
+            counted: (0..2).any(|number| self.terms(number).retry.max_elapsed_time.is_some()),
         }
     }
 }
@@ -240,52 +258,26 @@ impl Daemon {
         }
     }
 
-    /// As `Reconciler::understand`: what the reading adds, and what to do.
+    /// As `Reconciler::understand`: takes the poll in.
     fn understand(&mut self, settings: &Settings, reading: &Reading, brought: &mut Brought) -> Decision {
-        let all = &settings.terms[self.terms];
-        let terms = |_: TaskKind| Some(all.clone());
-        let input = ObserveInput {
+        let input = StepInput {
             project: &PROJECT,
             cluster: &WATCHED,
-            terms: &terms,
-            expect: &|_| None,
-            poll: &settings.poll,
+            reading,
+            rules: &settings.rules[self.terms],
+            holds: &self.holds,
+            seed: 1,
+            clock_offset: None,
             listed: Some(reading.at),
             polled: self.looked_before.then_some(reading.asked),
-            clock_off: false,
-            elsewhere: &|_| false,
         };
-        let seen = observe(input, reading, self.project_state.cluster(&CLUSTER));
-        self.record(reading.at, seen, brought);
+        let Step { events, decision } = step(&self.project_state, input, self.now);
+        self.record(reading.at, events, brought);
         self.looked_before = true;
-        Arc::make_mut(&mut self.project_state).remember(&CLUSTER, reading);
-        let decision = self.decide(settings, reading);
-        let news = decide::news(&decision, self.project_state.cluster(&CLUSTER));
-        let news = news.map(|(task, event)| {
-            (Subject { project: PROJECT.clone(), cluster: CLUSTER.clone(), task }, event)
-        });
-        self.record(reading.at, news.into_iter().collect(), brought);
+        if self.project_state.remembered(&CLUSTER, reading).is_some() {
+            Arc::make_mut(&mut self.project_state).remember(&CLUSTER, reading);
+        }
         decision
-    }
-
-    fn decide(&self, settings: &Settings, reading: &Reading) -> Decision {
-        let guards = Guards {
-            project: &PROJECT,
-            project_state: &self.project_state,
-            holds: &self.holds,
-            limits: &settings.limits,
-            breaker: &settings.breaker,
-            clock_offset: None,
-        };
-        let (poll, shared_with) = (&settings.poll, None);
-        let facts =
-            DecideInput { cluster: &CLUSTER, reading, guards, poll, seed: 1, shared_with, is_listed: true };
-        decide::decide(
-            Some(&settings.terms[self.terms]),
-            facts,
-            self.project_state.cluster(&CLUSTER),
-            self.now,
-        )
     }
 
     /// One of the readings of a reconcile.
@@ -310,7 +302,7 @@ impl Daemon {
 
     /// The cluster could not be read.
     pub(crate) fn miss(&mut self, settings: &Settings) {
-        self.phase = Phase::Waits { due: ticks(settings.poll.active_interval) };
+        self.phase = Phase::Waits { due: ticks(settings.poll().active_interval) };
     }
 
     /// Commits the intent.
@@ -345,7 +337,7 @@ impl Daemon {
         let lines = act::what_came_back(journaled.attempt(), action, outcome.clone());
         let lines = lines.into_iter().map(|event| (subject.clone(), event)).collect();
         self.record(self.now, lines, &mut brought);
-        self.phase = Phase::Waits { due: ticks(settings.poll.settle_interval) };
+        self.phase = Phase::Waits { due: ticks(settings.poll().settle_interval) };
         brought
     }
 

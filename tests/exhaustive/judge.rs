@@ -120,7 +120,7 @@ impl Truth {
         let changed = matches!(self.act, Some(Act::Terminate { .. } | Act::CompleteNode));
         let unclear = if changed { self.never_taken } else { 0 };
         let used = u32::from(world.restarts) + u32::from(self.without_effect) + u32::from(unclear);
-        used >= settings.terms[terms].retry.max_retries
+        used >= settings.terms(terms).retry.max_retries
     }
 
     /// What was journaled: is it true?
@@ -203,7 +203,7 @@ impl Truth {
         let lags = self.hidden && shown.execution < world.now.execution;
         self.hidden = lags || (self.act == Some(Act::Retry) && shown.execution < self.by_hand);
         self.shown_completed = shown.completed;
-        let terms_now = &settings.terms[terms];
+        let terms_now = settings.terms(terms);
         match action {
             Action::Retry => {
                 let mut interval = terms_now.retry.initial_interval;
@@ -232,7 +232,7 @@ impl Truth {
                 if self.pending.is_none_or(|pending| pending < grace) {
                     return Err(format!("I4: {:?} ticks of a grace of {grace}", self.pending));
                 }
-                if self.put.is_some_and(|put| put < ticks(settings.poll.settle_timeout)) {
+                if self.put.is_some_and(|put| put < ticks(settings.poll().settle_timeout)) {
                     return Err("I4: an abort within settle_timeout of our last PUT".to_owned());
                 }
                 if self.failed_under != terms {
@@ -256,7 +256,7 @@ impl Truth {
         if world.now.completed <= self.shown_completed {
             self.taken += 1;
         }
-        let allowed = settings.terms[terms].retry.max_retries;
+        let allowed = settings.terms(terms).retry.max_retries;
         if u32::from(self.taken) > allowed {
             return Err(format!("I3: {} retries were taken since the last progress", self.taken));
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use upgrade_remediator::model::policy::{Mode, Retry, Terms};
-use upgrade_remediator::model::project::{Breaker, Limits, Poll};
+use upgrade_remediator::model::project::Poll;
 
 use crate::daemon::Settings;
 use crate::judge::Act;
@@ -113,12 +113,7 @@ fn plain(name: &'static str, lag: u8) -> Plan {
         max_failure_age: Duration::from_hours(1_000_000),
         ..Poll::default()
     };
-    let settings = Settings {
-        poll,
-        limits: Limits::default(),
-        breaker: Breaker::default(),
-        terms: [terms("one"), terms("other")],
-    };
+    let settings = Settings::new(&poll, [terms("one"), terms("other")]);
     Plan {
         name,
         settings,
@@ -190,8 +185,8 @@ pub(crate) fn short() -> Vec<Plan> {
 fn older_and_timed() -> Plan {
     let mut plan =
         Plan { older: true, crashes: 1, least: 1_500, ..plain("an older task and little time", 1) };
-    for terms in &mut plan.settings.terms {
-        terms.retry.max_elapsed_time = Some(TICK);
+    for rules in &mut plan.settings.rules {
+        rules.policies[0].terms.retry.max_elapsed_time = Some(TICK);
     }
     plan
 }

@@ -130,7 +130,7 @@ async fn looks_at_the_same_time_open_it_once() {
     }
     stage.skip(8 * MINUTE);
     let [one, two, three, four] = [1, 2, 3, 4].map(|n| stage.clusters[&format!("a-{n}")].clone());
-    let look = |cluster| stage.reconciler.reconcile(cluster, None);
+    let look = |cluster| stage.reconciler.reconcile(cluster);
     tokio::join!(look(&one), look(&two), look(&three), look(&four));
     assert_eq!(stage.ear.heard("breaker-opened"), 1);
 }

@@ -152,7 +152,7 @@ async fn looks_at_the_same_time_keep_the_limits_too() {
     stage.skip(2 * MINUTE);
     let cluster = |name: &str| stage.clusters[name].clone();
     let [one, two, three, four] = ["a-1", "a-2", "a-3", "a-4"].map(cluster);
-    let look = |cluster| stage.reconciler.reconcile(cluster, None);
+    let look = |cluster| stage.reconciler.reconcile(cluster);
     let reports = tokio::join!(look(&one), look(&two), look(&three), look(&four));
     let sent = [reports.0, reports.1, reports.2, reports.3].iter().filter(|report| report.sent).count();
     assert_eq!((sent, stage.sent().len()), (2, 2));
@@ -164,7 +164,7 @@ async fn two_looks_at_one_cluster_at_the_same_time_send_one_put() {
     stage.reconcile().await;
     stage.skip(2 * MINUTE);
     let cluster = stage.clusters["a"].clone();
-    let look = || stage.reconciler.reconcile(&cluster, None);
+    let look = || stage.reconciler.reconcile(&cluster);
     tokio::join!(look(), look(), look());
     assert_eq!(stage.sent().len(), 1);
 }
@@ -207,7 +207,7 @@ async fn a_hold_that_comes_between_the_decision_and_the_commit_stops_the_put() {
     let cluster = stage.clusters["a"].clone();
     // The reconcile has decided to send, and waits for the gate that the hold is being placed behind.
     let gate = stage.reconciler.pause().await;
-    let mut look = Box::pin(stage.reconciler.reconcile(&cluster, None));
+    let mut look = Box::pin(stage.reconciler.reconcile(&cluster));
     let reads =
         |stage: &super::stage::Stage| stage.requests().iter().filter(|(_, r)| r.method == "GET").count();
     let before = reads(&stage);
@@ -244,7 +244,7 @@ async fn a_reading_that_another_client_made_sends_nothing() {
         () = &mut reload => panic!("it passed the gate"),
         () = tokio::task::yield_now() => {}
     }
-    let mut look = Box::pin(stage.reconciler.reconcile(&cluster, None));
+    let mut look = Box::pin(stage.reconciler.reconcile(&cluster));
     let reads =
         |stage: &super::stage::Stage| stage.requests().iter().filter(|(_, r)| r.method == "GET").count();
     let before = reads(&stage);

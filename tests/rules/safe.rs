@@ -61,7 +61,11 @@ async fn an_older_failed_task_below_a_newer_one_is_history() {
             stage.pass(2 * HOUR).await;
             let newest = stage.sent()[0].request.task.clone().unwrap();
             let known = stage.reconciler.project_state().clusters.values().next().unwrap().clone();
-            assert_eq!(known.newest_start.unwrap().1.as_str(), newest, "{older} {newer}: the newest alone");
+            assert_eq!(
+                known.newest_start.as_ref().unwrap().1.as_str(),
+                newest,
+                "{older} {newer}: the newest alone"
+            );
             assert!(stage.sent().iter().all(|sent| sent.request.task.as_ref() == Some(&newest)));
         }
     }

@@ -250,7 +250,6 @@ pub(crate) struct Stage<J = MemoryJournal> {
     pub(crate) holds: Arc<RwLock<Holds>>,
     pub(crate) stopping: CancellationToken,
     pub(crate) clusters: BTreeMap<String, Cluster>,
-    listed: Option<Moment>,
     missed: BTreeMap<ClusterId, u32>,
     /// When each cluster is to be polled next.
     due: BTreeMap<String, Moment>,
@@ -319,7 +318,6 @@ impl<J: Journal> Stage<J> {
             holds,
             stopping,
             clusters: BTreeMap::new(),
-            listed: None,
             missed: BTreeMap::new(),
             due: BTreeMap::new(),
             next_discovery: now,
@@ -373,7 +371,6 @@ impl<J: Journal> Stage<J> {
         self.next_discovery = now.after(self.script.poll.discovery_interval);
         let Some(list) = self.reconciler.list().await else { return };
         let complete = list.is_complete();
-        self.listed = Some(now);
         let shown: BTreeSet<String> = list.clusters.iter().map(|cluster| cluster.name.clone()).collect();
         for cluster in list.clusters.into_iter().map(Arc::unwrap_or_clone) {
             self.missed.remove(&cluster.id);
@@ -400,7 +397,7 @@ impl<J: Journal> Stage<J> {
     /// One reconcile of a cluster, now.
     pub(crate) async fn reconcile_at(&mut self, name: &str) -> Report {
         let cluster = self.clusters[name].clone();
-        let report = self.reconciler.reconcile(&cluster, self.listed).await;
+        let report = self.reconciler.reconcile(&cluster).await;
         let now = self.clock.now();
         self.due.insert(name.to_owned(), now.after(report.next_poll));
         if report.wants_discovery {

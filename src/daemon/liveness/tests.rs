@@ -60,7 +60,7 @@ impl Project for Going {
         })
     }
 
-    async fn reconcile(&self, _: &Cluster, _: Option<Moment>) -> Next {
+    async fn reconcile(&self, _: &Cluster) -> Next {
         Next { after: Duration::from_mins(10), lane: Lane::Idle, discovery: false }
     }
 

@@ -180,7 +180,9 @@ fn it_closes_when_the_probe_still_runs_long_after_the_put() {
     scene.pass(15 * MINUTE);
     assert_eq!(scene.turn(), None, "it was read running, but not at this time");
     let task = TaskId::new("task-of-a").unwrap();
-    let record = scene.project_state.clusters.get_mut(&ClusterId::new("a").unwrap()).unwrap();
+    let record = std::sync::Arc::make_mut(
+        scene.project_state.clusters.get_mut(&ClusterId::new("a").unwrap()).unwrap(),
+    );
     record.tasks.get_mut(&task).unwrap().saw_running(scene.now);
     assert_eq!(scene.turn(), Some("breaker-closed"));
 }

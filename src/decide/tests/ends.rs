@@ -96,7 +96,7 @@ fn a_superseded_task_is_history_though_nobody_knows_the_newer_one_any_more() {
     scene.read(&[named("n", "2026-01-02T00:00:00", success(1)), old.clone()]);
     assert!(matches!(scene.known().closed, Some((Outcome::Superseded { .. }, _))));
     // A restart knows no task that never failed or ran, and the service has lost it.
-    let record = scene.project_state.clusters.get_mut(&cluster()).unwrap();
+    let record = std::sync::Arc::make_mut(scene.project_state.clusters.get_mut(&cluster()).unwrap());
     record.newest_start = old.start_time.map(|start| (start, old.id.clone()));
     scene.pass(60 * MINUTE);
     let decision = scene.read(&[old]);

@@ -42,7 +42,7 @@ fn it_is_told_once_when_it_takes_longer_than_its_nodes_explain() {
 #[test]
 fn it_is_told_when_no_node_completed_for_too_long() {
     let mut scene = Scene::new();
-    scene.expect = Some(Expect { allowance: 1000 * HOUR, ..Expect::default() });
+    scene.expect = Expect { allowance: 1000 * HOUR, ..Expect::default() };
     scene.read(&[running(1)]);
     scene.pass(11 * HOUR);
     scene.read(&[with_nodes(running(1), &["a"])]);
@@ -60,7 +60,8 @@ fn it_is_told_when_no_node_completed_for_too_long() {
 fn the_numbers_that_decided_are_told() {
     let run = Run { since: Scene::new().now, progress: Scene::new().now, too_long: None };
     let told = |task: &Task, ran: Duration, expect: &Expect| {
-        overdue("standard", expect, task, run, run.since.after(ran))
+        let policy = Policy { matches: Match::default(), terms: terms(), expect: expect.clone() };
+        overdue(&policy, task, run, run.since.after(ran))
     };
     let by_default = Expect::default();
     let whole = TooLong::Whole { ran: 5 * HOUR, expected: 4 * HOUR + 45 * MINUTE };
@@ -118,13 +119,13 @@ fn each_execution_is_judged_anew() {
 #[test]
 fn a_task_without_a_policy_is_not_judged() {
     let mut scene = Scene::new();
-    scene.expect = None;
+    scene.terms = None;
     scene.read(&[running(1)]);
     scene.pass(100 * HOUR);
     scene.read(&[running(1)]);
     assert_eq!(scene.told_too_long(), 0);
     // Once one covers it, it is told at once.
-    scene.expect = Some(Expect::default());
+    scene.terms = Some(terms());
     scene.pass(MINUTE);
     scene.read(&[running(1)]);
     assert_eq!(scene.told_too_long(), 1);
@@ -133,7 +134,7 @@ fn a_task_without_a_policy_is_not_judged() {
 /// The same story with and without it: every decision is the same, and so is every event beside it.
 #[test]
 fn it_changes_no_decision() {
-    let story = |expect: Option<Expect>| {
+    let story = |expect: Expect| {
         let mut scene = Scene::new();
         scene.expect = expect;
         let mut decisions = vec![scene.read(&[running(1)])];
@@ -157,8 +158,9 @@ fn it_changes_no_decision() {
         let told: Vec<_> = scene.told.iter().filter(|word| **word != "running-too-long").copied().collect();
         (decisions, told, scene.told_too_long())
     };
-    let (with, events_with, told) = story(Some(Expect::default()));
-    let (without, events_without, none) = story(None);
+    let (with, events_with, told) = story(Expect::default());
+    let (without, events_without, none) =
+        story(Expect { allowance: 1000 * HOUR, no_progress: 1000 * HOUR, ..Expect::default() });
     assert_eq!((told, none), (3, 0));
     assert!(
         with.iter().any(|decision| matches!(decision.verdict, Verdict::Act(Order::Abort(_)))),

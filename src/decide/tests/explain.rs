@@ -154,10 +154,9 @@ fn a_task_is_laid_out_as_it_was_read() {
 impl Scene {
     /// Each guard as one line: its value, what is allowed, and whether it passes.
     fn guards(&self, mode: Mode, tasks: &[Task]) -> Vec<String> {
-        let known = self.cluster_record().tasks.get(&TaskId::new("t").unwrap()).cloned();
-        let guards = self.with_facts(&self.reading(tasks), |facts, _| {
-            explain::guards(self.terms.as_ref(), mode, facts, known.as_ref(), self.now)
-        });
+        let rules = Rules { mode, ..self.rules() };
+        let judge = |state: &_, input: StepInput<'_>| explain::guards(state, input, self.now);
+        let guards = self.judge_by(&rules, &self.reading(tasks), judge);
         let line = |guard: crate::model::explanation::Guard| {
             let verdict = if guard.passes { "passes" } else { "HOLDS BACK" };
             format!("{}: {} ({}) {verdict}", guard.guard, guard.value, guard.limit)

@@ -183,7 +183,7 @@ fn a_cluster_that_no_list_has_shown_since_the_start_is_read_and_nothing_is_sent_
     let mut scene = Scene::new();
     scene.read(&[failed(1)]);
     scene.pass(10 * MINUTE);
-    scene.unlisted = true;
+    let listed = scene.listed.take();
     scene.terms = None;
     let told = scene.told.len();
     let decision = scene.read(&[failed(1)]);
@@ -194,6 +194,6 @@ fn a_cluster_that_no_list_has_shown_since_the_start_is_read_and_nothing_is_sent_
     assert_eq!(scene.code(&[running(2)]), "running");
     scene.read(&[failed(2)]);
     assert_eq!(scene.known().failure.unwrap().seen.number, 2);
-    scene.unlisted = false;
+    scene.listed = listed;
     assert_eq!(scene.code(&[failed(2)]), "no-policy", "what the list shows decides");
 }

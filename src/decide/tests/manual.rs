@@ -27,10 +27,9 @@ impl Scene {
         ordered: &ManualOrder,
         tasks: &[Task],
     ) -> Result<Order, &'static str> {
-        self.with_facts(&self.reading(tasks), |facts, record| {
-            manual::act(action, ordered, (self.terms.as_ref(), mode), facts, record, self.now)
-        })
-        .map_err(|reason| reason.code())
+        let rules = Rules { mode, ..self.rules() };
+        let judge = |state: &_, input: StepInput<'_>| manual::act(action, ordered, state, input, self.now);
+        self.judge_by(&rules, &self.reading(tasks), judge).map_err(|reason| reason.code())
     }
 
     fn send_by_hand(&mut self, action: Action, command: &str, tasks: &[Task], meaning: Meaning) {
@@ -45,9 +44,7 @@ impl Scene {
     fn reset(&mut self, tasks: &[Task]) -> Result<(), &'static str> {
         let ordered = ordered("reset");
         let given_back = self
-            .with_facts(&self.reading(tasks), |facts, record| {
-                manual::reset(&ordered, facts, record, self.now)
-            })
+            .judge(&self.reading(tasks), |state, input| manual::reset(&ordered, state, input, self.now))
             .map_err(|reason| reason.code())?;
         let ManualOrder { command, by, why, .. } = ordered;
         self.record(&given_back.task, Event::Reset { by, why, command, failed: given_back.failed });
@@ -387,9 +384,7 @@ fn nobody_acts_by_a_list_that_is_shorter_than_it_says_or_on_nothing() {
     assert_eq!(scene.order(RETRY, &[]), Err("idle"));
     let short = TaskList { tasks: vec![failed(1)], unusable: 0, total_size: Some(2) };
     let reading = Reading::new(scene.now, scene.now, [short, TaskList::default()]);
-    let reason = scene.with_facts(&reading, |facts, record| {
-        let terms = (scene.terms.as_ref(), Mode::Enforce);
-        manual::act(RETRY, &ordered("new"), terms, facts, record, scene.now)
-    });
+    let reason =
+        scene.judge(&reading, |state, input| manual::act(RETRY, &ordered("new"), state, input, scene.now));
     assert_eq!(reason.map_err(|reason| reason.code()), Err("list-incomplete"));
 }

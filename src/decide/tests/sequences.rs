@@ -4,7 +4,7 @@ use super::*;
 
 /// What the history of a cluster looks like to a process that starts now.
 fn restart(scene: &mut Scene) {
-    let cluster = scene.project_state.clusters.get_mut(&cluster()).unwrap();
+    let cluster = std::sync::Arc::make_mut(scene.project_state.clusters.get_mut(&cluster()).unwrap());
     // Readings raise it, and the journal knows its own part alone.
     let known = cluster.tasks.iter().filter_map(|(id, task)| Some((task.start_time?, id.clone()))).max();
     cluster.newest_start = cluster.journaled_start.map(|start| match known {
@@ -170,15 +170,15 @@ fn a_task_that_another_cluster_shows_too_is_left_alone_and_escalated_where_that_
     let mut scene = Scene::new();
     scene.read(&[failed(1)]);
     scene.pass(2 * MINUTE);
-    scene.shared_with = Some(ClusterId::new("c-2").unwrap());
+    scene.shown_by("c-2", &[failed(1)]);
     for _ in 0..2 {
         let decision = scene.read(&[failed(1)]);
         assert_eq!((decision.verdict, decision.reason.code()), (Verdict::Wait, "shared-task"));
         scene.pass(a_moment_less_than(30 * MINUTE));
     }
-    scene.shared_with = None;
+    scene.shown_by("c-2", &[]);
     assert_eq!(scene.code(&[failed(1)]), "retry-due", "only what is shown now by both counts");
-    scene.shared_with = Some(ClusterId::new("c-2").unwrap());
+    scene.shown_by("c-2", &[failed(1)]);
     scene.read(&[failed(1)]);
     scene.pass(60 * MINUTE);
     let decision = scene.read(&[failed(1)]);
@@ -320,8 +320,7 @@ fn nothing_is_sent_on_lists_that_took_long_to_arrive() {
         scene.now = asked.after(took);
         let list = TaskList { tasks: vec![failed(1)], unusable: 0, total_size: Some(1) };
         let reading = Reading::new(asked, scene.now, [list, TaskList::default()]);
-        let decision = scene
-            .with_facts(&reading, |facts, record| decide(scene.terms.as_ref(), facts, record, scene.now));
+        let decision = scene.judge(&reading, |state, input| step(state, input, scene.now)).decision;
         assert_eq!(decision.reason.code(), code, "{took:?}");
         assert_eq!(decision.next_poll, scene.poll.settle_interval, "and no sooner");
     }
