@@ -3,7 +3,8 @@
 use upgrade_remediator::clock::Clock as _;
 use upgrade_remediator::model::policy::Mode;
 
-use super::stage::{FAILED, HOPELESS, HOUR, MINUTE, SECOND, Script, code, shortly_before, terms};
+use super::stage::{FAILED, HOPELESS, HOUR, MINUTE, SECOND, Script, Stage, code, shortly_before, terms};
+use upgrade_remediator::reconcile::Report;
 
 /// So many clusters, each with such a task.
 fn fleet(count: usize, task: &str) -> Script {
@@ -205,16 +206,12 @@ async fn a_hold_that_comes_between_the_decision_and_the_commit_stops_the_put() {
     stage.reconcile().await;
     stage.skip(2 * MINUTE);
     let cluster = stage.clusters["a"].clone();
-    // The reconcile has decided to send, and waits for the gate that the hold is being placed behind.
-    let gate = stage.reconciler.pause().await;
-    let mut look = Box::pin(stage.reconciler.reconcile(&cluster));
-    let reads =
-        |stage: &super::stage::Stage| stage.requests().iter().filter(|(_, r)| r.method == "GET").count();
+    // The first poll said that a retry is due. The hold is placed while the second one is under way.
     let before = reads(&stage);
-    tokio::select! {
-        report = &mut look => panic!("it passed the gate: {report:?}"),
-        () = async { while reads(&stage) < before + 4 { tokio::time::sleep(SECOND / 500).await } } => {}
-    }
+    let mut reconcile = Box::pin(stage.reconciler.reconcile(&cluster));
+    until_polls(&stage, &mut reconcile, before + 3).await;
+    let gate = stage.reconciler.pause().await;
+    until_polls(&stage, &mut reconcile, before + 4).await;
     let new = upgrade_remediator::model::hold::NewHold {
         at: stage.clock.now().wall,
         scope: upgrade_remediator::model::hold::Scope::All,
@@ -226,8 +223,22 @@ async fn a_hold_that_comes_between_the_decision_and_the_commit_stops_the_put() {
     let hold = upgrade_remediator::model::hold::StoredHold::new(1, new);
     stage.holds.write().unwrap().place(hold, stage.clock.now());
     drop(gate);
-    let report = look.await;
+    let report = reconcile.await;
     assert_eq!((code(&report), stage.sent().len()), ("on-hold", 0));
+}
+
+fn reads(stage: &Stage) -> usize {
+    stage.requests().iter().filter(|(_, request)| request.method == "GET").count()
+}
+
+/// Lets the reconcile go on until so many requests were read. It must not end by then.
+async fn until_polls(stage: &Stage, reconcile: &mut (impl Future<Output = Report> + Unpin), lists: usize) {
+    tokio::select! {
+        biased;
+        // Looked at before each step of the reconcile, so that it is not a whole request further on.
+        () = async { while reads(stage) < lists { tokio::task::yield_now().await } } => {}
+        report = reconcile => panic!("it ended: {report:?}"),
+    }
 }
 
 #[tokio::test]
@@ -236,6 +247,10 @@ async fn a_reading_that_another_client_made_sends_nothing() {
     stage.reconcile().await;
     stage.skip(2 * MINUTE);
     let cluster = stage.clusters["a"].clone();
+    // The client is exchanged while the second poll is under way.
+    let before = reads(&stage);
+    let mut reconcile = Box::pin(stage.reconciler.reconcile(&cluster));
+    until_polls(&stage, &mut reconcile, before + 3).await;
     let gate = stage.reconciler.pause().await;
     let rules = (*stage.reconciler.rules()).clone();
     let mut reload = Box::pin(stage.reconciler.reload(rules, Some(stage.client())));
@@ -244,22 +259,15 @@ async fn a_reading_that_another_client_made_sends_nothing() {
         () = &mut reload => panic!("it passed the gate"),
         () = tokio::task::yield_now() => {}
     }
-    let mut look = Box::pin(stage.reconciler.reconcile(&cluster));
-    let reads =
-        |stage: &super::stage::Stage| stage.requests().iter().filter(|(_, r)| r.method == "GET").count();
-    let before = reads(&stage);
-    tokio::select! {
-        report = &mut look => panic!("it passed the gate: {report:?}"),
-        () = async { while reads(&stage) < before + 4 { tokio::time::sleep(SECOND / 500).await } } => {}
-    }
+    until_polls(&stage, &mut reconcile, before + 4).await;
     // The reconcile stands behind the reload by now, or will in a moment.
     tokio::select! {
         biased;
-        report = &mut look => panic!("it passed the gate: {report:?}"),
+        report = &mut reconcile => panic!("it passed the gate: {report:?}"),
         () = tokio::time::sleep(SECOND / 20) => {}
     }
     drop(gate);
-    let ((), report) = tokio::join!(reload, look);
+    let ((), report) = tokio::join!(reload, reconcile);
     assert_eq!((report.sent, report.next_poll, stage.sent().len()), (false, std::time::Duration::ZERO, 0));
     assert!(stage.reconcile_at("a").await.sent, "the next reconcile reads with the new one");
 }
