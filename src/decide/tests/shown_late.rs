@@ -1,4 +1,4 @@
-//! Readings that show the past, found by walking every state (`tests/exhaustive`).
+//! Readings that show the past, found by walking every state (`tests/core/exhaustive`).
 
 use super::*;
 

@@ -1,0 +1,14 @@
+//! What the machine gives, and the daemon as a service of it.
+
+mod resources;
+mod service;
+mod units;
+
+#[path = "../support/parked.rs"]
+mod parked;
+#[expect(dead_code, reason = "other tests need more of it")]
+#[path = "../support/mod.rs"]
+mod support;
+#[expect(dead_code, reason = "other tests need more of it")]
+#[path = "../support/tools.rs"]
+mod tools;

@@ -1,0 +1,225 @@
+//! The status page over real HTTP: what it shows, to whom, and that a stranger's names stay text.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use upgrade_remediator::model::event::Event;
+
+use crate::support::{Bench, CALLS_A_HUMAN, FAILED_ONCE, Process, RETRIES, eventually, exchange, get};
+use crate::tools::PROMTOOL;
+
+/// A name that would be markup, and one that would be a script.
+const HOSTILE: &str = "</h3><script>alert(1)</script>\"'&\\u202eevil\\u0007";
+
+async fn escalated(scenario: &str) -> (Bench, Process, SocketAddr) {
+    let bench = Bench::new(scenario, CALLS_A_HUMAN).await;
+    let (daemon, address) = bench.daemon_with_page().await;
+    bench.journaled("the escalation", |event| matches!(event, Event::Escalated { .. })).await;
+    (bench, daemon, address)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_shows_what_needs_eyes_first_and_why() {
+    let (bench, _daemon, address) = escalated(FAILED_ONCE).await;
+    let (status, head, page) = get(address, "/");
+    assert_eq!(status, 200);
+    assert!(head.contains("default-src 'none'; style-src 'self'; script-src 'self'"), "{head}");
+    assert!(page.contains("Needs attention"), "{page}");
+    assert!(page.contains("no retry is allowed, and the policy says to call an operator"), "{page}");
+    assert!(page.contains("<code>retries-exhausted</code>"), "{page}");
+
+    let (_, _, json) = get(address, "/api/v1/status");
+    let report: Value = serde_json::from_str(&json).unwrap();
+    let task = &report["projects"][0]["tasks"][0];
+    assert_eq!(task["why"]["code"], "retries-exhausted");
+    let id = task["cluster"].as_str().unwrap();
+
+    let (status, _, page) = get(address, &format!("/clusters/{id}"));
+    assert_eq!(status, 200);
+    for words in ["What happened, newest first", "escalated", "failed", "first-seen", "retries used"] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    let (_, _, json) = get(address, &format!("/api/v1/clusters/{id}"));
+    let view: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(view["explanation"]["why"]["code"], "retries-exhausted");
+    let (_, _, json) = get(address, &format!("/api/v1/history?cluster={id}"));
+    let history: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(view["timeline"], history);
+    // The same words as the command's.
+    let (_, printed, _) = bench.runs(&["history", "--json"]).await;
+    assert_eq!(serde_json::from_str::<Value>(&printed).unwrap(), history);
+
+    assert_eq!(get(address, "/clusters/4f3deec3-efa8-4598-bf91-560aad1377a3").0, 404);
+    assert_eq!(get(address, "/clusters/..%2f..%2fetc").0, 404);
+    assert_eq!(get(address, "/api/v1/history?since=yesterday").0, 400);
+    assert_eq!(get(address, "/nowhere").0, 404);
+    assert_eq!(get(address, "/livez").0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_reading_is_served_and_only_under_names_of_this_host() {
+    let bench = Bench::new(FAILED_ONCE, RETRIES).await;
+    bench.edit("[control]", "hosts = [\"upgrades.example.com\"]\n[control]");
+    let (_daemon, address) = bench.daemon_with_page().await;
+    let as_host = |host: &str| {
+        exchange(address, &format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).0
+    };
+    assert_eq!(as_host("127.0.0.1"), 200);
+    assert_eq!(as_host("upgrades.example.com"), 200);
+    assert_eq!(as_host("evil.example"), 421);
+    assert_eq!(exchange(address, "GET / HTTP/1.0\r\n\r\n").0, 421);
+    for method in ["POST", "PUT", "DELETE"] {
+        let request = format!(
+            "{method} /api/v1/status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        assert_eq!(exchange(address, &request).0, 405, "{method}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_names_stay_text() {
+    let scenario = FAILED_ONCE.replace("\"logs\"", &format!("\"{}\"", HOSTILE.replace('"', "\\\"")));
+    let (_bench, _daemon, address) = escalated(&scenario).await;
+    let (_, _, json) = get(address, "/api/v1/status");
+    let report: Value = serde_json::from_str(&json).unwrap();
+    let id = report["projects"][0]["tasks"][0]["cluster"].as_str().unwrap().to_owned();
+    for path in ["/".to_owned(), format!("/clusters/{id}")] {
+        let (status, _, page) = get(address, &path);
+        assert_eq!(status, 200);
+        assert!(!page.contains("<script>alert"), "{page}");
+        assert!(
+            page.contains("&#60;script&#62;alert(1)") || page.contains("&lt;script&gt;alert(1)"),
+            "{page}"
+        );
+        assert!(!page.contains('\u{202e}') && !page.contains('\u{7}'), "{page}");
+        assert_eq!(page.matches("<script").count(), 1, "{page}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_live_page_hears_of_a_change_at_once() {
+    let bench = Bench::new(FAILED_ONCE, RETRIES).await;
+    let (_daemon, address) = bench.daemon_with_page().await;
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut heard = String::new();
+    let mut part = [0; 1024];
+    // One as the stream begins, and others as the story goes on.
+    while heard.matches("event: changed").count() < 3 {
+        let read = stream.read(&mut part).unwrap();
+        assert!(read > 0, "{heard}");
+        heard.push_str(&String::from_utf8_lossy(&part[..read]));
+    }
+    let revisions: Vec<u64> =
+        heard.lines().filter_map(|line| line.strip_prefix("data: ")?.trim().parse().ok()).collect();
+    assert!(revisions.windows(2).any(|pair| pair[0] < pair[1]), "{revisions:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_whose_port_is_taken_works_on_without_a_page() {
+    let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let bench = Bench::new(FAILED_ONCE, RETRIES).await;
+    bench.edit("listen = \"\"", &format!("listen = \"{}\"", taken.local_addr().unwrap()));
+    let daemon = bench.daemon();
+    daemon.says("there is no status page and there are no metrics").await;
+    bench.journaled("the remedy", |event| matches!(event, Event::Ended(_))).await;
+}
+
+/// Prometheus itself, which ends with this.
+struct Prometheus {
+    process: std::process::Child,
+    address: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Prometheus {
+    /// Reads the page at this address, five times a second, with the rules that are shipped.
+    fn of(page: SocketAddr) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/monitoring/alerts.yaml");
+        let config = format!(
+            "global: {{ scrape_interval: 200ms, evaluation_interval: 200ms }}\nrule_files: ['{}']\nscrape_configs:\n  \
+             - job_name: upgrade-remediator\n    static_configs: [{{ targets: ['{page}'] }}]\n",
+            rules.display()
+        );
+        fs::write(folder.path().join("prometheus.yml"), config).unwrap();
+        // It takes no port 0. Whoever takes this one in between makes the test fail, and not pass.
+        let address = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+        let beside = PROMTOOL.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let program = beside.map_or_else(|| "prometheus".into(), |folder| folder.join("prometheus"));
+        let process = Command::new(program)
+            .arg("--config.file=prometheus.yml")
+            .arg("--storage.tsdb.path=data")
+            .arg(format!("--web.listen-address={address}"))
+            .current_dir(folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { process, address, _folder: folder }
+    }
+
+    /// What it answers, once it answers at all.
+    fn ask(&self, path: &str) -> Option<Value> {
+        let mut stream = TcpStream::connect(self.address).ok()?;
+        let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+    }
+
+    /// The values of a metric, by one of its labels.
+    fn values(&self, metric: &str, label: &str) -> Option<Vec<(String, String)>> {
+        let answer = self.ask(&format!("/api/v1/query?query={metric}"))?;
+        let found = answer["data"]["result"].as_array()?.iter();
+        let value = |found: &Value| {
+            (
+                found["metric"][label].as_str().unwrap_or_default().to_owned(),
+                found["value"][1].as_str()?.to_owned(),
+            )
+                .into()
+        };
+        found.map(value).collect::<Option<Vec<_>>>().filter(|values| !values.is_empty())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_prometheus_reads_it_and_judges_it_by_the_shipped_alerts() {
+    let (_bench, _daemon, address) = escalated(FAILED_ONCE).await;
+    let prometheus = Prometheus::of(address);
+    let escalations = eventually("a reading by Prometheus", || {
+        prometheus.values("upgrade_remediator_escalations_total", "reason")
+    });
+    assert_eq!(escalations.await, [("retries-exhausted".to_owned(), "1".to_owned())]);
+    assert_eq!(prometheus.values("up", "job").unwrap(), [("upgrade-remediator".to_owned(), "1".to_owned())]);
+    let judged = || {
+        let answer = prometheus.ask("/api/v1/rules")?;
+        let groups = answer["data"]["groups"].as_array()?;
+        let rules: Vec<&Value> =
+            groups.iter().filter_map(|group| group["rules"].as_array()).flatten().collect();
+        let raised = rules.iter().filter(|rule| rule["state"] != "inactive");
+        let raised: Vec<&str> = raised.filter_map(|rule| rule["name"].as_str()).collect();
+        // Before its first reading everything is down.
+        let sound = rules.iter().all(|rule| rule["health"] == "ok");
+        (sound
+            && raised.contains(&"UpgradeRemediatorTaskWithHuman")
+            && !raised.contains(&"UpgradeRemediatorDown"))
+        .then_some(())
+    };
+    eventually("a judgement by every rule", judged).await;
+}
