@@ -23,23 +23,28 @@ use tokio_util::sync::CancellationToken;
 use upgrade_remediator::clock::{Clock, SystemClock};
 use upgrade_remediator::cloud::sign::{self, Signable};
 use upgrade_remediator::cloud::transport::{Request, Response, Transport, TransportError};
-use upgrade_remediator::cloud::{AccessKey, Client, Credential, Options, parse};
+use upgrade_remediator::cloud::{Client, Css, parse};
 use upgrade_remediator::decide::{self, StepInput};
 use upgrade_remediator::journal::{Journal, MemoryJournal, SqliteJournal, SqliteOptions};
 use upgrade_remediator::model::cluster::{Cluster, Tags};
 use upgrade_remediator::model::event::{Event, Subject};
 use upgrade_remediator::model::hold::Holds;
-use upgrade_remediator::model::id::{ClusterId, ProjectId, ProjectName, TaskId};
+use upgrade_remediator::model::id::{ClusterId, ProjectName, TaskId};
 use upgrade_remediator::model::policy::{Expect, Match, Mode, Policy, Terms};
-use upgrade_remediator::model::project::{Limits, Poll, Rules};
+use upgrade_remediator::model::project::{Limits, Rules};
 use upgrade_remediator::model::project_state::ProjectState;
 use upgrade_remediator::model::task::{Reading, TaskKind, TaskList};
-use upgrade_remediator::notify::{Notification, Observer};
 use upgrade_remediator::project::WatchedProject;
-use upgrade_remediator::reconcile::{Parts, Reconciler};
+use upgrade_remediator::reconcile::Reconciler;
 use upgrade_remediator::schedule::Scheduler;
 use upgrade_remediator::simulator::scenario::{DEFAULT_ACCESS_KEY, DEFAULT_PROJECT_ID, DEFAULT_SECRET_KEY};
 use upgrade_remediator::simulator::{Scenario, Simulator, World};
+
+#[expect(dead_code, reason = "tests need more of it")]
+#[path = "../tests/support/reconciler.rs"]
+mod reconciler;
+
+use reconciler::{Recorder, options, reconciler};
 
 fn main() {
     divan::main();
@@ -202,46 +207,22 @@ impl Transport for Canned {
     }
 }
 
-/// Hears nothing.
-struct Deaf;
-
-impl Observer for Deaf {
-    fn tell(&self, _: &Notification<'_>) {}
+/// One policy that covers every task and sends nothing, and no limit that makes a request wait.
+fn rules() -> Rules {
+    let policy = Policy {
+        matches: Match::default(),
+        terms: Terms::defaults("all", Mode::DryRun),
+        expect: Expect::default(),
+    };
+    let limits = Limits { max_requests_in_flight: 64, requests_per_second: 1_000_000, ..Limits::default() };
+    Rules { policies: vec![policy], limits, ..Rules::default() }
 }
 
-fn options(endpoint: String) -> Options {
-    let key = AccessKey::new(DEFAULT_ACCESS_KEY.into(), DEFAULT_SECRET_KEY.into(), None).unwrap();
-    Options {
-        endpoint,
-        project: ProjectId::new(DEFAULT_PROJECT_ID).unwrap().into(),
-        ca_pem: None,
-        proxy: None,
-        request_timeout: Poll::default().request_timeout,
-        limits: Limits { max_requests_in_flight: 64, requests_per_second: 1_000_000, ..Limits::default() },
-        credential: Credential::new(key, 1),
-        seed: 1,
-        meter: None,
-    }
-}
-
-fn reconciler<S>(css: S, clock: &Arc<SystemClock>) -> Reconciler<S, MemoryJournal, SystemClock, Deaf>
-where
-    S: upgrade_remediator::cloud::Css,
-{
-    let terms = Terms::defaults("all", Mode::DryRun);
-    let policy = Policy { matches: Match::default(), terms, expect: Expect::default() };
-    Reconciler::new(Parts {
-        project: ProjectName::new("bench").unwrap(),
-        css,
-        journal: Arc::new(MemoryJournal::new(1)),
-        clock: Arc::clone(clock),
-        observer: Arc::new(Deaf),
-        rules: Rules { policies: vec![policy], limits: options(String::new()).limits, ..Rules::default() },
-        holds: Arc::default(),
-        seed: 1,
-        stopping: CancellationToken::new(),
-        project_state: ProjectState::default(),
-    })
+fn bench_reconciler<S: Css>(
+    css: S,
+    clock: &Arc<SystemClock>,
+) -> Reconciler<S, MemoryJournal, SystemClock, Recorder> {
+    reconciler(css, &Arc::new(MemoryJournal::new(1)), clock, rules(), |_| {})
 }
 
 /// Two requests, two answers, observed and decided: everything but the wire.
@@ -249,8 +230,9 @@ where
 fn one_look_without_the_wire(bencher: Bencher<'_, '_>) {
     let (runtime, clock, cluster) = (runtime(), Arc::new(SystemClock::new()), cluster());
     let endpoint = "https://css.eu-west-101.myhuaweicloud.com".to_owned();
-    let client = Client::new(Canned(detail("SUCCESS")), options(endpoint), Arc::clone(&clock)).unwrap();
-    let reconciler = reconciler(client, &clock);
+    let client =
+        Client::new(Canned(detail("SUCCESS")), options(endpoint, &rules(), 1), Arc::clone(&clock)).unwrap();
+    let reconciler = bench_reconciler(client, &clock);
     bencher.bench_local(|| {
         let report = runtime.block_on(reconciler.reconcile(&cluster));
         assert!(report.problem.is_none());
@@ -272,8 +254,8 @@ fn sweep_of_500_over_http_with_the_simulator(bencher: Bencher<'_, '_>) {
         Simulator::start(listener, world, Arc::clone(&clock)).unwrap()
     });
     bencher.counter(ItemsCount::new(FLEET)).bench_local(|| {
-        let client = Client::over_http(options(simulator.url()), Arc::clone(&clock)).unwrap();
-        let project = Arc::new(WatchedProject::new(reconciler(client, &clock)));
+        let client = Client::over_http(options(simulator.url(), &rules(), 1), Arc::clone(&clock)).unwrap();
+        let project = Arc::new(WatchedProject::new(bench_reconciler(client, &clock)));
         let scheduler = Scheduler::new(project, Arc::clone(&clock));
         assert!(runtime.block_on(scheduler.run_once(CancellationToken::new())).unwrap());
     });

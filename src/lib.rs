@@ -47,3 +47,11 @@ pub mod web;
 mod failpoint;
 pub mod planted;
 pub mod simulator;
+
+// The clocks of `tests/`, which name this crate as a test there does.
+#[cfg(test)]
+extern crate self as upgrade_remediator;
+#[cfg(test)]
+#[expect(dead_code, reason = "tests elsewhere need more of it")]
+#[path = "../tests/support/clocks.rs"]
+mod clocks;

@@ -31,6 +31,7 @@ use upgrade_remediator::simulator::log::PutKind;
 #[expect(dead_code, reason = "other tests need more of it")]
 mod support;
 
+use support::edited::{Edited, waiting};
 use support::proxy::{Proxy, Rule};
 use support::{ABORTS, Bench, FAILED_ONCE, HALF_DONE, Process, RETRIES, alone, let_pass};
 
@@ -120,16 +121,16 @@ impl Story {
         let (scenario, policy) = match self {
             Self::Retry | Self::Older => (FAILED_ONCE, RETRIES.to_owned()),
             // Until its first message has failed.
-            Self::Told => (FAILED_ONCE, RETRIES.replace("300ms", "3s")),
+            Self::Told => (FAILED_ONCE, waiting(RETRIES, "3s")),
             Self::Abort => (FAILED_ONCE, ABORTS.to_owned()),
-            Self::Progress => (THREE_NODES, RETRIES.replace("max_retries = 3", "max_retries = 1")),
+            Self::Progress => (THREE_NODES, Edited::of(RETRIES).set("policy.retry.max_retries", 1).text()),
             Self::Escalate => (HALF_DONE, ABORTS.to_owned()),
             // Long enough for a hold to come first, also where the machine is busy.
-            Self::Hold => (FAILED_ONCE, RETRIES.replace("300ms", "2s")),
+            Self::Hold => (FAILED_ONCE, waiting(RETRIES, "2s")),
         };
         let bench = Bench::new(scenario, &policy).await;
         if self == Self::Older {
-            let waits = RETRIES.replace("300ms", "30s");
+            let waits = waiting(RETRIES, "30s");
             bench.configure(&bench.simulator.url(), &waits);
             assert_eq!(bench.runs(&["run", "--once"]).await.0, 0);
             let before = "DROP VIEW holds; DROP VIEW breaker; DROP TABLE hold; DROP VIEW outbox; DROP TABLE note; \

@@ -4,5 +4,7 @@
 
 #[path = "../../tests/entries/answers.rs"]
 mod answers;
+#[path = "../../tests/support/clocks.rs"]
+mod clocks;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| answers::try_migrate_param(bytes));

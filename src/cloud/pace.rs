@@ -295,7 +295,7 @@ mod tests {
     use std::pin::pin;
 
     use super::*;
-    use crate::cloud::testing::VirtualClock;
+    use crate::clocks::VirtualClock;
 
     fn limits(in_flight: u32, per_second: u32) -> Limits {
         Limits { max_requests_in_flight: in_flight, requests_per_second: per_second, ..Limits::default() }
@@ -412,7 +412,7 @@ mod tests {
         let pace = Arc::new(RateLimiter::new(&limits(64, 10)));
         let mut waiting = tokio::task::JoinSet::new();
         for _ in 0..20 {
-            let pace = Arc::clone(&pace);
+            let (pace, clock) = (Arc::clone(&pace), clock.clone());
             waiting.spawn(async move {
                 drop(pace.place(&clock, Rank::Reading).await);
                 clock.now()

@@ -121,12 +121,15 @@ impl Ord for ProxyCircuit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cloud::testing::VirtualClock;
+    use crate::clocks::VirtualClock;
     use crate::model::proxy::Login;
 
     fn through(clock: &VirtualClock, password: Option<&str>) -> Arc<ProxyCircuit> {
         let login = password.map(|password| Login { user: "robot".to_owned(), password: password.into() });
-        ProxyCircuit::new(Proxy { url: "http://proxy.example:3128".to_owned(), login }, Arc::new(*clock))
+        ProxyCircuit::new(
+            Proxy { url: "http://proxy.example:3128".to_owned(), login },
+            Arc::new(clock.clone()),
+        )
     }
 
     #[tokio::test(start_paused = true)]

@@ -100,8 +100,8 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+    use crate::clocks::VirtualClock;
     use crate::cloud::error::Refusal;
-    use crate::cloud::testing::VirtualClock;
     use crate::cloud::transport::TransportError;
     use crate::model::moment::Moment;
 

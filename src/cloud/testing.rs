@@ -1,39 +1,11 @@
-//! For the tests of this module: a clock in virtual time, a key, and a service by script.
+//! For the tests of this module: a key, and a service by script.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::credential::{AccessKey, Credential};
 use super::transport::{Request, Response, Transport, TransportError};
-use crate::clock::Clock;
-use crate::model::moment::{Moment, Mono};
-
-/// A clock that follows tokio's paused time: a wait ends at once when nothing else is left to do.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct VirtualClock {
-    origin: tokio::time::Instant,
-}
-
-impl VirtualClock {
-    #[expect(clippy::disallowed_methods, reason = "tokio's paused time is the virtual time")]
-    pub(super) fn new() -> Self {
-        Self { origin: tokio::time::Instant::now() }
-    }
-}
-
-impl Clock for VirtualClock {
-    fn now(&self) -> Moment {
-        let start = Moment { wall: "2026-01-02T03:04:05Z".parse::<Timestamp>().unwrap(), mono: Mono(0) };
-        start.after(self.origin.elapsed())
-    }
-
-    async fn sleep(&self, wait: Duration) {
-        tokio::time::sleep(wait).await;
-    }
-}
 
 pub(super) fn key() -> AccessKey {
     AccessKey::new("AKEXAMPLE0000000TEST".into(), "SKexample0000000000000000000000000000test".into(), None)
@@ -59,12 +31,12 @@ pub(super) fn answer_with(status: u16, header: (&str, &str), body: &str) -> Resu
 
 /// Gives the scripted answers one after the other, then an empty list for ever; each takes a second.
 #[derive(Clone, Default)]
-pub(super) struct Script {
+pub(super) struct ScriptedTransport {
     answers: Arc<Mutex<VecDeque<Result<Response, TransportError>>>>,
     sent: Arc<Mutex<Vec<Request>>>,
 }
 
-impl Script {
+impl ScriptedTransport {
     pub(super) fn new(answers: impl IntoIterator<Item = Result<Response, TransportError>>) -> Self {
         Self { answers: Arc::new(Mutex::new(answers.into_iter().collect())), sent: Arc::default() }
     }
@@ -75,7 +47,7 @@ impl Script {
     }
 }
 
-impl Transport for Script {
+impl Transport for ScriptedTransport {
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
         self.sent.lock().unwrap().push(request);
         tokio::time::sleep(Duration::from_secs(1)).await;

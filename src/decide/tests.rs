@@ -46,7 +46,7 @@ fn paused_until(until: Moment) -> Pause {
 }
 
 /// A project with one cluster, its history and a clock.
-struct Scene {
+struct Harness {
     now: Moment,
     project_state: ProjectState,
     terms: Option<Terms>,
@@ -76,7 +76,7 @@ fn terms() -> Terms {
     terms
 }
 
-impl Scene {
+impl Harness {
     fn new() -> Self {
         let now = Moment { wall: "2026-01-02T12:00:00Z".parse().unwrap(), mono: Mono(0) };
         Self {

@@ -17,6 +17,7 @@ use upgrade_remediator::model::event::{Event, Subject};
 use upgrade_remediator::model::id::{ClusterId, ProjectName, TaskId};
 use upgrade_remediator::model::task::TaskKind;
 
+use crate::support::edited::waiting;
 use crate::support::{Bench, FAILED_ONCE, Process, RETRIES, eventually, program};
 
 /// A failure, and a cluster where all is well.
@@ -113,7 +114,7 @@ async fn plan_tells_why_no_policy_covers_a_task_and_when_a_window_opens() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn plan_knows_what_the_daemon_knows_while_it_runs() {
-    let policy = RETRIES.replace("300ms", "30s");
+    let policy = waiting(RETRIES, "30s");
     let bench = Bench::new(FAILED_ONCE, &policy).await;
     let mut daemon = bench.daemon();
     bench.journaled("the failure", |event| matches!(event, Event::Decided { .. })).await;

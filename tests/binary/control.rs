@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use upgrade_remediator::model::event::Event;
 use upgrade_remediator::model::reason::Reason;
 
+use crate::support::edited::waiting;
 use crate::support::{self, ABORTS, Bench, FAILED_ONCE, RETRIES, eventually};
 
 fn on_hold(event: &Event) -> bool {
@@ -16,10 +17,7 @@ fn on_hold(event: &Event) -> bool {
 
 /// A bench whose daemon has seen its failure and is kept from sending by a hold that was placed in time.
 async fn held(scope: &str, policy: &str) -> (Bench, support::Process) {
-    let slow = policy.replace("initial_interval = \"300ms\"", "initial_interval = \"3s\"");
-    let slow = slow.replace("max_interval = \"300ms\"", "max_interval = \"3s\"");
-    let slow = slow.replace("abort_grace = \"300ms\"", "abort_grace = \"3s\"");
-    let bench = Bench::new(FAILED_ONCE, &slow).await;
+    let bench = Bench::new(FAILED_ONCE, &waiting(policy, "3s")).await;
     let daemon = bench.daemon();
     bench.journaled("the failure", |event| matches!(event, Event::Failed(_))).await;
     // The reconciles may begin before it listens.
@@ -207,7 +205,7 @@ async fn nonsense_on_the_socket_is_answered_and_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_restore_of_the_journal_nothing_is_aborted_again_before_somebody_confirms() {
-    let bench = Bench::new(FAILED_ONCE, &ABORTS.replace("300ms", "4s")).await;
+    let bench = Bench::new(FAILED_ONCE, &waiting(ABORTS, "4s")).await;
     let mut daemon = bench.daemon();
     bench.journaled("the grace", |event| matches!(event, Event::Decided { .. })).await;
     daemon.signal("TERM");

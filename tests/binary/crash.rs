@@ -13,6 +13,7 @@ use upgrade_remediator::clock::{Clock as _, SystemClock};
 use upgrade_remediator::model::event::Event;
 use upgrade_remediator::simulator::log::PutKind;
 
+use crate::support::edited::waiting;
 use crate::support::proxy::{Proxy, Rule};
 use crate::support::{ABORTS, Bench, FAILED_ONCE, Process, RETRIES, WriteLock, eventually, let_pass};
 
@@ -260,7 +261,7 @@ async fn a_daemon_that_is_killed_while_it_starts_leaves_a_journal_that_can_be_us
     let mut random = SmallRng::seed_from_u64(seed);
     let mut without = 0;
     for _ in 0..20 {
-        let bench = Bench::new(FAILED_ONCE, &RETRIES.replace("300ms", "30s")).await;
+        let bench = Bench::new(FAILED_ONCE, &waiting(RETRIES, "30s")).await;
         bench.daemon().kill();
         without += usize::from(!bench.journal().exists());
         let daemon = bench.daemon();

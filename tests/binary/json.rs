@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use serde_json::Value;
 use upgrade_remediator::model::event::Event;
 
+use crate::support::edited::{Edited, waiting};
 use crate::support::{Bench, FAILED_ONCE, RETRIES};
 
 /// Below these any key can stand: tags and settings by their names, and what a reason or an event tells of itself.
@@ -76,11 +77,13 @@ fn documented() -> BTreeMap<String, Vec<Value>> {
 async fn real() -> BTreeMap<String, Vec<Value>> {
     let scenario = format!("{FAILED_ONCE}\n{}\n", FAILED_ONCE.replace("\"logs\"", "\"other\""));
     // One is with an operator at once, so that there is something to give back; the other one waits, and no time passes for it.
-    let escalates = RETRIES
-        .replace("name = \"test\"", "name = \"escalates\"\nmatch.cluster = [\"logs\"]")
-        .replace("max_retries = 3", "max_retries = 0")
-        .replace("abort_grace", "on_exhausted = \"escalate\"\nabort_grace");
-    let policy = format!("{escalates}\n{}", RETRIES.replace("\"300ms\"", "\"1h\""));
+    let escalates = Edited::of(RETRIES)
+        .set("policy.name", "escalates")
+        .set_toml("policy.match", "{ cluster = [\"logs\"] }")
+        .set("policy.retry.max_retries", 0)
+        .set("policy.on_exhausted", "escalate")
+        .text();
+    let policy = format!("{escalates}\n{}", waiting(RETRIES, "1h"));
     let bench = Bench::new(&scenario, &policy).await;
     // A channel that nobody listens at.
     let url = bench.folder.path().join("url");

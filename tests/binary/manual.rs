@@ -12,13 +12,12 @@ use upgrade_remediator::model::event::Event;
 use upgrade_remediator::model::reason::Reason;
 use upgrade_remediator::simulator::log::PutKind;
 
+use crate::support::edited::{Edited, waiting};
 use crate::support::{ABORTS, Bench, FAILED_ONCE, HALF_DONE, Process, RETRIES, alone, eventually};
 
 /// Waits so long that nothing is due by itself.
 fn patient(policy: &str) -> String {
-    let policy = policy.replace("initial_interval = \"300ms\"", "initial_interval = \"1h\"");
-    let policy = policy.replace("max_interval = \"300ms\"", "max_interval = \"1h\"");
-    policy.replace("abort_grace = \"300ms\"", "abort_grace = \"1h\"")
+    waiting(policy, "1h")
 }
 
 /// A running daemon that has seen the failure.
@@ -60,9 +59,9 @@ async fn a_retry_by_hand_ends_the_wait_and_is_written_down_with_who_and_why() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retry_by_hand_passes_over_budget_and_escalation() {
-    let none = RETRIES.replace("max_retries = 3", "max_retries = 0");
-    let escalates = none.replace("abort_grace", "on_exhausted = \"escalate\"\nabort_grace");
-    let (bench, _daemon) = with_failure(FAILED_ONCE, &escalates).await;
+    let escalates =
+        Edited::of(RETRIES).set("policy.retry.max_retries", 0).set("policy.on_exhausted", "escalate");
+    let (bench, _daemon) = with_failure(FAILED_ONCE, &escalates.text()).await;
     bench.journaled("the escalation", |event| matches!(event, Event::Escalated { .. })).await;
     let (code, said) = orders(&bench, &["retry-now", "logs"]).await;
     assert_eq!(code, 0, "{said}");
@@ -137,13 +136,11 @@ async fn an_abort_by_hand_passes_over_budget_and_grace_and_never_over_a_complete
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_that_is_given_back_is_the_daemons_again_also_after_a_restart() {
     // It fails once more after its only retry.
-    let stubborn = FAILED_ONCE.replace(
-        "status = \"FAILED\"",
-        "status = \"FAILED\"\nfail = [{ node = 1, execution = 2, step = 6 }]",
-    );
-    let none = RETRIES.replace("max_retries = 3", "max_retries = 1");
-    let escalates = none.replace("abort_grace", "on_exhausted = \"escalate\"\nabort_grace");
-    let (bench, daemon) = with_failure(&stubborn, &escalates).await;
+    let stubborn =
+        Edited::of(FAILED_ONCE).set_toml("cluster.task.fail", "[{ node = 1, execution = 2, step = 6 }]");
+    let escalates =
+        Edited::of(RETRIES).set("policy.retry.max_retries", 1).set("policy.on_exhausted", "escalate");
+    let (bench, daemon) = with_failure(&stubborn.text(), &escalates.text()).await;
     bench.journaled("the escalation", |event| matches!(event, Event::Escalated { .. })).await;
     let before = bench.puts().len();
     let (code, said) = orders(&bench, &["reset", "logs"]).await;

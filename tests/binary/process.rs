@@ -11,6 +11,7 @@ use upgrade_remediator::model::answer::Meaning;
 use upgrade_remediator::model::event::Event;
 use upgrade_remediator::simulator::log::{Operation, PutKind};
 
+use crate::support::edited::{Edited, waiting};
 use crate::support::proxy::{Proxy, Rule};
 use crate::support::{ABORTS, Bench, FAILED_ONCE, Process, RETRIES, WriteLock, eventually, let_pass};
 
@@ -118,8 +119,8 @@ async fn a_second_signal_cuts_and_the_put_is_settled_after_the_next_start() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_does_not_wait_for_whoever_has_the_journal_locked() {
-    let fleet = FAILED_ONCE.replace("name = \"logs\"", "name = \"logs\"\ncount = 8");
-    let due = (fleet.clone(), RETRIES.replace("300ms", "1500ms"), 8);
+    let fleet = Edited::of(FAILED_ONCE).set("cluster.count", 8).text();
+    let due = (fleet.clone(), waiting(RETRIES, "1500ms"), 8);
     let just_failed = (fleet.replace("\"-10m\"\nend = \"-1m\"", "\"1500ms\""), RETRIES.to_owned(), 0);
     for (scenario, policy, waiting) in [due, just_failed] {
         let bench = Bench::new(&scenario, &policy).await;
@@ -167,7 +168,7 @@ fn remove_lock(bench: &Bench) {
 
 /// Everything that the policy waits for takes some seconds, so that a second daemon is there before.
 fn slowly(policy: &str) -> String {
-    policy.replace("300ms", "3s")
+    waiting(policy, "3s")
 }
 
 /// Waits until the first one has told why it sends nothing.
@@ -266,7 +267,7 @@ async fn without_lock_and_socket_two_daemons_with_the_same_settings_send_once_at
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_look_acts_on_what_is_due_alone_and_the_waits_live_in_the_journal() {
-    let policy = RETRIES.replace("300ms", "1500ms");
+    let policy = waiting(RETRIES, "1500ms");
     let bench = Bench::new(FAILED_ONCE, &policy).await;
     let once = async || {
         let mut once = Process::start(bench.command(&["run", "--once"]));
@@ -344,7 +345,7 @@ fn journal_writable(daemon: &Process, writable: bool) {
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_journal_cannot_be_written_nothing_is_sent_and_it_recovers_by_itself() {
-    let bench = Bench::new(FAILED_ONCE, &RETRIES.replace("300ms", "1s")).await;
+    let bench = Bench::new(FAILED_ONCE, &waiting(RETRIES, "1s")).await;
     let daemon = daemon_with_a_disk(&bench);
     bench.journaled("the failure", |event| matches!(event, Event::Failed(_))).await;
     journal_writable(&daemon, false);
@@ -363,7 +364,7 @@ async fn while_the_journal_cannot_be_written_nothing_is_sent_and_it_recovers_by_
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_that_could_not_be_journaled_are_journaled_later_once_each() {
-    let fleet = FAILED_ONCE.replace("name = \"logs\"", "name = \"logs\"\ncount = 4");
+    let fleet = Edited::of(FAILED_ONCE).set("cluster.count", 4).text();
     let bench = Bench::new(&fleet, RETRIES).await;
     let proxy = Proxy::start(bench.simulator.address(), Rule::HoldPut).await;
     bench.configure(&proxy.url(), RETRIES);
@@ -496,11 +497,10 @@ async fn a_daemon_whose_log_nobody_reads_works_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_only_the_journal_knows_is_read_at_once_and_acted_on_when_a_list_shows_it() {
     // From the second list on thirty in a row fail.
-    let tagged = FAILED_ONCE.replace("name = \"logs\"", "name = \"logs\"\ntags = { upgrade = \"auto\" }");
-    let lists = fault(&tagged, "on = \"list\"\nnth = 2\ntimes = 30\nwhat = \"status\"\nstatus = 500");
-    let policy =
-        RETRIES.replace("name = \"test\"", "name = \"test\"\nmatch = { tags = { upgrade = \"auto\" } }");
-    let bench = Bench::new(&lists, &policy.replace("300ms", "900ms")).await;
+    let tagged = Edited::of(FAILED_ONCE).set_toml("cluster.tags", "{ upgrade = \"auto\" }");
+    let lists = fault(&tagged.text(), "on = \"list\"\nnth = 2\ntimes = 30\nwhat = \"status\"\nstatus = 500");
+    let policy = Edited::of(RETRIES).set_toml("policy.match", "{ tags = { upgrade = \"auto\" } }").text();
+    let bench = Bench::new(&lists, &waiting(&policy, "900ms")).await;
     let daemon = bench.daemon();
     bench.journaled("the failure", |event| matches!(event, Event::Failed(_))).await;
     daemon.kill();

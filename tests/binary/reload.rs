@@ -5,10 +5,11 @@ use upgrade_remediator::model::event::Event;
 use upgrade_remediator::model::reason::Reason;
 
 use crate::peers::{Http, Private};
+use crate::support::edited::waiting;
 use crate::support::{self, ABORTS, Bench, CALLS_A_HUMAN, FAILED_ONCE, Process, RETRIES, eventually};
 
 fn retries_in(time: &str) -> String {
-    RETRIES.replace("300ms", time)
+    waiting(RETRIES, time)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -100,7 +101,7 @@ async fn another_policy_makes_no_abort_due() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_removed_project_takes_its_plans_with_it_and_comes_back_as_it_was() {
-    let bench = Bench::new(FAILED_ONCE, &ABORTS.replace("300ms", "4s")).await;
+    let bench = Bench::new(FAILED_ONCE, &waiting(ABORTS, "4s")).await;
     let daemon = bench.daemon();
     bench.journaled("the grace", |event| matches!(event, Event::Decided { .. })).await;
     let whole = std::fs::read_to_string(bench.config()).unwrap();

@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use upgrade_remediator::model::event::{Event, Outcome};
 use upgrade_remediator::simulator::scenario::DEFAULT_PROJECT_ID;
 
+use crate::support::edited::waiting;
 use crate::support::{self, ABORTS, Bench, FAILED_ONCE, Process, RETRIES};
 
 /// How the new settings come into force.
@@ -116,7 +117,7 @@ async fn a_request_under_way_while_its_project_is_renamed_is_one_request() {
 }
 
 async fn a_hold_on_the_old_name_still_holds(by: By) {
-    let bench = Bench::new(FAILED_ONCE, &RETRIES.replace("300ms", "3s")).await;
+    let bench = Bench::new(FAILED_ONCE, &waiting(RETRIES, "3s")).await;
     let daemon = bench.daemon();
     bench.journaled("the wait", |event| matches!(event, Event::Decided { .. })).await;
     let (code, _, err) = bench.runs(&["hold", "project:test", "--reason", "maintenance"]).await;

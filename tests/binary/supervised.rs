@@ -24,6 +24,7 @@ use upgrade_remediator::settings::{self, Environment, FileText};
 use upgrade_remediator::simulator::log::{Operation, PutKind};
 use upgrade_remediator::simulator::scenario::{DEFAULT_ACCESS_KEY, DEFAULT_PROJECT_ID, DEFAULT_SECRET_KEY};
 
+use crate::support::edited::waiting;
 use crate::support::{Bench, FAILED_ONCE, Process, RETRIES, eventually};
 
 /// The end of the socket where the service manager listens.
@@ -92,7 +93,7 @@ async fn it_is_ready_without_the_cloud_and_shows_that_it_lives_until_it_stops() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_status_line_tells_what_waits_and_what_came_of_it() {
-    let bench = Bench::new(FAILED_ONCE, &RETRIES.replace("300ms", "2s")).await;
+    let bench = Bench::new(FAILED_ONCE, &waiting(RETRIES, "2s")).await;
     let mut manager = Manager::new(bench.folder.path());
     let _daemon = manager.daemon(&bench, Duration::from_millis(400));
     manager.hears("STATUS=1 cluster, 0 running, next retry ").await;
@@ -106,7 +107,7 @@ async fn the_status_line_tells_what_waits_and_what_came_of_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reload_is_told_with_its_time_and_ends_with_ready_whether_taken_or_refused() {
-    let bench = Bench::new(FAILED_ONCE, &RETRIES.replace("300ms", "1h")).await;
+    let bench = Bench::new(FAILED_ONCE, &waiting(RETRIES, "1h")).await;
     let mut manager = Manager::new(bench.folder.path());
     let daemon = manager.daemon(&bench, Duration::from_mins(1));
     manager.hears("READY=1").await;
@@ -134,7 +135,7 @@ async fn a_reload_is_told_with_its_time_and_ends_with_ready_whether_taken_or_ref
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn signals_that_come_in_a_storm_are_a_few_reloads() {
-    let bench = Bench::new(FAILED_ONCE, &RETRIES.replace("300ms", "1h")).await;
+    let bench = Bench::new(FAILED_ONCE, &waiting(RETRIES, "1h")).await;
     let mut manager = Manager::new(bench.folder.path());
     let daemon = manager.daemon(&bench, Duration::from_mins(1));
     manager.hears("READY=1").await;
@@ -182,7 +183,7 @@ async fn a_stop_waits_ten_seconds_at_most_and_what_is_not_answered_by_then_is_jo
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_loop_sends_nothing_earlier_than_the_journal_says() {
-    let bench = Bench::new(FAILED_ONCE, &RETRIES.replace("300ms", "4s")).await;
+    let bench = Bench::new(FAILED_ONCE, &waiting(RETRIES, "4s")).await;
     let mut daemon = bench.daemon();
     bench.journaled("the wait", |event| matches!(event, Event::Decided { .. })).await;
     let until = |event| match event {

@@ -132,7 +132,7 @@ struct Sent {
     index: usize,
 }
 
-struct Stage {
+struct Harness {
     now: Moment,
     number: u64,
     project_state: ProjectState,
@@ -149,7 +149,7 @@ fn cluster() -> ClusterId {
     ClusterId::new("c").unwrap()
 }
 
-impl Stage {
+impl Harness {
     fn record(&mut self, event: Event) {
         self.number += 1;
         let subject =
@@ -256,9 +256,9 @@ fn task(shown: &Shown) -> Task {
     task
 }
 
-fn play(story: &[Shown], terms: &Terms) -> Stage {
+fn play(story: &[Shown], terms: &Terms) -> Harness {
     let now = Moment { wall: "2026-01-02T12:00:00Z".parse().unwrap(), mono: Mono(0) };
-    let mut stage = Stage {
+    let mut harness = Harness {
         now,
         number: 0,
         project_state: ProjectState::default(),
@@ -267,9 +267,9 @@ fn play(story: &[Shown], terms: &Terms) -> Stage {
         decisions: Vec::new(),
     };
     for shown in story {
-        stage.read(shown, terms);
+        harness.read(shown, terms);
     }
-    stage
+    harness
 }
 
 /// The retries of ours that these entries count as accepted or leave open.
@@ -305,8 +305,8 @@ proptest! {
     fn an_abort_is_only_decided_on_a_failed_task_that_surely_has_no_node_done(
         story in story(), terms in terms()
     ) {
-        let stage = play(&story, &terms);
-        for sent in stage.sent.iter().filter(|sent| sent.action == Action::Abort) {
+        let harness = play(&story, &terms);
+        for sent in harness.sent.iter().filter(|sent| sent.action == Action::Abort) {
             prop_assert_eq!(sent.read.status.word(), "FAILED");
             prop_assert_eq!(&sent.read.completed, &CompletedNodes::None);
             prop_assert!(sent.read.current_batch.len() < 2);
@@ -322,10 +322,10 @@ proptest! {
     fn no_more_retries_are_used_than_the_budget_since_the_last_progress(
         story in story(), terms in terms()
     ) {
-        let stage = play(&story, &terms);
-        for sent in stage.sent.iter().filter(|sent| sent.action == Action::Retry) {
+        let harness = play(&story, &terms);
+        for sent in harness.sent.iter().filter(|sent| sent.action == Action::Retry) {
             prop_assert!(sent.used < terms.retry.max_retries);
-            let before = &stage.entries[..sent.index];
+            let before = &harness.entries[..sent.index];
             let progress = before.iter().rposition(|event| matches!(event, Event::Progress { .. }));
             let since = progress.filter(|_| terms.retry.reset_on_progress).map_or(0, |index| index + 1);
             prop_assert!(retries_since(&before[since..]) < terms.retry.max_retries);
@@ -334,9 +334,9 @@ proptest! {
 
     #[test]
     fn nothing_is_sent_while_an_attempt_is_open_or_after_the_end(story in story(), terms in terms()) {
-        let stage = play(&story, &terms);
+        let harness = play(&story, &terms);
         let (mut open, mut over) = (None, false);
-        for event in &stage.entries {
+        for event in &harness.entries {
             match event {
                 Event::Intent { action, .. } => {
                     prop_assert!(open.is_none(), "a second PUT while one is open");
@@ -358,17 +358,17 @@ proptest! {
 
     #[test]
     fn the_exhaustion_action_comes_once_for_a_failure(story in story(), terms in terms()) {
-        let stage = play(&story, &terms);
+        let harness = play(&story, &terms);
         let escalations =
-            stage.entries.iter().filter(|event| matches!(event, Event::Escalated { .. })).count();
+            harness.entries.iter().filter(|event| matches!(event, Event::Escalated { .. })).count();
         prop_assert!(escalations <= 1, "handed to an operator {escalations} times");
         let mut aborts = 0;
-        for (index, event) in stage.entries.iter().enumerate() {
+        for (index, event) in harness.entries.iter().enumerate() {
             match event {
                 Event::Failed(_) => aborts = 0,
                 Event::Intent { action: Action::Abort, .. } => {
                     let refused = matches!(
-                        stage.entries.get(index + 1),
+                        harness.entries.get(index + 1),
                         Some(Event::Answered { answer, .. })
                             if !matches!(answer.meaning, Meaning::Accepted | Meaning::Unknown)
                     );
@@ -396,10 +396,11 @@ fn the_stories_reach_what_they_are_about() {
     let (mut retries, mut aborts, mut escalations) = (0, 0, 0);
     for _ in 0..500 {
         let (story, terms) = (story(), terms()).new_tree(&mut runner).unwrap().current();
-        let stage = play(&story, &terms);
-        retries += stage.sent.iter().filter(|sent| sent.action == Action::Retry).count();
-        aborts += stage.sent.iter().filter(|sent| sent.action == Action::Abort).count();
-        escalations += stage.entries.iter().filter(|event| matches!(event, Event::Escalated { .. })).count();
+        let harness = play(&story, &terms);
+        retries += harness.sent.iter().filter(|sent| sent.action == Action::Retry).count();
+        aborts += harness.sent.iter().filter(|sent| sent.action == Action::Abort).count();
+        escalations +=
+            harness.entries.iter().filter(|event| matches!(event, Event::Escalated { .. })).count();
     }
     assert!(retries > 100 && aborts > 10 && escalations > 100, "{retries} {aborts} {escalations}");
 }

@@ -7,6 +7,7 @@
 mod abort;
 mod answers;
 mod breaker;
+mod harness;
 mod held;
 mod lost;
 mod others;
@@ -14,5 +15,4 @@ mod rests;
 mod retention;
 mod safe;
 mod settling;
-mod stage;
 mod time;

@@ -5,41 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use upgrade_remediator::clock::Clock;
 use upgrade_remediator::model::cluster::{Cluster, ClusterList, Tags};
 use upgrade_remediator::model::id::ClusterId;
-use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::model::project::{Limits, Poll, Rules, Stretch};
 use upgrade_remediator::schedule::{Lane, Next, Project, Scheduler};
 
-/// Follows tokio's paused time.
-struct Virtual(Instant);
-
-impl Virtual {
-    #[expect(clippy::disallowed_methods, reason = "tokio's paused clock is the test's clock")]
-    fn new() -> Arc<Self> {
-        Arc::new(Self(Instant::now()))
-    }
-}
-
-impl Clock for Virtual {
-    fn now(&self) -> Moment {
-        let since = i64::try_from(self.0.elapsed().as_millis()).unwrap();
-        Moment { wall: Timestamp::UNIX_EPOCH, mono: Mono(since) }
-    }
-
-    async fn sleep(&self, wait: Duration) {
-        tokio::time::sleep(wait).await;
-    }
-}
+use crate::clocks::VirtualClock;
 
 /// A project that takes note of what is done with it, and when.
-struct Script {
-    clock: Arc<Virtual>,
+struct ScriptedProject {
+    clock: Arc<VirtualClock>,
     /// The lists, one for each discovery; the last one stays. `None`: the list cannot be had.
     lists: Mutex<Vec<Option<ClusterList>>>,
     list_takes: Duration,
@@ -89,10 +67,10 @@ fn fleet(count: usize) -> ClusterList {
     list_of((0..count).map(|n| cluster(&format!("c{n:05}"))).collect())
 }
 
-impl Script {
+impl ScriptedProject {
     fn new(lists: Vec<Option<ClusterList>>) -> Self {
         Self {
-            clock: Virtual::new(),
+            clock: Arc::new(VirtualClock::new()),
             lists: Mutex::new(lists),
             list_takes: Duration::from_millis(1),
             look_takes: BTreeMap::new(),
@@ -134,7 +112,7 @@ impl Script {
     }
 }
 
-impl Project for Script {
+impl Project for ScriptedProject {
     async fn discover(&self) -> Option<ClusterList> {
         self.discoveries.lock().unwrap().push(self.seconds());
         self.clock.sleep(self.list_takes).await;
@@ -188,7 +166,11 @@ fn rules(poll: Poll, at_once: u32) -> Arc<Rules> {
     Arc::new(Rules { poll, limits, ..Rules::default() })
 }
 
-fn watcher_of(script: Arc<Script>, clock: Arc<Virtual>, at_once: u32) -> Scheduler<Script, Virtual> {
+fn watcher_of(
+    script: Arc<ScriptedProject>,
+    clock: Arc<VirtualClock>,
+    at_once: u32,
+) -> Scheduler<ScriptedProject, VirtualClock> {
     *script.rules.lock().unwrap() = rules(poll(), at_once);
     Scheduler::new(script, clock)
 }
@@ -202,7 +184,7 @@ fn poll() -> Poll {
 }
 
 /// Watches for so many seconds.
-async fn watch(script: Script, at_once: u32, seconds: u64) -> Arc<Script> {
+async fn watch(script: ScriptedProject, at_once: u32, seconds: u64) -> Arc<ScriptedProject> {
     let script = Arc::new(script);
     let stop = CancellationToken::new();
     let scheduler = watcher_of(Arc::clone(&script), Arc::clone(&script.clock), at_once);
@@ -215,7 +197,7 @@ async fn watch(script: Script, at_once: u32, seconds: u64) -> Arc<Script> {
 
 #[tokio::test(start_paused = true)]
 async fn clusters_are_looked_at_when_their_look_said_and_first_looks_are_spread() {
-    let script = watch(Script::new(vec![Some(list(&["a", "b", "c", "d"]))]), 8, 25).await;
+    let script = watch(ScriptedProject::new(vec![Some(list(&["a", "b", "c", "d"]))]), 8, 25).await;
     assert_eq!(script.polls_of("a"), [0, 10, 20]);
     assert_eq!(script.polls_of("b"), [1, 11, 21]);
     assert_eq!(script.polls_of("c"), [2, 12, 22]);
@@ -224,7 +206,7 @@ async fn clusters_are_looked_at_when_their_look_said_and_first_looks_are_spread(
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_cluster_delays_no_other_and_is_looked_at_once_at_a_time() {
-    let mut script = Script::new(vec![Some(list(&["a", "b"]))]);
+    let mut script = ScriptedProject::new(vec![Some(list(&["a", "b"]))]);
     script.look_takes.insert("a", Duration::from_secs(35));
     let script = watch(script, 2, 60).await;
     assert_eq!(
@@ -237,7 +219,7 @@ async fn a_slow_cluster_delays_no_other_and_is_looked_at_once_at_a_time() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_list_delays_no_look() {
-    let mut script = Script::new(vec![Some(list(&["a"]))]);
+    let mut script = ScriptedProject::new(vec![Some(list(&["a"]))]);
     script.list_takes = Duration::from_secs(30);
     let script = watch(script, 1, 119).await;
     assert_eq!(*script.discoveries.lock().unwrap(), [0, 90]);
@@ -246,7 +228,7 @@ async fn a_slow_list_delays_no_look() {
 
 #[tokio::test(start_paused = true)]
 async fn no_more_looks_than_allowed_at_once() {
-    let mut script = Script::new(vec![Some(list(&["a", "b", "c"]))]);
+    let mut script = ScriptedProject::new(vec![Some(list(&["a", "b", "c"]))]);
     for name in ["a", "b", "c"] {
         script.look_takes.insert(name, Duration::from_secs(5));
     }
@@ -262,18 +244,20 @@ async fn a_cluster_is_let_go_after_two_complete_lists_without_it() {
     let both = || Some(list(&["a", "b"]));
     let only_a = || Some(list(&["a"]));
     let incomplete = || Some(ClusterList { total_size: Some(2), ..list(&["a"]) });
-    let script = watch(Script::new(vec![both(), only_a(), both(), only_a(), only_a()]), 8, 300).await;
+    let script =
+        watch(ScriptedProject::new(vec![both(), only_a(), both(), only_a(), only_a()]), 8, 300).await;
     assert_eq!(*script.forgotten.lock().unwrap(), ["b"]);
     assert!(script.polls_of("b").iter().all(|at| *at < 160), "{:?}", script.polls_of("b"));
     let script =
-        watch(Script::new(vec![both(), incomplete(), incomplete(), None, incomplete()]), 8, 300).await;
+        watch(ScriptedProject::new(vec![both(), incomplete(), incomplete(), None, incomplete()]), 8, 300)
+            .await;
     assert_eq!(*script.forgotten.lock().unwrap(), Vec::<String>::new(), "only a complete list says so");
     assert!(script.polls_of("b").len() > 20);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_cluster_that_went_while_nobody_watched_is_let_go_too() {
-    let remembers = |lists| Script { remembered: vec!["a", "gone"], ..Script::new(lists) };
+    let remembers = |lists| ScriptedProject { remembered: vec!["a", "gone"], ..ScriptedProject::new(lists) };
     let script = watch(remembers(vec![Some(list(&["a"]))]), 8, 100).await;
     assert_eq!(*script.forgotten.lock().unwrap(), ["gone"], "by two complete lists, and once");
     assert_eq!(script.polls_of("gone").len(), 1, "it is read until then, as any cluster that a list showed");
@@ -288,7 +272,7 @@ async fn a_cluster_that_went_while_nobody_watched_is_let_go_too() {
 
 #[tokio::test(start_paused = true)]
 async fn what_only_the_journal_knows_is_read_before_a_list_shows_it() {
-    let remembers = |lists| Script { remembered: vec!["a", "b"], ..Script::new(lists) };
+    let remembers = |lists| ScriptedProject { remembered: vec!["a", "b"], ..ScriptedProject::new(lists) };
     let script = watch(remembers(vec![None]), 8, 25).await;
     assert_eq!((script.polls_of("a"), script.polls_of("b").len()), (vec![0, 10, 20], 3));
     let script = watch(remembers(vec![None, Some(list(&["a", "b"]))]), 8, 25).await;
@@ -302,25 +286,25 @@ async fn what_only_the_journal_knows_is_read_before_a_list_shows_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_list_that_cannot_be_had_is_asked_for_again_soon_while_nothing_is_watched() {
-    let script = watch(Script::new(vec![None, None, Some(list(&["a"]))]), 8, 30).await;
+    let script = watch(ScriptedProject::new(vec![None, None, Some(list(&["a"]))]), 8, 30).await;
     assert_eq!(*script.discoveries.lock().unwrap(), [0, 4, 8]);
     assert_eq!(script.polls_of("a"), [8, 18, 28]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn once_looks_at_everything_once() {
-    let script = Arc::new(Script::new(vec![Some(list(&["a", "b", "c"]))]));
+    let script = Arc::new(ScriptedProject::new(vec![Some(list(&["a", "b", "c"]))]));
     let scheduler = watcher_of(Arc::clone(&script), Arc::clone(&script.clock), 2);
     assert!(scheduler.run_once(CancellationToken::new()).await.unwrap());
     assert_eq!(script.polls.lock().unwrap().len(), 3);
-    let blind = Arc::new(Script::new(vec![None]));
+    let blind = Arc::new(ScriptedProject::new(vec![None]));
     let scheduler = watcher_of(Arc::clone(&blind), Arc::clone(&blind.clock), 2);
     assert!(!scheduler.run_once(CancellationToken::new()).await.unwrap());
 }
 
 /// A project where nothing runs.
-fn quiet(lists: Vec<Option<ClusterList>>) -> Script {
-    Script { lane: Lane::Idle, next_poll: poll().idle_interval, ..Script::new(lists) }
+fn quiet(lists: Vec<Option<ClusterList>>) -> ScriptedProject {
+    ScriptedProject { lane: Lane::Idle, next_poll: poll().idle_interval, ..ScriptedProject::new(lists) }
 }
 
 #[tokio::test(start_paused = true)]
@@ -461,7 +445,7 @@ async fn after_an_outage_nothing_is_made_up_for() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_project_changes_nothing_for_another() {
-    let clock = Virtual::new();
+    let clock = Arc::new(VirtualClock::new());
     let project = |look_takes: Duration, rate| {
         let mut script = quiet(vec![Some(fleet(60))]);
         script.clock = Arc::clone(&clock);
@@ -481,7 +465,7 @@ async fn a_slow_project_changes_nothing_for_another() {
     for scheduler in schedulers {
         scheduler.await.unwrap().unwrap();
     }
-    let count = |script: &Script| script.polls.lock().unwrap().len();
+    let count = |script: &ScriptedProject| script.polls.lock().unwrap().len();
     assert!(count(&slow) * 2 < count(&well), "{} {}", count(&slow), count(&well));
     assert!(count(&well).abs_diff(count(&alone)) <= 2, "{} {}", count(&well), count(&alone));
     assert!(well.stretches.lock().unwrap().is_empty());
@@ -489,8 +473,10 @@ async fn a_slow_project_changes_nothing_for_another() {
 
 #[tokio::test(start_paused = true)]
 async fn other_settings_are_followed_from_the_next_look_on() {
-    let script =
-        Arc::new(Script { next_poll: poll().idle_interval, ..Script::new(vec![Some(list(&["a"]))]) });
+    let script = Arc::new(ScriptedProject {
+        next_poll: poll().idle_interval,
+        ..ScriptedProject::new(vec![Some(list(&["a"]))])
+    });
     let stop = CancellationToken::new();
     let running =
         tokio::spawn(watcher_of(Arc::clone(&script), Arc::clone(&script.clock), 2).run(stop.clone()));
@@ -523,10 +509,10 @@ async fn a_shorter_idle_interval_holds_for_the_waits_that_have_begun() {
 
 #[tokio::test(start_paused = true)]
 async fn a_nudge_has_unfinished_stories_looked_at_at_once_and_nothing_else() {
-    let script = Arc::new(Script {
+    let script = Arc::new(ScriptedProject {
         next_poll: Duration::from_mins(10),
         remembered: vec!["a"],
-        ..Script::new(vec![Some(list(&["a", "b"]))])
+        ..ScriptedProject::new(vec![Some(list(&["a", "b"]))])
     });
     let stop = CancellationToken::new();
     let running =

@@ -11,13 +11,13 @@
 #![expect(clippy::print_stderr, reason = "what was reached, and what failed")]
 
 mod generate;
+mod harness;
 mod judge;
 #[path = "../support/leaks.rs"]
 mod leaks;
 #[path = "../support/parked.rs"]
 mod parked;
 mod run;
-mod stage;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -61,7 +61,7 @@ fn whole(played: &Played) -> String {
 fn story(plan: &Plan, played: &Played) -> String {
     let mut lines = Vec::new();
     for line in played.log.iter().filter(|line| {
-        stage::request_of(&line.record)
+        harness::request_of(&line.record)
             .is_none_or(|request| request.method != "GET" || request.fault.is_some())
     }) {
         lines.push((line.at.0, format!("world    {}", serde_json::to_string(&line.record).unwrap())));
@@ -147,7 +147,7 @@ fn reached(plan: &Plan, played: &Played) -> Counts {
 /// Rows and columns of the table of what happened where. Each cell of a block must have been reached.
 fn blocks() -> Vec<(Vec<String>, Vec<String>)> {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-    let steps = stage::Point::ALL.iter().map(|point| format!("{point:?}")).collect();
+    let steps = harness::Point::ALL.iter().map(|point| format!("{point:?}")).collect();
     let wire = words(&["list", "reading", "retry", "abort"]);
     let mut faults = words(&generate::FAULTS);
     faults.push("no connection".to_owned());

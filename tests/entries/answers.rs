@@ -4,21 +4,21 @@
 use std::error::Error as _;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
 use upgrade_remediator::act::answers;
-use upgrade_remediator::clock::Clock;
 use upgrade_remediator::cloud::transport::{Request, Response, Transport, TransportError};
 use upgrade_remediator::cloud::{
     AccessKey, BodyKind, Client, CloudError, Credential, Css, Options, Reply, parse,
 };
 use upgrade_remediator::model::answer::Meaning;
 use upgrade_remediator::model::id::{ClusterId, ProjectId, TaskId};
-use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::model::project::Limits;
 use upgrade_remediator::model::task::{CompletedNodes, Task, TaskKind, TaskStatus};
+
+use crate::clocks::ManualClock;
 
 const SECRET: &str = "SKexample0000000000000000000000000000test";
 /// What stands for the secret in an input: an answer may repeat it.
@@ -27,24 +27,6 @@ const CLUSTER: &str = "4f3deec3-efa8-4598-bf91-560aad1377a3";
 const STATUSES: [u16; 16] = [200, 200, 200, 201, 204, 302, 400, 401, 403, 404, 409, 429, 500, 502, 503, 504];
 /// No question asks more often than that, whatever is answered.
 const MOST_REQUESTS: u32 = 1_000;
-
-/// Waits by moving on.
-#[derive(Default)]
-struct Moving(AtomicI64);
-
-impl Clock for Moving {
-    fn now(&self) -> Moment {
-        let start = Moment { wall: "2026-01-02T03:04:05Z".parse().unwrap(), mono: Mono(0) };
-        let passed = u64::try_from(self.0.load(Ordering::SeqCst)).unwrap();
-        start.after(Duration::from_millis(passed))
-    }
-
-    async fn sleep(&self, wait: Duration) {
-        let passed = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 4).max(1);
-        self.0.fetch_add(passed, Ordering::SeqCst);
-        tokio::task::yield_now().await;
-    }
-}
 
 /// Answers the very first request well, so that the credential is proven, and every other one alike.
 struct Alike {
@@ -114,7 +96,7 @@ pub(crate) fn try_answer(bytes: &[u8]) {
         seed: 1,
         meter: None,
     };
-    let client = Client::new(transport, options, Arc::new(Moving::default())).unwrap();
+    let client = Client::new(transport, options, Arc::new(ManualClock::new())).unwrap();
     let (cluster, task) = (ClusterId::new(CLUSTER).unwrap(), TaskId::new("t").unwrap());
     run(async {
         client.clusters().await.unwrap();

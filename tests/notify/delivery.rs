@@ -16,55 +16,56 @@ use upgrade_remediator::notify::kind::Kind;
 use upgrade_remediator::notify::message::Message;
 use upgrade_remediator::notify::{Notification, Observer as _};
 
-use crate::stage::{
-    HOUR, MINUTE, Manner, Rig, SECOND, accepted, escalated, failed, fails, first_seen, sends, terms,
+use crate::harness::{
+    HOUR, Harness, MINUTE, Manner, SECOND, accepted, escalated, failed, fails, first_seen, sends, terms,
 };
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_is_told_within_seconds_and_once() {
-    let rig = Rig::new(&["ops"]).await;
-    rig.pass(MINUTE).await;
-    rig.journal("prod", "logs", fails("logs", Some("standard"))).await;
-    rig.pass(3 * SECOND).await;
-    assert_eq!(rig.channel("ops").kinds(), ["first-failure"]);
-    let (at, message) = rig.channel("ops").taken().remove(0);
+    let harness = Harness::new(&["ops"]).await;
+    harness.pass(MINUTE).await;
+    harness.journal("prod", "logs", fails("logs", Some("standard"))).await;
+    harness.pass(3 * SECOND).await;
+    assert_eq!(harness.channel("ops").kinds(), ["first-failure"]);
+    let (at, message) = harness.channel("ops").taken().remove(0);
     assert!(at <= MINUTE + 3 * SECOND, "{at:?}");
     assert!(
         message.notices[0].next.contains("sends retry 1 of 5 at 2026-06-01 12:02:00 UTC"),
         "{}",
         message.notices[0].next
     );
-    rig.pass(HOUR).await;
-    assert_eq!(rig.channel("ops").taken().len(), 1);
-    let counts = rig.post.counts().remove(0);
+    harness.pass(HOUR).await;
+    assert_eq!(harness.channel("ops").taken().len(), 1);
+    let counts = harness.post.counts().remove(0);
     assert_eq!((counts.sent, counts.notices, counts.failed, counts.waiting), (1, 1, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_whole_story_is_told_in_its_order() {
-    let rig = Rig::new(&["ops"]).await;
-    rig.journal("prod", "logs", fails("logs", Some("standard"))).await;
-    rig.pass(2 * MINUTE).await;
-    let put = rig.journal("prod", "logs", vec![sends(Action::Retry, 1)]).await;
-    rig.journal("prod", "logs", vec![accepted(put), Event::Running { execute_times: Some(2) }]).await;
-    rig.pass(2 * MINUTE).await;
+    let harness = Harness::new(&["ops"]).await;
+    harness.journal("prod", "logs", fails("logs", Some("standard"))).await;
+    harness.pass(2 * MINUTE).await;
+    let put = harness.journal("prod", "logs", vec![sends(Action::Retry, 1)]).await;
+    harness.journal("prod", "logs", vec![accepted(put), Event::Running { execute_times: Some(2) }]).await;
+    harness.pass(2 * MINUTE).await;
     // That it failed again after a retry is told by what is done about it.
-    rig.journal("prod", "logs", vec![failed(2, 0, Some(terms("standard")))]).await;
+    harness.journal("prod", "logs", vec![failed(2, 0, Some(terms("standard")))]).await;
     let until = "2026-06-01T12:20:00Z".parse().unwrap();
     let pending = Reason::AbortPending { used: 5, external: 0, grace: 15 * MINUTE, after_put: None, until };
-    rig.journal("prod", "logs", vec![Event::Decided { verdict: PassiveVerdict::Wait, reason: pending }])
+    harness
+        .journal("prod", "logs", vec![Event::Decided { verdict: PassiveVerdict::Wait, reason: pending }])
         .await;
-    rig.pass(2 * MINUTE).await;
-    let put = rig.journal("prod", "logs", vec![sends(Action::Abort, 5)]).await;
-    rig.journal("prod", "logs", vec![accepted(put), Event::Ended(Outcome::Aborted)]).await;
-    rig.pass(2 * MINUTE).await;
-    assert_eq!(rig.channel("ops").kinds(), ["first-failure", "retry-sent", "exhausted", "aborted"]);
+    harness.pass(2 * MINUTE).await;
+    let put = harness.journal("prod", "logs", vec![sends(Action::Abort, 5)]).await;
+    harness.journal("prod", "logs", vec![accepted(put), Event::Ended(Outcome::Aborted)]).await;
+    harness.pass(2 * MINUTE).await;
+    assert_eq!(harness.channel("ops").kinds(), ["first-failure", "retry-sent", "exhausted", "aborted"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_was_handed_over_is_still_told_of() {
-    let rig = Rig::new(&["ops"]).await;
-    rig.journal("prod", "logs", fails("logs", Some("standard"))).await;
+    let harness = Harness::new(&["ops"]).await;
+    harness.journal("prod", "logs", fails("logs", Some("standard"))).await;
     for events in [
         vec![escalated()],
         vec![Event::Running { execute_times: Some(2) }],
@@ -72,12 +73,12 @@ async fn what_was_handed_over_is_still_told_of() {
         vec![Event::Running { execute_times: Some(3) }],
         vec![Event::Ended(Outcome::ResolvedExternally)],
     ] {
-        rig.pass(2 * MINUTE).await;
-        rig.journal("prod", "logs", events).await;
+        harness.pass(2 * MINUTE).await;
+        harness.journal("prod", "logs", events).await;
     }
-    rig.pass(2 * MINUTE).await;
+    harness.pass(2 * MINUTE).await;
     assert_eq!(
-        rig.channel("ops").kinds(),
+        harness.channel("ops").kinds(),
         [
             "first-failure",
             "escalated",
@@ -91,22 +92,22 @@ async fn what_was_handed_over_is_still_told_of() {
 
 #[tokio::test(start_paused = true)]
 async fn a_task_that_only_runs_and_succeeds_is_nobodys_business() {
-    let rig = Rig::new(&["ops"]).await;
+    let harness = Harness::new(&["ops"]).await;
     let events = vec![
         first_seen("logs"),
         Event::Running { execute_times: Some(1) },
         Event::Progress { completed: 1 },
         Event::Ended(Outcome::ResolvedExternally),
     ];
-    rig.journal("prod", "logs", events).await;
-    rig.pass(HOUR).await;
-    assert_eq!(rig.channel("ops").kinds(), [""; 0]);
+    harness.journal("prod", "logs", events).await;
+    harness.pass(HOUR).await;
+    assert_eq!(harness.channel("ops").kinds(), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_task_that_runs_too_long_is_told_to_whom_its_policy_names() {
-    let mut rig = Rig::new(&["ops", "search"]).await;
-    rig.reload(|routes| {
+    let mut harness = Harness::new(&["ops", "search"]).await;
+    harness.reload(|routes| {
         routes.by_policy = BTreeMap::from([("logs".to_owned(), vec!["search".to_owned()])]);
     });
     let too_long = TooLong::Whole { ran: 9 * HOUR, expected: 5 * HOUR };
@@ -115,11 +116,11 @@ async fn a_task_that_runs_too_long_is_told_to_whom_its_policy_names() {
         Event::Running { execute_times: Some(1) },
         Event::RunningTooLong { too_long, policy: "logs".to_owned(), nodes: 3, completed: Some(1) },
     ];
-    rig.journal("prod", "logs", events).await;
-    rig.pass(HOUR).await;
-    assert_eq!(rig.channel("ops").kinds(), [""; 0]);
-    assert_eq!(rig.channel("search").kinds(), ["running-too-long"]);
-    let (_, message) = rig.channel("search").taken().remove(0);
+    harness.journal("prod", "logs", events).await;
+    harness.pass(HOUR).await;
+    assert_eq!(harness.channel("ops").kinds(), [""; 0]);
+    assert_eq!(harness.channel("search").kinds(), ["running-too-long"]);
+    let (_, message) = harness.channel("search").taken().remove(0);
     let notice = &message.notices[0];
     assert_eq!(notice.title, "logs: running too long");
     assert!(notice.what.contains("policy logs expects 5h at most for 3 nodes"), "{}", notice.what);
@@ -128,22 +129,22 @@ async fn a_task_that_runs_too_long_is_told_to_whom_its_policy_names() {
 
 #[tokio::test(start_paused = true)]
 async fn policies_say_whom_to_tell() {
-    let mut rig = Rig::new(&["ops", "search", "quiet"]).await;
-    rig.reload(|routes| {
+    let mut harness = Harness::new(&["ops", "search", "quiet"]).await;
+    harness.reload(|routes| {
         routes.by_policy = BTreeMap::from([
             ("logs".to_owned(), vec!["search".to_owned(), "search".to_owned()]),
             ("test".to_owned(), Vec::new()),
         ]);
     });
-    rig.journal("prod", "a", fails("a", Some("logs"))).await;
-    rig.journal("prod", "b", fails("b", Some("test"))).await;
-    rig.journal("prod", "c", fails("c", Some("other"))).await;
-    rig.journal("prod", "d", fails("d", None)).await;
-    rig.pass(MINUTE).await;
-    rig.journal("prod", "a", vec![escalated()]).await;
-    rig.pass(2 * MINUTE).await;
+    harness.journal("prod", "a", fails("a", Some("logs"))).await;
+    harness.journal("prod", "b", fails("b", Some("test"))).await;
+    harness.journal("prod", "c", fails("c", Some("other"))).await;
+    harness.journal("prod", "d", fails("d", None)).await;
+    harness.pass(MINUTE).await;
+    harness.journal("prod", "a", vec![escalated()]).await;
+    harness.pass(2 * MINUTE).await;
     let names = |channel: &str| -> Vec<String> {
-        let taken = rig.channel(channel).taken();
+        let taken = harness.channel(channel).taken();
         taken.iter().flat_map(|(_, message)| &message.notices).map(|notice| notice.title.clone()).collect()
     };
     assert_eq!(names("search"), ["a: upgrade failed", "a: an operator is needed"]);
@@ -153,18 +154,18 @@ async fn policies_say_whom_to_tell() {
 
 #[tokio::test(start_paused = true)]
 async fn a_storm_of_ten_thousand_is_one_message_a_minute() {
-    let rig = Rig::new(&["ops"]).await;
+    let harness = Harness::new(&["ops"]).await;
     for n in 0..10_000 {
         let name = format!("c{n}");
-        rig.journal("prod", &name, fails(&name, Some("standard"))).await;
+        harness.journal("prod", &name, fails(&name, Some("standard"))).await;
         // Over an hour and a half.
         if n % 2 == 0 {
-            rig.pass(SECOND).await;
+            harness.pass(SECOND).await;
         }
     }
-    rig.journal("other", "elsewhere", fails("elsewhere", Some("standard"))).await;
-    rig.pass(3 * MINUTE).await;
-    let taken = rig.channel("ops").taken();
+    harness.journal("other", "elsewhere", fails("elsewhere", Some("standard"))).await;
+    harness.pass(3 * MINUTE).await;
+    let taken = harness.channel("ops").taken();
     let total: u64 = taken.iter().map(|(_, message)| message.total()).sum();
     assert_eq!(total, 10_001);
     let of = |project: &str| -> Vec<Duration> {
@@ -176,101 +177,101 @@ async fn a_storm_of_ten_thousand_is_one_message_a_minute() {
         assert!(message.notices.len() <= 10);
         assert!(message.text(15_000).len() <= 15_000);
     }
-    assert_eq!(rig.post.counts()[0].waiting, 0);
+    assert_eq!(harness.post.counts()[0].waiting, 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_storm_at_a_dead_channel_is_bounded_and_told_in_numbers() {
-    let mut rig = Rig::new(&["ops"]).await;
-    rig.channel("ops").set(Manner::Fails);
+    let mut harness = Harness::new(&["ops"]).await;
+    harness.channel("ops").set(Manner::Fails);
     for n in 0..10_000 {
         let name = format!("c{n}");
-        rig.journal("prod", &name, fails(&name, Some("standard"))).await;
+        harness.journal("prod", &name, fails(&name, Some("standard"))).await;
     }
-    rig.pass(HOUR).await;
-    let waiting = rig.post.counts().remove(0);
+    harness.pass(HOUR).await;
+    let waiting = harness.post.counts().remove(0);
     assert_eq!((waiting.waiting, waiting.sent), (10_000, 0));
     assert!(waiting.failing_since.is_some() && waiting.last_error.is_some());
-    rig.kill().await;
-    rig.start().await;
-    rig.channel("ops").set(Manner::Takes);
-    rig.pass(3 * MINUTE).await;
-    let taken = rig.channel("ops").taken();
+    harness.kill().await;
+    harness.start().await;
+    harness.channel("ops").set(Manner::Takes);
+    harness.pass(3 * MINUTE).await;
+    let taken = harness.channel("ops").taken();
     assert_eq!(taken.iter().map(|(_, message)| message.total()).sum::<u64>(), 10_000);
     assert!(taken.len() <= 2, "{}", taken.len());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_channel_holds_up_no_other_and_is_tried_ever_more_seldom() {
-    let rig = Rig::new(&["ops", "night"]).await;
-    rig.channel("ops").set(Manner::Hangs);
-    let mut both = rig;
+    let harness = Harness::new(&["ops", "night"]).await;
+    harness.channel("ops").set(Manner::Hangs);
+    let mut both = harness;
     both.reload(|routes| routes.default = vec!["ops".to_owned(), "night".to_owned()]);
-    let rig = both;
-    rig.journal("prod", "logs", fails("logs", Some("standard"))).await;
-    rig.pass(5 * SECOND).await;
-    assert_eq!(rig.channel("night").kinds(), ["first-failure"]);
-    rig.pass(40 * SECOND).await;
-    rig.channel("ops").set(Manner::Fails);
-    rig.pass(3 * HOUR).await;
-    let tries = rig.channel("ops").tries();
+    let harness = both;
+    harness.journal("prod", "logs", fails("logs", Some("standard"))).await;
+    harness.pass(5 * SECOND).await;
+    assert_eq!(harness.channel("night").kinds(), ["first-failure"]);
+    harness.pass(40 * SECOND).await;
+    harness.channel("ops").set(Manner::Fails);
+    harness.pass(3 * HOUR).await;
+    let tries = harness.channel("ops").tries();
     let gaps: Vec<Duration> = tries.windows(2).map(|pair| pair[1].0.saturating_sub(pair[0].0)).collect();
     assert!(gaps.iter().all(|gap| *gap >= 8 * SECOND && *gap <= 11 * MINUTE), "{gaps:?}");
     assert!(gaps.last().unwrap() >= &(7 * MINUTE), "{gaps:?}");
     assert!((20..=40).contains(&tries.len()), "{}", tries.len());
     assert!(tries.iter().all(|(_, message)| message.id == tries[0].1.id), "it is the same message");
-    let counts = rig.post.counts();
+    let counts = harness.post.counts();
     assert_eq!(counts.iter().map(|counts| counts.name.as_str()).collect::<Vec<_>>(), ["night", "ops"]);
     assert_eq!((counts[1].waiting, counts[1].sent), (1, 0));
     assert_eq!(counts[1].failed, tries.len() as u64);
     assert_eq!(counts[1].last_error.as_deref(), Some("nobody answers"));
     // What has happened meanwhile is the next message.
-    rig.journal("prod", "logs", vec![escalated()]).await;
-    rig.pass(20 * MINUTE).await;
-    rig.channel("ops").set(Manner::Takes);
-    rig.pass(15 * MINUTE).await;
-    assert_eq!(rig.channel("ops").kinds(), ["first-failure", "escalated"]);
-    let counts = rig.post.counts();
+    harness.journal("prod", "logs", vec![escalated()]).await;
+    harness.pass(20 * MINUTE).await;
+    harness.channel("ops").set(Manner::Takes);
+    harness.pass(15 * MINUTE).await;
+    assert_eq!(harness.channel("ops").kinds(), ["first-failure", "escalated"]);
+    let counts = harness.post.counts();
     assert_eq!((counts[1].failing_since, counts[1].waiting), (None, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_receiver_that_asks_to_wait_is_heeded() {
-    let rig = Rig::new(&["ops"]).await;
-    rig.channel("ops").set(Manner::AsksToWait(30 * MINUTE));
-    rig.journal("prod", "logs", fails("logs", Some("standard"))).await;
-    rig.pass(29 * MINUTE).await;
-    assert_eq!(rig.channel("ops").tries().len(), 1);
-    rig.channel("ops").set(Manner::Takes);
-    rig.pass(2 * MINUTE).await;
-    assert_eq!(rig.channel("ops").kinds(), ["first-failure"]);
+    let harness = Harness::new(&["ops"]).await;
+    harness.channel("ops").set(Manner::AsksToWait(30 * MINUTE));
+    harness.journal("prod", "logs", fails("logs", Some("standard"))).await;
+    harness.pass(29 * MINUTE).await;
+    assert_eq!(harness.channel("ops").tries().len(), 1);
+    harness.channel("ops").set(Manner::Takes);
+    harness.pass(2 * MINUTE).await;
+    assert_eq!(harness.channel("ops").kinds(), ["first-failure"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_second_try_comes_when_its_wait_is_over_and_not_a_minute_after_the_first() {
-    let rig = Rig::new(&["ops"]).await;
+    let harness = Harness::new(&["ops"]).await;
     for (manner, shortest, longest) in [
         (Manner::Fails, 8 * SECOND, 12 * SECOND),
         (Manner::Refuses, 8 * SECOND, 12 * SECOND),
         (Manner::AsksToWait(20 * SECOND), 20 * SECOND, 21 * SECOND),
     ] {
-        let before = rig.channel("ops").tries().len();
-        rig.channel("ops").set(manner.clone());
-        rig.journal("prod", "logs", fails("logs", Some("standard"))).await;
-        rig.pass(5 * SECOND).await;
-        rig.channel("ops").set(Manner::Takes);
-        rig.pass(40 * SECOND).await;
-        let tries = rig.channel("ops").tries();
+        let before = harness.channel("ops").tries().len();
+        harness.channel("ops").set(manner.clone());
+        harness.journal("prod", "logs", fails("logs", Some("standard"))).await;
+        harness.pass(5 * SECOND).await;
+        harness.channel("ops").set(Manner::Takes);
+        harness.pass(40 * SECOND).await;
+        let tries = harness.channel("ops").tries();
         assert_eq!(tries.len(), before + 2, "{manner:?}");
         let gap = tries[before + 1].0.saturating_sub(tries[before].0);
         assert!(gap >= shortest && gap <= longest, "{manner:?}: {gap:?}");
         // The minute is between messages that were taken.
-        rig.journal("prod", "other", fails("other", Some("standard"))).await;
-        rig.pass(2 * MINUTE).await;
-        let taken = rig.channel("ops").taken();
+        harness.journal("prod", "other", fails("other", Some("standard"))).await;
+        harness.pass(2 * MINUTE).await;
+        let taken = harness.channel("ops").taken();
         let [.., one, next] = taken.as_slice() else { panic!("{taken:?}") };
         assert!(next.0 >= one.0 + MINUTE && next.0 <= one.0 + MINUTE + SECOND, "{:?} {:?}", one.0, next.0);
-        rig.pass(2 * MINUTE).await;
+        harness.pass(2 * MINUTE).await;
     }
 }
 
@@ -280,7 +281,7 @@ async fn who_is_refused_while_others_are_not_is_named_once_and_holds_up_nothing(
     let writer = Arc::new(log.reopen().unwrap());
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(writer).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
-    let rig = Rig::new(&["ops"]).await;
+    let harness = Harness::new(&["ops"]).await;
     let named = || {
         let log = std::fs::read_to_string(log.path()).unwrap();
         let of = |who: &str| {
@@ -291,23 +292,23 @@ async fn who_is_refused_while_others_are_not_is_named_once_and_holds_up_nothing(
     for (who, times) in
         [("gone@example.com", (1, 0)), ("gone@example.com", (1, 0)), ("old@example.com", (1, 1))]
     {
-        rig.channel("ops").set(Manner::TakesBut(who));
-        rig.journal("prod", "logs", fails("logs", Some("standard"))).await;
-        rig.pass(2 * MINUTE).await;
+        harness.channel("ops").set(Manner::TakesBut(who));
+        harness.journal("prod", "logs", fails("logs", Some("standard"))).await;
+        harness.pass(2 * MINUTE).await;
         assert_eq!(named(), times);
     }
-    assert_eq!(rig.channel("ops").tries().len(), 3);
-    let counts = rig.post.counts().remove(0);
+    assert_eq!(harness.channel("ops").tries().len(), 3);
+    let counts = harness.post.counts().remove(0);
     assert_eq!((counts.sent, counts.failed, counts.waiting), (3, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_refused_again_and_again_is_told_in_short() {
-    let rig = Rig::new(&["ops"]).await;
-    rig.channel("ops").set(Manner::Refuses);
-    rig.journal("prod", "logs", fails("logs", Some("standard"))).await;
-    rig.pass(10 * MINUTE).await;
-    let tries = rig.channel("ops").tries();
+    let harness = Harness::new(&["ops"]).await;
+    harness.channel("ops").set(Manner::Refuses);
+    harness.journal("prod", "logs", fails("logs", Some("standard"))).await;
+    harness.pass(10 * MINUTE).await;
+    let tries = harness.channel("ops").tries();
     assert!(tries.len() >= 4);
     assert!(tries.iter().take(3).all(|(_, message)| !message.short));
     assert!(tries.iter().skip(3).all(|(_, message)| message.short));
@@ -317,19 +318,19 @@ async fn what_is_refused_again_and_again_is_told_in_short() {
 #[tokio::test(start_paused = true)]
 async fn a_kill_loses_nothing_and_repeats_only_what_was_on_its_way() {
     for kill_after in 0..12 {
-        let mut rig = Rig::new(&["ops"]).await;
+        let mut harness = Harness::new(&["ops"]).await;
         let mut told = Vec::new();
         for n in 0..6_u64 {
             let name = format!("c{n}");
-            rig.journal("prod", &name, fails(&name, Some("standard"))).await;
+            harness.journal("prod", &name, fails(&name, Some("standard"))).await;
             // Before it was read, while it gathers, after it was sent, and in between.
-            rig.pass(Duration::from_millis(kill_after * 250)).await;
-            rig.kill().await;
+            harness.pass(Duration::from_millis(kill_after * 250)).await;
+            harness.kill().await;
             told.push(name);
-            rig.start().await;
+            harness.start().await;
         }
-        rig.pass(10 * MINUTE).await;
-        let taken = rig.channel("ops").taken();
+        harness.pass(10 * MINUTE).await;
+        let taken = harness.channel("ops").taken();
         let mut titles: Vec<String> = Vec::new();
         let mut seen: BTreeMap<String, Message> = BTreeMap::new();
         for (_, message) in &taken {
@@ -347,17 +348,17 @@ async fn a_kill_loses_nothing_and_repeats_only_what_was_on_its_way() {
 
 #[tokio::test(start_paused = true)]
 async fn a_message_whose_answer_was_lost_goes_out_again_under_the_same_id() {
-    let mut rig = Rig::new(&["ops"]).await;
-    rig.channel("ops").set(Manner::TakesAndFails);
-    rig.journal("prod", "a", fails("a", Some("standard"))).await;
-    rig.pass(5 * SECOND).await;
-    rig.kill().await;
-    rig.journal("prod", "b", fails("b", Some("standard"))).await;
-    rig.start().await;
-    rig.channel("ops").set(Manner::Takes);
-    rig.pass(5 * MINUTE).await;
-    let taken = rig.channel("ops").taken();
-    assert_eq!(rig.channel("ops").kinds(), ["first-failure"; 3]);
+    let mut harness = Harness::new(&["ops"]).await;
+    harness.channel("ops").set(Manner::TakesAndFails);
+    harness.journal("prod", "a", fails("a", Some("standard"))).await;
+    harness.pass(5 * SECOND).await;
+    harness.kill().await;
+    harness.journal("prod", "b", fails("b", Some("standard"))).await;
+    harness.start().await;
+    harness.channel("ops").set(Manner::Takes);
+    harness.pass(5 * MINUTE).await;
+    let taken = harness.channel("ops").taken();
+    assert_eq!(harness.channel("ops").kinds(), ["first-failure"; 3]);
     assert_eq!(taken[0].1.id, taken[1].1.id);
     assert_eq!(taken[0].1.notices[0].title, taken[1].1.notices[0].title);
     assert_ne!(taken[1].1.id, taken[2].1.id);
@@ -365,73 +366,73 @@ async fn a_message_whose_answer_was_lost_goes_out_again_under_the_same_id() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_in_order_keeps_what_was_told() {
-    let mut rig = Rig::new(&["ops"]).await;
-    rig.pass(SECOND).await;
+    let mut harness = Harness::new(&["ops"]).await;
+    harness.pass(SECOND).await;
     let project = ProjectName::new("prod").unwrap();
-    rig.post.tell(&Notification::Unreachable {
+    harness.post.tell(&Notification::Unreachable {
         project: &project,
         trouble: "sign-in",
         error: "401",
         advice: "look",
     });
-    let running = rig.running.take().unwrap();
-    running.stop(&*rig.clock).await.unwrap();
-    assert_eq!(rig.channel("ops").tries().len(), 0);
-    rig.start().await;
-    rig.pass(5 * SECOND).await;
-    assert_eq!(rig.channel("ops").kinds(), ["unreachable"]);
+    let running = harness.running.take().unwrap();
+    running.stop(&*harness.clock).await.unwrap();
+    assert_eq!(harness.channel("ops").tries().len(), 0);
+    harness.start().await;
+    harness.pass(5 * SECOND).await;
+    assert_eq!(harness.channel("ops").kinds(), ["unreachable"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_look_ends_once_everything_was_tried() {
-    let mut rig = Rig::new(&["ops", "dead"]).await;
-    rig.channel("dead").set(Manner::Fails);
-    rig.reload(|routes| routes.default = vec!["ops".to_owned(), "dead".to_owned()]);
-    rig.pass(SECOND).await;
-    rig.journal("prod", "a", fails("a", Some("standard"))).await;
-    rig.journal("other", "b", fails("b", Some("standard"))).await;
-    let running = rig.running.take().unwrap();
-    running.finish(&*rig.clock, 20 * SECOND).await.unwrap();
-    assert!(rig.clock.passed() < 3 * SECOND, "{:?}", rig.clock.passed());
-    assert_eq!(rig.channel("ops").kinds(), ["first-failure"; 2]);
-    assert_eq!(rig.channel("dead").tries().len(), 1);
-    rig.channel("dead").set(Manner::Takes);
-    rig.start().await;
-    rig.pass(MINUTE).await;
-    assert_eq!(rig.channel("dead").kinds(), ["first-failure"; 2]);
-    assert_eq!(rig.channel("ops").taken().len(), 2);
+    let mut harness = Harness::new(&["ops", "dead"]).await;
+    harness.channel("dead").set(Manner::Fails);
+    harness.reload(|routes| routes.default = vec!["ops".to_owned(), "dead".to_owned()]);
+    harness.pass(SECOND).await;
+    harness.journal("prod", "a", fails("a", Some("standard"))).await;
+    harness.journal("other", "b", fails("b", Some("standard"))).await;
+    let running = harness.running.take().unwrap();
+    running.finish(&*harness.clock, 20 * SECOND).await.unwrap();
+    assert!(harness.clock.passed() < 3 * SECOND, "{:?}", harness.clock.passed());
+    assert_eq!(harness.channel("ops").kinds(), ["first-failure"; 2]);
+    assert_eq!(harness.channel("dead").tries().len(), 1);
+    harness.channel("dead").set(Manner::Takes);
+    harness.start().await;
+    harness.pass(MINUTE).await;
+    assert_eq!(harness.channel("dead").kinds(), ["first-failure"; 2]);
+    assert_eq!(harness.channel("ops").taken().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_look_does_not_wait_for_a_channel_that_hangs() {
-    let mut rig = Rig::new(&["ops"]).await;
-    rig.channel("ops").set(Manner::Hangs);
-    rig.journal("prod", "a", fails("a", Some("standard"))).await;
-    rig.pass(SECOND).await;
-    let running = rig.running.take().unwrap();
-    running.finish(&*rig.clock, 20 * SECOND).await.unwrap();
-    assert!(rig.clock.passed() <= 24 * SECOND, "{:?}", rig.clock.passed());
+    let mut harness = Harness::new(&["ops"]).await;
+    harness.channel("ops").set(Manner::Hangs);
+    harness.journal("prod", "a", fails("a", Some("standard"))).await;
+    harness.pass(SECOND).await;
+    let running = harness.running.take().unwrap();
+    running.finish(&*harness.clock, 20 * SECOND).await.unwrap();
+    assert!(harness.clock.passed() <= 24 * SECOND, "{:?}", harness.clock.passed());
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_a_human_is_told_again_thrice() {
-    let mut rig = Rig::new(&["ops"]).await;
-    rig.journal("prod", "a", fails("a", Some("standard"))).await;
-    rig.journal("prod", "b", fails("b", Some("standard"))).await;
-    rig.pass(MINUTE).await;
-    rig.journal("prod", "a", vec![escalated()]).await;
-    rig.journal("prod", "b", vec![escalated()]).await;
-    rig.pass(90 * MINUTE).await;
-    rig.journal("prod", "b", vec![Event::Ended(Outcome::ResolvedExternally)]).await;
+    let mut harness = Harness::new(&["ops"]).await;
+    harness.journal("prod", "a", fails("a", Some("standard"))).await;
+    harness.journal("prod", "b", fails("b", Some("standard"))).await;
+    harness.pass(MINUTE).await;
+    harness.journal("prod", "a", vec![escalated()]).await;
+    harness.journal("prod", "b", vec![escalated()]).await;
+    harness.pass(90 * MINUTE).await;
+    harness.journal("prod", "b", vec![Event::Ended(Outcome::ResolvedExternally)]).await;
     // A restart between the reminders changes nothing.
-    rig.kill().await;
-    rig.pass(10 * MINUTE).await;
-    rig.start().await;
-    rig.pass(4 * HOUR).await;
-    rig.kill().await;
-    rig.start().await;
-    rig.pass(100 * HOUR).await;
-    let reminders: Vec<(Duration, Vec<String>)> = rig
+    harness.kill().await;
+    harness.pass(10 * MINUTE).await;
+    harness.start().await;
+    harness.pass(4 * HOUR).await;
+    harness.kill().await;
+    harness.start().await;
+    harness.pass(100 * HOUR).await;
+    let reminders: Vec<(Duration, Vec<String>)> = harness
         .channel("ops")
         .taken()
         .iter()
@@ -452,42 +453,42 @@ async fn what_waits_for_a_human_is_told_again_thrice() {
 
 #[tokio::test(start_paused = true)]
 async fn reminders_that_fell_due_while_nothing_ran_are_one() {
-    let mut rig = Rig::new(&["ops"]).await;
-    rig.journal("prod", "a", fails("a", Some("standard"))).await;
-    rig.journal("prod", "a", vec![escalated()]).await;
-    rig.pass(MINUTE).await;
-    rig.kill().await;
-    rig.pass(10 * HOUR).await;
-    rig.start().await;
-    rig.pass(MINUTE).await;
-    assert_eq!(rig.channel("ops").kinds(), ["escalated", "first-failure", "reminder"]);
+    let mut harness = Harness::new(&["ops"]).await;
+    harness.journal("prod", "a", fails("a", Some("standard"))).await;
+    harness.journal("prod", "a", vec![escalated()]).await;
+    harness.pass(MINUTE).await;
+    harness.kill().await;
+    harness.pass(10 * HOUR).await;
+    harness.start().await;
+    harness.pass(MINUTE).await;
+    assert_eq!(harness.channel("ops").kinds(), ["escalated", "first-failure", "reminder"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_was_given_back_is_not_reminded_of() {
-    let rig = Rig::new(&["ops"]).await;
-    rig.journal("prod", "a", fails("a", Some("standard"))).await;
-    rig.journal("prod", "a", vec![escalated()]).await;
-    rig.pass(MINUTE).await;
+    let harness = Harness::new(&["ops"]).await;
+    harness.journal("prod", "a", fails("a", Some("standard"))).await;
+    harness.journal("prod", "a", vec![escalated()]).await;
+    harness.pass(MINUTE).await;
     let given_back = Event::Reset {
         by: "uid 1000".to_owned(),
         why: "the zone has room".to_owned(),
         command: "c".to_owned(),
         failed: None,
     };
-    rig.journal("prod", "a", vec![given_back]).await;
-    rig.pass(100 * HOUR).await;
-    assert_eq!(rig.channel("ops").kinds(), ["escalated", "first-failure", "reset-by-operator"]);
+    harness.journal("prod", "a", vec![given_back]).await;
+    harness.pass(100 * HOUR).await;
+    assert_eq!(harness.channel("ops").kinds(), ["escalated", "first-failure", "reset-by-operator"]);
 }
 
 fn prod() -> ProjectName {
     ProjectName::new("prod").unwrap()
 }
 
-fn blind(rig: &Rig, trouble: &'static str) {
+fn blind(harness: &Harness, trouble: &'static str) {
     let project = prod();
     let error = "it cannot be reached: the connection was refused";
-    rig.post.tell(&Notification::Unreachable {
+    harness.post.tell(&Notification::Unreachable {
         project: &project,
         trouble,
         error,
@@ -497,78 +498,78 @@ fn blind(rig: &Rig, trouble: &'static str) {
 
 #[tokio::test(start_paused = true)]
 async fn a_blind_project_is_told_once_and_so_is_its_sight() {
-    let mut rig = Rig::new(&["ops"]).await;
-    blind(&rig, "unreachable");
-    rig.pass(5 * MINUTE).await;
+    let mut harness = Harness::new(&["ops"]).await;
+    blind(&harness, "unreachable");
+    harness.pass(5 * MINUTE).await;
     // A restart sees the same trouble again, and that is no news. Another trouble is.
-    rig.kill().await;
-    rig.start().await;
-    blind(&rig, "unreachable");
-    rig.pass(5 * MINUTE).await;
-    assert_eq!(rig.channel("ops").kinds(), ["unreachable"]);
-    blind(&rig, "credential");
-    rig.pass(5 * MINUTE).await;
-    rig.kill().await;
-    rig.start().await;
-    rig.pass(3 * HOUR).await;
+    harness.kill().await;
+    harness.start().await;
+    blind(&harness, "unreachable");
+    harness.pass(5 * MINUTE).await;
+    assert_eq!(harness.channel("ops").kinds(), ["unreachable"]);
+    blind(&harness, "credential");
+    harness.pass(5 * MINUTE).await;
+    harness.kill().await;
+    harness.start().await;
+    harness.pass(3 * HOUR).await;
     assert_eq!(
-        rig.channel("ops").kinds(),
+        harness.channel("ops").kinds(),
         ["unreachable", "unreachable", "unreachable"],
         "the last is a reminder"
     );
-    rig.post.tell(&Notification::SeenAtFirst { project: &prod() });
-    rig.pass(5 * MINUTE).await;
-    rig.post.tell(&Notification::Reachable { project: &prod() });
-    rig.pass(5 * MINUTE).await;
-    assert_eq!(rig.channel("ops").kinds()[3..], ["reachable"]);
+    harness.post.tell(&Notification::SeenAtFirst { project: &prod() });
+    harness.pass(5 * MINUTE).await;
+    harness.post.tell(&Notification::Reachable { project: &prod() });
+    harness.pass(5 * MINUTE).await;
+    assert_eq!(harness.channel("ops").kinds()[3..], ["reachable"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_project_that_rests_is_told_once_also_where_the_process_died_at_it() {
-    let mut rig = Rig::new(&["ops"]).await;
+    let mut harness = Harness::new(&["ops"]).await;
     let until = Moment { wall: "2026-06-01T12:30:00Z".parse().unwrap(), mono: Mono(0) };
     let rest =
         |refusals| Pause { cause: PauseCause::Forbidden, refusals, until, probe: None, probe_at_once: false };
-    rig.post.tell(&Notification::ProjectPaused { project: &prod(), pause: &rest(1) });
-    rig.pass(5 * MINUTE).await;
-    rig.post.tell(&Notification::ProjectPaused { project: &prod(), pause: &rest(2) });
-    rig.pass(5 * MINUTE).await;
-    assert_eq!(rig.channel("ops").kinds(), ["paused"]);
+    harness.post.tell(&Notification::ProjectPaused { project: &prod(), pause: &rest(1) });
+    harness.pass(5 * MINUTE).await;
+    harness.post.tell(&Notification::ProjectPaused { project: &prod(), pause: &rest(2) });
+    harness.pass(5 * MINUTE).await;
+    assert_eq!(harness.channel("ops").kinds(), ["paused"]);
     // The journal says after a restart that it acts: nobody told that.
-    rig.kill().await;
-    rig.start().await;
-    rig.pass(5 * MINUTE).await;
-    assert_eq!(rig.channel("ops").kinds(), ["paused", "resumed"]);
+    harness.kill().await;
+    harness.start().await;
+    harness.pass(5 * MINUTE).await;
+    assert_eq!(harness.channel("ops").kinds(), ["paused", "resumed"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_breaker_is_told_at_each_turn() {
-    let mut rig = Rig::new(&["ops"]).await;
-    rig.journal("prod", "a", fails("a", Some("standard"))).await;
-    rig.pass(MINUTE).await;
+    let mut harness = Harness::new(&["ops"]).await;
+    harness.journal("prod", "a", fails("a", Some("standard"))).await;
+    harness.pass(MINUTE).await;
     let opening = Opening::ManyFailed { failures: 10, within: 10 * MINUTE };
-    rig.journal("prod", "a", vec![Event::BreakerOpened { opening, cooldown: 30 * MINUTE }]).await;
-    rig.pass(30 * MINUTE).await;
+    harness.journal("prod", "a", vec![Event::BreakerOpened { opening, cooldown: 30 * MINUTE }]).await;
+    harness.pass(30 * MINUTE).await;
     // It is known after a restart that it is open.
-    rig.kill().await;
-    rig.start().await;
-    let put = rig.journal("prod", "a", vec![sends(Action::Retry, 1)]).await;
-    rig.pass(2 * MINUTE).await;
+    harness.kill().await;
+    harness.start().await;
+    let put = harness.journal("prod", "a", vec![sends(Action::Retry, 1)]).await;
+    harness.pass(2 * MINUTE).await;
     let closed = Event::BreakerClosed { attempt: AttemptId(put), because: Healing::CompletedNode };
-    rig.journal("prod", "a", vec![accepted(put), closed]).await;
-    rig.pass(2 * MINUTE).await;
-    rig.journal("prod", "a", vec![sends(Action::Retry, 2)]).await;
-    rig.pass(2 * MINUTE).await;
+    harness.journal("prod", "a", vec![accepted(put), closed]).await;
+    harness.pass(2 * MINUTE).await;
+    harness.journal("prod", "a", vec![sends(Action::Retry, 2)]).await;
+    harness.pass(2 * MINUTE).await;
     assert_eq!(
-        rig.channel("ops").kinds(),
+        harness.channel("ops").kinds(),
         ["first-failure", "breaker-opened", "breaker-half-open", "breaker-closed", "retry-sent"]
     );
 }
 
 #[tokio::test(start_paused = true)]
 async fn in_dry_run_it_says_would_once_for_each_failure() {
-    let mut rig = Rig::new(&["ops"]).await;
-    rig.journal("prod", "a", fails("a", Some("standard"))).await;
+    let mut harness = Harness::new(&["ops"]).await;
+    harness.journal("prod", "a", fails("a", Some("standard"))).await;
     let would = || Event::Decided {
         verdict: PassiveVerdict::Blocked,
         reason: Reason::DryRun { action: Action::Retry },
@@ -576,84 +577,84 @@ async fn in_dry_run_it_says_would_once_for_each_failure() {
     let closed =
         || Event::Decided { verdict: PassiveVerdict::Blocked, reason: Reason::WindowClosed { opens: None } };
     for _ in 0..3 {
-        rig.pass(2 * MINUTE).await;
-        rig.journal("prod", "a", vec![would()]).await;
-        rig.pass(2 * MINUTE).await;
-        rig.journal("prod", "a", vec![closed()]).await;
-        rig.kill().await;
-        rig.start().await;
+        harness.pass(2 * MINUTE).await;
+        harness.journal("prod", "a", vec![would()]).await;
+        harness.pass(2 * MINUTE).await;
+        harness.journal("prod", "a", vec![closed()]).await;
+        harness.kill().await;
+        harness.start().await;
     }
-    rig.journal("prod", "a", vec![failed(2, 0, Some(terms("standard"))), would()]).await;
-    rig.pass(2 * MINUTE).await;
-    assert_eq!(rig.channel("ops").kinds(), ["first-failure", "would-retry", "would-retry"]);
+    harness.journal("prod", "a", vec![failed(2, 0, Some(terms("standard"))), would()]).await;
+    harness.pass(2 * MINUTE).await;
+    assert_eq!(harness.channel("ops").kinds(), ["first-failure", "would-retry", "would-retry"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_off_is_the_projects_and_told_once() {
-    let rig = Rig::new(&["ops"]).await;
+    let harness = Harness::new(&["ops"]).await;
     let off =
         || Event::Decided { verdict: PassiveVerdict::Blocked, reason: Reason::ClockOff { seconds: 400 } };
     for name in ["a", "b", "c"] {
-        rig.journal("prod", name, fails(name, Some("standard"))).await;
-        rig.journal("prod", name, vec![off()]).await;
+        harness.journal("prod", name, fails(name, Some("standard"))).await;
+        harness.journal("prod", name, vec![off()]).await;
     }
-    rig.pass(2 * MINUTE).await;
+    harness.pass(2 * MINUTE).await;
     let until = "2026-06-01T12:20:00Z".parse().unwrap();
     let on = Event::Decided { verdict: PassiveVerdict::Wait, reason: Reason::WasBlocked { until } };
-    rig.journal("prod", "b", vec![on]).await;
-    rig.pass(2 * MINUTE).await;
-    assert_eq!(rig.channel("ops").kinds(), ["clock-off", "3 first-failure", "clock-right"]);
+    harness.journal("prod", "b", vec![on]).await;
+    harness.pass(2 * MINUTE).await;
+    assert_eq!(harness.channel("ops").kinds(), ["clock-off", "3 first-failure", "clock-right"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_unknown_status_is_told_once_a_day() {
-    let mut rig = Rig::new(&["ops"]).await;
+    let mut harness = Harness::new(&["ops"]).await;
     let cluster = ClusterId::new("c").unwrap();
     let paused = Reason::UnknownStatus { word: "PAUSED".to_owned() };
     for _ in 0..3 {
         let news =
             Notification::Unclear { project: &prod(), cluster: &cluster, cluster_name: "a", reason: &paused };
-        rig.post.tell(&news);
-        rig.pass(5 * MINUTE).await;
-        rig.kill().await;
-        rig.start().await;
+        harness.post.tell(&news);
+        harness.pass(5 * MINUTE).await;
+        harness.kill().await;
+        harness.start().await;
     }
-    assert_eq!(rig.channel("ops").kinds(), ["unknown-status"]);
+    assert_eq!(harness.channel("ops").kinds(), ["unknown-status"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_journal_that_cannot_be_written_is_told_from_memory() {
-    let rig = Rig::new(&["ops"]).await;
-    rig.pass(SECOND).await;
-    rig.journal.set_full(true);
-    rig.post.tell(&Notification::JournalFails { project: &prod(), error: "the disk is full" });
-    rig.pass(MINUTE).await;
-    assert_eq!(rig.channel("ops").kinds(), ["journal-fails"]);
-    rig.journal.set_full(false);
-    rig.post.tell(&Notification::JournalWorks { project: &prod() });
-    rig.pass(2 * MINUTE).await;
-    rig.journal("prod", "a", fails("a", Some("standard"))).await;
-    rig.pass(2 * MINUTE).await;
-    assert_eq!(rig.channel("ops").kinds(), ["journal-fails", "journal-works", "first-failure"]);
+    let harness = Harness::new(&["ops"]).await;
+    harness.pass(SECOND).await;
+    harness.journal.set_full(true);
+    harness.post.tell(&Notification::JournalFails { project: &prod(), error: "the disk is full" });
+    harness.pass(MINUTE).await;
+    assert_eq!(harness.channel("ops").kinds(), ["journal-fails"]);
+    harness.journal.set_full(false);
+    harness.post.tell(&Notification::JournalWorks { project: &prod() });
+    harness.pass(2 * MINUTE).await;
+    harness.journal("prod", "a", fails("a", Some("standard"))).await;
+    harness.pass(2 * MINUTE).await;
+    assert_eq!(harness.channel("ops").kinds(), ["journal-fails", "journal-works", "first-failure"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_new_channel_hears_nothing_old_and_one_that_is_gone_is_not_waited_for() {
-    let mut rig = Rig::new(&["ops", "night"]).await;
-    let night = rig.channels["night"].clone();
-    rig.reload(|routes| drop(routes.channels.remove("night")));
-    rig.journal("prod", "a", fails("a", Some("standard"))).await;
-    rig.pass(2 * MINUTE).await;
-    rig.reload(|routes| {
+    let mut harness = Harness::new(&["ops", "night"]).await;
+    let night = harness.channels["night"].clone();
+    harness.reload(|routes| drop(routes.channels.remove("night")));
+    harness.journal("prod", "a", fails("a", Some("standard"))).await;
+    harness.pass(2 * MINUTE).await;
+    harness.reload(|routes| {
         routes.channels.insert("night".to_owned(), night);
         routes.default = vec!["night".to_owned()];
     });
-    rig.pass(MINUTE).await;
-    rig.journal("prod", "b", fails("b", Some("standard"))).await;
-    rig.pass(2 * MINUTE).await;
-    assert_eq!(rig.channel("night").taken().len(), 1);
-    assert_eq!(rig.channel("ops").taken().len(), 1);
-    let counts = rig.post.counts();
+    harness.pass(MINUTE).await;
+    harness.journal("prod", "b", fails("b", Some("standard"))).await;
+    harness.pass(2 * MINUTE).await;
+    assert_eq!(harness.channel("night").taken().len(), 1);
+    assert_eq!(harness.channel("ops").taken().len(), 1);
+    let counts = harness.post.counts();
     assert_eq!(
         counts.iter().map(|counts| (counts.sent, counts.waiting)).collect::<Vec<_>>(),
         [(1, 0), (1, 0)]
@@ -662,23 +663,23 @@ async fn a_new_channel_hears_nothing_old_and_one_that_is_gone_is_not_waited_for(
 
 #[tokio::test(start_paused = true)]
 async fn history_before_the_first_channel_is_not_told() {
-    let mut rig = Rig::new(&["ops"]).await;
-    rig.kill().await;
-    let channels = rig.channels["ops"].clone();
+    let mut harness = Harness::new(&["ops"]).await;
+    harness.kill().await;
+    let channels = harness.channels["ops"].clone();
     // As with a version that had no channels.
     let journal = upgrade_remediator::journal::MemoryJournal::new(2);
-    rig.journal = journal;
-    rig.journal("prod", "old", fails("old", Some("standard"))).await;
-    rig.reload(|routes| routes.channels.clear());
-    rig.start().await;
-    rig.pass(MINUTE).await;
-    rig.journal("prod", "older", fails("older", Some("standard"))).await;
-    rig.pass(MINUTE).await;
-    rig.reload(|routes| drop(routes.channels.insert("ops".to_owned(), channels)));
-    rig.pass(MINUTE).await;
-    rig.journal("prod", "new", fails("new", Some("standard"))).await;
-    rig.pass(2 * MINUTE).await;
-    let taken = rig.channel("ops").taken();
+    harness.journal = journal;
+    harness.journal("prod", "old", fails("old", Some("standard"))).await;
+    harness.reload(|routes| routes.channels.clear());
+    harness.start().await;
+    harness.pass(MINUTE).await;
+    harness.journal("prod", "older", fails("older", Some("standard"))).await;
+    harness.pass(MINUTE).await;
+    harness.reload(|routes| drop(routes.channels.insert("ops".to_owned(), channels)));
+    harness.pass(MINUTE).await;
+    harness.journal("prod", "new", fails("new", Some("standard"))).await;
+    harness.pass(2 * MINUTE).await;
+    let taken = harness.channel("ops").taken();
     let titles: Vec<&str> =
         taken.iter().flat_map(|(_, message)| &message.notices).map(|notice| notice.title.as_str()).collect();
     assert_eq!(titles, ["new: upgrade failed"]);
@@ -686,15 +687,15 @@ async fn history_before_the_first_channel_is_not_told() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_waits_for_no_channel_that_hangs() {
-    let mut rig = Rig::new(&["ops"]).await;
-    rig.channel("ops").set(Manner::Hangs);
-    rig.journal("prod", "a", fails("a", Some("standard"))).await;
-    rig.pass(10 * SECOND).await;
-    let began = rig.clock.passed();
-    rig.running.take().unwrap().stop(&*rig.clock).await.unwrap();
-    assert!(rig.clock.passed() <= began + 3 * SECOND, "{:?}", rig.clock.passed());
-    rig.channel("ops").set(Manner::Takes);
-    rig.start().await;
-    rig.pass(10 * SECOND).await;
-    assert_eq!(rig.channel("ops").kinds(), ["first-failure"]);
+    let mut harness = Harness::new(&["ops"]).await;
+    harness.channel("ops").set(Manner::Hangs);
+    harness.journal("prod", "a", fails("a", Some("standard"))).await;
+    harness.pass(10 * SECOND).await;
+    let began = harness.clock.passed();
+    harness.running.take().unwrap().stop(&*harness.clock).await.unwrap();
+    assert!(harness.clock.passed() <= began + 3 * SECOND, "{:?}", harness.clock.passed());
+    harness.channel("ops").set(Manner::Takes);
+    harness.start().await;
+    harness.pass(10 * SECOND).await;
+    assert_eq!(harness.channel("ops").kinds(), ["first-failure"]);
 }

@@ -4,11 +4,14 @@
 
 mod channels;
 mod delivery;
+mod harness;
 mod mail;
 mod posts;
-mod stage;
 mod wording;
 
+#[expect(dead_code, reason = "other tests need more of it")]
+#[path = "../support/clocks.rs"]
+mod clocks;
 #[path = "../support/peers.rs"]
 mod peers;
 #[expect(dead_code, reason = "other tests need more of it")]

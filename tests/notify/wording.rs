@@ -22,7 +22,7 @@ use upgrade_remediator::notify::kind::Kind;
 use upgrade_remediator::notify::message::Message;
 use upgrade_remediator::notify::notice::{self, Notice};
 
-use crate::stage::{MINUTE, accepted, escalated, failed, fails, sends, subject, terms};
+use crate::harness::{MINUTE, accepted, escalated, failed, fails, sends, subject, terms};
 
 const PAGE: &str = "https://status.example";
 

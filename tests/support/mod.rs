@@ -27,6 +27,7 @@ use upgrade_remediator::simulator::log::{Operation, PutKind, PutRecord, Record, 
 use upgrade_remediator::simulator::scenario::{DEFAULT_ACCESS_KEY, DEFAULT_PROJECT_ID, DEFAULT_SECRET_KEY};
 use upgrade_remediator::simulator::{Scenario, Simulator, World};
 
+pub(crate) mod edited;
 pub(crate) mod proxy;
 
 /// What a test waits for comes within this, or never.

@@ -4,8 +4,14 @@ mod resources;
 mod service;
 mod units;
 
+#[expect(dead_code, reason = "other tests need more of it")]
+#[path = "../support/clocks.rs"]
+mod clocks;
 #[path = "../support/parked.rs"]
 mod parked;
+#[expect(dead_code, reason = "other tests need more of it")]
+#[path = "../support/reconciler.rs"]
+mod reconciler;
 #[expect(dead_code, reason = "other tests need more of it")]
 #[path = "../support/mod.rs"]
 mod support;

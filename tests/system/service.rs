@@ -15,6 +15,7 @@ use upgrade_remediator::simulator::scenario::{DEFAULT_ACCESS_KEY, DEFAULT_SECRET
 
 mod machine;
 
+use crate::support::edited::waiting;
 use crate::support::{Bench, FAILED_ONCE, RETRIES, eventually, let_pass};
 use machine::{Machine, is_possible};
 
@@ -157,14 +158,11 @@ async fn a_reload_takes_a_good_file_and_a_bad_one_changes_nothing() {
         return;
     }
     let bench = Bench::new(FAILED_ONCE, RETRIES).await;
-    let machine = machine(&bench, &RETRIES.replace("300ms", "1h")).await;
+    let machine = machine(&bench, &waiting(RETRIES, "1h")).await;
     machine.runs(&["systemctl", "start", UNIT]);
     stands_in_history(&machine, "backoff").await;
     let pid = machine.shows(UNIT, "MainPID");
-    machine.write(
-        CONFIG,
-        settings(&bench, &RETRIES.replace("300ms", "1h").replace("max_retries", "max_retrys")),
-    );
+    machine.write(CONFIG, settings(&bench, &waiting(RETRIES, "1h").replace("max_retries", "max_retrys")));
     machine.runs(&["systemctl", "reload", UNIT]);
     machine.says(UNIT, "the settings were not reloaded and nothing changed").await;
     let refused = || machine.shows(UNIT, "StatusText").ends_with("the last reload was refused").then_some(());
@@ -239,7 +237,7 @@ async fn a_process_that_gives_no_sign_of_life_is_restarted() {
         return;
     }
     let bench = Bench::new(FAILED_ONCE, RETRIES).await;
-    let machine = machine(&bench, &RETRIES.replace("300ms", "6s")).await;
+    let machine = machine(&bench, &waiting(RETRIES, "6s")).await;
     drop_in(&machine, "WatchdogSec=3s\nTimeoutAbortSec=1s\nRestartSec=200ms");
     machine.runs(&["systemctl", "start", UNIT]);
     stands_in_history(&machine, "backoff").await;
@@ -284,7 +282,7 @@ async fn members_of_the_group_may_use_the_socket_and_nobody_else() {
         return;
     }
     let bench = Bench::new(FAILED_ONCE, RETRIES).await;
-    let machine = machine(&bench, &RETRIES.replace("300ms", "1h")).await;
+    let machine = machine(&bench, &waiting(RETRIES, "1h")).await;
     machine.runs(&["systemctl", "start", UNIT]);
     machine.runs(&["useradd", "--uid", "1234", "--groups", "upgrade-remediator", "alice"]);
     machine.runs(&["useradd", "bob"]);
@@ -318,7 +316,7 @@ async fn an_upgrade_keeps_journal_and_settings_removal_keeps_the_state_and_purgi
         return;
     }
     let bench = Bench::new(FAILED_ONCE, RETRIES).await;
-    let machine = machine(&bench, &RETRIES.replace("300ms", "8s")).await;
+    let machine = machine(&bench, &waiting(RETRIES, "8s")).await;
     machine.runs(&["systemctl", "enable", "--now", UNIT]);
     stands_in_history(&machine, "backoff").await;
     let (pid, before) = (machine.shows(UNIT, "MainPID"), machine.runs(&["cat", CONFIG]));

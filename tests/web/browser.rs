@@ -9,6 +9,7 @@ mod chromium;
 
 use std::net::SocketAddr;
 
+use crate::support::edited::Edited;
 use crate::support::{self, Bench, CALLS_A_HUMAN, FAILED_ONCE, Process};
 use chromium::{Browser, DESK, PHONE, Window};
 use upgrade_remediator::model::event::{Event, Outcome};
@@ -66,7 +67,7 @@ fn assert_clean(browser: &mut Browser, address: SocketAddr) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failure_is_seen_to_its_remedy_without_a_reload() {
-    let bench = Bench::new(&FAILED_ONCE.replace("200ms", "1s"), LATE).await;
+    let bench = Bench::new(&Edited::of(FAILED_ONCE).set("node_time", "1s").text(), LATE).await;
     let (daemon, address) = bench.daemon_with_page().await;
     let mut browser = Browser::start();
     browser.open(&url(address, "/"), DESK);
@@ -117,7 +118,7 @@ async fn a_failure_is_seen_to_its_remedy_without_a_reload() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_s_page_is_live_too() {
-    let bench = Bench::new(&FAILED_ONCE.replace("200ms", "1s"), LATE).await;
+    let bench = Bench::new(&Edited::of(FAILED_ONCE).set("node_time", "1s").text(), LATE).await;
     let (_daemon, address) = bench.daemon_with_page().await;
     let mut browser = Browser::start();
     browser.open(&url(address, "/"), DESK);

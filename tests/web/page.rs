@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 use upgrade_remediator::model::event::Event;
 
+use crate::support::edited::Edited;
 use crate::support::{Bench, CALLS_A_HUMAN, FAILED_ONCE, Process, RETRIES, eventually, exchange, get};
 use crate::tools::PROMTOOL;
 
@@ -84,7 +85,7 @@ async fn only_reading_is_served_and_only_under_names_of_this_host() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hostile_names_stay_text() {
-    let scenario = FAILED_ONCE.replace("\"logs\"", &format!("\"{}\"", HOSTILE.replace('"', "\\\"")));
+    let scenario = Edited::of(FAILED_ONCE).set("cluster.name", HOSTILE).text();
     let (_bench, _daemon, address) = escalated(&scenario).await;
     let (_, _, json) = get(address, "/api/v1/status");
     let report: Value = serde_json::from_str(&json).unwrap();

@@ -1,22 +1,23 @@
 use jiff::Timestamp;
 
 use super::*;
+use crate::clocks::VirtualClock;
 use crate::cloud::BodyKind;
 use crate::cloud::answer::wish;
 use crate::cloud::credential::{AccessKey, AccountCircuits, LocalSource};
-use crate::cloud::testing::{Script, VirtualClock, answer, answer_with, credential, key};
+use crate::cloud::testing::{ScriptedTransport, answer, answer_with, credential, key};
 use crate::cloud::transport::{Method, Request, Response};
 
 const NO_TASKS: &str = r#"{"totalSize":0,"detailList":[]}"#;
 
-struct Rig {
-    client: Arc<Client<Script, VirtualClock>>,
-    script: Script,
+struct Harness {
+    client: Arc<Client<ScriptedTransport, VirtualClock>>,
+    script: ScriptedTransport,
     clock: VirtualClock,
     credential: Arc<Credential>,
 }
 
-impl Rig {
+impl Harness {
     fn new(answers: impl IntoIterator<Item = Result<Response, TransportError>>) -> Self {
         Self::sharing(credential(), answers)
     }
@@ -25,7 +26,7 @@ impl Rig {
         credential: Arc<Credential>,
         answers: impl IntoIterator<Item = Result<Response, TransportError>>,
     ) -> Self {
-        let (script, clock) = (Script::new(answers), VirtualClock::new());
+        let (script, clock) = (ScriptedTransport::new(answers), VirtualClock::new());
         let options = Options {
             endpoint: "https://css.eu-west-101.myhuaweicloud.com".to_owned(),
             project: ProjectId::new("6204a5bd270343b5885144cf9c8c158d").unwrap().into(),
@@ -37,7 +38,7 @@ impl Rig {
             seed: 1,
             meter: None,
         };
-        let client = Arc::new(Client::new(script.clone(), options, Arc::new(clock)).unwrap());
+        let client = Arc::new(Client::new(script.clone(), options, Arc::new(clock.clone())).unwrap());
         Self { client, script, clock, credential }
     }
 
@@ -82,19 +83,19 @@ fn urls(requests: &[Request]) -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn every_call_has_its_url() {
     let failed = r#"{"totalSize":1,"detailList":[{"id":"t-1","status":"FAILED","completedNodes":""}]}"#;
-    let rig = Rig::new([
+    let harness = Harness::new([
         answer(200, r#"{"totalSize":0,"clusters":[]}"#),
         answer(200, r#"{"id":"c-1"}"#),
         answer(200, failed),
     ]);
-    rig.client.clusters().await.unwrap();
-    rig.client.cluster(&cluster()).await.unwrap();
-    let tasks = rig.read().await.unwrap();
-    rig.client.tasks(&cluster(), TaskKind::AzSwitchover).await.unwrap();
-    let (one, other) = (rig.client.permit().await.unwrap(), rig.client.permit().await.unwrap());
-    rig.client.retry(&cluster(), &task(), one).await;
-    rig.client.abort(&cluster(), &tasks.tasks[0].abortable().unwrap(), other).await;
-    let sent = rig.script.sent();
+    harness.client.clusters().await.unwrap();
+    harness.client.cluster(&cluster()).await.unwrap();
+    let tasks = harness.read().await.unwrap();
+    harness.client.tasks(&cluster(), TaskKind::AzSwitchover).await.unwrap();
+    let (one, other) = (harness.client.permit().await.unwrap(), harness.client.permit().await.unwrap());
+    harness.client.retry(&cluster(), &task(), one).await;
+    harness.client.abort(&cluster(), &tasks.tasks[0].abortable().unwrap(), other).await;
+    let sent = harness.script.sent();
     assert_eq!(
         urls(&sent),
         [
@@ -118,34 +119,34 @@ async fn every_call_has_its_url() {
 
 #[tokio::test(start_paused = true)]
 async fn further_pages_name_the_index_by_both_names() {
-    let rig = Rig::new([
+    let harness = Harness::new([
         answer(200, r#"{"totalSize":3,"clusters":[{"id":"a"},{"id":"b"}]}"#),
         answer(200, r#"{"totalSize":3,"clusters":[{"id":"c"}]}"#),
     ]);
-    let list = rig.client.clusters().await.unwrap();
+    let list = harness.client.clusters().await.unwrap();
     assert!(list.is_complete() && list.clusters.len() == 3);
-    assert_eq!(urls(&rig.script.sent()), ["?limit=1000", "?limit=1000&offset=3&start=3"]);
+    assert_eq!(urls(&harness.script.sent()), ["?limit=1000", "?limit=1000&offset=3&start=3"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_list_that_stays_short_is_not_complete() {
     let page = r#"{"totalSize":2,"detailList":[{"id":"a"}],"clusters":[{"id":"a"}]}"#;
-    let rig = Rig::new((0..4).map(|_| answer(200, page)));
-    assert!(!rig.read().await.unwrap().is_complete());
-    assert!(!rig.client.clusters().await.unwrap().is_complete());
-    assert_eq!(rig.script.sent().len(), 4);
+    let harness = Harness::new((0..4).map(|_| answer(200, page)));
+    assert!(!harness.read().await.unwrap().is_complete());
+    assert!(!harness.client.clusters().await.unwrap().is_complete());
+    assert_eq!(harness.script.sent().len(), 4);
 }
 
 #[tokio::test(start_paused = true)]
 async fn two_different_tasks_of_one_id_make_the_list_incomplete() {
     let twice =
         |other: &str| format!(r#"{{"totalSize":1,"detailList":[{{"id":"a","status":"FAILED"}},{other}]}}"#);
-    let rig = Rig::new([
+    let harness = Harness::new([
         answer(200, &twice(r#"{"id":"a","status":"RUNNING"}"#)),
         answer(200, &twice(r#"{"id":"a","status":"FAILED"}"#)),
     ]);
-    assert!(!rig.read().await.unwrap().is_complete());
-    let merged = rig.read().await.unwrap();
+    assert!(!harness.read().await.unwrap().is_complete());
+    let merged = harness.read().await.unwrap();
     assert!(merged.is_complete() && merged.tasks.len() == 1);
 }
 
@@ -163,10 +164,10 @@ async fn what_is_no_answer_of_the_service_is_an_error_by_meaning() {
         (403, r#"{"errCode":"CSS.0015","externalMessage":"m"}"#, "gone"),
         (404, r#"{"error_code":"APIGW.0101","error_msg":"m"}"#, "wrong-address"),
     ] {
-        let rig = Rig::new([answer(status, body)]);
-        let error = rig.read().await.unwrap_err();
+        let harness = Harness::new([answer(status, body)]);
+        let error = harness.read().await.unwrap_err();
         assert_eq!(error.code(), code, "{status} {body}: {error}");
-        assert_eq!(rig.script.sent().len(), 1, "{status} {body} was read again");
+        assert_eq!(harness.script.sent().len(), 1, "{status} {body} was read again");
     }
 }
 
@@ -176,13 +177,13 @@ async fn an_error_keeps_code_message_request_id_and_wish() {
         answer_with(429, ("X-Request-Id", "r-1"), r#"{"error_code":"APIGW.0308","error_msg":"slow"}"#)
             .unwrap();
     response.headers.push(("Retry-After".to_owned(), "120".to_owned()));
-    let error = Rig::new([Ok(response)]).read().await.unwrap_err();
+    let error = Harness::new([Ok(response)]).read().await.unwrap_err();
     assert_eq!(error.retry_after(), Some(Duration::from_mins(2)));
     assert_eq!(
         error.to_string(),
         "the service asked to slow down: 429 APIGW.0308 (slow), retry after 2m, request id r-1"
     );
-    let error = Rig::new([answer_with(404, ("x-iam-trace-id", "t-1"), "")]).read().await.unwrap_err();
+    let error = Harness::new([answer_with(404, ("x-iam-trace-id", "t-1"), "")]).read().await.unwrap_err();
     assert_eq!(error.refusal().unwrap().request_id.as_deref(), Some("t-1"));
 }
 
@@ -207,27 +208,27 @@ fn a_wish_to_wait_is_in_seconds_or_a_date_and_bounded() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reading_is_repeated_with_a_new_signature_and_a_put_never() {
-    let rig = Rig::new([answer(503, ""), broken(), answer(200, NO_TASKS)]);
-    rig.read().await.unwrap();
-    let sent = rig.script.sent();
+    let harness = Harness::new([answer(503, ""), broken(), answer(200, NO_TASKS)]);
+    harness.read().await.unwrap();
+    let sent = harness.script.sent();
     assert_eq!(sent.len(), 3);
     assert_ne!(sent[0].header("authorization"), sent[1].header("authorization"));
     for bad in
         [answer(503, ""), broken(), answer(429, ""), cut(200), Err(TransportError::Connect("x".into()))]
     {
-        let rig = Rig::new([answer(200, NO_TASKS), bad]);
-        rig.put().await;
-        rig.clock.sleep(Duration::from_mins(10)).await;
-        assert_eq!(rig.puts(), 1);
+        let harness = Harness::new([answer(200, NO_TASKS), bad]);
+        harness.put().await;
+        harness.clock.sleep(Duration::from_mins(10)).await;
+        assert_eq!(harness.puts(), 1);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_clocks_offset_is_known_even_from_a_refusal() {
-    let rig = Rig::new([answer_with(401, ("Date", "Fri, 02 Jan 2026 02:44:05 GMT"), "")]);
-    assert_eq!(rig.client.clock_offset(), None);
-    rig.read().await.unwrap_err();
-    let offset = rig.client.clock_offset().unwrap();
+    let harness = Harness::new([answer_with(401, ("Date", "Fri, 02 Jan 2026 02:44:05 GMT"), "")]);
+    assert_eq!(harness.client.clock_offset(), None);
+    harness.read().await.unwrap_err();
+    let offset = harness.client.clock_offset().unwrap();
     assert_eq!(offset.as_secs(), 20 * 60 + 1, "the script takes a second");
 }
 
@@ -235,11 +236,11 @@ async fn the_clocks_offset_is_known_even_from_a_refusal() {
 async fn a_wrong_key_is_sent_once_however_many_readings_wait() {
     let refused = || answer(401, r#"{"error_code":"APIGW.0301","error_msg":"verify aksk signature fail"}"#);
     let shared = credential();
-    let rigs = [0, 1].map(|_| Rig::sharing(Arc::clone(&shared), (0..9).map(|_| refused())));
+    let rigs = [0, 1].map(|_| Harness::sharing(Arc::clone(&shared), (0..9).map(|_| refused())));
     let mut readings = Vec::new();
-    for rig in &rigs {
+    for harness in &rigs {
         for _ in 0..500 {
-            let client = Arc::clone(&rig.client);
+            let client = Arc::clone(&harness.client);
             readings.push(tokio::spawn(async move { client.tasks(&cluster(), TaskKind::Upgrade).await }));
         }
     }
@@ -248,7 +249,7 @@ async fn a_wrong_key_is_sent_once_however_many_readings_wait() {
         *codes.entry(reading.await.unwrap().unwrap_err().code()).or_insert(0) += 1;
     }
     assert_eq!(codes, std::collections::BTreeMap::from([("unauthorized", 1), ("credential-resting", 999)]));
-    let sent = || rigs.iter().map(|rig| rig.script.sent().len()).sum::<usize>();
+    let sent = || rigs.iter().map(|harness| harness.script.sent().len()).sum::<usize>();
     assert_eq!(sent(), 1);
     rigs[0].clock.sleep(Duration::from_mins(6)).await;
     rigs[1].read().await.unwrap_err();
@@ -264,12 +265,13 @@ async fn a_reading_whose_key_is_refused_goes_out_again_with_the_one_that_the_fil
     let new = || AccessKey::new("AKROTATED".into(), "SKROTATED".into(), None).unwrap();
     let files = LocalSource::new(Box::new(move || Ok(new().into())));
     let rotated = || Credential::from_source(Some(key().into()), files, &AccountCircuits::default(), 1);
-    let rig = Rig::sharing(rotated(), [answer(200, NO_TASKS), answer(401, ""), answer(200, NO_TASKS)]);
-    rig.read().await.unwrap();
-    rig.read().await.unwrap();
+    let harness =
+        Harness::sharing(rotated(), [answer(200, NO_TASKS), answer(401, ""), answer(200, NO_TASKS)]);
+    harness.read().await.unwrap();
+    harness.read().await.unwrap();
     let signed = |request: &Request| request.header("authorization").unwrap().contains("AKROTATED");
-    assert_eq!(rig.script.sent().iter().map(signed).collect::<Vec<_>>(), [false, false, true]);
-    assert!(rig.client.permit().await.is_ok(), "and nothing rests");
+    assert_eq!(harness.script.sent().iter().map(signed).collect::<Vec<_>>(), [false, false, true]);
+    assert!(harness.client.permit().await.is_ok(), "and nothing rests");
 }
 
 #[tokio::test(start_paused = true)]
@@ -277,55 +279,55 @@ async fn a_refusal_counts_even_where_its_body_is_cut_or_too_long() {
     let too_long =
         Response { status: 401, headers: Vec::new(), body: Err(TransportError::TooLong { limit: 1 }) };
     for refused in [cut(401), Ok(too_long)] {
-        let rig = Rig::new([refused]);
-        assert_eq!(rig.read().await.unwrap_err().code(), "unauthorized");
-        assert_eq!(rig.read().await.unwrap_err().code(), "credential-resting");
-        assert_eq!(rig.script.sent().len(), 1);
+        let harness = Harness::new([refused]);
+        assert_eq!(harness.read().await.unwrap_err().code(), "unauthorized");
+        assert_eq!(harness.read().await.unwrap_err().code(), "credential-resting");
+        assert_eq!(harness.script.sent().len(), 1);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn any_answer_but_a_refusal_proves_the_credential_and_no_answer_proves_nothing() {
-    let rig = Rig::new([broken(), broken(), broken(), answer(500, ""), answer(404, "")]);
-    assert_eq!(rig.read().await.unwrap_err().code(), "transport");
-    assert_eq!(rig.client.permit().await.unwrap_err().code(), "credential-unproven");
-    assert_eq!(rig.read().await.unwrap_err().code(), "wrong-address");
-    drop(rig.client.permit().await.unwrap());
+    let harness = Harness::new([broken(), broken(), broken(), answer(500, ""), answer(404, "")]);
+    assert_eq!(harness.read().await.unwrap_err().code(), "transport");
+    assert_eq!(harness.client.permit().await.unwrap_err().code(), "credential-unproven");
+    assert_eq!(harness.read().await.unwrap_err().code(), "wrong-address");
+    drop(harness.client.permit().await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_repeats_the_key_is_masked() {
-    let rig = Rig::new([answer_with(
+    let harness = Harness::new([answer_with(
         401,
         ("X-Request-Id", "AKEXAMPLE0000000TEST"),
         r#"{"error_code":"APIGW.0301","error_msg":"Get secretKey failed,ak:AKEXAMPLE0000000TEST,err:ak not exist"}"#,
     )]);
-    let error = format!("{:?}", rig.read().await.unwrap_err());
+    let error = format!("{:?}", harness.read().await.unwrap_err());
     assert!(!error.contains("AKEXAMPLE") && error.contains("ak not exist"), "{error}");
-    let rig = Rig::new([answer(200, r#"{"totalSize":"AKEXAMPLE0000000TEST"}"#)]);
-    let error = format!("{:?}", rig.read().await.unwrap_err());
+    let harness = Harness::new([answer(200, r#"{"totalSize":"AKEXAMPLE0000000TEST"}"#)]);
+    let error = format!("{:?}", harness.read().await.unwrap_err());
     assert!(!error.contains("AKEXAMPLE"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_put_needs_a_proven_credential_when_it_leaves() {
-    let rig = Rig::new([answer(200, NO_TASKS), answer(401, "")]);
-    rig.read().await.unwrap();
-    let permit = rig.client.permit().await.unwrap();
-    rig.read().await.unwrap_err();
-    let reply = rig.client.retry(&cluster(), &task(), permit).await;
+    let harness = Harness::new([answer(200, NO_TASKS), answer(401, "")]);
+    harness.read().await.unwrap();
+    let permit = harness.client.permit().await.unwrap();
+    harness.read().await.unwrap_err();
+    let reply = harness.client.retry(&cluster(), &task(), permit).await;
     assert!(matches!(reply, Reply::NotSent(CloudError::CredentialResting { .. })), "{reply:?}");
-    assert_eq!(rig.puts(), 0);
-    assert_eq!(rig.client.permit().await.unwrap_err().code(), "credential-resting");
-    rig.credential.wake();
-    assert_eq!(rig.client.permit().await.unwrap_err().code(), "credential-unproven");
+    assert_eq!(harness.puts(), 0);
+    assert_eq!(harness.client.permit().await.unwrap_err().code(), "credential-resting");
+    harness.credential.wake();
+    assert_eq!(harness.client.permit().await.unwrap_err().code(), "credential-unproven");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_put_begins_a_rest() {
-    let rig = Rig::new([answer(200, NO_TASKS), answer(401, "")]);
-    assert!(matches!(rig.put().await, Reply::Answer { status: 401, .. }));
-    assert_eq!(rig.read().await.unwrap_err().code(), "credential-resting");
+    let harness = Harness::new([answer(200, NO_TASKS), answer(401, "")]);
+    assert!(matches!(harness.put().await, Reply::Answer { status: 401, .. }));
+    assert_eq!(harness.read().await.unwrap_err().code(), "credential-resting");
 }
 
 #[tokio::test(start_paused = true)]
@@ -342,8 +344,8 @@ async fn a_puts_answer_is_handed_on_as_it_is() {
         (500, "<html>", None, BodyKind::Other),
         (302, "", None, BodyKind::Empty),
     ] {
-        let rig = Rig::new([answer(200, NO_TASKS), answer(status, body)]);
-        let reply = rig.put().await;
+        let harness = Harness::new([answer(200, NO_TASKS), answer(status, body)]);
+        let reply = harness.put().await;
         let Reply::Answer { status: found, code, body: kind, .. } = reply else {
             panic!("{status} {body}: {reply:?}")
         };
@@ -379,24 +381,24 @@ async fn a_put_without_a_whole_answer_is_lost_unless_it_certainly_never_left() {
         ),
     ] {
         let shown = format!("{answered:?}");
-        let rig = Rig::new([answer(200, NO_TASKS), answered]);
-        assert_eq!(kinds(&rig.put().await), expected, "{shown}");
+        let harness = Harness::new([answer(200, NO_TASKS), answered]);
+        assert_eq!(kinds(&harness.put().await), expected, "{shown}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_unused_permit_gives_its_place_back() {
-    let rig = Rig::new([answer(200, NO_TASKS)]);
-    rig.read().await.unwrap();
+    let harness = Harness::new([answer(200, NO_TASKS)]);
+    harness.read().await.unwrap();
     let in_flight = Limits::default().max_requests_in_flight;
     let mut permits = Vec::new();
     for _ in 0..in_flight {
-        permits.push(rig.client.permit().await.unwrap());
+        permits.push(harness.client.permit().await.unwrap());
     }
-    let waiting = tokio::time::timeout(Duration::from_mins(1), rig.client.permit());
+    let waiting = tokio::time::timeout(Duration::from_mins(1), harness.client.permit());
     assert!(waiting.await.is_err());
     permits.pop();
-    drop(rig.client.permit().await.unwrap());
+    drop(harness.client.permit().await.unwrap());
 }
 
 #[test]
@@ -431,20 +433,23 @@ fn an_endpoint_must_be_https_or_loopback_and_end_after_the_port() {
 #[tokio::test(start_paused = true)]
 async fn a_429_halves_the_rate_and_holds_everything_back_for_as_long_as_it_asks() {
     let throttled = answer_with(429, ("retry-after", "2"), r#"{"error_code":"APIGW.0308","error_msg":"m"}"#);
-    let rig = Rig::new([throttled]);
-    let (before, began) = (rig.client.requests_per_second().unwrap(), rig.clock.now());
-    rig.read().await.unwrap();
-    assert_eq!(rig.script.sent().len(), 2, "the reading is repeated");
-    assert!(rig.clock.now().since(began) >= Duration::from_secs(4), "1 s for each answer, 2 s of waiting");
-    let after = rig.client.requests_per_second().unwrap();
+    let harness = Harness::new([throttled]);
+    let (before, began) = (harness.client.requests_per_second().unwrap(), harness.clock.now());
+    harness.read().await.unwrap();
+    assert_eq!(harness.script.sent().len(), 2, "the reading is repeated");
+    assert!(
+        harness.clock.now().since(began) >= Duration::from_secs(4),
+        "1 s for each answer, 2 s of waiting"
+    );
+    let after = harness.client.requests_per_second().unwrap();
     assert!((0.5..0.52).contains(&(after / before)), "{after} of {before}");
 }
 
 /// Readings of a cluster and of its tasks that this body answers: what they gave.
 async fn both(body: &str) -> [Result<(), CloudError>; 2] {
-    let rig = Rig::new([answer(200, body), answer(200, body)]);
-    let cluster_read = rig.client.cluster(&cluster()).await.map(drop);
-    [cluster_read, rig.read().await.map(drop)]
+    let harness = Harness::new([answer(200, body), answer(200, body)]);
+    let cluster_read = harness.client.cluster(&cluster()).await.map(drop);
+    [cluster_read, harness.read().await.map(drop)]
 }
 
 #[tokio::test(start_paused = true)]
@@ -478,8 +483,8 @@ async fn wrong_types_deep_nesting_and_doubled_keys_are_no_failed_task() {
         r#"{"totalSize":1,"detailList":[],"detailList":[{"id":"t-1","status":"FAILED"}]}"#.to_owned(),
         r#"{"totalSize":0,"totalSize":1,"detailList":[{"id":"t-1","status":"FAILED"}]}"#.to_owned(),
     ] {
-        let rig = Rig::new([answer(200, &body)]);
-        let failed = match rig.read().await {
+        let harness = Harness::new([answer(200, &body)]);
+        let failed = match harness.read().await {
             Err(error) => {
                 assert_eq!(error.code(), "unreadable", "{}", shown(&body, 200));
                 continue;
@@ -496,8 +501,8 @@ async fn wrong_types_deep_nesting_and_doubled_keys_are_no_failed_task() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_about_another_cluster_is_no_answer() {
-    let rig = Rig::new([answer(200, r#"{"id":"c-2","name":"other","status":"200"}"#)]);
-    assert_eq!(rig.client.cluster(&cluster()).await.unwrap_err().code(), "unreadable");
+    let harness = Harness::new([answer(200, r#"{"id":"c-2","name":"other","status":"200"}"#)]);
+    assert_eq!(harness.client.cluster(&cluster()).await.unwrap_err().code(), "unreadable");
 }
 
 #[tokio::test(start_paused = true)]
@@ -513,12 +518,12 @@ async fn an_answer_without_a_body_and_one_that_is_encoded_say_so_and_what_to_do(
         (encoded(400), "wrong-address", "answered: 400 (the answer has a Content-Encoding (gzip)"),
         (encoded(403), "forbidden", "forbids it: 403 (the answer has a Content-Encoding (gzip)"),
     ] {
-        let error = Rig::new([answered]).read().await.unwrap_err();
+        let error = Harness::new([answered]).read().await.unwrap_err();
         assert_eq!(error.code(), code, "{error}");
         assert!(error.to_string().contains(told), "{error}");
     }
-    let rig = Rig::new([answer(200, NO_TASKS), encoded(200)]);
-    let Reply::Answer { status: 200, message, body: BodyKind::Other, .. } = rig.put().await else {
+    let harness = Harness::new([answer(200, NO_TASKS), encoded(200)]);
+    let Reply::Answer { status: 200, message, body: BodyKind::Other, .. } = harness.put().await else {
         panic!("not what settles by reading")
     };
     assert!(message.contains("Content-Encoding (gzip)"), "{message}");

@@ -2,7 +2,8 @@ use std::collections::VecDeque;
 
 use super::circuit::LONGEST_PAUSE;
 use super::*;
-use crate::cloud::testing::{VirtualClock, credential, key};
+use crate::clocks::VirtualClock;
+use crate::cloud::testing::{credential, key};
 use crate::cloud::transport::TransportError;
 
 fn refusal() -> Refusal {
@@ -59,7 +60,7 @@ async fn those_who_waited_for_a_refused_one_fail_without_being_sent() {
     let first = credential.enter(&clock).await.unwrap();
     let waiting: Vec<_> = (0..20)
         .map(|_| {
-            let (credential, clock) = (Arc::clone(&credential), clock);
+            let (credential, clock) = (Arc::clone(&credential), clock.clone());
             tokio::spawn(async move { credential.enter(&clock).await.is_ok() })
         })
         .collect();
@@ -168,14 +169,14 @@ impl Source for Scripted {
     }
 }
 
-struct Rig {
+struct Harness {
     clock: VirtualClock,
     credential: Arc<Credential>,
     gives: Arc<Mutex<VecDeque<Given>>>,
     asked: Arc<Mutex<u32>>,
 }
 
-impl Rig {
+impl Harness {
     fn new(gives: impl IntoIterator<Item = Given>) -> Self {
         Self::with(None, false, gives)
     }
@@ -183,7 +184,8 @@ impl Rig {
     fn with(first: Option<Key>, is_local: bool, gives: impl IntoIterator<Item = Given>) -> Self {
         let clock = VirtualClock::new();
         let (gives, asked) = (Arc::new(Mutex::new(gives.into_iter().collect())), Arc::default());
-        let source = Scripted { clock, gives: Arc::clone(&gives), asked: Arc::clone(&asked), is_local };
+        let source =
+            Scripted { clock: clock.clone(), gives: Arc::clone(&gives), asked: Arc::clone(&asked), is_local };
         let credential = Credential::from_source(first, Box::new(source), &AccountCircuits::default(), 1);
         Self { clock, credential, gives, asked }
     }
@@ -212,12 +214,13 @@ fn number(pass: &Pass<'_>) -> u32 {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_is_asked_for_once_for_all_who_wait_and_goes_out_alone() {
-    let rig = Rig::new([Given::Key(1, 60)]);
-    assert!(matches!(rig.credential.proven(rig.clock.now()), Err(CloudError::CredentialUnproven)));
+    let harness = Harness::new([Given::Key(1, 60)]);
+    assert!(matches!(harness.credential.proven(harness.clock.now()), Err(CloudError::CredentialUnproven)));
     let sent = Arc::new(Mutex::new(0));
     let all: Vec<_> = (0..50)
         .map(|_| {
-            let (credential, clock, sent) = (Arc::clone(&rig.credential), rig.clock, Arc::clone(&sent));
+            let (credential, clock, sent) =
+                (Arc::clone(&harness.credential), harness.clock.clone(), Arc::clone(&sent));
             tokio::spawn(async move {
                 let pass = credential.enter(&clock).await.unwrap();
                 *sent.lock().unwrap() += 1;
@@ -231,149 +234,153 @@ async fn a_key_is_asked_for_once_for_all_who_wait_and_goes_out_alone() {
     for one in all {
         one.await.unwrap();
     }
-    assert_eq!((rig.asked(), *sent.lock().unwrap()), (1, 50));
+    assert_eq!((harness.asked(), *sent.lock().unwrap()), (1, 50));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_key_is_renewed_before_its_end_and_the_old_one_serves_until_the_new_one_is_proven() {
-    let rig = Rig::new([Given::Key(1, 60), Given::Key(2, 60)]);
-    assert_eq!(rig.send(false).await.unwrap(), 1);
-    rig.wait(47).await;
-    assert_eq!((rig.send(false).await.unwrap(), rig.asked()), (1, 1));
-    rig.wait(2).await;
+    let harness = Harness::new([Given::Key(1, 60), Given::Key(2, 60)]);
+    assert_eq!(harness.send(false).await.unwrap(), 1);
+    harness.wait(47).await;
+    assert_eq!((harness.send(false).await.unwrap(), harness.asked()), (1, 1));
+    harness.wait(2).await;
     // One renews and goes out alone with the new one, while the others go on with the old one, PUTs among them.
-    let probe = rig.credential.enter(&rig.clock).await.unwrap();
-    assert_eq!((number(&probe), rig.asked()), (2, 2));
-    let beside = rig.credential.enter(&rig.clock).await.unwrap();
+    let probe = harness.credential.enter(&harness.clock).await.unwrap();
+    assert_eq!((number(&probe), harness.asked()), (2, 2));
+    let beside = harness.credential.enter(&harness.clock).await.unwrap();
     assert_eq!(number(&beside), 1);
-    assert_eq!(number(&rig.credential.proven(rig.clock.now()).unwrap()), 1);
-    probe.answered(rig.clock.now(), None);
-    assert_eq!(number(&rig.credential.proven(rig.clock.now()).unwrap()), 2);
-    assert_eq!((rig.send(false).await.unwrap(), rig.asked()), (2, 2));
+    assert_eq!(number(&harness.credential.proven(harness.clock.now()).unwrap()), 1);
+    probe.answered(harness.clock.now(), None);
+    assert_eq!(number(&harness.credential.proven(harness.clock.now()).unwrap()), 2);
+    assert_eq!((harness.send(false).await.unwrap(), harness.asked()), (2, 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_renews_early_and_nobody_waits_for_it() {
-    let rig = Rig::new([Given::Key(1, 60), Given::Key(2, 60)]);
-    rig.send(false).await.unwrap();
-    rig.wait(50).await;
+    let harness = Harness::new([Given::Key(1, 60), Given::Key(2, 60)]);
+    harness.send(false).await.unwrap();
+    harness.wait(50).await;
     let renewing = tokio::spawn({
-        let (credential, clock) = (Arc::clone(&rig.credential), rig.clock);
+        let (credential, clock) = (Arc::clone(&harness.credential), harness.clock.clone());
         async move { number(&credential.enter(&clock).await.unwrap()) }
     });
     tokio::task::yield_now().await;
-    let began = rig.clock.now();
+    let began = harness.clock.now();
     for _ in 0..20 {
-        assert_eq!(rig.send(false).await.unwrap(), 1);
+        assert_eq!(harness.send(false).await.unwrap(), 1);
     }
-    assert!(rig.clock.now().since(began).is_zero());
-    assert_eq!((renewing.await.unwrap(), rig.asked()), (2, 2));
+    assert!(harness.clock.now().since(began).is_zero());
+    assert_eq!((renewing.await.unwrap(), harness.asked()), (2, 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_renewal_is_not_kept_and_the_old_key_serves_to_its_end() {
-    let rig = Rig::new([Given::Key(1, 60), Given::Nothing]);
-    rig.send(false).await.unwrap();
-    rig.wait(50).await;
+    let harness = Harness::new([Given::Key(1, 60), Given::Nothing]);
+    harness.send(false).await.unwrap();
+    harness.wait(50).await;
     for _ in 0..9 {
-        assert_eq!(rig.send(false).await.unwrap(), 1);
-        rig.wait(1).await;
+        assert_eq!(harness.send(false).await.unwrap(), 1);
+        harness.wait(1).await;
     }
-    assert!(rig.asked() > 5, "it is tried again: {}", rig.asked());
-    rig.wait(2).await;
-    let error = rig.send(false).await.unwrap_err();
+    assert!(harness.asked() > 5, "it is tried again: {}", harness.asked());
+    harness.wait(2).await;
+    let error = harness.send(false).await.unwrap_err();
     assert!(matches!(error, CloudError::SignIn(_)) && error.is_passing(), "{error}");
-    assert!(matches!(rig.credential.proven(rig.clock.now()), Err(CloudError::CredentialUnproven)));
-    *rig.gives.lock().unwrap() = [Given::Key(2, 60)].into();
-    assert_eq!(rig.send(false).await.unwrap(), 2, "at once");
+    assert!(matches!(harness.credential.proven(harness.clock.now()), Err(CloudError::CredentialUnproven)));
+    *harness.gives.lock().unwrap() = [Given::Key(2, 60)].into();
+    assert_eq!(harness.send(false).await.unwrap(), 2, "at once");
 }
 
 #[tokio::test(start_paused = true)]
 async fn those_who_wait_for_a_renewal_that_fails_fail_with_it() {
-    let rig = Rig::new([Given::Nothing]);
+    let harness = Harness::new([Given::Nothing]);
     let all: Vec<_> = (0..50)
         .map(|_| {
-            let (credential, clock) = (Arc::clone(&rig.credential), rig.clock);
+            let (credential, clock) = (Arc::clone(&harness.credential), harness.clock.clone());
             tokio::spawn(async move { credential.enter(&clock).await.unwrap_err().code() })
         })
         .collect();
     for one in all {
         assert_eq!(one.await.unwrap(), "sign-in");
     }
-    assert_eq!(rig.asked(), 1);
+    assert_eq!(harness.asked(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn whoever_says_no_is_not_asked_for_every_reading() {
-    let rig = Rig::new([Given::Forbidden]);
+    let harness = Harness::new([Given::Forbidden]);
     for _ in 0..100 {
-        assert_eq!(rig.send(false).await.unwrap_err().code(), "sign-in");
+        assert_eq!(harness.send(false).await.unwrap_err().code(), "sign-in");
     }
-    assert_eq!(rig.asked(), 1);
-    rig.wait(1).await;
-    rig.send(false).await.unwrap_err();
-    assert_eq!(rig.asked(), 2);
-    rig.credential.wake();
-    rig.send(false).await.unwrap_err();
-    assert_eq!(rig.asked(), 3, "a reload asks at once");
+    assert_eq!(harness.asked(), 1);
+    harness.wait(1).await;
+    harness.send(false).await.unwrap_err();
+    assert_eq!(harness.asked(), 2);
+    harness.credential.wake();
+    harness.send(false).await.unwrap_err();
+    assert_eq!(harness.asked(), 3, "a reload asks at once");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_key_that_was_good_and_is_refused_is_renewed_once_and_the_next_refusal_rests() {
-    let rig = Rig::new([Given::Key(1, 60), Given::Key(2, 60), Given::Key(3, 60)]);
-    rig.send(false).await.unwrap();
-    assert_eq!(rig.send(true).await.unwrap(), 1);
-    assert_eq!(rig.send(true).await.unwrap(), 2, "renewed at once");
-    let resting = rig.send(false).await.unwrap_err();
+    let harness = Harness::new([Given::Key(1, 60), Given::Key(2, 60), Given::Key(3, 60)]);
+    harness.send(false).await.unwrap();
+    assert_eq!(harness.send(true).await.unwrap(), 1);
+    assert_eq!(harness.send(true).await.unwrap(), 2, "renewed at once");
+    let resting = harness.send(false).await.unwrap_err();
     assert!(matches!(resting, CloudError::CredentialResting { .. }), "{resting}");
-    assert_eq!(rig.asked(), 2);
-    rig.wait(7).await;
-    assert_eq!((rig.send(false).await.unwrap(), rig.asked()), (3, 3), "after the rest with another one");
+    assert_eq!(harness.asked(), 2);
+    harness.wait(7).await;
+    assert_eq!(
+        (harness.send(false).await.unwrap(), harness.asked()),
+        (3, 3),
+        "after the rest with another one"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_file_that_changed_is_read_at_the_first_refusal_and_one_that_did_not_rests() {
-    let rig = Rig::with(Some(numbered(1)), true, [Given::Key(2, 0)]);
-    assert_eq!(rig.send(true).await.unwrap(), 1);
-    assert_eq!(rig.send(false).await.unwrap(), 2);
-    assert_eq!(rig.asked(), 1);
+    let harness = Harness::with(Some(numbered(1)), true, [Given::Key(2, 0)]);
+    assert_eq!(harness.send(true).await.unwrap(), 1);
+    assert_eq!(harness.send(false).await.unwrap(), 2);
+    assert_eq!(harness.asked(), 1);
 
-    let rig = Rig::with(Some(numbered(1)), true, [Given::Key(1, 0)]);
-    rig.send(false).await.unwrap();
-    assert_eq!(rig.send(true).await.unwrap(), 1);
+    let harness = Harness::with(Some(numbered(1)), true, [Given::Key(1, 0)]);
+    harness.send(false).await.unwrap();
+    assert_eq!(harness.send(true).await.unwrap(), 1);
     for _ in 0..10 {
-        assert!(matches!(rig.send(false).await, Err(CloudError::CredentialResting { .. })));
+        assert!(matches!(harness.send(false).await, Err(CloudError::CredentialResting { .. })));
     }
-    assert_eq!(rig.asked(), 1, "the file is read once for a refusal");
-    rig.wait(7).await;
-    assert_eq!(rig.send(false).await.unwrap(), 1);
+    assert_eq!(harness.asked(), 1, "the file is read once for a refusal");
+    harness.wait(7).await;
+    assert_eq!(harness.send(false).await.unwrap(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_reload_reads_the_file_again() {
-    let rig = Rig::with(Some(numbered(1)), true, [Given::Key(2, 0)]);
-    assert_eq!(rig.send(false).await.unwrap(), 1);
-    rig.credential.wake();
-    assert!(matches!(rig.credential.proven(rig.clock.now()), Err(CloudError::CredentialUnproven)));
-    assert_eq!(rig.send(false).await.unwrap(), 2);
+    let harness = Harness::with(Some(numbered(1)), true, [Given::Key(2, 0)]);
+    assert_eq!(harness.send(false).await.unwrap(), 1);
+    harness.credential.wake();
+    assert!(matches!(harness.credential.proven(harness.clock.now()), Err(CloudError::CredentialUnproven)));
+    assert_eq!(harness.send(false).await.unwrap(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_reload_while_nobody_gives_out_keys_goes_on_with_the_old_one() {
-    let rig = Rig::new([Given::Key(1, 60), Given::Nothing]);
-    rig.send(false).await.unwrap();
-    rig.credential.wake();
-    assert_eq!((rig.send(false).await.unwrap(), rig.asked()), (1, 2));
+    let harness = Harness::new([Given::Key(1, 60), Given::Nothing]);
+    harness.send(false).await.unwrap();
+    harness.credential.wake();
+    assert_eq!((harness.send(false).await.unwrap(), harness.asked()), (1, 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_successor_that_is_refused_leaves_the_old_key_in_place() {
-    let rig = Rig::new([Given::Key(1, 60), Given::Key(2, 60)]);
-    rig.send(false).await.unwrap();
-    rig.wait(50).await;
-    assert_eq!(rig.send(true).await.unwrap(), 2);
-    assert_eq!(rig.send(false).await.unwrap(), 1);
-    assert_eq!(rig.asked(), 2, "not asked again at once");
+    let harness = Harness::new([Given::Key(1, 60), Given::Key(2, 60)]);
+    harness.send(false).await.unwrap();
+    harness.wait(50).await;
+    assert_eq!(harness.send(true).await.unwrap(), 2);
+    assert_eq!(harness.send(false).await.unwrap(), 1);
+    assert_eq!(harness.asked(), 2, "not asked again at once");
 }
 
 /// Gives keys without any time left.
@@ -389,7 +396,8 @@ impl Source for Spent {
 #[tokio::test(start_paused = true)]
 async fn a_key_that_has_ended_already_is_an_error_and_not_asked_for_for_ever() {
     let clock = VirtualClock::new();
-    let credential = Credential::from_source(None, Box::new(Spent(clock)), &AccountCircuits::default(), 1);
+    let credential =
+        Credential::from_source(None, Box::new(Spent(clock.clone())), &AccountCircuits::default(), 1);
     let error = credential.enter(&clock).await.unwrap_err();
     assert!(
         matches!(&error, CloudError::SignIn(cause) if matches!(**cause, CloudError::SpentKey)),
@@ -508,7 +516,7 @@ async fn those_whose_key_was_refused_together_go_out_again_with_the_new_one() {
     files.write(numbered(2));
     let all: Vec<_> = (0..20)
         .map(|_| {
-            let credential = Arc::clone(&credential);
+            let (credential, clock) = (Arc::clone(&credential), clock.clone());
             tokio::spawn(async move {
                 let sent = credential.sending(&clock, || async {
                     let pass = credential.enter(&clock).await?;

@@ -1,32 +1,16 @@
 use std::future::pending;
 use std::sync::{Arc, Mutex};
 
-use jiff::Timestamp;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::clocks::VirtualClock;
 use crate::model::cluster::{Cluster, ClusterList, Tags};
 use crate::model::id::ClusterId;
-use crate::model::moment::Moment;
 use crate::model::project::{Rules, Stretch};
 use crate::schedule::liveness::{self, LivenessProbe};
 use crate::schedule::{Lane, Next, Project, Scheduler};
-
-/// Follows tokio's paused time.
-struct Virtual(Instant);
-
-impl Clock for Virtual {
-    fn now(&self) -> Moment {
-        let since = i64::try_from(self.0.elapsed().as_millis()).unwrap();
-        Moment { wall: Timestamp::UNIX_EPOCH, mono: Mono(since) }
-    }
-
-    async fn sleep(&self, wait: Duration) {
-        tokio::time::sleep(wait).await;
-    }
-}
 
 /// A project whose one cluster is gone from the second list on, and takes this long to be let go of.
 struct Going {
@@ -95,7 +79,7 @@ impl Project for Going {
 }
 
 /// Starts a scheduler and returns its liveness probe.
-fn watch(project: &Arc<Going>, clock: &Arc<Virtual>) -> LivenessProbe {
+fn watch(project: &Arc<Going>, clock: &Arc<VirtualClock>) -> LivenessProbe {
     let (liveness, responder) = liveness::channel();
     let scheduler = Scheduler::new(Arc::clone(project), Arc::clone(clock)).with_liveness(responder);
     tokio::spawn(scheduler.run(CancellationToken::new()));
@@ -107,12 +91,12 @@ fn going(clusters: usize, takes: Duration) -> Arc<Going> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "tokio's paused clock is the test's clock")]
-fn clock() -> Arc<Virtual> {
-    Arc::new(Virtual(Instant::now()))
+fn clock() -> Arc<VirtualClock> {
+    Arc::new(VirtualClock::new())
 }
 
 /// The signs of life within this time, in seconds from its beginning.
-async fn signs(clock: &Virtual, within: Duration, ask: impl Fn() -> Round) -> Vec<i64> {
+async fn signs(clock: &VirtualClock, within: Duration, ask: impl Fn() -> Round) -> Vec<i64> {
     let began = clock.now();
     let mut liveness = Liveness::new(Some(Duration::from_secs(40)), began.mono);
     let mut signs = Vec::new();

@@ -14,14 +14,14 @@ use crate::model::task::{TaskKind, TaskStatus};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
-struct Scene {
+struct Harness {
     now: Moment,
     project_state: ProjectState,
     settings: Breaker,
     number: u64,
 }
 
-impl Scene {
+impl Harness {
     /// A breaker that opens at three failures.
     fn new() -> Self {
         let now = Moment { wall: "2026-01-02T12:00:00Z".parse().unwrap(), mono: Mono(0) };
@@ -104,14 +104,14 @@ impl Scene {
 
     /// Opened, and waiting for its probe.
     fn half_open() -> Self {
-        let mut scene = Self::new();
+        let mut harness = Self::new();
         for cluster in ["a", "b", "c"] {
-            scene.fail(cluster, true);
+            harness.fail(cluster, true);
         }
-        assert_eq!(scene.turn(), Some("breaker-opened"));
-        scene.pass(30 * MINUTE);
-        assert_eq!(scene.held(), None, "one PUT may try");
-        scene
+        assert_eq!(harness.turn(), Some("breaker-opened"));
+        harness.pass(30 * MINUTE);
+        assert_eq!(harness.held(), None, "one PUT may try");
+        harness
     }
 
     /// As a restart finds it.
@@ -122,117 +122,117 @@ impl Scene {
 
 #[test]
 fn it_opens_when_so_many_different_tasks_were_seen_to_fail_within_the_time() {
-    let mut scene = Scene::new();
-    scene.fail("a", true);
-    scene.fail("a", true);
-    scene.fail("b", true);
-    assert_eq!((scene.turn(), scene.held()), (None, None), "two tasks, one of them twice");
-    scene.pass(9 * MINUTE);
-    scene.fail("c", true);
-    assert_eq!(scene.held(), Some("breaker-open"), "nothing slips out before it is journaled");
-    assert_eq!(scene.turn(), Some("breaker-opened"));
-    assert_eq!(scene.turn(), None, "it tells once");
-    scene.pass((30 * MINUTE).saturating_sub(Duration::from_millis(1)));
-    assert_eq!(scene.held(), Some("breaker-open"));
+    let mut harness = Harness::new();
+    harness.fail("a", true);
+    harness.fail("a", true);
+    harness.fail("b", true);
+    assert_eq!((harness.turn(), harness.held()), (None, None), "two tasks, one of them twice");
+    harness.pass(9 * MINUTE);
+    harness.fail("c", true);
+    assert_eq!(harness.held(), Some("breaker-open"), "nothing slips out before it is journaled");
+    assert_eq!(harness.turn(), Some("breaker-opened"));
+    assert_eq!(harness.turn(), None, "it tells once");
+    harness.pass((30 * MINUTE).saturating_sub(Duration::from_millis(1)));
+    assert_eq!(harness.held(), Some("breaker-open"));
 }
 
 #[test]
 fn what_is_older_or_was_only_found_does_not_count() {
-    let mut scene = Scene::new();
-    scene.fail("a", true);
-    scene.pass(11 * MINUTE);
-    scene.fail("b", true);
-    scene.fail("c", true);
+    let mut harness = Harness::new();
+    harness.fail("a", true);
+    harness.pass(11 * MINUTE);
+    harness.fail("b", true);
+    harness.fail("c", true);
     for found in ["d", "e", "f", "g"] {
-        scene.fail(found, false);
+        harness.fail(found, false);
     }
-    assert_eq!((scene.turn(), scene.held()), (None, None));
+    assert_eq!((harness.turn(), harness.held()), (None, None));
 }
 
 #[test]
 fn half_open_lets_one_put_through_and_the_others_wait_for_what_it_shows() {
-    let mut scene = Scene::half_open();
-    scene.send("a", Action::Retry, Some(Meaning::Accepted));
-    assert_eq!((scene.turn(), scene.held()), (None, Some("breaker-probing")));
+    let mut harness = Harness::half_open();
+    harness.send("a", Action::Retry, Some(Meaning::Accepted));
+    assert_eq!((harness.turn(), harness.held()), (None, Some("breaker-probing")));
 }
 
 #[test]
 fn it_closes_when_the_probe_completes_a_node_or_succeeds_and_counts_anew() {
     for event in [Event::Progress { completed: 1 }, Event::Ended(Outcome::ResolvedByRetry)] {
-        let mut scene = Scene::half_open();
-        let attempt = scene.send("a", Action::Retry, Some(Meaning::Accepted));
-        scene.record("a", Event::Confirmed { attempt, settlement: Confirmation::Accepted });
-        assert_eq!(scene.held(), Some("breaker-probing"), "accepted is not healed");
-        scene.record("a", event);
-        assert_eq!(scene.turn(), Some("breaker-closed"));
-        assert_eq!(scene.held(), None);
-        scene.fail("d", true);
-        scene.fail("e", true);
-        assert_eq!(scene.turn(), None, "closing empties the count");
+        let mut harness = Harness::half_open();
+        let attempt = harness.send("a", Action::Retry, Some(Meaning::Accepted));
+        harness.record("a", Event::Confirmed { attempt, settlement: Confirmation::Accepted });
+        assert_eq!(harness.held(), Some("breaker-probing"), "accepted is not healed");
+        harness.record("a", event);
+        assert_eq!(harness.turn(), Some("breaker-closed"));
+        assert_eq!(harness.held(), None);
+        harness.fail("d", true);
+        harness.fail("e", true);
+        assert_eq!(harness.turn(), None, "closing empties the count");
     }
 }
 
 #[test]
 fn it_closes_when_the_probe_still_runs_long_after_the_put() {
-    let mut scene = Scene::half_open();
-    scene.send("a", Action::Retry, Some(Meaning::Accepted));
-    scene.record("a", Event::Running { execute_times: Some(2) });
-    scene.pass(15 * MINUTE);
-    assert_eq!(scene.turn(), None, "it was read running, but not at this time");
+    let mut harness = Harness::half_open();
+    harness.send("a", Action::Retry, Some(Meaning::Accepted));
+    harness.record("a", Event::Running { execute_times: Some(2) });
+    harness.pass(15 * MINUTE);
+    assert_eq!(harness.turn(), None, "it was read running, but not at this time");
     let task = TaskId::new("task-of-a").unwrap();
     let record = std::sync::Arc::make_mut(
-        scene.project_state.clusters.get_mut(&ClusterId::new("a").unwrap()).unwrap(),
+        harness.project_state.clusters.get_mut(&ClusterId::new("a").unwrap()).unwrap(),
     );
-    record.tasks.get_mut(&task).unwrap().saw_running(scene.now);
-    assert_eq!(scene.turn(), Some("breaker-closed"));
+    record.tasks.get_mut(&task).unwrap().saw_running(harness.now);
+    assert_eq!(harness.turn(), Some("breaker-closed"));
 }
 
 #[test]
 fn it_opens_again_when_the_probe_fails_or_has_no_effect_or_its_outcome_is_unknown() {
-    let mut scene = Scene::half_open();
-    let attempt = scene.send("a", Action::Retry, Some(Meaning::Accepted));
-    scene.record("a", Event::Confirmed { attempt, settlement: Confirmation::Accepted });
-    scene.fail("a", true);
-    assert_eq!((scene.turn(), scene.held()), (Some("breaker-opened"), Some("breaker-open")));
+    let mut harness = Harness::half_open();
+    let attempt = harness.send("a", Action::Retry, Some(Meaning::Accepted));
+    harness.record("a", Event::Confirmed { attempt, settlement: Confirmation::Accepted });
+    harness.fail("a", true);
+    assert_eq!((harness.turn(), harness.held()), (Some("breaker-opened"), Some("breaker-open")));
 
-    let mut scene = Scene::half_open();
-    let attempt = scene.send("a", Action::Retry, Some(Meaning::Accepted));
-    scene.record("a", Event::Confirmed { attempt, settlement: Confirmation::WithoutEffect });
-    assert_eq!(scene.turn(), Some("breaker-opened"));
+    let mut harness = Harness::half_open();
+    let attempt = harness.send("a", Action::Retry, Some(Meaning::Accepted));
+    harness.record("a", Event::Confirmed { attempt, settlement: Confirmation::WithoutEffect });
+    assert_eq!(harness.turn(), Some("breaker-opened"));
 
-    let mut scene = Scene::half_open();
-    scene.send("a", Action::Retry, Some(Meaning::Unknown));
-    assert_eq!(scene.turn(), Some("breaker-opened"));
-    scene.pass(30 * MINUTE);
-    assert_eq!(scene.held(), None, "and lets the next one through after its time");
+    let mut harness = Harness::half_open();
+    harness.send("a", Action::Retry, Some(Meaning::Unknown));
+    assert_eq!(harness.turn(), Some("breaker-opened"));
+    harness.pass(30 * MINUTE);
+    assert_eq!(harness.held(), None, "and lets the next one through after its time");
 }
 
 #[test]
 fn a_probe_that_a_crash_left_without_an_answer_opens_it_again() {
-    let mut scene = Scene::half_open();
-    scene.send("a", Action::Retry, None);
-    assert_eq!(scene.turn(), None, "the answer may be under way");
-    scene.restart();
-    assert_eq!(scene.turn(), Some("breaker-opened"));
+    let mut harness = Harness::half_open();
+    harness.send("a", Action::Retry, None);
+    assert_eq!(harness.turn(), None, "the answer may be under way");
+    harness.restart();
+    assert_eq!(harness.turn(), Some("breaker-opened"));
 }
 
 #[test]
 fn a_probe_that_never_shows_anything_is_of_unknown_outcome_after_a_while() {
     // Its cluster cannot be read any more, or its task is shown with a word that nobody knows.
     for runs in [false, true] {
-        let mut scene = Scene::half_open();
-        let attempt = scene.send("a", Action::Retry, Some(Meaning::Accepted));
-        scene.record("a", Event::Confirmed { attempt, settlement: Confirmation::Accepted });
+        let mut harness = Harness::half_open();
+        let attempt = harness.send("a", Action::Retry, Some(Meaning::Accepted));
+        harness.record("a", Event::Confirmed { attempt, settlement: Confirmation::Accepted });
         if runs {
-            scene.pass(10 * MINUTE);
-            scene.record("a", Event::Running { execute_times: Some(2) });
+            harness.pass(10 * MINUTE);
+            harness.record("a", Event::Running { execute_times: Some(2) });
         }
-        scene.pass((75 * MINUTE).saturating_sub(Duration::from_millis(1)));
-        assert_eq!((scene.turn(), scene.held()), (None, Some("breaker-probing")), "it is waited for");
-        scene.pass(Duration::from_millis(1));
-        assert_eq!((scene.turn(), scene.held()), (Some("breaker-opened"), Some("breaker-open")));
-        scene.pass(30 * MINUTE);
-        assert_eq!(scene.held(), None, "another PUT may try");
+        harness.pass((75 * MINUTE).saturating_sub(Duration::from_millis(1)));
+        assert_eq!((harness.turn(), harness.held()), (None, Some("breaker-probing")), "it is waited for");
+        harness.pass(Duration::from_millis(1));
+        assert_eq!((harness.turn(), harness.held()), (Some("breaker-opened"), Some("breaker-open")));
+        harness.pass(30 * MINUTE);
+        assert_eq!(harness.held(), None, "another PUT may try");
     }
 }
 
@@ -244,43 +244,43 @@ fn a_put_that_shows_nothing_makes_room_for_another_one() {
         (Action::Retry, Meaning::ForbiddenCluster),
         (Action::Abort, Meaning::Accepted),
     ] {
-        let mut scene = Scene::half_open();
-        scene.send("a", action, Some(meaning));
-        assert_eq!((scene.turn(), scene.held()), (None, Some("breaker-open")), "{action} {meaning:?}");
-        scene.pass(Duration::from_secs(119));
-        assert_eq!(scene.held(), Some("breaker-open"), "{action} {meaning:?}");
-        scene.pass(Duration::from_secs(1));
-        assert_eq!((scene.turn(), scene.held()), (None, None), "{action} {meaning:?}");
+        let mut harness = Harness::half_open();
+        harness.send("a", action, Some(meaning));
+        assert_eq!((harness.turn(), harness.held()), (None, Some("breaker-open")), "{action} {meaning:?}");
+        harness.pass(Duration::from_secs(119));
+        assert_eq!(harness.held(), Some("breaker-open"), "{action} {meaning:?}");
+        harness.pass(Duration::from_secs(1));
+        assert_eq!((harness.turn(), harness.held()), (None, None), "{action} {meaning:?}");
     }
-    let mut scene = Scene::half_open();
-    let attempt = scene.send("a", Action::Retry, Some(Meaning::Accepted));
-    scene.record("a", Event::Confirmed { attempt, settlement: Confirmation::Accepted });
-    scene.record("a", Event::Ended(Outcome::Gone));
-    scene.pass(2 * MINUTE);
-    assert_eq!(scene.held(), None, "a probe that is gone");
+    let mut harness = Harness::half_open();
+    let attempt = harness.send("a", Action::Retry, Some(Meaning::Accepted));
+    harness.record("a", Event::Confirmed { attempt, settlement: Confirmation::Accepted });
+    harness.record("a", Event::Ended(Outcome::Gone));
+    harness.pass(2 * MINUTE);
+    assert_eq!(harness.held(), None, "a probe that is gone");
 }
 
 #[test]
 fn a_probe_that_ran_before_a_restart_is_read_again_before_it_closes_anything() {
-    let mut scene = Scene::half_open();
-    let attempt = scene.send("a", Action::Retry, Some(Meaning::Accepted));
-    scene.record("a", Event::Confirmed { attempt, settlement: Confirmation::Accepted });
-    scene.pass(MINUTE);
-    scene.record("a", Event::Running { execute_times: Some(2) });
-    scene.pass(30 * MINUTE);
-    scene.restart();
-    assert_eq!((scene.turn(), scene.held()), (None, Some("breaker-probing")), "nothing was read yet");
-    scene.fail("a", true);
-    assert_eq!(scene.turn(), Some("breaker-opened"));
+    let mut harness = Harness::half_open();
+    let attempt = harness.send("a", Action::Retry, Some(Meaning::Accepted));
+    harness.record("a", Event::Confirmed { attempt, settlement: Confirmation::Accepted });
+    harness.pass(MINUTE);
+    harness.record("a", Event::Running { execute_times: Some(2) });
+    harness.pass(30 * MINUTE);
+    harness.restart();
+    assert_eq!((harness.turn(), harness.held()), (None, Some("breaker-probing")), "nothing was read yet");
+    harness.fail("a", true);
+    assert_eq!(harness.turn(), Some("breaker-opened"));
 }
 
 #[test]
 fn a_restart_changes_nothing_about_it() {
-    let mut scene = Scene::half_open();
-    let attempt = scene.send("a", Action::Retry, Some(Meaning::Accepted));
-    scene.record("a", Event::Confirmed { attempt, settlement: Confirmation::Accepted });
-    let before = scene.project_state.breaker.clone();
-    scene.restart();
-    assert_eq!(scene.project_state.breaker, before);
-    assert_eq!(scene.held(), Some("breaker-probing"));
+    let mut harness = Harness::half_open();
+    let attempt = harness.send("a", Action::Retry, Some(Meaning::Accepted));
+    harness.record("a", Event::Confirmed { attempt, settlement: Confirmation::Accepted });
+    let before = harness.project_state.breaker.clone();
+    harness.restart();
+    assert_eq!(harness.project_state.breaker, before);
+    assert_eq!(harness.held(), Some("breaker-probing"));
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::decide::explain;
 use crate::model::window::{Span, Window};
 
-impl Scene {
+impl Harness {
     fn steps(&mut self, tasks: &[Task]) -> Vec<(Option<String>, String)> {
         let decision = self.read(tasks);
         let steps = explain::schedule(&self.known(), self.terms.as_ref().unwrap(), &decision);
@@ -17,8 +17,8 @@ impl Scene {
 
 #[test]
 fn what_is_to_come_is_told_to_its_end() {
-    let mut scene = Scene::new();
-    let steps = scene.steps(&[failed(1)]);
+    let mut harness = Harness::new();
+    let steps = harness.steps(&[failed(1)]);
     let step = |at: Option<&str>, what: &str| (at.map(str::to_owned), what.to_owned());
     let end =
         "the abort, 15m after the retries are used up, if no node is completed; else an operator is called";
@@ -32,11 +32,11 @@ fn what_is_to_come_is_told_to_its_end() {
             step(None, limit),
         ]
     );
-    let mut scene = Scene::new();
-    scene.terms.as_mut().unwrap().retry.max_retries = 0;
-    let (at, what) = scene.steps(&[failed(1)]).remove(0);
+    let mut harness = Harness::new();
+    harness.terms.as_mut().unwrap().retry.max_retries = 0;
+    let (at, what) = harness.steps(&[failed(1)]).remove(0);
     assert_eq!((at.as_deref(), what.as_str()), (Some("12:15:00"), end));
-    let mut given_up = Scene::new();
+    let mut given_up = Harness::new();
     given_up.terms.as_mut().unwrap().retry.max_retries = 0;
     given_up.terms.as_mut().unwrap().on_exhausted = OnExhausted::Escalate;
     assert_eq!(given_up.steps(&[failed(1)]), [], "nothing comes by itself");
@@ -44,10 +44,10 @@ fn what_is_to_come_is_told_to_its_end() {
 
 #[test]
 fn what_is_due_in_a_closed_window_comes_when_it_opens() {
-    let mut scene = Scene::new();
+    let mut harness = Harness::new();
     let span = Span { days: [true; 7], from: 22 * 60, to: 6 * 60 };
-    scene.terms.as_mut().unwrap().window = Window::new("UTC", Some(&[span]), &[]);
-    let (at, what) = scene.steps(&[failed(1)]).remove(0);
+    harness.terms.as_mut().unwrap().window = Window::new("UTC", Some(&[span]), &[]);
+    let (at, what) = harness.steps(&[failed(1)]).remove(0);
     assert_eq!(
         (at.as_deref(), what.as_str()),
         (Some("22:00:00"), "retry 1 of 2, some time after the window opens")
@@ -64,35 +64,35 @@ fn the_first_policy_that_covers_it_governs() {
 
 #[test]
 fn steps_that_wait_for_something_else_than_time_say_so_and_many_are_told_as_one() {
-    let mut scene = Scene::new();
-    let retry = &mut scene.terms.as_mut().unwrap().retry;
+    let mut harness = Harness::new();
+    let retry = &mut harness.terms.as_mut().unwrap().retry;
     (retry.max_retries, retry.multiplier) = (12, 1.0);
-    scene.read(&[failed(1)]);
-    scene.pass(2 * MINUTE);
-    scene.send(&[failed(1)], Meaning::Accepted);
+    harness.read(&[failed(1)]);
+    harness.pass(2 * MINUTE);
+    harness.send(&[failed(1)], Meaning::Accepted);
     for _ in 0..2 {
-        scene.pass(Duration::from_secs(15));
-        scene.read(&[running(2)]);
+        harness.pass(Duration::from_secs(15));
+        harness.read(&[running(2)]);
     }
-    scene.limits.max_actions_per_hour = 0;
-    scene.pass(MINUTE);
-    scene.terms.as_mut().unwrap().retry.randomization_factor = 0.2;
+    harness.limits.max_actions_per_hour = 0;
+    harness.pass(MINUTE);
+    harness.terms.as_mut().unwrap().retry.randomization_factor = 0.2;
     let so_far =
         "an operator is called before a retry that would make it wait more than 7d in all (2m so far)";
-    let whats = |scene: &mut Scene| scene.steps(&[failed(2)]).into_iter().map(|(_, what)| what);
-    let told: Vec<_> = whats(&mut scene).collect();
+    let whats = |harness: &mut Harness| harness.steps(&[failed(2)]).into_iter().map(|(_, what)| what);
+    let told: Vec<_> = whats(&mut harness).collect();
     assert_eq!(told.len(), 13, "ten retries, the rest of them, the abort and the limit");
     assert_eq!(told[1], "retry 3 of 12, 2m after the next failure, give or take 20 %");
     assert_eq!(told[9], "retry 11 of 12, 2m after the next failure, give or take 20 %");
     assert_eq!(told[10], "1 more retry");
     assert_eq!(told[12], so_far);
-    scene.pass(5 * MINUTE);
-    assert_eq!(whats(&mut scene).next().unwrap(), "retry 2 of 12, once nothing holds it back");
-    scene.terms.as_mut().unwrap().retry.max_retries = 20;
-    assert_eq!(whats(&mut scene).nth(10).unwrap(), "9 more retries");
+    harness.pass(5 * MINUTE);
+    assert_eq!(whats(&mut harness).next().unwrap(), "retry 2 of 12, once nothing holds it back");
+    harness.terms.as_mut().unwrap().retry.max_retries = 20;
+    assert_eq!(whats(&mut harness).nth(10).unwrap(), "9 more retries");
     // Ten are told one by one.
-    scene.terms.as_mut().unwrap().retry.max_retries = 11;
-    let told: Vec<_> = whats(&mut scene).collect();
+    harness.terms.as_mut().unwrap().retry.max_retries = 11;
+    let told: Vec<_> = whats(&mut harness).collect();
     assert_eq!(told.len(), 12);
     assert!(!told[10].contains("more"), "{told:?}");
 }
@@ -102,39 +102,39 @@ fn nothing_is_to_come_of_what_is_over_too_old_or_did_not_fail() {
     let mut too_old = failed(1);
     too_old.end_time = Some("2025-12-01T00:00:00".parse().unwrap());
     for shown in [success(1), too_old] {
-        let mut scene = Scene::new();
-        scene.read(&[running(1)]);
-        assert_eq!(scene.steps(&[shown]), []);
+        let mut harness = Harness::new();
+        harness.read(&[running(1)]);
+        assert_eq!(harness.steps(&[shown]), []);
     }
-    let mut runs = Scene::new();
+    let mut runs = Harness::new();
     assert_eq!(runs.steps(&[running(1)]), [], "it did not fail yet");
 }
 
 #[test]
 fn the_next_step_has_the_time_at_which_its_wait_ends_whatever_it_waits_for() {
-    let mut scene = Scene::new();
-    let terms = scene.terms.as_mut().unwrap();
+    let mut harness = Harness::new();
+    let terms = harness.terms.as_mut().unwrap();
     terms.on_exhausted = OnExhausted::Escalate;
     terms.window = Window::new("UTC", None, &[]);
-    let first = |scene: &mut Scene| scene.steps(&[failed(1)]).remove(0);
-    scene.read(&[failed(1)]);
-    scene.pass(2 * MINUTE);
-    scene.send(&[failed(1)], Meaning::Busy);
-    assert_eq!(first(&mut scene), (Some("12:04:00".to_owned()), "retry 1 of 2".to_owned()));
-    scene.pass(2 * MINUTE);
-    scene.limits.max_actions_per_hour = 0;
-    scene.read(&[failed(1)]);
-    scene.limits = Limits::default();
-    assert_eq!(first(&mut scene), (Some("12:06:00".to_owned()), "retry 1 of 2".to_owned()));
-    let told: Vec<_> = scene.steps(&[failed(1)]).into_iter().map(|(_, what)| what).collect();
+    let first = |harness: &mut Harness| harness.steps(&[failed(1)]).remove(0);
+    harness.read(&[failed(1)]);
+    harness.pass(2 * MINUTE);
+    harness.send(&[failed(1)], Meaning::Busy);
+    assert_eq!(first(&mut harness), (Some("12:04:00".to_owned()), "retry 1 of 2".to_owned()));
+    harness.pass(2 * MINUTE);
+    harness.limits.max_actions_per_hour = 0;
+    harness.read(&[failed(1)]);
+    harness.limits = Limits::default();
+    assert_eq!(first(&mut harness), (Some("12:06:00".to_owned()), "retry 1 of 2".to_owned()));
+    let told: Vec<_> = harness.steps(&[failed(1)]).into_iter().map(|(_, what)| what).collect();
     assert_eq!(told[2], "an operator is called, once the retries are used up");
 }
 
 #[test]
 fn without_a_limit_of_waiting_the_abort_comes_last() {
-    let mut scene = Scene::new();
-    scene.terms.as_mut().unwrap().retry.max_elapsed_time = None;
-    let (_, last) = scene.steps(&[failed(1)]).pop().unwrap();
+    let mut harness = Harness::new();
+    harness.terms.as_mut().unwrap().retry.max_elapsed_time = None;
+    let (_, last) = harness.steps(&[failed(1)]).pop().unwrap();
     assert!(last.starts_with("the abort"), "{last}");
 }
 
@@ -151,7 +151,7 @@ fn a_task_is_laid_out_as_it_was_read() {
     assert_eq!(explain::facts(&unnumbered).failing_step.as_deref(), Some("Data migration"));
 }
 
-impl Scene {
+impl Harness {
     /// Each guard as one line: its value, what is allowed, and whether it passes.
     fn guards(&self, mode: Mode, tasks: &[Task]) -> Vec<String> {
         let rules = Rules { mode, ..self.rules() };
@@ -197,10 +197,10 @@ impl Scene {
 
 #[test]
 fn every_guard_is_told_with_its_value_its_limit_and_its_verdict() {
-    let mut scene = Scene::new();
-    scene.read(&[failed(1)]);
+    let mut harness = Harness::new();
+    harness.read(&[failed(1)]);
     assert_eq!(
-        scene.guards(Mode::Enforce, &[failed(1)]),
+        harness.guards(Mode::Enforce, &[failed(1)]),
         [
             "newest: task t (a certain newest task, and none that runs) passes",
             "status: FAILED (FAILED) passes",
@@ -221,30 +221,30 @@ fn every_guard_is_told_with_its_value_its_limit_and_its_verdict() {
 
 #[test]
 fn the_guards_of_the_task_tell_what_is_uncertain_open_or_a_humans() {
-    let mut scene = Scene::new();
+    let mut harness = Harness::new();
     let undated = Task { start_time: None, ..success(1) };
-    let newest = |scene: &Scene, tasks: &[Task]| scene.guard("newest", tasks);
+    let newest = |harness: &Harness, tasks: &[Task]| harness.guard("newest", tasks);
     let limit = "(a certain newest task, and none that runs) HOLDS BACK";
-    assert_eq!(newest(&scene, &[]), format!("newest: no task {limit}"));
-    assert_eq!(scene.guard("status", &[]), "status: none (FAILED) HOLDS BACK");
-    assert_eq!(newest(&scene, &[running(1)]), format!("newest: task t runs {limit}"));
-    assert_eq!(scene.guard("status", &[running(1)]), "status: RUNNING (FAILED) HOLDS BACK");
-    let unclear = newest(&scene, &[undated]);
+    assert_eq!(newest(&harness, &[]), format!("newest: no task {limit}"));
+    assert_eq!(harness.guard("status", &[]), "status: none (FAILED) HOLDS BACK");
+    assert_eq!(newest(&harness, &[running(1)]), format!("newest: task t runs {limit}"));
+    assert_eq!(harness.guard("status", &[running(1)]), "status: RUNNING (FAILED) HOLDS BACK");
+    let unclear = newest(&harness, &[undated]);
     assert!(unclear.ends_with(limit) && unclear.contains("startTime of task t"), "{unclear}");
-    scene.read(&[failed(1)]);
-    let missing = newest(&scene, &[]);
+    harness.read(&[failed(1)]);
+    let missing = newest(&harness, &[]);
     assert!(missing.ends_with(limit) && missing.contains("is missing from the list"), "{missing}");
     let done = with_nodes(failed(1), &["a"]);
     assert_eq!(
-        scene.guard("nodes (for an abort only)", &[done]),
+        harness.guard("nodes (for an abort only)", &[done]),
         "nodes (for an abort only): 1 of 3 nodes is completed (no completed and no unreadable node) HOLDS BACK"
     );
-    scene.pass(2 * MINUTE);
-    let attempt = scene.send(&[failed(1)], Meaning::Unknown);
+    harness.pass(2 * MINUTE);
+    let attempt = harness.send(&[failed(1)], Meaning::Unknown);
     let open = format!("open PUT: retry {attempt} (none) HOLDS BACK");
-    assert_eq!(scene.guard("open PUT", &[failed(1)]), open);
+    assert_eq!(harness.guard("open PUT", &[failed(1)]), open);
 
-    let mut given_up = Scene::new();
+    let mut given_up = Harness::new();
     given_up.terms.as_mut().unwrap().retry.max_retries = 0;
     given_up.terms.as_mut().unwrap().on_exhausted = OnExhausted::Escalate;
     given_up.read(&[failed(1)]);
@@ -253,13 +253,13 @@ fn the_guards_of_the_task_tell_what_is_uncertain_open_or_a_humans() {
 
 #[test]
 fn the_guards_of_the_policy_tell_the_mode_in_force_and_when_the_window_changes() {
-    let mut scene = Scene::new();
-    scene.read(&[failed(1)]);
+    let mut harness = Harness::new();
+    harness.read(&[failed(1)]);
     let span = Span { days: [true; 7], from: 22 * 60, to: 6 * 60 };
-    let terms = scene.terms.as_mut().unwrap();
+    let terms = harness.terms.as_mut().unwrap();
     terms.mode = Mode::DryRun;
     terms.window = Window::new("UTC", Some(&[span]), &[]);
-    let guards = scene.guards(Mode::Enforce, &[failed(1)]);
+    let guards = harness.guards(Mode::Enforce, &[failed(1)]);
     assert_eq!(
         guards[7..9],
         [
@@ -267,83 +267,83 @@ fn the_guards_of_the_policy_tell_the_mode_in_force_and_when_the_window_changes()
             "window: closed, opens at 2026-01-02 22:00 UTC (open) HOLDS BACK",
         ]
     );
-    scene.pass(12 * 60 * MINUTE);
+    harness.pass(12 * 60 * MINUTE);
     assert_eq!(
-        scene.guard("window", &[failed(1)]),
+        harness.guard("window", &[failed(1)]),
         "window: open, closes at 2026-01-03 06:00 UTC (open) passes"
     );
-    scene.terms.as_mut().unwrap().window = Window::new("UTC", None, &[]);
-    assert_eq!(scene.guard("window", &[failed(1)]), "window: open (open) passes");
-    scene.terms = None;
+    harness.terms.as_mut().unwrap().window = Window::new("UTC", None, &[]);
+    assert_eq!(harness.guard("window", &[failed(1)]), "window: open (open) passes");
+    harness.terms = None;
     for (mode, told) in [
         (Mode::Enforce, "mode: enforce (enforce) passes"),
         (Mode::DryRun, "mode: dry-run (enforce) HOLDS BACK"),
     ] {
-        let guards = scene.guards(mode, &[failed(1)]);
+        let guards = harness.guards(mode, &[failed(1)]);
         assert_eq!(guards[6..8], ["policy: none (one that covers the task) HOLDS BACK", told]);
     }
 }
 
 #[test]
 fn the_guards_of_the_project_tell_each_limit_and_what_is_left_of_it() {
-    let mut scene = Scene::new();
-    scene.read(&[failed(1)]);
+    let mut harness = Harness::new();
+    harness.read(&[failed(1)]);
     for (offset, told) in [
         (0, "clock: less than 1s off (5m at most) passes"),
         (90, "clock: 1m 30s off (5m at most) passes"),
         (-300, "clock: 5m off (5m at most) passes"),
         (301, "clock: 5m 1s off (5m at most) HOLDS BACK"),
     ] {
-        scene.clock_offset = Some(jiff::SignedDuration::from_secs(offset));
-        assert_eq!(scene.guard("clock", &[failed(1)]), told);
+        harness.clock_offset = Some(jiff::SignedDuration::from_secs(offset));
+        assert_eq!(harness.guard("clock", &[failed(1)]), told);
     }
     // A clock that is off is no rest.
-    assert_eq!(scene.guard("pause", &[failed(1)]), "pause: none (none) passes");
-    scene.clock_offset = None;
+    assert_eq!(harness.guard("pause", &[failed(1)]), "pause: none (none) passes");
+    harness.clock_offset = None;
     for failures in [1, 2] {
-        scene.breaker.failures = failures;
-        let told = scene.guard("breaker", &[failed(1)]);
+        harness.breaker.failures = failures;
+        let told = harness.guard("breaker", &[failed(1)]);
         assert_eq!(told.ends_with("HOLDS BACK"), failures == 1, "{told}");
         assert!(told.contains(&format!("(fewer than {failures} in 10m)")), "{told}");
     }
-    scene.hold("all", None);
-    let told = scene.guard("hold", &[failed(1)]);
+    harness.hold("all", None);
+    let told = harness.guard("hold", &[failed(1)]);
     assert!(told.contains("I am at it") && told.ends_with("HOLDS BACK"), "{told}");
 }
 
 #[test]
 fn the_guards_of_the_limits_count_what_was_sent_and_what_is_in_flight() {
-    let mut scene = Scene::new();
-    scene.read(&[failed(1)]);
-    scene.pass(2 * MINUTE);
-    scene.send(&[failed(1)], Meaning::Accepted);
+    let mut harness = Harness::new();
+    harness.read(&[failed(1)]);
+    harness.pass(2 * MINUTE);
+    harness.send(&[failed(1)], Meaning::Accepted);
     for (limit, told) in [
         (0, "actions per hour: 1 (fewer than 0) HOLDS BACK"),
         (1, "actions per hour: 1 (fewer than 1) HOLDS BACK"),
         (2, "actions per hour: 1 (fewer than 2) passes"),
     ] {
-        scene.limits.max_actions_per_hour = limit;
-        assert_eq!(scene.guard("actions per hour", &[failed(1)]), told);
+        harness.limits.max_actions_per_hour = limit;
+        assert_eq!(harness.guard("actions per hour", &[failed(1)]), told);
     }
-    assert!(scene.guard("retries in flight elsewhere", &[failed(1)]).contains(": 0 "), "its own is none");
-    scene.send_elsewhere();
+    assert!(harness.guard("retries in flight elsewhere", &[failed(1)]).contains(": 0 "), "its own is none");
+    harness.send_elsewhere();
     for (limit, told) in [
         (0, "retries in flight elsewhere: 1 (fewer than 0) HOLDS BACK"),
         (1, "retries in flight elsewhere: 1 (fewer than 1) HOLDS BACK"),
         (2, "retries in flight elsewhere: 1 (fewer than 2) passes"),
     ] {
-        scene.limits.max_actions_in_flight = limit;
-        assert_eq!(scene.guard("retries in flight elsewhere", &[failed(1)]), told);
+        harness.limits.max_actions_in_flight = limit;
+        assert_eq!(harness.guard("retries in flight elsewhere", &[failed(1)]), told);
     }
     for (rest, change) in [
         ("the project is paused", Meaning::ForbiddenProject),
         ("the cluster is paused", Meaning::ForbiddenCluster),
     ] {
-        let mut scene = Scene::new();
-        scene.read(&[failed(1)]);
-        scene.pass(2 * MINUTE);
-        scene.send(&[failed(1)], change);
-        let told = scene.guard("pause", &[failed(1)]);
+        let mut harness = Harness::new();
+        harness.read(&[failed(1)]);
+        harness.pass(2 * MINUTE);
+        harness.send(&[failed(1)], change);
+        let told = harness.guard("pause", &[failed(1)]);
         assert!(told.contains(rest) && told.ends_with("HOLDS BACK"), "{told}");
     }
 }

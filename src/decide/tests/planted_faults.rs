@@ -27,27 +27,27 @@ fn the_hold_that_aborts_ignore_still_holds_retries() {
         (2, Some(Fault::HoldIgnoredForAborts), "on-hold"),
         (0, Some(Fault::HoldIgnoredForAborts), "abort-due"),
     ] {
-        let mut scene = Scene::new();
-        scene.terms.as_mut().unwrap().retry.max_retries = max_retries;
-        scene.read(&[failed(1)]);
-        scene.pass(15 * MINUTE);
-        scene.hold("all", None);
+        let mut harness = Harness::new();
+        harness.terms.as_mut().unwrap().retry.max_retries = max_retries;
+        harness.read(&[failed(1)]);
+        harness.pass(15 * MINUTE);
+        harness.hold("all", None);
         let _planted = fault.map(Planted::this);
-        assert_eq!(scene.code(&[failed(1)]), code, "{fault:?}");
+        assert_eq!(harness.code(&[failed(1)]), code, "{fault:?}");
     }
 }
 
 #[test]
 fn nodes_that_come_and_go_are_progress_when_they_go() {
     for (fault, expected) in [(None, 1), (Some(Fault::FlappingIsProgress), 2)] {
-        let mut scene = Scene::new();
+        let mut harness = Harness::new();
         let _planted = fault.map(Planted::this);
-        scene.read(&[running(1)]);
+        harness.read(&[running(1)]);
         for nodes in [&["a"][..], &["a"], &[], &[]] {
-            scene.pass(MINUTE);
-            scene.read(&[if nodes.is_empty() { running(1) } else { with_nodes(running(1), nodes) }]);
+            harness.pass(MINUTE);
+            harness.read(&[if nodes.is_empty() { running(1) } else { with_nodes(running(1), nodes) }]);
         }
-        assert_eq!(scene.told.iter().filter(|word| **word == "progress").count(), expected, "{fault:?}");
+        assert_eq!(harness.told.iter().filter(|word| **word == "progress").count(), expected, "{fault:?}");
     }
 }
 
@@ -56,32 +56,32 @@ fn without_the_rule_of_the_newest_task_an_older_failure_is_acted_on() {
     let old = named("t", "2026-01-01T00:00:00", failed(1));
     let new = named("n", "2026-01-02T00:00:00", success(1));
     let tasks = [new, old];
-    let mut scene = Scene::new();
-    assert_eq!(scene.code(&tasks), "idle");
+    let mut harness = Harness::new();
+    assert_eq!(harness.code(&tasks), "idle");
     let _planted = Planted::this(Fault::NoNewestTaskRule);
-    assert_eq!(scene.code(&tasks), "backoff");
-    assert_eq!(scene.code(&tasks[..1]), "idle", "nothing failed");
+    assert_eq!(harness.code(&tasks), "backoff");
+    assert_eq!(harness.code(&tasks[..1]), "idle", "nothing failed");
 }
 
 #[test]
 fn time_makes_an_abort_due() {
-    let mut scene = Scene::new();
-    scene.terms.as_mut().unwrap().retry.max_elapsed_time = Some(MINUTE);
-    scene.terms.as_mut().unwrap().abort_grace = MINUTE;
-    scene.read(&[failed(1)]);
-    scene.pass(2 * MINUTE);
+    let mut harness = Harness::new();
+    harness.terms.as_mut().unwrap().retry.max_elapsed_time = Some(MINUTE);
+    harness.terms.as_mut().unwrap().abort_grace = MINUTE;
+    harness.read(&[failed(1)]);
+    harness.pass(2 * MINUTE);
     let _planted = Planted::this(Fault::AbortByElapsedTime);
-    assert_eq!(scene.code(&[failed(1)]), "abort-pending");
+    assert_eq!(harness.code(&[failed(1)]), "abort-pending");
 }
 
 #[test]
 fn a_stale_failure_is_a_new_one() {
-    let mut scene = Scene::new();
-    scene.read(&[failed(1)]);
-    scene.pass(MINUTE);
-    scene.read(&[failed(2)]);
+    let mut harness = Harness::new();
+    harness.read(&[failed(1)]);
+    harness.pass(MINUTE);
+    harness.read(&[failed(2)]);
     let _planted = Planted::this(Fault::StaleFailedIsNew);
-    scene.pass(10 * MINUTE);
-    let code = scene.code(&[failed(1)]);
+    harness.pass(10 * MINUTE);
+    let code = harness.code(&[failed(1)]);
     assert_eq!(code, "changed-externally", "the reading counts as one of the present");
 }

@@ -5,19 +5,19 @@ use super::*;
 #[test]
 fn what_may_still_change_soon_is_looked_at_sooner() {
     let poll = Poll::default();
-    let look = |scene: &mut Scene, task: Task| scene.read(&[task]).next_poll;
+    let look = |harness: &mut Harness, task: Task| harness.read(&[task]).next_poll;
     let odd = Task { status: TaskStatus::Other("QUEUED".to_owned()), ..failed(1) };
 
-    let nothing = Scene::new().read(&[]);
+    let nothing = Harness::new().read(&[]);
     assert_eq!((nothing.reason.code(), nothing.next_poll), ("idle", poll.idle_interval));
-    let mut idle = Scene::new();
+    let mut idle = Harness::new();
     assert_eq!(look(&mut idle, success(1)), poll.idle_interval);
     assert_eq!(look(&mut idle, odd), poll.active_interval, "a status that we do not know may become another");
 
-    let mut running_alone = Scene::new();
+    let mut running_alone = Harness::new();
     assert_eq!(look(&mut running_alone, running(1)), poll.active_interval);
 
-    let mut after_a_put = Scene::new();
+    let mut after_a_put = Harness::new();
     assert_eq!(look(&mut after_a_put, failed(1)), poll.active_interval, "backoff");
     after_a_put.pass(2 * MINUTE);
     after_a_put.send(&[failed(1)], Meaning::Accepted);
@@ -26,7 +26,7 @@ fn what_may_still_change_soon_is_looked_at_sooner() {
     after_a_put.pass(Duration::from_secs(15));
     assert_eq!(look(&mut after_a_put, running(2)), poll.active_interval, "settled");
 
-    let mut succeeded = Scene::new();
+    let mut succeeded = Harness::new();
     succeeded.read(&[failed(1)]);
     succeeded.pass(2 * MINUTE);
     succeeded.send(&[failed(1)], Meaning::Accepted);
@@ -42,40 +42,40 @@ fn what_an_answer_lacks_is_asked_for_again_as_soon_as_another_one_may_have_it() 
     let short = TaskList { tasks: vec![failed(1)], unusable: 0, total_size: Some(2) };
     let undated = Task { start_time: None, ..older(success(1)) };
 
-    let mut scene = Scene::new();
-    scene.read(&[failed(1), older(running(1))]);
-    let short = scene.read_lists(short);
-    assert_eq!((short.reason.code(), short.next_poll), ("list-incomplete", scene.poll.active_interval));
-    let lacks = scene.read(&[failed(1)]);
-    assert_eq!((lacks.reason.code(), lacks.next_poll), ("running-missing", scene.poll.settle_interval));
+    let mut harness = Harness::new();
+    harness.read(&[failed(1), older(running(1))]);
+    let short = harness.read_lists(short);
+    assert_eq!((short.reason.code(), short.next_poll), ("list-incomplete", harness.poll.active_interval));
+    let lacks = harness.read(&[failed(1)]);
+    assert_eq!((lacks.reason.code(), lacks.next_poll), ("running-missing", harness.poll.settle_interval));
     // What no answer tells is as it is.
-    let unclear = scene.read(&[failed(1), undated]);
-    assert_eq!((unclear.reason.code(), unclear.next_poll), ("order-unclear", scene.poll.idle_interval));
-    let mut scene = Scene::new();
-    scene.read(&[success(1)]);
-    let gone = scene.read(&[]);
-    assert_eq!((gone.reason.code(), gone.next_poll), ("newest-missing", scene.poll.idle_interval));
+    let unclear = harness.read(&[failed(1), undated]);
+    assert_eq!((unclear.reason.code(), unclear.next_poll), ("order-unclear", harness.poll.idle_interval));
+    let mut harness = Harness::new();
+    harness.read(&[success(1)]);
+    let gone = harness.read(&[]);
+    assert_eq!((gone.reason.code(), gone.next_poll), ("newest-missing", harness.poll.idle_interval));
 }
 
 #[test]
 fn a_wait_that_ends_sooner_than_the_next_look_is_looked_at_when_it_ends() {
-    let mut scene = Scene::new();
-    scene.read(&[failed(1)]);
-    scene.pass((2 * MINUTE).saturating_sub(Duration::from_secs(7)));
-    assert_eq!(scene.read(&[failed(1)]).next_poll, Duration::from_secs(7));
+    let mut harness = Harness::new();
+    harness.read(&[failed(1)]);
+    harness.pass((2 * MINUTE).saturating_sub(Duration::from_secs(7)));
+    assert_eq!(harness.read(&[failed(1)]).next_poll, Duration::from_secs(7));
 }
 
 #[test]
 fn what_nobody_will_act_on_is_looked_at_as_if_it_were_idle() {
-    let mut scene = Scene::new();
-    scene.terms = None;
-    let unmatched = scene.read(&[failed(1)]);
-    assert_eq!((unmatched.reason.code(), unmatched.next_poll), ("no-policy", scene.poll.idle_interval));
-    scene.terms = Some(terms());
-    scene.terms.as_mut().unwrap().mode = Mode::DryRun;
-    scene.pass(2 * MINUTE);
-    let dry = scene.read(&[failed(1)]);
-    assert_eq!((dry.reason.code(), dry.next_poll), ("dry-run", scene.poll.active_interval));
+    let mut harness = Harness::new();
+    harness.terms = None;
+    let unmatched = harness.read(&[failed(1)]);
+    assert_eq!((unmatched.reason.code(), unmatched.next_poll), ("no-policy", harness.poll.idle_interval));
+    harness.terms = Some(terms());
+    harness.terms.as_mut().unwrap().mode = Mode::DryRun;
+    harness.pass(2 * MINUTE);
+    let dry = harness.read(&[failed(1)]);
+    assert_eq!((dry.reason.code(), dry.next_poll), ("dry-run", harness.poll.active_interval));
 }
 
 #[test]
@@ -83,13 +83,13 @@ fn an_abort_of_unknown_outcome_is_looked_at_as_often_as_its_task_may_change() {
     for (shown, next_poll) in
         [(running(2), Poll::default().active_interval), (failed(1), Poll::default().idle_interval)]
     {
-        let mut scene = Scene::new();
-        scene.terms.as_mut().unwrap().retry.max_retries = 0;
-        scene.read(&[failed(1)]);
-        scene.pass(15 * MINUTE);
-        scene.send(&[failed(1)], Meaning::Unknown);
-        scene.pass(MINUTE);
-        let decision = scene.read(&[shown]);
+        let mut harness = Harness::new();
+        harness.terms.as_mut().unwrap().retry.max_retries = 0;
+        harness.read(&[failed(1)]);
+        harness.pass(15 * MINUTE);
+        harness.send(&[failed(1)], Meaning::Unknown);
+        harness.pass(MINUTE);
+        let decision = harness.read(&[shown]);
         assert_eq!((decision.reason.code(), decision.next_poll), ("abort-unknown", next_poll));
     }
 }

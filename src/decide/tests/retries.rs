@@ -6,55 +6,55 @@ use super::*;
 
 #[test]
 fn a_failed_task_is_retried_after_its_backoff_and_not_before() {
-    let mut scene = Scene::new();
-    assert_eq!(scene.code(&[failed(1)]), "backoff");
-    scene.pass((2 * MINUTE).checked_sub(Duration::from_millis(1)).unwrap());
-    assert_eq!(scene.code(&[failed(1)]), "backoff");
-    scene.pass(Duration::from_millis(1));
-    let decision = scene.read(&[failed(1)]);
+    let mut harness = Harness::new();
+    assert_eq!(harness.code(&[failed(1)]), "backoff");
+    harness.pass((2 * MINUTE).checked_sub(Duration::from_millis(1)).unwrap());
+    assert_eq!(harness.code(&[failed(1)]), "backoff");
+    harness.pass(Duration::from_millis(1));
+    let decision = harness.read(&[failed(1)]);
     assert_eq!(decision.reason.code(), "retry-due");
     assert_eq!(decision.verdict, Verdict::Act(Order::Retry(TaskId::new("t").unwrap())));
 }
 
 #[test]
 fn a_retry_that_ends_in_success_is_a_remedy() {
-    let mut scene = Scene::new();
-    scene.read(&[failed(1)]);
-    scene.pass(2 * MINUTE);
-    scene.send(&[failed(1)], Meaning::Accepted);
+    let mut harness = Harness::new();
+    harness.read(&[failed(1)]);
+    harness.pass(2 * MINUTE);
+    harness.send(&[failed(1)], Meaning::Accepted);
     for _ in 0..3 {
-        scene.pass(Duration::from_secs(15));
-        assert_eq!(scene.code(&[running(2)]), "running");
+        harness.pass(Duration::from_secs(15));
+        assert_eq!(harness.code(&[running(2)]), "running");
     }
-    assert!(scene.known().open.is_none(), "two RUNNING readings settle it");
-    assert_eq!(scene.known().used.ours, 1);
-    scene.pass(MINUTE);
-    assert_eq!(scene.code(&[success(2)]), "idle");
-    assert_eq!(scene.known().closed.map(|(closing, _)| closing), Some(Outcome::ResolvedByRetry));
+    assert!(harness.known().open.is_none(), "two RUNNING readings settle it");
+    assert_eq!(harness.known().used.ours, 1);
+    harness.pass(MINUTE);
+    assert_eq!(harness.code(&[success(2)]), "idle");
+    assert_eq!(harness.known().closed.map(|(closing, _)| closing), Some(Outcome::ResolvedByRetry));
 }
 
 #[test]
 fn progress_gives_the_retries_back_and_flapping_does_not() {
-    let mut scene = Scene::new();
-    scene.terms.as_mut().unwrap().retry.max_retries = 1;
-    scene.read(&[failed(1)]);
-    scene.pass(2 * MINUTE);
-    scene.send(&[failed(1)], Meaning::Accepted);
+    let mut harness = Harness::new();
+    harness.terms.as_mut().unwrap().retry.max_retries = 1;
+    harness.read(&[failed(1)]);
+    harness.pass(2 * MINUTE);
+    harness.send(&[failed(1)], Meaning::Accepted);
     for _ in 0..2 {
-        scene.pass(Duration::from_secs(15));
-        scene.read(&[running(2)]);
+        harness.pass(Duration::from_secs(15));
+        harness.read(&[running(2)]);
     }
-    scene.pass(10 * MINUTE);
-    assert_eq!(scene.code(&[with_nodes(failed(2), &["a"])]), "backoff", "a node was completed");
-    scene.pass(2 * MINUTE);
-    scene.send(&[with_nodes(failed(2), &["a"])], Meaning::Accepted);
+    harness.pass(10 * MINUTE);
+    assert_eq!(harness.code(&[with_nodes(failed(2), &["a"])]), "backoff", "a node was completed");
+    harness.pass(2 * MINUTE);
+    harness.send(&[with_nodes(failed(2), &["a"])], Meaning::Accepted);
     for _ in 0..2 {
-        scene.pass(Duration::from_secs(15));
-        scene.read(&[running(3)]);
+        harness.pass(Duration::from_secs(15));
+        harness.read(&[running(3)]);
     }
-    scene.pass(10 * MINUTE);
+    harness.pass(10 * MINUTE);
     assert_eq!(
-        scene.code(&[with_nodes(failed(3), &["a"])]),
+        harness.code(&[with_nodes(failed(3), &["a"])]),
         "node-completed",
         "the same node is no progress"
     );
@@ -63,89 +63,89 @@ fn progress_gives_the_retries_back_and_flapping_does_not() {
 #[test]
 fn progress_gives_back_what_retries_of_others_used() {
     for seen_running in [true, false] {
-        let mut scene = Scene::new();
-        scene.terms.as_mut().unwrap().retry.max_retries = 1;
-        scene.read(&[failed(1)]);
-        scene.pass(MINUTE);
+        let mut harness = Harness::new();
+        harness.terms.as_mut().unwrap().retry.max_retries = 1;
+        harness.read(&[failed(1)]);
+        harness.pass(MINUTE);
         if seen_running {
-            scene.read(&[with_nodes(running(2), &["a"])]);
-            scene.pass(MINUTE);
+            harness.read(&[with_nodes(running(2), &["a"])]);
+            harness.pass(MINUTE);
         }
-        let decision = scene.read(&[with_nodes(failed(2), &["a"])]);
+        let decision = harness.read(&[with_nodes(failed(2), &["a"])]);
         assert!(matches!(decision.reason, Reason::Backoff { retry: 1, .. }), "{decision:?}");
         // One more of theirs without progress counts.
-        scene.pass(MINUTE);
-        assert_eq!(scene.code(&[with_nodes(failed(3), &["a"])]), "node-completed");
+        harness.pass(MINUTE);
+        assert_eq!(harness.code(&[with_nodes(failed(3), &["a"])]), "node-completed");
     }
 }
 
 #[test]
 fn executions_before_the_journal_count_where_no_node_is_done() {
-    let mut scene = Scene::new();
-    let decision = scene.read(&[failed(2)]);
+    let mut harness = Harness::new();
+    let decision = harness.read(&[failed(2)]);
     assert!(matches!(decision.reason, Reason::Backoff { retry: 2, .. }), "{decision:?}");
-    let mut scene = Scene::new();
+    let mut harness = Harness::new();
     assert_eq!(
-        scene.code(&[failed(3)]),
+        harness.code(&[failed(3)]),
         "abort-pending",
         "used up, under the policy in force, with its grace"
     );
-    let mut scene = Scene::new();
-    let decision = scene.read(&[with_nodes(failed(3), &["a"])]);
+    let mut harness = Harness::new();
+    let decision = harness.read(&[with_nodes(failed(3), &["a"])]);
     assert!(matches!(decision.reason, Reason::Backoff { retry: 1, .. }), "{decision:?}");
 }
 
 #[test]
 fn a_retry_of_others_uses_one_up() {
-    let mut scene = Scene::new();
-    scene.read(&[failed(1)]);
-    scene.pass(MINUTE);
-    scene.read(&[running(2)]);
-    scene.pass(10 * MINUTE);
-    let decision = scene.read(&[failed(2)]);
+    let mut harness = Harness::new();
+    harness.read(&[failed(1)]);
+    harness.pass(MINUTE);
+    harness.read(&[running(2)]);
+    harness.pass(10 * MINUTE);
+    let decision = harness.read(&[failed(2)]);
     assert!(matches!(decision.reason, Reason::Backoff { retry: 2, .. }), "{decision:?}");
-    assert_eq!(scene.known().used, crate::model::record::Used { ours: 0, external: 1 });
+    assert_eq!(harness.known().used, crate::model::record::Used { ours: 0, external: 1 });
 }
 
 #[test]
 fn a_number_of_executions_beyond_all_measure_keeps_nobody_busy() {
-    let mut scene = Scene::new();
-    let terms = scene.terms.as_mut().unwrap();
+    let mut harness = Harness::new();
+    let terms = harness.terms.as_mut().unwrap();
     terms.retry.max_retries = u32::MAX;
     terms.retry.multiplier = 1.0;
-    assert_eq!(scene.code(&[failed(1)]), "backoff");
+    assert_eq!(harness.code(&[failed(1)]), "backoff");
     let mut many = failed(1);
     many.execute_times = Some(4_000_000_000);
-    let mut scene = Scene { project_state: ProjectState::default(), ..scene };
-    let decision = scene.read(&[many]);
+    let mut harness = Harness { project_state: ProjectState::default(), ..harness };
+    let decision = harness.read(&[many]);
     assert!(matches!(decision.reason, Reason::Backoff { wait, .. } if wait == 2 * MINUTE), "{decision:?}");
 }
 
 #[test]
 fn a_partial_failure_is_retried_where_allowed_and_never_aborted() {
     let partial = |n| Task { status: TaskStatus::PartialFailed, ..failed(n) };
-    let mut scene = Scene::new();
-    assert_eq!(scene.code(&[partial(1)]), "backoff");
-    scene.terms.as_mut().unwrap().retry.retry_partial_failed = false;
-    assert_eq!(scene.code(&[partial(1)]), "partial-failed");
-    let mut scene = Scene::new();
-    scene.terms.as_mut().unwrap().retry.max_retries = 0;
-    assert_eq!(scene.code(&[partial(1)]), "partial-failed");
+    let mut harness = Harness::new();
+    assert_eq!(harness.code(&[partial(1)]), "backoff");
+    harness.terms.as_mut().unwrap().retry.retry_partial_failed = false;
+    assert_eq!(harness.code(&[partial(1)]), "partial-failed");
+    let mut harness = Harness::new();
+    harness.terms.as_mut().unwrap().retry.max_retries = 0;
+    assert_eq!(harness.code(&[partial(1)]), "partial-failed");
 }
 
 #[test]
 fn a_failure_that_was_kept_in_doubt_and_is_journaled_again_counts_once() {
-    let mut scene = Scene::new();
-    scene.read(&[failed(1)]);
-    scene.pass(MINUTE);
+    let mut harness = Harness::new();
+    harness.read(&[failed(1)]);
+    harness.pass(MINUTE);
     // Somebody retried it; the journal keeps that twice, as after a flush that failed and was done all the same.
-    scene.read(&[failed(2)]);
-    let known = scene.known();
+    harness.read(&[failed(2)]);
+    let known = harness.known();
     let seen = known.failure.clone().unwrap().seen;
     assert_eq!((seen.external, known.used.external), (1, 1));
-    scene.record(&TaskId::new("t").unwrap(), Event::Failed(Box::new(seen)));
-    assert_eq!(scene.known().used, known.used);
-    assert_eq!(scene.known().earlier, known.earlier);
+    harness.record(&TaskId::new("t").unwrap(), Event::Failed(Box::new(seen)));
+    assert_eq!(harness.known().used, known.used);
+    assert_eq!(harness.known().earlier, known.earlier);
 }
 
 #[test]
@@ -159,18 +159,18 @@ fn a_first_sight_that_was_kept_in_doubt_is_replaced_by_the_next() {
         completed: Some(completed),
         external,
     };
-    let mut scene = Scene::new();
+    let mut harness = Harness::new();
     let task = TaskId::new("t").unwrap();
-    scene.record(&task, seen(0, 2));
-    scene.record(&task, seen(2, 0));
-    assert_eq!((scene.known().most_completed, scene.known().used.external), (Some(2), 0));
+    harness.record(&task, seen(0, 2));
+    harness.record(&task, seen(2, 0));
+    assert_eq!((harness.known().most_completed, harness.known().used.external), (Some(2), 0));
     // Whose story has gone on keeps it.
-    let mut scene = Scene::new();
-    scene.read(&[failed(1)]);
-    scene.pass(2 * MINUTE);
-    scene.send(&[failed(1)], Meaning::Unknown);
-    let known = scene.known();
-    scene.record(&task, seen(0, 0));
-    assert_eq!(scene.known().attempts, known.attempts);
-    assert_eq!(scene.known().open, known.open);
+    let mut harness = Harness::new();
+    harness.read(&[failed(1)]);
+    harness.pass(2 * MINUTE);
+    harness.send(&[failed(1)], Meaning::Unknown);
+    let known = harness.known();
+    harness.record(&task, seen(0, 0));
+    assert_eq!(harness.known().attempts, known.attempts);
+    assert_eq!(harness.known().open, known.open);
 }

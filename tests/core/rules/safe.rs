@@ -1,6 +1,7 @@
 //! What may be acted on at all.
 
-use super::stage::{FAILED, HOPELESS, HOUR, MINUTE, SECOND, Script, acted, code, shortly_before};
+use super::harness::{FAILED, HOPELESS, HOUR, MINUTE, SECOND, Setup, acted, code, shortly_before};
+use crate::edited::Edited;
 
 const BOTH_KINDS: [&str; 2] = ["upgrade", "az-switchover"];
 
@@ -16,35 +17,35 @@ fn older_and_newer(older: &str, newer: &str, status: &str) -> String {
 #[tokio::test]
 async fn a_failed_task_is_retried_whichever_kind_it_is() {
     for kind in BOTH_KINDS {
-        let mut stage = Script::new(&FAILED.replace("upgrade", kind)).start().await;
-        stage.pass(3 * HOUR).await;
-        assert_eq!((stage.sent_at(), stage.end()), (vec![120], "resolved-by-retry".to_owned()), "{kind}");
+        let mut harness = Setup::new(&Edited::of(FAILED).set("cluster.task.kind", kind).text()).start().await;
+        harness.pass(3 * HOUR).await;
+        assert_eq!((harness.sent_at(), harness.end()), (vec![120], "resolved-by-retry".to_owned()), "{kind}");
     }
 }
 
 #[tokio::test]
 async fn nothing_but_failed_is_ever_acted_on() {
     for status in ["SUCCESS", "failed", "Failed", "FAIL", "ABORTED", "TERMINATED", "CANCELLED", "FAILED_X"] {
-        let text = FAILED.replace("\"FAILED\"", &format!("\"{status}\""));
-        let mut stage = Script::new(&text).start().await;
-        stage.pass(5 * HOUR).await;
-        assert_eq!(stage.sent().len(), 0, "{status}");
+        let text = Edited::of(FAILED).set("cluster.task.status", status).text();
+        let mut harness = Setup::new(&text).start().await;
+        harness.pass(5 * HOUR).await;
+        assert_eq!(harness.sent().len(), 0, "{status}");
         let unknown = usize::from(status != "SUCCESS");
-        assert_eq!(stage.ear.heard("unknown-status"), unknown, "{status}: told once, after an hour");
+        assert_eq!(harness.recorder.heard("unknown-status"), unknown, "{status}: told once, after an hour");
     }
-    let mut stage =
-        Script::new("[[cluster]]\nname = \"a\"\n[[cluster.task]]\nkind = \"upgrade\"").start().await;
-    stage.pass(40 * MINUTE).await;
-    assert_eq!((stage.reconcile().await, stage.sent().len()), ("running", 0));
+    let mut harness =
+        Setup::new("[[cluster]]\nname = \"a\"\n[[cluster.task]]\nkind = \"upgrade\"").start().await;
+    harness.pass(40 * MINUTE).await;
+    assert_eq!((harness.reconcile().await, harness.sent().len()), ("running", 0));
 }
 
 #[tokio::test]
 async fn an_unknown_status_is_told_after_an_hour_and_not_before() {
-    let mut stage = Script::new(&FAILED.replace("\"FAILED\"", "\"ODD\"")).start().await;
-    stage.pass(59 * MINUTE).await;
-    assert_eq!(stage.ear.heard("unknown-status"), 0);
-    stage.pass(2 * MINUTE).await;
-    assert_eq!(stage.ear.heard("unknown-status"), 1);
+    let mut harness = Setup::new(&Edited::of(FAILED).set("cluster.task.status", "ODD").text()).start().await;
+    harness.pass(59 * MINUTE).await;
+    assert_eq!(harness.recorder.heard("unknown-status"), 0);
+    harness.pass(2 * MINUTE).await;
+    assert_eq!(harness.recorder.heard("unknown-status"), 1);
 }
 
 #[tokio::test]
@@ -52,21 +53,21 @@ async fn an_older_failed_task_below_a_newer_one_is_history() {
     for older in BOTH_KINDS {
         for newer in BOTH_KINDS {
             for (status, expected) in [("SUCCESS", "idle"), ("TERMINATED", "unknown-status")] {
-                let mut stage = Script::new(&older_and_newer(older, newer, status)).start().await;
-                stage.pass(6 * HOUR).await;
-                assert_eq!(stage.reconcile().await, expected, "{older} {newer} {status}");
-                assert_eq!(stage.sent().len(), 0, "{older} {newer} {status}");
+                let mut harness = Setup::new(&older_and_newer(older, newer, status)).start().await;
+                harness.pass(6 * HOUR).await;
+                assert_eq!(harness.reconcile().await, expected, "{older} {newer} {status}");
+                assert_eq!(harness.sent().len(), 0, "{older} {newer} {status}");
             }
-            let mut stage = Script::new(&older_and_newer(older, newer, "FAILED")).lazily().start().await;
-            stage.pass(2 * HOUR).await;
-            let newest = stage.sent()[0].request.task.clone().unwrap();
-            let known = stage.reconciler.project_state().clusters.values().next().unwrap().clone();
+            let mut harness = Setup::new(&older_and_newer(older, newer, "FAILED")).lazily().start().await;
+            harness.pass(2 * HOUR).await;
+            let newest = harness.sent()[0].request.task.clone().unwrap();
+            let known = harness.reconciler.project_state().clusters.values().next().unwrap().clone();
             assert_eq!(
                 known.newest_start.as_ref().unwrap().1.as_str(),
                 newest,
                 "{older} {newer}: the newest alone"
             );
-            assert!(stage.sent().iter().all(|sent| sent.request.task.as_ref() == Some(&newest)));
+            assert!(harness.sent().iter().all(|sent| sent.request.task.as_ref() == Some(&newest)));
         }
     }
 }
@@ -80,9 +81,9 @@ async fn nothing_is_acted_on_while_any_task_of_either_kind_runs() {
              [[cluster.task]]\nkind = \"{runs}\"\nstart = \"-1h\"\n\
              [[cluster.task]]\nkind = \"{failed}\"\nstart = \"-30m\"\nend = \"-5m\"\nstatus = \"FAILED\"\n"
         );
-        let mut stage = Script::new(&text).start().await;
-        stage.pass(4 * HOUR).await;
-        assert_eq!((stage.reconcile().await, stage.sent().len()), ("running", 0), "{failed}");
+        let mut harness = Setup::new(&text).start().await;
+        harness.pass(4 * HOUR).await;
+        assert_eq!((harness.reconcile().await, harness.sent().len()), ("running", 0), "{failed}");
     }
 }
 
@@ -107,14 +108,14 @@ async fn where_one_kind_cannot_be_read_nothing_is_acted_on() {
     ] {
         // From the first minute on the second of the two lists cannot be read.
         let text = format!("{FAILED}\n[[fault]]\non = \"tasks\"\nfrom = \"1m\"\ntimes = \"always\"\n{what}");
-        let mut stage = Script::new(&text).start().await;
-        assert_eq!(stage.reconcile().await, "backoff");
-        stage.pass(HOUR).await;
-        assert_eq!(stage.sent().len(), 0, "{what}");
-        assert_eq!(stage.end(), "open", "{what}: and nothing is closed");
-        assert_eq!(code(&stage.reconcile_at("a").await), "error", "{what}");
+        let mut harness = Setup::new(&text).start().await;
+        assert_eq!(harness.reconcile().await, "backoff");
+        harness.pass(HOUR).await;
+        assert_eq!(harness.sent().len(), 0, "{what}");
+        assert_eq!(harness.end(), "open", "{what}: and nothing is closed");
+        assert_eq!(code(&harness.reconcile_at("a").await), "error", "{what}");
         // Told once: of the cluster, or of the whole project where the answer means that.
-        assert_eq!(stage.ear.heard("unreadable") + stage.ear.heard("unreachable"), 1, "{what}");
+        assert_eq!(harness.recorder.heard("unreadable") + harness.recorder.heard("unreachable"), 1, "{what}");
     }
 }
 
@@ -126,11 +127,11 @@ async fn where_only_the_second_list_cannot_be_read_nothing_is_acted_on() {
         "{FAILED}\n[[fault]]\non = \"tasks\"\nnth = {}\ntimes = \"always\"\nwhat = \"bad-request\"",
         well + 2
     );
-    let mut stage = Script::new(&text).start().await;
-    assert_eq!(stage.reconcile().await, "backoff");
-    stage.skip(2 * MINUTE);
-    assert_eq!(stage.reconcile().await, "error");
-    assert_eq!(stage.sent().len(), 0);
+    let mut harness = Setup::new(&text).start().await;
+    assert_eq!(harness.reconcile().await, "backoff");
+    harness.skip(2 * MINUTE);
+    assert_eq!(harness.reconcile().await, "error");
+    assert_eq!(harness.sent().len(), 0);
 }
 
 #[tokio::test]
@@ -138,11 +139,11 @@ async fn a_list_that_is_shorter_than_it_says_lets_nothing_out() {
     for ways in ["total_size = \"one-more\"", "left_out = 1"] {
         let text = older_and_newer("upgrade", "upgrade", "FAILED");
         let text = format!("{text}[cluster.ways.tasks]\n{ways}\n");
-        let mut stage = Script::new(&text).start().await;
-        let codes = stage.pass(5 * HOUR).await;
+        let mut harness = Setup::new(&text).start().await;
+        let codes = harness.pass(5 * HOUR).await;
         assert!(codes.iter().all(|code| *code == "list-incomplete"), "{ways}: {codes:?}");
-        assert_eq!(stage.sent().len(), 0, "{ways}");
-        assert_eq!(stage.ear.heard("list-incomplete"), 1, "{ways}: told once");
+        assert_eq!(harness.sent().len(), 0, "{ways}");
+        assert_eq!(harness.recorder.heard("list-incomplete"), 1, "{ways}: told once");
     }
 }
 
@@ -159,9 +160,9 @@ async fn lists_in_pages_and_in_any_order_are_read_whole() {
         let text = format!(
             "[[cluster]]\nname = \"a\"\n{tasks}{newest}[ways]\norder = \"{order}\"\n[ways.tasks]\nmax_page = {page}\n"
         );
-        let mut stage = Script::new(&text).start().await;
-        stage.pass(5 * HOUR).await;
-        assert_eq!((stage.reconcile().await, stage.sent().len()), ("idle", 0), "{order}");
+        let mut harness = Setup::new(&text).start().await;
+        harness.pass(5 * HOUR).await;
+        assert_eq!((harness.reconcile().await, harness.sent().len()), ("idle", 0), "{order}");
     }
 }
 
@@ -169,11 +170,11 @@ async fn lists_in_pages_and_in_any_order_are_read_whole() {
 async fn two_tasks_with_the_same_start_let_nothing_out() {
     for (older, newer) in [("upgrade", "az-switchover"), ("upgrade", "upgrade")] {
         let text = older_and_newer(older, newer, "FAILED").replace("-3h", "-1h").replace("-2h", "-30m");
-        let mut stage = Script::new(&text).start().await;
-        let codes = stage.pass(5 * HOUR).await;
+        let mut harness = Setup::new(&text).start().await;
+        let codes = harness.pass(5 * HOUR).await;
         assert!(codes.iter().all(|code| *code == "order-unclear"), "{codes:?}");
-        assert_eq!(stage.sent().len(), 0);
-        assert_eq!(stage.ear.heard("order-unclear"), 1, "told once");
+        assert_eq!(harness.sent().len(), 0);
+        assert_eq!(harness.recorder.heard("order-unclear"), 1, "told once");
     }
 }
 
@@ -194,9 +195,9 @@ async fn a_start_that_is_missing_or_unreadable_lets_nothing_out() {
         let fault = |n| format!("[[fault]]\non = \"tasks\"\nnth = {}\n{answer}", 2 * n);
         let faults: Vec<String> = (1..200).map(fault).collect();
         let text = format!("{FAILED}{}", faults.concat());
-        let mut stage = Script::new(&text).start().await;
-        stage.pass(30 * MINUTE).await;
-        assert_eq!((stage.reconcile().await, stage.sent().len()), ("order-unclear", 0), "{start}");
+        let mut harness = Setup::new(&text).start().await;
+        harness.pass(30 * MINUTE).await;
+        assert_eq!((harness.reconcile().await, harness.sent().len()), ("order-unclear", 0), "{start}");
     }
 }
 
@@ -207,42 +208,47 @@ async fn a_newer_task_that_vanishes_from_an_answer_does_not_make_the_older_one_t
         "[[cluster.by_hand]]\ndo = \"abort\"\nat = \"1m\"\nleaves = \"vanishes\"\n\
          [[cluster.task]]\nkind = \"upgrade\"\nstart = \"-3h\"",
     );
-    let mut stage = Script::new(&text).start().await;
-    assert_eq!(stage.reconcile().await, "backoff");
-    stage.pass(6 * HOUR).await;
-    assert_eq!((stage.reconcile().await, stage.sent().len()), ("newest-missing", 0));
-    assert_eq!(stage.ear.heard("newest-missing"), 1, "told once");
+    let mut harness = Setup::new(&text).start().await;
+    assert_eq!(harness.reconcile().await, "backoff");
+    harness.pass(6 * HOUR).await;
+    assert_eq!((harness.reconcile().await, harness.sent().len()), ("newest-missing", 0));
+    assert_eq!(harness.recorder.heard("newest-missing"), 1, "told once");
 
     // Also after a restart.
-    let (journal, stored) = ((*stage.journal).clone(), stage.journal.stored());
-    let mut stage = stage.restarted(journal, &stored).await;
-    stage.pass(HOUR).await;
-    assert_eq!((stage.reconcile().await, stage.sent().len()), ("newest-missing", 0));
+    let (journal, stored) = ((*harness.journal).clone(), harness.journal.stored());
+    let mut harness = harness.restarted(journal, &stored).await;
+    harness.pass(HOUR).await;
+    assert_eq!((harness.reconcile().await, harness.sent().len()), ("newest-missing", 0));
+}
+
+/// A failed task with these times.
+fn failed(start: &str, end: &str) -> String {
+    Edited::of(FAILED).set("cluster.task.start", start).set("cluster.task.end", end).text()
 }
 
 #[tokio::test]
 async fn an_old_failure_is_told_once_and_left_alone() {
-    let text = FAILED.replace("-30m", "-80h").replace("-5m", "-73h");
-    let mut stage = Script::new(&text).start().await;
-    let codes = stage.pass(100 * HOUR).await;
+    let text = failed("-80h", "-73h");
+    let mut harness = Setup::new(&text).start().await;
+    let codes = harness.pass(100 * HOUR).await;
     assert!(codes.iter().all(|code| *code == "too-old"), "{codes:?}");
-    assert_eq!(stage.sent().len(), 0);
-    assert_eq!(stage.ear.heard("decided"), 1);
+    assert_eq!(harness.sent().len(), 0);
+    assert_eq!(harness.recorder.heard("decided"), 1);
 
-    let text = FAILED.replace("-30m", "-80h").replace("-5m", "-71h");
-    let mut stage = Script::new(&text).start().await;
-    stage.pass(10 * MINUTE).await;
-    assert_eq!(stage.sent().len(), 1, "younger than max_failure_age");
+    let text = failed("-80h", "-71h");
+    let mut harness = Setup::new(&text).start().await;
+    harness.pass(10 * MINUTE).await;
+    assert_eq!(harness.sent().len(), 1, "younger than max_failure_age");
 }
 
 #[tokio::test]
 async fn without_an_end_the_latest_step_tells_the_age() {
     for way in ["absent", "blank"] {
         for (start, end, sent) in [("-80h", "-73h", 0), ("-80h", "-71h", 1)] {
-            let text = FAILED.replace("-30m", start).replace("-5m", end);
-            let mut stage = Script::new(&format!("{text}[ways]\nend_time = \"{way}\"")).start().await;
-            stage.pass(HOUR).await;
-            assert_eq!(stage.sent().len(), sent, "{way} {end}");
+            let text = failed(start, end);
+            let mut harness = Setup::new(&format!("{text}[ways]\nend_time = \"{way}\"")).start().await;
+            harness.pass(HOUR).await;
+            assert_eq!(harness.sent().len(), sent, "{way} {end}");
         }
     }
 }
@@ -251,19 +257,19 @@ async fn without_an_end_the_latest_step_tells_the_age() {
 async fn a_task_that_began_long_ago_and_fails_now_is_fresh() {
     let text = "[[cluster]]\nname = \"a\"\n[[cluster.task]]\nkind = \"upgrade\"\nstart = \"-100h\"\n\
                 node_time = \"103h\"\nfail = [{ node = 1, step = 12 }]\n";
-    let mut stage = Script::new(text).start().await;
-    stage.pass(3 * HOUR).await;
-    assert_eq!(stage.sent().len(), 1);
+    let mut harness = Setup::new(text).start().await;
+    harness.pass(3 * HOUR).await;
+    assert_eq!(harness.sent().len(), 1);
 }
 
 #[tokio::test]
 async fn the_reading_before_a_put_is_of_both_kinds_and_another_one() {
-    let mut stage = Script::new(FAILED).start().await;
-    stage.reconcile().await;
-    stage.skip(2 * MINUTE);
-    let before = stage.requests().len();
-    assert!(acted(&stage.reconcile_at("a").await));
-    let requests = stage.requests().split_off(before);
+    let mut harness = Setup::new(FAILED).start().await;
+    harness.reconcile().await;
+    harness.skip(2 * MINUTE);
+    let before = harness.requests().len();
+    assert!(acted(&harness.reconcile_at("a").await));
+    let requests = harness.requests().split_off(before);
     let words: Vec<_> =
         requests.iter().map(|(_, r)| r.action_mode.clone().unwrap_or_else(|| r.method.clone())).collect();
     assert_eq!(words, ["UPGRADING", "AZ_MIGRATION", "UPGRADING", "AZ_MIGRATION", "PUT"]);
@@ -279,40 +285,48 @@ async fn what_comes_up_between_the_two_readings_before_a_retry_stops_it() {
         ("[[cluster.by_hand]]\ndo = \"abort\"\nafter_reads = 4\nleaves = \"vanishes\"", "newest-missing"),
         ("[[cluster.by_hand]]\ndo = \"abort\"\nafter_reads = 4\nleaves = \"ABORTED\"", "unknown-status"),
     ] {
-        let mut stage = Script::new(&format!("{FAILED}{what}")).start().await;
-        assert_eq!(stage.reconcile().await, "backoff");
-        stage.skip(2 * MINUTE + SECOND);
-        let report = stage.reconcile_at("a").await;
+        let mut harness = Setup::new(&format!("{FAILED}{what}")).start().await;
+        assert_eq!(harness.reconcile().await, "backoff");
+        harness.skip(2 * MINUTE + SECOND);
+        let report = harness.reconcile_at("a").await;
         assert!(!acted(&report), "{what}");
         assert_eq!(code(&report), expected, "{what}");
-        assert_eq!(stage.sent().len(), 0, "{what}");
+        assert_eq!(harness.sent().len(), 0, "{what}");
     }
-    let mut stage = Script::new(HOPELESS).start().await;
-    stage.reconcile().await;
-    stage.skip(2 * MINUTE + SECOND);
-    assert!(acted(&stage.reconcile_at("a").await), "with nothing in between it goes out");
+    let mut harness = Setup::new(HOPELESS).start().await;
+    harness.reconcile().await;
+    harness.skip(2 * MINUTE + SECOND);
+    assert!(acted(&harness.reconcile_at("a").await), "with nothing in between it goes out");
 }
 
 #[tokio::test]
 async fn a_partial_failure_may_be_retried() {
-    let text = FAILED.replace("FAILED", "PARTIAL_FAILED");
-    let mut stage = Script::new(&text).start().await;
-    stage.pass(3 * HOUR).await;
-    assert_eq!((stage.sent_at(), stage.end()), (vec![120], "resolved-by-retry".to_owned()));
+    let text = Edited::of(FAILED).set("cluster.task.status", "PARTIAL_FAILED").text();
+    let mut harness = Setup::new(&text).start().await;
+    harness.pass(3 * HOUR).await;
+    assert_eq!((harness.sent_at(), harness.end()), (vec![120], "resolved-by-retry".to_owned()));
 }
 
 #[tokio::test]
 async fn a_trouble_that_one_cluster_alone_shows_is_told_once_and_not_at_every_look() {
-    let fleet = FAILED.replace("name = \"a\"", "name = \"a\"\ncount = 3");
+    let fleet = Edited::of(FAILED).set("cluster.count", 3).text();
     for what in ["what = \"throttled\"", "what = \"status\"\nstatus = 404\nbody = \"<html></html>\""] {
         let text = format!(
             "{fleet}\n[[fault]]\non = \"tasks\"\ncluster = \"a-2\"\nuntil = \"1h\"\ntimes = \"always\"\n{what}"
         );
-        let mut stage = Script::new(&text).start().await;
-        stage.pass(shortly_before(HOUR)).await;
-        assert_eq!((stage.ear.heard("unreachable"), stage.ear.heard("reachable")), (1, 0), "{what}");
-        stage.pass(HOUR).await;
-        assert_eq!((stage.ear.heard("unreachable"), stage.ear.heard("reachable")), (1, 1), "{what}");
+        let mut harness = Setup::new(&text).start().await;
+        harness.pass(shortly_before(HOUR)).await;
+        assert_eq!(
+            (harness.recorder.heard("unreachable"), harness.recorder.heard("reachable")),
+            (1, 0),
+            "{what}"
+        );
+        harness.pass(HOUR).await;
+        assert_eq!(
+            (harness.recorder.heard("unreachable"), harness.recorder.heard("reachable")),
+            (1, 1),
+            "{what}"
+        );
     }
 }
 
@@ -322,23 +336,23 @@ async fn a_reading_whose_halves_lie_far_apart_lets_nothing_out() {
     let text = format!(
         "{FAILED}\n[[fault]]\non = \"tasks\"\nnth = 6\ntimes = 2\nwhat = \"throttled\"\nretry_after = \"20s\""
     );
-    let mut stage = Script::new(&text).start().await;
-    assert_eq!(stage.reconcile().await, "backoff");
-    stage.skip(2 * MINUTE);
-    let report = stage.reconcile_at("a").await;
-    assert_eq!(stage.sent().len(), 0, "the first of the two lists is 40 s old: {report:?}");
+    let mut harness = Setup::new(&text).start().await;
+    assert_eq!(harness.reconcile().await, "backoff");
+    harness.skip(2 * MINUTE);
+    let report = harness.reconcile_at("a").await;
+    assert_eq!(harness.sent().len(), 0, "the first of the two lists is 40 s old: {report:?}");
     assert_eq!((code(&report), report.next_poll), ("slow-poll", 15 * SECOND));
-    assert!(acted(&stage.reconcile_at("a").await));
+    assert!(acted(&harness.reconcile_at("a").await));
 }
 
 #[tokio::test]
 async fn an_incomplete_list_beside_a_failed_task_is_told_after_an_hour() {
     for (scenario, told) in [(FAILED, 1), ("[[cluster]]\nname = \"a\"\n", 0)] {
         let text = format!("{scenario}[cluster.ways.tasks]\ntotal_size = \"one-more\"\n");
-        let mut stage = Script::new(&text).start().await;
-        stage.pass(shortly_before(HOUR)).await;
-        assert_eq!((stage.ear.heard("unclear"), stage.sent().len()), (0, 0));
-        stage.pass(3 * HOUR).await;
-        assert_eq!((stage.ear.heard("unclear"), stage.sent().len()), (told, 0));
+        let mut harness = Setup::new(&text).start().await;
+        harness.pass(shortly_before(HOUR)).await;
+        assert_eq!((harness.recorder.heard("unclear"), harness.sent().len()), (0, 0));
+        harness.pass(3 * HOUR).await;
+        assert_eq!((harness.recorder.heard("unclear"), harness.sent().len()), (told, 0));
     }
 }

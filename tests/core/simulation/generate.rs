@@ -12,7 +12,7 @@ use upgrade_remediator::model::project::{Breaker, Limits, Poll, Rules};
 use upgrade_remediator::model::task::TaskKind;
 use upgrade_remediator::model::window::{Span, Window};
 
-use super::stage::Point;
+use super::harness::Point;
 
 const MINUTE: i64 = 60_000;
 

@@ -16,13 +16,13 @@ use upgrade_remediator::simulator::log::{
 };
 
 use super::generate::{Held, Plan, PolicyPlan};
+use super::harness::{Kept, Sent, Taken, request_of};
 use super::run::Played;
-use super::stage::{Kept, Sent, Taken, request_of};
 
 const HOUR: i64 = 3_600_000;
 /// No PUT is sent while the clocks differ by more; a little more for the seconds of the `Date`.
 const MAX_CLOCK_OFFSET: i64 = 302_000;
-/// As long as the stage's journal may take for a commit, which others may overtake.
+/// As long as the harness's journal may take for a commit, which others may overtake.
 const LONGEST_COMMIT: i64 = 15;
 
 /// What is wrong with the run.

@@ -13,7 +13,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use upgrade_remediator::clock::Clock;
-use upgrade_remediator::cloud::{AccessKey, Client, Credential, Options};
+use upgrade_remediator::cloud::Client;
 use upgrade_remediator::daemon::ProjectStates;
 use upgrade_remediator::journal::{Journal, MemoryJournal, SqliteJournal, SqliteOptions};
 use upgrade_remediator::model::event::{Entry, Event};
@@ -22,24 +22,24 @@ use upgrade_remediator::model::id::{ClusterId, ProjectId, ProjectName};
 use upgrade_remediator::model::names::Named;
 use upgrade_remediator::model::project_state::ProjectState;
 use upgrade_remediator::project::WatchedProject;
-use upgrade_remediator::reconcile::{Parts, Reconciler};
 use upgrade_remediator::schedule::Scheduler;
 use upgrade_remediator::simulator::log::LogEntry;
-use upgrade_remediator::simulator::scenario::{
-    ClusterWays, DEFAULT_ACCESS_KEY, DEFAULT_PROJECT_ID, DEFAULT_SECRET_KEY, ExecuteTimesWay,
-};
+use upgrade_remediator::simulator::scenario::{ClusterWays, DEFAULT_PROJECT_ID, ExecuteTimesWay};
 use upgrade_remediator::simulator::{Scenario, World};
 
+use crate::clocks::VirtualClock;
+use crate::reconciler::{Recorder, options, reconciler};
+
 use super::generate::{Held, Plan, Planned};
+use super::harness::{Disk, FaultyJournal, Harness, Kept, Point, Sent, Taken, Wire};
 use super::judge;
 use super::parked::wait;
-use super::stage::{Disk, Kept, Listener, Point, ProcessClock, Sent, Stage, StagedJournal, Taken, Wire};
 
 const MINUTE: i64 = 60_000;
 /// How long to go on once nothing is left to be done: nothing may be sent any more.
 const QUIET: i64 = 20 * MINUTE;
 
-type Watched = WatchedProject<Client<Wire, ProcessClock>, StagedJournal, ProcessClock, Listener>;
+type Watched = WatchedProject<Client<Wire, VirtualClock>, FaultyJournal, VirtualClock, Recorder>;
 
 /// A hold that was placed and answered, by the true time and by how many entries the journal had then.
 #[derive(Debug, Clone)]
@@ -104,8 +104,8 @@ impl Played {
 struct Process {
     number: u32,
     project: Arc<Watched>,
-    clock: Arc<ProcessClock>,
-    journal: Arc<StagedJournal>,
+    clock: Arc<VirtualClock>,
+    journal: Arc<FaultyJournal>,
     holds: Arc<RwLock<Holds>>,
     stopping: CancellationToken,
     /// What people do meanwhile; dies with it.
@@ -123,7 +123,7 @@ struct Notes {
 
 struct Player {
     plan: Arc<Plan>,
-    stage: Arc<Stage>,
+    harness: Arc<Harness>,
     disk: Option<Disk>,
     /// Where the journal's file is; `None`: in memory.
     file: Option<std::path::PathBuf>,
@@ -153,11 +153,11 @@ pub(crate) fn play(plan: &Plan, file: Option<&Path>) -> Played {
             Err(error) => panic!("{error}: {:?}\n{}", std::error::Error::source(&error), plan.scenario),
         };
         let begin = "2026-03-01T00:00:00Z".parse().unwrap();
-        let stage = Stage::new(World::new(scenario, plan.seed, begin), plan);
+        let harness = Harness::new(World::new(scenario, plan.seed, begin), plan);
         let memory = MemoryJournal::new(plan.seed);
         let mut player = Player {
             plan: Arc::new(plan.clone()),
-            stage,
+            harness,
             disk: file.is_none().then(|| Disk::Memory(memory.clone())),
             file: file.map(Path::to_owned),
             planned: plan.planned.iter().copied().collect(),
@@ -167,17 +167,17 @@ pub(crate) fn play(plan: &Plan, file: Option<&Path>) -> Played {
             names: StdRng::seed_from_u64(plan.seed ^ 0x4e41_4d45),
         };
         let project_state = player.play(&memory).await;
-        let unfinished = player.stage.inspect(|world| judge::unfinished(plan, world, &project_state));
-        let ways = player.stage.inspect(Ways::of);
+        let unfinished = player.harness.inspect(|world| judge::unfinished(plan, world, &project_state));
+        let ways = player.harness.inspect(Ways::of);
         let notes = std::mem::take(&mut *player.notes.lock().unwrap_or_else(PoisonError::into_inner));
         Played {
             unfinished,
-            log: player.stage.inspect(|world| world.log().to_vec()),
+            log: player.harness.inspect(|world| world.log().to_vec()),
             entries: memory.entries(),
-            kept: player.stage.kept(),
-            sent: player.stage.sent(),
-            told: player.stage.told(),
-            counts: player.stage.counts(),
+            kept: player.harness.kept(),
+            sent: player.harness.sent(),
+            told: player.harness.recorder.all(),
+            counts: player.harness.counts(),
             epochs: notes.epochs,
             holdings: notes.holdings,
             reloads: notes.reloads,
@@ -185,9 +185,9 @@ pub(crate) fn play(plan: &Plan, file: Option<&Path>) -> Played {
             service_off: ways.service_off,
             unreadable: ways.unreadable,
             short: ways.short,
-            left_out: player.stage.left_out(),
+            left_out: player.harness.left_out(),
             grows_by_two: ways.grows_by_two,
-            taken: player.stage.taken(),
+            taken: player.harness.taken(),
             project_state,
         }
     })
@@ -236,37 +236,37 @@ impl Player {
                 End::Killed | End::Stopped => {}
             }
             // What was dropped is gone before anything else happens.
-            self.stage.sleep_millis(1).await;
+            self.harness.sleep_millis(1).await;
             self.stay_down().await;
             let last =
                 self.notes.lock().unwrap_or_else(PoisonError::into_inner).epochs.last().map(|it| it.of);
-            epoch = self.stage.dice(|dice| if dice.random_bool(0.5) { 1 } else { last.unwrap_or(0) });
+            epoch = self.harness.dice(|dice| if dice.random_bool(0.5) { 1 } else { last.unwrap_or(0) });
         }
     }
 
     /// One process from its beginning to its end.
     async fn live(&mut self, process: &mut Process) -> End {
-        let stage = Arc::clone(&self.stage);
+        let harness = Arc::clone(&self.harness);
         let scheduler = Scheduler::new(Arc::clone(&process.project), Arc::clone(&process.clock));
         let mut watched = pin!(scheduler.run(process.stopping.clone()));
-        let mut next_check = self.plan.calm.max(stage.now());
+        let mut next_check = self.plan.calm.max(harness.now());
         let mut quiet_since = None;
         let mut ended_holds = process.clock.now();
         loop {
-            while let Some((point, planned)) = stage.next_fired() {
-                stage.count(format!("table|{}|{point:?}", planned.word()));
+            while let Some((point, planned)) = harness.next_fired() {
+                harness.count(format!("table|{}|{point:?}", planned.word()));
                 if self.happen(process, planned) {
-                    stage.kill(point);
+                    harness.kill(point);
                 }
             }
-            if stage.killed().is_some() {
+            if harness.killed().is_some() {
                 return End::Killed;
             }
-            let now = stage.now();
+            let now = harness.now();
             while let Some((_, planned)) = self.planned.pop_front_if(|(at, _)| *at <= now) {
-                stage.count(format!("at any time: {}", planned.word()));
+                harness.count(format!("at any time: {}", planned.word()));
                 if self.happen(process, planned) {
-                    stage.kill(Point::BeforeReading);
+                    harness.kill(Point::BeforeReading);
                     return End::Killed;
                 }
             }
@@ -282,7 +282,7 @@ impl Player {
                 next_check = now + 2 * MINUTE;
                 let project_state = process.project.reconciler().project_state();
                 let plan = &self.plan;
-                let open = stage.inspect(|world| judge::unfinished(plan, world, &project_state));
+                let open = harness.inspect(|world| judge::unfinished(plan, world, &project_state));
                 quiet_since = if open.is_empty() { quiet_since.or(Some(now)) } else { None };
                 let quiet = quiet_since.is_some_and(|since| now - since >= QUIET);
                 if quiet || now > self.plan.calm + self.plan.patience() {
@@ -295,12 +295,12 @@ impl Player {
             let wait = std::time::Duration::from_millis(wait.unsigned_abs());
             tokio::select! {
                 biased;
-                () = stage.alarm() => {}
+                () = harness.alarm() => {}
                 ended = &mut watched => {
                     ended.unwrap();
                     return End::Stopped;
                 }
-                () = stage.sleep(hold_ends.map_or(wait, |end| end.min(wait))) => {}
+                () = harness.sleep(hold_ends.map_or(wait, |end| end.min(wait))) => {}
             }
         }
     }
@@ -311,7 +311,7 @@ impl Player {
         process: &mut Process,
         watched: impl Future<Output = Result<(), JoinError>>,
     ) -> End {
-        let stage = Arc::clone(&self.stage);
+        let harness = Arc::clone(&self.harness);
         let project = Arc::clone(&process.project);
         let mut ended = pin!(async move {
             watched.await.unwrap();
@@ -320,14 +320,14 @@ impl Player {
         loop {
             tokio::select! {
                 biased;
-                () = stage.alarm() => {
-                    while let Some((point, planned)) = stage.next_fired() {
-                        stage.count(format!("table|{}|{point:?}", planned.word()));
+                () = harness.alarm() => {
+                    while let Some((point, planned)) = harness.next_fired() {
+                        harness.count(format!("table|{}|{point:?}", planned.word()));
                         if self.happen(process, planned) {
-                            stage.kill(point);
+                            harness.kill(point);
                         }
                     }
-                    if stage.killed().is_some() {
+                    if harness.killed().is_some() {
                         return End::Killed;
                     }
                 }
@@ -339,20 +339,20 @@ impl Player {
     /// Begins a process, by what the journal holds.
     fn begin(&mut self, epoch: usize, memory: &MemoryJournal) -> Process {
         let plan = Arc::clone(&self.plan);
-        let now = self.stage.now();
-        let fate = self.stage.dice(|dice| {
+        let now = self.harness.now();
+        let fate = self.harness.dice(|dice| {
             let dies = now < plan.calm && dice.random_bool(plan.weather.crash);
             let point = *Point::ALL.choose(dice).unwrap();
             let left = dice.random_range(1..=point.usual());
             dies.then_some((point, left))
         });
-        self.stage.begin_process(fate);
+        self.harness.begin_process(fate);
         self.processes += 1;
-        let entries = self.stage.entries();
+        let entries = self.harness.entries();
         let of = Epoch { at: now, entries, process: self.processes, of: epoch };
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).epochs.push(of);
-        let origin = self.stage.dice(|dice| dice.random_range(-1_000_000..=now));
-        let clock = ProcessClock::new(&self.stage, origin);
+        let origin = self.harness.dice(|dice| dice.random_range(-1_000_000..=now));
+        let clock = Arc::new(self.harness.clock.of_process(origin));
         self.rename(memory);
         let name = self.name.clone();
         let (stored, holds, seed) = self.open(&clock, memory);
@@ -364,18 +364,15 @@ impl Player {
         let stopping = CancellationToken::new();
         let holds = states.share_holds();
         let disk = self.disk.clone().unwrap();
-        let journal = Arc::new(StagedJournal { stage: Arc::clone(&self.stage), disk });
-        let reconciler = Reconciler::new(Parts {
-            project: name.clone(),
-            css: client(&self.stage, &plan, &clock, wire_seed),
-            journal: Arc::clone(&journal),
-            clock: Arc::clone(&clock),
-            observer: Arc::new(Listener { stage: Arc::clone(&self.stage) }),
-            rules: plan.rules(epoch),
-            holds: Arc::clone(&holds),
-            seed,
-            stopping: stopping.clone(),
-            project_state: states.take(&name, clock.now()),
+        let journal = Arc::new(FaultyJournal { harness: Arc::clone(&self.harness), disk });
+        let css = client(&self.harness, &plan, &clock, wire_seed);
+        let reconciler = reconciler(css, &journal, &clock, plan.rules(epoch), |parts| {
+            parts.project = name.clone();
+            parts.observer = Arc::clone(&self.harness.recorder);
+            parts.holds = Arc::clone(&holds);
+            parts.seed = seed;
+            parts.stopping = stopping.clone();
+            parts.project_state = states.take(&name, clock.now());
         });
         Process {
             number: self.processes,
@@ -402,7 +399,7 @@ impl Player {
         // With a full disk it does not start, and is started with the name that it had.
         if wait(memory.identify(vec![Named { name: name.clone(), id }])).is_ok() {
             if name != self.name {
-                self.stage.count("at a start: the project has another name");
+                self.harness.count("at a start: the project has another name");
             }
             self.name = name;
         }
@@ -411,7 +408,7 @@ impl Player {
     /// What is on disk, as a new process reads it.
     fn open(
         &mut self,
-        clock: &ProcessClock,
+        clock: &VirtualClock,
         memory: &MemoryJournal,
     ) -> (
         Vec<upgrade_remediator::model::event::StoredEntry>,
@@ -438,18 +435,18 @@ impl Player {
 
     /// No process runs for a while.
     async fn stay_down(&mut self) {
-        let now = self.stage.now();
+        let now = self.harness.now();
         let longest = if self.plan.plain { 2 } else { 40 };
-        let down = self.stage.dice(|dice| {
+        let down = self.harness.dice(|dice| {
             let longest = if dice.random_bool(0.2) { longest * MINUTE } else { 2 * MINUTE };
             dice.random_range(0..=longest)
         });
         let up = now + down;
         while let Some((at, planned)) = self.planned.pop_front_if(|(at, _)| *at <= up) {
-            self.stage.sleep_millis(at - self.stage.now()).await;
+            self.harness.sleep_millis(at - self.harness.now()).await;
             match planned {
                 Planned::Wall(off) => self.jump(off),
-                Planned::JournalFull(full) => self.stage.set_full(full),
+                Planned::JournalFull(full) => self.harness.set_full(full),
                 // Nobody is there to be asked; what is to be done in the end is done by the next process.
                 Planned::ReleaseAll => self.planned.push_back((up, Planned::ReleaseAll)),
                 _ => {}
@@ -458,12 +455,12 @@ impl Player {
                 break;
             }
         }
-        self.stage.sleep_millis(up - self.stage.now()).await;
+        self.harness.sleep_millis(up - self.harness.now()).await;
     }
 
     fn jump(&self, off: i64) {
-        self.stage.set_wall(off);
-        let now = self.stage.now();
+        self.harness.set_wall(off);
+        let now = self.harness.now();
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).jumps.push(now);
     }
 
@@ -473,28 +470,28 @@ impl Player {
             Planned::Kill => return true,
             Planned::Stop => process.stopping.cancel(),
             Planned::Wall(off) => self.jump(off),
-            Planned::JournalFull(full) => self.stage.set_full(full),
+            Planned::JournalFull(full) => self.harness.set_full(full),
             Planned::Hold(held, lasts) => {
-                let placing = place(process, &self.stage, &self.notes, held, lasts);
+                let placing = place(process, &self.harness, &self.notes, held, lasts);
                 process.people.spawn(placing);
             }
             Planned::Release(held) => {
-                process.people.spawn(release(process, &self.stage, &self.notes, Some(held)));
+                process.people.spawn(release(process, &self.harness, &self.notes, Some(held)));
             }
             Planned::ReleaseAll => {
-                process.people.spawn(release(process, &self.stage, &self.notes, None));
+                process.people.spawn(release(process, &self.harness, &self.notes, None));
             }
             Planned::Reload { epoch, client: anew } => {
-                let seed = self.plan.seed.wrapping_add(1_000 + self.stage.entries() as u64);
-                let css = anew.then(|| client(&self.stage, &self.plan, &process.clock, seed));
+                let seed = self.plan.seed.wrapping_add(1_000 + self.harness.entries() as u64);
+                let css = anew.then(|| client(&self.harness, &self.plan, &process.clock, seed));
                 let (rules, project) = (self.plan.rules(epoch), Arc::clone(&process.project));
-                let (stage, notes, number) =
-                    (Arc::clone(&self.stage), Arc::clone(&self.notes), process.number);
-                let begun = (stage.now(), stage.entries());
+                let (harness, notes, number) =
+                    (Arc::clone(&self.harness), Arc::clone(&self.notes), process.number);
+                let begun = (harness.now(), harness.entries());
                 self.notes.lock().unwrap_or_else(PoisonError::into_inner).reloads.push(begun);
                 process.people.spawn(async move {
                     project.reconciler().reload(rules, css).await;
-                    let (at, entries) = (stage.now(), stage.entries());
+                    let (at, entries) = (harness.now(), harness.entries());
                     let now = Epoch { at, entries, process: number, of: epoch };
                     notes.lock().unwrap_or_else(PoisonError::into_inner).epochs.push(now);
                     project.nudge();
@@ -510,30 +507,19 @@ fn read(holds: &RwLock<Holds>) -> std::sync::RwLockReadGuard<'_, Holds> {
 }
 
 fn client(
-    stage: &Arc<Stage>,
+    harness: &Arc<Harness>,
     plan: &Plan,
-    clock: &Arc<ProcessClock>,
+    clock: &Arc<VirtualClock>,
     seed: u64,
-) -> Client<Wire, ProcessClock> {
-    let key = AccessKey::new(DEFAULT_ACCESS_KEY.into(), DEFAULT_SECRET_KEY.into(), None).unwrap();
-    let options = Options {
-        endpoint: "https://css.example.com".to_owned(),
-        project: ProjectId::new(DEFAULT_PROJECT_ID).unwrap().into(),
-        ca_pem: None,
-        proxy: None,
-        request_timeout: plan.poll.request_timeout,
-        limits: plan.limits.clone(),
-        credential: Credential::new(key, seed),
-        seed,
-        meter: None,
-    };
-    let wire = Wire { stage: Arc::clone(stage), request_timeout: plan.poll.request_timeout };
+) -> Client<Wire, VirtualClock> {
+    let options = options("https://css.example.com", &plan.rules(0), seed);
+    let wire = Wire { harness: Arc::clone(harness), request_timeout: plan.poll.request_timeout };
     Client::new(wire, options, Arc::clone(clock)).unwrap()
 }
 
 /// The id of a cluster of the scenario.
-fn cluster_id(stage: &Stage, number: i64) -> Option<String> {
-    let state = stage.inspect(World::state);
+fn cluster_id(harness: &Harness, number: i64) -> Option<String> {
+    let state = harness.inspect(World::state);
     let name = format!("c{number}");
     let clusters = state["clusters"].as_array()?;
     let cluster = clusters.iter().find(|cluster| cluster["name"] == name.as_str())?;
@@ -543,17 +529,17 @@ fn cluster_id(stage: &Stage, number: i64) -> Option<String> {
 /// As the daemon places a hold: behind the gate, in force when it is durable.
 fn place(
     process: &Process,
-    stage: &Arc<Stage>,
+    harness: &Arc<Harness>,
     notes: &Arc<std::sync::Mutex<Notes>>,
     held: Held,
     lasts: Option<i64>,
 ) -> impl Future<Output = ()> + Send + 'static {
     let (project, clock, journal) =
         (Arc::clone(&process.project), Arc::clone(&process.clock), Arc::clone(&process.journal));
-    let (holds, stage, notes) = (Arc::clone(&process.holds), Arc::clone(stage), Arc::clone(notes));
+    let (holds, harness, notes) = (Arc::clone(&process.holds), Arc::clone(harness), Arc::clone(notes));
     let number = process.number;
     async move {
-        let cluster = if let Held::Cluster(number) = held { cluster_id(&stage, number) } else { None };
+        let cluster = if let Held::Cluster(number) = held { cluster_id(&harness, number) } else { None };
         let scope = match held {
             Held::All => Scope::All,
             Held::Project => Scope::Project(project.reconciler().project.clone()),
@@ -564,7 +550,7 @@ fn place(
             },
         };
         let now = clock.now();
-        let asked = stage.now();
+        let asked = harness.now();
         let until = lasts.map(|lasts| now.wall.saturating_add(SignedDuration::from_millis(lasts)).unwrap());
         let by = "uid 0".to_owned();
         let new =
@@ -573,7 +559,7 @@ fn place(
         let Ok(hold) = journal.place_hold(new).await else { return };
         holds.write().unwrap_or_else(PoisonError::into_inner).place(hold, now);
         drop(gate);
-        let placed = (stage.now(), stage.entries());
+        let placed = (harness.now(), harness.entries());
         let ends = lasts.map(|lasts| asked + lasts);
         let holding = Holding { held, cluster, process: number, placed, ends, released: None };
         notes.lock().unwrap_or_else(PoisonError::into_inner).holdings.push(holding);
@@ -583,15 +569,16 @@ fn place(
 /// As the daemon releases holds: all of exactly this scope, or all there are.
 fn release(
     process: &Process,
-    stage: &Arc<Stage>,
+    harness: &Arc<Harness>,
     notes: &Arc<std::sync::Mutex<Notes>>,
     held: Option<Held>,
 ) -> impl Future<Output = ()> + Send + 'static {
     let (project, clock, journal) =
         (Arc::clone(&process.project), Arc::clone(&process.clock), Arc::clone(&process.journal));
-    let (holds, stage, notes) = (Arc::clone(&process.holds), Arc::clone(stage), Arc::clone(notes));
+    let (holds, harness, notes) = (Arc::clone(&process.holds), Arc::clone(harness), Arc::clone(notes));
     async move {
-        let cluster = if let Some(Held::Cluster(number)) = held { cluster_id(&stage, number) } else { None };
+        let cluster =
+            if let Some(Held::Cluster(number)) = held { cluster_id(&harness, number) } else { None };
         let is_it = |scope: &Scope| match (held, scope) {
             (None, _) | (Some(Held::All), Scope::All) => true,
             (Some(Held::Project), Scope::Project(name)) => *name == project.reconciler().project,
@@ -602,7 +589,7 @@ fn release(
         let now = clock.now();
         let numbers: Vec<u64> =
             read(&holds).in_force(now).filter(|hold| is_it(&hold.scope)).map(|hold| hold.number).collect();
-        let begun = (stage.now(), stage.entries());
+        let begun = (harness.now(), harness.entries());
         {
             // Whatever comes of it: from here on the hold may be at its end.
             let mut notes = notes.lock().unwrap_or_else(PoisonError::into_inner);

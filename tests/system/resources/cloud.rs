@@ -5,28 +5,25 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use crate::clocks::VirtualClock;
 use crate::parked::wait;
-use jiff::{SignedDuration, Timestamp};
+use crate::reconciler::{Recorder, options, reconciler};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::task::{JoinError, JoinHandle};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use upgrade_remediator::clock::Clock;
+use upgrade_remediator::cloud::Client;
 use upgrade_remediator::cloud::transport::{Method, Request, Response, Transport, TransportError};
-use upgrade_remediator::cloud::{AccessKey, Client, Credential, Options};
 use upgrade_remediator::journal::{Journal, JournalError, SqliteJournal};
 use upgrade_remediator::model::event::{Entry, Event, StoredEntry, Subject};
 use upgrade_remediator::model::hold::{NewHold, StoredHold};
-use upgrade_remediator::model::id::{ProjectId, ProjectName};
-use upgrade_remediator::model::moment::{Moment, Mono};
+use upgrade_remediator::model::id::ProjectName;
+use upgrade_remediator::model::moment::Moment;
 use upgrade_remediator::model::policy::{Expect, Match, Mode, Policy, Terms};
 use upgrade_remediator::model::project::Rules;
 use upgrade_remediator::model::project_state::ProjectState;
-use upgrade_remediator::notify::{Notification, Observer};
 use upgrade_remediator::project::WatchedProject;
-use upgrade_remediator::reconcile::{Parts, Reconciler};
 use upgrade_remediator::schedule::Scheduler;
-use upgrade_remediator::simulator::scenario::{DEFAULT_ACCESS_KEY, DEFAULT_PROJECT_ID, DEFAULT_SECRET_KEY};
 
 pub(crate) const SECOND: i64 = 1_000;
 pub(crate) const MINUTE: i64 = 60 * SECOND;
@@ -36,39 +33,6 @@ pub(crate) const DAY: i64 = 24 * HOUR;
 const ANSWER: Duration = Duration::from_millis(40);
 /// A page of the list of clusters, as many as are asked for.
 const PAGE: usize = 1_000;
-
-/// Follows tokio's paused time, in milliseconds.
-pub(crate) struct Virtual {
-    started: Instant,
-    begin: Timestamp,
-}
-
-impl Virtual {
-    #[expect(clippy::disallowed_methods, reason = "tokio's paused clock is the test's clock")]
-    fn new() -> Arc<Self> {
-        Arc::new(Self { started: Instant::now(), begin: "2026-01-01T00:00:00Z".parse().unwrap() })
-    }
-
-    pub(crate) fn passed(&self) -> i64 {
-        i64::try_from(self.started.elapsed().as_millis()).unwrap()
-    }
-
-    fn wall(&self, at: i64) -> Timestamp {
-        self.begin.checked_add(SignedDuration::from_millis(at)).unwrap()
-    }
-}
-
-impl Clock for Virtual {
-    fn now(&self) -> Moment {
-        let passed = self.passed();
-        Moment { wall: self.wall(passed), mono: Mono(passed) }
-    }
-
-    async fn sleep(&self, wait: Duration) {
-        let micros = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
-        tokio::time::sleep(Duration::from_millis(micros.div_ceil(1_000))).await;
-    }
-}
 
 /// A task as the script has it: it begins, and fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +74,7 @@ type Script = Box<dyn Fn(usize, i64) -> Option<Scripted> + Send + Sync>;
 
 /// The service.
 pub(crate) struct Cloud {
-    pub(crate) clock: Arc<Virtual>,
+    pub(crate) clock: Arc<VirtualClock>,
     clusters: usize,
     script: Script,
     /// From when until when nobody answers.
@@ -126,7 +90,8 @@ impl Cloud {
         script: impl Fn(usize, i64) -> Option<Scripted> + Send + Sync + 'static,
     ) -> Arc<Self> {
         let seen = Mutex::new(Seen { read: vec![None; clusters], ..Seen::default() });
-        Arc::new(Self { clock: Virtual::new(), clusters, script: Box::new(script), outage, seen })
+        let clock = Arc::new(VirtualClock::beginning("2026-01-01T00:00:00Z".parse().unwrap()));
+        Arc::new(Self { clock, clusters, script: Box::new(script), outage, seen })
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -149,17 +114,17 @@ impl Cloud {
     /// The oldest last reading of these clusters: how long ago it was, in milliseconds.
     pub(crate) fn oldest(&self, clusters: std::ops::Range<usize>) -> i64 {
         let oldest = self.seen().read[clusters].iter().map(|read| read.unwrap_or(0)).min().unwrap();
-        self.clock.passed() - oldest
+        self.clock.millis() - oldest
     }
 
     /// Lets virtual time pass until then.
     pub(crate) async fn until(&self, at: i64) {
-        let wait = u64::try_from(at - self.clock.passed()).unwrap_or(0);
+        let wait = u64::try_from(at - self.clock.millis()).unwrap_or(0);
         tokio::time::sleep(Duration::from_millis(wait)).await;
     }
 
     fn answer(&self, request: &Request) -> (u16, Value) {
-        let now = self.clock.passed();
+        let now = self.clock.millis();
         let parts: Vec<&str> = request.path.trim_matches('/').split('/').collect();
         let Some(cluster) = parts.get(3).map(|id| id.trim_start_matches('c').parse::<usize>().unwrap())
         else {
@@ -236,7 +201,7 @@ impl Cloud {
 
     fn count(&self) {
         let mut seen = self.seen();
-        let second = self.clock.passed() / SECOND;
+        let second = self.clock.millis() / SECOND;
         seen.requests += 1;
         seen.second = if seen.second.0 == second { (second, seen.second.1 + 1) } else { (second, 1) };
         seen.peak = seen.peak.max(seen.second.1);
@@ -253,7 +218,7 @@ impl Transport for Wire {
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
         let cloud = &self.cloud;
         cloud.count();
-        let now = cloud.clock.passed();
+        let now = cloud.clock.millis();
         if cloud.outage.is_some_and(|(from, until)| (from..until).contains(&now)) {
             tokio::time::sleep(self.request_timeout).await;
             return Err(TransportError::Timeout("nobody answers".into()));
@@ -263,13 +228,6 @@ impl Transport for Wire {
         let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         Ok(Response { status, headers: Vec::new(), body: Ok(body) })
     }
-}
-
-/// Hears nothing.
-pub(crate) struct Deaf;
-
-impl Observer for Deaf {
-    fn tell(&self, _: &Notification<'_>) {}
 }
 
 /// A journal in a file. It is waited for without letting the virtual time move on.
@@ -304,7 +262,7 @@ pub(crate) fn rules() -> Rules {
     Rules { policies: vec![policy], mode: Mode::Enforce, ..Rules::default() }
 }
 
-type Project<J> = WatchedProject<Client<Wire, Virtual>, J, Virtual, Deaf>;
+type Project<J> = WatchedProject<Client<Wire, VirtualClock>, J, VirtualClock, Recorder>;
 
 /// A daemon that watches one project.
 pub(crate) struct Daemon<J> {
@@ -316,32 +274,13 @@ pub(crate) struct Daemon<J> {
 impl<J: Journal> Daemon<J> {
     /// Starts it.
     pub(crate) fn start(cloud: &Arc<Cloud>, rules: Rules, journal: J) -> Self {
-        let key = AccessKey::new(DEFAULT_ACCESS_KEY.into(), DEFAULT_SECRET_KEY.into(), None).unwrap();
-        let options = Options {
-            endpoint: "https://css.example.com".to_owned(),
-            project: ProjectId::new(DEFAULT_PROJECT_ID).unwrap().into(),
-            ca_pem: None,
-            proxy: None,
-            request_timeout: rules.poll.request_timeout,
-            limits: rules.limits.clone(),
-            credential: Credential::new(key, 1),
-            seed: 1,
-            meter: None,
-        };
         let wire = Wire { cloud: Arc::clone(cloud), request_timeout: rules.poll.request_timeout };
+        let css = Client::new(wire, options("https://css.example.com", &rules, 1), Arc::clone(&cloud.clock));
         let stop = CancellationToken::new();
-        let project = Arc::new(WatchedProject::new(Reconciler::new(Parts {
-            project: ProjectName::new("test").unwrap(),
-            css: Client::new(wire, options, Arc::clone(&cloud.clock)).unwrap(),
-            journal: Arc::new(journal),
-            clock: Arc::clone(&cloud.clock),
-            observer: Arc::new(Deaf),
-            rules,
-            holds: Arc::default(),
-            seed: 1,
-            stopping: stop.clone(),
-            project_state: ProjectState::default(),
-        })));
+        let reconciler = reconciler(css.unwrap(), &Arc::new(journal), &cloud.clock, rules, |parts| {
+            parts.stopping = stop.clone();
+        });
+        let project = Arc::new(WatchedProject::new(reconciler));
         let scheduler = Scheduler::new(Arc::clone(&project), Arc::clone(&cloud.clock));
         let running = tokio::spawn(scheduler.run(stop.clone()));
         Self { project, stop, running }

@@ -16,6 +16,7 @@ use upgrade_remediator::model::event::Event;
 use upgrade_remediator::simulator::log::PutKind;
 
 use super::machine::{descriptors, processor_time};
+use crate::support::edited::waiting;
 use crate::support::{Bench, FAILED_ONCE, Process, RETRIES, alone, eventually, let_pass, within};
 
 /// So many are few: the daemon itself needs about 20.
@@ -154,7 +155,7 @@ fn allow(daemon: &Process, limit: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_any_left_it_says_so_sends_nothing_rests_and_goes_on_by_itself() {
-    let bench = Bench::new(FAILED_ONCE, &RETRIES.replace("300ms", "1500ms")).await;
+    let bench = Bench::new(FAILED_ONCE, &waiting(RETRIES, "1500ms")).await;
     bench.edit("listen = \"\"", "listen = \"127.0.0.1:0\"");
     let command = bench.command(&["run"]);
     let mut limited = alone("prlimit");

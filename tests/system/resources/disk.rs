@@ -9,6 +9,7 @@ use upgrade_remediator::model::event::Event;
 use upgrade_remediator::simulator::log::PutKind;
 
 use super::machine::{can_mount, skipped};
+use crate::support::edited::{Edited, waiting};
 use crate::support::{Bench, FAILED_ONCE, Process, RETRIES, eventually};
 
 /// A mounted file system. It is unmounted when this is dropped.
@@ -70,8 +71,8 @@ async fn without_space_nothing_is_sent_that_is_not_kept_and_it_goes_on_once_ther
     if !can_mount() {
         return;
     }
-    let fleet = FAILED_ONCE.replace("name = \"logs\"", "name = \"logs\"\ncount = 9");
-    let bench = Bench::new(&fleet, &RETRIES.replace("300ms", "2s")).await;
+    let fleet = Edited::of(FAILED_ONCE).set("cluster.count", 9).text();
+    let bench = Bench::new(&fleet, &waiting(RETRIES, "2s")).await;
     let state = Mounted::for_the_journal_of(&bench, &["-t", "tmpfs", "-o", "size=8m", "tmpfs"]);
     let mut daemon = bench.daemon();
     let waits = || bench.events().iter().filter(|event| matches!(event, Event::Decided { .. })).count();
@@ -134,7 +135,7 @@ async fn a_read_only_state_is_a_clear_error_and_the_next_start_after_it_goes_on(
     if !can_mount() {
         return;
     }
-    let bench = Bench::new(FAILED_ONCE, &RETRIES.replace("300ms", "2s")).await;
+    let bench = Bench::new(FAILED_ONCE, &waiting(RETRIES, "2s")).await;
     let state = Mounted::for_the_journal_of(&bench, &["-t", "tmpfs", "-o", "size=8m", "tmpfs"]);
     let refused = async || {
         state.mount(&["-o", "remount,ro"]).unwrap();
@@ -175,7 +176,7 @@ async fn a_disk_that_turns_read_only_under_it_is_told_and_nothing_is_sent_until_
     if !can_mount() {
         return;
     }
-    let bench = Bench::new(FAILED_ONCE, &RETRIES.replace("300ms", "2s")).await;
+    let bench = Bench::new(FAILED_ONCE, &waiting(RETRIES, "2s")).await;
     let Some(image) = image(bench.folder.path()) else { return };
     let image = image.to_str().unwrap();
     let disk = ["-o", "loop", image];

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use upgrade_remediator::model::event::Event;
 
 use super::machine::{can_mount, skipped};
+use crate::support::edited;
 use crate::support::{Bench, FAILED_ONCE, Process, RETRIES, alone, eventually};
 
 /// What the contract says of a stop, and what a command may take for what is no wait for a name.
@@ -85,7 +86,7 @@ project_id = "00000000000000000000000000000002"
 endpoint = "https://css.nowhere.example"
 credentials = "test"
 "#,
-        policy = RETRIES.replace("300ms", "1h"),
+        policy = edited::waiting(RETRIES, "1h"),
     );
     let bench = Bench::new(FAILED_ONCE, "").await;
     bench.configure(&bench.simulator.url(), &more);

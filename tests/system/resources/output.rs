@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::support::edited::{Edited, waiting};
 use crate::support::{Bench, FAILED_ONCE, Process, RETRIES};
 
 /// A command ends within this, once its reader is gone.
@@ -22,8 +23,8 @@ fn read_one_line(mut command: Command) -> (String, Process) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_has_seen_enough_ends_every_command_quietly() {
     // More than a pipe holds.
-    let fleet = FAILED_ONCE.replace("name = \"logs\"", "name = \"logs\"\ncount = 150");
-    let bench = Bench::new(&fleet, &RETRIES.replace("300ms", "1h")).await;
+    let fleet = Edited::of(FAILED_ONCE).set("cluster.count", 150).text();
+    let bench = Bench::new(&fleet, &waiting(RETRIES, "1h")).await;
     let mut daemon = bench.daemon();
     daemon.says("150 clusters watched").await;
     bench.looks_on(600).await;

@@ -1,4 +1,4 @@
-//! The stage on which one seed is played: virtual time, a wire to the simulated world, a journal that may fail,
+//! The harness on which one seed is played: virtual time, a wire to the simulated world, a journal that may fail,
 //! and the points at which the process can be killed.
 //!
 //! Everything happens in one thread, in the paused time of a runtime of one seed: the time moves on when nobody can
@@ -10,11 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::parked::wait;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::Notify;
-use tokio::time::Instant;
 use upgrade_remediator::clock::Clock;
 use upgrade_remediator::cloud::transport::{Method, Request, Response, Transport, TransportError};
 use upgrade_remediator::journal::memory::Failure;
@@ -23,13 +22,15 @@ use upgrade_remediator::model::decision::Action;
 use upgrade_remediator::model::event::{Entry, Event, StoredEntry, Subject};
 use upgrade_remediator::model::hold::{NewHold, StoredHold};
 use upgrade_remediator::model::id::ProjectName;
-use upgrade_remediator::model::moment::{Moment, Mono};
-use upgrade_remediator::notify::{Notification, Observer};
+use upgrade_remediator::model::moment::Moment;
+use upgrade_remediator::notify::Notification;
 use upgrade_remediator::simulator::Response as SimResponse;
 use upgrade_remediator::simulator::log::{Record, RequestRecord};
 use upgrade_remediator::simulator::{Delivery, SimRequest, SimTime, World, query_pairs};
 
 use super::generate::{Plan, Planned, Weather};
+use crate::clocks::VirtualClock;
+use crate::reconciler::Recorder;
 
 /// The steps of a process: at each it can be killed, and anything else can happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -142,7 +143,7 @@ pub(crate) struct Sent {
     pub(crate) answer: Option<u16>,
 }
 
-/// What only the stage knows of a journal entry.
+/// What only the harness knows of a journal entry.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Kept {
     pub(crate) at: i64,
@@ -152,8 +153,6 @@ pub(crate) struct Kept {
 }
 
 struct State {
-    /// Our wall clock less the true time, in milliseconds.
-    wall_off: i64,
     world: World,
     dice: StdRng,
     weather: Weather,
@@ -168,7 +167,6 @@ struct State {
     process: u32,
     sent: Vec<Sent>,
     kept: Vec<Kept>,
-    told: Vec<String>,
     counts: BTreeMap<String, u64>,
     /// Answers to readings, by what was read: what a stale or flapping service may show again.
     shown: BTreeMap<String, VecDeque<(i64, SimResponse)>>,
@@ -233,9 +231,11 @@ struct Lack {
 }
 
 /// Shared by all that plays one seed.
-pub(crate) struct Stage {
-    begin: Timestamp,
-    started: Instant,
+pub(crate) struct Harness {
+    /// Of the first process; its wall clock is that of all.
+    pub(crate) clock: VirtualClock,
+    /// What is told, beside what is in the journal anyway.
+    pub(crate) recorder: Arc<Recorder>,
     /// The service's clock less the true time, in milliseconds.
     service_off: i64,
     state: Mutex<State>,
@@ -243,12 +243,10 @@ pub(crate) struct Stage {
     alarm: Notify,
 }
 
-impl Stage {
-    /// To be called in the runtime whose time is to be the stage's.
-    #[expect(clippy::disallowed_methods, reason = "paused time is the stage's clock")]
+impl Harness {
+    /// To be called in the runtime whose time is to be the harness's.
     pub(crate) fn new(world: World, plan: &Plan) -> Arc<Self> {
         let state = State {
-            wall_off: 0,
             dice: StdRng::seed_from_u64(plan.seed ^ 0x5741_4745),
             weather: plan.weather,
             full: false,
@@ -259,7 +257,6 @@ impl Stage {
             process: 0,
             sent: Vec::new(),
             kept: Vec::new(),
-            told: Vec::new(),
             counts: BTreeMap::new(),
             shown: BTreeMap::new(),
             gaps: StdRng::seed_from_u64(plan.seed ^ 0x4741_5053),
@@ -274,9 +271,14 @@ impl Stage {
             taken: Vec::new(),
             world,
         };
-        let (begin, service_off) = (state.world.begin(), state.world.scenario().ways.clock_offset.0.0);
-        let (started, alarm) = (Instant::now(), Notify::new());
-        Arc::new(Self { begin, started, service_off, state: Mutex::new(state), alarm })
+        let service_off = state.world.scenario().ways.clock_offset.0.0;
+        let (clock, alarm) = (VirtualClock::beginning(state.world.begin()), Notify::new());
+        let time = clock.clone();
+        let recorder = Recorder::new(move |notification| {
+            let is_journaled = matches!(notification, Notification::Journaled { .. });
+            (!is_journaled).then(|| format!("{} {notification:?}", time.millis()))
+        });
+        Arc::new(Self { clock, recorder, service_off, state: Mutex::new(state), alarm })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -284,7 +286,7 @@ impl Stage {
     }
 
     pub(crate) fn now(&self) -> i64 {
-        i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
+        self.clock.millis()
     }
 
     pub(crate) fn dice<R>(&self, throw: impl FnOnce(&mut StdRng) -> R) -> R {
@@ -325,13 +327,9 @@ impl Stage {
         self.state().taken.clone()
     }
 
-    pub(crate) fn told(&self) -> Vec<String> {
-        self.state().told.clone()
-    }
-
     /// Our wall clock is off the true time by so much from now on.
     pub(crate) fn set_wall(&self, off: i64) {
-        self.state().wall_off = off;
+        self.clock.set_off(off);
     }
 
     /// The journal is full from now on, or no more.
@@ -368,8 +366,7 @@ impl Stage {
     }
 
     pub(crate) async fn sleep(&self, wait: Duration) {
-        let micros = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
-        tokio::time::sleep(Duration::from_millis(micros.div_ceil(1_000))).await;
+        self.clock.sleep(wait).await;
     }
 
     pub(crate) async fn sleep_millis(&self, millis: i64) {
@@ -670,34 +667,9 @@ fn without_a_node(body: &[u8]) -> Option<Vec<u8>> {
     serde_json::to_vec(&json).ok()
 }
 
-/// The clocks of one process: the wall clock of the machine, and a monotonic clock of its own.
-pub(crate) struct ProcessClock {
-    stage: Arc<Stage>,
-    origin: i64,
-}
-
-impl ProcessClock {
-    pub(crate) fn new(stage: &Arc<Stage>, origin: i64) -> Arc<Self> {
-        Arc::new(Self { stage: Arc::clone(stage), origin })
-    }
-}
-
-impl Clock for ProcessClock {
-    fn now(&self) -> Moment {
-        let now = self.stage.now();
-        let off = self.stage.state().wall_off;
-        let wall = self.stage.begin.saturating_add(SignedDuration::from_millis(now + off));
-        Moment { wall: wall.unwrap_or(Timestamp::MAX), mono: Mono(now - self.origin) }
-    }
-
-    async fn sleep(&self, wait: Duration) {
-        self.stage.sleep(wait).await;
-    }
-}
-
 /// The wire to the simulated service.
 pub(crate) struct Wire {
-    pub(crate) stage: Arc<Stage>,
+    pub(crate) harness: Arc<Harness>,
     pub(crate) request_timeout: Duration,
 }
 
@@ -712,12 +684,12 @@ impl Wire {
             return None;
         }
         let parts: Vec<_> = request.path.trim_matches('/').split('/').collect();
-        let at = self.stage.now();
-        let mut state = self.stage.state();
+        let at = self.harness.now();
+        let mut state = self.harness.state();
         let part = |index: usize| parts.get(index).map(|part| (*part).to_owned()).unwrap_or_default();
         let sent = Sent {
             at,
-            clock_ahead: state.wall_off - self.stage.service_off,
+            clock_ahead: self.harness.clock.off() - self.harness.service_off,
             process: state.process,
             cluster: part(3),
             task: part(5),
@@ -732,13 +704,13 @@ impl Wire {
 
 impl Transport for Wire {
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
-        let stage = &*self.stage;
+        let harness = &*self.harness;
         let is_put = request.method == Method::Put;
         let operation = For::of(&request);
-        stage.pass(operation.before()).await;
+        harness.pass(operation.before()).await;
         let (no_connection, late, there, back) = {
-            let now = stage.now();
-            let mut state = stage.state();
+            let now = harness.now();
+            let mut state = harness.state();
             let (stormy, weather) = (state.stormy(now), state.weather);
             let dice = &mut state.dice;
             let refused = dice.random_bool(weather.no_connection) && stormy;
@@ -747,8 +719,8 @@ impl Transport for Wire {
             (refused, late, dice.random_range(1..60), dice.random_range(1..200))
         };
         if no_connection {
-            stage.count(format!("table|no connection|{}", operation.word()));
-            stage.sleep_millis(there).await;
+            harness.count(format!("table|no connection|{}", operation.word()));
+            harness.sleep_millis(there).await;
             return Err(TransportError::Connect("refused".into()));
         }
         let sent = self.note(&request);
@@ -764,21 +736,21 @@ impl Transport for Wire {
             body: Vec::new(),
         };
         if let (Some(late), Some(index)) = (late, sent) {
-            stage.count(format!("table|arrives when nobody waits any more|{}", operation.word()));
-            let (world, wait) = (Arc::clone(&self.stage), self.timeout() + late);
+            harness.count(format!("table|arrives when nobody waits any more|{}", operation.word()));
+            let (world, wait) = (Arc::clone(&self.harness), self.timeout() + late);
             tokio::spawn(async move {
                 world.sleep_millis(wait).await;
                 let now = world.now();
                 world.state().arrive(now, &simulated, Some(index));
             });
-            stage.sleep_millis(self.timeout()).await;
+            harness.sleep_millis(self.timeout()).await;
             return Err(TransportError::Timeout("too slow".into()));
         }
-        stage.sleep_millis(there).await;
+        harness.sleep_millis(there).await;
         let mut shows = None;
         let (delivery, delay) = {
-            let now = stage.now();
-            let mut state = stage.state();
+            let now = harness.now();
+            let mut state = harness.state();
             let (delivery, delay) = state.arrive(now, &simulated, sent);
             let delivery = match operation {
                 For::Reading => {
@@ -794,17 +766,17 @@ impl Transport for Wire {
             (delivery, delay)
         };
         if is_put {
-            stage.pass(Point::PutArrived).await;
+            harness.pass(Point::PutArrived).await;
         }
         if there + back + delay > self.timeout() {
-            stage.sleep_millis(self.timeout() - there).await;
+            harness.sleep_millis(self.timeout() - there).await;
             return Err(TransportError::Timeout("too slow".into()));
         }
-        stage.sleep_millis(back + delay).await;
-        stage.pass(operation.after()).await;
+        harness.sleep_millis(back + delay).await;
+        harness.pass(operation.after()).await;
         if let Some(shows) = shows {
-            let now = stage.now();
-            stage.state().take(now, &request, shows);
+            let now = harness.now();
+            harness.state().take(now, &request, shows);
         }
         let (response, cut) = match delivery {
             Delivery::Respond(response) => (response, false),
@@ -814,7 +786,7 @@ impl Transport for Wire {
             }
         };
         if let Some(index) = sent.filter(|_| !cut) {
-            let mut state = stage.state();
+            let mut state = harness.state();
             if let Some(sent) = state.sent.get_mut(index) {
                 sent.answer = Some(response.status);
             }
@@ -908,17 +880,17 @@ impl Disk {
 }
 
 /// The journal, which fails when the weather is bad. It outlives its process.
-pub(crate) struct StagedJournal {
-    pub(crate) stage: Arc<Stage>,
+pub(crate) struct FaultyJournal {
+    pub(crate) harness: Arc<Harness>,
     pub(crate) disk: Disk,
 }
 
-impl StagedJournal {
+impl FaultyJournal {
     /// Makes the next record fail, if it is to.
     fn fail(&self, what: &str) -> Option<Failure> {
-        let now = self.stage.now();
+        let now = self.harness.now();
         let (failure, full) = {
-            let mut state = self.stage.state();
+            let mut state = self.harness.state();
             let (stormy, chance, full) = (state.stormy(now), state.weather.journal, state.full);
             let fails = state.dice.random_bool(chance) && stormy && !full;
             let kept = state.dice.random_bool(0.5);
@@ -931,18 +903,18 @@ impl StagedJournal {
             memory.fail_next(failure);
         }
         match (full, failure) {
-            (true, _) => self.stage.count(format!("table|disk full|{what}")),
-            (_, Some(Failure::AfterKeeping)) => self.stage.count(format!("table|fsync fails, kept|{what}")),
-            (_, Some(Failure::BeforeKeeping)) => self.stage.count(format!("table|write fails|{what}")),
+            (true, _) => self.harness.count(format!("table|disk full|{what}")),
+            (_, Some(Failure::AfterKeeping)) => self.harness.count(format!("table|fsync fails, kept|{what}")),
+            (_, Some(Failure::BeforeKeeping)) => self.harness.count(format!("table|write fails|{what}")),
             (false, None) => {}
         }
         failure
     }
 }
 
-impl Journal for StagedJournal {
+impl Journal for FaultyJournal {
     async fn record(&self, at: Moment, lines: Vec<(Subject, Event)>) -> Result<Vec<Entry>, JournalError> {
-        let stage = &*self.stage;
+        let harness = &*self.harness;
         let (before, after, what) = match lines.first() {
             Some((_, Event::Intent { .. })) => (Point::BeforeIntent, Point::IntentKept, "the intent"),
             Some((_, Event::Answered { .. } | Event::NotSent { .. })) => {
@@ -950,20 +922,20 @@ impl Journal for StagedJournal {
             }
             _ => (Point::BeforeKeeping, Point::AfterKeeping, "what was seen"),
         };
-        stage.pass(before).await;
-        let wait = stage.dice(|dice| dice.random_range(0..15));
-        stage.sleep_millis(wait).await;
+        harness.pass(before).await;
+        let wait = harness.dice(|dice| dice.random_range(0..15));
+        harness.sleep_millis(wait).await;
         let failure = self.fail(what);
         let number = lines.len();
         let result = self.disk.record(at, lines).await;
         let in_doubt = failure == Some(Failure::AfterKeeping);
         if result.is_ok() || in_doubt {
-            let now = stage.now();
-            let mut state = stage.state();
+            let now = harness.now();
+            let mut state = harness.state();
             let process = state.process;
             state.kept.extend((0..number).map(|_| Kept { at: now, process, in_doubt }));
         }
-        stage.pass(after).await;
+        harness.pass(after).await;
         result
     }
 
@@ -976,12 +948,12 @@ impl Journal for StagedJournal {
     }
 
     async fn place_hold(&self, hold: NewHold) -> Result<StoredHold, JournalError> {
-        self.stage.pass(Point::BeforeKeeping).await;
-        let wait = self.stage.dice(|dice| dice.random_range(0..15));
-        self.stage.sleep_millis(wait).await;
+        self.harness.pass(Point::BeforeKeeping).await;
+        let wait = self.harness.dice(|dice| dice.random_range(0..15));
+        self.harness.sleep_millis(wait).await;
         self.fail("a hold");
         let placed = self.disk.place_hold(hold).await;
-        self.stage.pass(Point::AfterKeeping).await;
+        self.harness.pass(Point::AfterKeeping).await;
         placed
     }
 
@@ -991,27 +963,13 @@ impl Journal for StagedJournal {
         numbers: Vec<u64>,
         by: String,
     ) -> Result<(), JournalError> {
-        self.stage.pass(Point::BeforeKeeping).await;
-        let wait = self.stage.dice(|dice| dice.random_range(0..15));
-        self.stage.sleep_millis(wait).await;
+        self.harness.pass(Point::BeforeKeeping).await;
+        let wait = self.harness.dice(|dice| dice.random_range(0..15));
+        self.harness.sleep_millis(wait).await;
         self.fail("a release");
         let released = self.disk.release_holds(at, numbers, by).await;
-        self.stage.pass(Point::AfterKeeping).await;
+        self.harness.pass(Point::AfterKeeping).await;
         released
-    }
-}
-
-/// Collects what is told, beside what is in the journal anyway.
-pub(crate) struct Listener {
-    pub(crate) stage: Arc<Stage>,
-}
-
-impl Observer for Listener {
-    fn tell(&self, notification: &Notification<'_>) {
-        if !matches!(notification, Notification::Journaled { .. }) {
-            let line = format!("{} {notification:?}", self.stage.now());
-            self.stage.state().told.push(line);
-        }
     }
 }
 

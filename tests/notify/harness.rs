@@ -1,10 +1,9 @@
-//! The stage: a journal in memory, channels that do as they are told, and virtual time.
+//! The harness: a journal in memory, channels that do as they are told, and virtual time.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use upgrade_remediator::clock::Clock;
 use upgrade_remediator::daemon::ProjectStates;
 use upgrade_remediator::journal::{Journal as _, MemoryJournal};
@@ -13,7 +12,6 @@ use upgrade_remediator::model::cluster::Traits;
 use upgrade_remediator::model::decision::{Action, PassiveVerdict};
 use upgrade_remediator::model::event::{Event, FailureSeen, Shape, Subject};
 use upgrade_remediator::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
-use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::model::policy::{Mode, Terms};
 use upgrade_remediator::model::reason::Reason;
 use upgrade_remediator::model::task::{TaskKind, TaskStatus};
@@ -21,38 +19,11 @@ use upgrade_remediator::notify::channel::{Channel, SendError, Sending, Taken};
 use upgrade_remediator::notify::message::Message;
 use upgrade_remediator::notify::{Notification, Notifier, NotifyQueue, Observer as _, Routes, Start};
 
+use crate::clocks::VirtualClock;
+
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const MINUTE: Duration = Duration::from_mins(1);
 pub(crate) const HOUR: Duration = Duration::from_hours(1);
-
-/// Tokio's paused clock.
-#[derive(Debug)]
-pub(crate) struct Virtual {
-    origin: tokio::time::Instant,
-    wall: Timestamp,
-}
-
-impl Virtual {
-    pub(crate) fn new() -> Arc<Self> {
-        #[expect(clippy::disallowed_methods, reason = "it is virtual time that is read")]
-        let origin = tokio::time::Instant::now();
-        Arc::new(Self { origin, wall: "2026-06-01T12:00:00Z".parse().unwrap() })
-    }
-
-    pub(crate) fn passed(&self) -> Duration {
-        self.origin.elapsed()
-    }
-}
-
-impl Clock for Virtual {
-    fn now(&self) -> Moment {
-        Moment { wall: self.wall, mono: Mono(0) }.after(self.passed())
-    }
-
-    async fn sleep(&self, wait: Duration) {
-        tokio::time::sleep(wait).await;
-    }
-}
 
 /// What a receiver does with a message.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,11 +45,11 @@ pub(crate) struct Recorder {
     pub(crate) manner: Mutex<Manner>,
     /// Everything that reached it, and whether it was taken.
     tried: Mutex<Vec<(Duration, Message, bool)>>,
-    clock: Arc<Virtual>,
+    clock: Arc<VirtualClock>,
 }
 
 impl Recorder {
-    fn new(clock: &Arc<Virtual>) -> Arc<Self> {
+    fn new(clock: &Arc<VirtualClock>) -> Arc<Self> {
         Arc::new(Self {
             manner: Mutex::new(Manner::Takes),
             tried: Mutex::default(),
@@ -143,19 +114,19 @@ impl Channel for Recorder {
 }
 
 /// Everything together. Dropping what runs is a kill.
-pub(crate) struct Rig {
+pub(crate) struct Harness {
     pub(crate) journal: MemoryJournal,
-    pub(crate) clock: Arc<Virtual>,
+    pub(crate) clock: Arc<VirtualClock>,
     pub(crate) post: NotifyQueue,
     pub(crate) channels: BTreeMap<&'static str, Arc<Recorder>>,
     pub(crate) running: Option<Notifier>,
     routes: Routes,
 }
 
-impl Rig {
+impl Harness {
     /// With these channels, of which the first is the default one, and reminders after an hour, four and a day.
     pub(crate) async fn new(names: &[&'static str]) -> Self {
-        let clock = Virtual::new();
+        let clock = Arc::new(VirtualClock::beginning("2026-06-01T12:00:00Z".parse().unwrap()));
         let channels: BTreeMap<&'static str, Arc<Recorder>> =
             names.iter().map(|name| (*name, Recorder::new(&clock))).collect();
         let routes = Routes {
@@ -169,9 +140,10 @@ impl Rig {
             page: Some("https://status.example".to_owned()),
         };
         let post = NotifyQueue::new(routes.clone());
-        let mut rig = Self { journal: MemoryJournal::new(1), clock, post, channels, running: None, routes };
-        rig.start().await;
-        rig
+        let mut harness =
+            Self { journal: MemoryJournal::new(1), clock, post, channels, running: None, routes };
+        harness.start().await;
+        harness
     }
 
     pub(crate) fn channel(&self, name: &str) -> &Recorder {

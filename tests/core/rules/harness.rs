@@ -1,35 +1,35 @@
-//! The stage of every story: a simulator on a loopback port, the client and the reconcile of the daemon, and a clock
+//! The harness of every story: a simulator on a loopback port, the client and the reconcile of the daemon, and a clock
 //! that stands still unless the story moves it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use upgrade_remediator::clock::Clock;
+use upgrade_remediator::cloud::Client;
 use upgrade_remediator::cloud::http::HttpTransport;
-use upgrade_remediator::cloud::{AccessKey, Client, Credential, Options};
 use upgrade_remediator::journal::{Journal, MemoryJournal};
 use upgrade_remediator::model::cluster::Cluster;
 use upgrade_remediator::model::decision::Verdict;
 use upgrade_remediator::model::event::{Entry, Event, StoredEntry};
 use upgrade_remediator::model::hold::{Holds, NewHold, Scope};
-use upgrade_remediator::model::id::{ClusterId, ProjectId, ProjectName};
-use upgrade_remediator::model::moment::{Moment, Mono};
+use upgrade_remediator::model::id::ClusterId;
+use upgrade_remediator::model::moment::Moment;
 use upgrade_remediator::model::policy::{Expect, Match, Mode, Policy, Terms};
 use upgrade_remediator::model::project::{Breaker, Limits, Poll, Rules};
 use upgrade_remediator::model::project_state::ProjectState;
 use upgrade_remediator::model::reason::Reason;
 use upgrade_remediator::model::record::TaskRecord;
-use upgrade_remediator::notify::{Notification, Observer};
-use upgrade_remediator::reconcile::{Parts, Reconciler, Report};
+use upgrade_remediator::notify::Notification;
+use upgrade_remediator::reconcile::{Reconciler, Report};
 use upgrade_remediator::simulator::log::{Hazard, LogEntry, PutKind, Record, RequestRecord};
-use upgrade_remediator::simulator::scenario::{
-    DEFAULT_ACCESS_KEY, DEFAULT_PROJECT_ID, DEFAULT_SECRET_KEY, Scenario,
-};
+use upgrade_remediator::simulator::scenario::Scenario;
 use upgrade_remediator::simulator::{Simulator, World};
+
+use crate::clocks::ManualClock;
+use crate::reconciler::{Recorder, options, reconciler};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const MINUTE: Duration = Duration::from_mins(1);
@@ -64,94 +64,27 @@ status = "FAILED"
 fail = [{ node = 1, times = "always" }]
 "#;
 
-/// A clock that the story moves. A wait moves it too, and is over at once.
-#[derive(Debug)]
-pub(crate) struct StoryClock(Mutex<Moment>);
-
-impl StoryClock {
-    fn new() -> Arc<Self> {
-        let wall: Timestamp = "2026-06-01T12:00:00Z".parse().unwrap();
-        Arc::new(Self(Mutex::new(Moment { wall, mono: Mono(0) })))
-    }
-
-    fn pass(&self, wait: Duration) {
-        let mut now = self.0.lock().unwrap();
-        *now = now.after(wait);
-    }
-
-    /// Since the beginning of the story.
-    pub(crate) fn passed(&self) -> Duration {
-        Duration::from_millis(u64::try_from(self.now().mono.0).unwrap())
-    }
-
-    /// Sets the wall clock forward or back; the monotonic one takes no notice.
-    pub(crate) fn jump(&self, by: SignedDuration) {
-        let mut now = self.0.lock().unwrap();
-        now.wall = now.wall.checked_add(by).unwrap();
-    }
-}
-
-impl Clock for StoryClock {
-    fn now(&self) -> Moment {
-        *self.0.lock().unwrap()
-    }
-
-    async fn sleep(&self, wait: Duration) {
-        self.pass(wait);
-    }
-}
-
-/// The simulator's clock: the same monotonic time, and answers that are held back never come.
-struct WorldClock {
-    clock: Arc<StoryClock>,
-    begin: Timestamp,
-}
-
-impl Clock for WorldClock {
-    fn now(&self) -> Moment {
-        let mono = self.clock.now().mono;
-        let since = SignedDuration::from_millis(mono.0);
-        Moment { wall: self.begin.checked_add(since).unwrap(), mono }
-    }
-
-    async fn sleep(&self, _: Duration) {
-        std::future::pending::<()>().await;
-    }
-}
-
-/// Hears what is told, by the word of its kind.
-#[derive(Debug, Default)]
-pub(crate) struct Ear(Mutex<Vec<&'static str>>);
-
-impl Ear {
-    pub(crate) fn heard(&self, what: &str) -> usize {
-        self.0.lock().unwrap().iter().filter(|heard| **heard == what).count()
-    }
-}
-
-impl Observer for Ear {
-    fn tell(&self, notification: &Notification<'_>) {
-        let word = match notification {
-            Notification::Journaled { entry, .. } => entry.event.word(),
-            Notification::Cluster { reason, .. } => reason.code(),
-            Notification::Unclear { reason: Reason::UnknownStatus { .. }, .. } => "unknown-status",
-            Notification::Unclear { .. } => "unclear",
-            Notification::ProjectPaused { .. } => "project-rests",
-            Notification::ProjectResumed { .. } => "project-acts",
-            Notification::Unreadable { .. } => "unreadable",
-            Notification::Unreachable { .. } => "unreachable",
-            Notification::Reachable { .. } => "reachable",
-            Notification::CannotConnect { .. } => "cannot-connect",
-            Notification::Connects { .. } => "connects",
-            Notification::Readable { .. } => "readable",
-            _ => "other",
-        };
-        self.0.lock().unwrap().push(word);
+/// What is told, by the word of its kind.
+fn word(notification: &Notification<'_>) -> &'static str {
+    match notification {
+        Notification::Journaled { entry, .. } => entry.event.word(),
+        Notification::Cluster { reason, .. } => reason.code(),
+        Notification::Unclear { reason: Reason::UnknownStatus { .. }, .. } => "unknown-status",
+        Notification::Unclear { .. } => "unclear",
+        Notification::ProjectPaused { .. } => "project-rests",
+        Notification::ProjectResumed { .. } => "project-acts",
+        Notification::Unreadable { .. } => "unreadable",
+        Notification::Unreachable { .. } => "unreachable",
+        Notification::Reachable { .. } => "reachable",
+        Notification::CannotConnect { .. } => "cannot-connect",
+        Notification::Connects { .. } => "connects",
+        Notification::Readable { .. } => "readable",
+        _ => "other",
     }
 }
 
 /// How a story begins, beside its scenario.
-pub(crate) struct Script {
+pub(crate) struct Setup {
     pub(crate) scenario: String,
     pub(crate) terms: Option<Terms>,
     pub(crate) poll: Poll,
@@ -167,7 +100,7 @@ pub(crate) fn terms() -> Terms {
     terms
 }
 
-impl Script {
+impl Setup {
     pub(crate) fn new(scenario: &str) -> Self {
         // In a story any number of requests may leave at one instant.
         let limits = Limits { requests_per_second: 1_000_000, ..Limits::default() };
@@ -211,20 +144,21 @@ impl Script {
         self
     }
 
-    pub(crate) async fn start(self) -> Stage {
+    pub(crate) async fn start(self) -> Harness {
         let journal = MemoryJournal::new(1);
         self.start_on(journal, &[]).await
     }
 
     /// Starts with a journal that may hold something already.
-    pub(crate) async fn start_on<J: Journal>(self, journal: J, stored: &[StoredEntry]) -> Stage<J> {
-        let clock = StoryClock::new();
+    pub(crate) async fn start_on<J: Journal>(self, journal: J, stored: &[StoredEntry]) -> Harness<J> {
+        let clock = Arc::new(ManualClock::beginning("2026-06-01T12:00:00Z".parse().unwrap()));
         let begin = clock.now().wall;
         let world = World::new(Scenario::parse(&self.scenario, "story").unwrap(), 1, begin);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let world_clock = Arc::new(WorldClock { clock: Arc::clone(&clock), begin });
-        let simulator = Arc::new(Simulator::start(listener, world, world_clock).unwrap());
-        Stage::build(self, simulator, clock, Arc::new(journal), stored).await
+        // Answers that are held back never come.
+        let service = Arc::new(clock.of_the_service());
+        let simulator = Arc::new(Simulator::start(listener, world, service).unwrap());
+        Harness::build(self, simulator, clock, Arc::new(journal), stored).await
     }
 }
 
@@ -240,13 +174,13 @@ pub(crate) struct Sent {
 }
 
 /// A story under way.
-pub(crate) struct Stage<J = MemoryJournal> {
-    script: Script,
-    pub(crate) clock: Arc<StoryClock>,
+pub(crate) struct Harness<J = MemoryJournal> {
+    setup: Setup,
+    pub(crate) clock: Arc<ManualClock>,
     pub(crate) simulator: Arc<Simulator>,
     pub(crate) journal: Arc<J>,
-    pub(crate) reconciler: Reconciler<Client<HttpTransport, StoryClock>, Arc<J>, StoryClock, Ear>,
-    pub(crate) ear: Arc<Ear>,
+    pub(crate) reconciler: Reconciler<Client<HttpTransport, ManualClock>, J, ManualClock, Recorder>,
+    pub(crate) recorder: Arc<Recorder>,
     pub(crate) holds: Arc<RwLock<Holds>>,
     pub(crate) stopping: CancellationToken,
     pub(crate) clusters: BTreeMap<String, Cluster>,
@@ -258,63 +192,46 @@ pub(crate) struct Stage<J = MemoryJournal> {
 }
 
 fn client(
-    script: &Script,
+    setup: &Setup,
     simulator: &Simulator,
-    clock: &Arc<StoryClock>,
-) -> Client<HttpTransport, StoryClock> {
-    let key = AccessKey::new(DEFAULT_ACCESS_KEY.into(), DEFAULT_SECRET_KEY.into(), None).unwrap();
-    let options = Options {
-        endpoint: simulator.url(),
-        project: ProjectId::new(DEFAULT_PROJECT_ID).unwrap().into(),
-        ca_pem: None,
-        proxy: None,
-        request_timeout: script.poll.request_timeout,
-        limits: script.limits.clone(),
-        credential: Credential::new(key, 1),
-        seed: 1,
-        meter: None,
-    };
+    clock: &Arc<ManualClock>,
+) -> Client<HttpTransport, ManualClock> {
+    let options = options(simulator.url(), &setup.rules(None), 1);
     Client::over_http(options, Arc::clone(clock)).unwrap()
 }
 
-impl<J: Journal> Stage<J> {
+impl<J: Journal> Harness<J> {
     async fn build(
-        script: Script,
+        setup: Setup,
         simulator: Arc<Simulator>,
-        clock: Arc<StoryClock>,
+        clock: Arc<ManualClock>,
         journal: Arc<J>,
         stored: &[StoredEntry],
     ) -> Self {
-        let css = client(&script, &simulator, &clock);
+        let css = client(&setup, &simulator, &clock);
         let now = clock.now();
         let mut project_state = ProjectState::default();
         for entry in stored {
             project_state.apply(&entry.clone().recall(now));
         }
         project_state.wake(now);
-        let ear = Arc::new(Ear::default());
-        let rules = script.rules(script.terms.clone());
+        let rules = setup.rules(setup.terms.clone());
+        let recorder = Recorder::new(|notification| Some(word(notification).to_owned()));
         let (holds, stopping) = (Arc::default(), CancellationToken::new());
-        let reconciler = Reconciler::new(Parts {
-            project: ProjectName::new("prod").unwrap(),
-            css,
-            journal: Arc::new(Arc::clone(&journal)),
-            clock: Arc::clone(&clock),
-            observer: Arc::clone(&ear),
-            rules,
-            holds: Arc::clone(&holds),
-            seed: 1,
-            stopping: stopping.clone(),
-            project_state,
+        let reconciler = reconciler(css, &journal, &clock, rules, |parts| {
+            parts.observer = Arc::clone(&recorder);
+            parts.holds = Arc::clone(&holds);
+            parts.stopping = stopping.clone();
+            parts.project_state = project_state;
         });
-        let mut stage = Self {
-            script,
+        let mut harness = Self {
+            setup,
             clock,
             _judge: Judge(Arc::clone(&simulator)),
             simulator,
             journal,
             reconciler,
-            ear,
+            recorder,
             holds,
             stopping,
             clusters: BTreeMap::new(),
@@ -322,24 +239,24 @@ impl<J: Journal> Stage<J> {
             due: BTreeMap::new(),
             next_discovery: now,
         };
-        stage.discover().await;
-        stage
+        harness.discover().await;
+        harness
     }
 
     /// A new process with the same world and what `stored` says is in the journal.
-    pub(crate) async fn restarted<K: Journal>(self, journal: K, stored: &[StoredEntry]) -> Stage<K> {
-        let Self { script, simulator, clock, .. } = self;
-        Stage::build(script, simulator, clock, Arc::new(journal), stored).await
+    pub(crate) async fn restarted<K: Journal>(self, journal: K, stored: &[StoredEntry]) -> Harness<K> {
+        let Self { setup, simulator, clock, .. } = self;
+        Harness::build(setup, simulator, clock, Arc::new(journal), stored).await
     }
 
     /// Another client of the same service.
-    pub(crate) fn client(&self) -> Client<HttpTransport, StoryClock> {
-        client(&self.script, &self.simulator, &self.clock)
+    pub(crate) fn client(&self) -> Client<HttpTransport, ManualClock> {
+        client(&self.setup, &self.simulator, &self.clock)
     }
 
     /// The same process with another policy in force.
     pub(crate) async fn govern(&mut self, terms: Option<Terms>) {
-        self.reconciler.reload(self.script.rules(terms), None).await;
+        self.reconciler.reload(self.setup.rules(terms), None).await;
     }
 
     /// Places a hold, as the daemon does when it is asked to; gives its number.
@@ -368,7 +285,7 @@ impl<J: Journal> Stage<J> {
     /// that it is gone.
     pub(crate) async fn discover(&mut self) {
         let now = self.clock.now();
-        self.next_discovery = now.after(self.script.poll.discovery_interval);
+        self.next_discovery = now.after(self.setup.poll.discovery_interval);
         let Some(list) = self.reconciler.list().await else { return };
         let complete = list.is_complete();
         let shown: BTreeSet<String> = list.clusters.iter().map(|cluster| cluster.name.clone()).collect();
@@ -540,7 +457,7 @@ impl<J: Journal> Stage<J> {
     }
 }
 
-impl Stage {
+impl Harness {
     pub(crate) fn entries(&self) -> Vec<Entry> {
         self.journal.entries()
     }
