@@ -1,5 +1,5 @@
-//! What an answer to a PUT means: the one table (domain.md 'What the answers to a PUT mean', css-api.md 2.2
-//! and 2.3). The status decides first, then the code.
+//! What an answer to a PUT means: the one table. The status decides first, then the code. The codes are those in the
+//! references of Huawei Cloud CSS and of its API Gateway (support.huaweicloud.com, 'Error Codes').
 
 use crate::cloud::BodyKind;
 use crate::model::answer::Meaning;
@@ -50,7 +50,7 @@ fn in_a_success(code: &str) -> Meaning {
 mod tests {
     use super::*;
 
-    /// Every status and code of css-api.md 2.2 and 2.3, with the meaning that domain.md gives it.
+    /// Every status and code that the references of CSS and of API Gateway list, with its meaning.
     const ROWS: &[(u16, &str, Meaning)] = &[
         (202, "CSS.0011", Meaning::Busy),
         (400, "CSS.0001", Meaning::NotAcceptable),
@@ -142,7 +142,7 @@ mod tests {
         (403, "APIGW.0802", Meaning::ForbiddenProject),
     ];
 
-    /// The codes of css-api.md 2.2 and 2.3, written down apart from the rows: a code without a row is a failure.
+    /// The codes that those references list, written down apart from the rows: a code without a row is a failure.
     const DOCUMENTED: &str = "0001 0002 0004 0005 0007 0010 0011 0012 0015 0016 0021 0022 0023 0028 0029 0030 0031 0036 \
          0040 0047 0051 0052 0053 0054 0055 0060 0061 0062 0063 0064 0065 0068 0069 0074 0077 0078 0080 0081 0082 0083 \
          1004 1103 3004 3027 5045 5090 5108 5130 5140 5301 6000 6015 9999";

@@ -14,7 +14,7 @@ use crate::journal::history::HistoryError;
 use crate::journal::reader::Query;
 use crate::journal::{History, JournalReader};
 use crate::model::event::{Event, StoredEntry};
-use crate::model::text::shown;
+use crate::model::text::{shown, utc};
 use crate::settings::{JournalUrl, Loaded};
 use crate::status::history_json;
 
@@ -94,7 +94,7 @@ fn of_journal(journal: &JournalReader, query: &Query) -> Result<History, Failure
 
 fn as_lines(part: &History) -> String {
     let line = |entry: &StoredEntry| {
-        let at = entry.at.strftime("%F %T");
+        let at = utc(entry.at);
         let cluster = &entry.subject.cluster;
         let name = part.names.get(cluster).map_or_else(|| cluster.to_string(), |name| shown(name, 40));
         format!("{at}  #{:<5} {name}: {}\n", entry.number, words(&entry.event))

@@ -16,7 +16,7 @@ use crate::journal::reader::JournalReader;
 use crate::journal::{Holder, holder};
 use crate::model::hold::{Holds, StoredHold};
 use crate::model::moment::Moment;
-use crate::model::text::{chain, shown};
+use crate::model::text::{chain, shown, utc};
 use crate::settings::{Loaded, parse_duration};
 
 /// What to leave alone, for how long, and why.
@@ -253,14 +253,13 @@ pub(super) fn holds_in_force(reader: &JournalReader, now: Moment) -> Result<Vec<
 }
 
 fn as_table(holds: &[StoredHold]) -> String {
-    let mut rows = table(&["HOLD", "SCOPE", "UNTIL (UTC)", "BY", "REASON"]);
+    let mut rows = table(&["HOLD", "SCOPE", "UNTIL", "BY", "REASON"]);
     for hold in holds {
         let scope = match &hold.cluster_name {
             Some(name) => format!("{}\n({})", hold.scope, shown(name, 40)),
             None => hold.scope.to_string(),
         };
-        let until =
-            hold.until.map_or_else(|| "(no end)".to_owned(), |until| until.strftime("%F %T").to_string());
+        let until = hold.until.map_or_else(|| "(no end)".to_owned(), |until| utc(until));
         rows.add_row([format!("#{}", hold.number), scope, until, hold.by.clone(), shown(&hold.reason, 200)]);
     }
     text(&rows)

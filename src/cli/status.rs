@@ -231,7 +231,7 @@ fn write_project(out: &mut String, project: &ProjectReport) {
         let mut state =
             if task.needs_operator { format!("needs an operator\n({code})") } else { code.to_owned() };
         if let Some(since) = task.runs_too_long_since {
-            let _ = write!(state, "\nrunning too long,\nsince {}", since.strftime("%F %H:%M UTC"));
+            let _ = write!(state, "\nrunning too long,\nsince {}", utc(since));
         }
         rows.add_row([shown(&task.cluster_name, 40), task.kind.to_string(), state, words.to_owned()]);
     }

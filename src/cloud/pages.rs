@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::paging::Page;
+use super::wire::Page;
 use super::wire::{self, WireError};
 use crate::model::cluster::Cluster;
 use crate::model::id::ClusterId;

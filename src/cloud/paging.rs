@@ -9,21 +9,11 @@ use std::hash::Hash;
 
 use super::error::CloudError;
 use super::request::PAGE_SIZE;
+use super::wire::Page;
 
 /// No list has more pages, not even of a server that gives ten elements at a time: one that always gives something
 /// new must not keep us for ever.
 const MAX_PAGES: usize = 1_000;
-
-/// One page.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Page<I, T> {
-    /// Its elements, each with its id.
-    pub(super) items: Vec<(I, T)>,
-    /// Elements that cannot be used, as shown texts.
-    pub(super) unusable: Vec<String>,
-    /// How many elements there are on all pages, as this page tells.
-    pub(super) total_size: Option<u64>,
-}
 
 /// What all pages gave.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use tracing::{info, warn};
 
-use super::orders::Ordering;
+use super::orders::{self, Ordering};
 use super::service::Daemon;
 use crate::clock::Clock as _;
 use crate::control::{Answer, Peer, Question, Request};
@@ -19,20 +19,6 @@ use crate::model::moment::Moment;
 use crate::model::policy::Mode;
 use crate::model::text::{chain, shown};
 use crate::notify::Observer;
-
-/// No reason is longer, in characters.
-const MAX_REASON: usize = 500;
-
-/// The reason for what is asked, where there is a usable one.
-pub(super) fn reason(text: &str, of: &str) -> Result<String, String> {
-    if text.trim().is_empty() {
-        return Err(format!("{of} needs a reason, for those who find it later"));
-    }
-    if text.chars().count() > MAX_REASON {
-        return Err(format!("the reason is longer than {MAX_REASON} characters"));
-    }
-    Ok(text.trim().to_owned())
-}
 
 /// A hold for longer than that is one until it is released.
 const LONGEST: Duration = Duration::from_hours(24 * 3650);
@@ -76,7 +62,7 @@ impl<J: Journal, T: Observer> Daemon<J, T> {
         peer: Peer,
     ) -> Result<Answer, String> {
         let Found { scope, cluster_name } = self.find(scope)?;
-        let reason = self::reason(reason, "a hold")?;
+        let reason = orders::reason(reason, "a hold")?;
         let now = self.clock().now();
         let until = match lasts {
             Some(Duration::ZERO) => return Err("a hold for no time holds nothing".to_owned()),

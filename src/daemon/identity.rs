@@ -14,8 +14,9 @@ use crate::cloud::CloudError;
 use crate::cloud::project::{FindProject, Finding};
 use crate::journal::Journal;
 use crate::model::hold::Holds;
+use crate::model::hold::Identified;
 use crate::model::id::{ProjectId, ProjectName};
-use crate::model::names::{Identified, Named, Names};
+use crate::model::names::{Named, Names};
 use crate::model::text::chain;
 use crate::notify::NotifyQueue;
 

@@ -10,10 +10,10 @@ use crate::clock::{Clock, SystemClock};
 use crate::cloud::Meter;
 use crate::journal::{Intent, Journal, JournalError, Journaled};
 use crate::model::event::{Entry, Event, StoredEntry, Subject};
-use crate::model::hold::{NewHold, StoredHold};
+use crate::model::hold::{Identified, NewHold, StoredHold};
 use crate::model::id::ProjectName;
 use crate::model::moment::Moment;
-use crate::model::names::{Identified, Named};
+use crate::model::names::Named;
 use crate::status::metrics::Metrics;
 
 /// A journal that tells what it kept, and how long that took.

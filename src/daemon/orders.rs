@@ -7,7 +7,6 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::HttpProject;
-use super::control_handlers::reason;
 use super::service::Daemon;
 use crate::control::{Answer, Order, Peer};
 use crate::descriptors;
@@ -24,6 +23,20 @@ use crate::settings::JournalUrl;
 /// So many at once: people are few, and each may keep a place of the client. Where descriptors are few, fewer, so that half
 /// of the places of the control socket are left to those who hold, whatever takes how long.
 const AT_ONCE: usize = 8;
+
+/// No reason is longer, in characters.
+const MAX_REASON: usize = 500;
+
+/// The reason for what is asked, where there is a usable one.
+pub(super) fn reason(text: &str, of: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err(format!("{of} needs a reason, for those who find it later"));
+    }
+    if text.chars().count() > MAX_REASON {
+        return Err(format!("the reason is longer than {MAX_REASON} characters"));
+    }
+    Ok(text.trim().to_owned())
+}
 
 /// What is ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

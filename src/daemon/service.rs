@@ -32,6 +32,7 @@ use crate::status::{InForce, Refused, summary};
 use crate::supervisor::Supervisor;
 
 mod reload;
+mod seen;
 
 /// How often a project that was removed is asked whether its last PUT is settled.
 const LEAVING_CHECK: Duration = Duration::from_secs(5);

@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::measured::journal_size;
-use super::service::{Daemon, Running};
 use super::{HttpProject, process};
 use crate::clock::{Clock as _, SystemClock};
 use crate::journal::reader::{JournalReader, Query};
@@ -22,7 +21,6 @@ use crate::model::policy::Mode;
 use crate::model::text::chain;
 use crate::notify::{Notification, NotifyQueue, Observer};
 use crate::schedule::liveness::LivenessProbe;
-use crate::settings::JournalUrl;
 use crate::status::metrics::{Metrics, MetricsInput};
 use crate::status::{InForce, PolicyReport, Report};
 use crate::web::{ClusterView, Source};
@@ -34,23 +32,23 @@ const TIMELINE: usize = 500;
 
 /// What of the daemon changes while it runs.
 pub(super) struct Current<J, T> {
-    started: Timestamp,
-    mode: Mode,
-    in_force: InForce,
-    policies: Vec<PolicyReport>,
-    projects: Vec<Seen<J, T>>,
+    pub(super) started: Timestamp,
+    pub(super) mode: Mode,
+    pub(super) in_force: InForce,
+    pub(super) policies: Vec<PolicyReport>,
+    pub(super) projects: Vec<Seen<J, T>>,
 }
 
 /// A project under watch.
-struct Seen<J, T> {
-    project: Arc<HttpProject<J, T>>,
-    liveness: LivenessProbe,
-    leaving: bool,
+pub(super) struct Seen<J, T> {
+    pub(super) project: Arc<HttpProject<J, T>>,
+    pub(super) liveness: LivenessProbe,
+    pub(super) leaving: bool,
 }
 
 impl<J: Journal, T: Observer> Current<J, T> {
     /// What the daemon knows of itself. `holds`: those in force, and not the lock on them: each project takes that itself.
-    fn report(&self, now: Moment, holds: Vec<StoredHold>, post: Option<&NotifyQueue>) -> Report {
+    pub(super) fn report(&self, now: Moment, holds: Vec<StoredHold>, post: Option<&NotifyQueue>) -> Report {
         let report =
             |seen: &Seen<J, T>| seen.project.reconciler().report(seen.leaving, seen.project.stretch());
         Report {
@@ -69,15 +67,15 @@ impl<J: Journal, T: Observer> Current<J, T> {
 
 /// The daemon, seen from outside.
 pub struct View<J, T> {
-    clock: Arc<SystemClock>,
-    holds: Arc<RwLock<Holds>>,
-    journal: Arc<J>,
+    pub(super) clock: Arc<SystemClock>,
+    pub(super) holds: Arc<RwLock<Holds>>,
+    pub(super) journal: Arc<J>,
     /// Where the journal can be read beside whoever keeps it.
-    file: PathBuf,
-    post: Option<NotifyQueue>,
-    metrics: Arc<Metrics>,
-    changes: watch::Receiver<u64>,
-    current: RwLock<Current<J, T>>,
+    pub(super) file: PathBuf,
+    pub(super) post: Option<NotifyQueue>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) changes: watch::Receiver<u64>,
+    pub(super) current: RwLock<Current<J, T>>,
 }
 
 impl<J: Journal, T: Observer> View<J, T> {
@@ -174,52 +172,5 @@ impl Changes {
 impl Observer for Changes {
     fn tell(&self, _: &Notification<'_>) {
         self.0.send_modify(|count| *count = count.wrapping_add(1));
-    }
-}
-
-impl<J: Journal, T: Observer> Daemon<J, T> {
-    /// The daemon as it is seen from outside, kept up to date from now on.
-    /// `changes` changes when something was told.
-    pub fn view(&mut self, metrics: Arc<Metrics>, changes: watch::Receiver<u64>) -> Arc<View<J, T>> {
-        let JournalUrl::Sqlite(file) = &self.settings().journal;
-        let view = Arc::new(View {
-            clock: Arc::clone(&self.builder.clock),
-            holds: Arc::clone(&self.builder.holds),
-            journal: self.builder.share_journal(),
-            file: file.clone(),
-            post: self.builder.post.clone(),
-            metrics,
-            changes,
-            current: RwLock::new(self.current()),
-        });
-        self.view = Some(Arc::clone(&view));
-        view
-    }
-
-    /// Shows how it stands to those who look from outside.
-    pub(super) fn show(&self) {
-        if let Some(view) = &self.view {
-            view.show(self.current());
-        }
-    }
-
-    /// What the daemon knows of itself.
-    pub(super) fn report(&self) -> Report {
-        self.current().report(self.clock().now(), self.holds_in_force(), self.builder.post.as_ref())
-    }
-
-    fn current(&self) -> Current<J, T> {
-        let seen = |running: &Running<J, T>| Seen {
-            project: Arc::clone(&running.project),
-            liveness: running.liveness.clone(),
-            leaving: running.leaving,
-        };
-        Current {
-            started: self.started,
-            mode: self.settings().mode,
-            in_force: self.in_force.clone(),
-            policies: self.settings().policies.iter().map(PolicyReport::new).collect(),
-            projects: self.running.values().map(seen).collect(),
-        }
     }
 }

@@ -10,8 +10,8 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 
 use rusqlite::Connection;
 
+use super::failure::Failure;
 use super::lock::Lock;
-use super::owner::Failure;
 use super::place::{Identity, Place};
 
 /// The length of the log's own header, and of that of each of its frames

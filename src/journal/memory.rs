@@ -8,13 +8,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{Timestamp, TimestampRound, Unit};
 
-use super::outbox::OutboxInMemory;
 use super::{Journal, JournalError};
 use crate::model::event::{Entry, Event, StoredEntry, Subject};
-use crate::model::hold::{NewHold, Scope, StoredHold};
+use crate::model::hold::{Identified, NewHold, Scope, StoredHold};
 use crate::model::id::ProjectName;
 use crate::model::moment::Moment;
-use crate::model::names::{Identified, Named, Names};
+use crate::model::names::{Named, Names};
+
+mod outbox;
+
+use outbox::OutboxInMemory;
 
 /// How a record is to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

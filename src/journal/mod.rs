@@ -11,16 +11,17 @@ use jiff::Timestamp;
 
 use crate::model::decision::{Decision, Order, Verdict};
 use crate::model::event::{Entry, Event, StoredEntry, Subject};
-use crate::model::hold::{NewHold, StoredHold};
+use crate::model::hold::{Identified, NewHold, StoredHold};
 use crate::model::id::{AttemptId, ClusterId, ProjectName};
 use crate::model::moment::Moment;
-use crate::model::names::{Identified, Named};
+use crate::model::names::Named;
 use crate::model::reason::Reason;
 use crate::model::record::ClusterRecord;
 use crate::planted::{self, Fault};
 
 mod connect;
 pub mod error;
+mod failure;
 mod files;
 pub mod history;
 mod holds;
@@ -31,7 +32,6 @@ mod outbox;
 mod owner;
 mod place;
 pub mod reader;
-mod refusals;
 mod schema;
 mod seen;
 pub mod sqlite;

@@ -7,8 +7,9 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::error::JournalError;
 use super::holds;
+use crate::model::hold::Identified;
 use crate::model::id::{IdError, ProjectId, ProjectName};
-use crate::model::names::{Identified, Named, Names};
+use crate::model::names::{Named, Names};
 
 /// Reads the names; none from a journal of a schema that knew none.
 pub(super) fn read(path: &Path, connection: &Connection) -> Result<Names, JournalError> {

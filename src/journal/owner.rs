@@ -4,7 +4,6 @@
 //! disk. Each of them is still kept whole or not at all: where the shared transaction fails between its beginning
 //! and its commit, they are kept one by one. Where it cannot begin, none of them could.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
@@ -13,6 +12,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use super::error::JournalError;
+use super::failure::Failure;
 use super::files::Files;
 use super::holds::{self, Release};
 use super::lock::Lock;
@@ -54,40 +54,6 @@ pub(super) enum Command {
     /// To panic.
     #[cfg(test)]
     Panic,
-}
-
-/// Why a transaction failed.
-pub(super) enum Failure {
-    /// It did not begin, most likely because another program has the database locked: nothing is kept.
-    NotBegun(Arc<rusqlite::Error>),
-    /// Before its commit: nothing is kept.
-    NotKept(Arc<rusqlite::Error>),
-    /// The commit itself.
-    Commit(Arc<rusqlite::Error>),
-    /// Another file lies at the path.
-    Replaced,
-    /// The lock file is not the one that is locked.
-    Unlocked(PathBuf),
-    /// Somebody wrote into this file beside `SQLite`.
-    Overwritten(PathBuf),
-}
-
-impl Failure {
-    pub(super) fn error(&self, place: &Place) -> JournalError {
-        match self {
-            Self::NotBegun(error) | Self::NotKept(error) => {
-                JournalError::sqlite(place.path(), Arc::clone(error))
-            }
-            Self::Commit(error) => JournalError::commit(place.path(), Arc::clone(error)),
-            Self::Replaced => JournalError::Replaced { path: place.path().to_owned() },
-            Self::Unlocked(lock) => {
-                JournalError::Unlocked { path: place.path().to_owned(), lock: lock.clone() }
-            }
-            Self::Overwritten(file) => {
-                JournalError::Overwritten { path: place.path().to_owned(), file: file.clone() }
-            }
-        }
-    }
 }
 
 /// The connection and its lock. The lock is given back last.

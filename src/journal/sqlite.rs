@@ -39,16 +39,17 @@ use super::names;
 use super::owner::{Command, Keep, Owner};
 use super::place::Place;
 use super::reader::{JournalReader, Query};
-use super::refusals;
 use super::schema::{self, Meta};
 use super::seen::{self, Numbers, Seen};
 use super::stored::{self, NewRow};
 use crate::failpoint::{self, Point};
 use crate::model::event::{Entry, Event, StoredEntry, Subject};
-use crate::model::hold::{NewHold, Scope, StoredHold};
+use crate::model::hold::{Identified, NewHold, Scope, StoredHold};
 use crate::model::id::ProjectName;
 use crate::model::moment::Moment;
-use crate::model::names::{Identified, Named};
+use crate::model::names::Named;
+
+mod refusals;
 
 /// Longer than any transaction of a shell or a backup should take, and short enough for a stop, which waits for
 /// the record that is under way and may have to wait for one more.

@@ -1,40 +1,14 @@
 //! What the policy says of one task now: an action or a wait, always with its reason and the time of the next
 //! poll.
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::action::Action;
 use super::id::TaskId;
 use super::reason::Reason;
 use super::task::Abortable;
-
-/// One of the two things the daemon can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Action {
-    /// Execute the failed task again.
-    Retry,
-    /// Terminate the failed task.
-    Abort,
-}
-
-impl Action {
-    /// What it does, in a sentence.
-    pub fn verb(self) -> &'static str {
-        match self {
-            Self::Retry => "retry",
-            Self::Abort => "abort",
-        }
-    }
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.verb())
-    }
-}
 
 /// An action with all that is needed to send it. An abort carries its proof.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,17 +7,18 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use serde::{Deserialize, Serialize};
 
+use super::action::Action;
 use super::answer::Answer;
-use super::breaker::{Healing, Opening};
 use super::cluster::Traits;
-use super::decision::{Action, PassiveVerdict};
+use super::decision::PassiveVerdict;
 use super::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use super::moment::Moment;
 use super::policy::Terms;
 use super::reason::Reason;
 use super::task::{Task, TaskKind, TaskStatus};
+use super::turn::{Healing, Opening};
 
-/// By what one failure of a task is known: the triple of domain.md, with the task's id beside it.
+/// By what one failure of a task is known, with the task's id beside it: the API gives failures no id of their own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
     /// `executeTimes`.

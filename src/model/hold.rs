@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{ClusterId, ProjectName};
 use super::moment::Moment;
-use super::names::{Identified, Naming};
+use super::names::Naming;
 use super::text::{shown, utc};
 
 /// What a hold covers.
@@ -147,6 +147,15 @@ impl fmt::Display for StoredHold {
         }
         write!(f, ": {}", shown(&self.reason, 200))
     }
+}
+
+/// What became of the names of projects, and of the holds on them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Identified {
+    /// What was done.
+    pub naming: Naming,
+    /// Holds that were placed anew: those on a name that another project has taken.
+    pub holds: Vec<StoredHold>,
 }
 
 /// A hold by this process's clocks.

@@ -1,5 +1,6 @@
 //! The vocabulary: values that every other part speaks in. No I/O, no clock, no async.
 
+pub mod action;
 pub mod advice;
 pub mod answer;
 pub mod breaker;
@@ -23,5 +24,6 @@ pub mod record;
 pub mod secret;
 pub mod task;
 pub mod text;
+pub mod turn;
 pub mod window;
 pub mod wording;

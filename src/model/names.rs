@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::hold::StoredHold;
 use super::id::{ProjectId, ProjectName};
 
 /// A project as the settings have it.
@@ -37,15 +36,6 @@ pub struct Naming {
     pub names: Names,
     /// To be done all at once: names may be exchanged.
     pub renames: Vec<Rename>,
-}
-
-/// What became of it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Identified {
-    /// What was done.
-    pub naming: Naming,
-    /// Holds that were placed anew: those on a name that another project has taken.
-    pub holds: Vec<StoredHold>,
 }
 
 impl Names {

@@ -7,14 +7,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::action::Action;
 use super::answer::Answer;
-use super::breaker::Opening;
-use super::decision::Action;
 use super::hold::Scope;
 use super::id::{AttemptId, ClusterId, TaskId};
 use super::project::{MAX_CLOCK_OFFSET, MAX_READING_AGE, PauseCause};
 use super::task::AbortDoubt;
 use super::text::{counted, shown, span, utc as at};
+use super::turn::Opening;
 
 /// Why a decision was made. The field `until` is always the time at which a wait ends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

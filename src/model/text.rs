@@ -1,6 +1,5 @@
 //! Texts for people: durations, and texts of strangers made safe to show.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,18 +14,28 @@ pub fn span(duration: Duration) -> String {
         let tenths = millis / 100;
         return format!("{}.{}s", tenths / 10, tenths % 10);
     }
+    units(Duration::from_secs(duration.as_secs()), 2)
+}
+
+/// A duration as the configuration writes it: all of it, to the millisecond.
+pub fn exact_span(duration: Duration) -> String {
+    if duration.as_millis() == 0 { "0s".to_owned() } else { units(duration, usize::MAX) }
+}
+
+/// At most so many units, from the largest that there is on.
+fn units(duration: Duration, most: usize) -> String {
     let seconds = duration.as_secs();
-    let parts =
-        [(seconds / 86_400, "d"), (seconds / 3_600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
-    let first = parts.iter().position(|(n, _)| *n > 0).unwrap_or(3);
-    let mut out = String::new();
-    for (n, unit) in parts.iter().skip(first).take(2).filter(|(n, _)| *n > 0) {
-        if !out.is_empty() {
-            out.push(' ');
-        }
-        let _ = write!(out, "{n}{unit}");
-    }
-    out
+    let parts = [
+        (seconds / 86_400, "d"),
+        (seconds / 3_600 % 24, "h"),
+        (seconds / 60 % 60, "m"),
+        (seconds % 60, "s"),
+        (u64::from(duration.subsec_millis()), "ms"),
+    ];
+    let from_the_largest = parts.iter().skip_while(|(n, _)| *n == 0).take(most);
+    let shown: Vec<String> =
+        from_the_largest.filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
+    shown.join(" ")
 }
 
 /// A duration that is longer than another one, and reads so: rounded up, to tenths of a second where it is short.
@@ -39,6 +48,16 @@ pub fn longer_span(duration: Duration) -> String {
 /// A time as people read it: UTC, to the second.
 pub fn utc(time: Timestamp) -> String {
     time.strftime("%F %T UTC").to_string()
+}
+
+/// The same for a time within a day: hours and minutes.
+pub fn utc_of_day(time: Timestamp) -> String {
+    time.strftime("%H:%M UTC").to_string()
+}
+
+/// A time as programs read it: UTC, to the second, by RFC 3339.
+pub fn utc_for_programs(time: Timestamp) -> String {
+    time.strftime("%FT%TZ").to_string()
 }
 
 /// So many of something: `no retries`, `1 retry`, `2 retries`.

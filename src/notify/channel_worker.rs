@@ -18,7 +18,6 @@ use super::channel::{Channel, SendError, Taken};
 use super::kind::Kind;
 use super::message::Message;
 use super::notice::{self, Notice};
-use super::notifier::Stop;
 use super::outbox_writer::{Data, MOST_NOTES};
 use super::queue::NotifyQueue;
 use super::route::Routes;
@@ -62,6 +61,17 @@ impl Line {
     fn is_empty(&self) -> bool {
         self.notes.is_empty() && self.more.is_empty()
     }
+}
+
+/// How telling is to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// Not yet.
+    No,
+    /// Once what waits has been tried once.
+    Finish,
+    /// At once: what waits goes out after the next start.
+    Now,
 }
 
 /// What all channel workers share.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::kind::Kind;
 use super::notice::{Notice, at};
 use crate::model::level::Level;
-use crate::model::text::{counted, shown};
+use crate::model::text::{counted, shown, utc_for_programs};
 
 /// One message to one channel, of one project.
 #[derive(Debug, Clone, PartialEq)]
@@ -152,7 +152,7 @@ impl Message {
 /// A time from which the history shows all of it.
 fn since(message: &Message) -> String {
     let first = message.notices.iter().map(|notice| notice.at).min().unwrap_or(message.at);
-    first.strftime("%FT%H:%M:%SZ").to_string()
+    utc_for_programs(first)
 }
 
 /// At most so many bytes of it.

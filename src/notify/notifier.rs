@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tracing::warn;
 
-use super::channel_worker::{ChannelWorker, Shared};
+use super::channel_worker::{ChannelWorker, Shared, Stop};
 use super::notice::{self, Notice};
 use super::outbox_writer::OutboxWriter;
 use super::queue::{NotifyQueue, Transient};
@@ -27,17 +27,6 @@ const AFTER_FAULT: Duration = Duration::from_secs(5);
 const STOP_PATIENCE: Duration = Duration::from_millis(2_500);
 /// So many tasks that are unfinished at the start are told of to those who want to know what lasts.
 const STANDING: usize = 500;
-
-/// How it is to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stop {
-    /// Not yet.
-    No,
-    /// Once what waits has been tried once.
-    Finish,
-    /// At once: what waits goes out after the next start.
-    Now,
-}
 
 /// How things stand when a process begins, as the journal tells it.
 #[derive(Debug, Default)]

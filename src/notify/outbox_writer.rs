@@ -22,7 +22,6 @@ mod reminders;
 mod states;
 
 use reminders::Waiting;
-use states::condition;
 
 /// So many entries are read at once.
 const AT_ONCE: u32 = 256;
@@ -291,4 +290,9 @@ impl<O: Outbox, C: Clock> OutboxWriter<O, C> {
 
 fn key_of(subject: &Subject) -> String {
     format!("{}/{}/{}", subject.project, subject.cluster, subject.task)
+}
+
+/// A state as it is kept: since when, what tells it from another one of its kind, and the notice that told it.
+fn condition(since: Timestamp, sign: &str, told: &Notice) -> Condition {
+    Condition { since, sign: sign.to_owned(), data: serde_json::to_string(told).unwrap_or_default() }
 }

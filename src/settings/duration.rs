@@ -1,9 +1,11 @@
 //! Durations as the settings write them: `"500ms"`, `"30s"`, `"1h 30m"`, `"3d"`. A day is 24 hours.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use jiff::{Span, SpanRelativeTo};
+
+/// Writes a duration so that [`parse`] gives it back exactly.
+pub(super) use crate::model::text::exact_span as text;
 
 /// What a duration looks like, for messages.
 pub(super) const EXPECTED: &str = "a duration in quotes, such as \"500ms\", \"30s\", \"1h 30m\" or \"3d\"";
@@ -49,24 +51,6 @@ pub(super) fn parse(text: &str) -> Result<Duration, DurationError> {
         return Err(DurationError::TooLong);
     }
     Ok(duration)
-}
-
-/// Writes a duration so that [`parse`] gives it back exactly.
-pub(super) fn text(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let parts = [
-        (seconds / 86_400, "d"),
-        (seconds / 3_600 % 24, "h"),
-        (seconds / 60 % 60, "m"),
-        (seconds % 60, "s"),
-        (u64::from(duration.subsec_millis()), "ms"),
-    ];
-    let mut out = String::new();
-    for (count, unit) in parts.into_iter().filter(|(count, _)| *count > 0) {
-        let space = if out.is_empty() { "" } else { " " };
-        let _ = write!(out, "{space}{count}{unit}");
-    }
-    if out.is_empty() { "0s".to_owned() } else { out }
 }
 
 #[cfg(test)]

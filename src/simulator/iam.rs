@@ -17,20 +17,6 @@ const DEFAULT_LIFE: u32 = 900;
 /// What the metadata service gives is good for an hour.
 const METADATA_LIFE: SignedDuration = SignedDuration::from_hours(1);
 
-/// The tokens that were given out; the gatekeeper has the keys.
-#[derive(Debug, Default)]
-pub(super) struct Given {
-    tokens: Vec<(String, Timestamp)>,
-    metadata: Option<String>,
-}
-
-impl Given {
-    /// Whether the token is one that was given out and is still good.
-    pub(super) fn knows_token(&self, token: &str, wall: Timestamp) -> bool {
-        self.tokens.iter().any(|(known, end)| known == token && wall < *end)
-    }
-}
-
 #[derive(Deserialize)]
 struct AuthBody<S> {
     auth: Auth<S>,

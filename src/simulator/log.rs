@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::signature::Verdict;
 use super::time::SimTime;
 
 /// One line of the log.
@@ -131,6 +130,51 @@ pub enum DeliveryRecord {
     Truncated,
     /// Not at all: the connection was cut.
     Cut,
+}
+
+/// What the gateway thinks of a request's signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It is good.
+    Good,
+    /// It was not looked at: the scenario does not ask for it, or the gateway knows no such path.
+    NotChecked,
+    /// There is none, or it cannot be read.
+    Missing,
+    /// No such access key.
+    UnknownKey,
+    /// It does not fit the request.
+    Mismatch,
+    /// `X-Sdk-Date` is missing, unreadable or more than 15 minutes off.
+    Skewed,
+    /// The security token of temporary keys is missing or another one.
+    BadToken,
+    /// Good or not: the key is locked after too many refusals in a row.
+    Locked,
+}
+
+impl Verdict {
+    /// Whether the request passes the gateway.
+    pub fn passes(self) -> bool {
+        matches!(self, Self::Good | Self::NotChecked)
+    }
+
+    /// The gateway's text for a refusal.
+    pub(super) fn message(self, access_key: &str) -> String {
+        let why = match self {
+            Self::Good | Self::NotChecked => String::new(),
+            Self::Missing => "x-auth-token not found".to_owned(),
+            Self::UnknownKey => format!("Get secretKey failed,ak:{access_key},err:ak not exist"),
+            Self::Mismatch => "verify aksk signature fail".to_owned(),
+            Self::Skewed => {
+                "verify aksk signature fail, the time of the request is more than 15 minutes off".to_owned()
+            }
+            Self::BadToken => "decrypt token fail".to_owned(),
+            Self::Locked => "AK access failed to reach the limit,forbidden".to_owned(),
+        };
+        format!("Incorrect IAM authentication information: {why}")
+    }
 }
 
 /// What a PUT, or a hand in the console, asks of a task.

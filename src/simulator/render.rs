@@ -13,7 +13,8 @@ use super::images::image_info;
 use super::scenario::{
     CompletedNodesWay, EndTimeWay, ExecuteTimesWay, Kind, ListWays, Order, TotalSize, Ways,
 };
-use super::task::{Phase, STEPS, Task};
+use super::steps::STEPS;
+use super::task::{Phase, Task};
 use super::time::SimTime;
 
 /// Times as the API writes them: by the service's clock, in UTC, without a zone.

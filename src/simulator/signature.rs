@@ -10,10 +10,10 @@ use std::time::Duration;
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::civil::DateTime;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::exchange::{SimRequest, percent_decoded};
+use super::log::Verdict;
 use super::scenario::Key;
 use super::time::SimTime;
 
@@ -24,51 +24,6 @@ const MAX_SKEW: SignedDuration = SignedDuration::from_secs(15 * 60);
 const REFUSALS_BEFORE_LOCK: u32 = 5;
 /// … for this long.
 const LOCK: Duration = Duration::from_mins(5);
-
-/// What the gateway thinks of a request's signature.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// It is good.
-    Good,
-    /// It was not looked at: the scenario does not ask for it, or the gateway knows no such path.
-    NotChecked,
-    /// There is none, or it cannot be read.
-    Missing,
-    /// No such access key.
-    UnknownKey,
-    /// It does not fit the request.
-    Mismatch,
-    /// `X-Sdk-Date` is missing, unreadable or more than 15 minutes off.
-    Skewed,
-    /// The security token of temporary keys is missing or another one.
-    BadToken,
-    /// Good or not: the key is locked after too many refusals in a row.
-    Locked,
-}
-
-impl Verdict {
-    /// Whether the request passes the gateway.
-    pub fn passes(self) -> bool {
-        matches!(self, Self::Good | Self::NotChecked)
-    }
-
-    /// The gateway's text for a refusal.
-    pub(super) fn message(self, access_key: &str) -> String {
-        let why = match self {
-            Self::Good | Self::NotChecked => String::new(),
-            Self::Missing => "x-auth-token not found".to_owned(),
-            Self::UnknownKey => format!("Get secretKey failed,ak:{access_key},err:ak not exist"),
-            Self::Mismatch => "verify aksk signature fail".to_owned(),
-            Self::Skewed => {
-                "verify aksk signature fail, the time of the request is more than 15 minutes off".to_owned()
-            }
-            Self::BadToken => "decrypt token fail".to_owned(),
-            Self::Locked => "AK access failed to reach the limit,forbidden".to_owned(),
-        };
-        format!("Incorrect IAM authentication information: {why}")
-    }
-}
 
 /// The gateway's check of signatures, with its memory of refusals.
 #[derive(Debug)]

@@ -9,13 +9,15 @@ use serde_json::{Value, json};
 use super::cluster::{Cluster, Happened};
 use super::exchange::{Delivery, Response, SimAnswer, SimRequest};
 use super::faults;
-use super::iam::Given;
+use super::given::Given;
 use super::ids::Ids;
-use super::log::{AnswerRecord, DeliveryRecord, LogEntry, Operation, PutRecord, Record, RequestRecord};
+use super::log::{
+    AnswerRecord, DeliveryRecord, LogEntry, Operation, PutRecord, Record, RequestRecord, Verdict,
+};
 use super::render::Calendar;
 use super::route::Route;
 use super::scenario::{Scenario, Signatures};
-use super::signature::{Gatekeeper, Verdict};
+use super::signature::Gatekeeper;
 use super::time::SimTime;
 
 /// A simulated project: clusters, tasks, and a gateway in front of them.

@@ -9,6 +9,7 @@ use crate::model::policy::Mode;
 use crate::model::project::Rules;
 use crate::model::project_state::ProjectState;
 use crate::model::reason::Reason;
+use crate::model::text::{utc, utc_of_day};
 
 /// What of a project goes into the line.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -136,9 +137,9 @@ fn time(due: Timestamp, now: Timestamp) -> String {
     if due <= now {
         "now".to_owned()
     } else if due.duration_since(now).as_hours() < 24 {
-        due.strftime("%H:%M UTC").to_string()
+        utc_of_day(due)
     } else {
-        due.strftime("%F %H:%M UTC").to_string()
+        utc(due)
     }
 }
 
@@ -176,7 +177,7 @@ mod tests {
         let rests = Summary { blind: true, sends_nothing: Some("project-paused"), ..Summary::default() };
         assert_eq!(
             line_of(Mode::Enforce, &[("late", late), ("rests", rests)], 0, false),
-            "1 cluster, 2 running, rests cannot be seen, next abort 2026-01-05 08:00 UTC, breaker closed, nothing is \
+            "1 cluster, 2 running, rests cannot be seen, next abort 2026-01-05 08:00:00 UTC, breaker closed, nothing is \
              sent in rests"
         );
     }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::ClusterView;
 use crate::model::explanation::{Guard, PolicyVerdict};
 use crate::model::policy::Mode;
-use crate::model::text::{counted, longer_span, shown, utc};
+use crate::model::text::{counted, longer_span, shown, utc, utc_for_programs};
 use crate::status::{ProjectReport, Report, TaskReport, TaskState};
 
 /// More tasks of one kind are only counted: a page for people.
@@ -78,7 +78,7 @@ impl Time {
     }
 
     fn machine(&self) -> String {
-        self.0.strftime("%FT%TZ").to_string()
+        utc_for_programs(self.0)
     }
 }
 

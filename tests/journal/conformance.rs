@@ -19,10 +19,10 @@ use upgrade_remediator::model::decision::{Action, Order, PassiveVerdict};
 use upgrade_remediator::model::event::{
     Confirmation, Entry, Event, FailureSeen, Outcome, Shape, StoredEntry, Subject, TooLong,
 };
-use upgrade_remediator::model::hold::{NewHold, Scope, StoredHold};
+use upgrade_remediator::model::hold::{Identified, NewHold, Scope, StoredHold};
 use upgrade_remediator::model::id::{AttemptId, ClusterId, ProjectId, ProjectName, TaskId};
 use upgrade_remediator::model::moment::{Moment, Mono};
-use upgrade_remediator::model::names::{Identified, Named, Rename};
+use upgrade_remediator::model::names::{Named, Rename};
 use upgrade_remediator::model::policy::{Mode, Terms};
 use upgrade_remediator::model::reason::Reason;
 use upgrade_remediator::model::task::{TaskKind, TaskStatus};

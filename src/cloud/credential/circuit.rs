@@ -9,6 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::OwnedMutexGuard;
 
+use super::LONGEST_PAUSE;
 use super::key::Print;
 use super::memory::{Memory, Mine, Refused};
 use crate::clock::Clock;
@@ -17,8 +18,6 @@ use crate::model::moment::Moment;
 
 /// The lock of a key lasts this long; the first rest is not shorter.
 const FIRST_PAUSE: Duration = Duration::from_mins(5);
-/// Rests double up to this.
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_hours(6);
 /// Rests are spread upwards by up to this part of them.
 const SPREAD: f64 = 0.2;
 /// Of one account no more different keys are remembered as good.

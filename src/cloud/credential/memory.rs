@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use super::circuit::LONGEST_PAUSE;
+use super::LONGEST_PAUSE;
 use super::key::Print;
 use crate::cloud::error::Refusal;
 

@@ -34,6 +34,8 @@ use key::Print;
 const MARGIN: Duration = Duration::from_secs(30);
 /// A renewal that failed while the old key is still good is not tried again sooner.
 const PAUSE: Duration = Duration::from_secs(30);
+/// Rests of an account double up to this.
+const LONGEST_PAUSE: Duration = Duration::from_hours(6);
 /// Keys of before, which a stranger's text may still repeat.
 const REMEMBERED: usize = 3;
 

@@ -1,6 +1,5 @@
 use std::collections::VecDeque;
 
-use super::circuit::LONGEST_PAUSE;
 use super::*;
 use crate::clocks::VirtualClock;
 use crate::cloud::testing::{credential, key};

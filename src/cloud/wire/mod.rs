@@ -10,7 +10,6 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::paging::Page;
 use crate::model::cluster::Cluster;
 use crate::model::id::{ClusterId, TaskId};
 use crate::model::task::{Task, TaskKind};
@@ -32,6 +31,17 @@ pub(super) enum WireError {
     ErrorCode,
     /// It is something else than the API describes: what was found.
     Shape(String),
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Page<I, T> {
+    /// Its elements, each with its id.
+    pub(super) items: Vec<(I, T)>,
+    /// Elements that cannot be used, as shown texts.
+    pub(super) unusable: Vec<String>,
+    /// How many elements there are on all pages, as this page tells.
+    pub(super) total_size: Option<u64>,
 }
 
 /// What lists of both kinds have around their elements. `C` and `T` are the lists themselves.

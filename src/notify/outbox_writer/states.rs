@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::OutboxWriter;
+use super::{OutboxWriter, condition};
 use crate::clock::Clock;
 use crate::model::event::{Event, StoredEntry};
 use crate::model::id::ProjectName;
@@ -236,11 +236,6 @@ impl<O: Outbox, C: Clock> OutboxWriter<O, C> {
         }
         writes.push(OutboxWrite::Condition { project, word, now });
     }
-}
-
-/// A state as it is kept: since when, what tells it from another one of its kind, and the notice that told it.
-pub(super) fn condition(since: Timestamp, sign: &str, told: &Notice) -> Condition {
-    Condition { since, sign: sign.to_owned(), data: serde_json::to_string(told).unwrap_or_default() }
 }
 
 fn todo(purpose: &str, command: &str) -> Todo {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::task::STEPS;
+use super::super::steps::STEPS;
 use super::{ClusterScript, Fault, On, Scenario, TaskScript, What};
 use crate::model::id::{ClusterId, ProjectId};
 

@@ -309,7 +309,7 @@ pub struct FailRule {
     /// `FAILED` or `PARTIAL_FAILED`.
     #[serde(default)]
     pub status: FailStatus,
-    /// At which step of the node; see [`super::task::STEPS`].
+    /// At which step of the node; see [`super::steps::STEPS`].
     #[serde(default)]
     pub step: u32,
 }

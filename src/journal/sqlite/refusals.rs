@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::owner::{Command, Owner};
-use super::sqlite::SqliteJournal;
+use super::SqliteJournal;
+use crate::journal::owner::{Command, Owner};
 
 const KEY: &str = "refused-credentials";
 
