@@ -1,6 +1,5 @@
 //! What people order for one cluster, with the real commands on a running daemon: `retry-now`, `abort`, `reset`; and
 //! `explain`. Judged by what reached the service.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::MetadataExt as _;

@@ -1,5 +1,4 @@
 //! SIGHUP: all or nothing, without losing a timer or an attempt, and what changed is told.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use upgrade_remediator::model::event::Event;
 use upgrade_remediator::model::reason::Reason;

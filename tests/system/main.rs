@@ -1,4 +1,5 @@
 //! What the machine gives, and the daemon as a service of it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod resources;
 mod service;

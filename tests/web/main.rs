@@ -1,4 +1,5 @@
 //! What is served over HTTP: the status page, the metrics and the simulator.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod browser;
 mod metrics;

@@ -90,7 +90,6 @@ fn going(clusters: usize, takes: Duration) -> Arc<Going> {
     Arc::new(Going { lists: Mutex::default(), takes, clusters, gone: Notify::new() })
 }
 
-#[expect(clippy::disallowed_methods, reason = "tokio's paused clock is the test's clock")]
 fn clock() -> Arc<VirtualClock> {
     Arc::new(VirtualClock::new())
 }
