@@ -190,7 +190,7 @@ async fn of_project(
     let css = built.reconciler().css();
     let listed = css.clusters().await;
     let error = listed.as_ref().err();
-    let kind = &settings.credentials.get(&project.credentials).map_or("", |credentials| credentials.kind());
+    let kind = &settings.credentials.get(&project.credentials).map_or("", |credentials| credentials.word());
     let signed_in = match error {
         Some(error) if of_sign_in(error) => wrong(error),
         Some(error) if error.is_passing() || matches!(error, CloudError::WrongAddress(_)) => {
@@ -408,19 +408,19 @@ async fn of_channel(
     }
     let of_project = |name: &ProjectName| settings.projects.iter().find(|known| known.name == *name);
     let proxy = match &channel.way {
-        ChannelKind::Smn { project, .. } => of_project(project).and_then(|project| project.proxy.as_ref()),
+        ChannelKind::Smn(smn) => of_project(&smn.project).and_then(|project| project.proxy.as_ref()),
         _ => channel.proxy.as_ref(),
     };
     // A URL is a secret, but for its host.
     let place = match (&channel.way, proxy) {
         (_, Some(proxy)) => proxy.url.clone(),
-        (ChannelKind::Email { host, port, user, .. }, None) => {
-            let port = port.unwrap_or(if user.is_some() { 587 } else { 25 });
-            format!("smtp://{host}:{port}")
+        (ChannelKind::Email(email), None) => {
+            let port = email.port.unwrap_or(if email.user.is_some() { 587 } else { 25 });
+            format!("smtp://{}:{port}", email.host)
         }
-        (ChannelKind::Smn { project, endpoint, .. }, None) => {
-            let region = of_project(project).map(|project| project.region.clone()).unwrap_or_default();
-            endpoint.clone().unwrap_or_else(|| settings::smn_endpoint(&region))
+        (ChannelKind::Smn(smn), None) => {
+            let region = of_project(&smn.project).map(|project| project.region.clone()).unwrap_or_default();
+            smn.endpoint.clone().unwrap_or_else(|| settings::smn_endpoint(&region))
         }
         _ => secrets.get("url").map(|url| url.expose_secret().to_owned()).unwrap_or_default(),
     };

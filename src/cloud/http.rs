@@ -156,7 +156,7 @@ impl Transport for HttpTransport {
         let (client, method) = match request.method {
             Method::Get => (&self.reads, reqwest::Method::GET),
             Method::Put | Method::PutForToken => (&self.puts, reqwest::Method::PUT),
-            Method::NotifyQueue => (&self.puts, reqwest::Method::POST),
+            Method::Post => (&self.puts, reqwest::Method::POST),
         };
         let acts = request.method == Method::Put;
         let pass = |point| {

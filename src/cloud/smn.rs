@@ -59,7 +59,7 @@ impl<T: Transport, C: Clock> Topic<T, C> {
         let pass = self.credential.enter(&*self.clock).await?;
         let body = serde_json::json!({ "subject": subject, "message": message }).to_string();
         let plain = Plain {
-            method: Method::NotifyQueue,
+            method: Method::Post,
             path: self.path.clone(),
             body: body.into_bytes(),
             body_limit: BODY_LIMIT,

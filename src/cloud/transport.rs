@@ -46,7 +46,7 @@ pub enum Method {
     /// Acts; never repeated.
     Put,
     /// Signs in; never repeated by the transport.
-    NotifyQueue,
+    Post,
     /// A PUT that asks the metadata service for a token, and acts on nothing.
     PutForToken,
 }
@@ -57,7 +57,7 @@ impl Method {
         match self {
             Self::Get => "GET",
             Self::Put | Self::PutForToken => "PUT",
-            Self::NotifyQueue => "POST",
+            Self::Post => "POST",
         }
     }
 }

@@ -53,7 +53,7 @@ impl Channels {
             let network = network(channel, &secrets)?;
             let same = |before: &&Built| {
                 // A topic is published to with the credential of a project, which may be another one now.
-                !matches!(channel.way, ChannelKind::Smn { .. })
+                !matches!(channel.way, ChannelKind::Smn(_))
                     && before.way == channel.way
                     && before.network == network
                     && are_the_same(&before.secrets, &secrets)
@@ -99,7 +99,7 @@ pub fn channel_of(
     let mut settings = Settings { channels: one, ..settings.clone() };
     // Only the credentials of the project that it publishes with are needed.
     let of = settings.channels.iter().find_map(|channel| match &channel.way {
-        ChannelKind::Smn { project, .. } => Some(project.clone()),
+        ChannelKind::Smn(smn) => Some(smn.project.clone()),
         _ => None,
     });
     settings.projects.retain(|project| Some(&project.name) == of.as_ref());
@@ -166,24 +166,24 @@ fn make(
         Chat::new(service, url, secret, now, network).map_err(|error| fault(&error))
     };
     Ok(match &channel.way {
-        ChannelKind::Webhook { .. } => {
+        ChannelKind::Webhook(_) => {
             Arc::new(Webhook::new(&url, secret("hmac_secret"), network).map_err(|error| fault(&error))?)
         }
-        ChannelKind::Alertmanager { .. } => {
+        ChannelKind::Alertmanager(_) => {
             Arc::new(Alertmanager::new(&url, network).map_err(|error| fault(&error))?)
         }
-        ChannelKind::Slack { .. } => Arc::new(chat(Service::Slack, &url, None)?),
-        ChannelKind::Feishu { .. } => Arc::new(chat(Service::Feishu, &url, secret("secret"))?),
-        ChannelKind::DingTalk { .. } => Arc::new(chat(Service::DingTalk, &url, secret("secret"))?),
-        ChannelKind::WeCom { .. } => Arc::new(chat(Service::WeCom, &url, None)?),
-        ChannelKind::Email { host, port, user, hello, from, to } => {
-            let user = user.as_ref().map(|(user, _)| user.clone()).zip(secret("password"));
-            let (host, hello, from, to) = (host.clone(), hello.clone(), from.clone(), to.clone());
-            let ca_pem = network.ca_pem.clone();
-            let options = EmailOptions { host, port: *port, user, hello, ca_pem, from, to };
+        ChannelKind::Slack(_) => Arc::new(chat(Service::Slack, &url, None)?),
+        ChannelKind::Feishu(_) => Arc::new(chat(Service::Feishu, &url, secret("secret"))?),
+        ChannelKind::DingTalk(_) => Arc::new(chat(Service::DingTalk, &url, secret("secret"))?),
+        ChannelKind::WeCom(_) => Arc::new(chat(Service::WeCom, &url, None)?),
+        ChannelKind::Email(email) => {
+            let settings::Email { host, from, to, port, user, hello, .. } = email.clone();
+            let user = user.zip(secret("password"));
+            let (to, ca_pem) = (to.into_iter().flatten().collect(), network.ca_pem.clone());
+            let options = EmailOptions { host, port, user, hello, ca_pem, from, to };
             Arc::new(Email::new(options).map_err(|error| fault(&error))?)
         }
-        ChannelKind::Smn { project, topic_urn, endpoint } => {
+        ChannelKind::Smn(settings::Smn { project, topic_urn, endpoint }) => {
             let missing = || BuildFault::Channel {
                 name: channel.name.clone(),
                 detail: format!("project {project} has no credentials, or no id in the URN of the topic"),

@@ -212,11 +212,9 @@ impl Making<'_> {
         use settings::Credentials as Kind;
         let Some(kind) = self.settings.credentials.get(name) else { return Ok(None) };
         let (site_matters, scope) = match kind {
-            Kind::Password { .. } => (true, Some(target)),
-            Kind::Agency { .. } => (true, None),
-            Kind::AccessKey { .. } | Kind::Token { .. } | Kind::EcsAgency | Kind::Profile { .. } => {
-                (false, None)
-            }
+            Kind::Password(_) => (true, Some(target)),
+            Kind::Assumed(_) => (true, None),
+            Kind::AkSk(_) | Kind::Token(_) | Kind::EcsAgency(_) | Kind::Profile(_) => (false, None),
         };
         let identity = Identity {
             name: name.to_owned(),
@@ -230,8 +228,8 @@ impl Making<'_> {
         let first = self.first_key(name)?;
         // What the settings say of them, with all that they lead to.
         let mut chain = vec![kind.clone()];
-        while let Some(Kind::Agency { source, .. }) = chain.last()
-            && let Some(next) = self.settings.credentials.get(source)
+        while let Some(Kind::Assumed(assumed)) = chain.last()
+            && let Some(next) = self.settings.credentials.get(&assumed.source)
         {
             chain.push(next.clone());
         }
@@ -261,7 +259,7 @@ impl Making<'_> {
         let fault = |source| BuildFault::Client { project: project.name.clone(), source };
         let seed = random_seed();
         let source: Box<dyn crate::cloud::credential::Source> = match kind {
-            Kind::AccessKey { .. } | Kind::Token { .. } | Kind::Profile { .. } => {
+            Kind::AkSk(_) | Kind::Token(_) | Kind::Profile(_) => {
                 let reader = self.reader(name);
                 LocalSource::new(Box::new(move || {
                     let read = reader.as_ref().ok_or("the credentials are gone from the settings")?.read()?;
@@ -269,7 +267,7 @@ impl Making<'_> {
                     key.ok_or_else(|| "there is no key in them".to_owned())
                 }))
             }
-            Kind::Password { user, domain, .. } => {
+            Kind::Password(settings::Password { user, domain, .. }) => {
                 let iam = site.iam(self.clock).map_err(fault)?.metered(self.before.meter(name));
                 let reader = self.reader(name);
                 let password = Box::new(move || {
@@ -286,8 +284,8 @@ impl Making<'_> {
                 };
                 PasswordSource::new(iam, user, scope, &self.gates, seed)
             }
-            Kind::EcsAgency => MetadataSource::over_http(Arc::clone(self.clock)).map_err(fault)?,
-            Kind::Agency { source, agency } => {
+            Kind::EcsAgency(_) => MetadataSource::over_http(Arc::clone(self.clock)).map_err(fault)?,
+            Kind::Assumed(settings::Assumed { source, agency }) => {
                 let with = self.credential(source, project, site, Target::Domain)?;
                 let with = with.ok_or_else(|| BuildFault::NoSource { name: name.to_owned() })?;
                 let meter = self.before.meter(name);

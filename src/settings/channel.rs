@@ -1,15 +1,27 @@
-//! Channels and who hears of what, as checked; and the secrets of channels.
+//! `[[channel]]`: the ways to people; and `[notify]`: who hears of what.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::environment::Environment;
-use super::key::KeyPath;
-use super::problem::{Problem, Problems};
-use super::secret::{SecretReference, Unavailable};
-use super::{ProjectName, Proxy, Settings};
-use crate::model::secret::Secret;
+use serde_json::{Value, json};
+
+use super::kind::{Kind, List, Positive, Word};
+use super::names::Names;
+use super::network::{Network, Proxy};
+use super::reference::SecretReference;
+use super::schema::Key;
+use super::section::Section;
+use super::table::{Keyed, Table as _, table};
+use super::text::{
+    Endpoint, Hello, Line, MailHost, Mailbox, NameOfProject, Page, Port, TopicUrn, TypeWord, check_name,
+};
+use super::variant::{Variants as _, Wording, variants};
+use crate::model::id::ProjectName;
+use crate::model::text::shown;
+
+/// Reminder delays after an escalation.
+const REMINDERS: [Duration; 3] = [Duration::from_hours(1), Duration::from_hours(4), Duration::from_hours(24)];
 
 /// `[notify]`, and the `notify` of each policy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,7 +37,7 @@ pub struct Notify {
 }
 
 /// One `[[channel]]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Channel {
     /// Its name, unique.
     pub name: String,
@@ -37,33 +49,136 @@ pub struct Channel {
     pub proxy: Option<Proxy>,
 }
 
-/// A way to people, its secrets by reference.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the fields bear the names of the keys")]
-pub enum ChannelKind {
+variants! {
+    /// A way to people, its secrets by reference.
+    pub enum ChannelKind {
+        /// One JSON object for each group of notices.
+        "webhook" => Webhook,
+        /// Alerts of Prometheus.
+        "alertmanager" => Alertmanager,
+        /// A chat without signatures.
+        "slack" => Slack,
+        /// A chat.
+        "feishu" => Feishu,
+        /// A chat.
+        "dingtalk" => DingTalk,
+        /// A chat without signatures.
+        "wecom" => WeCom,
+        /// A topic of Simple Message Notification.
+        "smn" => Smn,
+        /// A server of email.
+        "email" => Email,
+    }
+}
+
+/// Declares tables of a URL that is a secret, and perhaps of a secret to sign with.
+macro_rules! posts {
+    ($($(#[$meta:meta])* $name:ident $($secret:ident)?;)*) => {
+        $(table! {
+            $(#[$meta])*
+            pub struct $name {
+                needs {
+                    /// Where it is sent to.
+                    url: SecretReference as SecretReference,
+                }
+                may {
+                    $(
+                        /// What it is signed with.
+                        $secret: SecretReference as SecretReference,
+                    )?
+                }
+            }
+        })*
+    };
+}
+
+posts! {
     /// `webhook`.
-    Webhook { url: SecretReference, hmac_secret: Option<SecretReference> },
+    Webhook hmac_secret;
     /// `alertmanager`.
-    Alertmanager { url: SecretReference },
-    /// `slack`.
-    Slack { url: SecretReference },
+    Alertmanager;
+    /// `slack`. Its secret is not used.
+    Slack secret;
     /// `feishu`.
-    Feishu { url: SecretReference, secret: Option<SecretReference> },
+    Feishu secret;
     /// `dingtalk`.
-    DingTalk { url: SecretReference, secret: Option<SecretReference> },
+    DingTalk secret;
     /// `wecom`.
-    WeCom { url: SecretReference },
-    /// `smn`.
-    Smn { project: ProjectName, topic_urn: String, endpoint: Option<String> },
+    WeCom;
+}
+
+table! {
+    /// `smn`: by the credentials, the certificates and the proxy of its project.
+    pub struct Smn {
+        needs {
+            /// The project.
+            project: NameOfProject as ProjectName,
+            /// The topic.
+            topic_urn: TopicUrn as String,
+        }
+        may {
+            /// Where the service is, where it is not where the region says.
+            endpoint: Endpoint as String,
+        }
+    }
+}
+
+table! {
     /// `email`.
-    Email {
-        host: String,
-        port: Option<u16>,
-        user: Option<(String, SecretReference)>,
-        hello: Option<String>,
-        from: String,
-        to: Vec<String>,
-    },
+    pub struct Email {
+        needs {
+            /// The server.
+            host: MailHost as String,
+            /// The sender.
+            from: Mailbox as String,
+            /// The receivers.
+            to: List<Mailbox> as Vec<Option<String>>,
+        }
+        may {
+            /// The server's port.
+            port: Port as u16,
+            /// Who signs in, with the password.
+            user: Line as String,
+            /// The password.
+            password: SecretReference as SecretReference,
+            /// What this machine calls itself.
+            hello: Hello as String,
+        }
+    }
+}
+
+const WORDING: Wording = Wording {
+    missing: "missing; the type of the channel is needed",
+    unknown: "unknown type of channel",
+    of: "a channel of type",
+    need: "needs",
+    have: "has",
+};
+
+/// The keys of [`Network`] that a channel of this type may have.
+fn of_the_network(kind: &str) -> Vec<&'static str> {
+    match kind {
+        "smn" => Vec::new(),
+        "email" => vec!["ca_file"],
+        _ => Network::KEYS.to_vec(),
+    }
+}
+
+table! {
+    /// What channels of every type have.
+    struct Common {
+        name: Word,
+        kind = "type": TypeWord,
+    }
+}
+
+/// A channel of any type, which is read where it is checked.
+pub(super) struct AnyChannel;
+
+impl Keyed for AnyChannel {
+    fn keys(path: &[&'static str]) -> Vec<Key> {
+        [Common::keys(path), ChannelKind::keys(path), Network::keys(path)].concat()
+    }
 }
 
 impl Channel {
@@ -72,105 +187,147 @@ impl Channel {
         let of_the_proxy = self.proxy.iter().filter_map(Proxy::reference);
         self.way.references().into_iter().chain(of_the_proxy).collect()
     }
-}
 
-impl ChannelKind {
-    /// The word under `type`.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Webhook { .. } => "webhook",
-            Self::Alertmanager { .. } => "alertmanager",
-            Self::Slack { .. } => "slack",
-            Self::Feishu { .. } => "feishu",
-            Self::DingTalk { .. } => "dingtalk",
-            Self::WeCom { .. } => "wecom",
-            Self::Smn { .. } => "smn",
-            Self::Email { .. } => "email",
-        }
-    }
-
-    /// The references with their keys.
-    pub fn references(&self) -> Vec<(&'static str, &SecretReference)> {
-        match self {
-            Self::Webhook { url, hmac_secret } => [("url", url)]
-                .into_iter()
-                .chain(hmac_secret.iter().map(|secret| ("hmac_secret", secret)))
-                .collect(),
-            Self::Feishu { url, secret } | Self::DingTalk { url, secret } => {
-                [("url", url)].into_iter().chain(secret.iter().map(|secret| ("secret", secret))).collect()
-            }
-            Self::Alertmanager { url } | Self::Slack { url } | Self::WeCom { url } => vec![("url", url)],
-            Self::Smn { .. } => Vec::new(),
-            Self::Email { user, .. } => user.iter().map(|(_, password)| ("password", password)).collect(),
-        }
+    /// The values, but for its name.
+    pub(super) fn list(&self) -> Vec<(&'static str, Value)> {
+        let mut all = vec![("type", json!(self.way.word()))];
+        all.extend(self.way.list());
+        all.extend(self.ca_file.iter().map(|file| ("ca_file", json!(file.to_string_lossy()))));
+        all.extend(self.proxy.iter().flat_map(Proxy::list));
+        all
     }
 }
 
-/// The secrets of one channel, by their keys.
-pub type ChannelSecrets = BTreeMap<&'static str, Secret>;
+table! {
+    /// `[notify]`, as it is written.
+    pub(super) struct WrittenNotify {
+        default: List<Word>,
+        reminders: List<Positive<Duration>>,
+        page: Page,
+    }
+}
 
-impl Settings {
-    /// Fetches the secrets of all channels, by the channels' names.
-    ///
-    /// # Errors
-    /// All that are missing, empty, readable by others or no text.
-    pub fn resolve_channels(&self, env: &Environment) -> Result<BTreeMap<String, ChannelSecrets>, Problems> {
-        let (mut all, mut problems) = (BTreeMap::new(), Vec::new());
-        for channel in &self.channels {
-            let mut secrets = ChannelSecrets::new();
-            for (key, reference) in channel.references() {
-                match reference.fetch(env) {
-                    Ok(secret) => drop(secrets.insert(key, secret)),
-                    Err(why) => problems.push(why.problem_at(at(&channel.name, key))),
+impl WrittenNotify {
+    /// What is in force.
+    pub(super) fn of(notify: &Notify) -> Self {
+        Self {
+            default: Some(notify.default.iter().cloned().map(Some).collect()),
+            reminders: Some(notify.reminders.iter().copied().map(Some).collect()),
+            page: notify.page.clone(),
+        }
+    }
+
+    /// Nobody hears of what no policy tells of where it names none.
+    pub(super) fn check(self, section: &Section<'_>, channels: &Channels<'_>) -> Notify {
+        channels.check_names(section, "default", self.default.as_ref());
+        let default: Vec<String> = self.default.into_iter().flatten().flatten().collect();
+        let mut reminders: Vec<Duration> = match self.reminders {
+            Some(written) => written.into_iter().flatten().collect(),
+            None => REMINDERS.to_vec(),
+        };
+        reminders.sort_unstable();
+        reminders.dedup();
+        if default.is_empty() && channels.are_some() {
+            section.warn(
+                "default",
+                "no channel hears of a project that cannot be seen, of tasks that no policy covers, and of policies without notify",
+            );
+        }
+        Notify { default, reminders, page: self.page, by_policy: BTreeMap::new() }
+    }
+}
+
+/// The channels, and the names that others may give.
+pub(super) struct Channels<'a> {
+    /// `None` where config.toml could not be read: any name may be good.
+    names: Option<Names>,
+    projects: Vec<(Section<'a>, String)>,
+    /// Those that are good.
+    pub(super) good: Vec<Channel>,
+}
+
+impl<'a> Channels<'a> {
+    /// Checks `[[channel]]`; `list` is the list.
+    pub(super) fn check(list: &Section<'a>, whole: bool) -> Self {
+        let mut names = Names::default();
+        let (mut projects, mut good) = (Vec::new(), Vec::new());
+        for section in list.tables() {
+            let written = TypeWord::get(&section, "type");
+            let more = |kind: &str| [&["name"], of_the_network(kind).as_slice()].concat();
+            let way = WORDING.read::<ChannelKind>(&section, written.as_deref(), more);
+            let Some(network) = Network::read(&section, "") else { continue };
+            let proxy = network.proxy(&section);
+            match written.as_deref() {
+                Some("slack") if section.has("secret") => {
+                    section.warn("secret", "Slack knows no signature of messages: this is not used");
                 }
+                Some("smn") => {
+                    let project = section.child("project").value().as_str();
+                    projects.extend(project.map(|project| (section.clone(), project.to_owned())));
+                }
+                Some("email") => check_email(&section),
+                _ => {}
             }
-            all.insert(channel.name.clone(), secrets);
-        }
-        if problems.is_empty() { Ok(all) } else { Err(Problems(problems)) }
-    }
-
-    /// What [`Self::resolve_channels`] would find wrong, but for what systemd gives at start.
-    pub(super) fn check_channel_secrets(&self, env: &Environment) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        for (channel, key, why) in self.missing_of_channels(env) {
-            if let Unavailable::Broken(..) = why {
-                problems.push(why.problem_at(at(channel, key)));
+            let Some(name) = names.of(&section, "channel") else { continue };
+            if let Err(problem) = check_name(&name) {
+                section.error("name", problem);
             }
+            good.extend(way.map(|way| Channel { name, way, ca_file: network.ca_file, proxy }));
         }
-        problems
+        Self { names: whole.then_some(names), projects, good }
     }
 
-    /// Whether channels have a secret that systemd gives at start, and has not given here.
-    pub(super) fn channels_need_the_unit(&self, env: &Environment) -> bool {
-        self.missing_of_channels(env).any(|(_, _, why)| matches!(why, Unavailable::GivenAtStart { .. }))
+    /// Whether there is any, good or not.
+    fn are_some(&self) -> bool {
+        self.names.as_ref().is_some_and(|names| !names.is_empty())
     }
 
-    /// Whether this channel, or the project that it publishes with, has a secret that systemd gives at start, and has
-    /// not given here.
-    pub fn channel_needs_the_unit(&self, name: &str, env: &Environment) -> bool {
-        let given = |why: &Unavailable| matches!(why, Unavailable::GivenAtStart { .. });
-        let own = self.missing_of_channels(env).any(|(channel, _, why)| channel == name && given(&why));
-        let publishes = self
-            .channels
-            .iter()
-            .any(|channel| channel.name == name && matches!(channel.way, ChannelKind::Smn { .. }));
-        own || (publishes && self.credentials_need_the_unit(env))
+    /// Warns of those that nobody names.
+    pub(super) fn warn_of_unused(&self, list: &Section<'_>, notify: &Notify) {
+        let named = |name: &String| {
+            notify.default.contains(name) || notify.by_policy.values().any(|names| names.contains(name))
+        };
+        for channel in self.good.iter().filter(|channel| !named(&channel.name)) {
+            let name = shown(&channel.name, 60);
+            list.warn_here(format!(
+                "nothing is told to the channel \"{name}\": notify.default and no policy name it"
+            ));
+        }
     }
 
-    fn missing_of_channels<'a>(
-        &'a self,
-        env: &'a Environment,
-    ) -> impl Iterator<Item = (&'a str, &'static str, Unavailable)> {
-        self.channels.iter().flat_map(move |channel| {
-            let references = channel.references().into_iter();
-            references.filter_map(move |(key, reference)| {
-                reference.fetch(env).err().map(|why| (channel.name.as_str(), key, why))
-            })
-        })
+    /// Whether the projects that channels name exist.
+    pub(super) fn check_projects(&self, known: &Names) {
+        for (section, project) in self.projects.iter().filter(|(_, project)| !known.has(project)) {
+            section.error("project", format!("there is no project of the name \"{}\"", shown(project, 60)));
+        }
+    }
+
+    /// Whether the channels that a list names exist.
+    pub(super) fn check_names(
+        &self,
+        section: &Section<'_>,
+        key: &str,
+        written: Option<&Vec<Option<String>>>,
+    ) {
+        let Some(known) = &self.names else { return };
+        for (index, name) in written.into_iter().flatten().enumerate() {
+            let Some(name) = name.as_ref().filter(|name| !known.has(name)) else { continue };
+            let near = match section.nearest(name, known.all()) {
+                Some(near) => format!("; did you mean \"{near}\"?"),
+                None => String::new(),
+            };
+            let message = format!("there is no channel of the name \"{}\"{near}", shown(name, 60));
+            section.child(key).element(index).error_here(message);
+        }
     }
 }
 
-/// The key of a channel's secret.
-pub(super) fn at(name: &str, key: &str) -> String {
-    KeyPath::default().key("channel").key(name).key(key).to_string()
+fn check_email(section: &Section<'_>) {
+    if section.child("to").value().as_array().is_some_and(Vec::is_empty) {
+        section.error("to", "an empty list reaches nobody");
+    }
+    if section.has("user") != section.has("password") {
+        let key = if section.has("user") { "password" } else { "user" };
+        section.missing(key, "missing; a user signs in with a password, and nobody without");
+    }
 }

@@ -3,8 +3,8 @@
 use jiff::civil;
 use serde_json::Value;
 
+use super::kind::{Scalar, describe, listed};
 use super::problem::nearest;
-use super::scalar::{Scalar, describe};
 use crate::model::window::{DAYS, minute_of_day};
 
 /// A day or a range of days, from Monday: `"mon"`, `"mon-fri"`, `"fri-mon"`.
@@ -19,7 +19,15 @@ pub(super) struct TimeOfDay(pub(super) u16);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DateTime(pub(super) civil::DateTime);
 
+listed! {
+    Days: |it| it.0;
+    TimeOfDay: |it| it.0;
+    DateTime: |it| it.0.to_string();
+}
+
 impl Scalar for Days {
+    type Value = Self;
+
     fn take(found: &Value) -> Result<Self, String> {
         let day = |name: &str| DAYS.iter().position(|known| *known == name);
         let written = found.as_str().unwrap_or_default();
@@ -48,6 +56,8 @@ impl Scalar for Days {
 }
 
 impl Scalar for TimeOfDay {
+    type Value = Self;
+
     fn take(found: &Value) -> Result<Self, String> {
         found.as_str().and_then(minute_of_day).map(Self).ok_or_else(|| {
             format!(
@@ -59,6 +69,8 @@ impl Scalar for TimeOfDay {
 }
 
 impl Scalar for DateTime {
+    type Value = Self;
+
     fn take(found: &Value) -> Result<Self, String> {
         let read = |text: &str| {
             // One way to write it: what jiff reads beside this (zones, blanks, seconds and parts of them) is refused.

@@ -1,7 +1,7 @@
 //! The text of one TOML file → a [`Layer`], every value with its place.
 //!
-//! Must never: repeat a part of the file in a message (a secret may stand in it), nor pass on a value that the
-//! strict bridge would silently change (numbers that JSON cannot bear, dates).
+//! Must never: repeat a part of the file in a message (a secret may stand in it), nor pass on a value that JSON would
+//! silently change (numbers that it cannot bear, dates).
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -15,6 +15,7 @@ use toml::de::{DeTable, DeValue};
 use super::key::{KeyPath, is_bare};
 use super::layer::{Layer, Origin};
 use super::problem::{MAX_PROBLEMS, Problem};
+use super::schema::Masking;
 use super::source::SourceText;
 
 /// More errors of syntax than this help nobody.
@@ -25,10 +26,10 @@ const MAX_DEPTH: usize = 12;
 const MAX_VALUES: usize = 100_000;
 
 /// Reads a file's text. `None` where it is no TOML; the problems say why.
-pub(super) fn parse(file: &Path, text: &str) -> (Option<Layer>, Vec<Problem>) {
+pub(super) fn parse(file: &Path, text: &str, masking: &Arc<Masking>) -> (Option<Layer>, Vec<Problem>) {
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        let source = SourceText::new(file, text, None);
+        let source = SourceText::new(file, text, None, masking);
         // What a parser guesses after an error would only give follow-up errors.
         let problems = errors.iter().take(MAX_SYNTAX_PROBLEMS).map(|error| {
             // Only the message: the error's `Display` repeats the line.
@@ -45,7 +46,7 @@ pub(super) fn parse(file: &Path, text: &str) -> (Option<Layer>, Vec<Problem>) {
         return (None, problems.collect());
     }
     let mut reader = Reader {
-        source: Arc::new(SourceText::new(file, text, Some(table.get_ref()))),
+        source: Arc::new(SourceText::new(file, text, Some(table.get_ref()), masking)),
         layer: Layer { file: Some(file.to_owned()), ..Layer::default() },
         names: BTreeMap::new(),
         problems: Vec::new(),
@@ -162,7 +163,7 @@ mod tests {
     use super::*;
 
     fn problems(text: &str) -> Vec<String> {
-        parse(Path::new("x.toml"), text).1.iter().map(ToString::to_string).collect()
+        parse(Path::new("x.toml"), text, &Arc::default()).1.iter().map(ToString::to_string).collect()
     }
 
     /// `LINE:COLUMN` of a key and of its value.
@@ -173,7 +174,8 @@ mod tests {
 
     #[test]
     fn every_value_bears_its_place() {
-        let (layer, problems) = parse(Path::new("x.toml"), "mode = 'a'\n[poll]\n  x = [1,\n 2]\n");
+        let (layer, problems) =
+            parse(Path::new("x.toml"), "mode = 'a'\n[poll]\n  x = [1,\n 2]\n", &Arc::default());
         assert_eq!(problems, []);
         let layer = layer.unwrap();
         let top = KeyPath::default();
@@ -187,7 +189,7 @@ mod tests {
 
     #[test]
     fn columns_count_characters() {
-        let (layer, _) = parse(Path::new("x.toml"), "[t]\n'é' = [1,\n 'ü', 2]\n");
+        let (layer, _) = parse(Path::new("x.toml"), "[t]\n'é' = [1,\n 'ü', 2]\n", &Arc::default());
         let layer = layer.unwrap();
         let list = KeyPath::default().key("t").key("é");
         assert_eq!(place(&layer, &list), ["2:1", "2:7"]);
@@ -236,8 +238,8 @@ mod tests {
     #[test]
     fn a_file_of_too_many_values_is_refused_as_a_whole() {
         let list = |length: usize| format!("a = [{}]", "1,".repeat(length));
-        assert!(parse(Path::new("x.toml"), &list(MAX_VALUES / 2)).0.is_some());
-        let (layer, problems) = parse(Path::new("x.toml"), &list(MAX_VALUES));
+        assert!(parse(Path::new("x.toml"), &list(MAX_VALUES / 2), &Arc::default()).0.is_some());
+        let (layer, problems) = parse(Path::new("x.toml"), &list(MAX_VALUES), &Arc::default());
         assert!(layer.is_none() && problems.len() == 1, "{problems:?}");
     }
 }

@@ -53,6 +53,11 @@ pub(super) fn parse(text: &str) -> Result<Duration, DurationError> {
     Ok(duration)
 }
 
+/// A duration in quotes, for a message.
+pub(super) fn quoted(duration: Duration) -> String {
+    format!("\"{}\"", text(duration))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -18,6 +18,11 @@ pub(super) enum Segment {
 pub(super) struct KeyPath(Vec<Segment>);
 
 impl KeyPath {
+    /// Through tables, from the top.
+    pub(super) fn of(keys: &[&str]) -> Self {
+        Self(keys.iter().map(|key| Segment::Key((*key).to_owned())).collect())
+    }
+
     pub(super) fn key(&self, key: &str) -> Self {
         self.with(Segment::Key(key.to_owned()))
     }
@@ -46,31 +51,6 @@ impl KeyPath {
         &self.0
     }
 
-    /// What stands there.
-    pub(super) fn find<'a>(&self, root: &'a Value) -> Option<&'a Value> {
-        self.0.iter().try_fold(root, |at, segment| match segment {
-            Segment::Key(key) => at.get(key),
-            Segment::Index(index) => at.get(index),
-        })
-    }
-
-    /// Takes out what stands there: a key is removed, an element of a list becomes null, so that the others keep
-    /// their places. Whether anything stood there.
-    pub(super) fn take_out(&self, root: &mut Value) -> bool {
-        let Some((last, way)) = self.0.split_last() else { return false };
-        let parent = way.iter().try_fold(root, |at, segment| match segment {
-            Segment::Key(key) => at.get_mut(key),
-            Segment::Index(index) => at.get_mut(index),
-        });
-        match (parent, last) {
-            (Some(Value::Object(table)), Segment::Key(key)) => table.remove(key).is_some(),
-            (Some(Value::Array(list)), Segment::Index(index)) => {
-                list.get_mut(*index).is_some_and(|element| !std::mem::take(element).is_null())
-            }
-            _ => false,
-        }
-    }
-
     /// As people know it: elements of lists of tables by their name where they have one, `policy.logs.enabled`.
     pub(super) fn label(&self, root: &Value) -> String {
         let mut shown = Self::default();
@@ -87,21 +67,6 @@ impl KeyPath {
             };
         }
         shown.to_string()
-    }
-}
-
-impl From<&serde_path_to_error::Path> for KeyPath {
-    fn from(path: &serde_path_to_error::Path) -> Self {
-        use serde_path_to_error::Segment as Found;
-        Self(
-            path.iter()
-                .filter_map(|segment| match segment {
-                    Found::Seq { index } => Some(Segment::Index(*index)),
-                    Found::Map { key } => Some(Segment::Key(key.clone())),
-                    Found::Enum { .. } | Found::Unknown => None,
-                })
-                .collect(),
-        )
     }
 }
 
@@ -146,17 +111,5 @@ mod tests {
         assert_eq!(policy.index(1).key("x").label(&root), "policy.\"a b\".x");
         assert_eq!(policy.index(2).key("x").label(&root), "policy[2].x");
         assert_eq!(policy.index(9).key("x").label(&root), "policy[9].x");
-    }
-
-    #[test]
-    fn taking_an_element_out_leaves_the_others_in_their_places() {
-        let mut root = json!({"list": [1, 2, 3], "t": {"a": 1}});
-        let list = KeyPath::default().key("list");
-        assert!(list.index(1).take_out(&mut root));
-        assert!(!list.index(1).take_out(&mut root), "twice");
-        assert!(KeyPath::default().key("t").key("a").take_out(&mut root));
-        assert!(!KeyPath::default().key("t").key("a").take_out(&mut root));
-        assert!(!KeyPath::default().take_out(&mut root));
-        assert_eq!(root, json!({"list": [1, null, 3], "t": {}}));
     }
 }

@@ -17,19 +17,16 @@ use super::source::SourceText;
 /// Where a value comes from.
 #[derive(Debug, Clone)]
 pub(super) enum Origin {
-    /// Built in.
-    Default,
     /// The environment variable of this name.
     Environment(String),
     /// A file: the places of the key and of its value.
     File { source: Arc<SourceText>, key: Range<usize>, value: Range<usize> },
 }
 
-/// As it is shown with an effective value: `default`, `environment NAME`, `FILE:LINE`.
+/// As it is shown with an effective value: `environment NAME`, `FILE:LINE`.
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Default => f.write_str("default"),
             Self::Environment(name) => write!(f, "environment {name}"),
             Self::File { source, value, .. } => {
                 write!(f, "{}:{}", source.file().display(), source.line(value.start))

@@ -7,6 +7,7 @@ use std::fmt::{self, Write as _};
 use std::ops::Range;
 use std::path::PathBuf;
 
+use annotate_snippets::{Level, Renderer};
 use anstyle::{AnsiColor, Style};
 
 use super::source::{Snippet, SourceText};
@@ -141,9 +142,9 @@ impl Problem {
     }
 
     fn write(&self, f: &mut fmt::Formatter<'_>, colours: &Colours) -> fmt::Result {
-        let severity = match self.severity {
-            Severity::Error => colours.error,
-            Severity::Warning => colours.warning,
+        let (severity, level) = match self.severity {
+            Severity::Error => (colours.error, Level::ERROR),
+            Severity::Warning => (colours.warning, Level::WARNING),
         };
         write!(f, "{severity}{}{severity:#}: ", self.severity.word())?;
         let heading = self.heading();
@@ -154,12 +155,9 @@ impl Problem {
             write!(f, "{style}{heading}{style:#}\n  {}", self.message)?;
         }
         if let (Some(line), Some(snippet)) = (self.line, &self.snippet) {
-            let line = line.to_string();
-            let (style, indent) = (colours.frame, line.len());
-            let (start, marks) = (snippet.start, "^".repeat(snippet.width));
-            write!(f, "\n {style}{:indent$} |{style:#}", "")?;
-            write!(f, "\n {style}{line} |{style:#} {}", snippet.text)?;
-            write!(f, "\n {style}{:indent$} |{style:#} {:start$}{severity}{marks}{severity:#}", "", "")?;
+            for line in snippet.drawn(line, level, colours.renderer.clone()).lines() {
+                write!(f, "\n {line}")?;
+            }
         }
         match &self.hint {
             Some(hint) => write!(f, "\n  {}help{:#}: {hint}", colours.help, colours.help),
@@ -171,27 +169,32 @@ impl Problem {
 /// One block: `error: FILE:LINE:COLUMN: KEY`, the message, the line with a mark under what is meant, the hint.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write(f, &Colours::default())
+        self.write(f, &Colours::NONE)
     }
 }
 
-/// None, by default.
-#[derive(Default)]
 struct Colours {
     error: Style,
     warning: Style,
     heading: Style,
-    frame: Style,
     help: Style,
+    renderer: Renderer,
 }
 
 impl Colours {
+    const NONE: Self = Self {
+        error: Style::new(),
+        warning: Style::new(),
+        heading: Style::new(),
+        help: Style::new(),
+        renderer: Renderer::plain(),
+    };
     const ON: Self = Self {
         error: AnsiColor::Red.on_default().bold(),
         warning: AnsiColor::Yellow.on_default().bold(),
         heading: Style::new().bold(),
-        frame: AnsiColor::Blue.on_default().bold(),
         help: AnsiColor::Cyan.on_default(),
+        renderer: Renderer::styled(),
     };
 }
 
@@ -248,7 +251,7 @@ impl Problems {
 /// One block for each problem, and how many there are.
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write(f, &Colours::default())
+        self.write(f, &Colours::NONE)
     }
 }
 
@@ -275,6 +278,7 @@ pub(super) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str
 
 #[cfg(test)]
 mod tests {
+    use super::super::schema::{Key, Masking, Shown};
     use super::*;
 
     #[test]
@@ -299,7 +303,9 @@ mod tests {
     fn the_line_stands_under_the_message_with_its_mark() {
         let text = "\n\n\n\n\n\n\n\n\nmode = 'on'\n";
         let table = toml::de::DeTable::parse(text).unwrap();
-        let source = SourceText::new(std::path::Path::new("x.toml"), text, Some(table.get_ref()));
+        let mode = Key { path: vec!["mode"], shown: Shown::Open, single: None };
+        let masking = Masking::new(vec![mode]).into();
+        let source = SourceText::new(std::path::Path::new("x.toml"), text, Some(table.get_ref()), &masking);
         let problem = Problem::error("not so").at_key("mode").with_hint("so").pointing_at(&source, &(16..20));
         assert_eq!(
             problem.to_string(),

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::credentials::CredentialSecrets;
 use super::environment::Environment;
-use super::files::{Readers, read_text};
-use super::secret::CredentialSecrets;
+use super::files::{ReadError, Readers, read_text};
 use crate::model::secret::Secret;
 
 /// The variables of each tool: access key, secret key, security token. Those of the SDK go first.
@@ -78,7 +78,7 @@ fn read_file(path: &Path) -> Result<CredentialSecrets, String> {
     let at = path.display();
     let text = read_text(path, Readers::OwnerOnly).map_err(|error| {
         let advice = match error {
-            super::files::ReadError::Open { .. } => ": make it readable by its owner alone (chmod 0600)",
+            ReadError::Open { .. } => ": make it readable by its owner alone (chmod 0600)",
             _ => "",
         };
         format!("{at}: {error}{advice}")

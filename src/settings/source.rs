@@ -6,12 +6,13 @@
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-use unicode_width::UnicodeWidthChar;
 
-use super::secret::SecretReference;
+use super::schema::Masking;
 use crate::model::text::shown;
 
 /// Shown instead of what may be a secret.
@@ -25,10 +26,19 @@ const AFTER: usize = 100;
 pub struct Snippet {
     /// The line, or the part of it around what is meant, without secrets and comments.
     pub text: String,
-    /// Before what is meant, in columns of a terminal.
-    pub start: usize,
-    /// What is meant, in columns of a terminal; at least one.
-    pub width: usize,
+    /// What of this text is meant, in bytes.
+    pub span: Range<usize>,
+}
+
+impl Snippet {
+    /// As the line of this number, with a mark under what is meant.
+    pub(super) fn drawn(&self, line: usize, level: Level<'static>, renderer: Renderer) -> String {
+        let mark = AnnotationKind::Primary.span(self.span.clone());
+        let snippet =
+            annotate_snippets::Snippet::source(self.text.as_str()).line_start(line).annotation(mark);
+        // The line was cut already.
+        renderer.term_width(usize::MAX / 2).render(&[Group::with_level(level).element(snippet)])
+    }
 }
 
 /// A text with its lines, and which parts of it may be shown.
@@ -39,6 +49,7 @@ pub(super) struct SourceText {
     starts: Vec<usize>,
     /// Keys and single values in their order; absent where the text is no TOML.
     marks: Option<Vec<Mark>>,
+    masking: Arc<Masking>,
 }
 
 struct Mark {
@@ -55,10 +66,10 @@ impl fmt::Debug for SourceText {
 
 impl SourceText {
     /// A text, and what it was read as, if it was.
-    pub(super) fn new(file: &Path, text: &str, table: Option<&DeTable<'_>>) -> Self {
+    pub(super) fn new(file: &Path, text: &str, table: Option<&DeTable<'_>>, masking: &Arc<Masking>) -> Self {
         let after_breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(n, _)| n + 1);
         let marks = table.map(|table| {
-            let mut marks = Marks { keys: Vec::new(), found: Vec::new() };
+            let mut marks = Marks { masking, keys: Vec::new(), found: Vec::new() };
             marks.table(table);
             marks.found.sort_by_key(|mark| (mark.span.start, mark.span.end));
             marks.found
@@ -68,6 +79,7 @@ impl SourceText {
             text: text.to_owned(),
             starts: std::iter::once(0).chain(after_breaks).collect(),
             marks,
+            masking: Arc::clone(masking),
         }
     }
 
@@ -99,36 +111,36 @@ impl SourceText {
     pub(super) fn snippet(&self, span: Range<usize>) -> Option<Snippet> {
         let line = self.line_span(span.start);
         let span = span.start..span.end.min(line.end).max(span.start);
-        let mut drawing = Drawing::new(span.clone());
+        let mut masked = Masked { text: String::new(), span: span.clone(), marked: None };
         let Some(marks) = &self.marks else {
-            drawing.doubtful(self.text.get(line.clone())?, line.start)?;
-            return Some(drawing.finished());
+            masked.doubtful(self.text.get(line.clone())?, line.start, &self.masking)?;
+            return Some(masked.finished());
         };
         let from = self.boundary(line.start.max(span.start.saturating_sub(BEFORE)));
         let to = self.boundary(line.end.min(span.start + AFTER));
         if from > line.start {
-            drawing.push(from, '…');
+            masked.push(from..from, "…");
         }
         let mut at = from;
         // Marks do not overlap: only the last one before can reach in.
         let first = marks.partition_point(|mark| mark.span.end <= from);
         for mark in marks.iter().skip(first).take_while(|mark| mark.span.start < to) {
-            if !drawing.plain(self.text.get(at..mark.span.start.max(at))?, at) {
-                return Some(drawing.finished());
+            if !masked.plain(self.text.get(at..mark.span.start.max(at))?, at) {
+                return Some(masked.finished());
             }
             at = mark.span.start.max(at);
             let end = mark.span.end.min(to).max(at);
             if mark.shown {
-                drawing.verbatim(self.text.get(at..end)?, at);
+                masked.verbatim(self.text.get(at..end)?, at);
             } else {
-                drawing.mask(at..mark.span.end);
+                masked.push(at..mark.span.end, MASK);
             }
             at = end;
         }
-        if drawing.plain(self.text.get(at..to.max(at))?, at) && to < line.end {
-            drawing.push(to, '…');
+        if masked.plain(self.text.get(at..to.max(at))?, at) && to < line.end {
+            masked.push(to..line.end, "…");
         }
-        Some(drawing.finished())
+        Some(masked.finished())
     }
 
     /// The same offset, or the next one before it that is not within a character.
@@ -140,40 +152,30 @@ impl SourceText {
     }
 }
 
-/// A line that is being drawn.
-struct Drawing {
+/// A line that is being masked.
+struct Masked {
     text: String,
-    columns: usize,
+    /// What is meant, in the file.
     span: Range<usize>,
-    start: Option<usize>,
-    end: Option<usize>,
+    /// The same, in the text.
+    marked: Option<Range<usize>>,
 }
 
-impl Drawing {
-    fn new(span: Range<usize>) -> Self {
-        Self { text: String::new(), columns: 0, span, start: None, end: None }
-    }
-
-    fn at(&mut self, offset: usize) {
-        if offset >= self.span.start {
-            self.start.get_or_insert(self.columns);
+impl Masked {
+    /// This stands for that part of the file. Wherever within it something is meant, all of it is.
+    fn push(&mut self, part: Range<usize>, shown: &str) {
+        let start = self.text.len();
+        self.text.push_str(shown);
+        if part.start < self.span.end.max(self.span.start + 1) && part.end > self.span.start {
+            self.marked.get_or_insert(start..start).end = self.text.len();
         }
-        if offset >= self.span.end {
-            self.end.get_or_insert(self.columns);
-        }
-    }
-
-    fn push(&mut self, offset: usize, c: char) {
-        self.at(offset);
-        // A tab is a blank, and what a terminal would obey is shown.
-        let safe = if c == '\t' { " ".to_owned() } else { shown(c.encode_utf8(&mut [0; 4]), 1) };
-        self.columns += safe.chars().filter_map(UnicodeWidthChar::width).sum::<usize>();
-        self.text.push_str(&safe);
     }
 
     fn verbatim(&mut self, text: &str, offset: usize) {
         for (n, c) in text.char_indices() {
-            self.push(offset + n, c);
+            // A tab is a blank, and what a terminal would obey is shown.
+            let safe = if c == '\t' { " ".to_owned() } else { shown(c.encode_utf8(&mut [0; 4]), 1) };
+            self.push(offset + n..offset + n + c.len_utf8(), &safe);
         }
     }
 
@@ -185,20 +187,8 @@ impl Drawing {
         comment.is_none()
     }
 
-    fn mask(&mut self, hidden: Range<usize>) {
-        // Wherever within it something is meant, all of it is marked.
-        if hidden.contains(&self.span.start) {
-            self.start.get_or_insert(self.columns);
-        }
-        self.text.push_str(MASK);
-        self.columns += MASK.len();
-        if hidden.contains(&self.span.start) && self.span.end <= hidden.end {
-            self.end.get_or_insert(self.columns);
-        }
-    }
-
     /// A line of a file that is no TOML. `None` where nothing of it is known to be harmless.
-    fn doubtful(&mut self, line: &str, offset: usize) -> Option<()> {
+    fn doubtful(&mut self, line: &str, offset: usize, masking: &Masking) -> Option<()> {
         let plain = |text: &str, more: &str| {
             text.chars()
                 .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ' ') || more.contains(c))
@@ -216,92 +206,26 @@ impl Drawing {
         }
         let name = key.rsplit('.').next().unwrap_or(key).trim();
         let at_value = offset + key.len() + 1;
-        self.verbatim(key, offset);
-        self.push(at_value - 1, '=');
+        self.verbatim(line.get(..=key.len())?, offset);
         let alone = !value.contains(['=', '{', '#']) && !value.contains("\"\"\"") && !value.contains("'''");
-        if alone && HARMLESS.contains(&name) {
+        if alone && masking.is_open(name) {
             self.verbatim(value, at_value);
         } else {
             self.text.push(' ');
-            self.columns += 1;
-            self.mask(at_value..offset + line.len() + 1);
+            self.push(at_value..offset + line.len() + 1, MASK);
         }
         Some(())
     }
 
-    fn finished(mut self) -> Snippet {
-        self.at(usize::MAX);
-        let start = self.start.unwrap_or(self.columns);
-        let width = self.end.unwrap_or(self.columns).saturating_sub(start).max(1);
-        Snippet { text: self.text, start, width }
+    fn finished(self) -> Snippet {
+        let end = self.text.len();
+        Snippet { text: self.text, span: self.marked.unwrap_or(end..end) }
     }
 }
 
-/// Keys whose values are no secrets, wherever they stand.
-const HARMLESS: [&str; 59] = [
-    "mode",
-    "retention",
-    "discovery_interval",
-    "idle_interval",
-    "active_interval",
-    "settle_interval",
-    "settle_timeout",
-    "max_failure_age",
-    "request_timeout",
-    "max_requests_in_flight",
-    "requests_per_second",
-    "max_actions_in_flight",
-    "max_actions_per_hour",
-    "failures",
-    "within",
-    "cooldown",
-    "probe",
-    "default",
-    "reminders",
-    "listen",
-    "socket",
-    "filter",
-    "format",
-    "name",
-    "region",
-    "project_id",
-    "credentials",
-    "ca_file",
-    "enabled",
-    "on_exhausted",
-    "abort_grace",
-    "notify",
-    "project",
-    "cluster",
-    "task",
-    "engine",
-    "version",
-    "max_retries",
-    "initial_interval",
-    "multiplier",
-    "max_interval",
-    "randomization_factor",
-    "max_elapsed_time",
-    "reset_on_progress",
-    "retry_partial_failed",
-    "count_external",
-    "timezone",
-    "allow",
-    "deny",
-    "days",
-    "from",
-    "to",
-    "per_node",
-    "allowance",
-    "no_progress",
-    "host",
-    "port",
-    "hello",
-    "source",
-];
-
 /// Finds the keys and the single values of a table.
 struct Marks<'a> {
+    masking: &'a Masking,
     keys: Vec<&'a str>,
     found: Vec<Mark>,
 }
@@ -324,54 +248,41 @@ impl<'a> Marks<'a> {
                     self.value(element);
                 }
             }
-            DeValue::String(text) => {
-                let shown = self.harmless(Some(text.as_ref()));
+            single => {
+                let shown = self.masking.shows(&self.keys, single.as_str());
                 self.found.push(Mark { span: value.span(), shown });
             }
-            _ => self.found.push(Mark { span: value.span(), shown: self.harmless(None) }),
-        }
-    }
-
-    /// Whether the value at this key, a text or another, can be no secret.
-    fn harmless(&self, text: Option<&str>) -> bool {
-        let Some(key) = self.keys.last() else { return false };
-        // A tag may have any name, and is no secret.
-        if HARMLESS.contains(key) || (self.keys.first() == Some(&"policy") && self.keys.contains(&"tags")) {
-            return true;
-        }
-        let Some(text) = text else { return false };
-        match (self.keys.as_slice(), *key) {
-            (_, "type") => text.len() <= 16 && text.chars().all(|c| c.is_ascii_lowercase() || c == '-'),
-            (["journal", _], "url") => text.starts_with("sqlite:"),
-            // A password stands before an '@', a token in a query.
-            (["project", _], "endpoint" | "iam_endpoint" | "proxy") => !text.contains(['@', '?', '#', '\\']),
-            (_, "credential") => SecretReference::credential(text).is_ok(),
-            (_, "file") => SecretReference::file(text).is_ok(),
-            (_, "env") => SecretReference::environment(text).is_ok(),
-            _ => false,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::check;
     use super::*;
+
+    fn masking() -> Arc<Masking> {
+        Arc::new(Masking::new(check::keys()))
+    }
 
     /// What is shown of the line that has this word, with a mark under it.
     fn drawn(text: &str, word: &str) -> String {
         let table = DeTable::parse(text).unwrap();
-        drawn_from(&SourceText::new(Path::new("x.toml"), text, Some(table.get_ref())), word).unwrap()
+        drawn_from(&SourceText::new(Path::new("x.toml"), text, Some(table.get_ref()), &masking()), word)
+            .unwrap()
     }
 
     /// The same of a text that is no TOML.
     fn doubtful(text: &str, word: &str) -> Option<String> {
-        drawn_from(&SourceText::new(Path::new("x.toml"), text, None), word)
+        drawn_from(&SourceText::new(Path::new("x.toml"), text, None, &masking()), word)
     }
 
     fn drawn_from(source: &SourceText, word: &str) -> Option<String> {
         let start = source.text.find(word).unwrap();
-        let Snippet { text, start, width } = source.snippet(start..start + word.len())?;
-        Some(format!("{text}\n{:start$}{}", "", "^".repeat(width)))
+        let snippet = source.snippet(start..start + word.len())?;
+        let drawn = snippet.drawn(1, Level::ERROR, Renderer::plain());
+        let marks = drawn.lines().last().and_then(|line| line.strip_prefix("  | ")).unwrap();
+        Some(format!("{}\n{marks}", snippet.text))
     }
 
     #[test]
@@ -468,9 +379,9 @@ mod tests {
 
     #[test]
     fn an_end_of_a_file_can_be_meant() {
-        let source = SourceText::new(Path::new("x.toml"), "name = ", None);
-        assert_eq!(source.snippet(7..7), Some(Snippet { text: "name = ".to_owned(), start: 7, width: 1 }));
-        let source = SourceText::new(Path::new("x.toml"), "", None);
+        let source = SourceText::new(Path::new("x.toml"), "name = ", None, &masking());
+        assert_eq!(source.snippet(7..7), Some(Snippet { text: "name = ".to_owned(), span: 7..7 }));
+        let source = SourceText::new(Path::new("x.toml"), "", None, &masking());
         assert_eq!((source.line(0), source.column(0), source.snippet(0..0)), (1, 1, None));
     }
 }

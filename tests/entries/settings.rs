@@ -39,7 +39,10 @@ fn told(problem: &Problem) {
     assert!(!problem.in_one_line().contains('\n'), "{problem}");
     assert!(problem.line.is_none_or(|line| line > 0) && problem.column.is_none_or(|column| column > 0));
     if let Some(snippet) = &problem.snippet {
-        assert!(snippet.width > 0 && !snippet.text.contains(['\n', '\r', '\x1b']), "{problem}");
+        assert!(
+            snippet.text.get(snippet.span.clone()).is_some() && !snippet.text.contains(['\n', '\r', '\x1b']),
+            "{problem}"
+        );
         assert!(snippet.text.len() < 10_000, "{problem}");
     }
 }

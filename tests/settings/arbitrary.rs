@@ -258,5 +258,6 @@ fn many_files_with_many_problems_are_told_within_bounds() {
         (0..20).map(|n| FileText { file: format!("{n}.toml").into(), text: text.clone() }).collect();
     let main = FileText { file: "c.toml".into(), text: "mode = 'dry-run'\n".to_owned() };
     let problems = load_texts(&main, &policies, &Environment::default()).unwrap_err();
-    assert!(problems.0.len() > 1_000 && problems.0.len() < 3_000, "{}", problems.0.len());
+    // A hundred errors and a hundred warnings of each file, and that there are more.
+    assert!(problems.0.len() > 1_000 && problems.0.len() < 5_000, "{}", problems.0.len());
 }

@@ -624,7 +624,7 @@ fn the_environment_overrides_single_values_and_is_named() {
     assert_eq!(settings.poll.active_interval, Duration::from_mins(1));
     assert_eq!(settings.limits.requests_per_second, 9);
     assert_eq!(settings.journal, JournalUrl::Sqlite("/x/y.db".into()));
-    let origin = |key: &str| loaded.origins[key].as_str();
+    let origin = |key: &str| loaded.origins.get(key).map_or("default", String::as_str);
     assert_eq!(origin("poll.idle_interval"), "environment UPGRADE_REMEDIATOR__POLL__IDLE_INTERVAL");
     assert_eq!(origin("poll.active_interval"), "config.toml:3");
     assert_eq!(origin("poll.settle_timeout"), "default");

@@ -80,7 +80,7 @@ impl<T: Transport, C: Clock> AgencySource<T, C> {
             ),
         };
         let plain = Plain {
-            method: Method::NotifyQueue,
+            method: Method::Post,
             path: path.to_owned(),
             body: body.to_string().into(),
             body_limit: BODY_LIMIT,

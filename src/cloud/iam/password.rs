@@ -79,7 +79,7 @@ impl<T: Transport, C: Clock> PasswordSource<T, C> {
             json!({ "name": name, "password": password.expose_secret(), "domain": { "name": domain } });
         let identity = json!({ "methods": ["password"], "password": { "user": user } });
         let plain = Plain {
-            method: Method::NotifyQueue,
+            method: Method::Post,
             path: "/v3/auth/tokens".to_owned(),
             query: vec![("nocatalog", "true".to_owned())],
             headers: Vec::new(),

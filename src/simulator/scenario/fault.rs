@@ -76,7 +76,7 @@ pub enum On {
     /// A retry or an abort.
     Put,
     /// The start of an upgrade or an AZ switchover.
-    NotifyQueue,
+    Post,
     /// The target images.
     Images,
     /// The lookup of the project.
@@ -94,7 +94,7 @@ impl On {
             Self::Retry => operation == Operation::Retry,
             Self::Abort => operation == Operation::Abort,
             Self::Put => matches!(operation, Operation::Retry | Operation::Abort),
-            Self::NotifyQueue => matches!(operation, Operation::StartUpgrade | Operation::StartAzSwitchover),
+            Self::Post => matches!(operation, Operation::StartUpgrade | Operation::StartAzSwitchover),
             Self::Images => operation == Operation::Images,
             Self::Projects => operation == Operation::Projects,
             Self::Any => true,

@@ -231,7 +231,11 @@ fn reads(harness: &Harness) -> usize {
 }
 
 /// Lets the reconcile go on until so many requests were read. It must not end by then.
-async fn until_polls(harness: &Harness, reconcile: &mut (impl Future<Output = Report> + Unpin), lists: usize) {
+async fn until_polls(
+    harness: &Harness,
+    reconcile: &mut (impl Future<Output = Report> + Unpin),
+    lists: usize,
+) {
     tokio::select! {
         biased;
         // Looked at before each step of the reconcile, so that it is not a whole request further on.

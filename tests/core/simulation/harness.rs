@@ -97,7 +97,7 @@ impl For {
             Method::Put if request.query.contains("retry_mode") => Self::Abort,
             Method::Put => Self::Retry,
             Method::Get if request.path.ends_with("/detail") => Self::Reading,
-            Method::Get | Method::NotifyQueue | Method::PutForToken => Self::List,
+            Method::Get | Method::Post | Method::PutForToken => Self::List,
         }
     }
 

@@ -1,0 +1,153 @@
+//! What the environment overrides: `UPGRADE_REMEDIATOR__SECTION__KEY`, for every single value of config.toml's sections.
+
+use config::{Map, Value, ValueKind};
+
+use super::environment::{Environment, PREFIX};
+use super::key::KeyPath;
+use super::layer::{Layer, Origin};
+use super::problem::{Problem, nearest};
+use super::schema::Key;
+
+/// The highest layer. A number is read as one only where the key takes one.
+pub(super) fn layer(keys: &[Key], env: &Environment) -> (Layer, Vec<Problem>) {
+    let known = keys.iter().filter_map(|key| {
+        let variable = format!("{PREFIX}{}", key.path.join("__").to_uppercase());
+        Some((variable, key.path.as_slice(), key.single?))
+    });
+    let known: Vec<_> = known.collect();
+    let mut layer = Layer::default();
+    let mut problems = Vec::new();
+    for (name, value) in env.overrides() {
+        let shown = name.to_string_lossy();
+        let found = known.iter().find(|(variable, ..)| name == variable.as_str());
+        let Some((variable, path, read)) = found else {
+            let problem = Problem::error(format!(
+                "the environment variable {shown} overrides no key: only single values of config.toml's sections can \
+                 be overridden, never projects, credentials, channels or policies"
+            ));
+            let near = nearest_variable(&shown, known.iter().map(|(variable, ..)| variable.as_str()));
+            problems.push(match near {
+                Some(near) => problem.with_hint(format!("did you mean {near}?")),
+                None => problem,
+            });
+            continue;
+        };
+        let Some(text) = value.to_str() else {
+            problems.push(Problem::error(format!("the environment variable {shown} is not UTF-8 text")));
+            continue;
+        };
+        set(&mut layer.values, path, read(text));
+        layer.origins.insert(KeyPath::of(path), Origin::Environment(variable.clone()));
+    }
+    // Other names that begin like ours are left alone (a container's links are made of a service's name), but for
+    // those that were plainly meant to override something.
+    for (variable, ..) in &known {
+        let slip = variable.replace("__", "_");
+        if env.get(&slip).is_some() {
+            let problem = Problem::error(format!("the environment variable {slip} overrides nothing"));
+            problems.push(problem.as_warning().with_hint(format!("did you mean {variable}?")));
+        }
+    }
+    (layer, problems)
+}
+
+/// Compared without the prefix, which is long enough to make everything look near.
+fn nearest_variable<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    let written = written.strip_prefix(PREFIX).unwrap_or(written);
+    nearest(written, known.filter_map(|variable| variable.strip_prefix(PREFIX)))
+        .map(|near| format!("{PREFIX}{near}"))
+}
+
+fn set(values: &mut Map<String, Value>, path: &[&str], kind: ValueKind) {
+    match path {
+        [] => {}
+        [key] => drop(values.insert((*key).to_owned(), Value::new(None, kind))),
+        [table, rest @ ..] => {
+            let empty = || Value::new(None, ValueKind::Table(Map::new()));
+            let table = values.entry((*table).to_owned()).or_insert_with(empty);
+            if let ValueKind::Table(table) = &mut table.kind {
+                set(table, rest, kind);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::check;
+    use super::*;
+
+    #[test]
+    fn a_number_is_read_only_where_the_key_takes_one() {
+        let env = Environment::new([
+            ("UPGRADE_REMEDIATOR__LIMITS__MAX_ACTIONS_PER_HOUR", "7"),
+            ("UPGRADE_REMEDIATOR__LOG__FILTER", "7"),
+        ]);
+        let (layer, problems) = layer(&check::keys(), &env);
+        assert_eq!(problems, []);
+        let kind =
+            |section: &str, key: &str| layer.values[section].clone().into_table().unwrap()[key].kind.clone();
+        assert_eq!(kind("limits", "max_actions_per_hour"), ValueKind::I64(7));
+        assert_eq!(kind("log", "filter"), ValueKind::String("7".to_owned()));
+    }
+
+    #[test]
+    fn every_single_value_of_a_section_can_be_overridden() {
+        let keys = check::keys();
+        let single: Vec<_> = keys.iter().filter(|key| key.single.is_some()).collect();
+        assert!(single.iter().all(|key| key.path.len() <= 2 && key.path[0] != "policy"), "{single:?}");
+        for key in &single {
+            let variable = format!("{PREFIX}{}", key.path.join("__").to_uppercase());
+            let (layer, problems) = layer(&keys, &Environment::new([(variable, "x")]));
+            assert!(problems.is_empty() && layer.origins.contains_key(&KeyPath::of(&key.path)), "{key:?}");
+        }
+        assert!(single.iter().any(|key| key.path == ["notify", "page"]), "{single:?}");
+        let exposed = Environment::new([("UPGRADE_REMEDIATOR__HTTP__EXPOSE_WITHOUT_AUTHENTICATION", "true")]);
+        let http = layer(&keys, &exposed).0.values["http"].clone().into_table().unwrap();
+        assert_eq!(http["expose_without_authentication"].kind, ValueKind::Boolean(true));
+    }
+
+    #[test]
+    fn a_variable_that_overrides_nothing_is_an_error_with_the_nearest_name() {
+        for (name, near) in [
+            ("UPGRADE_REMEDIATOR__POLL__IDLE_INTERVALL", Some("UPGRADE_REMEDIATOR__POLL__IDLE_INTERVAL?")),
+            ("UPGRADE_REMEDIATOR__poll__idle_interval", Some("UPGRADE_REMEDIATOR__POLL__IDLE_INTERVAL?")),
+            ("UPGRADE_REMEDIATOR__MODES", Some("UPGRADE_REMEDIATOR__MODE?")),
+            ("UPGRADE_REMEDIATOR__POLICY__PROD__MODE", None),
+            ("UPGRADE_REMEDIATOR__POLL", None),
+            ("UPGRADE_REMEDIATOR__", None),
+        ] {
+            let (layer, problems) = layer(&check::keys(), &Environment::new([(name, "canary-7f3a")]));
+            assert!(layer.values.is_empty() && problems.len() == 1, "{name}");
+            let shown = problems[0].to_string();
+            assert!(shown.contains(name) && !shown.contains("canary"), "{shown}");
+            match near {
+                Some(near) => assert!(shown.contains(near), "{shown}"),
+                None => assert_eq!(problems[0].hint, None, "{shown}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_variable_with_another_prefix_is_left_alone_but_for_a_slip() {
+        let (layer, problems) = layer(
+            &check::keys(),
+            &Environment::new([
+                ("UPGRADE_REMEDIATOR_CONFIG", "x"),
+                ("UPGRADE_REMEDIATOR_SERVICE_HOST", "10.0.0.1"),
+                ("UPGRADE_REMEDIATOR_MODE", "enforce"),
+                ("UPGRADE_REMEDIATOR_POLL_IDLE_INTERVAL", "1m"),
+            ]),
+        );
+        assert!(layer.values.is_empty());
+        let hints: Vec<_> = problems.iter().filter_map(|problem| problem.hint.as_deref()).collect();
+        assert_eq!(
+            hints,
+            [
+                "did you mean UPGRADE_REMEDIATOR__MODE?",
+                "did you mean UPGRADE_REMEDIATOR__POLL__IDLE_INTERVAL?"
+            ]
+        );
+        assert!(problems.iter().all(|problem| !problem.is_error()));
+    }
+}
