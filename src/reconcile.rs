@@ -26,12 +26,15 @@ use crate::journal::{Journal, JournalError};
 use crate::model::cluster::Cluster;
 use crate::model::decision::{Action, Decision, Order, Verdict};
 use crate::model::event::{Entry, Event, Subject};
+use crate::model::explanation::Peek;
 use crate::model::hold::Holds;
 use crate::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use crate::model::moment::Moment;
+use crate::model::outlook::Outlook;
 use crate::model::project::Rules;
 use crate::model::project_state::ProjectState;
 use crate::model::reason::Reason;
+use crate::model::record::TaskRecord;
 use crate::model::task::{Reading, TaskKind};
 use crate::model::text::chain;
 use crate::notify::Observer;
@@ -125,6 +128,8 @@ struct State {
     last_list: Option<Moment>,
     /// The clusters that a list has shown, as the latest one did.
     listed: BTreeMap<ClusterId, (Arc<Cluster>, Moment)>,
+    /// The last poll of each cluster with a task that is not over: what its outlook is worked out from.
+    unfinished: BTreeMap<ClusterId, Arc<Reading>>,
 }
 
 impl State {
@@ -140,6 +145,11 @@ impl State {
             }
         }
         self.project.remember(&cluster.id, reading);
+        if self.project.cluster(&cluster.id).tasks.values().all(TaskRecord::is_ended) {
+            self.unfinished.remove(&cluster.id);
+        } else {
+            self.unfinished.insert(cluster.id.clone(), Arc::new(reading.clone()));
+        }
     }
 }
 
@@ -213,6 +223,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
                 unread: BTreeMap::new(),
                 last_list: None,
                 listed: BTreeMap::new(),
+                unfinished: BTreeMap::new(),
             }),
             commit_lock: tokio::sync::RwLock::default(),
             one_at_a_time: KeyedLock::default(),
@@ -309,7 +320,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
             let mut state = self.state();
             state.remember(cluster, reading);
             let known = &state.project.cluster(&cluster.id).tasks;
-            let is_over = |id| known.get(id).is_some_and(|known| known.closed.is_some());
+            let is_over = |id| known.get(id).is_some_and(|known| known.is_ended());
             reading.tasks.iter().any(|task| task.status.is_failure() && !is_over(&task.id))
         };
         self.telling.read(cluster, reading.at, &step.decision, fails);
@@ -328,22 +339,32 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         reading: &Reading,
         judge: impl FnOnce(&ProjectState, StepInput<'_>) -> R,
     ) -> R {
-        let (rules, clock_offset) = (self.rules(), self.css().clock_offset());
+        let rules = self.rules();
         let holds = self.holds.read().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.state();
         state.project.breaker.forget(rules.breaker.within, reading.at);
-        let input = StepInput {
+        judge(&state.project, self.input(&state, &rules, &holds, cluster, reading))
+    }
+
+    fn input<'a>(
+        &'a self,
+        state: &State,
+        rules: &'a Rules,
+        holds: &'a Holds,
+        cluster: &'a Cluster,
+        reading: &'a Reading,
+    ) -> StepInput<'a> {
+        StepInput {
             project: &self.project,
             cluster,
             reading,
-            rules: &rules,
-            holds: &holds,
+            rules,
+            holds,
             seed: self.seed,
-            clock_offset,
+            clock_offset: self.css().clock_offset(),
             listed: state.listed.get(&cluster.id).map(|(_, at)| *at),
             polled: state.polled.get(&cluster.id).copied(),
-        };
-        judge(&state.project, input)
+        }
     }
 
     fn guards<'a>(
@@ -366,11 +387,21 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
     ///
     /// # Errors
     /// With the whole chain of causes, where the cluster cannot be read.
-    pub async fn peek(&self, cluster: &Cluster) -> Result<(Reading, Decision), String> {
+    pub async fn peek(&self, cluster: &Cluster) -> Result<Peek, String> {
         let reading = self.read(&self.css(), &cluster.id, READ_LAST).await;
         let reading = reading.map_err(|error| chain(&error))?;
-        let decision = self.step(cluster, &reading, reading.at).decision;
-        Ok((reading, decision))
+        let (decision, outlook) = self.judge(cluster, &reading, |state, input| {
+            let decision = decide::step(state, input, reading.at).decision;
+            let state = decide::step::after(state, input, reading.at);
+            let task = decision.task.as_ref();
+            let known = task.and_then(|task| Some((task, input.record(&state).tasks.get(task)?)));
+            let outlook = match known {
+                Some(known) => decide::outlook(&state, input, known, reading.at),
+                None => Outlook::new(None, &decision.reason, Vec::new(), None),
+            };
+            (decision, outlook)
+        });
+        Ok(Peek { reading, decision, outlook })
     }
 
     /// Journals these events, folds them in and tells of them.
@@ -452,7 +483,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
     fn after_an_error(&self, cluster: &ClusterId) -> Duration {
         let state = self.state();
         let mut tasks = state.project.cluster(cluster).tasks.values();
-        let busy = tasks.any(|task| task.closed.is_none() && task.escalated.is_none());
+        let busy = tasks.any(|task| task.is_pending());
         let poll = &self.rules().poll;
         if busy { poll.active_interval } else { poll.idle_interval }
     }

@@ -19,10 +19,11 @@ use super::{CommandResult, Failure, block_on, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::daemon::{self, Builder, Daemon};
 use crate::lifecycle::Signals;
-use crate::model::event::{Event, Outcome};
+use crate::model::event::Event;
 use crate::model::level::Level;
 use crate::model::moment::Moment;
 use crate::model::project_state::ProjectState;
+use crate::model::record::Phase;
 use crate::notify::{Notification, Observer};
 use crate::settings::{self, Environment, FileText};
 use crate::simulator::log::{LogEntry, PutKind, PutRecord, Record};
@@ -194,11 +195,10 @@ fn all_ended(project_state: &ProjectState) -> bool {
 fn end_of(project_state: &ProjectState, cluster: &str) -> Option<String> {
     let tasks = project_state.clusters.values().flat_map(|history| history.tasks.values());
     let task = tasks.into_iter().find(|task| task.cluster_name == cluster)?;
-    match (&task.closed, &task.escalated) {
-        (Some((Outcome::Aborted, _)), _) => Some("aborted".to_owned()),
-        (Some((closing, _)), _) => Some(closing.word().to_owned()),
-        (None, Some(_)) => Some("escalated".to_owned()),
-        (None, None) => None,
+    match task.phase() {
+        Phase::Ended(outcome, _) => Some(outcome.word().to_owned()),
+        Phase::Escalated(_) => Some("escalated".to_owned()),
+        Phase::Running | Phase::Failed(_) | Phase::OutcomeUnknown(_) => None,
     }
 }
 

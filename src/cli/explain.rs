@@ -11,6 +11,7 @@ use super::table::{table, text};
 use super::{CommandResult, Failure, print, print_json};
 use crate::control::{Answer, Request};
 use crate::model::explanation::{Explanation, Story, TaskFacts};
+use crate::model::outlook::Block;
 use crate::model::text::{counted, shown, span, utc};
 use crate::settings::Loaded;
 
@@ -53,7 +54,14 @@ fn by_journal(loaded: &Loaded, text: &str, down: &str) -> Result<Explanation, Fa
             let cluster = history.recall(id);
             if id.as_str() == text || cluster.name == text {
                 let limits = vec![down.to_owned()];
-                found.push(Explanation::by_journal(known.now.wall, project, &cluster, history, limits));
+                found.push(Explanation::by_journal(
+                    known.now.wall,
+                    project,
+                    &cluster,
+                    history,
+                    limits,
+                    Block::not_running(),
+                ));
             }
         }
     }
@@ -91,8 +99,10 @@ fn as_text(it: &Explanation) -> String {
     let mut row = |of: &str, what: String| {
         rows.add_row([of.to_owned(), what]);
     };
-    row("NOW", format!("{}: {} [{}]", it.verdict, it.why.words, it.why.code));
-    row("TO CHANGE IT", it.way_on.clone());
+    row("NOW", format!("{}: {} [{}]", it.verdict, it.outlook.reason.text, it.outlook.reason.code));
+    for (what, line) in it.outlook.in_words() {
+        row(&what.to_uppercase(), line);
+    }
     if let Some(seconds) = it.next_poll_seconds {
         let seconds = std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default();
         row("NEXT LOOK", format!("in {} at the latest", span(seconds)));
@@ -178,7 +188,7 @@ fn story_in_words(story: &Story) -> String {
         let _ = write!(words, "; {open}");
     }
     if let Some((since, why)) = &story.needs_operator {
-        let _ = write!(words, "; escalated to an operator at {}: {} [{}]", utc(*since), why.words, why.code);
+        let _ = write!(words, "; escalated to an operator at {}: {} [{}]", utc(*since), why.text, why.code);
     }
     if let Some(since) = story.runs_too_long_since {
         let _ = write!(words, "; running too long, since {}", utc(since));

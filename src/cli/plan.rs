@@ -17,11 +17,10 @@ use crate::journal::memory::MemoryJournal;
 use crate::journal::reader::Query;
 use crate::model::cluster::Cluster;
 use crate::model::decision::{Decision, Verdict};
-use crate::model::explanation::AbortEffect;
+use crate::model::explanation::{AbortEffect, Peek};
 use crate::model::hold::Holds;
 use crate::model::reason::Reason;
-use crate::model::task::Reading;
-use crate::model::text::{shown, span};
+use crate::model::text::shown;
 use crate::notify::log::LogObserver;
 use crate::schedule::Project as _;
 use crate::settings::{Environment, Loaded, Settings};
@@ -33,7 +32,7 @@ type PlanProject = HttpProject<MemoryJournal, LogObserver>;
 struct Line {
     project: String,
     cluster: Arc<Cluster>,
-    result: Result<(Reading, Decision), String>,
+    result: Result<Peek, String>,
     /// Where there is a task to decide about: every policy in its order, and why it does not cover the task.
     policies: Vec<(String, Option<String>)>,
 }
@@ -119,10 +118,9 @@ async fn reconcile_at(project: &Arc<PlanProject>, clusters: Vec<Arc<Cluster>>) -
         polls.spawn(async move {
             let reconciler = project.reconciler();
             let result = reconciler.peek(&cluster).await;
-            let task = result
-                .as_ref()
-                .ok()
-                .and_then(|(reading, decision)| decision.task.as_ref().and_then(|task| reading.task(task)));
+            let task = result.as_ref().ok().and_then(|Peek { reading, decision, .. }| {
+                decision.task.as_ref().and_then(|task| reading.task(task))
+            });
             let policies = task.map(|task| reconciler.policies_for(&cluster, task.kind)).unwrap_or_default();
             Line { project: reconciler.project.to_string(), cluster, result, policies }
         });
@@ -136,12 +134,12 @@ async fn reconcile_at(project: &Arc<PlanProject>, clusters: Vec<Arc<Cluster>>) -
 
 /// Clusters with nothing to do are counted, not listed.
 fn is_quiet(line: &Line) -> bool {
-    matches!(&line.result, Ok((_, decision)) if decision.reason == Reason::Idle)
+    matches!(&line.result, Ok(peek) if peek.decision.reason == Reason::Idle)
 }
 
 /// What an abort of the task to decide about would touch; nothing where it was aborted already.
 fn abort_of(line: &Line) -> Option<AbortEffect> {
-    let (reading, decision) = line.result.as_ref().ok()?;
+    let Peek { reading, decision, .. } = line.result.as_ref().ok()?;
     let task = reading.task(decision.task.as_ref()?)?;
     AbortEffect::of(task, &line.cluster).filter(|_| decision.reason.code() != Reason::AbortedByUs.code())
 }
@@ -159,8 +157,11 @@ fn as_text(lines: &[Line]) -> String {
     let mut table = table(&["PROJECT", "CLUSTER", "WOULD", "WHY"]);
     for line in lines.iter().filter(|line| !is_quiet(line)) {
         let (would, why) = match &line.result {
-            Ok((_, decision)) => {
-                let mut why = format!("{} [{}]", decision.reason, decision.reason.code());
+            Ok(Peek { decision, outlook, .. }) => {
+                let mut why = format!("{} [{}]", outlook.reason.text, outlook.reason.code);
+                for (what, line) in outlook.in_words() {
+                    let _ = write!(why, "\n{what}: {line}");
+                }
                 if matches!(decision.reason, Reason::NoPolicy) {
                     for (policy, mismatch) in &line.policies {
                         let _ = write!(why, "\n{policy}: {}", mismatch.as_deref().unwrap_or("covers it"));
@@ -185,13 +186,17 @@ fn as_json(line: &Line) -> Value {
     let cluster = &line.cluster;
     let mut out = json!({ "project": line.project, "cluster": cluster.id, "cluster_name": cluster.name });
     let more = match &line.result {
-        Ok((_, decision)) => json!({
+        Ok(Peek { decision, outlook, .. }) => json!({
             "task": decision.task,
             "verdict": decision.verdict.word(),
-            "code": decision.reason.code(),
-            "reason": decision.reason.to_string(),
+            "phase": outlook.phase,
+            "reason": outlook.reason,
+            "blocked_by": outlook.blocked_by,
+            "next": outlook.next,
+            "needs_attention": outlook.needs_attention,
+            "next_step": outlook.next_step,
             "details": decision.reason,
-            "next_poll": span(decision.next_poll),
+            "next_poll_seconds": decision.next_poll.as_secs_f64(),
             "abort": abort_of(line),
             "policies": line.policies.iter().map(|(policy, mismatch)| {
                 json!({ "policy": policy, "does_not_cover_it_because": mismatch })

@@ -19,8 +19,10 @@ use crate::model::channel::ChannelCounts;
 use crate::model::hold::StoredHold;
 use crate::model::id::ProjectName;
 use crate::model::moment::Moment;
+use crate::model::outlook::{Block, Outlook};
 use crate::model::policy::Mode;
 use crate::model::project_state::ProjectState;
+use crate::model::record::{PhaseWord, TaskRecord};
 use crate::model::text::{counted, longer_span, shown, utc};
 use crate::settings::Loaded;
 use crate::status::{ProjectReport, Report, ReportInput};
@@ -141,7 +143,8 @@ impl Known {
                 stretch: None,
                 live: None,
             };
-            ProjectReport::new(&around, project_state, self.now)
+            let outlook = |_: &_, _: &_, task: &TaskRecord| Outlook::by_journal(task, Block::not_running());
+            ProjectReport::new(&around, project_state, outlook, self.now)
         };
         self.states.iter().map(report).collect()
     }
@@ -209,7 +212,7 @@ fn write_project(out: &mut String, project: &ProjectReport) {
         out.push_str("  the list of clusters is shorter than it says: some are not watched\n");
     }
     if let Some(why) = &project.sends_nothing {
-        let _ = writeln!(out, "  nothing is sent in it: {}", why.words);
+        let _ = writeln!(out, "  nothing is sent in it: {}", why.text);
     }
     if project.live.as_ref().is_some_and(|live| live.journal_failing) {
         out.push_str("  nothing is sent in it: the journal cannot be written\n");
@@ -227,13 +230,17 @@ fn write_project(out: &mut String, project: &ProjectReport) {
     }
     let mut rows = table(&["CLUSTER", "TASK", "STATE", "WHY"]);
     for task in &project.tasks {
-        let (code, words) = task.why.as_ref().map_or(("", ""), |why| (why.code.as_str(), why.words.as_str()));
-        let mut state =
-            if task.needs_operator { format!("needs an operator\n({code})") } else { code.to_owned() };
+        let outlook = &task.outlook;
+        let phase = outlook.phase.map_or("", PhaseWord::word);
+        let mut state = format!("{phase}\n({})", outlook.reason.code);
         if let Some(since) = task.runs_too_long_since {
             let _ = write!(state, "\nrunning too long,\nsince {}", utc(since));
         }
-        rows.add_row([shown(&task.cluster_name, 40), task.kind.to_string(), state, words.to_owned()]);
+        let mut why = outlook.reason.text.clone();
+        for (what, line) in outlook.in_words() {
+            let _ = write!(why, "\n{what}: {line}");
+        }
+        rows.add_row([shown(&task.cluster_name, 40), task.kind.to_string(), state, why]);
     }
     out.push_str(&text(&rows));
 }

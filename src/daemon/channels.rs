@@ -116,8 +116,7 @@ pub fn start_of(states: &ProjectStates, settings: &Settings, journal_id: &str, s
         let Some(project_state) = states.of(&project.name) else { continue };
         start.pauses.insert(project.name.clone(), project_state.pause);
         for (cluster, history) in &project_state.clusters {
-            let open =
-                history.tasks.iter().filter(|(_, task)| task.failure.is_some() && task.closed.is_none());
+            let open = history.tasks.iter().filter(|(_, task)| task.failure.is_some() && !task.is_ended());
             start.open.extend(open.map(|(task, known)| {
                 let (project, cluster) = (project.name.clone(), cluster.clone());
                 (Subject { project, cluster, task: task.clone() }, known.clone())

@@ -49,7 +49,7 @@ pub fn hold_back(project_state: &ProjectState, settings: &Breaker, now: Moment) 
             .map(|opening| Reason::BreakerOpen { opening, until });
     };
     if now.mono < open.until.mono {
-        return Some(Reason::BreakerOpen { opening: open.opening.clone(), until: open.until.wall });
+        return Some(Reason::BreakerOpen { opening: open.opening.clone(), until: open.until.wall_by(now) });
     }
     let probe = open.probe.as_ref()?;
     Some(Reason::BreakerProbing { attempt: probe.attempt, cluster: probe.cluster.clone() })

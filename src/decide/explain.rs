@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use crate::decide::guards::Guards;
 use crate::decide::{NewestTask, StepInput, backoff, breaker};
-use crate::model::decision::Decision;
+use crate::model::decision::Action;
 use crate::model::explanation::{Guard, PolicyVerdict, Step, TaskFacts};
 use crate::model::id::ClusterId;
 use crate::model::moment::Moment;
+use crate::model::outlook::NextRequest;
 use crate::model::policy::{Mode, OnExhausted, Terms};
 use crate::model::project::{MAX_CLOCK_OFFSET, is_clock_off};
 use crate::model::project_state::ProjectState;
@@ -52,20 +53,17 @@ pub fn facts(task: &Task) -> TaskFacts {
     }
 }
 
-/// What is still to come if the task goes on failing at the same node, in its order.
-pub fn schedule(known: &TaskRecord, terms: &Terms, decision: &Decision) -> Vec<Step> {
-    let over = known.closed.is_some() || known.escalated.is_some();
-    if over || known.failure.is_none() || known.failure.as_ref().is_some_and(|failure| failure.seen.too_old) {
+/// What is still to come if the task goes on failing at the same node, in its order. `next`: the request that is sent if
+/// nobody does anything.
+pub fn schedule(known: &TaskRecord, terms: &Terms, next: Option<NextRequest>) -> Vec<Step> {
+    let failure = known.failure.as_ref().filter(|failure| !failure.seen.too_old);
+    if !known.is_pending() || failure.is_none() {
         return Vec::new();
     }
     let (retry, used) = (&terms.retry, known.retries_used(terms));
     let mut steps = Vec::new();
-    let due = match decision.reason {
-        Reason::Backoff { until, .. } | Reason::WasBlocked { until } | Reason::ServiceBusy { until, .. } => {
-            Some(until)
-        }
-        _ => None,
-    };
+    let at = |action| next.filter(|next| next.action == action).map(|next| next.at);
+    let due = at(Action::Retry);
     let jitter = if retry.randomization_factor > 0.0 {
         format!(", give or take {:.0} %", retry.randomization_factor * 100.0)
     } else {
@@ -74,16 +72,6 @@ pub fn schedule(known: &TaskRecord, terms: &Terms, decision: &Decision) -> Vec<S
     for number in used..retry.max_retries.min(used.saturating_add(STEPS)) {
         let n = number + 1;
         let first = number == used;
-        // What is due in a closed window is due when it opens.
-        let closed = due.filter(|_| first).and_then(|due| match terms.window.as_ref()?.at(due) {
-            WindowState::Closed { opens } => Some(opens),
-            WindowState::Open { .. } => None,
-        });
-        if let Some(opens) = closed {
-            let what = format!("retry {n} of {}, some time after the window opens", retry.max_retries);
-            steps.push(Step { at: opens, what });
-            continue;
-        }
         let what = match (first, due) {
             (true, Some(_)) => format!("retry {n} of {}", retry.max_retries),
             (true, None) => format!("retry {n} of {}, once nothing holds it back", retry.max_retries),
@@ -99,10 +87,6 @@ pub fn schedule(known: &TaskRecord, terms: &Terms, decision: &Decision) -> Vec<S
         let what = counted(u64::from(left - STEPS), "more retry", "more retries");
         steps.push(Step { at: None, what });
     }
-    let at = match decision.reason {
-        Reason::AbortPending { until, .. } => Some(until),
-        _ => None,
-    };
     let what = match terms.on_exhausted {
         OnExhausted::Abort => format!(
             "the abort, {} after the retries are used up, if no node is completed; else an operator is called",
@@ -110,7 +94,7 @@ pub fn schedule(known: &TaskRecord, terms: &Terms, decision: &Decision) -> Vec<S
         ),
         OnExhausted::Escalate => "an operator is called, once the retries are used up".to_owned(),
     };
-    steps.push(Step { at, what });
+    steps.push(Step { at: at(Action::Abort), what });
     if let Some(limit) = retry.max_elapsed_time {
         let so_far =
             if known.waited.is_zero() { String::new() } else { format!(" ({} so far)", span(known.waited)) };

@@ -51,51 +51,43 @@ impl Guards<'_> {
         self.project_state.pause.is_some_and(|pause| pause.probe_at_once)
     }
 
-    /// The first guard that holds this action back, if any.
-    pub fn hold_back(&self, cluster: &ClusterId, action: Action, now: Moment) -> Option<Reason> {
-        if let Some(reason) = self.hold_everything_back(now).or_else(|| self.paused(cluster, now)) {
-            return Some(reason);
-        }
-        if action == Action::Retry
-            && self.project_state.others_in_flight(cluster) >= self.limits.max_actions_in_flight
-        {
-            return Some(Reason::ActionsInFlight { limit: self.limits.max_actions_in_flight });
-        }
-        None
+    /// Everything in the project that blocks this action at the cluster now, in the order in which it is told.
+    pub fn blocks(&self, cluster: &ClusterId, action: Action, now: Moment) -> Vec<Reason> {
+        let limit = self.limits.max_actions_in_flight;
+        let is_full = action == Action::Retry && self.project_state.others_in_flight(cluster) >= limit;
+        let in_flight = is_full.then_some(Reason::ActionsInFlight { limit });
+        self.of_project(now).into_iter().flatten().chain(self.paused(cluster, now)).chain(in_flight).collect()
     }
 
     /// The pause of this cluster, if it rests.
     pub fn paused(&self, cluster: &ClusterId, now: Moment) -> Option<Reason> {
         let pause = self.project_state.paused.get(cluster)?;
-        (now.mono < pause.until.mono).then_some(Reason::ClusterPaused { until: pause.until.wall })
+        (now.mono < pause.until.mono).then_some(Reason::ClusterPaused { until: pause.until.wall_by(now) })
     }
 
-    /// The first guard that holds every action in the project back, if any.
+    /// The first that blocks every action in the project, if any does.
     pub fn hold_everything_back(&self, now: Moment) -> Option<Reason> {
-        if let Some(reason) = self.forbids(now) {
-            return Some(reason);
-        }
-        if let Some(reason) = breaker::hold_back(self.project_state, self.breaker, now) {
-            return Some(reason);
-        }
-        if self.project_state.puts_within_an_hour(now) >= self.limits.max_actions_per_hour {
-            return Some(Reason::ActionsPerHour { limit: self.limits.max_actions_per_hour });
-        }
-        None
+        self.of_project(now).into_iter().flatten().next()
     }
 
-    /// What holds back in the project even what an operator orders: a clock that is off, and a pause.
+    /// What blocks in the project even what an operator orders: a clock that is off, and a pause.
     pub fn forbids(&self, now: Moment) -> Option<Reason> {
-        if let Some(offset) = self.clock_offset
-            && is_clock_off(self.clock_offset)
-        {
-            return Some(Reason::ClockOff { seconds: offset.as_secs() });
-        }
-        if let Some(pause) = &self.project_state.pause
-            && (now.mono < pause.until.mono || pause.probe.is_some())
-        {
-            return Some(Reason::ProjectPaused { cause: pause.cause, until: pause.until.wall });
-        }
-        None
+        let [clock_off, pause, ..] = self.of_project(now);
+        clock_off.or(pause)
+    }
+
+    /// What blocks every action in the project: clock, pause, breaker, requests within an hour.
+    fn of_project(&self, now: Moment) -> [Option<Reason>; 4] {
+        let off = self.clock_offset.filter(|_| is_clock_off(self.clock_offset));
+        let pause = self.project_state.pause.as_ref();
+        let pause = pause.filter(|pause| now.mono < pause.until.mono || pause.probe.is_some());
+        let limit = self.limits.max_actions_per_hour;
+        let is_used = self.project_state.puts_within_an_hour(now) >= limit;
+        [
+            off.map(|offset| Reason::ClockOff { seconds: offset.as_secs() }),
+            pause.map(|pause| Reason::ProjectPaused { cause: pause.cause, until: pause.until.wall_by(now) }),
+            breaker::hold_back(self.project_state, self.breaker, now),
+            is_used.then_some(Reason::ActionsPerHour { limit }),
+        ]
     }
 }

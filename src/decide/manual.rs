@@ -87,8 +87,8 @@ pub fn reset(
         }
         found => found?,
     };
-    if let Some((closing, _)) = &known.closed {
-        return Err(if *closing == Outcome::Aborted { Reason::AbortedByUs } else { Reason::NotEscalated });
+    if let Some(outcome) = known.outcome() {
+        return Err(if *outcome == Outcome::Aborted { Reason::AbortedByUs } else { Reason::NotEscalated });
     }
     let Some(escalation) = &known.escalated else { return Err(Reason::NotEscalated) };
     // Whether a PUT was accepted may still show. Where it cannot, the operator has judged.
@@ -135,8 +135,8 @@ fn newest<'a>(
 impl FailedTask<'_> {
     /// Whether no earlier PUT may still be taken, and the reading shows the present failure.
     fn may_be_sent(&self) -> Result<(), Reason> {
-        match &self.known.closed {
-            Some((Outcome::Aborted, _)) => return Err(Reason::AbortedByUs),
+        match self.known.outcome() {
+            Some(Outcome::Aborted) => return Err(Reason::AbortedByUs),
             Some(_) => return Err(Reason::StalePoll),
             None => {}
         }

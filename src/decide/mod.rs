@@ -29,6 +29,7 @@ pub mod manual;
 pub mod newest;
 mod news;
 mod observe;
+pub mod outlook;
 pub mod step;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ mod tests;
 pub use guards::Guards;
 pub use newest::NewestTask;
 use news::news;
+pub use outlook::outlook;
 pub use step::{Step, StepInput, step};
 
 /// Not accepted this often in a row, an unknown outcome is an operator's.
@@ -75,7 +77,7 @@ pub(crate) fn decide(state: &ProjectState, input: StepInput<'_>, now: Moment) ->
     };
     match (&task.status, record.tasks.get(&task.id)) {
         // Whatever the service goes on showing of it.
-        (_, Some(known)) if matches!(known.closed, Some((Outcome::Aborted, _))) => {
+        (_, Some(known)) if matches!(known.outcome(), Some(Outcome::Aborted)) => {
             wait(Some(task), Reason::AbortedByUs, poll.idle_interval)
         }
         (TaskStatus::Success | TaskStatus::Running, known) => {
@@ -85,7 +87,7 @@ pub(crate) fn decide(state: &ProjectState, input: StepInput<'_>, now: Moment) ->
         }
         (TaskStatus::Other(word), known) => {
             // The word may hide what became of an attempt for ever: that is not waited for longer than elsewhere.
-            let untold = known.filter(|known| known.closed.is_none() && known.escalated.is_none());
+            let untold = known.filter(|known| known.is_pending());
             let attempt =
                 untold.and_then(|known| FailedTask { state, input, task, known, now }.open_attempt());
             if let Some((Verdict::Escalate, reason, next_poll)) = attempt {
@@ -124,7 +126,7 @@ fn open_abort(
 ) -> Option<Decision> {
     let task = newest.task()?;
     let known = input.record(state).tasks.get(&task.id);
-    let known = known.filter(|known| known.closed.is_none() && known.escalated.is_none())?;
+    let known = known.filter(|known| known.is_pending())?;
     known.open.as_ref().filter(|open| open.action == Action::Abort)?;
     let (verdict, reason, _) = FailedTask { state, input, task, known, now }.open_attempt()?;
     let poll = &input.rules.poll;
@@ -183,8 +185,7 @@ impl FailedTask<'_> {
     }
 
     fn closed(&self) -> Option<Judgement> {
-        let (outcome, _) = self.known.closed.as_ref()?;
-        let reason = match outcome {
+        let reason = match self.known.outcome()? {
             Outcome::Aborted => Reason::AbortedByUs,
             Outcome::Superseded { .. } | Outcome::Gone => Reason::Ended,
             // It succeeded before, and this reading shows a failure: an old one until observed as new.
@@ -270,7 +271,7 @@ impl FailedTask<'_> {
         let backoff = self.backoff(terms, failure, used);
         let due = failure.wait_from.after(backoff);
         if self.now.mono < due.mono {
-            let until = due.wall;
+            let until = due.wall_by(self.now);
             let reason = match &failure.busy {
                 Some((_, answer)) => Reason::ServiceBusy { answer: answer.clone(), until },
                 None => {
@@ -290,7 +291,7 @@ impl FailedTask<'_> {
             return self.escalate(Reason::MaxElapsedTime { waited, limit, left: retry.max_retries - used });
         }
         if let Some(not_before) = failure.not_before.filter(|not_before| self.now.mono < not_before.mono) {
-            return self.until(Reason::WasBlocked { until: not_before.wall }, not_before);
+            return self.until(Reason::WasBlocked { until: not_before.wall_by(self.now) }, not_before);
         }
         if let Some(wait) = self.after_hold(terms, failure, due) {
             return wait;
@@ -328,7 +329,7 @@ impl FailedTask<'_> {
             let due = settled.unwrap_or(graced);
             if failure.exhausted.is_none() || self.now.mono < due.mono {
                 let after_put = settled.map(|_| settle_timeout);
-                let until = due.wall;
+                let until = due.wall_by(self.now);
                 return self.until(Reason::AbortPending { used, external, grace, after_put, until }, due);
             }
             // The grace ran on under a hold. Whoever released it gets a while to say no all the same.
@@ -339,11 +340,14 @@ impl FailedTask<'_> {
         if let Some((_, answer)) = &failure.busy {
             let due = failure.wait_from.after(self.backoff(terms, failure, used));
             if self.now.mono < due.mono {
-                return self.until(Reason::ServiceBusy { answer: answer.clone(), until: due.wall }, due);
+                return self.until(
+                    Reason::ServiceBusy { answer: answer.clone(), until: due.wall_by(self.now) },
+                    due,
+                );
             }
         }
         if let Some(not_before) = failure.not_before.filter(|not_before| self.now.mono < not_before.mono) {
-            return self.until(Reason::WasBlocked { until: not_before.wall }, not_before);
+            return self.until(Reason::WasBlocked { until: not_before.wall_by(self.now) }, not_before);
         }
         let reason =
             Reason::AbortDue { used, max_retries: terms.retry.max_retries, grace: terms.abort_grace };
@@ -352,20 +356,7 @@ impl FailedTask<'_> {
 
     /// Something is due: send it, unless something other than time holds it back.
     fn act(&self, terms: &Terms, failure: &Failure, order: Order, reason: Reason) -> Judgement {
-        let action = order.action();
-        let ignored = planted::is(Fault::HoldIgnoredForAborts) && action == Action::Abort;
-        if let Some(reason) = self.guards().on_hold(&self.input.cluster.id, self.now)
-            && !ignored
-        {
-            return self.held(reason);
-        }
-        if let Some(Closed { opens }) = terms.window.as_ref().map(|window| window.at(self.now.wall)) {
-            return self.held(Reason::WindowClosed { opens });
-        }
-        if terms.mode == Mode::DryRun {
-            return self.held(Reason::DryRun { action });
-        }
-        if let Some(reason) = self.guards().hold_back(&self.input.cluster.id, action, self.now) {
+        if let Some(reason) = self.blocks(terms, order.action()).into_iter().next() {
             return self.held(reason);
         }
         let took = self.input.reading.at.age(self.input.reading.asked);
@@ -375,9 +366,23 @@ impl FailedTask<'_> {
         if failure.held && !self.guards().probes_at_once() {
             // What held it back has ended. Nothing overdue fires at once.
             let due = self.now.after(backoff::first_wait(&terms.retry, self.draw(failure)));
-            return self.until(Reason::WasBlocked { until: due.wall }, due);
+            return self.until(Reason::WasBlocked { until: due.wall_by(self.now) }, due);
         }
         (Verdict::Act(order), reason, self.poll().settle_interval)
+    }
+
+    /// Everything other than time that blocks this request now, in the order in which it is told.
+    fn blocks(&self, terms: &Terms, action: Action) -> Vec<Reason> {
+        let (cluster, now) = (&self.input.cluster.id, self.now);
+        let ignored = planted::is(Fault::HoldIgnoredForAborts) && action == Action::Abort;
+        let hold = self.guards().on_hold(cluster, now).filter(|_| !ignored);
+        let window = match terms.window.as_ref().map(|window| window.at(now.wall)) {
+            Some(Closed { opens }) => Some(Reason::WindowClosed { opens }),
+            _ => None,
+        };
+        let dry_run = (terms.mode == Mode::DryRun).then_some(Reason::DryRun { action });
+        let of_project = self.guards().blocks(cluster, action, now);
+        hold.into_iter().chain(window).chain(dry_run).chain(of_project).collect()
     }
 
     /// The wait after a hold that ended later than `since`, polled under or not, or after a time in which nobody could
@@ -387,7 +392,8 @@ impl FailedTask<'_> {
         let unpolled = failure.unpolled.filter(|unpolled| since.mono < unpolled.mono);
         let ended = hold.into_iter().chain(unpolled).max_by_key(|ended| ended.mono)?;
         let due = ended.after(backoff::first_wait(&terms.retry, self.draw(failure)));
-        (self.now.mono < due.mono).then(|| self.until(Reason::WasBlocked { until: due.wall }, due))
+        (self.now.mono < due.mono)
+            .then(|| self.until(Reason::WasBlocked { until: due.wall_by(self.now) }, due))
     }
 
     fn backoff(&self, terms: &Terms, failure: &Failure, used: u32) -> Duration {

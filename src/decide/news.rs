@@ -9,7 +9,7 @@ use crate::model::record::ClusterRecord;
 /// The decision as an event of its task, where it tells something else than the one before it.
 pub(super) fn news(decision: &Decision, record: &ClusterRecord) -> Option<(TaskId, Event)> {
     let task = decision.task.as_ref()?;
-    let known = record.tasks.get(task).filter(|known| known.closed.is_none())?;
+    let known = record.tasks.get(task).filter(|known| !known.is_ended())?;
     let reason = decision.reason.clone();
     let event = match decision.verdict.passive() {
         None if decision.verdict == Verdict::Escalate => Event::Escalated { reason },

@@ -17,7 +17,7 @@ use crate::model::id::TaskId;
 use crate::model::moment::Moment;
 use crate::model::project_state::ProjectState;
 use crate::model::reason::Reason;
-use crate::model::record::{ClusterRecord, Failure, OpenAttempt, TaskRecord};
+use crate::model::record::{ClusterRecord, Failure, OpenAttempt, Phase, TaskRecord};
 use crate::model::task::{Reading, Task, TaskStatus};
 use crate::planted;
 
@@ -94,14 +94,12 @@ impl Draft<'_> {
     fn see(&mut self, task: &Task) {
         self.see_first(task);
         let Some(known) = self.known(&task.id) else { return };
-        if known.missing.is_some() && known.closed.is_none()
-            || matches!(known.closed, Some((Outcome::Gone, _)))
-        {
+        if known.missing.is_some() && !known.is_ended() || matches!(known.outcome(), Some(Outcome::Gone)) {
             self.note(&task.id, Event::Reappeared);
         }
-        let closed = self.known(&task.id).and_then(|known| known.closed.as_ref());
+        let outcome = self.known(&task.id).and_then(TaskRecord::outcome);
         // Nothing reopens an aborted task, and a superseded one is record.
-        if matches!(closed, Some((Outcome::Aborted | Outcome::Superseded { .. }, _))) {
+        if matches!(outcome, Some(Outcome::Aborted | Outcome::Superseded { .. })) {
             // That it runs again stops everything else of the cluster, also where a later answer leaves it out.
             let runs = self.known(&task.id).is_some_and(|known| known.running.is_some());
             if task.status == TaskStatus::Running && !runs {
@@ -191,7 +189,7 @@ impl Draft<'_> {
     fn see_success(&mut self, task: &Task) {
         self.settle(task, true);
         let Some(known) = self.known(&task.id) else { return };
-        if known.open_retry().is_some() || known.closed.is_some() {
+        if known.open_retry().is_some() || known.is_ended() {
             return;
         }
         let ours = known.failure.as_ref().is_some_and(|failure| failure.accepted > 0);
@@ -213,9 +211,9 @@ impl Draft<'_> {
             self.fail(task, Duration::ZERO);
             return;
         };
-        if let Some((_, closed_at)) = &known.closed {
+        if let Phase::Ended(_, ended) = known.phase() {
             // SUCCESS was read, and now a failure: an old reading, or a new story.
-            let settled = self.now.since(*closed_at) >= self.input.rules.poll.settle_timeout;
+            let settled = self.now.since(ended) >= self.input.rules.poll.settle_timeout;
             let past = self.tells_of(task, &failure) || self.has_fallen(task);
             if past && !settled || self.is_stale(task) {
                 return;
@@ -453,7 +451,7 @@ impl Draft<'_> {
     /// A task is not in a complete reading: two polls say that it is gone.
     fn miss(&mut self, id: &TaskId, asked: Moment) {
         match self.known(id) {
-            Some(known) if known.closed.is_some() => {}
+            Some(known) if known.is_ended() => {}
             Some(known) if known.missing.is_none() => self.note(id, Event::Missing),
             Some(known) if known.is_missed_twice(asked, self.input.rules.poll.settle_interval) => {
                 // So soon after it was first seen, an older answer may show what was before it began, unless the
@@ -471,7 +469,7 @@ impl Draft<'_> {
     fn see_again(&mut self, task: &Task) {
         let Some(known) = self.known(&task.id) else { return };
         let pending = known.failure.as_ref().is_some_and(|failure| !failure.held && !failure.seen.too_old);
-        if pending && known.closed.is_none() && known.escalated.is_none() {
+        if pending && known.is_pending() {
             self.note(&task.id, Event::Unpolled);
         }
     }
@@ -507,7 +505,7 @@ impl Draft<'_> {
             // One that ran and is shown with a status that we do not know runs no more.
             let runs_no_more = reading.task(id).is_some_and(|task| task.status != TaskStatus::Running);
             let older = self.known(id).is_some_and(|older| {
-                older.closed.is_none()
+                !older.is_ended()
                     && older.open.as_ref().is_none_or(|open| self.now.since(open.sent) >= patience)
                     && (older.running.is_none() || runs_no_more)
                     && older.missing.is_none()

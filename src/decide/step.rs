@@ -18,7 +18,7 @@ use crate::model::record::ClusterRecord;
 use crate::model::task::{Reading, Task, TaskKind};
 
 /// The number of an entry that is not in the journal yet.
-const NOT_JOURNALED: u64 = u64::MAX;
+pub(super) const NOT_JOURNALED: u64 = u64::MAX;
 
 /// What a step is worked out from, beside the project's state and the moment.
 #[derive(Clone, Copy)]

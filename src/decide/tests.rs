@@ -10,6 +10,7 @@ use crate::model::event::{Entry, Event, Subject};
 use crate::model::hold::Holds;
 use crate::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use crate::model::moment::Mono;
+use crate::model::outlook::Outlook;
 use crate::model::policy::{Expect, Match, Policy};
 use crate::model::project::{Breaker, Limits, PauseCause, Rules};
 use crate::model::project_state::{Pause, ProjectState};
@@ -24,6 +25,7 @@ mod held;
 mod manual;
 mod newest;
 mod news;
+mod outlook;
 mod planted_faults;
 mod polls;
 mod readings;
@@ -157,6 +159,13 @@ impl Harness {
             polled: self.looked_before.then_some(self.polled.unwrap_or(self.now)),
         };
         of(&self.project_state, input)
+    }
+
+    /// What comes next of the task, where its cluster was last polled so.
+    fn outlook(&self, tasks: &[Task]) -> Outlook {
+        let (id, known) = (TaskId::new("t").unwrap(), self.known());
+        let judge = |state: &_, input: StepInput<'_>| outlook(state, input, (&id, &known), self.now);
+        self.judge(&self.reading(tasks), judge)
     }
 
     /// Another cluster's last answer shows these tasks.

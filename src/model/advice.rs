@@ -4,12 +4,10 @@
 use super::reason::Reason;
 
 impl Reason {
-    /// What would have to change for something else to be decided.
-    pub fn way_on(&self) -> &'static str {
-        match self {
-            Self::Idle | Self::AbortedByUs | Self::Ended => {
-                "nothing has to change: a task that fails from now on is looked after"
-            }
+    /// What would have to change for something else to be decided, or what an operator can do; `None` where there is nothing.
+    pub fn next_step(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Idle | Self::AbortedByUs | Self::Ended => return None,
             Self::Running { .. } => "the task has to end: nobody can stop it while it runs",
             Self::ListIncomplete => "the service has to list all tasks that it says there are",
             Self::OrderUnclear { .. } => {
@@ -56,17 +54,15 @@ impl Reason {
             }
             Self::StalePoll => "the service has to show the present; it is read again by itself",
             Self::Backoff { .. } | Self::WasBlocked { .. } => {
-                "nothing has to change: the wait ends by itself; `retry-now` ends it at once, `hold` stops what follows"
+                "the wait ends by itself; `retry-now` ends it at once, `hold` stops what follows"
             }
             Self::ServiceBusy { .. } => {
-                "nothing has to change: the same PUT is sent again when the wait is over"
+                "`hold` stops the same request from being sent again when the wait is over"
             }
             Self::CheckingIfGone { .. } => {
                 "the list and another reading have to tell; both are taken by themselves"
             }
-            Self::AbortPending { .. } => {
-                "nothing has to change: it is aborted at that time; `hold` stops it, `retry-now` retries once more"
-            }
+            Self::AbortPending { .. } => "`hold` stops the abort, `retry-now` retries once more",
             Self::NoPolicy => "a policy has to cover it; then `systemctl reload upgrade-remediator`",
             Self::DryRun { .. } => {
                 "the mode has to be \"enforce\", globally and in the policy; then `systemctl reload upgrade-remediator`"
@@ -88,15 +84,15 @@ impl Reason {
                 "the task of one retry that is let through has to go well; `retry-now` passes over the breaker"
             }
             Self::RetryDue { .. } | Self::AbortDue { .. } | Self::Manual { .. } => {
-                "nothing has to change: the PUT is sent at the next poll"
+                "`hold` stops the request, which is sent at the next poll"
             }
             Self::NotNewest { .. } => "name the newest task, or none",
             Self::NotFailed { .. } => "the task has to be FAILED",
             Self::NotAbortable { .. } => {
                 "nobody may abort it: a retry, or the service's support, has to bring it to its end"
             }
-            Self::NotEscalated => "nothing has to change: the daemon looks after it; `hold` stops it",
-            Self::AlreadyDone => "nothing has to change; to do it once more, give the command again",
-        }
+            Self::NotEscalated => "the daemon handles the task by itself; `hold` stops that",
+            Self::AlreadyDone => "to do it once more, give the command again",
+        })
     }
 }

@@ -7,27 +7,24 @@ use serde::{Deserialize, Serialize};
 
 use super::cluster::Cluster;
 use super::decision::{Decision, Verdict};
-use super::event::Outcome;
 use super::id::{ClusterId, ProjectName, TaskId};
+use super::outlook::{Block, Outlook};
 use super::policy::{Mode, Terms};
 use super::reason::Reason;
+pub use super::reason::Why;
 use super::record::{ClusterRecord, TaskRecord};
-use super::task::{Task, TaskKind};
+use super::task::{Reading, Task, TaskKind};
 use super::text::{counted, shown};
 
-/// A reason with its code and its words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Why {
-    /// The stable code.
-    pub code: String,
-    /// The sentence.
-    pub words: String,
-}
-
-impl From<&Reason> for Why {
-    fn from(reason: &Reason) -> Self {
-        Self { code: reason.code().to_owned(), words: reason.to_string() }
-    }
+/// What a poll shows that nothing is made of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Peek {
+    /// The poll.
+    pub reading: Reading,
+    /// What would be decided now.
+    pub decision: Decision,
+    /// What comes next of the task that is decided about.
+    pub outlook: Outlook,
 }
 
 /// One cluster, explained.
@@ -53,12 +50,11 @@ pub struct Explanation {
     pub story: Option<Story>,
     /// What is done now: its verdict's word.
     pub verdict: String,
-    /// Why.
-    pub why: Why,
+    /// What comes next of the task.
+    #[serde(flatten)]
+    pub outlook: Outlook,
     /// When the daemon looks again, at the latest. Unknown where it is down.
     pub next_poll_seconds: Option<f64>,
-    /// What would have to change for something else to be done, or what an operator can do.
-    pub way_on: String,
     /// Every policy in its order.
     pub policies: Vec<PolicyVerdict>,
     /// What is still to come, if the task goes on failing.
@@ -82,44 +78,34 @@ impl Explanation {
             task: None,
             story: None,
             verdict: decision.verdict.word().to_owned(),
-            why: Why::from(&decision.reason),
+            outlook: Outlook::new(None, &decision.reason, Vec::new(), None),
             next_poll_seconds: None,
-            way_on: decision.reason.way_on().to_owned(),
             policies: Vec::new(),
             schedule: Vec::new(),
             guards: Vec::new(),
         }
     }
 
-    /// By what the journal knows alone.
+    /// By what the journal knows alone, while this blocks every request.
     pub fn by_journal(
         at: Timestamp,
         project: &ProjectName,
         cluster: &Cluster,
         record: &ClusterRecord,
         limits: Vec<String>,
+        block: Block,
     ) -> Self {
         let last = record.newest();
         let decision = Decision {
             task: last.map(|(id, _)| id.clone()),
             verdict: Verdict::Wait,
-            reason: last.map_or(Reason::Idle, |(_, task)| last_known(task)),
+            reason: last.map_or(Reason::Idle, |(_, task)| task.last_known()),
             next_poll: std::time::Duration::ZERO,
         };
         let story = last.map(|(id, task)| Story::new(id, task, None));
-        Self { limits, story, ..Self::new(at, project, cluster, &decision) }
-    }
-}
-
-/// Why what was done of a task at last was done: as its story ended, where it has.
-fn last_known(task: &TaskRecord) -> Reason {
-    match (&task.closed, &task.escalated, task.reason()) {
-        (Some((Outcome::ResolvedByRetry | Outcome::ResolvedExternally, _)), ..) => Reason::Idle,
-        (Some((Outcome::Aborted, _)), ..) => Reason::AbortedByUs,
-        (Some((Outcome::Superseded { .. } | Outcome::Gone, _)), ..) => Reason::Ended,
-        (None, Some(escalation), _) => escalation.reason.clone(),
-        (None, None, Some(reason)) => reason.clone(),
-        (None, None, None) => Reason::StalePoll,
+        let bare = Self::new(at, project, cluster, &decision);
+        let outlook = last.map_or_else(|| bare.outlook.clone(), |(_, task)| Outlook::by_journal(task, block));
+        Self { limits, story, outlook, ..bare }
     }
 }
 
@@ -148,7 +134,7 @@ impl Story {
                 .as_ref()
                 .map(|escalation| (escalation.at.wall, Why::from(&escalation.reason))),
             runs_too_long_since: known.runs_too_long().map(|since| since.wall),
-            ended: known.closed.as_ref().map(|(closing, _)| closing.word().to_owned()),
+            ended: known.outcome().map(|outcome| outcome.word().to_owned()),
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod level;
 pub mod moment;
 pub mod names;
 pub mod outbox;
+pub mod outlook;
 pub mod policy;
 pub mod project;
 pub mod project_state;

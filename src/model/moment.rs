@@ -52,6 +52,11 @@ impl Moment {
         Self { wall: wall.unwrap_or(self.wall), mono: Mono(self.mono.0.saturating_sub(millis)) }
     }
 
+    /// When this is by the wall clock as it stands now: it may have been set since.
+    pub fn wall_by(self, now: Self) -> Timestamp {
+        if self.mono >= now.mono { now.after(self.since(now)).wall } else { now.before(now.since(self)).wall }
+    }
+
     /// The time from `earlier` to this by the monotonic clock; zero where `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         self.mono.since(earlier.mono)

@@ -10,7 +10,7 @@ use super::event::{Confirmation, Entry, Event};
 use super::id::{AttemptId, ClusterId, TaskId};
 use super::moment::Moment;
 use super::project::{FIRST_PAUSE, LONGEST_PAUSE, PauseCause};
-use super::record::{ClusterRecord, TaskRecord};
+use super::record::{ClusterRecord, Phase, TaskRecord};
 use super::task::Reading;
 
 /// After a probe that showed nothing, where no policy says how long a backoff begins.
@@ -151,7 +151,7 @@ impl ProjectState {
         let task = self.clusters.get(&probe.cluster).and_then(|cluster| cluster.tasks.get(&probe.task));
         let may_show = task.is_some_and(|task| {
             let is_open = task.open.as_ref().is_some_and(|open| open.id == probe.attempt);
-            task.closed.is_none() && task.escalated.is_none() && (is_open || probe.shown == Shown::Accepted)
+            task.is_pending() && (is_open || probe.shown == Shown::Accepted)
         });
         if !may_show {
             let failure = task.and_then(|task| task.failure.as_ref());
@@ -219,7 +219,7 @@ impl ProjectState {
         let tasks = self.cluster(cluster).tasks.iter();
         let over = |at: Moment| now.since(at) > retention;
         let overdue = tasks.filter(|(id, task)| {
-            !listed.contains(id) && task.closed.as_ref().is_some_and(|(_, at)| over(*at))
+            !listed.contains(id) && matches!(task.phase(), Phase::Ended(_, at) if over(at))
         });
         overdue.map(|(id, _)| id.clone()).collect()
     }

@@ -16,36 +16,78 @@ use super::task::AbortDoubt;
 use super::text::{counted, shown, span, utc as at};
 use super::turn::Opening;
 
-/// Why a decision was made. The field `until` is always the time at which a wait ends.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "code", rename_all = "kebab-case")]
-#[expect(missing_docs, reason = "the variants' docs tell their fields")]
-pub enum Reason {
+/// What a reason means for whoever reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// There is nothing to act on.
+    NothingToDo,
+    /// The daemon goes on by itself, once time has passed or another poll shows more.
+    Waiting,
+    /// A precondition of a request does not hold.
+    Blocked,
+    /// A request is sent.
+    Due,
+    /// The daemon will not act by itself.
+    NeedsOperator,
+    /// What an operator ordered is not done.
+    Refused,
+}
+
+/// The one table of reasons: each with its fields, its stable code and its class.
+macro_rules! reasons {
+    ($($(#[$about:meta])* $name:ident $({ $($fields:tt)* })? = ($code:literal, $class:ident),)*) => {
+        /// Why a decision was made. The field `until` is always the time at which a wait ends.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "code")]
+        #[expect(missing_docs, reason = "the variants' docs tell their fields")]
+        pub enum Reason {
+            $($(#[$about])* #[serde(rename = $code)] $name $({ $($fields)* })?,)*
+        }
+
+        impl Reason {
+            /// The stable code.
+            pub fn code(&self) -> &'static str {
+                match self {
+                    $(Self::$name { .. } => $code,)*
+                }
+            }
+
+            /// What it means for whoever reads it.
+            pub fn class(&self) -> Class {
+                match self {
+                    $(Self::$name { .. } => Class::$class,)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
     // Nothing to act on.
     /// No task of the cluster runs or failed.
-    Idle,
+    Idle = ("idle", NothingToDo),
     /// A task runs; it cannot be stopped, and nothing else of the cluster is acted on.
-    Running { done: Option<u32>, total: u32, execution: Option<u64> },
+    Running { done: Option<u32>, total: u32, execution: Option<u64> } = ("running", NothingToDo),
     /// A list of tasks is shorter than it says.
-    ListIncomplete,
+    ListIncomplete = ("list-incomplete", Waiting),
     /// Which task is the newest cannot be told.
-    OrderUnclear { detail: String },
+    OrderUnclear { detail: String } = ("order-unclear", Waiting),
     /// A newer task was seen before, and is missing now.
-    NewestMissing { task: Option<TaskId> },
+    NewestMissing { task: Option<TaskId> } = ("newest-missing", Waiting),
     /// A task that was running is missing now, and no second poll has said so yet.
-    RunningMissing { task: TaskId },
+    RunningMissing { task: TaskId } = ("running-missing", Waiting),
     /// The last answer about another cluster shows this task too, so whose it is cannot be told.
-    SharedTask { other: ClusterId },
+    SharedTask { other: ClusterId } = ("shared-task", Waiting),
     /// A status that we do not know.
-    UnknownStatus { word: String },
+    UnknownStatus { word: String } = ("unknown-status", Waiting),
     /// We aborted it. The API has no status for that.
-    AbortedByUs,
+    AbortedByUs = ("aborted-by-us", NothingToDo),
     /// It was closed: superseded by a newer task, or gone.
     #[serde(alias = "closed")]
-    Ended,
+    Ended = ("ended", NothingToDo),
     /// It was handed to an operator.
     #[serde(alias = "with-human")]
-    NeedsOperator { since: Timestamp, why: String },
+    NeedsOperator { since: Timestamp, why: String } = ("needs-operator", NeedsOperator),
     /// A failure that had ended long before it was first seen.
     TooOld {
         ended: Option<String>,
@@ -53,24 +95,24 @@ pub enum Reason {
         /// It is said to end in the future, which says nothing of its age.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         in_future: bool,
-    },
+    } = ("too-old", NeedsOperator),
 
     // Waiting.
     /// A PUT was sent; its effect is not certain yet.
     #[serde(alias = "settling")]
-    OutcomeUnknown { attempt: AttemptId, action: Action, answered: bool },
+    OutcomeUnknown { attempt: AttemptId, action: Action, answered: bool } = ("outcome-unknown", Waiting),
     /// The reading shows the past: the failure that was already retried, or an even older one.
     #[serde(alias = "stale-reading")]
-    StalePoll,
+    StalePoll = ("stale-poll", Waiting),
     /// The next retry waits for its backoff.
-    Backoff { retry: u32, max_retries: u32, wait: Duration, until: Timestamp },
+    Backoff { retry: u32, max_retries: u32, wait: Duration, until: Timestamp } = ("backoff", Waiting),
     /// The service was busy; the same retry waits once more.
-    ServiceBusy { answer: Answer, until: Timestamp },
+    ServiceBusy { answer: Answer, until: Timestamp } = ("service-busy", Waiting),
     /// An answer said 'gone or forbidden': the list and another reading decide which.
-    CheckingIfGone { answer: Answer },
+    CheckingIfGone { answer: Answer } = ("checking-if-gone", Waiting),
     /// What held the task back has ended; nothing overdue fires at once.
     #[serde(alias = "held-until-now")]
-    WasBlocked { until: Timestamp },
+    WasBlocked { until: Timestamp } = ("was-blocked", Waiting),
     /// Retries are used up and the abort waits for its grace. `after_put`: and for longer, so long after the last PUT.
     AbortPending {
         used: u32,
@@ -79,148 +121,106 @@ pub enum Reason {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after_put: Option<Duration>,
         until: Timestamp,
-    },
+    } = ("abort-pending", Waiting),
 
     /// Something is due, and the lists took so long to arrive that they show the past.
     #[serde(alias = "slow-reading")]
-    SlowPoll { took: Duration },
+    SlowPoll { took: Duration } = ("slow-poll", Waiting),
 
     // Held back.
     /// No policy matches.
-    NoPolicy,
+    NoPolicy = ("no-policy", Blocked),
     /// The mode is dry-run.
-    DryRun { action: Action },
+    DryRun { action: Action } = ("dry-run", Blocked),
     /// The project is paused after a refusal.
     #[serde(alias = "project-resting")]
-    ProjectPaused { cause: PauseCause, until: Timestamp },
+    ProjectPaused { cause: PauseCause, until: Timestamp } = ("project-paused", Blocked),
     /// No list of the project's clusters has shown the cluster since the start, so which policy governs it is not certain.
-    NotListed,
+    NotListed = ("not-listed", Blocked),
     /// This cluster is paused after a refusal.
     #[serde(alias = "cluster-resting")]
-    ClusterPaused { until: Timestamp },
+    ClusterPaused { until: Timestamp } = ("cluster-paused", Blocked),
     /// Our clock and the service's differ too much.
-    ClockOff { seconds: i64 },
+    ClockOff { seconds: i64 } = ("clock-off", Blocked),
     /// As many retried tasks run as are allowed.
-    ActionsInFlight { limit: u32 },
+    ActionsInFlight { limit: u32 } = ("actions-in-flight", Blocked),
     /// As many PUTs were sent within an hour as are allowed.
-    ActionsPerHour { limit: u32 },
+    ActionsPerHour { limit: u32 } = ("actions-per-hour", Blocked),
     /// An operator said that it is to be left alone.
-    OnHold { hold: u64, scope: Scope, by: String, why: String, until: Option<Timestamp> },
+    OnHold { hold: u64, scope: Scope, by: String, why: String, until: Option<Timestamp> } = ("on-hold", Blocked),
     /// The policy acts at other times only.
-    WindowClosed { opens: Option<Timestamp> },
+    WindowClosed { opens: Option<Timestamp> } = ("window-closed", Blocked),
     /// Too many tasks failed at once: the breaker of the project is open.
-    BreakerOpen { opening: Opening, until: Timestamp },
+    BreakerOpen { opening: Opening, until: Timestamp } = ("breaker-open", Blocked),
     /// One PUT was let through, and what becomes of its task decides whether the breaker closes.
-    BreakerProbing { attempt: AttemptId, cluster: ClusterId },
+    BreakerProbing { attempt: AttemptId, cluster: ClusterId } = ("breaker-probing", Blocked),
 
     // Acting.
     /// A retry is due.
-    RetryDue { retry: u32, max_retries: u32, waited: Duration },
+    RetryDue { retry: u32, max_retries: u32, waited: Duration } = ("retry-due", Due),
     /// An abort is due: retries used up, no node completed, grace over.
-    AbortDue { used: u32, max_retries: u32, grace: Duration },
+    AbortDue { used: u32, max_retries: u32, grace: Duration } = ("abort-due", Due),
     /// An operator orders it. `command`: what tells a repeated command from a new one.
     #[serde(alias = "by-hand")]
-    Manual { action: Action, by: String, why: String, command: String },
+    Manual { action: Action, by: String, why: String, command: String } = ("manual", Due),
 
     // Refusing what an operator orders.
     /// The named task is not the newest of its cluster.
-    NotNewest { task: TaskId, newest: TaskId },
+    NotNewest { task: TaskId, newest: TaskId } = ("not-newest", Refused),
     /// The task's status is another one than FAILED.
-    NotFailed { status: String },
+    NotFailed { status: String } = ("not-failed", Refused),
     /// An abort could leave a mixed cluster.
-    NotAbortable { doubt: AbortDoubt },
+    NotAbortable { doubt: AbortDoubt } = ("not-abortable", Refused),
     /// It is not escalated.
     #[serde(alias = "not-with-human")]
-    NotEscalated,
+    NotEscalated = ("not-escalated", Refused),
     /// This very command was carried out before.
-    AlreadyDone,
+    AlreadyDone = ("already-done", Refused),
 
     // To an operator.
     /// Retries are used up, and the policy says to call an operator.
     #[serde(alias = "retries-used-up")]
-    RetriesExhausted { used: u32, external: u32 },
+    RetriesExhausted { used: u32, external: u32 } = ("retries-exhausted", NeedsOperator),
     /// Retries are used up, and an abort could leave a mixed cluster.
-    NodeCompleted { used: u32, doubt: AbortDoubt },
+    NodeCompleted { used: u32, doubt: AbortDoubt } = ("node-completed", NeedsOperator),
     /// `PARTIAL_FAILED`: not to be retried, or its retries are used up; never aborted.
-    PartialFailed { used: u32 },
+    PartialFailed { used: u32 } = ("partial-failed", NeedsOperator),
     /// Retries are used up under another policy than the one the failure was first seen under.
-    PolicyChanged { used: u32, first: Option<String>, now: String },
+    PolicyChanged { used: u32, first: Option<String>, now: String } = ("policy-changed", NeedsOperator),
     /// Waited as long as the policy allows, with retries left.
-    MaxElapsedTime { waited: Duration, limit: Duration, left: u32 },
+    MaxElapsedTime { waited: Duration, limit: Duration, left: u32 } = ("max-elapsed-time", NeedsOperator),
     /// Somebody else changed the failed task.
     #[serde(alias = "touched-by-others")]
-    ChangedExternally { changed: String },
+    ChangedExternally { changed: String } = ("changed-externally", NeedsOperator),
     /// The service will never take this request.
-    NotAcceptable { answer: Answer },
+    NotAcceptable { answer: Answer } = ("not-acceptable", NeedsOperator),
     /// Accepted PUTs in a row without any effect.
-    WithoutEffect { times: u32 },
+    WithoutEffect { times: u32 } = ("without-effect", NeedsOperator),
     /// PUTs of unknown outcome in a row that showed not to have been accepted.
-    NotAccepted { times: u32 },
+    NotAccepted { times: u32 } = ("not-accepted", NeedsOperator),
     /// The service has been busy for too long.
-    BusyTooLong { since: Timestamp, answer: Answer },
+    BusyTooLong { since: Timestamp, answer: Answer } = ("busy-too-long", NeedsOperator),
     /// Whether a PUT was accepted cannot be told from this task.
     #[serde(alias = "cannot-settle")]
-    CannotConfirm { attempt: AttemptId, detail: String },
+    CannotConfirm { attempt: AttemptId, detail: String } = ("cannot-confirm", NeedsOperator),
     /// An abort leaves no trace, so one of unknown outcome is never sent again.
-    AbortUnknown { attempt: AttemptId, answer: Option<Answer> },
+    AbortUnknown { attempt: AttemptId, answer: Option<Answer> } = ("abort-unknown", NeedsOperator),
 }
 
 impl Reason {
-    /// The stable code.
-    pub fn code(&self) -> &'static str {
+    /// When it ends by itself, where it does and that is known.
+    pub fn until(&self) -> Option<Timestamp> {
         match self {
-            Self::Idle => "idle",
-            Self::Running { .. } => "running",
-            Self::ListIncomplete => "list-incomplete",
-            Self::OrderUnclear { .. } => "order-unclear",
-            Self::NewestMissing { .. } => "newest-missing",
-            Self::RunningMissing { .. } => "running-missing",
-            Self::SharedTask { .. } => "shared-task",
-            Self::UnknownStatus { .. } => "unknown-status",
-            Self::AbortedByUs => "aborted-by-us",
-            Self::Ended => "ended",
-            Self::NeedsOperator { .. } => "needs-operator",
-            Self::TooOld { .. } => "too-old",
-            Self::OutcomeUnknown { .. } => "outcome-unknown",
-            Self::StalePoll => "stale-poll",
-            Self::Backoff { .. } => "backoff",
-            Self::ServiceBusy { .. } => "service-busy",
-            Self::CheckingIfGone { .. } => "checking-if-gone",
-            Self::WasBlocked { .. } => "was-blocked",
-            Self::AbortPending { .. } => "abort-pending",
-            Self::SlowPoll { .. } => "slow-poll",
-            Self::NoPolicy => "no-policy",
-            Self::DryRun { .. } => "dry-run",
-            Self::NotListed => "not-listed",
-            Self::ProjectPaused { .. } => "project-paused",
-            Self::ClusterPaused { .. } => "cluster-paused",
-            Self::ClockOff { .. } => "clock-off",
-            Self::ActionsInFlight { .. } => "actions-in-flight",
-            Self::ActionsPerHour { .. } => "actions-per-hour",
-            Self::OnHold { .. } => "on-hold",
-            Self::WindowClosed { .. } => "window-closed",
-            Self::BreakerOpen { .. } => "breaker-open",
-            Self::BreakerProbing { .. } => "breaker-probing",
-            Self::RetryDue { .. } => "retry-due",
-            Self::AbortDue { .. } => "abort-due",
-            Self::Manual { .. } => "manual",
-            Self::NotNewest { .. } => "not-newest",
-            Self::NotFailed { .. } => "not-failed",
-            Self::NotAbortable { .. } => "not-abortable",
-            Self::NotEscalated => "not-escalated",
-            Self::AlreadyDone => "already-done",
-            Self::RetriesExhausted { .. } => "retries-exhausted",
-            Self::NodeCompleted { .. } => "node-completed",
-            Self::PartialFailed { .. } => "partial-failed",
-            Self::PolicyChanged { .. } => "policy-changed",
-            Self::MaxElapsedTime { .. } => "max-elapsed-time",
-            Self::ChangedExternally { .. } => "changed-externally",
-            Self::NotAcceptable { .. } => "not-acceptable",
-            Self::WithoutEffect { .. } => "without-effect",
-            Self::NotAccepted { .. } => "not-accepted",
-            Self::BusyTooLong { .. } => "busy-too-long",
-            Self::CannotConfirm { .. } => "cannot-confirm",
-            Self::AbortUnknown { .. } => "abort-unknown",
+            Self::Backoff { until, .. }
+            | Self::ServiceBusy { until, .. }
+            | Self::WasBlocked { until }
+            | Self::AbortPending { until, .. }
+            | Self::BreakerOpen { until, .. }
+            | Self::ProjectPaused { until, .. }
+            | Self::ClusterPaused { until } => Some(*until),
+            Self::OnHold { until, .. } => *until,
+            Self::WindowClosed { opens } => *opens,
+            _ => None,
         }
     }
 
@@ -244,6 +244,22 @@ impl Reason {
             reason
         }
         timeless(self) == timeless(other)
+    }
+}
+
+/// A reason with its code and its words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    /// The stable code.
+    pub code: String,
+    /// The sentence.
+    #[serde(alias = "sentence")]
+    pub text: String,
+}
+
+impl From<&Reason> for Why {
+    fn from(reason: &Reason) -> Self {
+        Self { code: reason.code().to_owned(), text: reason.to_string() }
     }
 }
 

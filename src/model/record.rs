@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::civil::DateTime;
+use serde::{Deserialize, Serialize};
 
 use super::answer::{Answer, Meaning};
 use super::cluster::{Cluster, Traits};
@@ -201,7 +202,7 @@ pub struct TaskRecord {
     pub last_put: Option<Moment>,
     /// Handed to an operator.
     pub escalated: Option<Escalation>,
-    /// The end of its story, and when.
+    /// How it ended, and when. For everybody else there is [`TaskRecord::phase`].
     pub closed: Option<(Outcome, Moment)>,
     /// Since when no answer shows it.
     pub missing: Option<Moment>,
@@ -211,7 +212,88 @@ pub struct TaskRecord {
     pub commands: Vec<String>,
 }
 
+/// Where a task is in its lifecycle, with what makes it so.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Phase<'a> {
+    /// It runs, as far as is known.
+    Running,
+    /// It failed, and its failure is the daemon's to handle.
+    Failed(&'a Failure),
+    /// A request for it was sent, and whether it was accepted, or what it did, is not known yet.
+    OutcomeUnknown(&'a OpenAttempt),
+    /// An operator has to handle it.
+    Escalated(&'a Escalation),
+    /// It is over: how, and when.
+    Ended(&'a Outcome, Moment),
+}
+
+/// A [`Phase`] without what makes it so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the phases' docs tell them")]
+pub enum PhaseWord {
+    Running,
+    Failed,
+    OutcomeUnknown,
+    Escalated,
+    Ended,
+}
+
+impl PhaseWord {
+    /// Those of a task that is not over.
+    pub const UNFINISHED: [Self; 4] = [Self::Running, Self::Failed, Self::OutcomeUnknown, Self::Escalated];
+
+    /// The stable word: the same as in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Failed => "failed",
+            Self::OutcomeUnknown => "outcome-unknown",
+            Self::Escalated => "escalated",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+impl From<Phase<'_>> for PhaseWord {
+    fn from(phase: Phase<'_>) -> Self {
+        match phase {
+            Phase::Running => Self::Running,
+            Phase::Failed(_) => Self::Failed,
+            Phase::OutcomeUnknown(_) => Self::OutcomeUnknown,
+            Phase::Escalated(_) => Self::Escalated,
+            Phase::Ended(..) => Self::Ended,
+        }
+    }
+}
+
 impl TaskRecord {
+    /// Where it is in its lifecycle.
+    pub fn phase(&self) -> Phase<'_> {
+        match (&self.closed, &self.escalated, &self.open, &self.failure) {
+            (Some((outcome, at)), ..) => Phase::Ended(outcome, *at),
+            (None, Some(escalation), ..) => Phase::Escalated(escalation),
+            (None, None, Some(open), _) => Phase::OutcomeUnknown(open),
+            (None, None, None, Some(failure)) if self.running.is_none() => Phase::Failed(failure),
+            _ => Phase::Running,
+        }
+    }
+
+    /// Whether it is over.
+    pub fn is_ended(&self) -> bool {
+        self.closed.is_some()
+    }
+
+    /// How it ended, where it has.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        self.closed.as_ref().map(|(outcome, _)| outcome)
+    }
+
+    /// Whether it is the daemon's to handle: neither over nor escalated.
+    pub fn is_pending(&self) -> bool {
+        self.closed.is_none() && self.escalated.is_none()
+    }
+
     /// Retries used up under these terms, an open one included.
     pub fn retries_used(&self, terms: &Terms) -> u32 {
         let used = if terms.retry.reset_on_progress { self.used } else { self.used_ever };
@@ -268,6 +350,19 @@ impl TaskRecord {
     /// Why what is done about it is done, as the last decision that was journaled says.
     pub fn reason(&self) -> Option<&Reason> {
         self.decided.as_ref().map(|decided| &decided.reason)
+    }
+
+    /// Why what was done about it at last was done: as it ended, where it has; of an escalated one the cause.
+    pub fn last_known(&self) -> Reason {
+        match self.phase() {
+            Phase::Ended(Outcome::ResolvedByRetry | Outcome::ResolvedExternally, _) => Reason::Idle,
+            Phase::Ended(Outcome::Aborted, _) => Reason::AbortedByUs,
+            Phase::Ended(Outcome::Superseded { .. } | Outcome::Gone, _) => Reason::Ended,
+            Phase::Escalated(escalation) => escalation.reason.clone(),
+            Phase::Running | Phase::Failed(_) | Phase::OutcomeUnknown(_) => {
+                self.reason().cloned().unwrap_or(Reason::StalePoll)
+            }
+        }
     }
 
     /// Since when every decision says that the reading shows the past.

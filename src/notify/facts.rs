@@ -102,8 +102,8 @@ pub(super) fn facts(known: &TaskRecord, story: &[StoredEntry]) -> Facts {
     let mut attempts = sent(story);
     let earlier_attempts = attempts.len().saturating_sub(ATTEMPTS);
     attempts.drain(..earlier_attempts);
-    let status = match (&known.closed, known.running) {
-        (Some((closing, _)), _) => closing.word().to_owned(),
+    let status = match (known.outcome(), known.running) {
+        (Some(outcome), _) => outcome.word().to_owned(),
         (None, Some(_)) => "RUNNING".to_owned(),
         (None, None) => failure.map_or_else(String::new, |failure| shown(failure.seen.status.word(), 40)),
     };

@@ -175,7 +175,7 @@ fn heading(notice: &Notice) -> String {
 fn brief(notice: &Notice) -> String {
     let mut text = format!("{}\nWhat:  {}", heading(notice), cut(&notice.what, 200));
     if let Some(why) = notice.why.as_ref().filter(|_| notice.severity == Level::Critical) {
-        let _ = write!(text, "\nWhy:   {}", cut(&why.sentence, 200));
+        let _ = write!(text, "\nWhy:   {}", cut(&why.text, 200));
     }
     if !notice.next.is_empty() {
         let _ = write!(text, "\nNext:  {}", cut(&notice.next, 200));
@@ -193,7 +193,7 @@ fn full(notice: &Notice) -> String {
         let _ = write!(text, "\n{head:<6} {what}");
     };
     if let Some(why) = &notice.why {
-        line("Why:", &format!("{} [{}]", why.sentence, why.code));
+        line("Why:", &format!("{} [{}]", why.text, why.code));
     }
     if !notice.next.is_empty() {
         line("Next:", &notice.next);

@@ -8,6 +8,7 @@ use super::facts::{Facts, facts};
 use super::kind::Kind;
 use crate::model::decision::{Action, PassiveVerdict};
 use crate::model::event::{Event, StoredEntry, Subject};
+pub use crate::model::explanation::Why;
 use crate::model::id::{ClusterId, TaskId};
 use crate::model::level::Level;
 use crate::model::moment::{Moment, Mono};
@@ -60,15 +61,6 @@ pub struct About {
     /// The task's id, where it is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskId>,
-}
-
-/// Why.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Why {
-    /// The reason's code.
-    pub code: String,
-    /// The reason's sentence.
-    pub sentence: String,
 }
 
 /// What an operator can do.
@@ -177,12 +169,12 @@ pub fn reminder(
 
 /// Whether the task still waits for an operator.
 pub fn waits_for_human(known: &TaskRecord) -> bool {
-    known.escalated.is_some() && known.closed.is_none() && known.running.is_none()
+    known.escalated.is_some() && !known.is_ended() && known.running.is_none()
 }
 
 /// The kind of notice that says how a task stands, where something of it is unfinished.
 pub fn standing(known: &TaskRecord) -> Option<Kind> {
-    let failure = known.failure.as_ref().filter(|_| known.closed.is_none())?;
+    let failure = known.failure.as_ref().filter(|_| !known.is_ended())?;
     if known.escalated.is_some() {
         return known.running.is_none().then_some(Kind::Reminder);
     }
@@ -264,12 +256,12 @@ fn why_of(event: &Event) -> Option<Why> {
 
 /// A reason as it is told.
 pub fn why(reason: &Reason) -> Why {
-    Why { code: reason.code().to_owned(), sentence: shown(&reason.to_string(), 1_000) }
+    Why { code: reason.code().to_owned(), text: shown(&reason.to_string(), 1_000) }
 }
 
 /// Why it stands as it does: the last decision, or the escalation.
 fn why_it_stands(known: &TaskRecord) -> Option<Why> {
-    if known.closed.is_some() {
+    if known.is_ended() {
         return None;
     }
     let escalated = known.escalated.as_ref().map(|escalation| &escalation.reason);
@@ -278,8 +270,8 @@ fn why_it_stands(known: &TaskRecord) -> Option<Why> {
 
 /// What the daemon does next, and when.
 fn next(known: &TaskRecord) -> String {
-    if let Some((closing, _)) = &known.closed {
-        return format!("nothing more: its story is over ({})", closing.word());
+    if let Some(outcome) = known.outcome() {
+        return format!("nothing more: its story is over ({})", outcome.word());
     }
     if known.escalated.is_some() {
         return "nothing is sent for it until somebody gives it back; it is still watched and told of"

@@ -1,16 +1,18 @@
 //! Explains one cluster: by a reading of its own, or by what is known where it cannot be read. Journals, tells and sends
 //! nothing.
 
+use std::sync::PoisonError;
+
 use super::{READ_LAST, Reconciler};
 use crate::clock::Clock;
 use crate::cloud::Css;
-use crate::decide::{StepInput, explain, govern, step};
+use crate::decide::{StepInput, explain, govern, outlook, step};
 use crate::journal::Journal;
 use crate::model::cluster::Cluster;
-use crate::model::decision::{Decision, Verdict};
 use crate::model::explanation::{Explanation, Story};
 use crate::model::id::ClusterId;
 use crate::model::moment::Moment;
+use crate::model::outlook::{Block, Outlook};
 use crate::model::project_state::ProjectState;
 use crate::model::text::chain;
 use crate::notify::Observer;
@@ -32,7 +34,14 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
             let state = self.state();
             let record = state.project.cluster(&cluster.id);
             let now = self.clock.now().wall;
-            return Explanation::by_journal(now, &self.project, &cluster, record, limits);
+            return Explanation::by_journal(
+                now,
+                &self.project,
+                &cluster,
+                record,
+                limits,
+                Block::not_polled(),
+            );
         };
         self.judge(&cluster, &reading, |state, input| by_reading(state, input, reading.at, limits))
     }
@@ -46,7 +55,9 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         let listed = self.state().listed.get(id).map(|(cluster, _)| (**cluster).clone());
         let cluster = listed.unwrap_or_else(|| self.unlisted(id));
         let now = self.clock.now().wall;
+        let rules = self.rules();
         let (mut explanation, newest) = {
+            let holds = self.holds.read().unwrap_or_else(PoisonError::into_inner);
             let state = self.state();
             let record = state.project.cluster(id);
             let mut limits = Vec::new();
@@ -54,16 +65,18 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
                 limits.push("the daemon has not read it since it started".to_owned());
             }
             let newest = record.newest().map(|(_, task)| task.clone());
-            (Explanation::by_journal(now, &self.project, &cluster, record, limits), newest)
+            let mut explanation =
+                Explanation::by_journal(now, &self.project, &cluster, record, limits, Block::not_polled());
+            if let Some((task, known)) = record.newest() {
+                explanation.outlook = self.outlook(&state, (&rules, &holds), id, task, known);
+            }
+            (explanation, newest)
         };
         let Some(known) = newest else { return Some(explanation) };
         explanation.policies = explain::policies(self.policies_for(&cluster, known.kind));
-        let rules = self.rules();
         let policy = govern::governing(&rules.policies, &self.project, &cluster, known.kind);
-        if let (Some(policy), Some(reason)) = (policy, known.reason().cloned()) {
-            let decision =
-                Decision { task: None, verdict: Verdict::Wait, reason, next_poll: std::time::Duration::ZERO };
-            explanation.schedule = explain::schedule(&known, &policy.terms, &decision);
+        if let Some(policy) = policy {
+            explanation.schedule = explain::schedule(&known, &policy.terms, explanation.outlook.next);
         }
         Some(explanation)
     }
@@ -80,14 +93,19 @@ fn by_reading(state: &ProjectState, input: StepInput<'_>, now: Moment, limits: V
     let task = input.newest(&state).task();
     let known = task.and_then(|task| Some((&task.id, input.record(&state).tasks.get(&task.id)?)));
     let terms = task.and_then(|task| input.terms(task));
+    let outlook = match known {
+        Some((id, known)) => outlook(&state, input, (id, known), now),
+        None => Outlook::new(None, &decision.reason, Vec::new(), None),
+    };
     let schedule = match (terms, known) {
-        (Some(terms), Some((_, known))) => explain::schedule(known, terms, &decision),
+        (Some(terms), Some((_, known))) => explain::schedule(known, terms, outlook.next),
         _ => Vec::new(),
     };
     Explanation {
         task: task.map(explain::facts),
         story: known.map(|(id, known)| Story::new(id, known, terms)),
         policies: task.map(|task| explain::policies(input.policies(task.kind))).unwrap_or_default(),
+        outlook,
         schedule,
         guards: explain::guards(&state, input, now),
         next_poll_seconds: Some(decision.next_poll.as_secs_f64()),

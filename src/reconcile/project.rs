@@ -7,14 +7,17 @@ use std::sync::{Arc, PoisonError};
 use super::{Reconciler, State};
 use crate::clock::Clock;
 use crate::cloud::Css;
-use crate::decide::govern;
+use crate::decide::{self, govern};
 use crate::journal::{Journal, JournalError};
 use crate::model::cluster::{Cluster, ClusterList};
 use crate::model::event::{Event, Outcome, Subject};
+use crate::model::hold::Holds;
 use crate::model::id::{ClusterId, TaskId};
 use crate::model::moment::Moment;
+use crate::model::outlook::{Block, Outlook};
 use crate::model::project::{Rules, Stretch};
 use crate::model::project_state::ProjectState;
+use crate::model::record::TaskRecord;
 use crate::model::task::TaskKind;
 use crate::notify::Observer;
 use crate::status::summary::Summary;
@@ -93,7 +96,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
     pub fn remembered(&self) -> Vec<Cluster> {
         let state = self.state();
         let open = state.project.clusters.iter().filter_map(|(id, record)| {
-            let is_open = record.tasks.values().any(|task| task.closed.is_none());
+            let is_open = record.tasks.values().any(|task| !task.is_ended());
             is_open.then(|| record.recall(id))
         });
         open.collect()
@@ -105,7 +108,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         let gone: Vec<(Subject, Event)> = {
             let state = self.state();
             let tasks = state.project.cluster(&cluster.id).tasks.iter();
-            let open = tasks.filter(|(_, task)| task.closed.is_none());
+            let open = tasks.filter(|(_, task)| !task.is_ended());
             open.map(|(id, _)| (self.subject(cluster, id), Event::Ended(Outcome::Gone))).collect()
         };
         match self.record(&self.commit_lock.read().await, cluster, self.now(), gone).await {
@@ -114,6 +117,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
                 state.listed.remove(&cluster.id);
                 state.unread.remove(&cluster.id);
                 state.polled.remove(&cluster.id);
+                state.unfinished.remove(&cluster.id);
                 state.project.let_go(&cluster.id);
                 true
             }
@@ -223,12 +227,14 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
             stretch,
             live: Some(self.live(&state, &rules, stretch)),
         };
-        let mut report = ProjectReport::new(&around, &state.project, now);
+        let outlook =
+            |cluster: &_, task: &_, known: &_| self.outlook(&state, (&rules, &holds), cluster, task, known);
+        let mut report = ProjectReport::new(&around, &state.project, outlook, now);
         // What cannot be seen is not acted on, whatever else holds it back.
         if report.sends_nothing.is_none()
             && let Some((code, words)) = self.telling.why_blind()
         {
-            report.sends_nothing = Some(Why { code: code.to_owned(), words });
+            report.sends_nothing = Some(Why { code: code.to_owned(), text: words });
         }
         report
     }
@@ -272,7 +278,43 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
         let holds = self.holds.read().unwrap_or_else(PoisonError::into_inner);
         let sends_nothing = self.guards(&state.project, &holds, &rules).hold_everything_back(now);
         let seen = (state.listed.len(), self.telling.is_blind());
-        Summary::new(seen, &state.project, &rules, sends_nothing.as_ref())
+        let outlook =
+            |cluster: &_, task: &_, known: &_| self.outlook(&state, (&rules, &holds), cluster, task, known);
+        Summary::new(seen, &state.project, outlook, sends_nothing.as_ref())
+    }
+
+    /// What comes next of each task of the cluster that is not over.
+    pub fn outlooks(&self, cluster: &ClusterId) -> Vec<(TaskId, Outlook)> {
+        let rules = self.rules();
+        let holds = self.holds.read().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state();
+        let tasks = state.project.cluster(cluster).tasks.iter().filter(|(_, known)| !known.is_ended());
+        let outlook = |(task, known): (&TaskId, &TaskRecord)| {
+            (task.clone(), self.outlook(&state, (&rules, &holds), cluster, task, known))
+        };
+        tasks.map(outlook).collect()
+    }
+
+    /// What comes next of a task that is known, by the last poll of its cluster.
+    pub(super) fn outlook(
+        &self,
+        state: &State,
+        (rules, holds): (&Rules, &Holds),
+        cluster: &ClusterId,
+        task: &TaskId,
+        known: &TaskRecord,
+    ) -> Outlook {
+        let Some(reading) = state.unfinished.get(cluster) else {
+            return Outlook::by_journal(known, Block::not_polled());
+        };
+        let listed = state.listed.get(cluster).map(|(cluster, _)| Arc::clone(cluster));
+        let described = listed.unwrap_or_else(|| Arc::new(state.project.cluster(cluster).recall(cluster)));
+        let input = self.input(state, rules, holds, &described, reading);
+        let outlook = decide::outlook(&state.project, input, (task, known), self.now());
+        match self.telling.block(cluster) {
+            Some(block) => outlook.while_blocked(block),
+            None => outlook,
+        }
     }
 
     /// Every policy in its order, and the first line of it that does not cover a task of this kind, in words. The

@@ -12,6 +12,7 @@ use crate::model::decision::{Decision, Verdict};
 use crate::model::event::{Entry, Event};
 use crate::model::id::{ClusterId, ProjectName};
 use crate::model::moment::Moment;
+use crate::model::outlook::Block;
 use crate::model::project::{Stretch, UNCLEAR_PATIENCE};
 use crate::model::project_state::Pause;
 use crate::model::reason::Reason;
@@ -250,6 +251,20 @@ impl<T: Observer> Telling<T> {
     pub(super) fn why_blind(&self) -> Option<(&'static str, String)> {
         let told = self.told();
         told.blind.clone().filter(|_| told.listing.is_some() || told.reading.is_some())
+    }
+
+    /// What keeps every request for the cluster from being sent, whatever is decided.
+    pub(super) fn block(&self, cluster: &ClusterId) -> Option<Block> {
+        if let Some((code, text)) = self.why_blind() {
+            return Some(Block::of(code, &text));
+        }
+        let told = self.told();
+        if told.journal_fails {
+            return Some(Block::of("journal-failing", "the daemon's journal cannot be written"));
+        }
+        told.unreadable
+            .get(cluster)
+            .map(|code| Block::of(code, "the cluster could not be polled when last tried"))
     }
 
     /// The clusters were listed.

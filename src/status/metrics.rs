@@ -17,13 +17,14 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::{BreakerState, ProjectReport, Report, TaskState};
+use super::{BreakerState, ProjectReport, Report};
 use crate::model::answer::Meaning;
 use crate::model::decision::Action;
 use crate::model::event::{Confirmation, Entry, Event, Subject};
 use crate::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use crate::model::policy::Mode;
 use crate::model::reason::Reason;
+use crate::model::record::PhaseWord;
 use crate::model::task::TaskKind;
 
 /// Of what [`Metrics::render`] gives.
@@ -423,10 +424,11 @@ fn of_the_projects(page: &mut Registry, projects: &[ProjectReport]) {
     for project in projects {
         let name = Some(&project.name);
         for kind in [TaskKind::Upgrade, TaskKind::AzSwitchover] {
-            for state in TaskState::ALL {
-                let of_it = project.tasks.iter().filter(|task| (task.kind, task.state) == (kind, state));
+            for phase in PhaseWord::UNFINISHED {
+                let tasks_of = project.tasks.iter().filter(|task| task.kind == kind);
+                let of_it = tasks_of.filter(|task| task.outlook.phase == Some(phase));
                 tasks.set(
-                    &labels(name, &[("kind", kind.word()), ("state", state.word())]),
+                    &labels(name, &[("kind", kind.word()), ("phase", phase.word())]),
                     count(of_it.count()),
                 );
             }

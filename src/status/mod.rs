@@ -11,6 +11,7 @@ pub use crate::model::explanation::{Explanation, Why};
 use crate::model::hold::StoredHold;
 use crate::model::id::{ClusterId, ProjectName, TaskId};
 use crate::model::moment::Moment;
+use crate::model::outlook::Outlook;
 use crate::model::policy::{Mode, OnExhausted, Policy};
 use crate::model::project::Stretch;
 use crate::model::project_state::ProjectState;
@@ -190,27 +191,11 @@ pub struct TaskReport {
     pub task: TaskId,
     /// Upgrade or AZ switchover.
     pub kind: TaskKind,
-    /// How it stands.
-    pub state: TaskState,
-    /// It is an operator's.
-    pub needs_operator: bool,
+    /// What comes next of it.
+    #[serde(flatten)]
+    pub outlook: Outlook,
     /// Since when it runs, where it was told to run too long.
     pub runs_too_long_since: Option<Timestamp>,
-    /// What was last decided about it, or that it runs.
-    pub why: Option<Why>,
-    /// What comes next, where that waits for a time.
-    pub next: Option<NextAction>,
-    /// What would have to change, or what an operator can do.
-    pub way_on: Option<String>,
-}
-
-/// What is sent when its time comes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NextAction {
-    /// When.
-    pub at: Timestamp,
-    /// `retry`, `abort`, or `PUT` for either.
-    pub what: String,
 }
 
 /// An entry of the journal as `history --json` and the JSON API give it.
@@ -263,42 +248,6 @@ impl PolicyReport {
     }
 }
 
-/// How a task stands whose story has no end yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum TaskState {
-    /// It runs.
-    Running,
-    /// It failed, and is ours to handle.
-    Failed,
-    /// It is an operator's.
-    NeedsOperator,
-}
-
-impl TaskState {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Running, Self::Failed, Self::NeedsOperator];
-
-    fn of(task: &TaskRecord) -> Self {
-        if task.escalated.is_some() {
-            Self::NeedsOperator
-        } else if task.run.is_some() {
-            Self::Running
-        } else {
-            Self::Failed
-        }
-    }
-
-    /// The stable word: the same as in JSON.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Failed => "failed",
-            Self::NeedsOperator => "needs-operator",
-        }
-    }
-}
-
 /// What is known of a project beside its project's state.
 pub struct ReportInput<'a> {
     /// Its name in the settings.
@@ -321,40 +270,32 @@ pub struct ReportInput<'a> {
 
 impl ProjectReport {
     /// Puts it together.
-    pub fn new(around: &ReportInput<'_>, project_state: &ProjectState, now: Moment) -> Self {
+    pub fn new(
+        around: &ReportInput<'_>,
+        project_state: &ProjectState,
+        outlook: impl Fn(&ClusterId, &TaskId, &TaskRecord) -> Outlook,
+        now: Moment,
+    ) -> Self {
         let tasks = project_state.clusters.iter().flat_map(|(cluster, history)| {
-            let open = history.tasks.iter().filter(|(_, task)| task.closed.is_none());
-            open.map(move |(id, task)| {
-                let decided = task.reason();
-                let reason = task.escalated.as_ref().map(|escalation| &escalation.reason).or(decided);
-                TaskReport {
-                    cluster: cluster.clone(),
-                    cluster_name: task.cluster_name.clone(),
-                    task: id.clone(),
-                    kind: task.kind,
-                    state: TaskState::of(task),
-                    needs_operator: task.escalated.is_some(),
-                    runs_too_long_since: task.runs_too_long().map(|since| since.wall),
-                    why: reason.map(Why::from),
-                    next: reason
-                        .and_then(summary::waits_for)
-                        .map(|(at, what)| NextAction { at, what: what.to_owned() }),
-                    way_on: reason.map(|reason| reason.way_on().to_owned()),
-                }
+            let unfinished = history.tasks.iter().filter(|(_, task)| !task.is_ended());
+            unfinished.map(|(id, task)| TaskReport {
+                cluster: cluster.clone(),
+                cluster_name: task.cluster_name.clone(),
+                task: id.clone(),
+                kind: task.kind,
+                outlook: outlook(cluster, id, task),
+                runs_too_long_since: task.runs_too_long().map(|since| since.wall),
             })
         });
         let mut tasks: Vec<TaskReport> = tasks.collect();
         let all = project_state.clusters.values().flat_map(|history| history.tasks.values());
         let is_unknown = |task: &&TaskRecord| {
-            task.closed.is_none() && task.open.as_ref().is_some_and(|open| !open.is_answered())
+            !task.is_ended() && task.open.as_ref().is_some_and(|open| !open.is_answered())
         };
         let unknown_outcomes = u32::try_from(all.filter(is_unknown).count()).unwrap_or(u32::MAX);
         tasks.sort_by(|a, b| {
-            (!a.needs_operator, &a.cluster_name, &a.cluster).cmp(&(
-                !b.needs_operator,
-                &b.cluster_name,
-                &b.cluster,
-            ))
+            let key = |task: &TaskReport| !task.outlook.needs_attention;
+            (key(a), &a.cluster_name, &a.cluster).cmp(&(key(b), &b.cluster_name, &b.cluster))
         });
         Self {
             name: around.name.clone(),

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::model::id::ProjectName;
+use crate::model::id::{ClusterId, ProjectName, TaskId};
+use crate::model::outlook::{NextRequest, Outlook};
 use crate::model::policy::Mode;
-use crate::model::project::Rules;
 use crate::model::project_state::ProjectState;
 use crate::model::reason::Reason;
+use crate::model::record::{Phase, TaskRecord};
 use crate::model::text::{utc, utc_of_day};
 
 /// What of a project goes into the line.
@@ -22,10 +23,10 @@ pub struct Summary {
     pub running: usize,
     /// Tasks that are an operator's.
     pub needs_operator: usize,
-    /// When the first retry or abort that waits for its time is due.
-    pub next_action: Option<(Timestamp, &'static str)>,
+    /// The first request that is sent if nobody does anything.
+    pub next_action: Option<NextRequest>,
     /// Why nothing is sent, where that is so for all of it.
-    pub sends_nothing: Option<&'static str>,
+    pub sends_nothing: Option<Reason>,
 }
 
 impl Summary {
@@ -33,39 +34,23 @@ impl Summary {
     pub fn new(
         (clusters, blind): (usize, bool),
         project_state: &ProjectState,
-        rules: &Rules,
+        outlook: impl Fn(&ClusterId, &TaskId, &TaskRecord) -> Outlook,
         sends_nothing: Option<&Reason>,
     ) -> Self {
-        let mut summary =
-            Self { clusters, blind, sends_nothing: sends_nothing.map(Reason::code), ..Self::default() };
-        let tasks = project_state.clusters.values().flat_map(|cluster| cluster.tasks.values());
-        for task in tasks.filter(|task| task.closed.is_none()) {
-            if task.escalated.is_some() {
-                summary.needs_operator += 1;
-            } else if task.running.is_some() {
-                summary.running += 1;
-            } else if let Some(reason) = task.reason() {
-                // What a policy only tells of is not due to be sent.
-                let policy = task.failure.as_ref().and_then(|failure| failure.seen.terms.as_ref());
-                let sends = policy.is_some_and(|seen| {
-                    let mut now = rules.policies.iter().filter(|now| now.name() == seen.policy);
-                    now.any(|now| now.terms.mode == Mode::Enforce)
-                });
-                let due = waits_for(reason).filter(|_| sends);
-                summary.next_action = summary.next_action.into_iter().chain(due).min();
+        let mut summary = Self { clusters, blind, sends_nothing: sends_nothing.cloned(), ..Self::default() };
+        let mut next = None;
+        for (cluster, record) in &project_state.clusters {
+            for (id, task) in &record.tasks {
+                match task.phase() {
+                    Phase::Escalated(_) => summary.needs_operator += 1,
+                    Phase::Running => summary.running += 1,
+                    Phase::Failed(_) => next = next.into_iter().chain(outlook(cluster, id, task).next).min(),
+                    Phase::OutcomeUnknown(_) | Phase::Ended(..) => {}
+                }
             }
         }
+        summary.next_action = next;
         summary
-    }
-}
-
-/// What this decision waits to send, and until when.
-pub(super) fn waits_for(reason: &Reason) -> Option<(Timestamp, &'static str)> {
-    match reason {
-        Reason::Backoff { until, .. } => Some((*until, "retry")),
-        Reason::AbortPending { until, .. } => Some((*until, "abort")),
-        Reason::ServiceBusy { until, .. } | Reason::WasBlocked { until } => Some((*until, "PUT")),
-        _ => None,
     }
 }
 
@@ -101,10 +86,12 @@ pub fn line(
         0 => {}
         needs_operator => parts.push(format!("{needs_operator} needing an operator")),
     }
-    if let Some((due, what)) = projects.values().filter_map(|project| project.next_action).min() {
-        parts.push(format!("next {what} {}", time(due, now)));
+    if let Some(next) = projects.values().filter_map(|project| project.next_action).min() {
+        parts.push(format!("next {} {}", next.action, time(next.at, now)));
     }
-    let is_breaker = |project: &Summary| project.sends_nothing.is_some_and(|code| code.starts_with(BREAKER));
+    let is_breaker = |project: &Summary| {
+        matches!(project.sends_nothing, Some(Reason::BreakerOpen { .. } | Reason::BreakerProbing { .. }))
+    };
     match of(&is_breaker) {
         Some(open) => parts.push(format!("breaker open in {open}")),
         None if projects.is_empty() => {}
@@ -123,8 +110,6 @@ pub fn line(
     format!("{mode}{}", parts.join(", "))
 }
 
-/// How the codes of a breaker that is not closed begin.
-const BREAKER: &str = "breaker-";
 /// More projects are only counted.
 const NAMED: usize = 3;
 
@@ -145,6 +130,10 @@ fn time(due: Timestamp, now: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::model::decision::Action;
+    use crate::model::id::AttemptId;
+    use crate::model::project::PauseCause;
+
     use super::*;
 
     fn at(text: &str) -> Timestamp {
@@ -160,21 +149,26 @@ mod tests {
 
     #[test]
     fn the_line_says_what_an_operator_asks_first() {
-        let due = (at("2026-01-02T14:05:00Z"), "retry");
+        let due = NextRequest { at: at("2026-01-02T14:05:00Z"), action: Action::Retry };
         let prod = Summary { clusters: 400, running: 2, next_action: Some(due), ..Summary::default() };
         let test = Summary { clusters: 12, running: 1, ..Summary::default() };
         assert_eq!(
             line_of(Mode::Enforce, &[("prod", prod.clone()), ("test", test)], 0, false),
             "412 clusters, 3 running, next retry 14:05 UTC, breaker closed"
         );
-        let ill = Summary { needs_operator: 1, sends_nothing: Some("breaker-probing"), ..prod.clone() };
+        let cluster = ClusterId::new("c").unwrap();
+        let probing = Reason::BreakerProbing { attempt: AttemptId(1), cluster };
+        let ill = Summary { needs_operator: 1, sends_nothing: Some(probing), ..prod.clone() };
         assert_eq!(
             line_of(Mode::Enforce, &[("prod", ill)], 1, true),
             "400 clusters, 2 running, 1 needing an operator, next retry 14:05 UTC, breaker open in prod, 1 hold, the last \
              reload was refused"
         );
-        let late = Summary { clusters: 1, next_action: Some((at("2026-01-05T08:00:00Z"), "abort")), ..prod };
-        let rests = Summary { blind: true, sends_nothing: Some("project-paused"), ..Summary::default() };
+        let late = NextRequest { at: at("2026-01-05T08:00:00Z"), action: Action::Abort };
+        let late = Summary { clusters: 1, next_action: Some(late), ..prod };
+        let until = at("2026-01-05T08:00:00Z");
+        let paused = Reason::ProjectPaused { cause: PauseCause::Forbidden, until };
+        let rests = Summary { blind: true, sends_nothing: Some(paused), ..Summary::default() };
         assert_eq!(
             line_of(Mode::Enforce, &[("late", late), ("rests", rests)], 0, false),
             "1 cluster, 2 running, rests cannot be seen, next abort 2026-01-05 08:00:00 UTC, breaker closed, nothing is \

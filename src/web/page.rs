@@ -7,10 +7,13 @@ use askama::Template;
 use jiff::Timestamp;
 
 use super::ClusterView;
+use crate::model::decision::Action;
 use crate::model::explanation::{Guard, PolicyVerdict};
+use crate::model::outlook::Outlook;
 use crate::model::policy::Mode;
+use crate::model::record::PhaseWord;
 use crate::model::text::{counted, longer_span, shown, utc, utc_for_programs};
-use crate::status::{ProjectReport, Report, TaskReport, TaskState};
+use crate::status::{ProjectReport, Report, TaskReport};
 
 /// More tasks of one kind are only counted: a page for people.
 const MOST_TASKS: usize = 100;
@@ -47,7 +50,10 @@ pub(super) struct Cluster {
     limits: Vec<String>,
     code: String,
     words: String,
-    way_on: Prose,
+    blocked_by: Vec<(String, String, Option<String>)>,
+    next: Option<(Action, Time)>,
+    what_next: String,
+    next_step: Prose,
     facts: Vec<(&'static str, String)>,
     schedule: Vec<(Option<Time>, String)>,
     policies: Vec<PolicyVerdict>,
@@ -117,10 +123,11 @@ struct Task {
     state: &'static str,
     code: String,
     words: String,
-    /// The number of a hold that covers it: what comes next has to wait for its end.
-    held_by: Option<u64>,
-    next: Option<(String, Time)>,
-    way_on: Prose,
+    /// What blocks the next request: code, sentence, and the command that ends it.
+    blocked_by: Vec<(String, String, Option<String>)>,
+    next: Option<(Action, Time)>,
+    what_next: String,
+    next_step: Prose,
 }
 
 struct Project {
@@ -163,19 +170,25 @@ impl Index {
         };
         let (mut eyes, mut hand, mut run) = (Vec::new(), Vec::new(), Vec::new());
         for (project, task) in all() {
-            let will_be_aborted = task.why.as_ref().is_some_and(|why| why.code == "abort-pending");
-            let (into, state) = match task.state {
-                TaskState::NeedsOperator => (&mut eyes, "needs an operator"),
-                TaskState::Running if task.runs_too_long_since.is_some() => (&mut eyes, "runs too long"),
-                TaskState::Running => (&mut run, "running"),
-                TaskState::Failed if will_be_aborted => (&mut eyes, "will be aborted"),
-                TaskState::Failed => (&mut hand, "failed"),
+            let outlook = &task.outlook;
+            let (into, state) = match outlook.phase {
+                Some(PhaseWord::Escalated) => (&mut eyes, "needs an operator"),
+                Some(PhaseWord::Running) if task.runs_too_long_since.is_some() => {
+                    (&mut eyes, "runs too long")
+                }
+                Some(PhaseWord::Running) => (&mut run, "running"),
+                Some(PhaseWord::OutcomeUnknown) => (&mut hand, "outcome unknown"),
+                _ if outlook.next.is_some_and(|next| next.action == Action::Abort) => {
+                    (&mut eyes, "will be aborted")
+                }
+                _ if outlook.needs_attention => (&mut eyes, "left alone"),
+                _ => (&mut hand, "failed"),
             };
-            let held_by = report.holds.iter().find(|hold| hold.scope.covers(&project.name, &task.cluster));
-            into.push(Task::new(project, task, state, held_by.map(|hold| hold.number)));
+            into.push(Task::new(project, task, state));
         }
         let silent = report.projects.iter().filter(|project| project.sends_nothing.is_some()).count();
-        let needs_operator = all().filter(|(_, task)| task.needs_operator).count();
+        let needs_operator =
+            all().filter(|(_, task)| task.outlook.phase == Some(PhaseWord::Escalated)).count();
         let sum = |number, what, alarms: bool| Sum { number, what, alarms: alarms && number > 0 };
         let sums = vec![
             sum(report.projects.iter().map(|project| project.clusters).sum(), "clusters watched", false),
@@ -226,24 +239,30 @@ impl Group {
 }
 
 impl Task {
-    fn new(project: &ProjectReport, task: &TaskReport, state: &'static str, held_by: Option<u64>) -> Self {
-        let (code, words) = task.why.as_ref().map_or_else(
-            || (String::new(), "nothing was decided yet".to_owned()),
-            |why| (why.code.clone(), clean(&why.words)),
-        );
+    fn new(project: &ProjectReport, task: &TaskReport, state: &'static str) -> Self {
+        let outlook = &task.outlook;
         Self {
             cluster: task.cluster.to_string(),
             name: name(&task.cluster_name),
             project: project.name.to_string(),
             kind: task.kind.word(),
             state,
-            code,
-            words,
-            held_by,
-            next: task.next.as_ref().map(|next| (next.what.clone(), Time(next.at))),
-            way_on: Prose::new(task.way_on.as_deref().unwrap_or_default()),
+            code: outlook.reason.code.clone(),
+            words: clean(&outlook.reason.text),
+            blocked_by: blocks(outlook),
+            next: outlook.next.map(|next| (next.action, Time(next.at))),
+            what_next: outlook.next_in_words(),
+            next_step: Prose::new(outlook.next_step.as_deref().unwrap_or_default()),
         }
     }
+}
+
+/// What blocks the next request, with what ends it.
+fn blocks(outlook: &Outlook) -> Vec<(String, String, Option<String>)> {
+    let blocks = outlook.blocked_by.iter();
+    // What the reason says already is not said twice.
+    let others = blocks.filter(|block| block.code != outlook.reason.code || block.ended_by.is_some());
+    others.map(|block| (block.code.clone(), clean(&block.text), block.ended_by.clone())).collect()
 }
 
 impl Project {
@@ -299,7 +318,7 @@ impl Project {
         Self {
             name: project.name.to_string(),
             clusters: counted(project.clusters as u64, "cluster", "clusters"),
-            sends_nothing: project.sends_nothing.as_ref().map(|why| (why.code.clone(), clean(&why.words))),
+            sends_nothing: project.sends_nothing.as_ref().map(|why| (why.code.clone(), clean(&why.text))),
             notes,
             facts,
         }
@@ -360,9 +379,12 @@ impl Cluster {
             engine: clean(known.engine.as_deref().unwrap_or_default()),
             tags: known.tags.iter().map(|(key, value)| (clean(key), clean(value))).collect(),
             limits: known.limits.iter().map(|limit| clean(limit)).collect(),
-            code: known.why.code.clone(),
-            words: clean(&known.why.words),
-            way_on: Prose::new(&known.way_on),
+            code: known.outlook.reason.code.clone(),
+            words: clean(&known.outlook.reason.text),
+            blocked_by: blocks(&known.outlook),
+            next: known.outlook.next.map(|next| (next.action, Time(next.at))),
+            what_next: known.outlook.next_in_words(),
+            next_step: Prose::new(known.outlook.next_step.as_deref().unwrap_or_default()),
             facts,
             schedule: known.schedule.iter().map(|step| (step.at.map(Time), clean(&step.what))).collect(),
             policies: known.policies.clone(),

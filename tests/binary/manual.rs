@@ -244,7 +244,7 @@ async fn a_cluster_is_explained_by_the_daemon_and_by_the_journal_while_it_is_dow
     let (code, out, err) = bench.runs(&["explain", "logs", "--json"]).await;
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     let explained: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(explained["why"]["code"], "backoff", "{out}");
+    assert_eq!(explained["reason"]["code"], "backoff", "{out}");
     assert_eq!(explained["task"]["status"], "FAILED");
     assert_eq!((&explained["story"]["used"], &explained["story"]["allowed"]), (&0.into(), &3.into()));
     assert_eq!(
@@ -264,13 +264,17 @@ async fn a_cluster_is_explained_by_the_daemon_and_by_the_journal_while_it_is_dow
     let held = out.lines().find(|line| line.trim_start().starts_with("hold")).unwrap();
     assert!(held.contains("NO") && held.contains("hold #1"), "{out}");
     assert!(out.lines().all(|line| line.chars().count() <= 80 || !line.contains("  ")), "{out}");
-    assert!(out.contains("NOW") && out.contains("TO CHANGE IT"), "{out}");
+    assert!(out.contains("NOW") && out.contains("NEXT"), "{out}");
 
     drop(daemon);
     let (code, out, err) = bench.runs(&["explain", "logs", "--json"]).await;
     assert!(code == 0 && err.contains("this is what the journal knows"), "{err}");
     let explained: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((&explained["why"]["code"], &explained["task"]), (&"backoff".into(), &Value::Null), "{out}");
+    assert_eq!(
+        (&explained["reason"]["code"], &explained["task"]),
+        (&"backoff".into(), &Value::Null),
+        "{out}"
+    );
     let (code, out, err) = bench.runs(&["status"]).await;
     assert!(code == 0 && err.contains("this is what the journal knows"), "{err}");
     assert!(out.contains("hold #1") && out.contains("logs") && out.contains("backoff"), "{out}");

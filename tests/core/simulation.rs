@@ -10,6 +10,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 #![expect(clippy::print_stderr, reason = "what was reached, and what failed")]
 
+mod announced;
 mod generate;
 mod harness;
 mod judge;
@@ -108,6 +109,7 @@ fn try_seed(seed: u64, loud: bool) -> (Vec<String>, Counts) {
         eprintln!("{}", story(&plan, &played));
     }
     let mut wrong = judge::judge(&plan, &played);
+    wrong.extend(announced::judge(&played).0);
     wrong.extend(played.unfinished.iter().map(|open| format!("it never came to an end: {open}")));
     if (loud || seed.is_multiple_of(50)) && whole(&played) != whole(&play(&plan, None)) {
         wrong.push("a second run of the same seed is another one".to_owned());
@@ -131,13 +133,15 @@ fn reached(plan: &Plan, played: &Played) -> Counts {
     add(judge::faults_hit(played, &whats));
     add(judge::by_others(played));
     add([("task failures".to_owned(), judge::failures(played))].into());
+    let [sent, kept] = announced::judge(played).1;
+    add([("announced: a request was sent as announced".to_owned(), sent)].into());
+    add([("announced: a time passed as announced".to_owned(), kept)].into());
     let mut one = |key: String| add([(key, 1)].into());
     for sent in &played.sent {
         one(format!("sent: {}", sent.action));
     }
     for task in played.project_state.clusters.values().flat_map(|cluster| cluster.tasks.values()) {
-        let end = judge::end_of(task)
-            .or_else(|| task.closed.as_ref().map(|(closing, _)| closing.word().to_owned()));
+        let end = judge::end_of(task).or_else(|| task.outcome().map(|outcome| outcome.word().to_owned()));
         one(format!("end: {}", end.unwrap_or_else(|| "none".to_owned())));
     }
     one("seeds".to_owned());

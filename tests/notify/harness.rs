@@ -167,7 +167,7 @@ impl Harness {
         let last_entry = self.journal.stored().last().map_or(0, |entry| entry.number);
         let mut start = Start { journal_id: "j".to_owned(), last_entry, seed: 1, ..Start::default() };
         for (cluster, history) in &project_state.clusters {
-            for (task, known) in history.tasks.iter().filter(|(_, task)| task.closed.is_none()) {
+            for (task, known) in history.tasks.iter().filter(|(_, task)| !task.is_ended()) {
                 if known.failure.is_some() {
                     let subject =
                         Subject { project: project.clone(), cluster: cluster.clone(), task: task.clone() };

@@ -299,7 +299,7 @@ secret_key = {{ env = "TEST_SECRET_KEY" }}
         let project_state = states.take(&ProjectName::new("test").unwrap(), now);
         let tasks = project_state.clusters.values().flat_map(|history| history.tasks.values());
         let ends = tasks.filter_map(|task| {
-            let closed = task.closed.as_ref().map(|(closing, _)| closing.word());
+            let closed = task.outcome().map(|outcome| outcome.word());
             let end = closed.or_else(|| Some(task.escalated.as_ref()?.reason.code()))?;
             Some((task.cluster_name.clone(), end.to_owned()))
         });

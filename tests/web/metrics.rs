@@ -17,8 +17,9 @@ use upgrade_remediator::model::event::{Confirmation, Event, Outcome, Subject};
 use upgrade_remediator::model::id::{ClusterId, ProjectName, TaskId};
 use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::model::reason::Reason;
+use upgrade_remediator::model::record::PhaseWord;
 use upgrade_remediator::status::metrics::{Metrics, MetricsInput};
-use upgrade_remediator::status::{BreakerState, Report, TaskState, Why};
+use upgrade_remediator::status::{BreakerState, Report, Why};
 
 use crate::support::{Bench, FAILED_ONCE, RETRIES};
 use crate::tools::PROMTOOL;
@@ -120,7 +121,7 @@ async fn the_page_has_the_names_of_the_document_and_is_sound() {
     metrics.call(&subject().project, "list-tasks", "throttled", Duration::from_millis(1));
     let mut report = real_report().await;
     let project = &mut report.projects[0];
-    project.sends_nothing = Some(Why { code: "breaker-open".to_owned(), words: "many failed".to_owned() });
+    project.sends_nothing = Some(Why { code: "breaker-open".to_owned(), text: "many failed".to_owned() });
     project.breaker = BreakerState::HalfOpen;
     let beside = MetricsInput { journal_bytes: Some(4096), process: process::read() };
     let page = metrics.render(&report, &beside).unwrap();
@@ -147,8 +148,8 @@ async fn the_page_has_the_names_of_the_document_and_is_sound() {
         ("iam_requests_total{credentials=\"robot\",operation=\"sign-in\",result=\"ok\"}", 1.0),
         // Each begin, record and so on is one commit.
         ("journal_commit_duration_seconds_count", 9.0),
-        ("tasks{project=\"test\",kind=\"upgrade\",state=\"needs-operator\"}", 1.0),
-        ("tasks{project=\"test\",kind=\"upgrade\",state=\"running\"}", 0.0),
+        ("tasks{project=\"test\",kind=\"upgrade\",phase=\"escalated\"}", 1.0),
+        ("tasks{project=\"test\",kind=\"upgrade\",phase=\"running\"}", 0.0),
         ("breaker_state{project=\"test\",state=\"half-open\"}", 1.0),
         ("breaker_state{project=\"test\",state=\"closed\"}", 0.0),
         ("project_sends_nothing{project=\"test\",reason=\"breaker-open\"}", 1.0),
@@ -175,7 +176,7 @@ async fn a_daemon_tells_how_fresh_its_looks_are() {
     assert_eq!(report.settings.hash.len(), 12);
     let project = &report.projects[0];
     assert_eq!((project.breaker, project.unknown_outcomes), (BreakerState::Closed, 0));
-    assert_eq!(project.tasks[0].state, TaskState::NeedsOperator);
+    assert_eq!(project.tasks[0].outlook.phase, Some(PhaseWord::Escalated));
     let live = project.live.as_ref().unwrap();
     assert!(live.visible && !live.journal_failing);
     assert_eq!((live.watched, live.never_read, live.never_read_since, live.unreadable), (1, 0, None, 0));
@@ -203,15 +204,14 @@ async fn a_daemon_tells_how_fresh_its_looks_are() {
 #[test]
 fn the_alerts_ask_for_words_that_the_page_has() {
     let rules = include_str!("../../config/monitoring/alerts.yaml");
-    let states: BTreeSet<&str> = TaskState::ALL
-        .map(TaskState::word)
-        .into_iter()
-        .chain(BreakerState::ALL.map(BreakerState::word))
-        .collect();
+    let states: BTreeSet<&str> = BreakerState::ALL.map(BreakerState::word).into();
+    let phases: BTreeSet<&str> = PhaseWord::UNFINISHED.map(PhaseWord::word).into();
     let grace = Duration::ZERO;
     let pending = Reason::AbortPending { used: 0, external: 0, grace, after_put: None, until: now().wall };
     let mut found = 0;
-    for (label, known) in [("state=", states), ("reason=\"", BTreeSet::from([pending.code()]))] {
+    for (label, known) in
+        [("state=", states), ("phase=", phases), ("reason=\"", BTreeSet::from([pending.code()]))]
+    {
         for rest in rules.split(label).skip(1) {
             let words = rest.trim_start_matches(['~', '"']).split('"').next().unwrap();
             for word in words.split('|') {

@@ -38,7 +38,7 @@ async fn the_page_shows_what_needs_eyes_first_and_why() {
     let (_, _, json) = get(address, "/api/v1/status");
     let report: Value = serde_json::from_str(&json).unwrap();
     let task = &report["projects"][0]["tasks"][0];
-    assert_eq!(task["why"]["code"], "retries-exhausted");
+    assert_eq!(task["reason"]["code"], "retries-exhausted");
     let id = task["cluster"].as_str().unwrap();
 
     let (status, _, page) = get(address, &format!("/clusters/{id}"));
@@ -48,7 +48,7 @@ async fn the_page_shows_what_needs_eyes_first_and_why() {
     }
     let (_, _, json) = get(address, &format!("/api/v1/clusters/{id}"));
     let view: Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(view["explanation"]["why"]["code"], "retries-exhausted");
+    assert_eq!(view["explanation"]["reason"]["code"], "retries-exhausted");
     let (_, _, json) = get(address, &format!("/api/v1/history?cluster={id}"));
     let history: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(view["timeline"], history);

@@ -85,10 +85,10 @@ fn one_code_for_gone_and_forbidden_is_told_apart_by_the_list_and_a_reading() {
     harness.read(&[]);
     harness.pass(a_moment_less_than(harness.poll.settle_interval));
     harness.read(&[]);
-    assert!(harness.known().closed.is_none(), "two readings of one reconcile are not enough");
+    assert!(!harness.known().is_ended(), "two readings of one reconcile are not enough");
     harness.pass(Duration::from_millis(1));
     harness.read(&[]);
-    assert_eq!(harness.known().closed.map(|(closing, _)| closing), Some(Outcome::Gone));
+    assert_eq!(harness.known().outcome().cloned(), Some(Outcome::Gone));
 }
 
 #[test]

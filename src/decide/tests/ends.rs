@@ -14,11 +14,11 @@ impl Harness {
         harness.pass(2 * MINUTE);
         harness.send(&[failed(1)], Meaning::Accepted);
         for _ in 0..2 {
-            assert!(harness.known().closed.is_none(), "one reading does not settle it");
+            assert!(!harness.known().is_ended(), "one reading does not settle it");
             harness.pass(Duration::from_secs(15));
             assert_eq!(harness.code(&[success(2)]), "idle");
         }
-        assert_eq!(harness.known().closed.map(|(closing, _)| closing), Some(Outcome::ResolvedByRetry));
+        assert_eq!(harness.known().outcome().cloned(), Some(Outcome::ResolvedByRetry));
         harness
     }
 }
@@ -58,7 +58,7 @@ fn the_failure_before_a_success_is_no_new_one_until_no_reading_can_be_stale() {
         harness.pass(a_moment_less_than(5 * MINUTE));
         assert_eq!(harness.code(&[failed(1)]), "stale-poll");
         assert_eq!(harness.known().failure.unwrap().seen.number, 1);
-        assert!(harness.known().closed.is_some());
+        assert!(harness.known().is_ended());
         harness.pass(Duration::from_millis(1));
         assert_eq!(harness.code(&[failed(1)]), "backoff", "what is shown after so long is the present");
         assert_eq!(harness.known().failure.unwrap().seen.number, 2);
@@ -94,7 +94,7 @@ fn a_superseded_task_is_history_though_nobody_knows_the_newer_one_any_more() {
     harness.read(std::slice::from_ref(&old));
     harness.pass(2 * MINUTE);
     harness.read(&[named("n", "2026-01-02T00:00:00", success(1)), old.clone()]);
-    assert!(matches!(harness.known().closed, Some((Outcome::Superseded { .. }, _))));
+    assert!(matches!(harness.known().outcome(), Some(Outcome::Superseded { .. })));
     // A restart knows no task that never failed or ran, and the service has lost it.
     let record = std::sync::Arc::make_mut(harness.project_state.clusters.get_mut(&cluster()).unwrap());
     record.newest_start = old.start_time.map(|start| (start, old.id.clone()));
@@ -112,7 +112,7 @@ fn a_task_whose_story_has_ended_may_vanish_without_a_word() {
         harness.read(&[]);
     }
     assert_eq!(harness.told.len(), told);
-    assert_eq!(harness.known().closed.map(|(closing, _)| closing), Some(Outcome::ResolvedByRetry));
+    assert_eq!(harness.known().outcome().cloned(), Some(Outcome::ResolvedByRetry));
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_task_is_gone_by_two_looks_in_a_row_and_by_complete_lists_only() {
         harness.pass(10 * MINUTE);
         harness.read(&[]);
         assert!(
-            harness.known().missing.is_some() && harness.known().closed.is_none(),
+            harness.known().missing.is_some() && !harness.known().is_ended(),
             "one reconcile is not enough"
         );
         harness.pass(10 * MINUTE);
@@ -140,7 +140,7 @@ fn a_task_is_gone_by_two_looks_in_a_row_and_by_complete_lists_only() {
     for gone in [false, true] {
         harness.pass(10 * MINUTE);
         harness.read(&[]);
-        assert_eq!(harness.known().closed.is_some(), gone);
+        assert_eq!(harness.known().is_ended(), gone);
     }
 }
 
@@ -151,5 +151,5 @@ fn a_task_that_began_in_the_same_second_supersedes_nothing() {
     harness.pass(MINUTE);
     let twin = named("n", "2026-01-02T11:00:00", running(1));
     assert_eq!(harness.code(&[twin, failed(1)]), "running");
-    assert!(harness.known().closed.is_none(), "which of them is newer cannot be told");
+    assert!(!harness.known().is_ended(), "which of them is newer cannot be told");
 }

@@ -113,7 +113,7 @@ fn each_execution_is_judged_anew() {
     harness.pass(MINUTE);
     harness.read(&[success(2)]);
     assert_eq!(harness.known().runs_too_long(), None);
-    assert_eq!(harness.known().closed.map(|(closing, _)| closing), Some(Outcome::ResolvedExternally));
+    assert_eq!(harness.known().outcome().cloned(), Some(Outcome::ResolvedExternally));
 }
 
 #[test]

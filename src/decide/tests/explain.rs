@@ -8,8 +8,9 @@ use crate::model::window::{Span, Window};
 
 impl Harness {
     fn steps(&mut self, tasks: &[Task]) -> Vec<(Option<String>, String)> {
-        let decision = self.read(tasks);
-        let steps = explain::schedule(&self.known(), self.terms.as_ref().unwrap(), &decision);
+        self.read(tasks);
+        let next = self.outlook(tasks).next;
+        let steps = explain::schedule(&self.known(), self.terms.as_ref().unwrap(), next);
         let at = |step: &crate::model::explanation::Step| step.at.map(|at| at.strftime("%T").to_string());
         steps.iter().map(|step| (at(step), step.what.clone())).collect()
     }
@@ -50,7 +51,8 @@ fn what_is_due_in_a_closed_window_comes_when_it_opens() {
     let (at, what) = harness.steps(&[failed(1)]).remove(0);
     assert_eq!(
         (at.as_deref(), what.as_str()),
-        (Some("22:00:00"), "retry 1 of 2, some time after the window opens")
+        (Some("22:02:00"), "retry 1 of 2"),
+        "the first wait after the window opens"
     );
 }
 

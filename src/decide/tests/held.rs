@@ -20,7 +20,7 @@ impl Harness {
     }
 
     /// A policy that acts from 22:00 to 06:00 UTC; the harness begins at noon.
-    fn at_night(&mut self) {
+    pub(super) fn at_night(&mut self) {
         let span = Span { days: [true; 7], from: 22 * 60, to: 6 * 60 };
         self.terms.as_mut().unwrap().window = Window::new("UTC", Some(&[span]), &[]);
     }

@@ -25,7 +25,7 @@ fn a_newer_task_closes_a_failed_one() {
     harness.pass(2 * MINUTE);
     let new = named("n", "2026-01-02T00:00:00", running(1));
     assert_eq!(harness.code(&[new, old]), "running");
-    assert!(matches!(harness.known().closed, Some((Outcome::Superseded { .. }, _))));
+    assert!(matches!(harness.known().outcome(), Some(Outcome::Superseded { .. })));
 }
 
 #[test]
@@ -45,10 +45,10 @@ fn a_newer_task_closes_one_whose_attempt_nothing_can_settle() {
         harness.pass(MINUTE);
         harness.read(&both);
         assert_eq!(harness.project_state.others_in_flight(&ClusterId::new("c-2").unwrap()), 1);
-        assert!(harness.known().closed.is_none(), "its effect may still be seen");
+        assert!(!harness.known().is_ended(), "its effect may still be seen");
         harness.pass(65 * MINUTE);
         harness.read(&both);
-        assert!(matches!(harness.known().closed, Some((Outcome::Superseded { .. }, _))));
+        assert!(matches!(harness.known().outcome(), Some(Outcome::Superseded { .. })));
         assert_eq!(harness.project_state.others_in_flight(&ClusterId::new("c-2").unwrap()), 0);
     }
 }
@@ -64,12 +64,12 @@ fn a_task_below_one_that_vanished_is_history_too() {
     let word = TaskStatus::Other("QUEUED".to_owned());
     let new = Task { status: word, ..named("n", "2026-01-02T00:00:00", failed(1)) };
     harness.read(&[new, old.clone()]);
-    assert!(harness.known().closed.is_none());
+    assert!(!harness.known().is_ended());
     harness.pass(66 * MINUTE);
     assert_eq!(harness.code(std::slice::from_ref(&old)), "newest-missing");
     harness.pass(MINUTE);
     assert_eq!(harness.code(&[old]), "newest-missing");
-    assert!(matches!(harness.known().closed, Some((Outcome::Superseded { .. }, _))));
+    assert!(matches!(harness.known().outcome(), Some(Outcome::Superseded { .. })));
     assert_eq!(harness.project_state.others_in_flight(&ClusterId::new("c-2").unwrap()), 0);
 }
 
@@ -110,7 +110,7 @@ fn a_newer_task_closes_one_that_ran_and_shows_an_unknown_status() {
     harness.pass(MINUTE);
     harness.read(&[named("n", "2026-01-02T00:00:00", success(1)), terminated]);
     assert_eq!(harness.project_state.others_in_flight(&ClusterId::new("c-2").unwrap()), 0);
-    assert!(matches!(harness.known().closed, Some((Outcome::Superseded { .. }, _))));
+    assert!(matches!(harness.known().outcome(), Some(Outcome::Superseded { .. })));
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn an_older_task_that_still_runs_is_not_superseded() {
         harness.read(&[new.clone(), old.clone()]);
         harness.pass(MINUTE);
     }
-    assert!(harness.known().closed.is_none());
+    assert!(!harness.known().is_ended());
 }
 
 #[test]
@@ -150,5 +150,5 @@ fn a_task_of_which_nobody_knows_when_it_began_is_not_superseded() {
     harness.read(&[undated(running(1))]);
     harness.pass(MINUTE);
     harness.read(&[named("n", "2026-01-02T00:00:00", running(1)), undated(failed(1))]);
-    assert!(harness.known().closed.is_none());
+    assert!(!harness.known().is_ended());
 }

@@ -30,7 +30,7 @@ fn a_retry_that_ends_in_success_is_a_remedy() {
     assert_eq!(harness.known().used.ours, 1);
     harness.pass(MINUTE);
     assert_eq!(harness.code(&[success(2)]), "idle");
-    assert_eq!(harness.known().closed.map(|(closing, _)| closing), Some(Outcome::ResolvedByRetry));
+    assert_eq!(harness.known().outcome().cloned(), Some(Outcome::ResolvedByRetry));
 }
 
 #[test]

@@ -293,7 +293,7 @@ fn a_task_that_comes_back_still_has_its_open_attempt() {
             harness.pass(Duration::from_secs(90));
             harness.read(&[]);
         }
-        assert_eq!(harness.known().closed.map(|(closing, _)| closing), Some(Outcome::Gone));
+        assert_eq!(harness.known().outcome().cloned(), Some(Outcome::Gone));
         assert_eq!(harness.project_state.others_in_flight(&ClusterId::new("c-2").unwrap()), 0);
         harness.pass(Duration::from_secs(30));
         assert_eq!(harness.code(&[failed(1)]), "outcome-unknown", "the PUT may have been accepted");

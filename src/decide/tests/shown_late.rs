@@ -189,7 +189,7 @@ fn an_earlier_failure_shown_soon_after_success_is_the_past() {
     harness.read(&[running(2)]);
     harness.pass(Duration::from_secs(15));
     harness.read(&[success(2)]);
-    assert_eq!(harness.known().closed.map(|(closing, _)| closing), Some(Outcome::ResolvedByRetry));
+    assert_eq!(harness.known().outcome().cloned(), Some(Outcome::ResolvedByRetry));
     harness.pass(Duration::from_secs(15));
     assert_eq!(harness.code(&[failed(1)]), "stale-poll");
     // What goes on being shown is the present.

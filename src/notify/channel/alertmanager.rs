@@ -174,7 +174,7 @@ fn alert(state: State, notice: &Notice) -> Alert {
     add("kind", notice.kind.word().to_owned());
     if let Some(why) = &notice.why {
         add("reason", why.code.clone());
-        add("why", why.sentence.clone());
+        add("why", why.text.clone());
     }
     add("next", notice.next.clone());
     let commands = notice.todo.iter().map(|todo| match todo.command.as_str() {

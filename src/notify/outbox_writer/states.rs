@@ -97,7 +97,7 @@ impl<O: Outbox, C: Clock> OutboxWriter<O, C> {
             Transient::Blind { project, trouble, error, advice } => {
                 let same = self.is(project.as_str(), "unreachable", trouble);
                 if !same {
-                    let why = Why { code: trouble.to_owned(), sentence: shown(&error, 1_000) };
+                    let why = Why { code: trouble.to_owned(), text: shown(&error, 1_000) };
                     let what = "nothing of it can be read, and nothing is sent in it".to_owned();
                     let mut told =
                         notice::of_project(Kind::Unreachable, at, project.as_str(), what, Some(why));
@@ -116,7 +116,7 @@ impl<O: Outbox, C: Clock> OutboxWriter<O, C> {
             }
             Transient::Renamed(naming) => self.rename(&naming, &mut writes),
             Transient::JournalFails { project, error } => {
-                let why = Why { code: "journal".to_owned(), sentence: shown(&error, 1_000) };
+                let why = Why { code: "journal".to_owned(), text: shown(&error, 1_000) };
                 let what = "nothing is sent while the journal cannot be written".to_owned();
                 let mut told = notice::of_project(Kind::JournalFails, at, project.as_str(), what, Some(why));
                 "tries again at each poll; polling continues".clone_into(&mut told.next);
@@ -158,7 +158,7 @@ impl<O: Outbox, C: Clock> OutboxWriter<O, C> {
         };
         // That it goes on resting after a probe is no news.
         let same = self.is(project, "paused", code);
-        let why = Why { code: code.to_owned(), sentence: format!("{what} ({refusals} in a row)") };
+        let why = Why { code: code.to_owned(), text: format!("{what} ({refusals} in a row)") };
         let mut told = notice::of_project(Kind::Paused, at, project, what.to_owned(), Some(why));
         told.next = format!("sends nothing until {}, then one PUT as a probe", notice::at(until));
         told.todo = vec![todo(advice, "systemctl reload upgrade-remediator"), doctor()];

@@ -21,7 +21,7 @@ use upgrade_remediator::model::policy::{Expect, Match, Mode, Policy, Terms};
 use upgrade_remediator::model::project::{Breaker, Limits, Poll, Rules};
 use upgrade_remediator::model::project_state::ProjectState;
 use upgrade_remediator::model::reason::Reason;
-use upgrade_remediator::model::record::TaskRecord;
+use upgrade_remediator::model::record::{Phase, TaskRecord};
 use upgrade_remediator::notify::Notification;
 use upgrade_remediator::reconcile::{Reconciler, Report};
 use upgrade_remediator::simulator::log::{Hazard, LogEntry, PutKind, Record, RequestRecord};
@@ -449,10 +449,10 @@ impl<J: Journal> Harness<J> {
     /// How the story of the task of `a` ended, so far.
     pub(crate) fn end(&self) -> String {
         let known = self.known();
-        match (&known.closed, &known.escalated) {
-            (Some((closing, _)), _) => closing.word().to_owned(),
-            (None, Some(escalation)) => format!("human: {}", escalation.reason.code()),
-            (None, None) => "open".to_owned(),
+        match known.phase() {
+            Phase::Ended(outcome, _) => outcome.word().to_owned(),
+            Phase::Escalated(escalation) => format!("human: {}", escalation.reason.code()),
+            Phase::Running | Phase::Failed(_) | Phase::OutcomeUnknown(_) => "open".to_owned(),
         }
     }
 }

@@ -101,8 +101,7 @@ async fn a_newer_task_closes_the_failed_one() {
         assert_eq!(sent.len(), 1, "{kind}");
         let project_state = harness.reconciler.project_state();
         let history = project_state.clusters.values().next().unwrap();
-        let closings: Vec<_> =
-            history.tasks.values().map(|task| task.closed.clone().unwrap().0.word()).collect();
+        let closings: Vec<_> = history.tasks.values().map(|task| task.outcome().unwrap().word()).collect();
         assert!(
             closings.contains(&"superseded") && closings.contains(&"resolved-by-retry"),
             "{kind}: {closings:?}"

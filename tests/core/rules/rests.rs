@@ -83,7 +83,7 @@ async fn a_wrong_address_and_codes_for_the_whole_project_let_the_project_rest() 
             for name in ["a", "b", "c"] {
                 let known = harness.known_of(name);
                 assert_eq!(known.used_ever.ours, 1, "{fault}: a refusal uses no retry");
-                assert_eq!(known.closed.unwrap().0.word(), "resolved-by-retry", "{fault}");
+                assert_eq!(known.outcome().unwrap().word(), "resolved-by-retry", "{fault}");
             }
             assert_eq!(harness.sent().len(), 4, "{fault}");
         }

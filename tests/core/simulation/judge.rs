@@ -963,9 +963,7 @@ pub(crate) fn unfinished(plan: &Plan, world: &World, project_state: &ProjectStat
         let known = known.zip(TaskId::new(task_id).ok()).and_then(|(history, task)| history.tasks.get(&task));
         let wrong = match task["status"].as_str().unwrap() {
             "RUNNING" => Some("runs"),
-            "SUCCESS" => known
-                .filter(|known| known.closed.is_none() && known.escalated.is_none())
-                .map(|_| "succeeded, and its story is open"),
+            "SUCCESS" => known.filter(|known| known.is_pending()).map(|_| "succeeded, and its story is open"),
             // Where the newest one vanished, the one before it is history all the same.
             "FAILED" | "PARTIAL_FAILED" if vanished.contains(id) => None,
             "FAILED" | "PARTIAL_FAILED" => match known {
@@ -979,7 +977,7 @@ pub(crate) fn unfinished(plan: &Plan, world: &World, project_state: &ProjectStat
             _ => None,
         };
         if let Some(wrong) = wrong {
-            let last = known.map(|known| (&known.decided, &known.open, &known.closed));
+            let last = known.map(|known| (&known.decided, &known.open, known.outcome()));
             open.push(format!("the newest task {task_id} of {name} {wrong}; last {last:?}"));
         }
     }
@@ -1015,11 +1013,11 @@ fn is_out_of_window(known: &TaskRecord) -> bool {
 
 /// How the story of a failed task ended, where it has.
 pub(crate) fn end_of(known: &TaskRecord) -> Option<String> {
-    if let Some((closing, _)) = &known.closed {
-        return match closing {
+    if let Some(outcome) = known.outcome() {
+        return match outcome {
             // It fails again: another story begins.
             Outcome::ResolvedByRetry | Outcome::ResolvedExternally => None,
-            _ => Some(closing.word().to_owned()),
+            _ => Some(outcome.word().to_owned()),
         };
     }
     if let Some(escalation) = &known.escalated {

@@ -30,6 +30,7 @@ use upgrade_remediator::simulator::{Scenario, World};
 use crate::clocks::VirtualClock;
 use crate::reconciler::{Recorder, options, reconciler};
 
+use super::announced::{Announced, Announcing};
 use super::generate::{Held, Plan, Planned};
 use super::harness::{Disk, FaultyJournal, Harness, Kept, Point, Sent, Taken, Wire};
 use super::judge;
@@ -39,7 +40,7 @@ const MINUTE: i64 = 60_000;
 /// How long to go on once nothing is left to be done: nothing may be sent any more.
 const QUIET: i64 = 20 * MINUTE;
 
-type Watched = WatchedProject<Client<Wire, VirtualClock>, FaultyJournal, VirtualClock, Recorder>;
+pub(crate) type Watched = WatchedProject<Client<Wire, VirtualClock>, FaultyJournal, VirtualClock, Recorder>;
 
 /// A hold that was placed and answered, by the true time and by how many entries the journal had then.
 #[derive(Debug, Clone)]
@@ -75,6 +76,8 @@ pub(crate) struct Played {
     /// Reloads, by the true time and the entries of the journal, at their beginning.
     pub(crate) reloads: Vec<(i64, usize)>,
     pub(crate) project_state: ProjectState,
+    /// What was announced after each reconcile.
+    pub(crate) announced: Vec<Announced>,
     /// What had not come to an end by then.
     pub(crate) unfinished: Vec<String>,
     /// When the wall clock jumped.
@@ -129,6 +132,7 @@ struct Player {
     file: Option<std::path::PathBuf>,
     planned: VecDeque<(i64, Planned)>,
     notes: Arc<std::sync::Mutex<Notes>>,
+    announced: Arc<std::sync::Mutex<Vec<Announced>>>,
     processes: u32,
     /// The project's name in the settings, and the dice for another one.
     name: ProjectName,
@@ -162,6 +166,7 @@ pub(crate) fn play(plan: &Plan, file: Option<&Path>) -> Played {
             file: file.map(Path::to_owned),
             planned: plan.planned.iter().copied().collect(),
             notes: Arc::default(),
+            announced: Arc::default(),
             processes: 0,
             name: ProjectName::new("prod").unwrap(),
             names: StdRng::seed_from_u64(plan.seed ^ 0x4e41_4d45),
@@ -188,6 +193,7 @@ pub(crate) fn play(plan: &Plan, file: Option<&Path>) -> Played {
             left_out: player.harness.left_out(),
             grows_by_two: ways.grows_by_two,
             taken: player.harness.taken(),
+            announced: std::mem::take(&mut *player.announced.lock().unwrap_or_else(PoisonError::into_inner)),
             project_state,
         }
     })
@@ -247,7 +253,13 @@ impl Player {
     /// One process from its beginning to its end.
     async fn live(&mut self, process: &mut Process) -> End {
         let harness = Arc::clone(&self.harness);
-        let scheduler = Scheduler::new(Arc::clone(&process.project), Arc::clone(&process.clock));
+        let announcing = Announcing {
+            project: Arc::clone(&process.project),
+            harness: Arc::clone(&self.harness),
+            process: process.number,
+            announced: Arc::clone(&self.announced),
+        };
+        let scheduler = Scheduler::new(Arc::new(announcing), Arc::clone(&process.clock));
         let mut watched = pin!(scheduler.run(process.stopping.clone()));
         let mut next_check = self.plan.calm.max(harness.now());
         let mut quiet_since = None;

@@ -1,0 +1,126 @@
+//! What is announced of a task, and that this is what happens.
+
+use super::*;
+use crate::model::record::PhaseWord;
+
+impl Harness {
+    /// What is announced: the blocks by their codes, and the next request with its time.
+    fn announced(&self, tasks: &[Task]) -> (Vec<String>, Option<(Action, String)>) {
+        let outlook = self.outlook(tasks);
+        let blocks = outlook.blocked_by.into_iter().map(|block| block.code).collect();
+        (blocks, outlook.next.map(|next| (next.action, next.at.strftime("%T").to_string())))
+    }
+}
+
+fn none() -> (Vec<String>, Option<(Action, String)>) {
+    (Vec::new(), None)
+}
+
+#[test]
+fn the_retry_is_announced_for_when_its_wait_ends() {
+    let mut harness = Harness::new();
+    harness.read(&[failed(1)]);
+    let retry = |at: &str| (Vec::new(), Some((Action::Retry, at.to_owned())));
+    assert_eq!(harness.announced(&[failed(1)]), retry("12:02:00"));
+    harness.pass(2 * MINUTE);
+    assert_eq!(harness.announced(&[failed(1)]), retry("12:02:00"), "it is due");
+    harness.send(&[failed(1)], Meaning::Accepted);
+    assert_eq!(harness.outlook(&[failed(1)]).phase, Some(PhaseWord::OutcomeUnknown));
+    assert_eq!(harness.announced(&[failed(1)]), none(), "polls tell first what came of it");
+}
+
+#[test]
+fn the_abort_is_announced_for_the_end_of_its_grace() {
+    let mut harness = Harness::new();
+    harness.terms.as_mut().unwrap().retry.max_retries = 0;
+    harness.read(&[failed(1)]);
+    assert_eq!(harness.announced(&[failed(1)]), (Vec::new(), Some((Action::Abort, "12:15:00".to_owned()))));
+    let doubtful = [with_nodes(failed(1), &["a"])];
+    assert_eq!(harness.announced(&doubtful).1, None, "not with a node completed");
+}
+
+/// A request is never announced for a time at which something known stops it.
+#[test]
+fn what_blocks_is_judged_before_a_time_is_announced() {
+    let hour = 60 * MINUTE;
+    let retry = |at: &str| Some((Action::Retry, at.to_owned()));
+    let blocked = |code: &str, next: Option<(Action, String)>| (vec![code.to_owned()], next);
+    let mut harness = Harness::new();
+    harness.read(&[failed(1)]);
+    harness.hold("all", None);
+    assert_eq!(harness.announced(&[failed(1)]), blocked("on-hold", None), "it has no end");
+    let mut harness = Harness::new();
+    harness.read(&[failed(1)]);
+    harness.hold("all", Some(60));
+    // Its end, and once more the first wait.
+    assert_eq!(harness.announced(&[failed(1)]), blocked("on-hold", retry("13:02:00")));
+    let mut harness = Harness::new();
+    harness.terms.as_mut().unwrap().mode = Mode::DryRun;
+    harness.read(&[failed(1)]);
+    assert_eq!(harness.announced(&[failed(1)]), blocked("dry-run", None));
+    let mut harness = Harness::new();
+    harness.terms = None;
+    harness.read(&[failed(1)]);
+    assert_eq!(harness.announced(&[failed(1)]), blocked("no-policy", None));
+    assert!(harness.outlook(&[failed(1)]).needs_attention);
+    let mut harness = Harness::new();
+    harness.limits.max_actions_per_hour = 0;
+    harness.read(&[failed(1)]);
+    assert_eq!(
+        harness.announced(&[failed(1)]),
+        blocked("actions-per-hour", None),
+        "when it is free is not known"
+    );
+    let mut harness = Harness::new();
+    harness.clock_offset = Some(jiff::SignedDuration::from_hours(1));
+    harness.read(&[failed(1)]);
+    assert_eq!(harness.announced(&[failed(1)]), blocked("clock-off", None));
+    let mut harness = Harness::new();
+    harness.read(&[failed(1)]);
+    harness.project_state.pause = Some(paused_until(harness.now.after(hour)));
+    assert_eq!(harness.announced(&[failed(1)]), blocked("project-paused", retry("13:02:00")));
+    let mut harness = Harness::new();
+    harness.read(&[failed(1)]);
+    harness.listed = None;
+    assert_eq!(
+        harness.announced(&[failed(1)]),
+        blocked("not-listed", None),
+        "which policy covers it is not certain"
+    );
+    let mut harness = Harness::new();
+    harness.at_night();
+    harness.read(&[failed(1)]);
+    assert_eq!(harness.announced(&[failed(1)]), blocked("window-closed", retry("22:02:00")));
+}
+
+#[test]
+fn an_escalated_task_is_announced_nothing_for_and_tells_its_cause() {
+    let mut harness = Harness::new();
+    harness.terms.as_mut().unwrap().retry.max_retries = 0;
+    harness.terms.as_mut().unwrap().on_exhausted = OnExhausted::Escalate;
+    harness.read(&[failed(1)]);
+    let outlook = harness.outlook(&[failed(1)]);
+    assert_eq!(outlook.phase, Some(PhaseWord::Escalated));
+    assert_eq!((outlook.reason.code.as_str(), outlook.next), ("retries-exhausted", None));
+    assert!(outlook.needs_attention && outlook.blocked_by.is_empty());
+    assert_eq!(outlook.next_in_words(), "nothing until an operator acts");
+}
+
+#[test]
+fn what_runs_is_waited_for() {
+    let mut harness = Harness::new();
+    harness.read(&[running(1)]);
+    let outlook = harness.outlook(&[running(1)]);
+    assert_eq!((outlook.phase, outlook.next), (Some(PhaseWord::Running), None));
+    assert!(!outlook.needs_attention);
+}
+
+#[test]
+fn a_time_is_announced_by_the_wall_clock_as_it_stands() {
+    let mut harness = Harness::new();
+    harness.read(&[failed(1)]);
+    harness.pass(MINUTE);
+    harness.now.wall = "2026-01-02T14:00:00Z".parse().unwrap();
+    let announced = harness.announced(&[failed(1)]);
+    assert_eq!(announced.1, Some((Action::Retry, "14:01:00".to_owned())), "the wait goes by the other clock");
+}

@@ -1,0 +1,175 @@
+//! What comes next of a task: what is true now, what blocks its next request, and which request is sent when. One value,
+//! shown by every command, page and message.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::decision::Action;
+use super::reason::{Class, Reason, Why};
+use super::record::{Phase, PhaseWord, TaskRecord};
+use super::text::utc;
+
+/// What comes next of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outlook {
+    /// Where the task is in its lifecycle: [`Phase`]. `None` where no task of the cluster is known.
+    pub phase: Option<PhaseWord>,
+    /// What is true now; of an escalated task the cause.
+    pub reason: Why,
+    /// Everything that would stop the next request, from the moment it is in force.
+    pub blocked_by: Vec<Block>,
+    /// What is sent, and when, if nobody does anything; `None` where nothing will be, or where that depends on what the next
+    /// polls show.
+    pub next: Option<NextRequest>,
+    /// Whether the daemon will not act on the failed task by itself.
+    pub needs_attention: bool,
+    /// What an operator can do, with the command.
+    pub next_step: Option<String>,
+}
+
+/// Something that stops a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Block {
+    /// The stable code.
+    pub code: String,
+    /// The sentence.
+    pub text: String,
+    /// When it ends by itself, where it does and that is known.
+    pub until: Option<Timestamp>,
+    /// The command that ends it, where there is one.
+    pub ended_by: Option<String>,
+}
+
+/// The next request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NextRequest {
+    /// When it is due. It is sent within one `active_interval` of that.
+    pub at: Timestamp,
+    /// Which.
+    pub action: Action,
+}
+
+impl Block {
+    /// A reason that blocks.
+    pub fn new(reason: &Reason) -> Self {
+        let reload = || Some("systemctl reload upgrade-remediator".to_owned());
+        let ended_by = match reason {
+            Reason::OnHold { scope, .. } => Some(format!("upgrade-remediator release {scope}")),
+            Reason::DryRun { .. }
+            | Reason::NoPolicy
+            | Reason::ProjectPaused { .. }
+            | Reason::ClusterPaused { .. } => reload(),
+            Reason::ClockOff { .. } => Some("timedatectl set-ntp true".to_owned()),
+            _ => None,
+        };
+        Self { code: reason.code().to_owned(), text: reason.to_string(), until: reason.until(), ended_by }
+    }
+
+    /// No poll of the cluster has been taken in since the start.
+    pub fn not_polled() -> Self {
+        Self::of("not-polled", "the daemon has not polled the cluster since it started")
+    }
+
+    /// No daemon runs.
+    pub fn not_running() -> Self {
+        let ended_by = Some("systemctl start upgrade-remediator".to_owned());
+        Self { ended_by, ..Self::of("not-running", "no daemon answers, so nothing is sent") }
+    }
+
+    /// Something other than a reason of a decision.
+    pub fn of(code: &str, text: &str) -> Self {
+        Self { code: code.to_owned(), text: text.to_owned(), until: None, ended_by: None }
+    }
+}
+
+impl Outlook {
+    /// By what is true of the task now, where one is known.
+    pub fn new(
+        known: Option<&TaskRecord>,
+        reason: &Reason,
+        blocked_by: Vec<Block>,
+        next: Option<NextRequest>,
+    ) -> Self {
+        let phase = known.map(TaskRecord::phase);
+        let is_left = matches!(phase, Some(Phase::Failed(_)))
+            && (reason.class() == Class::NeedsOperator
+                || matches!(
+                    reason,
+                    Reason::NoPolicy
+                        | Reason::UnknownStatus { .. }
+                        | Reason::OrderUnclear { .. }
+                        | Reason::NewestMissing { .. }
+                        | Reason::SharedTask { .. }
+                        | Reason::OnHold { until: None, .. }
+                ));
+        Self {
+            phase: phase.map(PhaseWord::from),
+            reason: Why::from(reason),
+            blocked_by,
+            next,
+            needs_attention: is_left || matches!(phase, Some(Phase::Escalated(_))),
+            next_step: reason.next_step().map(str::to_owned),
+        }
+    }
+
+    /// By what the journal knows alone, while this blocks every request.
+    pub fn by_journal(known: &TaskRecord, block: Block) -> Self {
+        let blocked_by = if matches!(known.phase(), Phase::Failed(_)) { vec![block] } else { Vec::new() };
+        Self::new(Some(known), &known.last_known(), blocked_by, None)
+    }
+
+    /// Whether the task failed, and its failure is the daemon's to handle.
+    pub fn is_failed(&self) -> bool {
+        self.phase == Some(PhaseWord::Failed)
+    }
+
+    /// The same while this blocks every request, too.
+    #[must_use]
+    pub fn while_blocked(mut self, block: Block) -> Self {
+        if self.is_failed() {
+            self.blocked_by.push(block);
+            self.next = None;
+        }
+        self
+    }
+
+    /// What happens next, in words; empty where there is nothing to say.
+    pub fn next_in_words(&self) -> String {
+        if let Some(next) = self.next {
+            return format!("{} at {}", next.action, utc(next.at));
+        }
+        let words = match self.phase {
+            None | Some(PhaseWord::Ended) => "",
+            Some(PhaseWord::Running) => "nothing while the task runs",
+            Some(PhaseWord::OutcomeUnknown) => {
+                "polls show the outcome of the request; nothing is sent meanwhile"
+            }
+            Some(PhaseWord::Escalated) => "nothing until an operator acts",
+            Some(PhaseWord::Failed) if !self.blocked_by.is_empty() => "nothing while that blocks it",
+            Some(PhaseWord::Failed) if self.needs_attention => "nothing until an operator acts",
+            Some(PhaseWord::Failed) => "what the next polls show decides",
+        };
+        words.to_owned()
+    }
+
+    /// Everything but the reason, in lines for people.
+    pub fn in_words(&self) -> Vec<(&'static str, String)> {
+        let block = |block: &Block| ("blocked by", block.to_string());
+        let next = Some(self.next_in_words()).filter(|next| !next.is_empty()).map(|next| ("next", next));
+        let step = self.next_step.clone().map(|step| ("operator", step));
+        self.blocked_by.iter().map(block).chain(next).chain(step).collect()
+    }
+}
+
+/// `on-hold: hold #3 by uid 0 … (ended by: upgrade-remediator release all)`
+impl fmt::Display for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.text)?;
+        match &self.ended_by {
+            Some(command) => write!(f, " (ended by: {command})"),
+            None => Ok(()),
+        }
+    }
+}
