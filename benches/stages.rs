@@ -33,6 +33,7 @@ use upgrade_remediator::model::id::{ClusterId, ProjectName, TaskId};
 use upgrade_remediator::model::policy::{Expect, Match, Mode, Policy, Terms};
 use upgrade_remediator::model::project::{Limits, Rules};
 use upgrade_remediator::model::project_state::ProjectState;
+use upgrade_remediator::model::setup::Nodes;
 use upgrade_remediator::model::task::{Reading, TaskKind, TaskList};
 use upgrade_remediator::project::WatchedProject;
 use upgrade_remediator::reconcile::Reconciler;
@@ -44,7 +45,7 @@ use upgrade_remediator::simulator::{Scenario, Simulator, World};
 #[path = "../tests/support/reconciler.rs"]
 mod reconciler;
 
-use reconciler::{Recorder, options, reconciler};
+use reconciler::{options, reconciler};
 
 fn main() {
     divan::main();
@@ -108,6 +109,7 @@ fn cluster() -> Cluster {
         version: "7.10.2".into(),
         actions: Vec::new(),
         tags: Tags::default(),
+        nodes: Nodes::default(),
         state: 0,
     }
 }
@@ -184,6 +186,7 @@ fn journal_commit(bencher: Bencher<'_, '_>) {
     let now = SystemClock::new().now();
     let options = SqliteOptions::new(now.wall, 1);
     let (journal, _) = SqliteJournal::open(&folder.path().join("journal.db"), &options).unwrap();
+    let journal = Journal::from(journal);
     let subject = Subject {
         project: ProjectName::new("bench").unwrap(),
         cluster: cluster().id,
@@ -218,11 +221,8 @@ fn rules() -> Rules {
     Rules { policies: vec![policy], limits, ..Rules::default() }
 }
 
-fn bench_reconciler<S: Css>(
-    css: S,
-    clock: &Arc<SystemClock>,
-) -> Reconciler<S, MemoryJournal, SystemClock, Recorder> {
-    reconciler(css, &Arc::new(MemoryJournal::new(1)), clock, rules(), |_| {})
+fn bench_reconciler<S: Css>(css: S, clock: &Arc<SystemClock>) -> Reconciler<S, SystemClock> {
+    reconciler(css, &MemoryJournal::new(1).into(), clock, rules(), |_| {})
 }
 
 /// Two requests, two answers, observed and decided: everything but the wire.

@@ -6,30 +6,28 @@ use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::cloud::Css;
-use crate::journal::Journal;
 use crate::model::cluster::{Cluster, ClusterList};
 use crate::model::id::ClusterId;
 use crate::model::project::{Poll, Rules, Stretch};
 use crate::model::reason::Reason;
-use crate::notify::Observer;
 use crate::reconcile::{Reconciler, Report};
 use crate::schedule::{Lane, Next, Project};
 
 /// A project under watch.
-pub struct WatchedProject<S, J, C, T> {
-    reconciler: Reconciler<S, J, C, T>,
+pub struct WatchedProject<S, C> {
+    reconciler: Reconciler<S, C>,
     stretch: Mutex<Option<Stretch>>,
     nudge: Notify,
 }
 
-impl<S: Css, J: Journal, C: Clock, T: Observer> WatchedProject<S, J, C, T> {
+impl<S: Css, C: Clock> WatchedProject<S, C> {
     /// Puts a project under watch.
-    pub fn new(reconciler: Reconciler<S, J, C, T>) -> Self {
+    pub fn new(reconciler: Reconciler<S, C>) -> Self {
         Self { reconciler, stretch: Mutex::default(), nudge: Notify::new() }
     }
 
     /// The reconciler of its clusters.
-    pub fn reconciler(&self) -> &Reconciler<S, J, C, T> {
+    pub fn reconciler(&self) -> &Reconciler<S, C> {
         &self.reconciler
     }
 
@@ -44,7 +42,7 @@ impl<S: Css, J: Journal, C: Clock, T: Observer> WatchedProject<S, J, C, T> {
     }
 }
 
-impl<S: Css, J: Journal, C: Clock, T: Observer> Project for WatchedProject<S, J, C, T> {
+impl<S: Css, C: Clock> Project for WatchedProject<S, C> {
     async fn discover(&self) -> Option<ClusterList> {
         let mut list = self.reconciler.list().await?;
         let total = list.clusters.len();

@@ -63,12 +63,12 @@ fn read_last(reading: &Reading, order: &Order) -> TaskKind {
 }
 
 /// One project, with everything that a reconcile at one of its clusters needs.
-pub struct Reconciler<S, J, C, T> {
+pub struct Reconciler<S, C> {
     /// The project's name in the settings.
     pub project: ProjectName,
     /// The service. A reload may put another client in its place.
     css: RwLock<Arc<S>>,
-    journal: Arc<J>,
+    journal: Journal,
     clock: Arc<C>,
     /// What the settings say. A reload may change it.
     rules: RwLock<Arc<Rules>>,
@@ -78,7 +78,7 @@ pub struct Reconciler<S, J, C, T> {
     seed: u64,
     /// Cancelled once the daemon is stopping: readings are dropped, and no further intent is committed.
     stopping: CancellationToken,
-    telling: Telling<T>,
+    telling: Telling,
     state: Mutex<State>,
     /// Shared by whoever journals what a poll adds, until that is folded in. Held alone from the last judgement of the
     /// guards to the end of the intent's commit, while the circuit breaker turns, while the project's state is folded
@@ -89,17 +89,17 @@ pub struct Reconciler<S, J, C, T> {
 }
 
 /// What a [`Reconciler`] is made of.
-pub struct Parts<S, J, C, T> {
+pub struct Parts<S, C> {
     /// The project's name in the settings.
     pub project: ProjectName,
     /// The service.
     pub css: S,
     /// The journal.
-    pub journal: Arc<J>,
+    pub journal: Journal,
     /// The clock.
     pub clock: Arc<C>,
     /// Who is told.
-    pub observer: Arc<T>,
+    pub observer: Arc<dyn Observer>,
     /// What the settings say.
     pub rules: Rules,
     /// What people said is to be left alone, shared by all projects.
@@ -200,9 +200,9 @@ enum ReconcileError {
     Stopping,
 }
 
-impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
+impl<S: Css, C: Clock> Reconciler<S, C> {
     /// Puts a project together.
-    pub fn new(parts: Parts<S, J, C, T>) -> Self {
+    pub fn new(parts: Parts<S, C>) -> Self {
         let Parts { project, css, journal, clock, observer, rules, holds, seed, stopping, project_state } =
             parts;
         let tie = Tie::new(clock.now());

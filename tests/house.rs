@@ -42,7 +42,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "planted",
         ],
     ),
-    ("notify", &["clock::Clock", "model"]),
+    ("notify", &["clock::Clock", "journal::Journal", "journal::JournalError", "model"]),
     // The one reconcile puts the stages together, by their traits.
     (
         "reconcile",
@@ -68,13 +68,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     // A project as the scheduler drives it.
-    (
-        "project",
-        &["clock::Clock", "cloud::Css", "journal::Journal", "reconcile", "model", "notify", "schedule"],
-    ),
+    ("project", &["clock::Clock", "cloud::Css", "reconcile", "model", "schedule"]),
     // Around them.
     ("cloud", &["clock", "failpoint", "model", "planted"]),
-    ("settings", &["model"]),
+    ("settings", &["journal::JournalUrl", "model"]),
     ("lifecycle", &[]),
     ("telemetry", &["settings"]),
     // What the service manager is told. It knows nothing of what it tells.

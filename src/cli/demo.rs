@@ -149,9 +149,9 @@ async fn stories(quiet: bool, stopping: &CancellationToken) -> Result<Vec<Ending
     ]);
     let main = FileText { file: PathBuf::from("demo.toml"), text };
     let loaded = settings::load_texts(&main, &[], &environment).map_err(Failure::Settings)?;
-    let (journal, mut states) = daemon::open_journal(&loaded.settings, &*clock)?;
+    let (opened, mut states) = daemon::open_journal(&loaded.settings, &*clock)?;
     let observer = Arc::new(Storyteller { clock: Arc::clone(&clock), began, quiet });
-    let parts = (Arc::new(journal.clone()), journal.seed(), &mut states);
+    let parts = (opened.journal.clone(), &mut states);
     let builder = Builder::new(&environment, parts, &clock, &observer, stopping);
     let service = Daemon::build(main.file, loaded, environment, builder, states)?;
     let projects = service.projects();
@@ -178,7 +178,7 @@ async fn stories(quiet: bool, stopping: &CancellationToken) -> Result<Vec<Ending
     let (watched, ended) = tokio::join!(service.run(Arc::default(), questions), ended);
     watched.context("a part of the daemon panicked")?;
     let endings = judge(&project_state(), &simulator.log());
-    journal.close().await?;
+    opened.journal.close().await?;
     simulator.shutdown().await;
     folder.close().context("the journal's folder could not be removed")?;
     if !ended {

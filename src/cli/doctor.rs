@@ -21,7 +21,6 @@ use crate::cloud::{CloudError, Css as _, ProxyCircuit, Reach};
 use crate::daemon::{self, Builder, HttpProject, ProjectStates, Projects};
 use crate::journal::JournalError;
 use crate::journal::memory::MemoryJournal;
-use crate::journal::reader::JournalReader;
 use crate::model::id::ProjectName;
 use crate::model::project::MAX_CLOCK_OFFSET;
 use crate::model::proxy::Proxy;
@@ -29,11 +28,9 @@ use crate::model::secret::ExposeSecret as _;
 use crate::model::task::TaskKind;
 use crate::model::text::{chain, counted, shown};
 use crate::notify::log::LogObserver;
-use crate::settings::{
-    self, Channel, ChannelKind, ChannelSecrets, Environment, JournalUrl, Loaded, Project, Settings,
-};
+use crate::settings::{self, Channel, ChannelKind, ChannelSecrets, Environment, Loaded, Project, Settings};
 
-type DoctorProject = HttpProject<MemoryJournal, LogObserver>;
+type DoctorProject = HttpProject;
 
 /// Steps that wait for nothing but the network take no longer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -98,9 +95,9 @@ fn build(
     settings: &Settings,
     environment: &Environment,
     clock: &Arc<SystemClock>,
-) -> std::result::Result<Projects<MemoryJournal, LogObserver>, Failure> {
+) -> std::result::Result<Projects, Failure> {
     let mut states = ProjectStates::default();
-    let journal = (Arc::new(MemoryJournal::new(0)), 0, &mut states);
+    let journal = (MemoryJournal::new(0).into(), &mut states);
     let builder =
         Builder::new(environment, journal, clock, &Arc::new(LogObserver), &CancellationToken::new());
     Projects::build(settings, builder, states).map_err(Failure::of_build)
@@ -111,12 +108,11 @@ fn build(
 pub(super) fn in_the_unit(config: &Path, settings: &Settings, command: &str) -> String {
     let program = std::env::current_exe().unwrap_or_else(|_| "upgrade-remediator".into());
     let config = fs::canonicalize(config).unwrap_or_else(|_| config.to_owned());
-    let JournalUrl::Sqlite(journal) = &settings.journal;
     format!(
         "sudo systemd-run --pipe --wait --collect --quiet $(systemctl cat upgrade-remediator | sed -n \
          's/^\\(\\(Load\\|Set\\)Credential[A-Za-z]*=\\)/--property=\\1/p') \
-         --setenv=UPGRADE_REMEDIATOR__JOURNAL__URL=sqlite:{} {} {command} --config {}",
-        journal.display(),
+         --setenv=UPGRADE_REMEDIATOR__JOURNAL__URL={} {} {command} --config {}",
+        settings.journal,
         program.display(),
         config.display()
     )
@@ -453,11 +449,11 @@ fn origin(secrets: &ChannelSecrets) -> Option<String> {
 }
 
 fn journal(settings: &Settings) -> Result {
-    let JournalUrl::Sqlite(path) = &settings.journal;
-    match JournalReader::open(path) {
-        Ok(_) => Result::Ok(path.display().to_string()),
+    let place = settings.journal.place();
+    match settings.journal.reader() {
+        Ok(_) => Result::Ok(place),
         Err(JournalError::Missing { .. }) => {
-            Result::Note(format!("{}: there is none yet; the first start makes it", path.display()))
+            Result::Note(format!("{place}: there is none yet; the first start makes it"))
         }
         Err(error) => Result::Wrong {
             what: chain(&error),

@@ -13,10 +13,13 @@ use crate::control::{Answer, Request};
 use crate::journal::history::HistoryError;
 use crate::journal::reader::Query;
 use crate::journal::{History, JournalReader};
-use crate::model::event::{Event, StoredEntry};
+use crate::model::event::Event;
+use crate::model::hold::Scope;
+use crate::model::id::ClusterId;
+use crate::model::scope_entry::Line;
 use crate::model::text::{shown, utc};
-use crate::settings::{JournalUrl, Loaded};
-use crate::status::history_json;
+use crate::settings::Loaded;
+use crate::status::line_json;
 
 /// Which part of the history.
 #[derive(Debug, Args)]
@@ -48,20 +51,19 @@ pub(super) fn history(
                 Ok(part) => part,
                 Err(nobody) => {
                     control.note_of_journal(&nobody, "this is what the journal knows.");
-                    let JournalUrl::Sqlite(path) = settings()?.settings.journal;
-                    journal = Some(JournalReader::open(&path)?);
+                    journal = Some(settings()?.settings.journal.reader()?);
                     continue;
                 }
             },
         };
         if as_json {
-            values.extend(part.entries.iter().map(history_json));
+            values.extend(part.lines().into_iter().map(line_json));
         } else {
             print(&as_lines(&part))?;
         }
-        let Some(last) = part.entries.last() else { break };
+        let Some(last) = part.lines().last().map(|line| line.number()) else { break };
         empty = false;
-        query.after = last.number;
+        query.after = last;
         if !part.more {
             break;
         }
@@ -78,7 +80,9 @@ pub(super) fn history(
 fn of_daemon(control: &Control<'_>, query: &Query) -> Result<Result<History, String>, Failure> {
     let Query { cluster, since, after, .. } = query.clone();
     match control.ask(&Request::History { cluster, since, after }) {
-        Ok(Answer::History { entries, names, more }) => Ok(Ok(History { entries, names, more })),
+        Ok(Answer::History { entries, scopes, names, more }) => {
+            Ok(Ok(History { entries, scopes, names, more }))
+        }
         Ok(answer) => Err(unexpected(answer)),
         Err(Unanswered::Nobody(nobody)) => Ok(Err(nobody)),
         Err(Unanswered::Failed(error)) => Err(Failure::Other(error.into())),
@@ -93,13 +97,23 @@ fn of_journal(journal: &JournalReader, query: &Query) -> Result<History, Failure
 }
 
 fn as_lines(part: &History) -> String {
-    let line = |entry: &StoredEntry| {
-        let at = utc(entry.at);
-        let cluster = &entry.subject.cluster;
-        let name = part.names.get(cluster).map_or_else(|| cluster.to_string(), |name| shown(name, 40));
-        format!("{at}  #{:<5} {name}: {}\n", entry.number, words(&entry.event))
+    let name = |cluster: &ClusterId| {
+        part.names.get(cluster).map_or_else(|| cluster.to_string(), |name| shown(name, 40))
     };
-    part.entries.iter().map(line).collect()
+    let line = |line: Line<'_>| {
+        let (at, of, words) = match line {
+            Line::Task(entry) => (entry.at, name(&entry.subject.cluster), words(&entry.event)),
+            Line::Scope(entry) => {
+                let of = match &entry.scope {
+                    Scope::Cluster(cluster) => name(cluster),
+                    scope => scope.to_string(),
+                };
+                (entry.at, of, shown(&entry.event.to_string(), 2_000))
+            }
+        };
+        format!("{}  #{:<5} {of}: {words}\n", utc(at), line.number())
+    };
+    part.lines().into_iter().map(line).collect()
 }
 
 fn words(event: &Event) -> String {

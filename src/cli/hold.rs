@@ -13,7 +13,7 @@ use super::{CommandResult, Failure, journal, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::control::{Answer, AskError, Request, ask};
 use crate::journal::reader::JournalReader;
-use crate::journal::{Holder, holder};
+use crate::journal::{Holder, JournalUrl};
 use crate::model::hold::{Holds, StoredHold};
 use crate::model::moment::Moment;
 use crate::model::text::{chain, shown, utc};
@@ -120,7 +120,7 @@ pub(super) struct Control<'a> {
     /// Its socket.
     pub(super) socket: Option<PathBuf>,
     /// Its journal, where the settings can be read: whoever holds its lock is the daemon.
-    pub(super) journal: Option<PathBuf>,
+    pub(super) journal: Option<JournalUrl>,
 }
 
 impl Control<'_> {
@@ -141,10 +141,10 @@ impl Control<'_> {
         let Some(journal) = &self.journal else {
             return Presence::unknown(", as the settings cannot be read");
         };
-        match holder(journal) {
+        match journal.holder() {
             Ok(None) => Presence::Down,
             Ok(Some(holder)) => Presence::Runs(running(&holder)),
-            Err(error) => Presence::unknown(&format!(" by {} ({})", journal.display(), chain(&error))),
+            Err(error) => Presence::unknown(&format!(" by {} ({})", journal.place(), chain(&error))),
         }
     }
 

@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use crate::daemon::BuildFault;
 use crate::journal::{JournalError, JournalReader};
 use crate::model::text::chain;
-use crate::settings::{self, Coloured, Environment, JournalUrl, Loaded, Problems, Settings};
+use crate::settings::{self, Coloured, Environment, Loaded, Problems, Settings};
 use crate::telemetry;
 
 use hold::Control;
@@ -161,10 +161,7 @@ pub fn main() -> ExitCode {
     let settings = || settings::load(&config, &environment).map_err(Failure::Settings);
     let control = || {
         let (socket, journal) = match settings::load(&config, &environment) {
-            Ok(loaded) => {
-                let JournalUrl::Sqlite(journal) = loaded.settings.journal;
-                (loaded.settings.control, Some(journal))
-            }
+            Ok(loaded) => (loaded.settings.control, Some(loaded.settings.journal)),
             Err(_) => (settings::control_socket_despite_problems(&config, &environment), None),
         };
         Control { config: &config, socket, journal }
@@ -217,8 +214,7 @@ fn journal(settings: &Settings) -> Result<Option<JournalReader>, Failure> {
 
 /// The journal, to be read, or that there is none: before the first start there is none yet.
 fn journal_if_any(settings: &Settings) -> Result<Result<JournalReader, JournalError>, Failure> {
-    let JournalUrl::Sqlite(path) = &settings.journal;
-    match JournalReader::open(path) {
+    match settings.journal.reader() {
         Err(error)
             if !matches!(error, JournalError::Missing { .. } | JournalError::DirectoryMissing { .. }) =>
         {

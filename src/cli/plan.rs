@@ -26,7 +26,7 @@ use crate::schedule::Project as _;
 use crate::settings::{Environment, Loaded, Settings};
 use crate::telemetry;
 
-type PlanProject = HttpProject<MemoryJournal, LogObserver>;
+type PlanProject = HttpProject;
 
 /// What would be done to one cluster.
 struct Line {
@@ -43,8 +43,7 @@ pub(super) fn plan(loaded: &Loaded, environment: &Environment, json: bool) -> Co
     let _log = telemetry::start(&settings.log.filter, settings.log.format, environment)?;
     let clock = Arc::new(SystemClock::new());
     let (mut states, journal) = read_journal(settings, &clock)?;
-    let seed = journal.seed();
-    let journal = (Arc::new(journal), seed, &mut states);
+    let journal = (journal.into(), &mut states);
     let observer = Arc::new(LogObserver);
     let builder = Builder::new(environment, journal, &clock, &observer, &CancellationToken::new());
     let projects = Projects::build(settings, builder, states).map_err(Failure::of_build)?;
@@ -84,7 +83,7 @@ struct Looked {
     all: bool,
 }
 
-async fn look_at_all(projects: &Projects<MemoryJournal, LogObserver>) -> Result<Looked, Failure> {
+async fn look_at_all(projects: &Projects) -> Result<Looked, Failure> {
     let mut polled = Looked { lines: Vec::new(), short: Vec::new(), all: true };
     for project in projects.all() {
         let Some(list) = project.discover().await else {

@@ -15,7 +15,7 @@ use super::{CommandResult, Failure, block_on, log_warnings};
 use crate::clock::{Clock as _, SystemClock, random_seed};
 use crate::control::{Question, Reachable, Server};
 use crate::daemon::{self, Broken, Builder, Changes, Daemon, Measured, ProjectStates, Projects};
-use crate::journal::sqlite::SqliteJournal;
+use crate::journal::{Journal, Opened};
 use crate::lifecycle::Signals;
 use crate::model::policy::Mode;
 use crate::model::text::chain;
@@ -26,8 +26,6 @@ use crate::status::metrics::Metrics;
 use crate::supervisor::Supervisor;
 use crate::telemetry;
 use crate::web;
-
-type Projectless = Builder<Measured<SqliteJournal>, (LogObserver, (NotifyQueue, Changes))>;
 
 /// After one poll of everything, those who are told are waited for no longer.
 const TELLING_PATIENCE: Duration = Duration::from_secs(20);
@@ -47,7 +45,7 @@ struct Seen {
 
 impl Telling {
     /// Begins to tell, once the channels are built.
-    async fn begin(self, journal: &SqliteJournal) -> Notifier {
+    async fn begin(self, journal: &Journal) -> Notifier {
         Notifier::start(&self.post, journal.clone(), &self.clock, self.start).await
     }
 }
@@ -62,33 +60,33 @@ pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once
         let signals = Signals::listen().context("cannot listen to signals")?;
         let stopping = CancellationToken::new();
         let clock = Arc::new(SystemClock::new());
-        let (journal, mut states) = daemon::open_journal(&loaded.settings, &*clock)
+        let (opened, mut states) = daemon::open_journal(&loaded.settings, &*clock)
             .map_err(|error| Failure::of_build(error.into()))?;
         states
-            .identify(&journal, &loaded.settings, clock.now())
+            .identify(&opened.journal, &loaded.settings, clock.now())
             .await
             .map_err(|error| Failure::of_build(error.into()))?;
-        let mut start = daemon::start_of(&states, &loaded.settings, journal.id(), random_seed());
-        start.new_journal = journal.is_new().then(|| journal.path().display().to_string());
+        let mut start = daemon::start_of(&states, &loaded.settings, &opened.journal.meta().id, random_seed());
+        start.new_journal = opened.is_new.then(|| opened.place.clone());
         let post = NotifyQueue::new(Routes::default());
         post.renamed(states.naming());
         let telling = Telling { post: post.clone(), clock: Arc::clone(&clock), start };
         let metrics = Arc::new(Metrics::default());
-        let measured = Measured::new(journal.clone(), Arc::clone(&clock), Arc::clone(&metrics));
-        let parts = (Arc::new(measured), journal.seed(), &mut states);
+        let measured = Measured::over(&opened.journal, Arc::clone(&clock), Arc::clone(&metrics));
+        let parts = (measured, &mut states);
         let changes = Changes::default();
         let observer = Arc::new((LogObserver, (post.clone(), changes.clone())));
         let builder = Builder::new(environment, parts, &clock, &observer, &stopping)
             .telling(post)
-            .remembering(&journal)
+            .remembering(&opened)
             .with_metrics(Arc::clone(&metrics));
         let reload = signals.reload();
         let work = async {
             if once {
-                look_once(config, &loaded.settings, builder, states, &journal, telling).await
+                look_once(config, &loaded.settings, builder, states, &opened, telling).await
             } else {
                 let parts = (builder, states, telling, Seen { metrics, changes });
-                serve(config, loaded, environment.clone(), parts, &journal, reload).await
+                serve(config, loaded, environment.clone(), parts, &opened, reload).await
             }
         };
         let done = tokio::select! {
@@ -96,7 +94,7 @@ pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once
             () = signals.run(stopping.clone()) => None,
         };
         // However the work ended, what was asked of the journal before is kept: nobody waits for its thread otherwise.
-        let closed = journal.close().await.context("the journal could not be closed");
+        let closed = opened.journal.close().await.context("the journal could not be closed");
         let Some(done) = done else { return Ok(ExitCode::FAILURE) };
         let done = done?;
         closed?;
@@ -110,15 +108,15 @@ const PANICKED: &str = "a part of the daemon panicked; everything else was stopp
 async fn look_once(
     config: &Path,
     settings: &Settings,
-    builder: Projectless,
+    builder: Builder,
     states: ProjectStates,
-    journal: &SqliteJournal,
+    opened: &Opened,
     telling: Telling,
 ) -> Result<bool, Failure> {
     let projects = Projects::build(settings, builder, states).map_err(Failure::of_build)?;
-    tell_start(config, settings, journal);
+    tell_start(config, settings, opened);
     let clock = Arc::clone(&telling.clock);
-    let notifier = telling.begin(journal).await;
+    let notifier = telling.begin(&opened.journal).await;
     let seen = projects.watch_once().await;
     notifier.finish(&*clock, TELLING_PATIENCE).await.context(PANICKED)?;
     Ok(seen.context(PANICKED)?)
@@ -128,8 +126,8 @@ async fn serve(
     config: &Path,
     loaded: Loaded,
     environment: Environment,
-    (builder, states, telling, seen): (Projectless, ProjectStates, Telling, Seen),
-    journal: &SqliteJournal,
+    (builder, states, telling, seen): (Builder, ProjectStates, Telling, Seen),
+    opened: &Opened,
     reload: Arc<tokio::sync::Notify>,
 ) -> Result<bool, Failure> {
     let settings = loaded.settings.clone();
@@ -142,14 +140,14 @@ async fn serve(
         .map_err(Failure::of_build)?
         .supervised(supervisor)
         .reached(reachable);
-    tell_start(config, &settings, journal);
+    tell_start(config, &settings, opened);
     if let Some(http) = &settings.http {
         let view = service.view(seen.metrics, seen.changes.heard());
         serve_page(http, view, &mut listening, &stopping).await;
     }
     let listening = async move { listening.join_next().await.unwrap_or(Ok(())) };
     let clock = Arc::clone(&telling.clock);
-    let mut notifier = telling.begin(journal).await;
+    let mut notifier = telling.begin(&opened.journal).await;
     let service = service.run(reload, questions);
     tokio::pin!(service);
     tokio::pin!(listening);
@@ -239,7 +237,7 @@ async fn serve_page<S: web::Source>(
     }
 }
 
-fn tell_start(config: &Path, settings: &Settings, journal: &SqliteJournal) {
+fn tell_start(config: &Path, settings: &Settings, opened: &Opened) {
     let mode = match settings.mode {
         Mode::DryRun => "dry-run: decides and tells, sends nothing",
         Mode::Enforce => "enforce: sends retries and aborts",
@@ -248,8 +246,8 @@ fn tell_start(config: &Path, settings: &Settings, journal: &SqliteJournal) {
         version = env!("CARGO_PKG_VERSION"),
         projects = settings.projects.len(),
         policies = settings.policies.len(),
-        journal = %journal.path().display(),
-        journal_id = journal.id(),
+        journal = %opened.place,
+        journal_id = opened.journal.meta().id,
         "started in mode {mode}"
     );
     if settings.projects.is_empty() {
@@ -260,17 +258,17 @@ fn tell_start(config: &Path, settings: &Settings, journal: &SqliteJournal) {
             config = config.display(),
         );
     }
-    if journal.is_restored() {
+    if opened.is_restored {
         warn!(
-            journal = %journal.path().display(),
+            journal = %opened.place,
             "the journal was restored from a backup or lost its end: what was sent, aborted or held since is not known, so a \
              hold on all was placed. Look at each failed task (`upgrade-remediator status`), place the holds that are missing, \
              then: upgrade-remediator release all"
         );
     }
-    if journal.is_new() {
+    if opened.is_new {
         tracing::warn!(
-            journal = %journal.path().display(),
+            journal = %opened.place,
             "created a new journal: requests sent before now are unknown, so earlier runs of a task count against its retry limit"
         );
     }

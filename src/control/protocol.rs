@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use crate::model::event::StoredEntry;
 use crate::model::hold::StoredHold;
 use crate::model::id::{ClusterId, TaskId};
+use crate::model::scope_entry::ScopeEntry;
 use crate::status::{Explanation, Report};
 
 /// Both sides say which form they speak; another one is refused.
@@ -83,7 +84,13 @@ pub enum Answer {
     /// Everything about one cluster.
     Explained { explanation: Box<Explanation> },
     /// A part of what happened, with the names of its clusters. `more`: there is more after the last of it.
-    History { entries: Vec<StoredEntry>, names: BTreeMap<ClusterId, String>, more: bool },
+    History {
+        entries: Vec<StoredEntry>,
+        #[serde(default)]
+        scopes: Vec<ScopeEntry>,
+        names: BTreeMap<ClusterId, String>,
+        more: bool,
+    },
     /// What was ordered was done: the PUT was accepted, or the task is the daemon's again.
     Done { cluster: ClusterId, cluster_name: String, task: TaskId, words: String },
     /// It was not done, and why.

@@ -14,8 +14,7 @@ use crate::clock::{SystemClock, random_seed};
 use crate::cloud::iam::ProjectByRegion;
 use crate::cloud::{Client, Credential, Options, ProjectSource, ProxyCircuit};
 use crate::descriptors;
-use crate::journal::Journal;
-use crate::journal::sqlite::SqliteJournal;
+use crate::journal::{Journal, Opened};
 use crate::model::hold::Holds;
 use crate::model::id::ProjectId;
 use crate::model::project::{Limits, Rules};
@@ -27,15 +26,14 @@ use crate::settings::{Environment, Project, Settings};
 use crate::status::metrics::Metrics;
 
 /// What all projects share, and what they are made with.
-pub struct Builder<J, T> {
+pub struct Builder {
     environment: Environment,
-    journal: Arc<J>,
-    seed: u64,
+    journal: Journal,
     pub(super) clock: Arc<SystemClock>,
-    observer: Arc<T>,
+    observer: Arc<dyn Observer>,
     pub(super) stopping: CancellationToken,
     pub(super) holds: Arc<RwLock<Holds>>,
-    pub(super) identities: Arc<Identities<J>>,
+    pub(super) identities: Arc<Identities>,
     credentials: Credentials,
     channels: Channels,
     /// Where those who tell people learn of their channels; absent: nobody tells.
@@ -110,13 +108,13 @@ pub(super) fn rules(settings: &Settings) -> Rules {
     }
 }
 
-impl<J: Journal, T: Observer> Builder<J, T> {
+impl Builder {
     /// Takes what all projects share. `states` gives up its holds.
     pub fn new(
         environment: &Environment,
-        (journal, seed, states): (Arc<J>, u64, &mut ProjectStates),
+        (journal, states): (Journal, &mut ProjectStates),
         clock: &Arc<SystemClock>,
-        observer: &Arc<T>,
+        observer: &Arc<impl Observer>,
         stopping: &CancellationToken,
     ) -> Self {
         let holds = states.share_holds();
@@ -124,9 +122,8 @@ impl<J: Journal, T: Observer> Builder<J, T> {
             environment: environment.clone(),
             identities: Identities::new(&journal, clock, &holds, states.names.clone()),
             journal,
-            seed,
             clock: Arc::clone(clock),
-            observer: Arc::clone(observer),
+            observer: observer.clone(),
             stopping: stopping.clone(),
             holds,
             credentials: Credentials::default(),
@@ -152,7 +149,7 @@ impl<J: Journal, T: Observer> Builder<J, T> {
 
     /// The same, with refused credentials that go on with the rest that this journal knows of.
     #[must_use]
-    pub fn remembering(self, journal: &SqliteJournal) -> Self {
+    pub fn remembering(self, journal: &Opened) -> Self {
         Self { credentials: self.credentials.remembering(journal), ..self }
     }
 
@@ -162,13 +159,13 @@ impl<J: Journal, T: Observer> Builder<J, T> {
     }
 
     /// The journal.
-    pub(super) fn journal(&self) -> &J {
+    pub(super) fn journal(&self) -> &Journal {
         &self.journal
     }
 
     /// The same, to be kept.
-    pub(super) fn share_journal(&self) -> Arc<J> {
-        Arc::clone(&self.journal)
+    pub(super) fn share_journal(&self) -> Journal {
+        self.journal.clone()
     }
 
     /// What these settings need of credentials: those that are the same as before are kept, with what is known of
@@ -259,16 +256,16 @@ impl<J: Journal, T: Observer> Builder<J, T> {
         css: HttpClient,
         project_state: ProjectState,
         stopping: CancellationToken,
-    ) -> Arc<HttpProject<J, T>> {
+    ) -> Arc<HttpProject> {
         Arc::new(WatchedProject::new(Reconciler::new(Parts {
             project: project.name.clone(),
             css,
-            journal: Arc::clone(&self.journal),
+            journal: self.journal.clone(),
             clock: Arc::clone(&self.clock),
             observer: Arc::clone(&self.observer),
             rules: rules(settings),
             holds: Arc::clone(&self.holds),
-            seed: self.seed,
+            seed: self.journal.meta().seed,
             stopping,
             project_state,
         })))

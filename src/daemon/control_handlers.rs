@@ -10,15 +10,14 @@ use super::orders::{self, Ordering};
 use super::service::Daemon;
 use crate::clock::Clock as _;
 use crate::control::{Answer, Peer, Question, Request};
+use crate::journal::JournalError;
 use crate::journal::reader::Query;
-use crate::journal::{Journal, JournalError};
 use crate::model::decision::Action;
 use crate::model::hold::{NewHold, Scope, StoredHold};
 use crate::model::id::{ClusterId, ProjectName};
 use crate::model::moment::Moment;
 use crate::model::policy::Mode;
 use crate::model::text::{chain, shown};
-use crate::notify::Observer;
 
 /// A hold for longer than that is one until it is released.
 const LONGEST: Duration = Duration::from_hours(24 * 3650);
@@ -29,7 +28,7 @@ struct Found {
     cluster_name: Option<String>,
 }
 
-impl<J: Journal, T: Observer> Daemon<J, T> {
+impl Daemon {
     /// Does what is asked, and answers.
     pub(super) async fn answer(&mut self, question: Question) {
         let Question { request, peer, answer } = question;

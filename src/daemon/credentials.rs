@@ -15,7 +15,7 @@ use crate::cloud::http::HttpTransport;
 use crate::cloud::iam::{self, AgencySource, Iam, PasswordSource, Scope, User};
 use crate::cloud::metadata::MetadataSource;
 use crate::cloud::{AccessKey, AccountCircuits, AuthToken, BuildError, Credential, Meter, ProxyCircuit};
-use crate::journal::sqlite::SqliteJournal;
+use crate::journal::Opened;
 use crate::model::id::{ProjectId, ProjectName};
 use crate::settings::{self, CredentialSecrets, Environment, Project, SecretReader, Settings};
 use crate::status::metrics::Metrics;
@@ -138,18 +138,20 @@ impl Credentials {
     }
 
     /// The same, with the rests that this journal knows of, and which is told of new ones.
-    pub(super) fn remembering(self, journal: &SqliteJournal) -> Self {
-        let before = journal.refusals().map(serde_json::from_str).transpose().unwrap_or_else(|error| {
-            // Another version's, most likely: each key is then tried once.
-            tracing::debug!(%error, "what was kept of refused credentials cannot be read");
-            None
-        });
-        let keeper = journal.clone();
+    pub(super) fn remembering(self, journal: &Opened) -> Self {
+        let before =
+            journal.refusals.as_deref().map(serde_json::from_str).transpose().unwrap_or_else(|error| {
+                // Another version's, most likely: each key is then tried once.
+                tracing::debug!(%error, "what was kept of refused credentials cannot be read");
+                None
+            });
+        let keeper = journal.journal.clone();
         let keep = move |kept: Vec<Refused>| match serde_json::to_string(&kept) {
             Ok(text) => keeper.keep_refusals(text),
             Err(error) => tracing::debug!(%error, "a refused credential could not be remembered"),
         };
-        let gates = AccountCircuits::remembering(journal.id(), before.unwrap_or_default(), keep);
+        let gates =
+            AccountCircuits::remembering(&journal.journal.meta().id, before.unwrap_or_default(), keep);
         Self { gates, ..self }
     }
 

@@ -21,8 +21,8 @@ use crate::model::text::chain;
 use crate::notify::NotifyQueue;
 
 /// What is known of the identities of all projects.
-pub(super) struct Identities<J> {
-    journal: Arc<J>,
+pub(super) struct Identities {
+    journal: Journal,
     clock: Arc<SystemClock>,
     holds: Arc<RwLock<Holds>>,
     post: std::sync::OnceLock<NotifyQueue>,
@@ -72,16 +72,16 @@ impl Known {
     }
 }
 
-impl<J: Journal> Identities<J> {
+impl Identities {
     /// With these names, as the journal has them.
     pub(super) fn new(
-        journal: &Arc<J>,
+        journal: &Journal,
         clock: &Arc<SystemClock>,
         holds: &Arc<RwLock<Holds>>,
         names: Names,
     ) -> Arc<Self> {
         Arc::new(Self {
-            journal: Arc::clone(journal),
+            journal: journal.clone(),
             clock: Arc::clone(clock),
             holds: Arc::clone(holds),
             post: std::sync::OnceLock::new(),
@@ -167,13 +167,13 @@ pub(super) fn tell(identified: &Identified) {
 }
 
 /// Finds the id of a project, and asks whether it may be read under its name.
-pub(super) struct Claiming<F, J> {
+pub(super) struct Claiming<F> {
     pub(super) finder: F,
     pub(super) name: ProjectName,
-    pub(super) identities: Arc<Identities<J>>,
+    pub(super) identities: Arc<Identities>,
 }
 
-impl<F: FindProject, J: Journal> FindProject for Claiming<F, J> {
+impl<F: FindProject> FindProject for Claiming<F> {
     fn find(&self) -> Finding<'_> {
         Box::pin(async move {
             let id = self.finder.find().await?;
@@ -207,8 +207,9 @@ mod tests {
     }
 
     /// A journal in which these projects are kept, each with an entry and a hold; and what is known of them.
-    async fn journaled(kept: &[(&str, &str)]) -> (Arc<MemoryJournal>, Arc<Identities<MemoryJournal>>) {
-        let (journal, clock) = (Arc::new(MemoryJournal::new(1)), Arc::new(SystemClock::new()));
+    async fn journaled(kept: &[(&str, &str)]) -> (MemoryJournal, Arc<Identities>) {
+        let (memory, clock) = (MemoryJournal::new(1), Arc::new(SystemClock::new()));
+        let journal = Journal::from(memory.clone());
         let named = |(text, of): &(&str, &str)| Named { name: name(text), id: Some(id(of)) };
         let names = journal.identify(kept.iter().map(named).collect()).await.unwrap().naming.names;
         let holds = Arc::new(RwLock::new(Holds::default()));
@@ -226,14 +227,14 @@ mod tests {
             holds.write().unwrap().place(hold, clock.now());
         }
         let identities = Identities::new(&journal, &clock, &holds, names);
-        (journal, identities)
+        (memory, identities)
     }
 
-    async fn watch(identities: &Identities<MemoryJournal>, project: &str, of: Option<&str>) {
+    async fn watch(identities: &Identities, project: &str, of: Option<&str>) {
         identities.known.lock().await.watch(&name(project), of.map(id).as_ref());
     }
 
-    async fn outdated(identities: &Identities<MemoryJournal>) -> Vec<String> {
+    async fn outdated(identities: &Identities) -> Vec<String> {
         identities.known.lock().await.outdated.iter().map(ToString::to_string).collect()
     }
 
@@ -245,7 +246,7 @@ mod tests {
             .collect()
     }
 
-    fn held(identities: &Identities<MemoryJournal>) -> Vec<String> {
+    fn held(identities: &Identities) -> Vec<String> {
         let now = identities.clock.now();
         let mut held: Vec<String> =
             identities.holds.read().unwrap().in_force(now).map(|hold| hold.scope.to_string()).collect();

@@ -6,8 +6,7 @@ use std::sync::{Arc, RwLock};
 use crate::clock::{Clock, SystemClock, random_seed};
 use crate::cloud::http::HttpTransport;
 use crate::cloud::{BuildError, Client};
-use crate::journal::sqlite::{SqliteJournal, SqliteOptions};
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Journal, JournalError, Opened};
 use crate::model::event::StoredEntry;
 use crate::model::hold::{Holds, Identified};
 use crate::model::id::ProjectName;
@@ -15,7 +14,7 @@ use crate::model::moment::Moment;
 use crate::model::names::{Named, Names, Naming};
 use crate::model::project_state::ProjectState;
 use crate::project::WatchedProject;
-use crate::settings::{JournalUrl, Problems, Project, Settings};
+use crate::settings::{Problems, Project, Settings};
 
 mod build;
 mod changes;
@@ -23,6 +22,7 @@ mod channels;
 mod control_handlers;
 mod credentials;
 mod identity;
+mod in_force;
 mod liveness;
 pub mod measured;
 mod orders;
@@ -42,7 +42,7 @@ pub use view::{Changes, View};
 pub type HttpClient = Client<HttpTransport, SystemClock>;
 
 /// A project over HTTP.
-pub type HttpProject<J, T> = WatchedProject<HttpClient, J, SystemClock, T>;
+pub type HttpProject = WatchedProject<HttpClient, SystemClock>;
 
 /// Why the daemon could not be put together.
 #[derive(Debug, thiserror::Error)]
@@ -134,7 +134,7 @@ impl ProjectStates {
     /// Where the journal cannot be written.
     pub async fn identify(
         &mut self,
-        journal: &impl Journal,
+        journal: &Journal,
         settings: &Settings,
         now: Moment,
     ) -> Result<(), JournalError> {
@@ -201,12 +201,10 @@ fn named(settings: &Settings) -> Vec<Named> {
 pub fn open_journal(
     settings: &Settings,
     clock: &impl Clock,
-) -> Result<(SqliteJournal, ProjectStates), JournalError> {
-    let JournalUrl::Sqlite(path) = &settings.journal;
+) -> Result<(Opened, ProjectStates), JournalError> {
     let now = clock.now();
     let mut states = ProjectStates::default();
-    let options = SqliteOptions::new(now.wall, random_seed());
-    let journal = SqliteJournal::open_each(path, &options, |entry| states.fold(entry, now))?;
-    states.holds = Holds::recall(journal.holds().iter().cloned(), now);
-    Ok((journal, states))
+    let opened = settings.journal.open(now.wall, random_seed(), |entry| states.fold(entry, now))?;
+    states.holds = Holds::recall(opened.holds.iter().cloned(), now);
+    Ok((opened, states))
 }

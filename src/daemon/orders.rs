@@ -10,15 +10,12 @@ use super::HttpProject;
 use super::service::Daemon;
 use crate::control::{Answer, Order, Peer};
 use crate::descriptors;
-use crate::journal::history::HistoryError;
+use crate::journal::History;
 use crate::journal::reader::Query;
-use crate::journal::{History, Journal, JournalReader};
 use crate::model::decision::{Action, ManualOrder};
 use crate::model::id::ClusterId;
 use crate::model::text::{chain, shown};
-use crate::notify::Observer;
 use crate::reconcile::Done;
-use crate::settings::JournalUrl;
 
 /// So many at once: people are few, and each may keep a place of the client. Where descriptors are few, fewer, so that half
 /// of the places of the control socket are left to those who hold, whatever takes how long.
@@ -55,7 +52,7 @@ impl Ordering {
     }
 }
 
-impl<J: Journal, T: Observer> Daemon<J, T> {
+impl Daemon {
     /// Has an order carried out, and answers once it is.
     pub(super) fn order(
         &mut self,
@@ -113,16 +110,17 @@ impl<J: Journal, T: Observer> Daemon<J, T> {
         });
     }
 
-    /// Reads the journal, which blocks, beside whoever keeps it.
+    /// Reads the journal.
     pub(super) fn history(&mut self, query: Query, answer: oneshot::Sender<Answer>) {
         if let Err(why) = self.room() {
             return drop(answer.send(Answer::Refused { why }));
         }
-        let JournalUrl::Sqlite(file) = self.settings().journal.clone();
-        self.orders.spawn_blocking(move || {
-            let read = JournalReader::open(&file).map_err(HistoryError::from);
-            let said = match read.and_then(|reader| History::read(&reader, &query)) {
-                Ok(History { entries, names, more }) => Answer::History { entries, names, more },
+        let journal = self.builder.share_journal();
+        self.orders.spawn(async move {
+            let said = match journal.history(&query).await {
+                Ok(History { entries, scopes, names, more }) => {
+                    Answer::History { entries, scopes, names, more }
+                }
                 Err(error) => Answer::Refused { why: chain(&error) },
             };
             let _ = answer.send(said);
@@ -137,7 +135,7 @@ impl<J: Journal, T: Observer> Daemon<J, T> {
         Err(format!("{at_once} commands are being carried out already; try again"))
     }
 
-    fn find_project(&self, text: &str) -> Result<Found<J, T>, String> {
+    fn find_project(&self, text: &str) -> Result<Found, String> {
         self.room()?;
         let (cluster, name, project) = self.find_cluster(text)?;
         let running = self.running.get(&project).filter(|running| !running.leaving);
@@ -146,8 +144,8 @@ impl<J: Journal, T: Observer> Daemon<J, T> {
     }
 }
 
-struct Found<J, T> {
-    project: Arc<HttpProject<J, T>>,
+struct Found {
+    project: Arc<HttpProject>,
     cluster: ClusterId,
     name: String,
 }

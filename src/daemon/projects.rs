@@ -7,32 +7,30 @@ use tokio::task::{JoinError, JoinSet};
 use super::build::Builder;
 use super::{BuildFault, HttpProject, ProjectStates};
 use crate::clock::Clock as _;
-use crate::journal::Journal;
-use crate::notify::Observer;
 use crate::schedule::Scheduler;
 use crate::settings::Settings;
 
 /// The projects, each with its client and what the journal knows of it.
-pub struct Projects<J, T> {
-    all: Vec<Arc<HttpProject<J, T>>>,
-    builder: Builder<J, T>,
+pub struct Projects {
+    all: Vec<Arc<HttpProject>>,
+    builder: Builder,
 }
 
-impl<J: Journal, T: Observer> Projects<J, T> {
+impl Projects {
     /// Builds every project. Connects to nothing.
     ///
     /// # Errors
     /// Where a secret, a key, an endpoint or a CA cannot be used.
     pub fn build(
         settings: &Settings,
-        mut builder: Builder<J, T>,
+        mut builder: Builder,
         mut states: ProjectStates,
     ) -> Result<Self, BuildFault> {
         let now = builder.clock.now();
         let credentials = builder.credentials(settings)?;
         let mut all = Vec::new();
         for project in &settings.projects {
-            let Some(link) = Builder::<J, T>::link(settings, project, &credentials)? else { continue };
+            let Some(link) = Builder::link(settings, project, &credentials)? else { continue };
             let css = builder.client(project, &link)?;
             let (project_state, stopping) = (states.take(&project.name, now), builder.stopping());
             all.push(builder.project(settings, project, css, project_state, stopping));
@@ -47,7 +45,7 @@ impl<J: Journal, T: Observer> Projects<J, T> {
     }
 
     /// The projects, in the order of the settings.
-    pub fn all(&self) -> &[Arc<HttpProject<J, T>>] {
+    pub fn all(&self) -> &[Arc<HttpProject>] {
         &self.all
     }
 

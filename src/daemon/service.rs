@@ -15,7 +15,7 @@ use super::build::{self, Builder, Connection};
 use super::identity::Known;
 use super::liveness::{Liveness, Round};
 use super::view::View;
-use super::{Broken, BuildFault, HttpClient, HttpProject, ProjectStates, changes};
+use super::{Broken, BuildFault, HttpClient, HttpProject, ProjectStates, changes, in_force};
 use crate::clock::{Clock as _, SystemClock};
 use crate::control::{Question, Reachable};
 use crate::journal::{Journal, JournalError};
@@ -24,7 +24,7 @@ use crate::model::id::ProjectName;
 use crate::model::moment::Moment;
 use crate::model::project::Rules;
 use crate::model::project_state::ProjectState;
-use crate::notify::Observer;
+use crate::model::text::chain;
 use crate::schedule::Scheduler;
 use crate::schedule::liveness::{self, LivenessProbe};
 use crate::settings::{self, Environment, Loaded, Problem, Settings, Severity};
@@ -36,12 +36,14 @@ mod seen;
 
 /// How often a project that was removed is asked whether its last PUT is settled.
 const LEAVING_CHECK: Duration = Duration::from_secs(5);
+/// A sign of life is journaled so often.
+const BETWEEN_MARKS: Duration = Duration::from_mins(1);
 /// Reloads begin this far apart: signals that come faster are one. Each proves every credential anew.
 const BETWEEN_RELOADS: Duration = Duration::from_secs(1);
 
 /// A project under watch.
-pub(super) struct Running<J, T> {
-    pub(super) project: Arc<HttpProject<J, T>>,
+pub(super) struct Running {
+    pub(super) project: Arc<HttpProject>,
     link: Connection,
     /// Cancelled once nothing more is to be read or sent, as for the end of the process.
     halt: CancellationToken,
@@ -54,12 +56,12 @@ pub(super) struct Running<J, T> {
 }
 
 /// The running daemon.
-pub struct Daemon<J, T> {
+pub struct Daemon {
     config: PathBuf,
     environment: Environment,
     pub(super) loaded: Loaded,
-    pub(super) builder: Builder<J, T>,
-    pub(super) running: BTreeMap<ProjectName, Running<J, T>>,
+    pub(super) builder: Builder,
+    pub(super) running: BTreeMap<ProjectName, Running>,
     /// Projects that are not watched any more, until that is taken note of.
     left: BTreeSet<ProjectName>,
     schedulers: JoinSet<(ProjectName, Result<(), JoinError>)>,
@@ -73,17 +75,16 @@ pub struct Daemon<J, T> {
     /// Whether commands can reach the daemon, where they are to.
     reachable: Option<Reachable>,
     /// The same daemon, for those who look from outside the loop.
-    pub(super) view: Option<Arc<View<J, T>>>,
+    pub(super) view: Option<Arc<View>>,
 }
 
 /// What a reload has made ready. Making it ready may fail; taking it cannot.
-struct Ready<J, T> {
+struct Ready {
     loaded: Loaded,
     links: Vec<(settings::Project, Connection, Option<HttpClient>)>,
     states: BTreeMap<ProjectName, ProjectState>,
     credentials: super::credentials::Credentials,
     channels: super::channels::Channels,
-    _of: std::marker::PhantomData<(J, T)>,
 }
 
 /// Why a reload changed nothing.
@@ -95,7 +96,7 @@ enum ReloadFault {
     Journal(#[from] JournalError),
 }
 
-impl<J: Journal, T: Observer> Daemon<J, T> {
+impl Daemon {
     /// Builds every project of the settings that were loaded from `config`. Connects to nothing.
     ///
     /// # Errors
@@ -104,7 +105,7 @@ impl<J: Journal, T: Observer> Daemon<J, T> {
         config: PathBuf,
         loaded: Loaded,
         environment: Environment,
-        builder: Builder<J, T>,
+        builder: Builder,
         mut states: ProjectStates,
     ) -> Result<Self, BuildFault> {
         let stopping = builder.stopping.clone();
@@ -162,7 +163,7 @@ impl<J: Journal, T: Observer> Daemon<J, T> {
     }
 
     /// The projects under watch.
-    pub fn projects(&self) -> Vec<Arc<HttpProject<J, T>>> {
+    pub fn projects(&self) -> Vec<Arc<HttpProject>> {
         self.running.values().map(|running| Arc::clone(&running.project)).collect()
     }
 
@@ -180,6 +181,9 @@ impl<J: Journal, T: Observer> Daemon<J, T> {
         let mut told_until = clock.now();
         let mut liveness = Liveness::new(self.supervisor.patience(), told_until.mono);
         let mut next_reload = told_until.mono;
+        let mut marked = told_until;
+        self.builder.journal().mark_alive(marked.wall);
+        self.note_in_force().await;
         self.tell_status();
         self.supervisor.ready();
         while result.is_ok() {
@@ -202,7 +206,13 @@ impl<J: Journal, T: Observer> Daemon<J, T> {
                 Some(ended) = self.schedulers.join_next() => result = self.ended(ended).map_err(Broken::from),
                 Some(carried_out) = self.orders.join_next() => result = carried_out.map_err(Broken::from),
                 lives = liveness.round(&*clock, || ask_for_life(running, journal)) => match lives {
-                    Ok(()) => self.supervisor.alive(),
+                    Ok(()) => {
+                        self.supervisor.alive();
+                        if clock.now().since(marked) >= BETWEEN_MARKS {
+                            marked = clock.now();
+                            self.builder.journal().mark_alive(marked.wall);
+                        }
+                    }
                     Err(gone) => result = Err(gone.into()),
                 },
                 () = reload => {
@@ -234,6 +244,18 @@ impl<J: Journal, T: Observer> Daemon<J, T> {
             running.project.reconciler().write_what_is_left().await;
         }
         result
+    }
+
+    /// Keeps what is in force from now on, for reports.
+    async fn note_in_force(&self) {
+        let what = in_force::of(&self.loaded).to_string();
+        if let Err(error) = self.builder.journal().note_in_force(self.clock().now().wall, what).await {
+            let error = chain(&error);
+            warn!(
+                error,
+                "what is in force from now on could not be journaled, and reports will not tell: {error}"
+            );
+        }
     }
 
     /// Tells the service manager how the daemon stands, where that has changed.
@@ -282,7 +304,7 @@ impl<J: Journal, T: Observer> Daemon<J, T> {
     fn watch(
         &mut self,
         name: ProjectName,
-        project: Arc<HttpProject<J, T>>,
+        project: Arc<HttpProject>,
         stop: CancellationToken,
     ) -> LivenessProbe {
         let (liveness, responder) = liveness::channel();
@@ -317,13 +339,13 @@ impl<J: Journal, T: Observer> Daemon<J, T> {
         loaded: Loaded,
         moved: &BTreeSet<ProjectName>,
         project_state: impl Fn(&ProjectName) -> Result<ProjectState, JournalError>,
-    ) -> Result<Ready<J, T>, ReloadFault> {
+    ) -> Result<Ready, ReloadFault> {
         let settings = &loaded.settings;
         let credentials = self.builder.credentials(settings)?;
         let channels = self.builder.channels(settings, &credentials)?;
         let (mut links, mut states) = (Vec::new(), BTreeMap::new());
         for project in &settings.projects {
-            let Some(link) = Builder::<J, T>::link(settings, project, &credentials)? else { continue };
+            let Some(link) = Builder::link(settings, project, &credentials)? else { continue };
             let before = self.running.get(&project.name).filter(|_| !moved.contains(&project.name));
             let same = before.is_some_and(|running| running.link == link);
             let client = if same { None } else { Some(self.builder.client(project, &link)?) };
@@ -332,11 +354,11 @@ impl<J: Journal, T: Observer> Daemon<J, T> {
             }
             links.push((project.clone(), link, client));
         }
-        Ok(Ready { loaded, links, states, credentials, channels, _of: std::marker::PhantomData })
+        Ok(Ready { loaded, links, states, credentials, channels })
     }
 
     /// Takes new settings: no timer, no attempt and, where nothing of it changed, no connection is lost.
-    async fn take(&mut self, ready: Ready<J, T>, known: &mut Known) {
+    async fn take(&mut self, ready: Ready, known: &mut Known) {
         let lines = changes::changes(&self.loaded, &ready.loaded);
         for warning in &ready.loaded.warnings {
             warn!("{}", warning.in_one_line());
@@ -368,6 +390,7 @@ impl<J: Journal, T: Observer> Daemon<J, T> {
         // Before anybody uses them: what is woken is asked for anew.
         ready.credentials.wake();
         self.begin(ready, known);
+        self.note_in_force().await;
         info!(changes = lines.len(), projects = self.running.len(), came, "the settings were reloaded");
         for line in lines {
             info!("changed: {line}");
@@ -375,7 +398,7 @@ impl<J: Journal, T: Observer> Daemon<J, T> {
     }
 
     /// Takes the settings and credentials, and begins to watch the projects that are new.
-    fn begin(&mut self, ready: Ready<J, T>, known: &mut Known) {
+    fn begin(&mut self, ready: Ready, known: &mut Known) {
         let Ready { loaded, links, mut states, credentials, channels, .. } = ready;
         build::tell_of_limits(&loaded.settings);
         self.builder.take_credentials(credentials);
@@ -445,7 +468,7 @@ impl<J: Journal, T: Observer> Daemon<J, T> {
 }
 
 /// Asks every scheduler and the journal for a sign of life.
-fn ask_for_life<J: Journal, T>(running: &BTreeMap<ProjectName, Running<J, T>>, journal: Arc<J>) -> Round {
+fn ask_for_life(running: &BTreeMap<ProjectName, Running>, journal: Journal) -> Round {
     let probes: Vec<LivenessProbe> = running.values().map(|running| running.liveness.clone()).collect();
     Box::pin(async move {
         for liveness in probes {

@@ -1,19 +1,15 @@
 //! What can be seen of the running daemon from outside its loop: for the status page, which must show how it stands even
 //! while the loop is busy.
 
-use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::measured::journal_size;
 use super::{HttpProject, process};
 use crate::clock::{Clock as _, SystemClock};
-use crate::journal::reader::{JournalReader, Query};
-use crate::journal::{Journal, JournalError};
-use crate::model::event::StoredEntry;
+use crate::journal::{Journal, JournalError, Query};
 use crate::model::hold::{Holds, StoredHold};
 use crate::model::id::ClusterId;
 use crate::model::moment::Moment;
@@ -22,7 +18,7 @@ use crate::model::text::chain;
 use crate::notify::{Notification, NotifyQueue, Observer};
 use crate::schedule::liveness::LivenessProbe;
 use crate::status::metrics::{Metrics, MetricsInput};
-use crate::status::{InForce, PolicyReport, Report};
+use crate::status::{InForce, PolicyReport, Report, line_json};
 use crate::web::{ClusterView, Source};
 
 /// Whatever gives no sign of life within this counts as dead.
@@ -31,26 +27,25 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const TIMELINE: usize = 500;
 
 /// What of the daemon changes while it runs.
-pub(super) struct Current<J, T> {
+pub(super) struct Current {
     pub(super) started: Timestamp,
     pub(super) mode: Mode,
     pub(super) in_force: InForce,
     pub(super) policies: Vec<PolicyReport>,
-    pub(super) projects: Vec<Seen<J, T>>,
+    pub(super) projects: Vec<Seen>,
 }
 
 /// A project under watch.
-pub(super) struct Seen<J, T> {
-    pub(super) project: Arc<HttpProject<J, T>>,
+pub(super) struct Seen {
+    pub(super) project: Arc<HttpProject>,
     pub(super) liveness: LivenessProbe,
     pub(super) leaving: bool,
 }
 
-impl<J: Journal, T: Observer> Current<J, T> {
+impl Current {
     /// What the daemon knows of itself. `holds`: those in force, and not the lock on them: each project takes that itself.
     pub(super) fn report(&self, now: Moment, holds: Vec<StoredHold>, post: Option<&NotifyQueue>) -> Report {
-        let report =
-            |seen: &Seen<J, T>| seen.project.reconciler().report(seen.leaving, seen.project.stretch());
+        let report = |seen: &Seen| seen.project.reconciler().report(seen.leaving, seen.project.stretch());
         Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             at: now.wall,
@@ -66,41 +61,32 @@ impl<J: Journal, T: Observer> Current<J, T> {
 }
 
 /// The daemon, seen from outside.
-pub struct View<J, T> {
+pub struct View {
     pub(super) clock: Arc<SystemClock>,
     pub(super) holds: Arc<RwLock<Holds>>,
-    pub(super) journal: Arc<J>,
-    /// Where the journal can be read beside whoever keeps it.
-    pub(super) file: PathBuf,
+    pub(super) journal: Journal,
     pub(super) post: Option<NotifyQueue>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) changes: watch::Receiver<u64>,
-    pub(super) current: RwLock<Current<J, T>>,
+    pub(super) current: RwLock<Current>,
 }
 
-impl<J: Journal, T: Observer> View<J, T> {
-    fn current(&self) -> RwLockReadGuard<'_, Current<J, T>> {
+impl View {
+    fn current(&self) -> RwLockReadGuard<'_, Current> {
         self.current.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on this is what is seen.
-    pub(super) fn show(&self, current: Current<J, T>) {
+    pub(super) fn show(&self, current: Current) {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
-    }
-
-    /// Reads the journal on a thread of its own: it blocks.
-    async fn read<R: Send + 'static>(
-        &self,
-        question: impl FnOnce(&JournalReader) -> Result<R, JournalError> + Send + 'static,
-    ) -> Result<R, String> {
-        let file = self.file.clone();
-        let read = tokio::task::spawn_blocking(move || question(&JournalReader::open(&file)?));
-        let read = read.await.map_err(|error| format!("the journal could not be read: {error}"))?;
-        read.map_err(|error| format!("the journal cannot be read: {}", chain(&error)))
     }
 }
 
-impl<J: Journal, T: Observer> Source for View<J, T> {
+fn cannot_be_read(error: &JournalError) -> String {
+    format!("the journal cannot be read: {}", chain(error))
+}
+
+impl Source for View {
     fn report(&self) -> Report {
         let now = self.clock.now();
         let holds =
@@ -117,7 +103,7 @@ impl<J: Journal, T: Observer> Source for View<J, T> {
         let Some(explanation) = explained else { return Ok(None) };
         let project = Some(explanation.project.clone());
         let query = Query { project, cluster: Some(id.to_string()), ..Query::default() };
-        let mut timeline = self.read(move |reader| reader.entries(&query)).await?;
+        let mut timeline = self.journal.entries(query).await.map_err(|error| cannot_be_read(&error))?;
         let cut = timeline.len() > TIMELINE;
         timeline.drain(..timeline.len().saturating_sub(TIMELINE));
         Ok(Some(ClusterView { explanation, timeline, cut }))
@@ -128,17 +114,18 @@ impl<J: Journal, T: Observer> Source for View<J, T> {
         cluster: Option<String>,
         since: Option<Timestamp>,
         most: usize,
-    ) -> Result<Vec<StoredEntry>, String> {
-        let query = Query { cluster, since, ..Query::default() };
-        let mut entries = self.read(move |reader| reader.entries(&query)).await?;
-        entries.drain(..entries.len().saturating_sub(most));
-        Ok(entries)
+    ) -> Result<Vec<serde_json::Value>, String> {
+        let history = self.journal.whole_history(Query { cluster, since, ..Query::default() }).await;
+        let history = history.map_err(|error| cannot_be_read(&error))?;
+        let lines = history.lines();
+        let older = lines.len().saturating_sub(most);
+        Ok(lines.into_iter().skip(older).map(line_json).collect())
     }
 
     async fn lives(&self) -> bool {
         let probes: Vec<LivenessProbe> =
             self.current().projects.iter().map(|seen| seen.liveness.clone()).collect();
-        let journal = Arc::clone(&self.journal);
+        let journal = self.journal.clone();
         let round = async move {
             for liveness in probes {
                 liveness.answered().await;
@@ -149,7 +136,7 @@ impl<J: Journal, T: Observer> Source for View<J, T> {
     }
 
     fn metrics(&self) -> Result<String, std::fmt::Error> {
-        let beside = MetricsInput { journal_bytes: journal_size(&self.file), process: process::read() };
+        let beside = MetricsInput { journal_bytes: self.journal.size(), process: process::read() };
         self.metrics.render(&self.report(), &beside)
     }
 

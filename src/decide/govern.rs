@@ -165,6 +165,7 @@ mod tests {
     use super::*;
     use crate::model::id::ClusterId;
     use crate::model::policy::{Expect, Mode, Terms};
+    use crate::model::setup::Nodes;
 
     fn cluster() -> Cluster {
         Cluster {
@@ -174,6 +175,7 @@ mod tests {
             version: "2.17.1".into(),
             actions: Vec::new(),
             tags: [("team", "search")].into(),
+            nodes: Nodes::default(),
             state: 0,
         }
     }

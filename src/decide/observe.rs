@@ -18,6 +18,7 @@ use crate::model::moment::Moment;
 use crate::model::project_state::ProjectState;
 use crate::model::reason::Reason;
 use crate::model::record::{ClusterRecord, Failure, OpenAttempt, Phase, TaskRecord};
+use crate::model::setup::Place;
 use crate::model::task::{Reading, Task, TaskStatus};
 use crate::planted;
 
@@ -135,6 +136,8 @@ impl Draft<'_> {
                 execute_times: task.execute_times,
                 completed: task.completed.count(),
                 external,
+                setup: task.setup.clone(),
+                nodes: self.input.cluster.nodes.clone(),
             },
         );
     }
@@ -444,6 +447,11 @@ impl Draft<'_> {
             age_unknown: self.input.is_clock_off(),
             seen_to_happen: self.input.polled.is_some() || ours > 0,
             terms: self.input.policy(task.kind).map(|policy| policy.terms.clone()),
+            place: Place::of(
+                task.failing_step().and_then(|step| step.order),
+                &task.current_node,
+                &self.input.cluster.nodes,
+            ),
         };
         self.note(&task.id, Event::Failed(Box::new(seen)));
     }

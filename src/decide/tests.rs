@@ -248,6 +248,7 @@ fn failed(execution: u64) -> Task {
             begin_time: None,
             end_time: None,
         }],
+        setup: None,
         whole: Some(format!("{{\"executeTimes\":\"{execution}\"}}")),
     }
 }

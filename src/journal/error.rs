@@ -140,6 +140,11 @@ pub enum JournalError {
     /// The journal gave back less than it was given.
     #[error("the journal lost an entry that it had accepted")]
     Lost,
+    /// Somebody else writes by now. Nothing was kept.
+    #[error(
+        "another process has taken the journal over (its term is {term}, not {ours}), so this one journals and sends nothing"
+    )]
+    Fenced { ours: u64, term: u64 },
     /// An intent carries an order for another task than its own. Nothing was kept.
     #[error("an intent for task {task} carries an order for task {ordered}")]
     OtherTask { task: TaskId, ordered: TaskId },

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 use super::error::JournalError;
-use super::reader::{JournalReader, Query};
+use super::query::{KnownCluster, Query};
+use super::reader::JournalReader;
 use crate::model::event::StoredEntry;
-use crate::model::id::ClusterId;
+use crate::model::id::{ClusterId, ProjectName};
+use crate::model::scope_entry::{Line, ScopeEntry};
 use crate::model::text::shown;
 
 /// No part has more entries.
@@ -16,8 +18,10 @@ const PART: u32 = 2_000;
 /// A part of the history.
 #[derive(Debug, Clone, PartialEq)]
 pub struct History {
-    /// Its entries, in order.
+    /// Its entries that are of tasks, in order.
     pub entries: Vec<StoredEntry>,
+    /// Those that are of scopes, in order. All of them have numbers of one row.
+    pub scopes: Vec<ScopeEntry>,
     /// The names of its clusters.
     pub names: BTreeMap<ClusterId, String>,
     /// There is more after the last of them.
@@ -45,24 +49,83 @@ impl History {
     /// # Errors
     /// Where the journal cannot be read, or the cluster that is asked for cannot be told.
     pub fn read(reader: &JournalReader, query: &Query) -> Result<Self, HistoryError> {
-        if let Some(name) = &query.cluster {
-            let known = reader.clusters()?;
-            let mut ids: Vec<String> =
-                known.iter().filter(|known| known.name == *name).map(|known| known.id.to_string()).collect();
-            ids.sort();
-            ids.dedup();
-            if ids.len() > 1 {
-                return Err(HistoryError::SeveralClusters { name: name.clone(), ids });
-            }
-            if ids.is_empty() && !known.iter().any(|known| known.id.as_str() == name) {
-                return Err(HistoryError::UnknownCluster { name: name.clone() });
-            }
-        }
-        let entries = reader.entries(&Query { at_most: Some(PART), ..query.clone() })?;
-        let more = entries.len() == PART as usize;
-        let clusters: BTreeSet<_> =
-            entries.iter().map(|entry| (&entry.subject.project, &entry.subject.cluster)).collect();
-        let names = reader.cluster_names(&clusters)?;
-        Ok(Self { entries, names, more })
+        let meant = match &query.cluster {
+            Some(name) => Some(find(name, reader.clusters()?)?),
+            None => None,
+        };
+        let (entries, scopes) = (reader.entries(&part(query))?, reader.scopes(query.after)?);
+        let names = reader.cluster_names(&clusters(&entries))?;
+        Ok(Self::new(entries, scopes_of(scopes, query, meant.as_deref()), names))
     }
+
+    /// Of these entries, which were asked for as a [`part`], and all that was said of scopes after its beginning.
+    pub(super) fn new(
+        mut entries: Vec<StoredEntry>,
+        mut scopes: Vec<ScopeEntry>,
+        names: BTreeMap<ClusterId, String>,
+    ) -> Self {
+        let mut numbers: Vec<u64> = entries.iter().map(|entry| entry.number).collect();
+        numbers.extend(scopes.iter().map(|entry| entry.number));
+        numbers.sort_unstable();
+        let more = numbers.len() >= PART as usize;
+        if let Some(&last) = numbers.get(PART as usize - 1) {
+            entries.retain(|entry| entry.number <= last);
+            scopes.retain(|entry| entry.number <= last);
+        }
+        Self { entries, scopes, names, more }
+    }
+
+    /// All its lines, in order.
+    pub fn lines(&self) -> Vec<Line<'_>> {
+        let mut lines: Vec<Line<'_>> = self.entries.iter().map(Line::Task).collect();
+        lines.extend(self.scopes.iter().map(Line::Scope));
+        lines.sort_by_key(|line| line.number());
+        lines
+    }
+}
+
+/// Those that are asked for: with the clusters that are meant, what covers one of them.
+pub(super) fn scopes_of(
+    scopes: Vec<ScopeEntry>,
+    query: &Query,
+    meant: Option<&[KnownCluster]>,
+) -> Vec<ScopeEntry> {
+    let covers = |entry: &ScopeEntry, known: &KnownCluster| entry.scope.covers(&known.project, &known.id);
+    let wanted = |entry: &ScopeEntry| {
+        query.since.is_none_or(|since| entry.at >= since)
+            && meant.is_none_or(|meant| meant.iter().any(|known| covers(entry, known)))
+    };
+    scopes.into_iter().filter(wanted).collect()
+}
+
+/// The first part of what is asked for.
+pub(super) fn part(query: &Query) -> Query {
+    Query { at_most: Some(PART), ..query.clone() }
+}
+
+/// The clusters of these entries.
+pub(super) fn clusters(entries: &[StoredEntry]) -> BTreeSet<(ProjectName, ClusterId)> {
+    let of = |entry: &StoredEntry| (entry.subject.project.clone(), entry.subject.cluster.clone());
+    entries.iter().map(of).collect()
+}
+
+/// The cluster that is meant, as each project knows it; or that it cannot be told.
+pub(super) fn find(name: &str, known: Vec<KnownCluster>) -> Result<Vec<KnownCluster>, HistoryError> {
+    let mut ids: Vec<String> =
+        known.iter().filter(|known| known.name == *name).map(|known| known.id.to_string()).collect();
+    ids.sort();
+    ids.dedup();
+    if ids.len() > 1 {
+        return Err(HistoryError::SeveralClusters { name: name.to_owned(), ids });
+    }
+    let meant: Vec<_> = known.into_iter().filter(|known| is_meant(name, known)).collect();
+    if meant.is_empty() {
+        return Err(HistoryError::UnknownCluster { name: name.to_owned() });
+    }
+    Ok(meant)
+}
+
+/// Whether this text names it: by its id or by its name.
+pub(super) fn is_meant(text: &str, known: &KnownCluster) -> bool {
+    known.name == *text || known.id.as_str() == text
 }

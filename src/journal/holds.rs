@@ -1,43 +1,95 @@
-//! Holds as rows: how they are written, released and read back.
+//! Holds as rows: how they are written, released and read back. They are entries whose subject is a scope.
 
 use std::path::Path;
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension as _, Row};
 
-use super::error::JournalError;
-use super::stored::time_text;
+use super::error::{EntryFault, JournalError};
+use super::stored::{self, time_text};
 use crate::model::hold::{NewHold, Scope, StoredHold};
+use crate::model::id::ProjectName;
+use crate::model::scope_entry::{ScopeEntry, ScopeEvent, fold};
 
-/// The columns in the order that [`understand`] reads.
+/// The columns of the former table in the order that [`understand`] reads.
 const COLUMNS: &str = "number, at, scope, cluster_name, until, reason, placed_by, released_at, released_by";
+
+/// The number of the last hold.
+pub(super) fn last(connection: &Connection) -> rusqlite::Result<i64> {
+    if connection.table_exists(None, "hold")? {
+        let sql = "SELECT seq FROM sqlite_sequence WHERE name = 'hold'";
+        return Ok(connection.query_row(sql, (), |row| row.get(0)).optional()?.unwrap_or(0));
+    }
+    let mut select = connection.prepare_cached(
+        "SELECT json_extract(data, '$.hold') FROM entry WHERE number = \
+         (SELECT max(number) FROM entry INDEXED BY entry_by_event WHERE event = 'held')",
+    )?;
+    Ok(select.query_row((), |row| row.get(0)).optional()?.unwrap_or(0))
+}
 
 /// Adds one and returns it with its number.
 pub(super) fn insert(connection: &Connection, hold: NewHold) -> rusqlite::Result<StoredHold> {
-    let number = connection
-        .prepare_cached(
-            "INSERT INTO hold (at, scope, cluster_name, until, reason, placed_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?
-        .insert((
-            time_text(hold.at),
-            hold.scope.to_string(),
-            &hold.cluster_name,
-            hold.until.map(time_text),
-            &hold.reason,
-            &hold.by,
-        ))?;
-    Ok(StoredHold::new(number.cast_unsigned(), hold))
+    let number = last(connection)?.cast_unsigned() + 1;
+    let entry = ScopeEntry::held(0, number, hold.clone());
+    let (project, cluster) = columns(&entry.scope);
+    add(connection, entry.at, project, cluster, &entry.event)?;
+    Ok(StoredHold::new(number, hold))
 }
 
-/// Notes that these were released.
+/// Notes that these were released, where nothing says so yet.
 pub(super) fn release(connection: &Connection, release: &Release) -> rusqlite::Result<()> {
-    let mut update = connection.prepare_cached(
-        "UPDATE hold SET released_at = ?1, released_by = ?2 WHERE number = ?3 AND released_at IS NULL",
-    )?;
-    for number in &release.numbers {
-        update.execute((time_text(release.at), &release.by, number.cast_signed()))?;
+    for hold in open(connection)? {
+        if release.numbers.contains(&hold.number) {
+            let released = ScopeEvent::Released { hold: hold.number, by: release.by.clone() };
+            let (project, cluster) = columns(&hold.scope);
+            add(connection, release.at, project, cluster, &released)?;
+        }
     }
+    Ok(())
+}
+
+/// Says of a project that has made way for another one what is said of it under its former name.
+pub(super) fn copy(connection: &Connection, of: &ProjectName, to: &ProjectName) -> rusqlite::Result<()> {
+    let of_it = |hold: &StoredHold| hold.scope == Scope::Project(of.clone());
+    for hold in open(connection)?.into_iter().filter(of_it) {
+        let StoredHold { at, cluster_name, until, reason, by, .. } = hold;
+        let scope = Scope::Project(to.clone());
+        insert(connection, NewHold { at, scope, cluster_name, until, reason, by })?;
+    }
+    Ok(())
+}
+
+/// Those that nobody released.
+fn open(connection: &Connection) -> rusqlite::Result<Vec<StoredHold>> {
+    let unusable = |fault: EntryFault| rusqlite::Error::ToSqlConversionFailure(Box::new(fault));
+    let entries = stored::scopes(connection, 0)?.map_err(|(_, fault)| unusable(fault))?;
+    Ok(fold(entries).into_iter().filter(|hold| hold.released.is_none()).collect())
+}
+
+/// Where a scope stands in an entry: its project and its cluster.
+fn columns(scope: &Scope) -> (&str, &str) {
+    match scope {
+        Scope::All => ("", ""),
+        Scope::Project(name) => (name.as_str(), ""),
+        Scope::Cluster(id) => ("", id.as_str()),
+    }
+}
+
+fn add(
+    connection: &Connection,
+    at: Timestamp,
+    project: &str,
+    cluster: &str,
+    event: &ScopeEvent,
+) -> rusqlite::Result<()> {
+    let data = serde_json::to_string(event)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    connection
+        .prepare_cached(
+            "INSERT INTO entry (at, project, cluster, task, event, data) VALUES (?1, ?2, ?3, '', ?4, ?5)",
+        )?
+        .execute((time_text(at), project, cluster, event.word(), data))?;
     Ok(())
 }
 
@@ -52,9 +104,17 @@ pub(super) struct Release {
 /// Reads all of them, oldest first; none from a journal of a schema that knew none.
 pub(super) fn read(path: &Path, connection: &Connection) -> Result<Vec<StoredHold>, JournalError> {
     let fault = |error| JournalError::sqlite(path, error);
-    if !connection.table_exists(None, "hold").map_err(fault)? {
-        return Ok(Vec::new());
+    if connection.table_exists(None, "hold").map_err(fault)? {
+        return former(path, connection);
     }
+    let entries = stored::scopes(connection, 0).map_err(fault)?;
+    let bad = |(number, source)| JournalError::BadEntry { path: path.to_owned(), number, source };
+    Ok(fold(entries.map_err(bad)?))
+}
+
+/// Reads them from a journal of a schema that had a table of them.
+fn former(path: &Path, connection: &Connection) -> Result<Vec<StoredHold>, JournalError> {
+    let fault = |error| JournalError::sqlite(path, error);
     let sql = format!("SELECT {COLUMNS} FROM hold ORDER BY number");
     let mut select = connection.prepare(&sql).map_err(fault)?;
     let mut rows = select.query(()).map_err(fault)?;
@@ -71,15 +131,8 @@ pub(super) fn read(path: &Path, connection: &Connection) -> Result<Vec<StoredHol
 
 /// Those with a higher number, oldest first.
 pub(super) fn after(connection: &Connection, number: i64) -> rusqlite::Result<Vec<StoredHold>> {
-    let mut select =
-        connection.prepare(&format!("SELECT {COLUMNS} FROM hold WHERE number > ?1 ORDER BY number"))?;
-    let mut rows = select.query([number])?;
-    let mut holds = Vec::new();
-    while let Some(row) = rows.next()? {
-        holds
-            .push(understand(row)?.map_err(|detail| rusqlite::Error::ToSqlConversionFailure(detail.into()))?);
-    }
-    Ok(holds)
+    let number = number.cast_unsigned();
+    Ok(open(connection)?.into_iter().filter(|hold| hold.number > number).collect())
 }
 
 /// One row: the outer error is the database's, the inner one says what does not make sense.

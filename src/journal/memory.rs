@@ -3,17 +3,23 @@
 //! It survives what its clones do not: a simulated crash drops everything but one clone, and goes on from
 //! [`MemoryJournal::stored`].
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{Timestamp, TimestampRound, Unit};
 
-use super::{Journal, JournalError};
+use super::JournalError;
+use super::query::{KnownCluster, Query};
+use super::schema::Meta;
+use super::store::{Answer, Fence, Store};
 use crate::model::event::{Entry, Event, StoredEntry, Subject};
 use crate::model::hold::{Identified, NewHold, Scope, StoredHold};
-use crate::model::id::ProjectName;
+use crate::model::id::{ClusterId, ProjectName, TaskId};
 use crate::model::moment::Moment;
 use crate::model::names::{Named, Names};
+use crate::model::outbox::{Kept, Note, OutboxWrite};
+use crate::model::scope_entry::{ScopeEntry, ScopeEvent, fold};
 
 mod outbox;
 
@@ -29,10 +35,10 @@ pub enum Failure {
 }
 
 /// A journal in memory. Clones share it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct MemoryJournal {
     state: Arc<Mutex<State>>,
-    seed: u64,
+    meta: Meta,
 }
 
 #[derive(Debug, Default)]
@@ -40,17 +46,27 @@ struct State {
     entries: Vec<Entry>,
     /// The last number that was given.
     last: u64,
-    holds: Vec<StoredHold>,
+    /// What was said of scopes, in the order of the numbers.
+    scopes: Vec<ScopeEntry>,
     failures: VecDeque<Failure>,
     full: bool,
     outbox: OutboxInMemory,
     names: Names,
+    in_force: Vec<(Timestamp, String)>,
+    alive: Option<Timestamp>,
+}
+
+impl Default for MemoryJournal {
+    fn default() -> Self {
+        Self::new(0)
+    }
 }
 
 impl MemoryJournal {
     /// An empty journal.
     pub fn new(seed: u64) -> Self {
-        Self { state: Arc::default(), seed }
+        let meta = Meta { id: format!("{seed:032x}"), seed, created_at: Timestamp::UNIX_EPOCH };
+        Self { state: Arc::default(), meta }
     }
 
     /// A journal that holds these entries, as a process that starts at `now` understands them.
@@ -66,7 +82,7 @@ impl MemoryJournal {
 
     /// The seed of all jitter.
     pub fn seed(&self) -> u64 {
-        self.seed
+        self.meta.seed
     }
 
     /// Makes the next record fail; asked several times, as many records fail, in this order.
@@ -89,33 +105,9 @@ impl MemoryJournal {
         self.entries().into_iter().map(stored).collect()
     }
 
-    /// The first of those that are wanted, as a new process reads them.
-    pub(super) fn stored_where(&self, wanted: impl Fn(&Entry) -> bool, at_most: usize) -> Vec<StoredEntry> {
-        let state = self.state();
-        state.entries.iter().filter(|entry| wanted(entry)).take(at_most).cloned().map(stored).collect()
-    }
-
-    /// The last number that was given.
-    pub(super) fn last(&self) -> u64 {
-        self.state().last
-    }
-
-    /// Reads the outbox.
-    pub(super) fn outbox<T>(&self, read: impl FnOnce(&OutboxInMemory) -> T) -> T {
-        read(&self.state().outbox)
-    }
-
-    /// Changes the outbox, and fails where it is to.
-    pub(super) fn write_outbox<T>(
-        &self,
-        work: impl FnOnce(&mut OutboxInMemory) -> T,
-    ) -> Result<T, JournalError> {
-        self.write(|state| work(&mut state.outbox))
-    }
-
     /// All holds, oldest first.
     pub fn holds(&self) -> Vec<StoredHold> {
-        self.state().holds.clone()
+        self.state().holds()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -151,77 +143,185 @@ impl MemoryJournal {
     }
 }
 
-impl Journal for MemoryJournal {
-    fn record(
-        &self,
-        at: Moment,
-        lines: Vec<(Subject, Event)>,
-    ) -> impl Future<Output = Result<Vec<Entry>, JournalError>> + Send {
-        std::future::ready(self.keep(at, lines))
+impl Store for MemoryJournal {
+    fn meta(&self) -> &Meta {
+        &self.meta
     }
 
-    fn forget(&self, tasks: Vec<Subject>) -> impl Future<Output = Result<(), JournalError>> + Send {
+    fn lease(&self, _: &ProjectName) -> Answer<'_, Fence> {
+        at_once(Ok(Fence::ALONE))
+    }
+
+    fn append(&self, fence: Fence, at: Moment, lines: Vec<(Subject, Event)>) -> Answer<'_, Vec<Entry>> {
+        at_once(fence.check(Fence::ALONE).and_then(|()| self.keep(at, lines)))
+    }
+
+    fn forget(&self, tasks: Vec<Subject>) -> Answer<'_, ()> {
         let stays = |entry: &Entry| entry.event.is_of_project() || !tasks.contains(&entry.subject);
-        std::future::ready(self.write(|state| state.entries.retain(stays)))
+        at_once(self.write(|state| state.entries.retain(stays)))
     }
 
-    fn read_project(
-        &self,
-        project: &ProjectName,
-    ) -> impl Future<Output = Result<Vec<StoredEntry>, JournalError>> + Send {
-        std::future::ready(Ok(self.stored_where(|entry| entry.subject.project == *project, usize::MAX)))
+    fn place_hold(&self, hold: NewHold) -> Answer<'_, StoredHold> {
+        at_once(self.write(|state| state.hold(hold)))
     }
 
-    fn place_hold(&self, hold: NewHold) -> impl Future<Output = Result<StoredHold, JournalError>> + Send {
-        std::future::ready(self.write(|state| {
-            let hold = StoredHold::new(state.holds.len() as u64 + 1, hold);
-            state.holds.push(hold.clone());
-            hold
-        }))
-    }
-
-    fn release_holds(
-        &self,
-        at: Timestamp,
-        numbers: Vec<u64>,
-        by: String,
-    ) -> impl Future<Output = Result<(), JournalError>> + Send {
-        std::future::ready(self.write(|state| {
-            let open = state.holds.iter_mut().filter(|hold| hold.released.is_none());
-            for hold in open.filter(|hold| numbers.contains(&hold.number)) {
-                hold.released = Some((at, by.clone()));
+    fn release_holds(&self, at: Timestamp, numbers: Vec<u64>, by: String) -> Answer<'_, ()> {
+        at_once(self.write(|state| {
+            let open = state.holds().into_iter().filter(|hold| hold.released.is_none());
+            for StoredHold { number, scope, .. } in open.filter(|hold| numbers.contains(&hold.number)) {
+                state.last += 1;
+                let event = ScopeEvent::Released { hold: number, by: by.clone() };
+                state.scopes.push(ScopeEntry { number: state.last, at, scope, event });
             }
         }))
     }
 
-    fn identify(
-        &self,
-        projects: Vec<Named>,
-    ) -> impl Future<Output = Result<Identified, JournalError>> + Send {
-        std::future::ready(self.write(|state| {
+    fn identify(&self, projects: Vec<Named>) -> Answer<'_, Identified> {
+        at_once(self.write(|state| {
             let taken = |name: &_| state.entries.iter().any(|entry| entry.subject.project == *name);
             let naming = state.names.naming(&projects, taken);
             for entry in &mut state.entries {
                 entry.subject.project = naming.renamed(&entry.subject.project).clone();
             }
-            let first = state.holds.len();
+            for entry in &mut state.scopes {
+                entry.scope = entry.scope.renamed(&naming);
+            }
+            let mut holds = Vec::new();
             for rename in naming.renames.iter().filter(|rename| rename.aside) {
-                let of_it = |hold: &&StoredHold| {
-                    hold.released.is_none() && hold.scope == Scope::Project(rename.from.clone())
+                let of_it = |hold: &StoredHold| {
+                    hold.released.is_none() && hold.scope == Scope::Project(rename.to.clone())
                 };
-                let copies: Vec<_> = state.holds.iter().take(first).filter(of_it).cloned().collect();
-                for copy in copies {
-                    let number = state.holds.len() as u64 + 1;
-                    state.holds.push(StoredHold { number, ..copy });
+                for hold in state.holds().into_iter().filter(of_it) {
+                    let StoredHold { at, cluster_name, until, reason, by, .. } = hold;
+                    let scope = Scope::Project(rename.from.clone());
+                    holds.push(state.hold(NewHold { at, scope, cluster_name, until, reason, by }));
                 }
             }
-            for hold in state.holds.iter_mut().take(first) {
-                hold.scope = hold.scope.renamed(&naming);
-            }
             state.names = naming.names.clone();
-            Identified { holds: state.holds.iter().skip(first).cloned().collect(), naming }
+            Identified { naming, holds }
         }))
     }
+
+    fn read(&self, query: Query) -> Answer<'_, Vec<StoredEntry>> {
+        let state = self.state();
+        let of_cluster = query.cluster.as_ref().map(|text| state.clusters_called(text));
+        let wanted = |entry: &StoredEntry| {
+            let Subject { project, cluster, task } = &entry.subject;
+            let of_task = |(of, id): &(ClusterId, TaskId)| of == cluster && id == task;
+            of_cluster.as_ref().is_none_or(|of| of.contains(&(project, cluster)))
+                && query.project.as_ref().is_none_or(|of| of == project)
+                && query.task.as_ref().is_none_or(of_task)
+                && query.since.is_none_or(|since| entry.at >= to_the_millisecond(since))
+                && entry.number > query.after
+                && query.through.is_none_or(|through| entry.number <= through)
+        };
+        let at_most = query.at_most.map_or(usize::MAX, |at_most| at_most.try_into().unwrap_or(usize::MAX));
+        let all = state.entries.iter().cloned().map(stored);
+        at_once(Ok(all.filter(wanted).take(at_most).collect()))
+    }
+
+    fn read_scopes(&self, after: u64) -> Answer<'_, Vec<ScopeEntry>> {
+        let state = self.state();
+        at_once(Ok(state.scopes.iter().filter(|entry| entry.number > after).cloned().collect()))
+    }
+
+    fn clusters(&self) -> Answer<'_, Vec<KnownCluster>> {
+        let names = self.state().names_of_clusters();
+        let known = |((project, id), name)| KnownCluster { project, id, name };
+        at_once(Ok(names.into_iter().map(known).collect()))
+    }
+
+    fn cluster_names(
+        &self,
+        clusters: BTreeSet<(ProjectName, ClusterId)>,
+    ) -> Answer<'_, BTreeMap<ClusterId, String>> {
+        let names = self.state().names_of_clusters().into_iter();
+        at_once(Ok(names
+            .filter(|(key, _)| clusters.contains(key))
+            .map(|((_, id), name)| (id, name))
+            .collect()))
+    }
+
+    fn outbox(&self) -> Answer<'_, Kept> {
+        let state = self.state();
+        at_once(Ok(Kept { last_entry: state.last, ..state.outbox.kept() }))
+    }
+
+    fn write_outbox(&self, writes: Vec<OutboxWrite>) -> Answer<'_, Vec<Note>> {
+        at_once(self.write(|state| writes.into_iter().filter_map(|write| state.outbox.one(write)).collect()))
+    }
+
+    fn note_in_force(&self, at: Timestamp, what: String) -> Answer<'_, ()> {
+        at_once(self.write(|state| {
+            if state.in_force.last().is_none_or(|(_, before)| *before != what) {
+                state.in_force.push((to_the_millisecond(at), what));
+            }
+        }))
+    }
+
+    fn in_force(&self) -> Answer<'_, Vec<(Timestamp, String)>> {
+        at_once(Ok(self.state().in_force.clone()))
+    }
+
+    fn mark_alive(&self, at: Timestamp) {
+        self.state().alive = Some(to_the_millisecond(at));
+    }
+
+    fn last_alive(&self) -> Answer<'_, Option<Timestamp>> {
+        at_once(Ok(self.state().alive))
+    }
+
+    fn keep_refusals(&self, _: String) {}
+
+    fn check_alive(&self) -> Answer<'_, ()> {
+        at_once(Ok(()))
+    }
+
+    fn size(&self) -> Option<u64> {
+        None
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        at_once(Ok(()))
+    }
+}
+
+impl State {
+    fn holds(&self) -> Vec<StoredHold> {
+        fold(self.scopes.iter().cloned())
+    }
+
+    fn hold(&mut self, new: NewHold) -> StoredHold {
+        let number = self.holds().last().map_or(0, |hold| hold.number) + 1;
+        self.last += 1;
+        self.scopes.push(ScopeEntry::held(self.last, number, new.clone()));
+        StoredHold::new(number, new)
+    }
+
+    /// The clusters with the names under which a task of them was last seen for the first time.
+    fn names_of_clusters(&self) -> BTreeMap<(ProjectName, ClusterId), String> {
+        let named = self.entries.iter().filter_map(|entry| match &entry.event {
+            Event::FirstSeen { cluster_name, .. } => {
+                let Subject { project, cluster, .. } = entry.subject.clone();
+                Some(((project, cluster), cluster_name.clone()))
+            }
+            _ => None,
+        });
+        named.collect()
+    }
+
+    /// Those with this id, or with this name when a task of theirs was first seen.
+    fn clusters_called(&self, text: &str) -> BTreeSet<(&ProjectName, &ClusterId)> {
+        let called = self.entries.iter().filter(|entry| {
+            let named = matches!(&entry.event, Event::FirstSeen { cluster_name, .. } if cluster_name == text);
+            named || entry.subject.cluster.as_str() == text
+        });
+        called.map(|entry| (&entry.subject.project, &entry.subject.cluster)).collect()
+    }
+}
+
+fn at_once<'a, T: Send + 'a>(result: Result<T, JournalError>) -> Answer<'a, T> {
+    Box::pin(ready(result))
 }
 
 fn stored(entry: Entry) -> StoredEntry {

@@ -3,7 +3,7 @@
 //! It takes events and gives them back in order. The intent of a PUT is durable before [`Journal::begin`]
 //! returns, and only `begin` makes a [`Journaled`] intent, which is the only thing that `act` sends.
 
-use std::future::Future;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +15,12 @@ use crate::model::hold::{Identified, NewHold, StoredHold};
 use crate::model::id::{AttemptId, ClusterId, ProjectName};
 use crate::model::moment::Moment;
 use crate::model::names::Named;
+use crate::model::outbox::{Kept, Note, OutboxWrite};
 use crate::model::reason::Reason;
 use crate::model::record::ClusterRecord;
 use crate::planted::{self, Fault};
 
+mod chronicle;
 mod connect;
 pub mod error;
 mod failure;
@@ -31,19 +33,25 @@ mod names;
 mod outbox;
 mod owner;
 mod place;
+pub mod query;
 pub mod reader;
 mod schema;
 mod seen;
 pub mod sqlite;
+pub mod store;
 mod stored;
+mod url;
 
 pub use error::JournalError;
-pub use history::History;
+pub use history::{History, HistoryError};
 pub use lock::{Holder, HolderUnknown, holder};
 pub use memory::MemoryJournal;
+pub use query::Query;
 pub use reader::JournalReader;
 pub use schema::Meta;
 pub use sqlite::{SqliteJournal, SqliteOptions};
+pub use store::{Answer, Fence, Layer, Store};
+pub use url::{JournalUrl, Opened};
 
 /// What is about to be sent, and why.
 #[derive(Debug, Clone, PartialEq)]
@@ -117,8 +125,43 @@ impl<T> Journaled<T> {
     }
 }
 
-/// Where events are kept.
-pub trait Journal: Send + Sync + 'static {
+/// Where events are kept: a [`Store`], and what is the same over each of them. Clones share it.
+#[derive(Clone)]
+pub struct Journal {
+    store: Arc<dyn Store>,
+    fence: Fence,
+}
+
+impl<S: Store> From<S> for Journal {
+    fn from(store: S) -> Self {
+        Self::over(Arc::new(store))
+    }
+}
+
+impl Journal {
+    /// Over this store, whose lock keeps every other writer out.
+    pub fn over(store: Arc<dyn Store>) -> Self {
+        Self { store, fence: Fence::ALONE }
+    }
+
+    /// The same, for whoever has the lease of this project: what it writes is kept only as long as the lease is its own.
+    ///
+    /// # Errors
+    /// Where the store cannot tell.
+    pub async fn leased(&self, project: &ProjectName) -> Result<Self, JournalError> {
+        Ok(Self { store: Arc::clone(&self.store), fence: self.store.lease(project).await? })
+    }
+
+    /// The store beneath, to put a layer over it.
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+
+    /// What was made once for this journal.
+    pub fn meta(&self) -> &Meta {
+        self.store.meta()
+    }
+
     /// Keeps these events, all or none, and returns them as entries in the same order. They are durable when
     /// this returns.
     ///
@@ -126,42 +169,34 @@ pub trait Journal: Send + Sync + 'static {
     /// Where they could not be made durable. Whether they were kept after all is then unknown.
     ///
     /// Cancel safety: the events may be kept although the future was dropped.
-    fn record(
-        &self,
-        at: Moment,
-        lines: Vec<(Subject, Event)>,
-    ) -> impl Future<Output = Result<Vec<Entry>, JournalError>> + Send;
+    pub async fn record(&self, at: Moment, lines: Vec<(Subject, Event)>) -> Result<Vec<Entry>, JournalError> {
+        self.store.append(self.fence, at, lines).await
+    }
 
     /// Keeps the intent. When this returns `Ok`, it is durable and may be sent, once.
     ///
     /// # Errors
     /// As [`Journal::record`], and where the order is for another task than the intent's own.
-    fn begin(
-        &self,
-        at: Moment,
-        intent: Intent,
-    ) -> impl Future<Output = Result<Journaled<Intent>, JournalError>> + Send {
-        async move {
-            if intent.order.task() != &intent.subject.task {
-                return Err(JournalError::OtherTask {
-                    task: intent.subject.task,
-                    ordered: intent.order.task().clone(),
-                });
-            }
-            let event = Event::Intent {
-                action: intent.order.action(),
-                failure: intent.failure,
-                waited: intent.waited,
-                reason: intent.reason.clone(),
-            };
-            if planted::is(Fault::PutBeforeTheCommit) {
-                let entry = Entry { number: u64::MAX, at, subject: intent.subject.clone(), event };
-                return Ok(Journaled { value: intent, entry });
-            }
-            let entries = self.record(at, vec![(intent.subject.clone(), event)]).await?;
-            let entry = entries.into_iter().next().ok_or(JournalError::Lost)?;
-            Ok(Journaled { value: intent, entry })
+    pub async fn begin(&self, at: Moment, intent: Intent) -> Result<Journaled<Intent>, JournalError> {
+        if intent.order.task() != &intent.subject.task {
+            return Err(JournalError::OtherTask {
+                task: intent.subject.task,
+                ordered: intent.order.task().clone(),
+            });
         }
+        let event = Event::Intent {
+            action: intent.order.action(),
+            failure: intent.failure,
+            waited: intent.waited,
+            reason: intent.reason.clone(),
+        };
+        if planted::is(Fault::PutBeforeTheCommit) {
+            let entry = Entry { number: u64::MAX, at, subject: intent.subject.clone(), event };
+            return Ok(Journaled { value: intent, entry });
+        }
+        let entries = self.record(at, vec![(intent.subject.clone(), event)]).await?;
+        let entry = entries.into_iter().next().ok_or(JournalError::Lost)?;
+        Ok(Journaled { value: intent, entry })
     }
 
     /// Forgets all that was kept of these tasks, all or none; what [is of their project](Event::is_of_project)
@@ -169,97 +204,184 @@ pub trait Journal: Send + Sync + 'static {
     ///
     /// # Errors
     /// As [`Journal::record`].
-    fn forget(&self, tasks: Vec<Subject>) -> impl Future<Output = Result<(), JournalError>> + Send;
+    pub async fn forget(&self, tasks: Vec<Subject>) -> Result<(), JournalError> {
+        if tasks.is_empty() {
+            return Ok(());
+        }
+        self.store.forget(tasks).await
+    }
 
     /// Keeps a hold. It is durable when this returns.
     ///
     /// # Errors
     /// As [`Journal::record`].
-    fn place_hold(&self, hold: NewHold) -> impl Future<Output = Result<StoredHold, JournalError>> + Send;
+    pub async fn place_hold(&self, hold: NewHold) -> Result<StoredHold, JournalError> {
+        self.store.place_hold(hold).await
+    }
 
     /// Keeps that these holds were released.
     ///
     /// # Errors
     /// As [`Journal::record`].
-    fn release_holds(
+    pub async fn release_holds(
         &self,
         at: Timestamp,
         numbers: Vec<u64>,
         by: String,
-    ) -> impl Future<Output = Result<(), JournalError>> + Send;
+    ) -> Result<(), JournalError> {
+        self.store.release_holds(at, numbers, by).await
+    }
 
     /// All entries of a project, in their order.
     ///
     /// # Errors
     /// Where the journal cannot be read.
-    fn read_project(
-        &self,
-        project: &ProjectName,
-    ) -> impl Future<Output = Result<Vec<StoredEntry>, JournalError>> + Send;
+    pub async fn read_project(&self, project: &ProjectName) -> Result<Vec<StoredEntry>, JournalError> {
+        self.entries(Query { project: Some(project.clone()), ..Query::default() }).await
+    }
 
-    /// Keeps these projects under their present names from now on, and all that it keeps of them with it: entries, and
-    /// holds on a project. All or none, and durable when this returns. One that keeps no names does nothing.
+    /// The entries that are asked for, in their order.
+    ///
+    /// # Errors
+    /// Where the journal cannot be read.
+    pub async fn entries(&self, query: Query) -> Result<Vec<StoredEntry>, JournalError> {
+        self.store.read(query).await
+    }
+
+    /// The first part of the history that is asked for, with the names of its clusters.
+    ///
+    /// # Errors
+    /// Where the journal cannot be read, or the cluster that is asked for cannot be told.
+    pub async fn history(&self, query: &Query) -> Result<History, HistoryError> {
+        let meant = match &query.cluster {
+            Some(name) => Some(history::find(name, self.store.clusters().await?)?),
+            None => None,
+        };
+        let entries = self.entries(history::part(query)).await?;
+        let scopes = self.store.read_scopes(query.after).await?;
+        let names = self.store.cluster_names(history::clusters(&entries)).await?;
+        Ok(History::new(entries, history::scopes_of(scopes, query, meant.as_deref()), names))
+    }
+
+    /// All of the history that is asked for, without the names of its clusters.
+    ///
+    /// # Errors
+    /// Where the journal cannot be read.
+    pub async fn whole_history(&self, query: Query) -> Result<History, JournalError> {
+        let meant = match &query.cluster {
+            Some(name) => {
+                let known = self.store.clusters().await?.into_iter();
+                Some(known.filter(|known| history::is_meant(name, known)).collect::<Vec<_>>())
+            }
+            None => None,
+        };
+        let scopes = self.store.read_scopes(query.after).await?;
+        let scopes = history::scopes_of(scopes, &query, meant.as_deref());
+        let entries = self.entries(query).await?;
+        Ok(History { entries, scopes, names: BTreeMap::new(), more: false })
+    }
+
+    /// What it takes on disk here, in bytes, where that can be told.
+    pub fn size(&self) -> Option<u64> {
+        self.store.size()
+    }
+
+    /// Keeps what is in force from this time on, in JSON, where it is something else than before: for reports.
     ///
     /// # Errors
     /// As [`Journal::record`].
-    fn identify(
-        &self,
-        projects: Vec<Named>,
-    ) -> impl Future<Output = Result<Identified, JournalError>> + Send {
-        let _ = projects;
-        async { Ok(Identified::default()) }
+    pub async fn note_in_force(&self, at: Timestamp, what: String) -> Result<(), JournalError> {
+        self.store.note_in_force(at, what).await
+    }
+
+    /// What was in force, since when, in order.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub async fn in_force(&self) -> Result<Vec<(Timestamp, String)>, JournalError> {
+        self.store.in_force().await
+    }
+
+    /// Keeps that the daemon lived at this time. Returns at once; where it cannot be kept, the next sign of life tells.
+    pub fn mark_alive(&self, at: Timestamp) {
+        self.store.mark_alive(at);
+    }
+
+    /// When the daemon last lived, as far as that was kept.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub async fn last_alive(&self) -> Result<Option<Timestamp>, JournalError> {
+        self.store.last_alive().await
+    }
+
+    /// Keeps what is known of refused credentials, instead of what was kept. Returns at once; where it cannot be kept, a
+    /// restart knows less.
+    pub fn keep_refusals(&self, text: String) {
+        self.store.keep_refusals(text);
+    }
+
+    /// Keeps these projects under their present names from now on, and all that it keeps of them with it: entries, and
+    /// holds on a project. All or none, and durable when this returns.
+    ///
+    /// # Errors
+    /// As [`Journal::record`].
+    pub async fn identify(&self, projects: Vec<Named>) -> Result<Identified, JournalError> {
+        self.store.identify(projects).await
+    }
+
+    /// Everything that the outbox keeps.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub async fn kept(&self) -> Result<Kept, JournalError> {
+        self.store.outbox().await
+    }
+
+    /// At most so many entries after this number, in order.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    pub async fn entries_after(&self, number: u64, at_most: u32) -> Result<Vec<StoredEntry>, JournalError> {
+        self.entries(Query { after: number, at_most: Some(at_most), ..Query::default() }).await
+    }
+
+    /// All entries of one task up to this number, in order.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    pub async fn story(&self, subject: Subject, through: u64) -> Result<Vec<StoredEntry>, JournalError> {
+        let Subject { project, cluster, task } = subject;
+        let of_task = Query { task: Some((cluster, task)), through: Some(through), ..Query::default() };
+        let story = self.entries(Query { project: Some(project), ..of_task.clone() }).await?;
+        if story.is_empty() {
+            // Its project has another name by now.
+            return self.entries(of_task).await;
+        }
+        Ok(story)
+    }
+
+    /// Does all of this to the outbox or nothing, durably, and gives the notes that were added.
+    ///
+    /// # Errors
+    /// As [`Journal::record`].
+    pub async fn write(&self, writes: Vec<OutboxWrite>) -> Result<Vec<Note>, JournalError> {
+        self.store.write_outbox(writes).await
     }
 
     /// A sign of life: returns once what was asked before is done, whether it could be kept or not.
     ///
     /// # Errors
     /// Where nothing will ever be kept again, because whoever keeps it is gone.
-    fn check_alive(&self) -> impl Future<Output = Result<(), JournalError>> + Send {
-        async { Ok(()) }
-    }
-}
-
-impl<J: Journal> Journal for Arc<J> {
-    fn record(
-        &self,
-        at: Moment,
-        lines: Vec<(Subject, Event)>,
-    ) -> impl Future<Output = Result<Vec<Entry>, JournalError>> + Send {
-        J::record(self, at, lines)
+    pub async fn check_alive(&self) -> Result<(), JournalError> {
+        self.store.check_alive().await
     }
 
-    fn forget(&self, tasks: Vec<Subject>) -> impl Future<Output = Result<(), JournalError>> + Send {
-        J::forget(self, tasks)
-    }
-
-    fn place_hold(&self, hold: NewHold) -> impl Future<Output = Result<StoredHold, JournalError>> + Send {
-        J::place_hold(self, hold)
-    }
-
-    fn release_holds(
-        &self,
-        at: Timestamp,
-        numbers: Vec<u64>,
-        by: String,
-    ) -> impl Future<Output = Result<(), JournalError>> + Send {
-        J::release_holds(self, at, numbers, by)
-    }
-
-    fn read_project(
-        &self,
-        project: &ProjectName,
-    ) -> impl Future<Output = Result<Vec<StoredEntry>, JournalError>> + Send {
-        J::read_project(self, project)
-    }
-
-    fn identify(
-        &self,
-        projects: Vec<Named>,
-    ) -> impl Future<Output = Result<Identified, JournalError>> + Send {
-        J::identify(self, projects)
-    }
-
-    fn check_alive(&self) -> impl Future<Output = Result<(), JournalError>> + Send {
-        J::check_alive(self)
+    /// Closes it for everybody, after all that was asked before. When this returns, another process can open it.
+    ///
+    /// # Errors
+    /// [`JournalError::Closed`] where it was closed before. Entries are as durable as they were.
+    pub async fn close(&self) -> Result<(), JournalError> {
+        self.store.close().await
     }
 }

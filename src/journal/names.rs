@@ -59,20 +59,9 @@ pub(super) fn identify(connection: &Connection, wanted: &[Named]) -> rusqlite::R
          WHERE project IN (SELECT key FROM json_each(?1))",
         [&new_of],
     )?;
-    connection.execute(
-        "UPDATE hold SET scope = 'project:' || (SELECT value FROM json_each(?1) WHERE key = substr(hold.scope, 9)) \
-         WHERE scope LIKE 'project:%' AND substr(scope, 9) IN (SELECT key FROM json_each(?1))",
-        [&new_of],
-    )?;
-    let last: i64 =
-        connection.query_row("SELECT coalesce(max(number), 0) FROM hold", (), |row| row.get(0))?;
+    let last = holds::last(connection)?;
     for rename in naming.renames.iter().filter(|rename| rename.aside) {
-        connection.execute(
-            "INSERT INTO hold (at, scope, cluster_name, until, reason, placed_by) \
-             SELECT at, ?2, cluster_name, until, reason, placed_by FROM hold \
-              WHERE scope = ?1 AND released_at IS NULL ORDER BY number",
-            (format!("project:{}", rename.to), format!("project:{}", rename.from)),
-        )?;
+        holds::copy(connection, &rename.to, &rename.from)?;
     }
     let holds = holds::after(connection, last)?;
     Ok(Identified { naming, holds })
@@ -80,7 +69,7 @@ pub(super) fn identify(connection: &Connection, wanted: &[Named]) -> rusqlite::R
 
 fn is_taken(connection: &Connection, name: &ProjectName) -> rusqlite::Result<bool> {
     let found: Option<i64> = connection
-        .prepare_cached("SELECT 1 FROM entry WHERE project = ?1 LIMIT 1")?
+        .prepare_cached("SELECT 1 FROM entry WHERE project = ?1 AND task <> '' LIMIT 1")?
         .query_row([name.as_str()], |row| row.get(0))
         .optional()?;
     Ok(found.is_some())

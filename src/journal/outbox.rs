@@ -4,86 +4,16 @@ use std::path::Path;
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::error::JournalError;
-use super::owner::{Command, Owner};
-use super::sqlite::SqliteJournal;
-use super::stored::{self, time_text};
-use crate::model::event::{StoredEntry, Subject};
+use super::stored::time_text;
+use crate::model::event::Subject;
 use crate::model::id::{ClusterId, ProjectName, TaskId};
-use crate::model::outbox::{Condition, Delivery, Kept, NewNote, Note, Outbox, OutboxWrite};
+use crate::model::outbox::{Condition, Delivery, Kept, NewNote, Note, OutboxWrite};
 
-impl Outbox for SqliteJournal {
-    type Error = JournalError;
-
-    async fn kept(&self) -> Result<Kept, JournalError> {
-        self.with(|owner| kept(owner.place.path(), &owner.connection)).await
-    }
-
-    async fn entries_after(&self, number: u64, at_most: u32) -> Result<Vec<StoredEntry>, JournalError> {
-        self.with(move |owner| {
-            let number = number.cast_signed();
-            let parameters: [(&str, &dyn ToSql); 1] = [(":number", &number)];
-            let mut entries = Vec::new();
-            let each = |entry| entries.push(entry);
-            let (path, connection) = (owner.place.path(), &owner.connection);
-            stored::read_some(path, connection, "WHERE number > :number", at_most, &parameters, each)?;
-            Ok(entries)
-        })
-        .await
-    }
-
-    async fn story(&self, subject: Subject, through: u64) -> Result<Vec<StoredEntry>, JournalError> {
-        self.with(move |owner| {
-            let (cluster, task) = (subject.cluster.as_str(), subject.task.as_str());
-            let (project, through) = (subject.project.as_str(), through.cast_signed());
-            let parameters: [(&str, &dyn ToSql); 4] =
-                [(":project", &project), (":cluster", &cluster), (":task", &task), (":through", &through)];
-            let mut entries = Vec::new();
-            let mut read = |filter: &str, parameters: &[(&str, &dyn ToSql)]| {
-                let each = |entry| entries.push(entry);
-                stored::read(owner.place.path(), &owner.connection, filter, parameters, each)?;
-                Ok::<_, JournalError>(entries.is_empty())
-            };
-            let filter = "WHERE cluster = :cluster AND task = :task AND number <= :through";
-            if read(&format!("{filter} AND project = :project"), &parameters)? {
-                // Its project has another name by now.
-                read(filter, &parameters[1..])?;
-            }
-            Ok(entries)
-        })
-        .await
-    }
-
-    async fn write(&self, writes: Vec<OutboxWrite>) -> Result<Vec<Note>, JournalError> {
-        self.with(move |owner| {
-            let place = owner.place.clone();
-            owner
-                .write(|| "outbox".to_owned(), |transaction| all(transaction, writes))
-                .map_err(|failure| failure.error(&place))
-        })
-        .await
-    }
-}
-
-impl SqliteJournal {
-    /// Has the thread that owns the connection do this.
-    pub(super) async fn with<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Owner) -> Result<T, JournalError> + Send + 'static,
-    ) -> Result<T, JournalError> {
-        self.ask(|answer| {
-            Command::Work(Box::new(move |owner| {
-                let _ = answer.send(work(owner));
-            }))
-        })
-        .await?
-    }
-}
-
-fn all(connection: &Connection, writes: Vec<OutboxWrite>) -> rusqlite::Result<Vec<Note>> {
+/// Does all of it.
+pub(super) fn all(connection: &Connection, writes: Vec<OutboxWrite>) -> rusqlite::Result<Vec<Note>> {
     let mut notes = Vec::new();
     for write in writes {
         notes.extend(one(connection, write)?);
@@ -189,7 +119,8 @@ fn last_of(connection: &Connection, table: &str) -> rusqlite::Result<u64> {
     Ok(last.unwrap_or_default().cast_unsigned())
 }
 
-fn kept(path: &Path, connection: &Connection) -> Result<Kept, JournalError> {
+/// Reads everything that it keeps.
+pub(super) fn kept(path: &Path, connection: &Connection) -> Result<Kept, JournalError> {
     let fault = |error| JournalError::sqlite(path, error);
     let corrupt = |detail: String| JournalError::Corrupt {
         path: path.to_owned(),

@@ -14,14 +14,11 @@ use tokio::sync::oneshot;
 use super::error::JournalError;
 use super::failure::Failure;
 use super::files::Files;
-use super::holds::{self, Release};
 use super::lock::Lock;
 use super::place::Place;
 use super::seen::{Numbers, Seen};
-use super::stored::{self, NewRow};
+use super::stored::NewRow;
 use crate::failpoint::{self, Point};
-use crate::model::event::Subject;
-use crate::model::hold::{NewHold, StoredHold};
 
 /// As many commands share one transaction. Bounds how long the first of them waits.
 const MAX_GROUP: usize = 256;
@@ -36,13 +33,7 @@ pub(super) struct Keep {
 pub(super) enum Command {
     /// To keep rows.
     Keep(Keep),
-    /// To forget all entries of tasks.
-    Forget(Vec<Subject>, oneshot::Sender<Result<(), JournalError>>),
-    /// To keep a hold.
-    PlaceHold(NewHold, oneshot::Sender<Result<StoredHold, JournalError>>),
-    /// To note that holds were released.
-    ReleaseHolds(Release, oneshot::Sender<Result<(), JournalError>>),
-    /// To do something else with the connection: the outbox.
+    /// To do something else with the connection.
     Work(Box<dyn FnOnce(&mut Owner) + Send>),
     /// To show that it lives.
     CheckAlive(oneshot::Sender<()>),
@@ -72,23 +63,6 @@ impl Owner {
         while let Some(command) = next.take() {
             match command {
                 Command::Keep(first) => next = self.keep_group(first, commands),
-                Command::Forget(tasks, answer) => {
-                    let forget = |transaction: &Connection| {
-                        tasks.iter().try_for_each(|task| stored::forget(transaction, task))
-                    };
-                    let forgotten = self.write(|| "forget".to_owned(), forget);
-                    let _ = answer.send(forgotten.map_err(|failure| failure.error(&self.place)));
-                }
-                Command::PlaceHold(hold, answer) => {
-                    let placed =
-                        self.write(|| "hold".to_owned(), |transaction| holds::insert(transaction, hold));
-                    let _ = answer.send(placed.map_err(|failure| failure.error(&self.place)));
-                }
-                Command::ReleaseHolds(release, answer) => {
-                    let released = self
-                        .write(|| "release".to_owned(), |transaction| holds::release(transaction, &release));
-                    let _ = answer.send(released.map_err(|failure| failure.error(&self.place)));
-                }
                 Command::Work(work) => work(&mut self),
                 Command::CheckAlive(answer) => {
                     let _ = answer.send(());

@@ -70,6 +70,13 @@ impl Place {
         self.beside("-wal")
     }
 
+    /// What it takes on disk, in bytes, with its log and the index of that. `None` where the file cannot be read.
+    pub(super) fn size(&self) -> Option<u64> {
+        let size = |path: &Path| Some(fs::metadata(path).ok()?.len());
+        let beside = |suffix| size(&self.beside(suffix)).unwrap_or(0);
+        Some(size(&self.path)?.saturating_add(beside("-wal")).saturating_add(beside("-shm")))
+    }
+
     /// Looks at the file: a regular one, with one name, that begins as a journal of a schema that we know.
     /// `false` where there is none.
     pub(super) fn inspect(&self) -> Result<bool, JournalError> {
@@ -167,5 +174,22 @@ fn absent(path: &Path) -> Result<PathBuf, JournalError> {
             Err(JournalError::DirectoryMissing { path: path.to_owned(), directory: parent.to_owned() })
         }
         Err(source) => Err(JournalError::Unreadable { path: path.to_owned(), source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_size_of_a_journal_counts_what_lies_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.db");
+        let place = Place::resolve(&path).unwrap();
+        assert_eq!(place.size(), None);
+        fs::write(&path, [0; 100]).unwrap();
+        assert_eq!(place.size(), Some(100));
+        fs::write(folder.path().join("journal.db-wal"), [0; 20]).unwrap();
+        assert_eq!(place.size(), Some(120));
     }
 }

@@ -14,8 +14,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::connect::{self, Way};
@@ -23,44 +21,20 @@ use super::error::JournalError;
 use super::holds;
 use super::names;
 use super::place::Place;
+pub use super::query::{KnownCluster, Query};
 use super::schema::{self, Meta};
-use super::stored::{self, time_text};
+use super::stored;
 use crate::model::event::StoredEntry;
 use crate::model::hold::StoredHold;
 use crate::model::id::{ClusterId, ProjectName};
 use crate::model::names::Names;
+use crate::model::scope_entry::ScopeEntry;
 
 /// A daemon that starts while the file is read as immutable is noticed, and the file read again; after so many
 /// times it is read with locks.
 const IMMUTABLE_TRIES: u32 = 3;
 /// How long to wait for a daemon that recovers its log.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Which entries are wanted; by default all.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Query {
-    /// Of clusters with this id, or with this name when a task of theirs was first seen.
-    pub cluster: Option<String>,
-    /// Of this project.
-    pub project: Option<ProjectName>,
-    /// Journaled then or later.
-    pub since: Option<Timestamp>,
-    /// Numbered above this.
-    pub after: u64,
-    /// The first so many of them.
-    pub at_most: Option<u32>,
-}
-
-/// A cluster that the journal knows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownCluster {
-    /// The name of its project.
-    pub project: ProjectName,
-    /// Its id.
-    pub id: ClusterId,
-    /// Its name when a task of it was last seen for the first time.
-    pub name: String,
-}
 
 /// Reads the journal at one path.
 #[derive(Debug, Clone)]
@@ -90,40 +64,7 @@ impl JournalReader {
     /// # Errors
     /// Where the journal cannot be read, or holds an entry that cannot be understood.
     pub fn entries(&self, query: &Query) -> Result<Vec<StoredEntry>, JournalError> {
-        let since = query.since.map(time_text);
-        let mut filters = Vec::new();
-        let mut parameters: Vec<(&str, &dyn ToSql)> = Vec::new();
-        if let Some(cluster) = &query.cluster {
-            filters.push(
-                "(project, cluster) IN (SELECT project, cluster FROM entry WHERE cluster = :cluster \
-                 OR (event = 'first-seen' AND json_extract(data, '$.cluster_name') = :cluster))",
-            );
-            parameters.push((":cluster", cluster));
-        }
-        let project = query.project.as_ref().map(ProjectName::as_str);
-        if let Some(project) = &project {
-            filters.push("project = :project");
-            parameters.push((":project", project));
-        }
-        if let Some(since) = &since {
-            filters.push("at >= :since");
-            parameters.push((":since", since));
-        }
-        // SQLite's numbers end where those of `i64` do.
-        let after = i64::try_from(query.after).unwrap_or(i64::MAX);
-        if query.after > 0 {
-            filters.push("number > :after");
-            parameters.push((":after", &after));
-        }
-        let at_most = query.at_most.unwrap_or(u32::MAX);
-        let filter =
-            if filters.is_empty() { String::new() } else { format!("WHERE {}", filters.join(" AND ")) };
-        read(&self.place, |connection| {
-            let mut entries = Vec::new();
-            let path = self.place.path();
-            stored::read_some(path, connection, &filter, at_most, &parameters, |entry| entries.push(entry))?;
-            Ok(entries)
-        })
+        read(&self.place, |connection| stored::wanted(self.place.path(), connection, query))
     }
 
     /// Which project is kept under which name.
@@ -142,13 +83,27 @@ impl JournalReader {
         read(&self.place, |connection| holds::read(self.place.path(), connection))
     }
 
+    /// All that was said of scopes and is numbered above this, in order; none of it from a journal of a schema that had
+    /// holds elsewhere.
+    ///
+    /// # Errors
+    /// Where the journal cannot be read.
+    pub fn scopes(&self, after: u64) -> Result<Vec<ScopeEntry>, JournalError> {
+        let path = self.place.path();
+        let bad = |(number, source)| JournalError::BadEntry { path: path.to_owned(), number, source };
+        read(&self.place, |connection| {
+            let entries = stored::scopes(connection, after);
+            entries.map_err(|error| JournalError::sqlite(path, error))?.map_err(bad)
+        })
+    }
+
     /// The names of these clusters, as they were last seen.
     ///
     /// # Errors
     /// Where the journal cannot be read.
     pub fn cluster_names(
         &self,
-        clusters: &BTreeSet<(&ProjectName, &ClusterId)>,
+        clusters: &BTreeSet<(ProjectName, ClusterId)>,
     ) -> Result<BTreeMap<ClusterId, String>, JournalError> {
         let fault = |error| JournalError::sqlite(self.place.path(), error);
         let sql = "SELECT coalesce(json_extract(data, '$.cluster_name'), '') FROM entry \
@@ -161,7 +116,7 @@ impl JournalReader {
                     .query_row([project.as_str(), id.as_str()], |row| row.get(0))
                     .optional()
                     .map_err(fault)?;
-                names.extend(name.map(|name| ((*id).clone(), name)));
+                names.extend(name.map(|name| (id.clone(), name)));
             }
             Ok(names)
         })

@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
 use rusqlite::{Connection, OptionalExtension};
 
+use super::holds;
 use super::place::Place;
 
 /// The last numbers that were given.
@@ -25,7 +26,7 @@ impl Numbers {
             let mut select = connection.prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = ?1")?;
             Ok::<i64, rusqlite::Error>(select.query_row([table], |row| row.get(0)).optional()?.unwrap_or(0))
         };
-        Ok(Self { entry: last("entry")?, hold: last("hold")? })
+        Ok(Self { entry: last("entry")?, hold: holds::last(connection)? })
     }
 
     /// Whether something that these know is missing in the others.

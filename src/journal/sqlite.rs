@@ -1,7 +1,7 @@
 //! The journal in one `SQLite` file.
 //!
 //! # Durability
-//! WAL with `synchronous=FULL`: a commit is flushed to disk before [`Journal::record`] returns. One thread owns
+//! WAL with `synchronous=FULL`: a commit is flushed to disk before [`Store::append`](super::Store::append) returns. One thread owns
 //! the connection; dropping a future of `record` does not undo it.
 //!
 //! # One writer
@@ -26,30 +26,24 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use tokio::sync::oneshot;
 
-use super::Journal;
 use super::connect::{self, Way};
 use super::error::JournalError;
 use super::files::Files;
-use super::holds::{self, Release};
+use super::holds;
 use super::lock::Lock;
 use super::names;
-use super::owner::{Command, Keep, Owner};
+use super::owner::{Command, Owner};
 use super::place::Place;
-use super::reader::{JournalReader, Query};
 use super::schema::{self, Meta};
 use super::seen::{self, Numbers, Seen};
-use super::stored::{self, NewRow};
+use super::stored;
 use crate::failpoint::{self, Point};
-use crate::model::event::{Entry, Event, StoredEntry, Subject};
-use crate::model::hold::{Identified, NewHold, Scope, StoredHold};
-use crate::model::id::ProjectName;
-use crate::model::moment::Moment;
-use crate::model::names::Named;
-
-mod refusals;
+use crate::model::event::StoredEntry;
+use crate::model::hold::{NewHold, Scope, StoredHold};
 
 /// Longer than any transaction of a shell or a backup should take, and short enough for a stop, which waits for
 /// the record that is under way and may have to wait for one more.
@@ -76,7 +70,7 @@ impl SqliteOptions {
 /// A journal in an `SQLite` file, open to write. Clones share it.
 ///
 /// When the last clone is dropped, what was asked before is still kept, and the file is closed; that blocks for
-/// as long as it takes. [`SqliteJournal::close`] does the same without blocking, and tells of errors.
+/// as long as it takes. [`Store::close`](super::Store::close) does the same without blocking, and tells of errors.
 #[derive(Debug, Clone)]
 pub struct SqliteJournal {
     inner: Arc<Inner>,
@@ -210,20 +204,7 @@ impl SqliteJournal {
         self.inner.refusals.as_deref()
     }
 
-    /// Closes it for every clone, after all that was asked before. When this returns, another process can open
-    /// it.
-    ///
-    /// # Errors
-    /// [`JournalError::Closed`] where it was closed before; otherwise what `SQLite` says. Entries are as durable
-    /// as they were.
-    pub async fn close(&self) -> Result<(), JournalError> {
-        self.ask(Command::Close).await?
-    }
-
-    pub(super) async fn ask<T>(
-        &self,
-        command: impl FnOnce(oneshot::Sender<T>) -> Command,
-    ) -> Result<T, JournalError> {
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, JournalError> {
         let closed = || JournalError::Closed { path: self.path().to_owned() };
         let (answer, answered) = oneshot::channel();
         let commands = self.inner.commands.as_ref().ok_or_else(closed)?;
@@ -232,7 +213,7 @@ impl SqliteJournal {
     }
 
     /// Asks for something whose answer nobody waits for.
-    pub(super) fn tell(&self, command: Command) {
+    fn tell(&self, command: Command) {
         if let Some(commands) = &self.inner.commands {
             // One that is closed keeps nothing more.
             let _ = commands.send(command);
@@ -253,63 +234,9 @@ impl SqliteJournal {
     }
 }
 
-impl Journal for SqliteJournal {
-    async fn record(&self, at: Moment, lines: Vec<(Subject, Event)>) -> Result<Vec<Entry>, JournalError> {
-        if lines.is_empty() {
-            return Ok(Vec::new());
-        }
-        let rows = lines
-            .iter()
-            .map(|(subject, event)| NewRow::new(at.wall, subject, event))
-            .collect::<Result<Vec<_>, _>>()?;
-        let numbers = self.ask(|answer| Command::Keep(Keep { rows, answer })).await??;
-        if numbers.len() != lines.len() {
-            return Err(JournalError::Lost);
-        }
-        let entry = |(number, (subject, event))| Entry { number, at, subject, event };
-        Ok(numbers.into_iter().zip(lines).map(entry).collect())
-    }
-
-    async fn forget(&self, tasks: Vec<Subject>) -> Result<(), JournalError> {
-        if tasks.is_empty() {
-            return Ok(());
-        }
-        self.ask(|answer| Command::Forget(tasks, answer)).await?
-    }
-
-    async fn read_project(&self, project: &ProjectName) -> Result<Vec<StoredEntry>, JournalError> {
-        let (path, query) =
-            (self.path().to_owned(), Query { project: Some(project.clone()), ..Query::default() });
-        let read = tokio::task::spawn_blocking(move || JournalReader::open(&path)?.entries(&query));
-        read.await.map_err(|_| JournalError::Lost)?
-    }
-
-    async fn place_hold(&self, hold: NewHold) -> Result<StoredHold, JournalError> {
-        self.ask(|answer| Command::PlaceHold(hold, answer)).await?
-    }
-
-    async fn release_holds(&self, at: Timestamp, numbers: Vec<u64>, by: String) -> Result<(), JournalError> {
-        self.ask(|answer| Command::ReleaseHolds(Release { at, numbers, by }, answer)).await?
-    }
-
-    async fn identify(&self, projects: Vec<Named>) -> Result<Identified, JournalError> {
-        self.with(move |owner| {
-            let place = owner.place.clone();
-            owner
-                .write(|| "identify".to_owned(), |transaction| names::identify(transaction, &projects))
-                .map_err(|failure| failure.error(&place))
-        })
-        .await
-    }
-
-    async fn check_alive(&self) -> Result<(), JournalError> {
-        self.ask(Command::CheckAlive).await
-    }
-}
-
 /// A journal that is ready to be written.
 struct Prepared {
-    connection: rusqlite::Connection,
+    connection: Connection,
     meta: Meta,
     is_new: bool,
     restored: bool,
@@ -386,11 +313,11 @@ fn verify(place: &Place, options: &SqliteOptions, each: impl FnMut(StoredEntry))
     Meta::read(place.path(), &connection)?;
     holds::read(place.path(), &connection)?;
     names::read(place.path(), &connection)?;
-    stored::read(place.path(), &connection, "", &[], each)
+    stored::read(place.path(), &connection, each)
 }
 
 /// Turns the write-ahead log on. It is kept in the file, but a shell may have turned it off.
-fn keep_log(connection: &rusqlite::Connection) -> rusqlite::Result<()> {
+fn keep_log(connection: &Connection) -> rusqlite::Result<()> {
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0))?;
     if mode != "wal" {
         let cannot = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
@@ -454,5 +381,7 @@ fn remove_unfinished(place: &Place) -> io::Result<()> {
     Ok(())
 }
 
+mod refusals;
+mod store;
 #[cfg(test)]
 mod tests;

@@ -8,8 +8,11 @@ use rusqlite::types::ToSql;
 use rusqlite::{Connection, Row};
 
 use super::error::{EntryFault, JournalError};
+use super::query::Query;
 use crate::model::event::{Event, StoredEntry, Subject};
+use crate::model::hold::Scope;
 use crate::model::id::{ClusterId, ProjectName, TaskId};
+use crate::model::scope_entry::{ScopeEntry, ScopeEvent};
 
 /// The columns in the order that [`Columns::of`] reads.
 pub(super) const COLUMNS: &str = "number, at, project, cluster, task, event, data";
@@ -87,10 +90,28 @@ impl Columns {
         })
     }
 
-    fn understand(self) -> Result<StoredEntry, EntryFault> {
+    fn number_and_time(&self) -> Result<(u64, Timestamp), EntryFault> {
         let number =
             u64::try_from(self.number).ok().filter(|number| *number > 0).ok_or(EntryFault::Number)?;
-        let at = Timestamp::from_str(&self.at).map_err(EntryFault::Time)?;
+        Ok((number, Timestamp::from_str(&self.at).map_err(EntryFault::Time)?))
+    }
+
+    fn understand_scope(self) -> Result<ScopeEntry, EntryFault> {
+        let (number, at) = self.number_and_time()?;
+        let scope = match (self.project.as_str(), self.cluster.as_str()) {
+            ("", "") => Scope::All,
+            (project, "") => Scope::Project(ProjectName::new(project)?),
+            (_, cluster) => Scope::Cluster(ClusterId::new(cluster)?),
+        };
+        let event: ScopeEvent = serde_json::from_str(&self.data)?;
+        if event.word() != self.event {
+            return Err(EntryFault::Word { column: self.event, data: event.word() });
+        }
+        Ok(ScopeEntry { number, at, scope, event })
+    }
+
+    fn understand(self) -> Result<StoredEntry, EntryFault> {
+        let (number, at) = self.number_and_time()?;
         let subject = Subject {
             project: ProjectName::new(&self.project)?,
             cluster: ClusterId::new(&self.cluster)?,
@@ -104,19 +125,86 @@ impl Columns {
     }
 }
 
-/// Reads entries in the order of their numbers, one at a time. `filter` is SQL after `FROM entry`, or empty.
+/// What is of a task, and not of a scope.
+const OF_TASKS: &str = "event NOT IN ('held', 'released')";
+
+/// The entries above this number whose subject is a scope, in order. The outer error is the database's, the inner one says
+/// of which entry what does not make sense.
+pub(super) fn scopes(
+    connection: &Connection,
+    after: u64,
+) -> rusqlite::Result<Result<Vec<ScopeEntry>, (i64, EntryFault)>> {
+    let mut select = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM entry INDEXED BY entry_by_event \
+         WHERE event IN ('held', 'released') AND number > ?1 ORDER BY number"
+    ))?;
+    let rows = select.query_map([i64::try_from(after).unwrap_or(i64::MAX)], Columns::of)?;
+    let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    let understand = |columns: Columns| {
+        let number = columns.number;
+        columns.understand_scope().map_err(|fault| (number, fault))
+    };
+    Ok(rows.into_iter().map(understand).collect())
+}
+
+/// Reads all that is of tasks, in order, one at a time.
 pub(super) fn read(
     path: &Path,
     connection: &Connection,
-    filter: &str,
-    parameters: &[(&str, &dyn ToSql)],
     each: impl FnMut(StoredEntry),
 ) -> Result<(), JournalError> {
-    read_some(path, connection, filter, u32::MAX, parameters, each)
+    read_some(path, connection, &format!("WHERE {OF_TASKS}"), u32::MAX, &[], each)
 }
 
-/// As [`read`], but at most so many.
-pub(super) fn read_some(
+/// Reads those that are asked for.
+pub(super) fn wanted(
+    path: &Path,
+    connection: &Connection,
+    query: &Query,
+) -> Result<Vec<StoredEntry>, JournalError> {
+    // SQLite's numbers end where those of `i64` do.
+    let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let since = query.since.map(time_text);
+    let (after, through) = (number(query.after), query.through.map(number));
+    let project = query.project.as_ref().map(ProjectName::as_str);
+    let task = query.task.as_ref().map(|(cluster, task)| (cluster.as_str(), task.as_str()));
+    let mut filters = vec![OF_TASKS];
+    let mut parameters: Vec<(&str, &dyn ToSql)> = Vec::new();
+    if let Some(cluster) = &query.cluster {
+        filters.push(
+            "(project, cluster) IN (SELECT project, cluster FROM entry WHERE cluster = :cluster \
+             OR (event = 'first-seen' AND json_extract(data, '$.cluster_name') = :cluster))",
+        );
+        parameters.push((":cluster", cluster));
+    }
+    if let Some(project) = &project {
+        filters.push("project = :project");
+        parameters.push((":project", project));
+    }
+    if let Some((cluster, task)) = &task {
+        filters.push("cluster = :of AND task = :task");
+        parameters.extend([(":of", cluster as &dyn ToSql), (":task", task)]);
+    }
+    if let Some(since) = &since {
+        filters.push("at >= :since");
+        parameters.push((":since", since));
+    }
+    if query.after > 0 {
+        filters.push("number > :after");
+        parameters.push((":after", &after));
+    }
+    if let Some(through) = &through {
+        filters.push("number <= :through");
+        parameters.push((":through", through));
+    }
+    let filter = format!("WHERE {}", filters.join(" AND "));
+    let (mut entries, at_most) = (Vec::new(), query.at_most.unwrap_or(u32::MAX));
+    read_some(path, connection, &filter, at_most, &parameters, |entry| entries.push(entry))?;
+    Ok(entries)
+}
+
+/// Reads so many entries at most, in the order of their numbers, one at a time. `filter` is SQL after `FROM entry`.
+fn read_some(
     path: &Path,
     connection: &Connection,
     filter: &str,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::id::ClusterId;
+use super::setup::Nodes;
 
 /// One entry of the list of clusters (`GET /v1.0/{project_id}/clusters`): what policies match on and what
 /// people know it by.
@@ -23,6 +24,8 @@ pub struct Cluster {
     pub actions: Vec<String>,
     /// Its tags.
     pub tags: Tags,
+    /// Its nodes, as far as the list shows them: for reports.
+    pub nodes: Nodes,
     /// What else the list shows of its state, as a number that differs when it does.
     pub state: u64,
 }
@@ -39,7 +42,16 @@ impl Cluster {
     /// One of which no list tells yet, as the journal knows it.
     pub fn recalled(id: ClusterId, name: String, traits: Traits) -> Self {
         let Traits { engine, version, tags } = traits;
-        Self { id, name, engine: engine.into(), version: version.into(), actions: Vec::new(), tags, state: 0 }
+        Self {
+            id,
+            name,
+            engine: engine.into(),
+            version: version.into(),
+            actions: Vec::new(),
+            tags,
+            nodes: Nodes::default(),
+            state: 0,
+        }
     }
 
     /// What policies match on, beside the names.

@@ -15,6 +15,7 @@ use super::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use super::moment::Moment;
 use super::policy::Terms;
 use super::reason::Reason;
+use super::setup::{Nodes, Place, Setup};
 use super::task::{Task, TaskKind, TaskStatus};
 use super::turn::{Healing, Opening};
 
@@ -120,6 +121,9 @@ pub struct FailureSeen {
     pub seen_to_happen: bool,
     /// The terms in force when it was first seen.
     pub terms: Option<Terms>,
+    /// Where it failed, for reports. Older journals do not tell.
+    #[serde(default, skip_serializing_if = "Place::is_unknown")]
+    pub place: Place,
 }
 
 /// One thing that happened.
@@ -139,6 +143,12 @@ pub enum Event {
         completed: Option<u32>,
         /// Retries that count as used: executions before the journal knew the task, where no node is done.
         external: u32,
+        /// How the task is set up, for reports. Older journals do not tell.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        setup: Option<Box<Setup>>,
+        /// The nodes of the cluster then, for reports. Older journals do not tell.
+        #[serde(default, skip_serializing_if = "Nodes::is_empty")]
+        nodes: Nodes,
     },
     /// It runs. Journaled at the first such reading of each stretch.
     Running { execute_times: Option<u64> },

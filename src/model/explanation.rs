@@ -321,6 +321,7 @@ mod tests {
             current_node: "a".to_owned(),
             current_batch: BTreeSet::new(),
             steps: Vec::new(),
+            setup: None,
             whole: None,
         }
     }

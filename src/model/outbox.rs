@@ -1,15 +1,14 @@
-//! What is kept so that each notice is told once, over restarts: the trait, and the values that it keeps.
+//! What is kept so that each notice is told once, over restarts.
 //!
 //! A *note* says that something is to be told, to whom, and of which entry; the words are made when it is sent. How
 //! far each channel has come is kept for each project, and so is where a message ends that is on its way: after a
 //! restart the same message goes out again, under the same id.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 
 use jiff::Timestamp;
 
-use super::event::{StoredEntry, Subject};
+use super::event::Subject;
 
 /// Something to be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,70 +95,4 @@ pub struct Kept {
     pub deliveries: BTreeMap<(String, String), Delivery>,
     /// By project and word.
     pub conditions: BTreeMap<(String, String), Condition>,
-}
-
-/// Who keeps it: the journal.
-pub trait Outbox: Send + Sync + 'static {
-    /// What it says where it cannot.
-    type Error: std::error::Error + Send + Sync + 'static;
-
-    /// Everything that is kept.
-    ///
-    /// # Errors
-    /// Where it cannot be read.
-    fn kept(&self) -> impl Future<Output = Result<Kept, Self::Error>> + Send;
-
-    /// At most so many entries after this number, in order.
-    ///
-    /// # Errors
-    /// Where they cannot be read.
-    fn entries_after(
-        &self,
-        number: u64,
-        at_most: u32,
-    ) -> impl Future<Output = Result<Vec<StoredEntry>, Self::Error>> + Send;
-
-    /// All entries of one task up to this number, in order.
-    ///
-    /// # Errors
-    /// Where they cannot be read.
-    fn story(
-        &self,
-        subject: Subject,
-        through: u64,
-    ) -> impl Future<Output = Result<Vec<StoredEntry>, Self::Error>> + Send;
-
-    /// Does all of this or nothing, durably, and gives the notes that were added.
-    ///
-    /// # Errors
-    /// Where it cannot be made durable.
-    fn write(&self, writes: Vec<OutboxWrite>) -> impl Future<Output = Result<Vec<Note>, Self::Error>> + Send;
-}
-
-impl<O: Outbox> Outbox for std::sync::Arc<O> {
-    type Error = O::Error;
-
-    fn kept(&self) -> impl Future<Output = Result<Kept, Self::Error>> + Send {
-        O::kept(self)
-    }
-
-    fn entries_after(
-        &self,
-        number: u64,
-        at_most: u32,
-    ) -> impl Future<Output = Result<Vec<StoredEntry>, Self::Error>> + Send {
-        O::entries_after(self, number, at_most)
-    }
-
-    fn story(
-        &self,
-        subject: Subject,
-        through: u64,
-    ) -> impl Future<Output = Result<Vec<StoredEntry>, Self::Error>> + Send {
-        O::story(self, subject, through)
-    }
-
-    fn write(&self, writes: Vec<OutboxWrite>) -> impl Future<Output = Result<Vec<Note>, Self::Error>> + Send {
-        O::write(self, writes)
-    }
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::TaskId;
 use super::moment::Moment;
+use super::setup::Setup;
 use super::text::shown;
 
 /// Which of the two lists of tasks: the API's `action_mode`.
@@ -166,6 +167,8 @@ pub struct Task {
     pub current_batch: BTreeSet<String>,
     /// `currentNodeDetail`.
     pub steps: Vec<Step>,
+    /// How it is set up; `None` where it shows nothing of that, and of a task that succeeded.
+    pub setup: Option<Box<Setup>>,
     /// The whole element in canonical JSON (sorted keys, no blanks), to see whether anything changed. Kept for
     /// failures only.
     pub whole: Option<String>,
@@ -357,6 +360,7 @@ mod tests {
             current_node: "a".to_owned(),
             current_batch: BTreeSet::new(),
             steps: Vec::new(),
+            setup: None,
             whole: None,
         }
     }

@@ -224,6 +224,7 @@ impl fmt::Display for Event {
 #[cfg(test)]
 mod tests {
     use crate::model::cluster::Traits;
+    use crate::model::setup::{Nodes, Place};
     use std::time::Duration;
 
     use super::*;
@@ -243,6 +244,8 @@ mod tests {
             execute_times: Some(u64::from(external) + 1),
             completed: Some(0),
             external,
+            setup: None,
+            nodes: Nodes::default(),
         }
     }
 
@@ -261,6 +264,7 @@ mod tests {
             age_unknown: false,
             seen_to_happen: true,
             terms,
+            place: Place::default(),
         }))
     }
 

@@ -22,9 +22,10 @@ use super::outbox_writer::{Data, MOST_NOTES};
 use super::queue::NotifyQueue;
 use super::route::Routes;
 use crate::clock::Clock;
+use crate::journal::Journal;
 use crate::model::channel::ChannelCounts;
 use crate::model::moment::Mono;
-use crate::model::outbox::{Kept, Note, Outbox, OutboxWrite};
+use crate::model::outbox::{Kept, Note, OutboxWrite};
 use crate::model::text::{chain, shown, span};
 
 /// What happens together is told together.
@@ -75,17 +76,17 @@ pub(super) enum Stop {
 }
 
 /// What all channel workers share.
-pub(super) struct Shared<O, C> {
+pub(super) struct Shared<C> {
     pub(super) post: NotifyQueue,
-    pub(super) outbox: O,
+    pub(super) outbox: Journal,
     pub(super) clock: Arc<C>,
     pub(super) journal_id: String,
 }
 
 /// The one who carries for one channel.
-pub(super) struct ChannelWorker<O, C> {
+pub(super) struct ChannelWorker<C> {
     name: String,
-    shared: Arc<Shared<O, C>>,
+    shared: Arc<Shared<C>>,
     channel: Arc<dyn Channel>,
     inbox: mpsc::UnboundedReceiver<Note>,
     routes: watch::Receiver<Arc<Routes>>,
@@ -98,11 +99,11 @@ pub(super) struct ChannelWorker<O, C> {
     random: StdRng,
 }
 
-impl<O: Outbox, C: Clock> ChannelWorker<O, C> {
+impl<C: Clock> ChannelWorker<C> {
     /// With what was kept for it.
     pub(super) fn new(
         name: &str,
-        shared: Arc<Shared<O, C>>,
+        shared: Arc<Shared<C>>,
         channel: Arc<dyn Channel>,
         inbox: mpsc::UnboundedReceiver<Note>,
         kept: &Kept,
@@ -453,7 +454,7 @@ impl<O: Outbox, C: Clock> ChannelWorker<O, C> {
     }
 }
 
-impl<O, C> Drop for ChannelWorker<O, C> {
+impl<C> Drop for ChannelWorker<C> {
     fn drop(&mut self) {
         let gone = !self.shared.post.routes().channels.contains_key(&self.name);
         if gone {

@@ -14,9 +14,10 @@ use super::outbox_writer::OutboxWriter;
 use super::queue::{NotifyQueue, Transient};
 use super::route::Routes;
 use crate::clock::Clock;
+use crate::journal::Journal;
 use crate::model::event::{Event, Subject};
 use crate::model::id::ProjectName;
-use crate::model::outbox::{Kept, Note, Outbox, OutboxWrite};
+use crate::model::outbox::{Kept, Note, OutboxWrite};
 use crate::model::project_state::Pause;
 use crate::model::record::TaskRecord;
 use crate::model::text::chain;
@@ -55,12 +56,13 @@ pub struct Notifier {
 
 impl Notifier {
     /// Begins to tell. To be awaited before anything is journaled: from then on nothing is missed.
-    pub async fn start<O: Outbox + Clone, C: Clock>(
+    pub async fn start<C: Clock>(
         post: &NotifyQueue,
-        outbox: O,
+        outbox: impl Into<Journal>,
         clock: &Arc<C>,
         start: Start,
     ) -> Self {
+        let outbox = outbox.into();
         let (stop, stopping) = watch::channel(Stop::No);
         let shared = Arc::new(Shared {
             post: post.clone(),
@@ -139,9 +141,9 @@ impl Notifier {
 }
 
 /// Runs the outbox writer, and a channel worker for each channel.
-struct Dispatcher<O, C> {
-    shared: Arc<Shared<O, C>>,
-    outbox: O,
+struct Dispatcher<C> {
+    shared: Arc<Shared<C>>,
+    outbox: Journal,
     routes: watch::Receiver<Arc<Routes>>,
     stopping: watch::Receiver<Stop>,
     /// The channel workers stop once everything was handed out to them.
@@ -151,7 +153,7 @@ struct Dispatcher<O, C> {
     start: Start,
 }
 
-impl<O: Outbox + Clone, C: Clock> Dispatcher<O, C> {
+impl<C: Clock> Dispatcher<C> {
     async fn run(mut self, kept: Kept) {
         let clock = Arc::clone(&self.shared.clock);
         let now_routes = Arc::clone(&self.routes.borrow());
@@ -258,7 +260,7 @@ impl<O: Outbox + Clone, C: Clock> Dispatcher<O, C> {
     }
 
     /// Tells the outbox writer, and the channels that want to know what lasts, how things stand.
-    async fn begin(&mut self, outbox_writer: &mut OutboxWriter<O, C>, routes: &Routes) {
+    async fn begin(&mut self, outbox_writer: &mut OutboxWriter<C>, routes: &Routes) {
         let mut standing: BTreeMap<String, Vec<Notice>> = BTreeMap::new();
         let mut add = |channels: Vec<String>, told: &Notice| {
             for channel in channels {

@@ -14,8 +14,9 @@ use super::kind::Kind;
 use super::notice::{self, Notice, Todo};
 use super::queue::NotifyQueue;
 use crate::clock::Clock;
+use crate::journal::{Journal, JournalError};
 use crate::model::event::{Event, StoredEntry, Subject};
-use crate::model::outbox::{Condition, Kept, NewNote, Note, Outbox, OutboxWrite};
+use crate::model::outbox::{Condition, Kept, NewNote, Note, OutboxWrite};
 use crate::model::text::{chain, shown};
 
 mod reminders;
@@ -41,9 +42,9 @@ pub(super) struct Data {
 }
 
 /// The one who writes notes.
-pub(super) struct OutboxWriter<O, C> {
+pub(super) struct OutboxWriter<C> {
     post: NotifyQueue,
-    outbox: O,
+    outbox: Journal,
     clock: Arc<C>,
     /// Entries up to this are turned into notes.
     read: u64,
@@ -58,8 +59,8 @@ pub(super) struct OutboxWriter<O, C> {
     notes_since_trim: u64,
 }
 
-impl<O: Outbox, C: Clock> OutboxWriter<O, C> {
-    pub(super) fn new(post: NotifyQueue, outbox: O, clock: Arc<C>, kept: &Kept) -> Self {
+impl<C: Clock> OutboxWriter<C> {
+    pub(super) fn new(post: NotifyQueue, outbox: Journal, clock: Arc<C>, kept: &Kept) -> Self {
         let read = kept.read_through.unwrap_or_default();
         Self {
             post,
@@ -126,7 +127,7 @@ impl<O: Outbox, C: Clock> OutboxWriter<O, C> {
         (notes, again.into_iter().chain(due).min())
     }
 
-    async fn entries(&mut self, notes: &mut Vec<Note>) -> Result<(), O::Error> {
+    async fn entries(&mut self, notes: &mut Vec<Note>) -> Result<(), JournalError> {
         // They are read again once the journal can be written.
         while !self.journal_fails() {
             let entries = self.outbox.entries_after(self.read, AT_ONCE).await?;
@@ -172,7 +173,11 @@ impl<O: Outbox, C: Clock> OutboxWriter<O, C> {
     }
 
     /// What one entry tells, and what it changes of the states of its project.
-    async fn entry(&mut self, entry: &StoredEntry, writes: &mut Vec<OutboxWrite>) -> Result<(), O::Error> {
+    async fn entry(
+        &mut self,
+        entry: &StoredEntry,
+        writes: &mut Vec<OutboxWrite>,
+    ) -> Result<(), JournalError> {
         let subject = &entry.subject;
         let project = subject.project.to_string();
         let breaker = (project.clone(), "breaker".to_owned());

@@ -7,7 +7,6 @@ use super::{READ_LAST, Reconciler};
 use crate::clock::Clock;
 use crate::cloud::Css;
 use crate::decide::{StepInput, explain, govern, outlook, step};
-use crate::journal::Journal;
 use crate::model::cluster::Cluster;
 use crate::model::explanation::{Explanation, Story};
 use crate::model::id::ClusterId;
@@ -15,9 +14,8 @@ use crate::model::moment::Moment;
 use crate::model::outlook::{Block, Outlook};
 use crate::model::project_state::ProjectState;
 use crate::model::text::chain;
-use crate::notify::Observer;
 
-impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
+impl<S: Css, C: Clock> Reconciler<S, C> {
     /// Explains the cluster.
     pub async fn explain(&self, cluster: &ClusterId) -> Explanation {
         let listed = self.state().listed.get(cluster).cloned();

@@ -8,7 +8,7 @@ use crate::act::Delivery;
 use crate::clock::Clock;
 use crate::cloud::Css;
 use crate::decide::manual::{self, ResetByOperator};
-use crate::journal::{Intent, Journal};
+use crate::journal::Intent;
 use crate::model::answer::{Answer, Meaning};
 use crate::model::cluster::Cluster;
 use crate::model::decision::{Action, ManualOrder, Order};
@@ -18,7 +18,6 @@ use crate::model::moment::Moment;
 use crate::model::reason::Reason;
 use crate::model::task::Reading;
 use crate::model::text::chain;
-use crate::notify::Observer;
 
 /// What an operator ordered was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +95,7 @@ impl From<ReconcileError> for ManualError {
     }
 }
 
-impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
+impl<S: Css, C: Clock> Reconciler<S, C> {
     /// Sends what an operator orders, where it may be sent. The reading before the PUT is another one than the first.
     ///
     /// Cancel safety: none, as [`Reconciler::reconcile`].

@@ -8,7 +8,7 @@ use super::{Reconciler, State};
 use crate::clock::Clock;
 use crate::cloud::Css;
 use crate::decide::{self, govern};
-use crate::journal::{Journal, JournalError};
+use crate::journal::JournalError;
 use crate::model::cluster::{Cluster, ClusterList};
 use crate::model::event::{Event, Outcome, Subject};
 use crate::model::hold::Holds;
@@ -19,14 +19,13 @@ use crate::model::project::{Rules, Stretch};
 use crate::model::project_state::ProjectState;
 use crate::model::record::TaskRecord;
 use crate::model::task::TaskKind;
-use crate::notify::Observer;
 use crate::status::summary::Summary;
 use crate::status::{Live, Pace, ProjectReport, ReportInput, Why};
 
 /// So many idle intervals without a reading are too many.
 const LOOKS_MISSED: u32 = 3;
 
-impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
+impl<S: Css, C: Clock> Reconciler<S, C> {
     /// Lists the clusters of the project.
     pub async fn list(&self) -> Option<ClusterList> {
         match self.css().clusters().await {

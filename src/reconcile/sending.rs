@@ -9,13 +9,12 @@ use crate::act::{self, Delivery};
 use crate::clock::Clock;
 use crate::cloud::{CloudError, Css, Permit};
 use crate::failpoint::{self, Point};
-use crate::journal::{Intent, Journal};
+use crate::journal::Intent;
 use crate::model::cluster::Cluster;
 use crate::model::decision::Decision;
 use crate::model::moment::Moment;
 use crate::model::project::MAX_READING_AGE;
 use crate::model::task::Reading;
-use crate::notify::Observer;
 
 /// How long a stop waits for the answer to a PUT. After that it is journaled as unknown, and settled by reading. A stop
 /// takes ten seconds at most, and needs some of them for the journal.
@@ -30,7 +29,7 @@ pub(super) struct Ready<'a> {
     pub(super) now: Moment,
 }
 
-impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
+impl<S: Css, C: Clock> Reconciler<S, C> {
     /// Sends what the fresh reading says is due: takes what the PUT needs, judges all guards once more in one
     /// step with the commit of the intent, and sends with the client that read.
     pub(super) async fn act(

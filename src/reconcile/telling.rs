@@ -23,9 +23,9 @@ use crate::notify::{Notification, Observer};
 const ONE_BY_ONE: usize = 3;
 
 /// Tells of one project, and remembers what it told. None of it need outlive the process.
-pub(super) struct Telling<T> {
+pub(super) struct Telling {
     project: ProjectName,
-    observer: Arc<T>,
+    observer: Arc<dyn Observer>,
     told: Mutex<Told>,
 }
 
@@ -67,8 +67,8 @@ struct Told {
     left_alone: BTreeMap<&'static str, (usize, usize)>,
 }
 
-impl<T: Observer> Telling<T> {
-    pub(super) fn new(project: ProjectName, observer: Arc<T>) -> Self {
+impl Telling {
+    pub(super) fn new(project: ProjectName, observer: Arc<dyn Observer>) -> Self {
         Self { project, observer, told: Mutex::default() }
     }
 

@@ -13,12 +13,10 @@ use jiff::SignedDuration;
 use super::{ReconcileError, Reconciler};
 use crate::clock::Clock;
 use crate::cloud::Css;
-use crate::journal::Journal;
 use crate::model::event::{Entry, StoredEntry};
 use crate::model::moment::{Moment, Mono};
 use crate::model::project::is_clock_off;
 use crate::model::project_state::ProjectState;
-use crate::notify::Observer;
 
 /// A wall clock that moved against the monotonic one by more than this was set.
 const SET: Duration = Duration::from_secs(1);
@@ -142,7 +140,7 @@ impl Tie {
     }
 }
 
-impl<S: Css, J: Journal, C: Clock, T: Observer> Reconciler<S, J, C, T> {
+impl<S: Css, C: Clock> Reconciler<S, C> {
     /// The present. Where our clock is behind the service's by too much, wall time is the service's: what is journaled
     /// by it must not look old once the clock is right.
     pub fn now(&self) -> Moment {

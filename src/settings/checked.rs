@@ -9,7 +9,7 @@ use super::credentials::Credentials;
 use super::problem::Problem;
 use super::project::Project;
 use super::sections::{Http, Log};
-use super::text::JournalUrl;
+use crate::journal::JournalUrl;
 use crate::model::policy::{Mode, Policy};
 use crate::model::project::{Breaker, Limits, Poll};
 

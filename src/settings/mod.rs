@@ -64,7 +64,9 @@ pub use regions::smn_endpoint;
 pub use resolve::{ChannelSecrets, SecretReader};
 pub use sections::{Http, Log};
 pub use source::Snippet;
-pub use text::{JournalUrl, LogFormat};
+pub use text::LogFormat;
+
+pub use crate::journal::JournalUrl;
 
 /// A duration as the settings write it: `"30s"`, `"1h 30m"`, `"3d"`.
 ///

@@ -9,7 +9,8 @@ use super::environment::Environment;
 use super::kind::{AtLeastOne, List, Positive, Scalar};
 use super::section::Section;
 use super::table::table;
-use super::text::{Directives, HostName, Journal as Url, JournalUrl, Listen, LogFormat, Socket};
+use super::text::{Directives, HostName, Journal as Url, Listen, LogFormat, Socket};
+use crate::journal::JournalUrl;
 use crate::model::project::{Breaker, Limits, Poll};
 
 /// Where the journal lies outside a unit with a `StateDirectory=`.
@@ -125,7 +126,7 @@ impl WrittenJournal {
     ) -> (Option<JournalUrl>, Duration) {
         let of_the_unit = || {
             let folder = env.directory("STATE_DIRECTORY").unwrap_or_else(|| STATE_DIRECTORY.into());
-            default::<Url>(section, "url", format!("sqlite:{}", folder.join("journal.db").display()))
+            default::<Url>(section, "url", JournalUrl::file(folder.join("journal.db")).to_string())
         };
         let least = poll.max_failure_age.saturating_add(RETENTION_BEYOND_AGE);
         if self.retention.is_some_and(|retention| retention < least) {

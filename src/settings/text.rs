@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 use super::files::{Readers, read_bytes};
 use super::kind::{Scalar, listed, word};
 use super::schema::Shown;
+use crate::journal::JournalUrl;
 use crate::model::id::{ProjectId, ProjectName};
 use crate::model::policy::Pattern;
 use crate::model::text::{is_full_host_name, shown};
@@ -18,13 +19,6 @@ use crate::model::text::{is_full_host_name, shown};
 const MAX_LENGTH: usize = 128;
 /// What fits into an address of a Unix socket, in bytes: 107, less what its name ends in while it is made.
 const MAX_SOCKET_PATH: usize = 103;
-
-/// Where the journal is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum JournalUrl {
-    /// An SQLite file, by its absolute path.
-    Sqlite(PathBuf),
-}
 
 /// In which form the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +41,7 @@ const LOG_FORMATS: [(&str, LogFormat); 4] = [
 ];
 
 listed! {
-    JournalUrl: |it| { let Self::Sqlite(path) = it; format!("sqlite:{}", path.display()) };
+    JournalUrl: |it| it.to_string();
     LogFormat: |it| LOG_FORMATS.iter().find(|(_, format)| format == it).map_or("", |(word, _)| word);
     ProjectId: |it| it.as_str();
     ProjectName: |it| it.as_str();
@@ -130,7 +124,7 @@ texts! {
         }
     };
     /// Where a journal is kept. A URL of another kind bears a password, and is not repeated.
-    Journal: JournalUrl, Shown::Here(|text| text.starts_with("sqlite:")), journal_url;
+    Journal: JournalUrl, Shown::Here(JournalUrl::is_harmless), journal_url;
     /// A host that emails are given to.
     MailHost: String, Shown::Open, |text: &str| {
         line(text)?;
@@ -258,14 +252,9 @@ fn socket(text: &str) -> Result<Option<PathBuf>, String> {
 }
 
 fn journal_url(url: &str) -> Result<JournalUrl, String> {
-    if let Some(path) = url.strip_prefix("sqlite:") {
-        return absolute(path).map(JournalUrl::Sqlite);
-    }
-    Err(if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-        "a journal in PostgreSQL comes in a later version; \"sqlite:/PATH\" is allowed".to_owned()
-    } else {
-        "unknown kind of journal; \"sqlite:/PATH\" is needed".to_owned()
-    })
+    let url = JournalUrl::parse(url)?;
+    absolute(&url.place())?;
+    Ok(url)
 }
 
 fn page(text: &str) -> Result<String, String> {

@@ -101,7 +101,6 @@ mod tests {
     use tokio::sync::{mpsc, watch};
 
     use super::*;
-    use crate::model::event::StoredEntry;
     use crate::model::id::ClusterId;
     use crate::status::Report;
     use crate::web::{ClusterView, HostFilter, Source, router};
@@ -124,7 +123,7 @@ mod tests {
             _: Option<String>,
             _: Option<Timestamp>,
             _: usize,
-        ) -> Result<Vec<StoredEntry>, String> {
+        ) -> Result<Vec<serde_json::Value>, String> {
             self.0.send(()).unwrap();
             pending().await
         }

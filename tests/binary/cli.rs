@@ -11,10 +11,11 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 use upgrade_remediator::clock::{Clock as _, SystemClock};
-use upgrade_remediator::journal::{Journal as _, SqliteJournal, SqliteOptions};
+use upgrade_remediator::journal::{Journal, SqliteJournal, SqliteOptions};
 use upgrade_remediator::model::cluster::Traits;
 use upgrade_remediator::model::event::{Event, Subject};
 use upgrade_remediator::model::id::{ClusterId, ProjectName, TaskId};
+use upgrade_remediator::model::setup::Nodes;
 use upgrade_remediator::model::task::TaskKind;
 
 use crate::support::edited::waiting;
@@ -340,6 +341,7 @@ async fn a_long_history_is_told_whole_and_once() {
     let bench = Bench::new(FAILED_ONCE, RETRIES).await;
     let now = SystemClock::new().now();
     let (journal, _) = SqliteJournal::open(&bench.journal(), &SqliteOptions::new(now.wall, 1)).unwrap();
+    let journal = Journal::from(journal);
     let subject = Subject {
         project: ProjectName::new("test").unwrap(),
         cluster: ClusterId::new("c-1").unwrap(),
@@ -370,6 +372,7 @@ async fn a_name_that_several_clusters_bear_is_answered_with_their_ids() {
     let bench = Bench::new(FAILED_ONCE, RETRIES).await;
     let now = SystemClock::new().now();
     let (journal, _) = SqliteJournal::open(&bench.journal(), &SqliteOptions::new(now.wall, 1)).unwrap();
+    let journal = Journal::from(journal);
     for (cluster, name) in [("c-1", "logs"), ("c-2", "logs"), ("c-3", "c-1"), ("c-4", "search")] {
         let subject = Subject {
             project: ProjectName::new("test").unwrap(),
@@ -384,6 +387,8 @@ async fn a_name_that_several_clusters_bear_is_answered_with_their_ids() {
             execute_times: None,
             completed: None,
             external: 0,
+            setup: None,
+            nodes: Nodes::default(),
         };
         journal.record(now, vec![(subject, seen)]).await.unwrap();
     }

@@ -95,7 +95,10 @@ impl Machine {
     /// The ends of the holds that nobody has released, as the journal has them.
     fn journaled_ends(&self) -> Vec<Option<String>> {
         let journal = Connection::open(self.bench.journal()).unwrap();
-        let mut holds = journal.prepare("SELECT until FROM hold WHERE released_at IS NULL").unwrap();
+        let sql = "SELECT json_extract(h.data, '$.until') FROM entry h WHERE h.event = 'held' AND NOT EXISTS \
+                   (SELECT 1 FROM entry r WHERE r.event = 'released' \
+                    AND json_extract(r.data, '$.hold') = json_extract(h.data, '$.hold'))";
+        let mut holds = journal.prepare(sql).unwrap();
         holds.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
     }
 

@@ -3,20 +3,18 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fs;
+use std::future::ready;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use upgrade_remediator::clock::{Clock as _, SystemClock};
 use upgrade_remediator::daemon::{Broken, Builder, Daemon, ProjectStates};
-use upgrade_remediator::journal::{Journal, JournalError, MemoryJournal};
+use upgrade_remediator::journal::{Answer, Fence, JournalError, Layer, MemoryJournal, Store};
 use upgrade_remediator::model::answer::Meaning;
-use upgrade_remediator::model::event::{Entry, Event, StoredEntry, Subject};
-use upgrade_remediator::model::hold::{NewHold, StoredHold};
-use upgrade_remediator::model::id::ProjectName;
+use upgrade_remediator::model::event::{Entry, Event, Subject};
 use upgrade_remediator::model::moment::Moment;
 use upgrade_remediator::model::reason::Reason;
 use upgrade_remediator::notify::log::LogObserver;
@@ -226,32 +224,20 @@ enum Wrong {
 /// A journal with which something is wrong.
 struct Ill(MemoryJournal, Wrong);
 
-impl Journal for Ill {
-    async fn record(&self, at: Moment, lines: Vec<(Subject, Event)>) -> Result<Vec<Entry>, JournalError> {
+impl Layer for Ill {
+    fn beneath(&self) -> &dyn Store {
+        &self.0
+    }
+
+    fn append(&self, fence: Fence, at: Moment, lines: Vec<(Subject, Event)>) -> Answer<'_, Vec<Entry>> {
         assert!(self.1 != Wrong::Panics, "as the test asks");
-        self.0.record(at, lines).await
+        self.0.append(fence, at, lines)
     }
 
-    async fn forget(&self, tasks: Vec<Subject>) -> Result<(), JournalError> {
-        self.0.forget(tasks).await
-    }
-
-    async fn read_project(&self, project: &ProjectName) -> Result<Vec<StoredEntry>, JournalError> {
-        self.0.read_project(project).await
-    }
-
-    async fn place_hold(&self, hold: NewHold) -> Result<StoredHold, JournalError> {
-        self.0.place_hold(hold).await
-    }
-
-    async fn release_holds(&self, at: Timestamp, numbers: Vec<u64>, by: String) -> Result<(), JournalError> {
-        self.0.release_holds(at, numbers, by).await
-    }
-
-    async fn check_alive(&self) -> Result<(), JournalError> {
+    fn check_alive(&self) -> Answer<'_, ()> {
         match self.1 {
-            Wrong::Gone => Err(JournalError::Closed { path: "journal.db".into() }),
-            Wrong::Panics => self.0.check_alive().await,
+            Wrong::Gone => Box::pin(ready(Err(JournalError::Closed { path: "journal.db".into() }))),
+            Wrong::Panics => self.0.check_alive(),
         }
     }
 }
@@ -275,7 +261,7 @@ async fn ends(wrong: Wrong) -> Broken {
     assert_eq!(loaded.settings.projects.len(), 2);
     let mut states = ProjectStates::default();
     let stopping = CancellationToken::new();
-    let parts = (Arc::new(Ill(MemoryJournal::default(), wrong)), 1, &mut states);
+    let parts = (Ill(MemoryJournal::default(), wrong).into(), &mut states);
     let clock = Arc::new(SystemClock::new());
     let builder = Builder::new(&environment, parts, &clock, &Arc::new(LogObserver), &stopping);
     let service = Daemon::build(bench.config(), loaded, environment, builder, states).unwrap();

@@ -248,6 +248,7 @@ fn task(shown: &Shown) -> Task {
         current_node: "a".to_owned(),
         current_batch: ["a", "b"].into_iter().take(shown.batch).map(str::to_owned).collect(),
         steps: shown.steps.iter().map(step).collect(),
+        setup: None,
         whole: None,
     };
     if failed {

@@ -11,6 +11,7 @@ use upgrade_remediator::clock::Clock;
 use upgrade_remediator::model::cluster::{Cluster, ClusterList, Tags};
 use upgrade_remediator::model::id::ClusterId;
 use upgrade_remediator::model::project::{Limits, Poll, Rules, Stretch};
+use upgrade_remediator::model::setup::Nodes;
 use upgrade_remediator::schedule::{Lane, Next, Project, Scheduler};
 
 use crate::clocks::VirtualClock;
@@ -49,6 +50,7 @@ fn cluster(name: &str) -> Cluster {
         version: "".into(),
         actions: Vec::new(),
         tags: Tags::default(),
+        nodes: Nodes::default(),
         state: 0,
     }
 }

@@ -25,12 +25,12 @@ use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::model::names::{Named, Rename};
 use upgrade_remediator::model::policy::{Mode, Terms};
 use upgrade_remediator::model::reason::Reason;
+use upgrade_remediator::model::setup::{Nodes, Place};
 use upgrade_remediator::model::task::{TaskKind, TaskStatus};
 
 /// A journal that can be left and come back to, as a restart does.
 trait Kind {
-    type Journal: Journal;
-    fn open(&self) -> (Self::Journal, Vec<StoredEntry>);
+    fn open(&self) -> (Journal, Vec<StoredEntry>);
     /// The holds, as somebody finds them who comes later.
     fn holds(&self) -> Vec<StoredHold>;
 }
@@ -38,9 +38,8 @@ trait Kind {
 struct Memory(MemoryJournal);
 
 impl Kind for Memory {
-    type Journal = MemoryJournal;
-    fn open(&self) -> (MemoryJournal, Vec<StoredEntry>) {
-        (self.0.clone(), self.0.stored())
+    fn open(&self) -> (Journal, Vec<StoredEntry>) {
+        (self.0.clone().into(), self.0.stored())
     }
     fn holds(&self) -> Vec<StoredHold> {
         self.0.holds()
@@ -50,9 +49,9 @@ impl Kind for Memory {
 struct Sqlite(TempDir);
 
 impl Kind for Sqlite {
-    type Journal = SqliteJournal;
-    fn open(&self) -> (SqliteJournal, Vec<StoredEntry>) {
-        open(&self.0.path().join("journal.db"))
+    fn open(&self) -> (Journal, Vec<StoredEntry>) {
+        let (journal, entries) = open(&self.0.path().join("journal.db"));
+        (journal.into(), entries)
     }
     fn holds(&self) -> Vec<StoredHold> {
         let path = self.0.path().join("journal.db");
@@ -129,6 +128,7 @@ fn failure(whole: &str, multiplier: f64) -> Event {
         age_unknown: false,
         seen_to_happen: true,
         terms: Some(terms),
+        place: Place::default(),
     }))
 }
 
@@ -146,6 +146,8 @@ fn events() -> Vec<Event> {
             execute_times: Some(2),
             completed: None,
             external: 1,
+            setup: None,
+            nodes: Nodes::default(),
         },
         Event::Running { execute_times: Some(2) },
         Event::Progress { completed: 1 },
@@ -368,16 +370,17 @@ conform!(
 
 #[tokio::test]
 async fn a_simulated_failure_keeps_what_it_was_asked_to_keep() {
-    let journal = MemoryJournal::new(1);
-    journal.fail_next(Failure::BeforeKeeping);
-    journal.fail_next(Failure::AfterKeeping);
+    let memory = MemoryJournal::new(1);
+    let journal = Journal::from(memory.clone());
+    memory.fail_next(Failure::BeforeKeeping);
+    memory.fail_next(Failure::AfterKeeping);
     assert!(journal.begin(at(0), intent()).await.is_err());
-    assert!(journal.entries().is_empty());
+    assert!(memory.entries().is_empty());
     assert!(journal.begin(at(0), intent()).await.is_err());
-    assert_eq!(journal.entries().len(), 1);
-    journal.set_full(true);
+    assert_eq!(memory.entries().len(), 1);
+    memory.set_full(true);
     assert!(journal.begin(at(0), intent()).await.is_err());
-    journal.set_full(false);
+    memory.set_full(false);
     assert_eq!(journal.begin(at(0), intent()).await.unwrap().attempt(), AttemptId(2));
 }
 
@@ -484,13 +487,14 @@ async fn ten_thousand_entries_load_in_order() {
         journal.record(at(task), lines.collect()).await.unwrap();
     }
     drop(journal);
-    let (journal, stored) = kind.open();
+    let (_journal, stored) = kind.open();
     assert!(stored.iter().map(|entry| entry.number).eq(1..=10_000));
     for (place, entry) in (0_u32..).zip(&stored) {
         assert_eq!(entry.subject, subject(&format!("task-{}", place / 10)));
         assert_eq!(entry.event, Event::Progress { completed: place % 10 });
     }
-    assert_eq!(JournalReader::open(journal.path()).unwrap().entries(&Query::default()).unwrap(), stored);
+    let path = kind.0.path().join("journal.db");
+    assert_eq!(JournalReader::open(&path).unwrap().entries(&Query::default()).unwrap(), stored);
 }
 
 proptest! {

@@ -18,6 +18,7 @@ use upgrade_remediator::model::cluster::Traits;
 use upgrade_remediator::model::event::{Event, Shape, StoredEntry, Subject};
 use upgrade_remediator::model::id::{ClusterId, ProjectName, TaskId};
 use upgrade_remediator::model::moment::{Moment, Mono};
+use upgrade_remediator::model::setup::Nodes;
 use upgrade_remediator::model::task::TaskKind;
 
 /// In the environment of the other process: the journal it is to hold.
@@ -52,19 +53,21 @@ fn first_seen(name: &str) -> Event {
         execute_times: Some(1),
         completed: None,
         external: 0,
+        setup: None,
+        nodes: Nodes::default(),
     }
 }
 
 async fn record(journal: &SqliteJournal, at: &str, cluster: &str, event: Event) {
     let at = Moment { wall: wall(at), mono: Mono(0) };
-    journal.record(at, vec![(subject(cluster), event)]).await.unwrap();
+    Journal::from(journal.clone()).record(at, vec![(subject(cluster), event)]).await.unwrap();
 }
 
 /// A journal with some hundred entries that was closed well, in a directory of its own.
 async fn closed_journal() -> (TempDir, PathBuf) {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("journal.db");
-    let (journal, _) = open(&path).unwrap();
+    let journal = Journal::from(open(&path).unwrap().0);
     let shape = Shape { execute_times: None, end_time: None };
     let changed = |n| Event::Changed { whole: format!("{n:0>500}"), shape: shape.clone() };
     let lines = (0..300).map(|n| (subject("c1"), changed(n)));
@@ -364,7 +367,7 @@ async fn a_reader_sees_what_is_recorded_while_the_journal_is_held() {
         record(&journal, "2026-01-02T03:04:05Z", "c1", Event::Missing).await;
         assert_eq!(reader.entries(&Query::default()).unwrap().len(), count);
     }
-    journal.close().await.unwrap();
+    Journal::from(journal).close().await.unwrap();
     assert_eq!(reader.entries(&Query::default()).unwrap().len(), 3, "the log is gone, and nothing with it");
 }
 

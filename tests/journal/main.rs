@@ -2,5 +2,7 @@
 
 mod conformance;
 mod file;
+mod migration;
 mod outbox;
+mod store;
 mod views;

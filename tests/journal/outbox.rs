@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use tempfile::TempDir;
 use upgrade_remediator::journal::memory::Failure;
-use upgrade_remediator::journal::{Journal, JournalError, MemoryJournal, SqliteJournal, SqliteOptions};
+use upgrade_remediator::journal::{Journal, MemoryJournal, SqliteJournal, SqliteOptions};
 use upgrade_remediator::model::event::{Event, Subject};
 use upgrade_remediator::model::id::{ClusterId, ProjectName, TaskId};
 use upgrade_remediator::model::moment::{Moment, Mono};
-use upgrade_remediator::model::outbox::{Condition, Delivery, NewNote, Outbox, OutboxWrite};
+use upgrade_remediator::model::outbox::{Condition, Delivery, NewNote, OutboxWrite};
 
 fn wall() -> Timestamp {
     "2026-01-02T03:04:05.678Z".parse().unwrap()
@@ -46,8 +46,7 @@ fn delivered(channel: &str, project: &str, through: u64) -> OutboxWrite {
 
 /// A journal that can be left and come back to.
 trait Kind {
-    type Journal: Journal + Outbox<Error = JournalError>;
-    fn open(&self) -> Self::Journal;
+    fn open(&self) -> Journal;
 }
 
 struct Sqlite(#[expect(dead_code, reason = "it is removed with this")] TempDir, PathBuf);
@@ -59,16 +58,14 @@ fn sqlite() -> Sqlite {
 }
 
 impl Kind for Sqlite {
-    type Journal = SqliteJournal;
-    fn open(&self) -> SqliteJournal {
-        SqliteJournal::open(&self.1, &SqliteOptions::new(wall(), 1)).unwrap().0
+    fn open(&self) -> Journal {
+        SqliteJournal::open(&self.1, &SqliteOptions::new(wall(), 1)).unwrap().0.into()
     }
 }
 
 impl Kind for MemoryJournal {
-    type Journal = Self;
-    fn open(&self) -> Self {
-        self.clone()
+    fn open(&self) -> Journal {
+        self.clone().into()
     }
 }
 
@@ -222,8 +219,9 @@ async fn what_fails_is_done_whole_or_not_at_all() {
 
     let memory = MemoryJournal::new(1);
     memory.fail_next(Failure::BeforeKeeping);
-    memory.write(vec![OutboxWrite::Read { through: 1 }]).await.unwrap_err();
-    assert_eq!(memory.kept().await.unwrap().read_through, None);
+    let journal = memory.open();
+    journal.write(vec![OutboxWrite::Read { through: 1 }]).await.unwrap_err();
+    assert_eq!(journal.kept().await.unwrap().read_through, None);
 }
 
 #[tokio::test]
@@ -233,10 +231,11 @@ async fn a_journal_without_an_outbox_gets_one() {
     let connection = rusqlite::Connection::open(&kind.1).unwrap();
     connection
         .execute_batch(
-            "DROP VIEW outbox; DROP TABLE note; DROP TABLE channel; DROP TABLE delivery; DROP TABLE condition; \
+            "DROP TABLE in_force; DROP VIEW holds; DROP VIEW breaker; DROP VIEW outbox; DROP TABLE note; DROP TABLE channel; DROP TABLE delivery; DROP TABLE condition; \
              DROP TABLE reading; DROP TABLE project; PRAGMA user_version = 2",
         )
         .unwrap();
+    connection.execute_batch(include_str!("../../src/journal/schema/0002_holds.sql")).unwrap();
     drop(connection);
     assert_eq!(kind.open().kept().await.unwrap().notes, []);
 }

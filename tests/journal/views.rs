@@ -15,6 +15,7 @@ use upgrade_remediator::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::model::policy::{Mode, Terms};
 use upgrade_remediator::model::reason::Reason;
+use upgrade_remediator::model::setup::{Nodes, Place};
 use upgrade_remediator::model::task::{TaskKind, TaskStatus};
 
 fn at(seconds: u64) -> Moment {
@@ -49,6 +50,7 @@ fn seen(number: u32) -> Event {
         age_unknown: false,
         seen_to_happen: true,
         terms: Some(Terms::defaults("logs", Mode::Enforce)),
+        place: Place::default(),
     }))
 }
 
@@ -71,6 +73,7 @@ fn due() -> Reason {
 async fn told(directory: &TempDir) -> Connection {
     let path = directory.path().join("journal.db");
     let (journal, _) = SqliteJournal::open(&path, &SqliteOptions::new(at(0).wall, 1)).unwrap();
+    let journal = Journal::from(journal);
     let record = async |seconds, event| {
         journal.record(at(seconds), vec![(subject("t1"), event)]).await.unwrap();
     };
@@ -94,6 +97,8 @@ async fn told(directory: &TempDir) -> Connection {
             execute_times: Some(1),
             completed: Some(0),
             external: 0,
+            setup: None,
+            nodes: Nodes::default(),
         },
     )
     .await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use upgrade_remediator::clock::Clock;
 use upgrade_remediator::daemon::ProjectStates;
-use upgrade_remediator::journal::{Journal as _, MemoryJournal};
+use upgrade_remediator::journal::{Journal, MemoryJournal};
 use upgrade_remediator::model::answer::{Answer, Meaning};
 use upgrade_remediator::model::cluster::Traits;
 use upgrade_remediator::model::decision::{Action, PassiveVerdict};
@@ -14,6 +14,7 @@ use upgrade_remediator::model::event::{Event, FailureSeen, Shape, Subject};
 use upgrade_remediator::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use upgrade_remediator::model::policy::{Mode, Terms};
 use upgrade_remediator::model::reason::Reason;
+use upgrade_remediator::model::setup::{Nodes, Place};
 use upgrade_remediator::model::task::{TaskKind, TaskStatus};
 use upgrade_remediator::notify::channel::{Channel, SendError, Sending, Taken};
 use upgrade_remediator::notify::message::Message;
@@ -193,7 +194,7 @@ impl Harness {
     pub(crate) async fn journal(&self, project: &str, name: &str, events: Vec<Event>) -> u64 {
         let subject = subject(project, name);
         let lines = events.into_iter().map(|event| (subject.clone(), event)).collect();
-        let entries = self.journal.record(self.clock.now(), lines).await.unwrap();
+        let entries = Journal::from(self.journal.clone()).record(self.clock.now(), lines).await.unwrap();
         for entry in &entries {
             self.post.tell(&Notification::Journaled { cluster_name: name, entry });
         }
@@ -223,6 +224,8 @@ pub(crate) fn first_seen(name: &str) -> Event {
         execute_times: Some(1),
         completed: Some(0),
         external: 0,
+        setup: None,
+        nodes: Nodes::default(),
     }
 }
 
@@ -255,6 +258,7 @@ pub(crate) fn failed(number: u32, completed: u32, terms: Option<Terms>) -> Event
         age_unknown: false,
         seen_to_happen: true,
         terms,
+        place: Place::default(),
     }))
 }
 

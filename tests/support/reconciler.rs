@@ -72,17 +72,17 @@ pub(crate) fn options(endpoint: impl Into<String>, rules: &Rules, seed: u64) -> 
 
 /// A reconciler of a project `prod` of which nothing is known and nothing is held, and whom nobody hears; `change` says what
 /// is otherwise.
-pub(crate) fn reconciler<S: Css, J: Journal, C: Clock>(
+pub(crate) fn reconciler<S: Css, C: Clock>(
     css: S,
-    journal: &Arc<J>,
+    journal: &Journal,
     clock: &Arc<C>,
     rules: Rules,
-    change: impl FnOnce(&mut Parts<S, J, C, Recorder>),
-) -> Reconciler<S, J, C, Recorder> {
+    change: impl FnOnce(&mut Parts<S, C>),
+) -> Reconciler<S, C> {
     let mut parts = Parts {
         project: ProjectName::new("prod").unwrap(),
         css,
-        journal: Arc::clone(journal),
+        journal: journal.clone(),
         clock: Arc::clone(clock),
         observer: Recorder::deaf(),
         rules,

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use upgrade_remediator::clock::SystemClock;
 use upgrade_remediator::daemon::{Measured, process};
+use upgrade_remediator::journal::Intent;
 use upgrade_remediator::journal::memory::MemoryJournal;
-use upgrade_remediator::journal::{Intent, Journal as _};
 use upgrade_remediator::model::answer::{Answer, Meaning};
 use upgrade_remediator::model::decision::{Order, PassiveVerdict};
 use upgrade_remediator::model::event::{Confirmation, Event, Outcome, Subject};
@@ -77,7 +77,8 @@ fn now() -> Moment {
 
 /// A retry without effect, one that is accepted by its answer, an escalation and the end.
 async fn story(metrics: &Arc<Metrics>) {
-    let journal = Measured::new(MemoryJournal::new(1), Arc::new(SystemClock::new()), Arc::clone(metrics));
+    let journal =
+        Measured::over(&MemoryJournal::new(1).into(), Arc::new(SystemClock::new()), Arc::clone(metrics));
     for meaning in [Meaning::ForbiddenCluster, Meaning::Accepted] {
         let until = now().wall;
         let reason = Reason::Backoff { retry: 1, max_retries: 3, wait: Duration::from_mins(1), until };

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::lenient::{List, Loose, Object};
 use crate::model::cluster::{Cluster, Tags};
 use crate::model::id::ClusterId;
+use crate::model::setup::Nodes;
 
 /// What of it is read.
 #[derive(Deserialize)]
@@ -24,6 +25,8 @@ pub(super) struct Element<'a> {
     actions: List<'a>,
     #[serde(borrow, default)]
     tags: List<'a>,
+    #[serde(borrow, default)]
+    instances: List<'a>,
     #[serde(borrow, default)]
     status: Loose<'a>,
     #[serde(borrow, default)]
@@ -42,6 +45,17 @@ struct Datastore<'a> {
     version: Loose<'a>,
 }
 
+/// One node.
+#[derive(Deserialize)]
+struct Instance<'a> {
+    #[serde(borrow, default, rename = "type")]
+    role: Loose<'a>,
+    #[serde(borrow, default, rename = "specCode")]
+    flavour: Loose<'a>,
+    #[serde(borrow, default, rename = "azCode")]
+    zone: Loose<'a>,
+}
+
 #[derive(Deserialize)]
 struct Tag<'a> {
     #[serde(borrow, default)]
@@ -55,6 +69,7 @@ struct Tag<'a> {
 pub(super) struct Shared {
     texts: HashSet<Arc<str>>,
     tags: HashSet<Tags>,
+    nodes: HashSet<Nodes>,
 }
 
 impl Shared {
@@ -65,6 +80,14 @@ impl Shared {
         let text: Arc<str> = text.into();
         self.texts.insert(Arc::clone(&text));
         text
+    }
+
+    fn nodes(&mut self, nodes: Nodes) -> Nodes {
+        if let Some(known) = self.nodes.get(&nodes) {
+            return known.clone();
+        }
+        self.nodes.insert(nodes.clone());
+        nodes
     }
 
     fn tags(&mut self, tags: Tags) -> Tags {
@@ -101,6 +124,7 @@ pub(super) fn model(element: &Element<'_>, shared: &mut Shared) -> Result<Cluste
         version: shared.text(&version),
         actions: element.actions.names().unwrap_or_default(),
         tags: shared.tags(tags(element.tags)),
+        nodes: shared.nodes(nodes(element.instances)),
         state: state(element),
     })
 }
@@ -115,6 +139,20 @@ fn state(element: &Element<'_>) -> u64 {
         field.map(RawValue::get).hash(&mut hasher);
     }
     hasher.finish()
+}
+
+/// For reports alone: what cannot be read is left out.
+fn nodes(list: List<'_>) -> Nodes {
+    let elements = list.elements().unwrap_or_default();
+    let read = elements.into_iter().map(|raw| serde_json::from_str::<Object<Instance<'_>>>(raw.get()));
+    let instances: Vec<Instance<'_>> = read.filter_map(|object| object.ok()?.0).collect();
+    let texts = instances.iter().filter_map(|instance| {
+        let text = |field: &Loose<'_>| field.text_or_empty();
+        let role = instance.role.filled()?.into_owned();
+        Some((role, text(&instance.flavour), text(&instance.zone)))
+    });
+    let texts: Vec<_> = texts.collect();
+    Nodes::of(texts.iter().map(|(role, flavour, zone)| (role.as_str(), flavour.as_str(), zone.as_str())))
 }
 
 fn tags(list: List<'_>) -> Tags {
@@ -148,6 +186,8 @@ mod tests {
         assert_eq!(&*cluster.version, "7.10.2");
         assert_eq!(cluster.tags, [("team", "search")].into());
         assert!(cluster.actions.is_empty());
+        let nodes: Vec<_> = cluster.nodes.iter().map(|group| (group.count, &*group.role)).collect();
+        assert_eq!(nodes, [(1, "ess")]);
     }
 
     #[test]

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::lenient::{List, Loose, Object, split_names};
 use crate::model::id::TaskId;
+use crate::model::setup::Setup;
 use crate::model::task::{CompletedNodes, Step, Task, TaskKind, TaskStatus};
 use crate::model::text::shown;
 
@@ -34,23 +36,73 @@ pub(super) struct Element<'a> {
     steps: List<'a>,
     /// Upgrades have it, AZ switchovers do not.
     #[serde(borrow, default, rename = "imageInfo")]
-    image: Loose<'a>,
+    image: Option<&'a RawValue>,
     /// AZ switchovers have it, upgrades do not.
     #[serde(borrow, default, rename = "migrateParam")]
-    migration: Loose<'a>,
+    migration: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "batchSize")]
+    batch_size: Loose<'a>,
+}
+
+/// The target image of an upgrade.
+#[derive(Deserialize)]
+struct Image<'a> {
+    #[serde(borrow, default)]
+    id: Loose<'a>,
+    #[serde(borrow, default, rename = "displayName")]
+    name: Loose<'a>,
+    #[serde(borrow, default, rename = "datastoreType")]
+    engine: Loose<'a>,
+    #[serde(borrow, default, rename = "datastoreVersion")]
+    version: Loose<'a>,
+}
+
+/// From where to where an AZ switchover goes.
+#[derive(Deserialize)]
+struct Migration<'a> {
+    #[serde(borrow, default, rename = "sourceAz")]
+    from: Loose<'a>,
+    #[serde(borrow, default, rename = "targetAz")]
+    to: Loose<'a>,
 }
 
 impl Element<'_> {
     /// Of which kind it is: as it shows itself, else as the list that was asked for says. A service that takes no notice
     /// of `action_mode` gives both kinds in both lists.
     fn kind(&self, asked: TaskKind) -> TaskKind {
-        let is_there = |field: &Loose<'_>| *field == Loose::Object || field.filled().is_some();
-        match (is_there(&self.image), is_there(&self.migration)) {
+        let is_there = |field: Option<&RawValue>| {
+            let field = field.and_then(|raw| serde_json::from_str::<Loose<'_>>(raw.get()).ok());
+            field.is_some_and(|field| field == Loose::Object || field.filled().is_some())
+        };
+        match (is_there(self.image), is_there(self.migration)) {
             (true, false) => TaskKind::Upgrade,
             (false, true) => TaskKind::AzSwitchover,
             _ => asked,
         }
     }
+}
+
+/// How it is set up: for reports alone, so that whatever cannot be read is left out.
+fn setup(element: &Element<'_>) -> Option<Box<Setup>> {
+    let text = |field: &Loose<'_>| field.filled().map(|text| Box::from(text.as_ref()));
+    let mut setup = Setup { batch_size: element.batch_size.whole_number(), ..Setup::default() };
+    let image = element.image.and_then(|raw| serde_json::from_str::<Object<Image<'_>>>(raw.get()).ok());
+    if let Some(image) = image.and_then(|image| image.0) {
+        setup.image = text(&image.id);
+        setup.image_name = text(&image.name);
+        setup.engine = image.engine.filled().map(|engine| engine.to_ascii_lowercase().into());
+        setup.version = text(&image.version);
+    }
+    // An object within a text.
+    let migration = element.migration.and_then(|raw| serde_json::from_str::<Loose<'_>>(raw.get()).ok());
+    let within = migration.as_ref().and_then(Loose::filled);
+    let within = within.as_deref().or(element.migration.map(RawValue::get));
+    let migration = within.and_then(|text| serde_json::from_str::<Object<Migration<'_>>>(text).ok());
+    if let Some(migration) = migration.and_then(|migration| migration.0) {
+        (setup.az_from, setup.az_to) = (text(&migration.from), text(&migration.to));
+    }
+    let setup = setup.bounded();
+    (setup != Setup::default()).then(|| Box::new(setup))
 }
 
 #[derive(Deserialize)]
@@ -121,6 +173,7 @@ fn of(element: &Element<'_>, kind: TaskKind) -> Result<Task, String> {
         current_node: element.current_node.text_or_empty(),
         current_batch: current_batch.unwrap_or_default().into_iter().collect(),
         steps: steps.unwrap_or_default(),
+        setup: setup(element),
         whole: None,
     })
 }
@@ -139,6 +192,7 @@ fn succeeded(element: &Element<'_>, id: TaskId, kind: TaskKind) -> Task {
         current_node: String::new(),
         current_batch: BTreeSet::new(),
         steps: Vec::new(),
+        setup: None,
         whole: None,
     }
 }
@@ -215,6 +269,24 @@ mod tests {
         assert_eq!((task.steps[1].order, task.steps[1].status.as_str()), (Some(12), "WAITING"));
         assert_eq!(task.steps[0].end_time, Some("2023-01-05T02:29:51".parse().unwrap()));
         assert_eq!(task.whole, None, "only a failure is kept whole");
+    }
+
+    #[test]
+    fn how_a_task_is_set_up_is_read_as_far_as_it_is_shown() {
+        let upgrade = read(SAMPLE, TaskKind::Upgrade).unwrap().setup.unwrap();
+        assert_eq!(upgrade.image.as_deref(), Some("439b5d30-5968-45df-b088-d030a858522d"));
+        assert_eq!((upgrade.version.as_deref(), upgrade.az_from.as_deref()), (Some("7.10.2"), None));
+        let within =
+            r#""status":"RUNNING","batchSize":2,"migrateParam":"{\"sourceAz\":\"a\",\"targetAz\":\"b,c\"}""#;
+        let switchover = task(within).setup.unwrap();
+        assert_eq!((switchover.az_from.as_deref(), switchover.az_to.as_deref()), (Some("a"), Some("b,c")));
+        assert_eq!(switchover.batch_size, Some(2));
+        for odd in ["null", "[]", "7", "\"x\"", "{\"id\":{}}", "{\"id\":null}"] {
+            let text =
+                format!(r#""status":"RUNNING","imageInfo":{odd},"migrateParam":{odd},"batchSize":{odd}"#);
+            let setup = task(&text).setup;
+            assert!(setup.is_none_or(|setup| setup.image.is_none() && setup.az_to.is_none()), "{odd}");
+        }
     }
 
     #[test]

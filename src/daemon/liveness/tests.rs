@@ -9,6 +9,7 @@ use crate::clocks::VirtualClock;
 use crate::model::cluster::{Cluster, ClusterList, Tags};
 use crate::model::id::ClusterId;
 use crate::model::project::{Rules, Stretch};
+use crate::model::setup::Nodes;
 use crate::schedule::liveness::{self, LivenessProbe};
 use crate::schedule::{Lane, Next, Project, Scheduler};
 
@@ -34,6 +35,7 @@ impl Project for Going {
                 version: "".into(),
                 actions: Vec::new(),
                 tags: Tags::default(),
+                nodes: Nodes::default(),
                 state: 0,
             })
         };

@@ -2,7 +2,6 @@
 //! have another name.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::task::JoinError;
@@ -13,15 +12,14 @@ use crate::clock::Clock as _;
 use crate::daemon::build::Connection;
 use crate::daemon::identity::Known;
 use crate::daemon::{BuildFault, ProjectStates, named};
-use crate::journal::reader::{JournalReader, Query};
-use crate::journal::{Journal, JournalError};
+use crate::journal::JournalError;
+use crate::journal::reader::Query;
 use crate::model::id::ProjectName;
 use crate::model::moment::Moment;
 use crate::model::names::{Named, Names, Naming};
 use crate::model::policy::Mode;
 use crate::model::project_state::ProjectState;
 use crate::model::text::chain;
-use crate::notify::Observer;
 use crate::settings::{self, JournalUrl, Settings};
 
 /// What a reload does to the names of projects.
@@ -41,7 +39,7 @@ impl Moving {
     }
 }
 
-impl<J: Journal, T: Observer> Daemon<J, T> {
+impl Daemon {
     /// Reads the settings again, all or nothing.
     ///
     /// # Errors
@@ -73,7 +71,7 @@ impl<J: Journal, T: Observer> Daemon<J, T> {
             self.tell_why_not(why, &[]);
             return Ok(());
         }
-        let (journal, now) = (self.journal_file(), self.builder.clock.now());
+        let (journal, now) = (self.settings().journal.clone(), self.builder.clock.now());
         let ready = self.ready(loaded, &moving.moved, |name| match moving.source(&known.names, name) {
             // It is with the one that watches it.
             Some(source) if moving.moved.contains(source) && !known.outdated.contains(source) => {
@@ -157,7 +155,7 @@ impl<J: Journal, T: Observer> Daemon<J, T> {
     async fn halt(
         &mut self,
         names: &BTreeSet<ProjectName>,
-    ) -> Result<BTreeMap<ProjectName, Running<J, T>>, JoinError> {
+    ) -> Result<BTreeMap<ProjectName, Running>, JoinError> {
         let mut waiting = names.clone();
         for running in names.iter().filter_map(|name| self.running.get(name)) {
             running.halt.cancel();
@@ -180,7 +178,7 @@ impl<J: Journal, T: Observer> Daemon<J, T> {
     }
 
     /// Watches projects again as they were, with what is known of them.
-    fn revive(&mut self, halted: BTreeMap<ProjectName, Running<J, T>>, known: &mut Known) {
+    fn revive(&mut self, halted: BTreeMap<ProjectName, Running>, known: &mut Known) {
         for (name, running) in halted {
             let mut project_state = running.project.reconciler().project_state();
             project_state.wake(self.builder.clock.now());
@@ -196,7 +194,7 @@ impl<J: Journal, T: Observer> Daemon<J, T> {
         let identities = Arc::clone(&self.builder.identities);
         let known = &mut *identities.known.lock().await;
         let names = known.outdated.iter().filter(|name| self.running.contains_key(*name)).cloned().collect();
-        let (journal, now) = (self.journal_file(), self.builder.clock.now());
+        let (journal, now) = (self.settings().journal.clone(), self.builder.clock.now());
         for (name, running) in self.halt(&names).await? {
             match ledger_of(&name, &journal, now) {
                 Ok(project_state) => self.again(&name, running.link, project_state, known),
@@ -237,11 +235,6 @@ impl<J: Journal, T: Observer> Daemon<J, T> {
         }
     }
 
-    fn journal_file(&self) -> PathBuf {
-        let JournalUrl::Sqlite(path) = &self.loaded.settings.journal;
-        path.clone()
-    }
-
     /// Projects that are not watched any more are nobody's rivals.
     pub(super) async fn forget_left(&mut self) {
         if self.left.is_empty() {
@@ -258,14 +251,9 @@ impl<J: Journal, T: Observer> Daemon<J, T> {
 }
 
 /// What the journal knows of a project that is new in the settings, and may be an old one.
-fn ledger_of(
-    name: &ProjectName,
-    journal: &std::path::Path,
-    now: Moment,
-) -> Result<ProjectState, JournalError> {
+fn ledger_of(name: &ProjectName, journal: &JournalUrl, now: Moment) -> Result<ProjectState, JournalError> {
     let mut states = ProjectStates::default();
-    let entries =
-        JournalReader::open(journal)?.entries(&Query { project: Some(name.clone()), ..Query::default() })?;
+    let entries = journal.reader()?.entries(&Query { project: Some(name.clone()), ..Query::default() })?;
     for entry in entries {
         states.fold(entry, now);
     }

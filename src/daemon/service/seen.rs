@@ -7,22 +7,17 @@ use tokio::sync::watch;
 use super::{Daemon, Running};
 use crate::clock::Clock as _;
 use crate::daemon::view::{Current, Seen, View};
-use crate::journal::Journal;
-use crate::notify::Observer;
-use crate::settings::JournalUrl;
 use crate::status::metrics::Metrics;
 use crate::status::{PolicyReport, Report};
 
-impl<J: Journal, T: Observer> Daemon<J, T> {
+impl Daemon {
     /// The daemon as it is seen from outside, kept up to date from now on.
     /// `changes` changes when something was told.
-    pub fn view(&mut self, metrics: Arc<Metrics>, changes: watch::Receiver<u64>) -> Arc<View<J, T>> {
-        let JournalUrl::Sqlite(file) = &self.settings().journal;
+    pub fn view(&mut self, metrics: Arc<Metrics>, changes: watch::Receiver<u64>) -> Arc<View> {
         let view = Arc::new(View {
             clock: Arc::clone(&self.builder.clock),
             holds: Arc::clone(&self.builder.holds),
             journal: self.builder.share_journal(),
-            file: file.clone(),
             post: self.builder.post.clone(),
             metrics,
             changes,
@@ -44,8 +39,8 @@ impl<J: Journal, T: Observer> Daemon<J, T> {
         self.current().report(self.clock().now(), self.holds_in_force(), self.builder.post.as_ref())
     }
 
-    fn current(&self) -> Current<J, T> {
-        let seen = |running: &Running<J, T>| Seen {
+    fn current(&self) -> Current {
+        let seen = |running: &Running| Seen {
             project: Arc::clone(&running.project),
             liveness: running.liveness.clone(),
             leaving: running.leaving,

@@ -10,6 +10,7 @@ use crate::model::decision::Action;
 use crate::model::event::{Confirmation, Entry, FailureSeen, Outcome, Shape, Subject};
 use crate::model::id::{AttemptId, ProjectName};
 use crate::model::moment::Mono;
+use crate::model::setup::{Nodes, Place};
 use crate::model::task::{TaskKind, TaskStatus};
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -56,6 +57,8 @@ impl Harness {
                     execute_times: Some(1),
                     completed: Some(0),
                     external: 0,
+                    setup: None,
+                    nodes: Nodes::default(),
                 },
             );
         }
@@ -73,6 +76,7 @@ impl Harness {
             age_unknown: false,
             seen_to_happen,
             terms: None,
+            place: Place::default(),
         };
         self.record(cluster, Event::Failed(Box::new(seen)));
     }

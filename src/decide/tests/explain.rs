@@ -4,6 +4,7 @@ use crate::model::cluster::Traits;
 
 use super::*;
 use crate::decide::explain;
+use crate::model::setup::Nodes;
 use crate::model::window::{Span, Window};
 
 impl Harness {
@@ -176,6 +177,8 @@ impl Harness {
             execute_times: Some(1),
             completed: Some(0),
             external: 0,
+            setup: None,
+            nodes: Nodes::default(),
         };
         let (action, reason) = (Action::Retry, Reason::StalePoll);
         let intent = Event::Intent { action, failure: 1, waited: Duration::ZERO, reason };

@@ -3,6 +3,7 @@
 use crate::model::cluster::Traits;
 
 use super::*;
+use crate::model::setup::Nodes;
 
 #[test]
 fn a_failed_task_is_retried_after_its_backoff_and_not_before() {
@@ -158,6 +159,8 @@ fn a_first_sight_that_was_kept_in_doubt_is_replaced_by_the_next() {
         execute_times: Some(3),
         completed: Some(completed),
         external,
+        setup: None,
+        nodes: Nodes::default(),
     };
     let mut harness = Harness::new();
     let task = TaskId::new("t").unwrap();

@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::MemoryJournal;
-use crate::journal::JournalError;
-use crate::model::event::{Entry, StoredEntry, Subject};
-use crate::model::outbox::{Delivery, Kept, Note, Outbox, OutboxWrite};
+use crate::model::outbox::{Delivery, Kept, Note, OutboxWrite};
 
 /// What waits to be told, in memory.
 #[derive(Debug, Default)]
@@ -34,7 +31,15 @@ impl OutboxInMemory {
         self.kept.notes.retain(|note| Self::waits(&kept, note));
     }
 
-    fn one(&mut self, write: OutboxWrite) -> Option<Note> {
+    /// Everything that it keeps, but for the number of the last entry.
+    pub(super) fn kept(&self) -> Kept {
+        let mut kept = self.kept.clone();
+        kept.notes.retain(|note| Self::waits(&self.kept, note));
+        kept
+    }
+
+    /// Does this.
+    pub(super) fn one(&mut self, write: OutboxWrite) -> Option<Note> {
         let kept = &mut self.kept;
         match write {
             OutboxWrite::Note(note) => {
@@ -77,39 +82,5 @@ impl OutboxInMemory {
             }
         }
         None
-    }
-}
-
-impl Outbox for MemoryJournal {
-    type Error = JournalError;
-
-    async fn kept(&self) -> Result<Kept, JournalError> {
-        let last_entry = self.last();
-        Ok(self.outbox(|outbox| {
-            let mut kept = outbox.kept.clone();
-            kept.notes.retain(|note| OutboxInMemory::waits(&outbox.kept, note));
-            Kept { last_entry, ..kept }
-        }))
-    }
-
-    async fn entries_after(&self, number: u64, at_most: u32) -> Result<Vec<StoredEntry>, JournalError> {
-        let at_most = usize::try_from(at_most).unwrap_or(usize::MAX);
-        Ok(self.stored_where(|entry| entry.number > number, at_most))
-    }
-
-    async fn story(&self, subject: Subject, through: u64) -> Result<Vec<StoredEntry>, JournalError> {
-        let of = |entry: &Entry, of: &Subject| entry.number <= through && entry.subject == *of;
-        let story = self.stored_where(|entry| of(entry, &subject), usize::MAX);
-        if !story.is_empty() {
-            return Ok(story);
-        }
-        // Its project has another name by now.
-        let of_any =
-            |entry: &Entry| of(entry, &Subject { project: entry.subject.project.clone(), ..subject.clone() });
-        Ok(self.stored_where(of_any, usize::MAX))
-    }
-
-    async fn write(&self, writes: Vec<OutboxWrite>) -> Result<Vec<Note>, JournalError> {
-        self.write_outbox(|outbox| writes.into_iter().filter_map(|write| outbox.one(write)).collect())
     }
 }

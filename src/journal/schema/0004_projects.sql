@@ -2,7 +2,7 @@
 -- kept of a project is then kept under the new one.
 CREATE TABLE project (
   id   TEXT PRIMARY KEY,
-  name TEXT NOT NULL UNIQUE -- as in entry.project and in hold.scope
+  name TEXT NOT NULL UNIQUE -- as in entry.project
 ) STRICT;
 
 -- Of an entry the name of its project may change, and nothing else.
@@ -117,3 +117,46 @@ SELECT s.project, json_extract(s.data, '$.cluster_name') AS cluster_name, s.clus
    AND s.number = (
        SELECT min(x.number) FROM entry x
         WHERE x.project = s.project AND x.cluster = s.cluster AND x.task = s.task AND x.event = 'first-seen');
+
+-- Holds are entries whose subject is a scope: all (no project, no cluster), a project, or a cluster (no project). None has a
+-- task. They keep their numbers.
+INSERT INTO entry (at, project, cluster, task, event, data)
+SELECT at, project, cluster, '', event, data FROM (
+  SELECT at, number, 1 AS place, 'held' AS event,
+         iif(scope LIKE 'project:%', substr(scope, 9), '') AS project,
+         iif(scope LIKE 'cluster:%', substr(scope, 9), '') AS cluster,
+         json_object('event', 'held', 'hold', number, 'cluster_name', cluster_name, 'until', until,
+                     'reason', reason, 'by', placed_by) AS data
+    FROM hold
+  UNION ALL
+  SELECT released_at, number, 2, 'released',
+         iif(scope LIKE 'project:%', substr(scope, 9), ''), iif(scope LIKE 'cluster:%', substr(scope, 9), ''),
+         json_object('event', 'released', 'hold', number, 'by', coalesce(released_by, ''))
+    FROM hold WHERE released_at IS NOT NULL
+) ORDER BY number, place;
+
+DROP VIEW holds;
+DROP TABLE hold;
+
+-- The holds that nobody released and that have not ended.
+CREATE VIEW holds AS
+SELECT json_extract(h.data, '$.hold') AS number, h.at AS since,
+       CASE WHEN h.project <> '' THEN 'project:' || h.project
+            WHEN h.cluster <> '' THEN 'cluster:' || h.cluster ELSE 'all' END AS scope,
+       json_extract(h.data, '$.cluster_name') AS cluster_name,
+       json_extract(h.data, '$.until') AS until,
+       json_extract(h.data, '$.reason') AS reason,
+       json_extract(h.data, '$.by') AS placed_by
+  FROM entry h
+ WHERE h.event = 'held'
+   AND (json_extract(h.data, '$.until') IS NULL
+        OR json_extract(h.data, '$.until') > strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+   AND NOT EXISTS (SELECT 1 FROM entry r
+                    WHERE r.event = 'released' AND json_extract(r.data, '$.hold') = json_extract(h.data, '$.hold'));
+
+-- What was in force since when: version, mode, hash of the configuration, poll, limits and breaker, in JSON. For reports.
+CREATE TABLE in_force (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  at     TEXT NOT NULL,
+  data   TEXT NOT NULL CHECK (json_valid(data))
+) STRICT;

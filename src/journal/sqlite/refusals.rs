@@ -2,8 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::SqliteJournal;
-use crate::journal::owner::{Command, Owner};
+use crate::journal::owner::Owner;
 
 const KEY: &str = "refused-credentials";
 
@@ -12,22 +11,18 @@ pub(super) fn read(connection: &Connection) -> rusqlite::Result<Option<String>> 
     connection.query_row("SELECT value FROM meta WHERE key = ?1", [KEY], |row| row.get(0)).optional()
 }
 
-impl SqliteJournal {
-    /// Keeps this instead of what was kept. Returns at once; where it cannot be kept, a restart knows less.
-    pub fn keep_refusals(&self, text: String) {
-        self.tell(Command::Work(Box::new(move |owner: &mut Owner| {
-            let kept = owner.write(
-                || "refusals".to_owned(),
-                |transaction| {
-                    transaction
-                        .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
-                        .execute([KEY, &text])
-                },
-            );
-            if let Err(failure) = kept {
-                let error = failure.error(&owner.place);
-                tracing::debug!(%error, "a refused credential could not be remembered");
-            }
-        })));
+/// Keeps this instead of what was kept.
+pub(super) fn keep(owner: &mut Owner, text: &str) {
+    let kept = owner.write(
+        || "refusals".to_owned(),
+        |transaction| {
+            transaction
+                .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
+                .execute([KEY, text])
+        },
+    );
+    if let Err(failure) = kept {
+        let error = failure.error(&owner.place);
+        tracing::debug!(%error, "a refused credential could not be remembered");
     }
 }

@@ -3,9 +3,16 @@ use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
 
 use super::*;
-use crate::model::event::Shape;
+use crate::journal::store::{Fence, Store as _};
+use crate::model::event::{Entry, Event, Shape, Subject};
 use crate::model::id::{ClusterId, ProjectName, TaskId};
-use crate::model::moment::Mono;
+use crate::model::moment::{Moment, Mono};
+
+impl SqliteJournal {
+    async fn record(&self, at: Moment, lines: Vec<(Subject, Event)>) -> Result<Vec<Entry>, JournalError> {
+        self.append(Fence::ALONE, at, lines).await
+    }
+}
 
 fn at() -> Moment {
     Moment { wall: "2026-01-02T03:04:05.678Z".parse().unwrap(), mono: Mono(1_000) }

@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::model::event::Subject;
 use crate::model::moment::Moment;
 use crate::model::names::Naming;
-use crate::model::outbox::{NewNote, Note, Outbox, OutboxWrite};
+use crate::model::outbox::{NewNote, Note, OutboxWrite};
 use crate::model::text::span;
 use crate::notify::kind::Kind;
 use crate::notify::notice::{self, Notice};
@@ -25,7 +25,7 @@ pub(super) struct Waiting {
     reminded: usize,
 }
 
-impl<O: Outbox, C: Clock> OutboxWriter<O, C> {
+impl<C: Clock> OutboxWriter<C> {
     /// Takes note of a task that waited for an operator already when the process began.
     pub(in crate::notify) fn waits(&mut self, subject: &Subject, entry: u64, since: Timestamp) {
         let waiting = Waiting { since, entry: Some((entry, subject.clone())), reminded: 0 };

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::model::event::{Event, StoredEntry};
 use crate::model::id::ProjectName;
 use crate::model::names::Naming;
-use crate::model::outbox::{Condition, Note, Outbox, OutboxWrite};
+use crate::model::outbox::{Condition, Note, OutboxWrite};
 use crate::model::project::PauseCause;
 use crate::model::reason::Reason;
 use crate::model::text::{shown, span};
@@ -20,7 +20,7 @@ use crate::notify::queue::Transient;
 /// The word of the state in which nothing can be kept.
 pub(super) const JOURNAL_FAILS: &str = "journal-fails";
 
-impl<O: Outbox, C: Clock> OutboxWriter<O, C> {
+impl<C: Clock> OutboxWriter<C> {
     /// The states of projects that were told and last, as notices.
     pub(in crate::notify) fn lasting(&self) -> Vec<Notice> {
         self.conditions.values().filter_map(|condition| serde_json::from_str(&condition.data).ok()).collect()

@@ -1,7 +1,7 @@
 //! The daemon, as far as it is pure: the product's own functions in the order in which a reconcile calls them
 //! (`src/reconcile.rs`), with a kill possible wherever a reconcile can be cut.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::pin;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use upgrade_remediator::act::{self, Delivery};
 use upgrade_remediator::cloud::{CloudError, Css, Permit, Reply};
 use upgrade_remediator::decide::{Step, StepInput, step};
-use upgrade_remediator::journal::{Intent, Journal, JournalError, Journaled};
+use upgrade_remediator::journal::{Answer, Fence, Intent, Journal, Journaled, Layer, MemoryJournal, Store};
 use upgrade_remediator::model::cluster::{Cluster, ClusterList, Traits};
 use upgrade_remediator::model::decision::{Action, Decision, Verdict};
 use upgrade_remediator::model::event::{Entry, Event, StoredEntry, Subject};
@@ -81,11 +81,18 @@ pub(crate) struct Link {
 }
 
 /// A durable journal that gives numbers from `last` on and keeps what it was given.
-#[derive(Debug)]
-struct Keeper(Mutex<(u64, Vec<Entry>)>);
+#[derive(Clone)]
+struct Keeper(Arc<Mutex<(u64, Vec<Entry>)>>);
 
-impl Journal for Keeper {
-    async fn record(&self, at: Moment, lines: Vec<(Subject, Event)>) -> Result<Vec<Entry>, JournalError> {
+/// It is asked for nothing else.
+static NOTHING: LazyLock<MemoryJournal> = LazyLock::new(MemoryJournal::default);
+
+impl Layer for Keeper {
+    fn beneath(&self) -> &dyn Store {
+        &*NOTHING
+    }
+
+    fn append(&self, _: Fence, at: Moment, lines: Vec<(Subject, Event)>) -> Answer<'_, Vec<Entry>> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (last, all) = &mut *kept;
         let mut entries = Vec::with_capacity(lines.len());
@@ -94,23 +101,7 @@ impl Journal for Keeper {
             entries.push(Entry { number: *last, at, subject, event });
         }
         all.extend(entries.iter().cloned());
-        Ok(entries)
-    }
-
-    async fn forget(&self, _: Vec<Subject>) -> Result<(), JournalError> {
-        Err(JournalError::Lost)
-    }
-
-    async fn read_project(&self, _: &ProjectName) -> Result<Vec<StoredEntry>, JournalError> {
-        Err(JournalError::Lost)
-    }
-
-    async fn place_hold(&self, _: NewHold) -> Result<StoredHold, JournalError> {
-        Err(JournalError::Lost)
-    }
-
-    async fn release_holds(&self, _: Timestamp, _: Vec<u64>, _: String) -> Result<(), JournalError> {
-        Err(JournalError::Lost)
+        Box::pin(ready(Ok(entries)))
     }
 }
 
@@ -226,12 +217,12 @@ impl Daemon {
     }
 
     fn keeper(&self) -> Keeper {
-        Keeper(Mutex::new((self.last, Vec::new())))
+        Keeper(Arc::new(Mutex::new((self.last, Vec::new()))))
     }
 
     /// Takes over what was kept.
-    fn keep(&mut self, keeper: Keeper) -> Vec<Entry> {
-        let (last, entries) = keeper.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+    fn keep(&mut self, keeper: &Keeper) -> Vec<Entry> {
+        let (last, entries) = std::mem::take(&mut *keeper.0.lock().unwrap_or_else(PoisonError::into_inner));
         self.last = last;
         for entry in &entries {
             // Once no kill can follow, nobody reads the journal any more, but for the latest entry.
@@ -249,8 +240,8 @@ impl Daemon {
             return;
         }
         let keeper = self.keeper();
-        let entries = at_once(keeper.record(at, lines)).unwrap();
-        self.keep(keeper);
+        let entries = at_once(Journal::from(keeper.clone()).record(at, lines)).unwrap();
+        self.keep(&keeper);
         let project_state = Arc::make_mut(&mut self.project_state);
         for entry in entries {
             project_state.apply(&entry);
@@ -308,8 +299,8 @@ impl Daemon {
     /// Commits the intent.
     pub(crate) fn commit(&mut self, intent: &Intent) -> Brought {
         let keeper = self.keeper();
-        let journaled = at_once(keeper.begin(self.now, intent.clone())).unwrap();
-        self.keep(keeper);
+        let journaled = at_once(Journal::from(keeper.clone()).begin(self.now, intent.clone())).unwrap();
+        self.keep(&keeper);
         Arc::make_mut(&mut self.project_state).apply(journaled.entry());
         let brought = Brought { entries: vec![journaled.entry().clone()], decision: None };
         self.phase = Phase::Committed { journaled: Arc::new(journaled) };

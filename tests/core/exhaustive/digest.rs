@@ -193,6 +193,7 @@ impl<H: Hasher> Digest<'_, H> {
             age_unknown,
             seen_to_happen: _,
             terms,
+            place: _,
         } = seen;
         self.put((status.word(), too_old, age_unknown, terms.as_ref().map(|terms| &terms.policy)));
         let Waits { settle_interval, settle_timeout, backoff, grace, counted: _ } = self.waits;

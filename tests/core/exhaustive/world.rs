@@ -194,6 +194,7 @@ fn task(version: Version, shows: Shows) -> Task {
         current_node: String::new(),
         current_batch: BTreeSet::new(),
         steps: Vec::new(),
+        setup: None,
     }
 }
 

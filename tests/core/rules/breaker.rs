@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use upgrade_remediator::journal::{Journal, JournalError, MemoryJournal};
-use upgrade_remediator::model::event::{Entry, Event, StoredEntry, Subject};
-use upgrade_remediator::model::hold::{NewHold, StoredHold};
-use upgrade_remediator::model::id::ProjectName;
+use upgrade_remediator::journal::{Answer, Fence, Layer, MemoryJournal, Store};
+use upgrade_remediator::model::event::{Entry, Event, Subject};
 use upgrade_remediator::model::moment::Moment;
 
 use super::harness::{HOUR, Harness, MINUTE, Setup, code};
@@ -94,33 +92,18 @@ async fn an_open_breaker_is_open_after_a_restart_for_what_is_left_of_its_time() 
 /// A journal that takes its time to keep that a breaker opens.
 struct Slow(MemoryJournal);
 
-impl Journal for Slow {
-    async fn record(&self, at: Moment, lines: Vec<(Subject, Event)>) -> Result<Vec<Entry>, JournalError> {
-        if lines.iter().any(|(_, event)| matches!(event, Event::BreakerOpened { .. })) {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-        }
-        self.0.record(at, lines).await
+impl Layer for Slow {
+    fn beneath(&self) -> &dyn Store {
+        &self.0
     }
 
-    async fn forget(&self, tasks: Vec<Subject>) -> Result<(), JournalError> {
-        self.0.forget(tasks).await
-    }
-
-    async fn read_project(&self, project: &ProjectName) -> Result<Vec<StoredEntry>, JournalError> {
-        self.0.read_project(project).await
-    }
-
-    async fn place_hold(&self, hold: NewHold) -> Result<StoredHold, JournalError> {
-        self.0.place_hold(hold).await
-    }
-
-    async fn release_holds(
-        &self,
-        at: jiff::Timestamp,
-        numbers: Vec<u64>,
-        by: String,
-    ) -> Result<(), JournalError> {
-        self.0.release_holds(at, numbers, by).await
+    fn append(&self, fence: Fence, at: Moment, lines: Vec<(Subject, Event)>) -> Answer<'_, Vec<Entry>> {
+        Box::pin(async move {
+            if lines.iter().any(|(_, event)| matches!(event, Event::BreakerOpened { .. })) {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            }
+            self.0.append(fence, at, lines).await
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use upgrade_remediator::clock::Clock;
 use upgrade_remediator::cloud::Client;
 use upgrade_remediator::cloud::http::HttpTransport;
-use upgrade_remediator::journal::{Journal, MemoryJournal};
+use upgrade_remediator::journal::{Journal, MemoryJournal, Store};
 use upgrade_remediator::model::cluster::Cluster;
 use upgrade_remediator::model::decision::Verdict;
 use upgrade_remediator::model::event::{Entry, Event, StoredEntry};
@@ -150,7 +150,7 @@ impl Setup {
     }
 
     /// Starts with a journal that may hold something already.
-    pub(crate) async fn start_on<J: Journal>(self, journal: J, stored: &[StoredEntry]) -> Harness<J> {
+    pub(crate) async fn start_on<J: Store>(self, journal: J, stored: &[StoredEntry]) -> Harness<J> {
         let clock = Arc::new(ManualClock::beginning("2026-06-01T12:00:00Z".parse().unwrap()));
         let begin = clock.now().wall;
         let world = World::new(Scenario::parse(&self.scenario, "story").unwrap(), 1, begin);
@@ -179,7 +179,7 @@ pub(crate) struct Harness<J = MemoryJournal> {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) simulator: Arc<Simulator>,
     pub(crate) journal: Arc<J>,
-    pub(crate) reconciler: Reconciler<Client<HttpTransport, ManualClock>, J, ManualClock, Recorder>,
+    pub(crate) reconciler: Reconciler<Client<HttpTransport, ManualClock>, ManualClock>,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) holds: Arc<RwLock<Holds>>,
     pub(crate) stopping: CancellationToken,
@@ -200,7 +200,7 @@ fn client(
     Client::over_http(options, Arc::clone(clock)).unwrap()
 }
 
-impl<J: Journal> Harness<J> {
+impl<J: Store> Harness<J> {
     async fn build(
         setup: Setup,
         simulator: Arc<Simulator>,
@@ -218,8 +218,8 @@ impl<J: Journal> Harness<J> {
         let rules = setup.rules(setup.terms.clone());
         let recorder = Recorder::new(|notification| Some(word(notification).to_owned()));
         let (holds, stopping) = (Arc::default(), CancellationToken::new());
-        let reconciler = reconciler(css, &journal, &clock, rules, |parts| {
-            parts.observer = Arc::clone(&recorder);
+        let reconciler = reconciler(css, &Journal::over(journal.clone()), &clock, rules, |parts| {
+            parts.observer = recorder.clone();
             parts.holds = Arc::clone(&holds);
             parts.stopping = stopping.clone();
             parts.project_state = project_state;
@@ -244,7 +244,7 @@ impl<J: Journal> Harness<J> {
     }
 
     /// A new process with the same world and what `stored` says is in the journal.
-    pub(crate) async fn restarted<K: Journal>(self, journal: K, stored: &[StoredEntry]) -> Harness<K> {
+    pub(crate) async fn restarted<K: Store>(self, journal: K, stored: &[StoredEntry]) -> Harness<K> {
         let Self { setup, simulator, clock, .. } = self;
         Harness::build(setup, simulator, clock, Arc::new(journal), stored).await
     }

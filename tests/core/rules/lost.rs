@@ -177,7 +177,7 @@ async fn the_stories_end_alike_on_a_journal_in_a_file() {
         assert_eq!(harness.sent().len(), 1);
         let closing = (*harness.journal).clone();
         let harness = harness.restarted(MemoryJournal::new(1), &[]).await;
-        closing.close().await.unwrap();
+        upgrade_remediator::journal::Store::close(&closing).await.unwrap();
         let (journal, stored) = open();
         assert!(!stored.is_empty());
         let mut harness = harness.restarted(journal, &stored).await;

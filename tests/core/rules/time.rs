@@ -67,7 +67,7 @@ async fn the_rest_of_a_wait_after_a_restart_goes_by_the_wall_clock_and_is_never_
 }
 
 /// Reconciles for a while with a clock that is off by so much, and has it set right.
-async fn off_for<J: upgrade_remediator::journal::Journal>(
+async fn off_for<J: upgrade_remediator::journal::Store>(
     harness: &mut super::harness::Harness<J>,
     minutes: i64,
     span: Duration,

@@ -5,7 +5,7 @@
 //! run, and equal seeds give equal runs.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::future::pending;
+use std::future::{pending, ready};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,11 +17,10 @@ use tokio::sync::Notify;
 use upgrade_remediator::clock::Clock;
 use upgrade_remediator::cloud::transport::{Method, Request, Response, Transport, TransportError};
 use upgrade_remediator::journal::memory::Failure;
-use upgrade_remediator::journal::{Journal, JournalError, MemoryJournal, SqliteJournal};
+use upgrade_remediator::journal::{Answer, Fence, Layer, MemoryJournal, Query, SqliteJournal, Store};
 use upgrade_remediator::model::decision::Action;
 use upgrade_remediator::model::event::{Entry, Event, StoredEntry, Subject};
 use upgrade_remediator::model::hold::{NewHold, StoredHold};
-use upgrade_remediator::model::id::ProjectName;
 use upgrade_remediator::model::moment::Moment;
 use upgrade_remediator::notify::Notification;
 use upgrade_remediator::simulator::Response as SimResponse;
@@ -816,66 +815,66 @@ impl Disk {
             Self::Memory(memory) | Self::Sqlite { mirror: memory, .. } => memory,
         }
     }
+}
 
-    async fn record(&self, at: Moment, lines: Vec<(Subject, Event)>) -> Result<Vec<Entry>, JournalError> {
-        match self {
-            Self::Memory(memory) => memory.record(at, lines).await,
-            Self::Sqlite { journal, mirror } => {
-                let before = mirror.entries().len();
-                let simulated = mirror.record(at, lines.clone()).await;
-                if mirror.entries().len() > before {
-                    let written = wait(journal.record(at, lines))?;
-                    return simulated.map(|_| written);
-                }
-                simulated
+impl Layer for Disk {
+    fn beneath(&self) -> &dyn Store {
+        self.memory()
+    }
+
+    fn append(&self, fence: Fence, at: Moment, lines: Vec<(Subject, Event)>) -> Answer<'_, Vec<Entry>> {
+        let Self::Sqlite { journal, mirror } = self else { return self.memory().append(fence, at, lines) };
+        Box::pin(async move {
+            let before = mirror.entries().len();
+            let simulated = mirror.append(fence, at, lines.clone()).await;
+            if mirror.entries().len() > before {
+                let written = wait(journal.append(fence, at, lines))?;
+                return simulated.map(|_| written);
             }
+            simulated
+        })
+    }
+
+    fn forget(&self, tasks: Vec<Subject>) -> Answer<'_, ()> {
+        let Self::Sqlite { journal, mirror } = self else { return self.memory().forget(tasks) };
+        Box::pin(async move {
+            mirror.forget(tasks.clone()).await?;
+            wait(journal.forget(tasks))
+        })
+    }
+
+    fn read(&self, query: Query) -> Answer<'_, Vec<StoredEntry>> {
+        match self {
+            Self::Memory(memory) => memory.read(query),
+            Self::Sqlite { journal, .. } => Box::pin(ready(wait(journal.read(query)))),
         }
     }
 
-    async fn forget(&self, tasks: Vec<Subject>) -> Result<(), JournalError> {
-        match self {
-            Self::Memory(memory) => memory.forget(tasks).await,
-            Self::Sqlite { journal, mirror } => {
-                mirror.forget(tasks.clone()).await?;
-                wait(journal.forget(tasks))
+    fn place_hold(&self, hold: NewHold) -> Answer<'_, StoredHold> {
+        let Self::Sqlite { journal, mirror } = self else { return self.memory().place_hold(hold) };
+        Box::pin(async move {
+            let before = mirror.holds().len();
+            let simulated = mirror.place_hold(hold.clone()).await;
+            if mirror.holds().len() > before {
+                let written = wait(journal.place_hold(hold))?;
+                return simulated.map(|_| written);
             }
-        }
+            simulated
+        })
     }
 
-    async fn read_project(&self, project: &ProjectName) -> Result<Vec<StoredEntry>, JournalError> {
-        match self {
-            Self::Memory(memory) => memory.read_project(project).await,
-            Self::Sqlite { journal, .. } => wait(journal.read_project(project)),
-        }
-    }
-
-    async fn place_hold(&self, hold: NewHold) -> Result<StoredHold, JournalError> {
-        match self {
-            Self::Memory(memory) => memory.place_hold(hold).await,
-            Self::Sqlite { journal, mirror } => {
-                let before = mirror.holds().len();
-                let simulated = mirror.place_hold(hold.clone()).await;
-                if mirror.holds().len() > before {
-                    let written = wait(journal.place_hold(hold))?;
-                    return simulated.map(|_| written);
-                }
-                simulated
+    fn release_holds(&self, at: Timestamp, numbers: Vec<u64>, by: String) -> Answer<'_, ()> {
+        let Self::Sqlite { journal, mirror } = self else {
+            return self.memory().release_holds(at, numbers, by);
+        };
+        Box::pin(async move {
+            let before = mirror.holds();
+            let simulated = mirror.release_holds(at, numbers.clone(), by.clone()).await;
+            if mirror.holds() != before {
+                wait(journal.release_holds(at, numbers, by))?;
             }
-        }
-    }
-
-    async fn release_holds(&self, at: Timestamp, numbers: Vec<u64>, by: String) -> Result<(), JournalError> {
-        match self {
-            Self::Memory(memory) => memory.release_holds(at, numbers, by).await,
-            Self::Sqlite { journal, mirror } => {
-                let before = mirror.holds();
-                let simulated = mirror.release_holds(at, numbers.clone(), by.clone()).await;
-                if mirror.holds() != before {
-                    wait(journal.release_holds(at, numbers, by))?;
-                }
-                simulated
-            }
-        }
+            simulated
+        })
     }
 }
 
@@ -912,64 +911,61 @@ impl FaultyJournal {
     }
 }
 
-impl Journal for FaultyJournal {
-    async fn record(&self, at: Moment, lines: Vec<(Subject, Event)>) -> Result<Vec<Entry>, JournalError> {
-        let harness = &*self.harness;
-        let (before, after, what) = match lines.first() {
-            Some((_, Event::Intent { .. })) => (Point::BeforeIntent, Point::IntentKept, "the intent"),
-            Some((_, Event::Answered { .. } | Event::NotSent { .. })) => {
-                (Point::BeforeAnswer, Point::AnswerKept, "the answer")
+impl Layer for FaultyJournal {
+    fn beneath(&self) -> &dyn Store {
+        &self.disk
+    }
+
+    fn append(&self, fence: Fence, at: Moment, lines: Vec<(Subject, Event)>) -> Answer<'_, Vec<Entry>> {
+        Box::pin(async move {
+            let harness = &*self.harness;
+            let (before, after, what) = match lines.first() {
+                Some((_, Event::Intent { .. })) => (Point::BeforeIntent, Point::IntentKept, "the intent"),
+                Some((_, Event::Answered { .. } | Event::NotSent { .. })) => {
+                    (Point::BeforeAnswer, Point::AnswerKept, "the answer")
+                }
+                _ => (Point::BeforeKeeping, Point::AfterKeeping, "what was seen"),
+            };
+            harness.pass(before).await;
+            let wait = harness.dice(|dice| dice.random_range(0..15));
+            harness.sleep_millis(wait).await;
+            let failure = self.fail(what);
+            let number = lines.len();
+            let result = Store::append(&self.disk, fence, at, lines).await;
+            let in_doubt = failure == Some(Failure::AfterKeeping);
+            if result.is_ok() || in_doubt {
+                let now = harness.now();
+                let mut state = harness.state();
+                let process = state.process;
+                state.kept.extend((0..number).map(|_| Kept { at: now, process, in_doubt }));
             }
-            _ => (Point::BeforeKeeping, Point::AfterKeeping, "what was seen"),
-        };
-        harness.pass(before).await;
-        let wait = harness.dice(|dice| dice.random_range(0..15));
-        harness.sleep_millis(wait).await;
-        let failure = self.fail(what);
-        let number = lines.len();
-        let result = self.disk.record(at, lines).await;
-        let in_doubt = failure == Some(Failure::AfterKeeping);
-        if result.is_ok() || in_doubt {
-            let now = harness.now();
-            let mut state = harness.state();
-            let process = state.process;
-            state.kept.extend((0..number).map(|_| Kept { at: now, process, in_doubt }));
-        }
-        harness.pass(after).await;
-        result
+            harness.pass(after).await;
+            result
+        })
     }
 
-    async fn forget(&self, tasks: Vec<Subject>) -> Result<(), JournalError> {
-        self.disk.forget(tasks).await
+    fn place_hold(&self, hold: NewHold) -> Answer<'_, StoredHold> {
+        Box::pin(async move {
+            self.harness.pass(Point::BeforeKeeping).await;
+            let wait = self.harness.dice(|dice| dice.random_range(0..15));
+            self.harness.sleep_millis(wait).await;
+            self.fail("a hold");
+            let placed = Store::place_hold(&self.disk, hold).await;
+            self.harness.pass(Point::AfterKeeping).await;
+            placed
+        })
     }
 
-    async fn read_project(&self, project: &ProjectName) -> Result<Vec<StoredEntry>, JournalError> {
-        self.disk.read_project(project).await
-    }
-
-    async fn place_hold(&self, hold: NewHold) -> Result<StoredHold, JournalError> {
-        self.harness.pass(Point::BeforeKeeping).await;
-        let wait = self.harness.dice(|dice| dice.random_range(0..15));
-        self.harness.sleep_millis(wait).await;
-        self.fail("a hold");
-        let placed = self.disk.place_hold(hold).await;
-        self.harness.pass(Point::AfterKeeping).await;
-        placed
-    }
-
-    async fn release_holds(
-        &self,
-        at: jiff::Timestamp,
-        numbers: Vec<u64>,
-        by: String,
-    ) -> Result<(), JournalError> {
-        self.harness.pass(Point::BeforeKeeping).await;
-        let wait = self.harness.dice(|dice| dice.random_range(0..15));
-        self.harness.sleep_millis(wait).await;
-        self.fail("a release");
-        let released = self.disk.release_holds(at, numbers, by).await;
-        self.harness.pass(Point::AfterKeeping).await;
-        released
+    fn release_holds(&self, at: jiff::Timestamp, numbers: Vec<u64>, by: String) -> Answer<'_, ()> {
+        Box::pin(async move {
+            self.harness.pass(Point::BeforeKeeping).await;
+            let wait = self.harness.dice(|dice| dice.random_range(0..15));
+            self.harness.sleep_millis(wait).await;
+            self.fail("a release");
+            let released = Store::release_holds(&self.disk, at, numbers, by).await;
+            self.harness.pass(Point::AfterKeeping).await;
+            released
+        })
     }
 }
 

@@ -28,7 +28,7 @@ use upgrade_remediator::simulator::scenario::{ClusterWays, DEFAULT_PROJECT_ID, E
 use upgrade_remediator::simulator::{Scenario, World};
 
 use crate::clocks::VirtualClock;
-use crate::reconciler::{Recorder, options, reconciler};
+use crate::reconciler::{options, reconciler};
 
 use super::announced::{Announced, Announcing};
 use super::generate::{Held, Plan, Planned};
@@ -40,7 +40,7 @@ const MINUTE: i64 = 60_000;
 /// How long to go on once nothing is left to be done: nothing may be sent any more.
 const QUIET: i64 = 20 * MINUTE;
 
-pub(crate) type Watched = WatchedProject<Client<Wire, VirtualClock>, FaultyJournal, VirtualClock, Recorder>;
+pub(crate) type Watched = WatchedProject<Client<Wire, VirtualClock>, VirtualClock>;
 
 /// A hold that was placed and answered, by the true time and by how many entries the journal had then.
 #[derive(Debug, Clone)]
@@ -108,7 +108,7 @@ struct Process {
     number: u32,
     project: Arc<Watched>,
     clock: Arc<VirtualClock>,
-    journal: Arc<FaultyJournal>,
+    journal: Journal,
     holds: Arc<RwLock<Holds>>,
     stopping: CancellationToken,
     /// What people do meanwhile; dies with it.
@@ -376,11 +376,11 @@ impl Player {
         let stopping = CancellationToken::new();
         let holds = states.share_holds();
         let disk = self.disk.clone().unwrap();
-        let journal = Arc::new(FaultyJournal { harness: Arc::clone(&self.harness), disk });
+        let journal = Journal::from(FaultyJournal { harness: Arc::clone(&self.harness), disk });
         let css = client(&self.harness, &plan, &clock, wire_seed);
         let reconciler = reconciler(css, &journal, &clock, plan.rules(epoch), |parts| {
             parts.project = name.clone();
-            parts.observer = Arc::clone(&self.harness.recorder);
+            parts.observer = self.harness.recorder.clone();
             parts.holds = Arc::clone(&holds);
             parts.seed = seed;
             parts.stopping = stopping.clone();
@@ -409,7 +409,7 @@ impl Player {
         };
         let name = ProjectName::new(name).unwrap();
         // With a full disk it does not start, and is started with the name that it had.
-        if wait(memory.identify(vec![Named { name: name.clone(), id }])).is_ok() {
+        if wait(Journal::from(memory.clone()).identify(vec![Named { name: name.clone(), id }])).is_ok() {
             if name != self.name {
                 self.harness.count("at a start: the project has another name");
             }
@@ -547,7 +547,7 @@ fn place(
     lasts: Option<i64>,
 ) -> impl Future<Output = ()> + Send + 'static {
     let (project, clock, journal) =
-        (Arc::clone(&process.project), Arc::clone(&process.clock), Arc::clone(&process.journal));
+        (Arc::clone(&process.project), Arc::clone(&process.clock), process.journal.clone());
     let (holds, harness, notes) = (Arc::clone(&process.holds), Arc::clone(harness), Arc::clone(notes));
     let number = process.number;
     async move {
@@ -586,7 +586,7 @@ fn release(
     held: Option<Held>,
 ) -> impl Future<Output = ()> + Send + 'static {
     let (project, clock, journal) =
-        (Arc::clone(&process.project), Arc::clone(&process.clock), Arc::clone(&process.journal));
+        (Arc::clone(&process.project), Arc::clone(&process.clock), process.journal.clone());
     let (holds, harness, notes) = (Arc::clone(&process.holds), Arc::clone(harness), Arc::clone(notes));
     async move {
         let cluster =

@@ -2,22 +2,20 @@
 //! each cluster's task by a script. A month of it takes seconds.
 
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::clocks::VirtualClock;
 use crate::parked::wait;
-use crate::reconciler::{Recorder, options, reconciler};
-use jiff::Timestamp;
+use crate::reconciler::{options, reconciler};
 use serde_json::{Value, json};
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use upgrade_remediator::cloud::Client;
 use upgrade_remediator::cloud::transport::{Method, Request, Response, Transport, TransportError};
-use upgrade_remediator::journal::{Journal, JournalError, SqliteJournal};
+use upgrade_remediator::journal::{Answer, Fence, Journal, Layer, Query, SqliteJournal, Store};
 use upgrade_remediator::model::event::{Entry, Event, StoredEntry, Subject};
-use upgrade_remediator::model::hold::{NewHold, StoredHold};
-use upgrade_remediator::model::id::ProjectName;
 use upgrade_remediator::model::moment::Moment;
 use upgrade_remediator::model::policy::{Expect, Match, Mode, Policy, Terms};
 use upgrade_remediator::model::project::Rules;
@@ -233,25 +231,21 @@ impl Transport for Wire {
 /// A journal in a file. It is waited for without letting the virtual time move on.
 pub(crate) struct Kept(pub(crate) SqliteJournal);
 
-impl Journal for Kept {
-    async fn record(&self, at: Moment, lines: Vec<(Subject, Event)>) -> Result<Vec<Entry>, JournalError> {
-        wait(self.0.record(at, lines))
+impl Layer for Kept {
+    fn beneath(&self) -> &dyn Store {
+        &self.0
     }
 
-    async fn forget(&self, tasks: Vec<Subject>) -> Result<(), JournalError> {
-        wait(self.0.forget(tasks))
+    fn append(&self, fence: Fence, at: Moment, lines: Vec<(Subject, Event)>) -> Answer<'_, Vec<Entry>> {
+        Box::pin(ready(wait(self.0.append(fence, at, lines))))
     }
 
-    async fn read_project(&self, project: &ProjectName) -> Result<Vec<StoredEntry>, JournalError> {
-        wait(self.0.read_project(project))
+    fn forget(&self, tasks: Vec<Subject>) -> Answer<'_, ()> {
+        Box::pin(ready(wait(self.0.forget(tasks))))
     }
 
-    async fn place_hold(&self, hold: NewHold) -> Result<StoredHold, JournalError> {
-        wait(self.0.place_hold(hold))
-    }
-
-    async fn release_holds(&self, at: Timestamp, numbers: Vec<u64>, by: String) -> Result<(), JournalError> {
-        wait(self.0.release_holds(at, numbers, by))
+    fn read(&self, query: Query) -> Answer<'_, Vec<StoredEntry>> {
+        Box::pin(ready(wait(self.0.read(query))))
     }
 }
 
@@ -262,22 +256,22 @@ pub(crate) fn rules() -> Rules {
     Rules { policies: vec![policy], mode: Mode::Enforce, ..Rules::default() }
 }
 
-type Project<J> = WatchedProject<Client<Wire, VirtualClock>, J, VirtualClock, Recorder>;
+type Project = WatchedProject<Client<Wire, VirtualClock>, VirtualClock>;
 
 /// A daemon that watches one project.
-pub(crate) struct Daemon<J> {
-    project: Arc<Project<J>>,
+pub(crate) struct Daemon {
+    project: Arc<Project>,
     stop: CancellationToken,
     running: JoinHandle<Result<(), JoinError>>,
 }
 
-impl<J: Journal> Daemon<J> {
+impl Daemon {
     /// Starts it.
-    pub(crate) fn start(cloud: &Arc<Cloud>, rules: Rules, journal: J) -> Self {
+    pub(crate) fn start(cloud: &Arc<Cloud>, rules: Rules, journal: Kept) -> Self {
         let wire = Wire { cloud: Arc::clone(cloud), request_timeout: rules.poll.request_timeout };
         let css = Client::new(wire, options("https://css.example.com", &rules, 1), Arc::clone(&cloud.clock));
         let stop = CancellationToken::new();
-        let reconciler = reconciler(css.unwrap(), &Arc::new(journal), &cloud.clock, rules, |parts| {
+        let reconciler = reconciler(css.unwrap(), &Journal::from(journal), &cloud.clock, rules, |parts| {
             parts.stopping = stop.clone();
         });
         let project = Arc::new(WatchedProject::new(reconciler));
