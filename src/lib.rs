@@ -45,7 +45,6 @@ pub mod web;
 
 // What they are tried against.
 mod failpoint;
-pub mod planted;
 pub mod simulator;
 
 // The clocks of `tests/`, which name this crate as a test there does.

@@ -38,7 +38,6 @@ use crate::model::record::TaskRecord;
 use crate::model::task::{Reading, TaskKind};
 use crate::model::text::chain;
 use crate::notify::Observer;
-use crate::planted::{self, Fault};
 
 mod explain;
 mod keyed_lock;
@@ -250,11 +249,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         let Verdict::Act(order) = &decision.verdict else { return Ok((decision, false)) };
         // Something is due. What is acted on is another reading than the one that said so.
         let last = read_last(&reading, order);
-        let fresh = if planted::is(Fault::SkipTheReread) {
-            reading.clone()
-        } else {
-            self.read(&css, &cluster.id, last).await?
-        };
+        let fresh = self.read(&css, &cluster.id, last).await?;
         if self.stood_still(&reading, &fresh) {
             return Ok((Decision { next_poll: Duration::ZERO, ..decision }, false));
         }
@@ -290,6 +285,10 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
     async fn understand(&self, cluster: &Cluster, reading: &Reading) -> Result<Decision, ReconcileError> {
         let decision = {
             let shared = self.commit_lock.read().await;
+            // Whoever held it alone may have waited for a journal that is locked; a stop must not wait for it once more.
+            if self.stopping.is_cancelled() {
+                return Err(ReconcileError::Stopping);
+            }
             let step = self.step(cluster, reading, reading.at);
             if step.turns_breaker() {
                 drop(shared);
@@ -320,7 +319,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
             let mut state = self.state();
             state.remember(cluster, reading);
             let known = &state.project.cluster(&cluster.id).tasks;
-            let is_over = |id| known.get(id).is_some_and(|known| known.is_ended());
+            let is_over = |id| known.get(id).is_some_and(TaskRecord::is_ended);
             reading.tasks.iter().any(|task| task.status.is_failure() && !is_over(&task.id))
         };
         self.telling.read(cluster, reading.at, &step.decision, fails);
@@ -397,7 +396,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
             let known = task.and_then(|task| Some((task, input.record(&state).tasks.get(task)?)));
             let outlook = match known {
                 Some(known) => decide::outlook(&state, input, known, reading.at),
-                None => Outlook::new(None, &decision.reason, Vec::new(), None),
+                None => Outlook::new(None, &decision.reason, &[], None),
             };
             (decision, outlook)
         });
@@ -483,7 +482,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
     fn after_an_error(&self, cluster: &ClusterId) -> Duration {
         let state = self.state();
         let mut tasks = state.project.cluster(cluster).tasks.values();
-        let busy = tasks.any(|task| task.is_pending());
+        let busy = tasks.any(TaskRecord::is_pending);
         let poll = &self.rules().poll;
         if busy { poll.active_interval } else { poll.idle_interval }
     }

@@ -19,16 +19,14 @@ use source::{Source, files_of_src, sources};
 /// What each top-level module may use. `a::B` allows this one thing (and what is in it), `a` everything of `a`.
 const MAY_USE: &[(&str, &[&str])] = &[
     // The vocabulary.
-    // Planted faults reach into everything that decides.
-    ("planted", &[]),
-    ("model", &["planted"]),
+    ("model", &[]),
     ("clock", &["model"]),
     // Where a test may kill the process; nothing at all in what is shipped.
     ("failpoint", &[]),
     // The stages. They know neither the settings nor each other's insides.
     ("schedule", &["clock", "model"]),
-    ("decide", &["model", "planted"]),
-    ("journal", &["failpoint", "model", "planted"]),
+    ("decide", &["model"]),
+    ("journal", &["failpoint", "model"]),
     (
         "act",
         &[
@@ -39,7 +37,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "journal::Intent",
             "journal::Journaled",
             "model",
-            "planted",
         ],
     ),
     ("notify", &["clock::Clock", "journal::Journal", "journal::JournalError", "model"]),
@@ -62,7 +59,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "journal::JournalError",
             "model",
             "notify",
-            "planted",
             // Values only: how it stands, for people.
             "status",
         ],
@@ -70,7 +66,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // A project as the scheduler drives it.
     ("project", &["clock::Clock", "cloud::Css", "reconcile", "model", "schedule"]),
     // Around them.
-    ("cloud", &["clock", "failpoint", "model", "planted"]),
+    ("cloud", &["clock", "failpoint", "model"]),
     ("settings", &["journal::JournalUrl", "model"]),
     ("lifecycle", &[]),
     ("telemetry", &["settings"]),

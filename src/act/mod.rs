@@ -10,7 +10,6 @@ use crate::model::decision::{Action, Order};
 use crate::model::event::{Event, Outcome};
 use crate::model::id::AttemptId;
 use crate::model::text::chain;
-use crate::planted::{self, Fault};
 
 pub mod answers;
 
@@ -49,9 +48,6 @@ pub fn what_came_back(attempt: AttemptId, action: Action, outcome: Delivery) -> 
         Delivery::NotSent(_) => vec![Event::NotSent { attempt }],
         Delivery::Sent(answer) => {
             let aborted = action == Action::Abort && answer.meaning == Meaning::Accepted;
-            if planted::is(Fault::GatewayNotFoundCloses) && answer.meaning == Meaning::WrongAddress {
-                return vec![Event::Answered { attempt, answer }, Event::Ended(Outcome::Gone)];
-            }
             let answered = Event::Answered { attempt, answer };
             if aborted { vec![answered, Event::Ended(Outcome::Aborted)] } else { vec![answered] }
         }
@@ -127,15 +123,5 @@ mod tests {
         let Delivery::Sent(answer) = left_behind() else { panic!("it left, or may have left") };
         assert_eq!((answer.meaning, answer.status), (Meaning::Unknown, None));
         assert!(!answer.message.is_empty());
-    }
-
-    #[test]
-    fn the_planted_fault_closes_by_an_answer_of_the_gateway_and_by_no_other() {
-        planted::plant(Some(Fault::GatewayNotFoundCloses));
-        let of_the_gateway = what_came_back(ATTEMPT, Action::Retry, answered(Meaning::WrongAddress)).pop();
-        let busy = journaled(Action::Retry, answered(Meaning::Busy));
-        planted::plant(None);
-        assert_eq!(of_the_gateway, Some(Event::Ended(Outcome::Gone)));
-        assert_eq!(busy, ["answered"]);
     }
 }

@@ -259,7 +259,7 @@ fn as_table(holds: &[StoredHold]) -> String {
             Some(name) => format!("{}\n({})", hold.scope, shown(name, 40)),
             None => hold.scope.to_string(),
         };
-        let until = hold.until.map_or_else(|| "(no end)".to_owned(), |until| utc(until));
+        let until = hold.until.map_or_else(|| "(no end)".to_owned(), utc);
         rows.add_row([format!("#{}", hold.number), scope, until, hold.by.clone(), shown(&hold.reason, 200)]);
     }
     text(&rows)

@@ -9,7 +9,6 @@ use super::sign::{self, Signable};
 use super::transport::{Method, Request};
 use crate::model::id::{ClusterId, ProjectId, TaskId};
 use crate::model::task::{Abortable, TaskKind};
-use crate::planted::{self, Fault};
 
 /// The most elements that one page may have.
 pub(super) const PAGE_SIZE: u64 = 1000;
@@ -143,7 +142,6 @@ impl Call<'_> {
                 pairs.push(("action_mode", "AZ_MIGRATION".to_owned()));
                 pairs
             }
-            Self::Abort { .. } if planted::is(Fault::RetryModeInTheBody) => Vec::new(),
             // In a body it would be ignored, and the request would then retry the task.
             Self::Abort { .. } => vec![("retry_mode", "abort".to_owned())],
             Self::Cluster(_) | Self::Retry { .. } => Vec::new(),

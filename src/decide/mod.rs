@@ -1,9 +1,8 @@
 //! The decision: what to do about one cluster now, and why.
 //!
-//! Pure. It takes a policy's terms, the facts of one reading, the history and the present moment; equal inputs
-//! give equal decisions. It never reads a clock, logs or waits. [`observe`] first says what a reading adds to
-//! the history; [`decide`] then judges the history with that folded in. The rules are those of `docs/safety.md`,
-//! and their order is the one list in [`decide`].
+//! Pure: it never reads a clock, logs or waits, and equal inputs give equal decisions. A [`step()`] first says what a poll
+//! adds to what is known (`observe`); the rules then judge the state with that folded in. They are those of
+//! `docs/safety.md`, in one list, in their order: `FailedTask::judge`.
 
 use std::time::Duration;
 
@@ -17,7 +16,6 @@ use crate::model::reason::Reason;
 use crate::model::record::{ClusterRecord, Failure, TaskRecord};
 use crate::model::task::{Task, TaskStatus};
 use crate::model::window::WindowState::Closed;
-use crate::planted::{self, Fault};
 
 pub mod backoff;
 pub mod breaker;
@@ -285,9 +283,6 @@ impl FailedTask<'_> {
         if let Some(limit) = retry.max_elapsed_time
             && waited > limit
         {
-            if planted::is(Fault::AbortByElapsedTime) {
-                return self.exhausted(terms, failure, used);
-            }
             return self.escalate(Reason::MaxElapsedTime { waited, limit, left: retry.max_retries - used });
         }
         if let Some(not_before) = failure.not_before.filter(|not_before| self.now.mono < not_before.mono) {
@@ -374,8 +369,7 @@ impl FailedTask<'_> {
     /// Everything other than time that blocks this request now, in the order in which it is told.
     fn blocks(&self, terms: &Terms, action: Action) -> Vec<Reason> {
         let (cluster, now) = (&self.input.cluster.id, self.now);
-        let ignored = planted::is(Fault::HoldIgnoredForAborts) && action == Action::Abort;
-        let hold = self.guards().on_hold(cluster, now).filter(|_| !ignored);
+        let hold = self.guards().on_hold(cluster, now);
         let window = match terms.window.as_ref().map(|window| window.at(now.wall)) {
             Some(Closed { opens }) => Some(Reason::WindowClosed { opens }),
             _ => None,

@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::model::reason::Reason;
 use crate::model::record::ClusterRecord;
 use crate::model::task::{Reading, Task, TaskStatus};
-use crate::planted::{self, Fault};
 
 /// Where a cluster stands by one reading.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,12 +45,6 @@ impl<'a> NewestTask<'a> {
                 None => Self::Nothing,
             };
         };
-        let failed = reading.tasks.iter().find(|task| task.status == TaskStatus::Failed);
-        if planted::is(Fault::NoNewestTaskRule)
-            && let Some(failed) = failed
-        {
-            return Self::Newest(failed);
-        }
         let rival = reading
             .tasks
             .iter()

@@ -20,7 +20,6 @@ use crate::model::reason::Reason;
 use crate::model::record::{ClusterRecord, Failure, OpenAttempt, Phase, TaskRecord};
 use crate::model::setup::Place;
 use crate::model::task::{Reading, Task, TaskStatus};
-use crate::planted;
 
 /// The events that the poll adds, in the order in which they are to be journaled.
 pub(super) fn observe(state: &ProjectState, input: StepInput<'_>) -> Vec<(Subject, Event)> {
@@ -145,9 +144,7 @@ impl Draft<'_> {
     fn see_progress(&mut self, task: &Task) {
         let Some(completed) = task.completed.count() else { return };
         let most = self.known(&task.id).and_then(|known| known.most_completed);
-        let flaps =
-            planted::is(planted::Fault::FlappingIsProgress) && most.is_some_and(|most| completed < most);
-        if completed > most.unwrap_or(0) || flaps {
+        if completed > most.unwrap_or(0) {
             self.note(&task.id, Event::Progress { completed });
         }
     }
@@ -252,9 +249,6 @@ impl Draft<'_> {
     /// Whether the reading shows a failure that a later one has replaced. One that goes on showing it shows the
     /// present.
     fn is_stale(&self, task: &Task) -> bool {
-        if planted::is(planted::Fault::StaleFailedIsNew) {
-            return false;
-        }
         let Some(known) = self.known(&task.id) else { return false };
         if known
             .stale_since()
@@ -316,8 +310,7 @@ impl Draft<'_> {
             // In other words too, where what ran may have been before the failure: somebody terminated it just before our PUT.
             let past = known.running_read.is_some_and(|read| self.may_be_before_the_failure(known, read));
             let same = self.tells_of(task, failure) && (past || !Self::changed(task, failure));
-            let waiting = last_ran.is_some_and(|ran| now.since(ran) < self.input.rules.poll.settle_timeout)
-                && !planted::is(planted::Fault::StaleFailedIsNew);
+            let waiting = last_ran.is_some_and(|ran| now.since(ran) < self.input.rules.poll.settle_timeout);
             if (same || self.has_fallen(task)) && waiting {
                 self.see_progress(task);
                 return;
@@ -373,8 +366,7 @@ impl Draft<'_> {
             // It ran (or a reading of the past said so) and fails again with the same words: certain once no stale
             // reading can be left.
             let quiet =
-                known.running.is_none_or(|ran| self.now.since(ran) >= self.input.rules.poll.settle_timeout)
-                    || planted::is(planted::Fault::StaleFailedIsNew);
+                known.running.is_none_or(|ran| self.now.since(ran) >= self.input.rules.poll.settle_timeout);
             if quiet && (ran || long_after_put) {
                 self.settle(task, ran);
             }

@@ -7,7 +7,7 @@ use crate::model::decision::{Action, Decision, Verdict};
 use crate::model::event::Entry;
 use crate::model::id::TaskId;
 use crate::model::moment::Moment;
-use crate::model::outlook::{Block, NextRequest, Outlook};
+use crate::model::outlook::{NextRequest, Outlook};
 use crate::model::project_state::ProjectState;
 use crate::model::reason::{Class, Reason};
 use crate::model::record::{Phase, TaskRecord};
@@ -42,13 +42,13 @@ pub fn outlook(
     };
     let acts = decision.task.as_ref() == Some(task) && matches!(known.phase(), Phase::Failed(_));
     if !acts || !may_lead_to_a_request(&decision) {
-        return Outlook::new(Some(known), &reason, Vec::new(), None);
+        return Outlook::new(Some(known), &reason, &[], None);
     }
     // How long the last poll took says nothing of the next ones.
     let reading = Reading { asked: input.reading.at, ..input.reading.clone() };
     let next = next(state, StepInput { reading: &reading, ..input }, now);
     let action = next.map_or(Action::Retry, |next| next.action);
-    Outlook::new(Some(known), &reason, blocks(state, input, task, known, action, now), next)
+    Outlook::new(Some(known), &reason, &blocks(state, input, task, known, action, now), next)
 }
 
 /// Whether the decision leads to a request by time alone, or would without what blocks it.
@@ -67,7 +67,7 @@ fn blocks(
     known: &TaskRecord,
     action: Action,
     now: Moment,
-) -> Vec<Block> {
+) -> Vec<Reason> {
     let Some(task) = input.reading.task(id) else { return Vec::new() };
     let case = FailedTask { state, input, task, known, now };
     let unlisted = input.listed.is_none().then_some(Reason::NotListed);
@@ -75,7 +75,7 @@ fn blocks(
         Some(terms) => case.blocks(terms, action),
         None => vec![Reason::NoPolicy],
     };
-    unlisted.iter().chain(&reasons).map(Block::new).collect()
+    unlisted.into_iter().chain(reasons).collect()
 }
 
 /// The request that is sent if nobody does anything.

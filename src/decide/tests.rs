@@ -26,7 +26,6 @@ mod manual;
 mod newest;
 mod news;
 mod outlook;
-mod planted_faults;
 mod polls;
 mod readings;
 mod retries;

@@ -18,7 +18,6 @@ use crate::model::names::Named;
 use crate::model::outbox::{Kept, Note, OutboxWrite};
 use crate::model::reason::Reason;
 use crate::model::record::ClusterRecord;
-use crate::planted::{self, Fault};
 
 mod chronicle;
 mod connect;
@@ -190,10 +189,6 @@ impl Journal {
             waited: intent.waited,
             reason: intent.reason.clone(),
         };
-        if planted::is(Fault::PutBeforeTheCommit) {
-            let entry = Entry { number: u64::MAX, at, subject: intent.subject.clone(), event };
-            return Ok(Journaled { value: intent, entry });
-        }
         let entries = self.record(at, vec![(intent.subject.clone(), event)]).await?;
         let entry = entries.into_iter().next().ok_or(JournalError::Lost)?;
         Ok(Journaled { value: intent, entry })

@@ -78,7 +78,7 @@ impl Explanation {
             task: None,
             story: None,
             verdict: decision.verdict.word().to_owned(),
-            outlook: Outlook::new(None, &decision.reason, Vec::new(), None),
+            outlook: Outlook::new(None, &decision.reason, &[], None),
             next_poll_seconds: None,
             policies: Vec::new(),
             schedule: Vec::new(),

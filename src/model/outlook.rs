@@ -89,25 +89,28 @@ impl Outlook {
     pub fn new(
         known: Option<&TaskRecord>,
         reason: &Reason,
-        blocked_by: Vec<Block>,
+        blocks: &[Reason],
         next: Option<NextRequest>,
     ) -> Self {
         let phase = known.map(TaskRecord::phase);
-        let is_left = matches!(phase, Some(Phase::Failed(_)))
-            && (reason.class() == Class::NeedsOperator
-                || matches!(
-                    reason,
-                    Reason::NoPolicy
-                        | Reason::UnknownStatus { .. }
-                        | Reason::OrderUnclear { .. }
-                        | Reason::NewestMissing { .. }
-                        | Reason::SharedTask { .. }
-                        | Reason::OnHold { until: None, .. }
-                ));
+        let lasts = |reason: &Reason| {
+            let waits_for_somebody = matches!(
+                reason,
+                Reason::NoPolicy
+                    | Reason::UnknownStatus { .. }
+                    | Reason::OrderUnclear { .. }
+                    | Reason::NewestMissing { .. }
+                    | Reason::SharedTask { .. }
+                    | Reason::OnHold { until: None, .. }
+            );
+            waits_for_somebody || reason.class() == Class::NeedsOperator
+        };
+        let is_left =
+            matches!(phase, Some(Phase::Failed(_))) && std::iter::once(reason).chain(blocks).any(lasts);
         Self {
             phase: phase.map(PhaseWord::from),
             reason: Why::from(reason),
-            blocked_by,
+            blocked_by: blocks.iter().map(Block::new).collect(),
             next,
             needs_attention: is_left || matches!(phase, Some(Phase::Escalated(_))),
             next_step: reason.next_step().map(str::to_owned),
@@ -117,7 +120,7 @@ impl Outlook {
     /// By what the journal knows alone, while this blocks every request.
     pub fn by_journal(known: &TaskRecord, block: Block) -> Self {
         let blocked_by = if matches!(known.phase(), Phase::Failed(_)) { vec![block] } else { Vec::new() };
-        Self::new(Some(known), &known.last_known(), blocked_by, None)
+        Self { blocked_by, ..Self::new(Some(known), &known.last_known(), &[], None) }
     }
 
     /// Whether the task failed, and its failure is the daemon's to handle.

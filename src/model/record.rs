@@ -17,7 +17,6 @@ use super::moment::Moment;
 use super::policy::Terms;
 use super::reason::Reason;
 use super::task::{AbortDoubt, Abortable, Reading, Task, TaskKind, TaskStatus};
-use crate::planted::{self, Fault};
 
 mod fold;
 
@@ -484,10 +483,6 @@ impl ClusterRecord {
     pub fn wake(&mut self, now: Moment) {
         for task in self.tasks.values_mut().filter(|task| task.running.is_some()) {
             task.running = Some(now);
-        }
-        if planted::is(Fault::BackoffRestarts) {
-            let failures = self.tasks.values_mut().filter_map(|task| task.failure.as_mut());
-            failures.for_each(|failure| failure.wait_from = now);
         }
     }
 

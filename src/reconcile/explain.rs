@@ -93,7 +93,7 @@ fn by_reading(state: &ProjectState, input: StepInput<'_>, now: Moment, limits: V
     let terms = task.and_then(|task| input.terms(task));
     let outlook = match known {
         Some((id, known)) => outlook(&state, input, (id, known), now),
-        None => Outlook::new(None, &decision.reason, Vec::new(), None),
+        None => Outlook::new(None, &decision.reason, &[], None),
     };
     let schedule = match (terms, known) {
         (Some(terms), Some((_, known))) => explain::schedule(known, terms, outlook.next),

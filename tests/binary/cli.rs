@@ -64,8 +64,8 @@ async fn plan_tells_what_would_be_done_and_leaves_everything_alone() {
     let lines = json(&stdout);
     assert_eq!((code, lines.as_array().unwrap().len()), (Some(0), 2));
     let of = |name: &str| lines.as_array().unwrap().iter().find(|line| line["cluster_name"] == name).unwrap();
-    assert_eq!((&of("logs")["verdict"], &of("logs")["code"]), (&"wait".into(), &"backoff".into()));
-    assert_eq!(of("quiet")["code"], "idle");
+    assert_eq!((&of("logs")["verdict"], &of("logs")["reason"]["code"]), (&"wait".into(), &"backoff".into()));
+    assert_eq!(of("quiet")["reason"]["code"], "idle");
     let abort = &of("logs")["abort"];
     assert_eq!((&abort["safe"], &abort["nodes"], &abort["nodes_done"]), (&true.into(), &3.into(), &0.into()));
     assert!(abort["leaves"].as_str().unwrap().contains("keeps the version that it had"), "{abort}");
@@ -106,7 +106,7 @@ async fn plan_tells_why_no_policy_covers_a_task_and_when_a_window_opens() {
     let (_, stdout, _) = ran(bench.command(&["plan", "--json"])).await;
     let plan = json(&stdout);
     assert_eq!(
-        (&plan[0]["verdict"], &plan[0]["code"]),
+        (&plan[0]["verdict"], &plan[0]["reason"]["code"]),
         (&"blocked".into(), &"window-closed".into()),
         "{plan}"
     );
@@ -127,7 +127,7 @@ async fn plan_knows_what_the_daemon_knows_while_it_runs() {
     let (code, stdout, _) = ran(bench.command(&["plan", "--json"])).await;
     assert_eq!(code, Some(0));
     let plan = json(&stdout);
-    assert_eq!(plan[0]["code"], "backoff");
+    assert_eq!(plan[0]["reason"]["code"], "backoff");
     // Reckoned again from the journal, so to the millisecond that stands there.
     let until = |reason: &Value| reason["until"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
     let apart = until(&plan[0]["details"]).duration_since(until(&due.unwrap())).abs();

@@ -252,7 +252,7 @@ async fn plan_knows_what_was_done_under_the_old_name_before_the_daemon_does() {
     rename(&bench, "test", "renamed");
     let (_, out, err) = bench.runs(&["plan", "--json"]).await;
     let plan: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(plan[0]["code"], "aborted-by-us", "{out}{err}");
+    assert_eq!(plan[0]["reason"]["code"], "aborted-by-us", "{out}{err}");
     assert_eq!(kept_under(&bench), ["test"], "it changes nothing");
 }
 

@@ -21,7 +21,7 @@ use upgrade_remediator::journal::JournalReader;
 use upgrade_remediator::journal::reader::Query;
 use upgrade_remediator::model::answer::Meaning;
 use upgrade_remediator::model::decision::Action;
-use upgrade_remediator::model::event::{Event, StoredEntry};
+use upgrade_remediator::model::event::{Event, Outcome, StoredEntry};
 use upgrade_remediator::model::id::ProjectName;
 use upgrade_remediator::simulator::log::{Operation, PutKind, PutRecord, Record, RequestRecord};
 use upgrade_remediator::simulator::scenario::{DEFAULT_ACCESS_KEY, DEFAULT_PROJECT_ID, DEFAULT_SECRET_KEY};
@@ -299,7 +299,7 @@ secret_key = {{ env = "TEST_SECRET_KEY" }}
         let project_state = states.take(&ProjectName::new("test").unwrap(), now);
         let tasks = project_state.clusters.values().flat_map(|history| history.tasks.values());
         let ends = tasks.filter_map(|task| {
-            let closed = task.outcome().map(|outcome| outcome.word());
+            let closed = task.outcome().map(Outcome::word);
             let end = closed.or_else(|| Some(task.escalated.as_ref()?.reason.code()))?;
             Some((task.cluster_name.clone(), end.to_owned()))
         });

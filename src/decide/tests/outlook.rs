@@ -49,6 +49,7 @@ fn what_blocks_is_judged_before_a_time_is_announced() {
     harness.read(&[failed(1)]);
     harness.hold("all", None);
     assert_eq!(harness.announced(&[failed(1)]), blocked("on-hold", None), "it has no end");
+    assert!(harness.outlook(&[failed(1)]).needs_attention, "nor will the daemon end it");
     let mut harness = Harness::new();
     harness.read(&[failed(1)]);
     harness.hold("all", Some(60));

@@ -11,7 +11,6 @@ use crate::model::id::AttemptId;
 use crate::model::moment::Moment;
 use crate::model::reason::Reason;
 use crate::model::task::TaskKind;
-use crate::planted::{self, Fault};
 
 /// So many commands are remembered for each task.
 const COMMANDS: usize = 16;
@@ -335,12 +334,7 @@ impl TaskRecord {
         let Some(open) = self.open.take_if(|open| open.id == attempt) else { return };
         self.last_put = Some(open.sent);
         match settlement {
-            Confirmation::Accepted => {
-                self.use_retry(open.before_progress);
-                if planted::is(Fault::UnknownCountsAsTwo) && !open.is_answered() {
-                    self.use_retry(open.before_progress);
-                }
-            }
+            Confirmation::Accepted => self.use_retry(open.before_progress),
             Confirmation::WithoutEffect => {
                 self.use_retry(open.before_progress);
                 if let Some(failure) = &mut self.failure {
@@ -366,7 +360,6 @@ impl TaskRecord {
                 self.closed = Some((Outcome::Aborted, at));
                 return;
             }
-            Meaning::Unknown if planted::is(Fault::UnknownCountsAsNone) => {}
             Meaning::Accepted | Meaning::Unknown => {
                 open.answer = Some(answer.clone());
                 open.sent = at;

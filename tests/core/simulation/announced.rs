@@ -227,11 +227,15 @@ fn may_interfere(entry: &Entry, one: &Announced) -> bool {
     let own = entry.subject.cluster.as_str() == one.cluster;
     match &entry.event {
         Event::Decided { .. } | Event::NewestSeen { .. } => false,
-        Event::Intent { .. } => !own,
-        Event::FirstSeen { .. } | Event::Running { .. } | Event::Missing | Event::Reappeared => own,
-        Event::ConfirmingPoll { .. } | Event::Changed { .. } | Event::Unpolled => own,
-        // What comes after the request itself.
-        Event::Answered { .. } | Event::NotSent { .. } => !own,
+        // The request itself, and what comes after it.
+        Event::Intent { .. } | Event::Answered { .. } | Event::NotSent { .. } => !own,
+        Event::FirstSeen { .. }
+        | Event::Running { .. }
+        | Event::Missing
+        | Event::Reappeared
+        | Event::ConfirmingPoll { .. }
+        | Event::Changed { .. }
+        | Event::Unpolled => own,
         _ => true,
     }
 }

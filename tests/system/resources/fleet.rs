@@ -172,7 +172,7 @@ async fn after_an_hour_without_a_cloud_all_is_read_in_time_and_nothing_is_sent_i
             .clusters
             .values()
             .flat_map(|cluster| cluster.tasks.values())
-            .all(|task| task.is_ended())
+            .all(upgrade_remediator::model::record::TaskRecord::is_ended)
     );
     daemon.stop().await;
 }
