@@ -30,7 +30,6 @@ use crate::model::explanation::Peek;
 use crate::model::hold::Holds;
 use crate::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use crate::model::moment::Moment;
-use crate::model::outlook::Outlook;
 use crate::model::project::Rules;
 use crate::model::project_state::ProjectState;
 use crate::model::reason::Reason;
@@ -390,14 +389,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         let reading = self.read(&self.css(), &cluster.id, READ_LAST).await;
         let reading = reading.map_err(|error| chain(&error))?;
         let (decision, outlook) = self.judge(cluster, &reading, |state, input| {
-            let decision = decide::step(state, input, reading.at).decision;
-            let state = decide::step::after(state, input, reading.at);
-            let task = decision.task.as_ref();
-            let known = task.and_then(|task| Some((task, input.record(&state).tasks.get(task)?)));
-            let outlook = match known {
-                Some(known) => decide::outlook(&state, input, known, reading.at),
-                None => Outlook::new(None, &decision.reason, &[], None),
-            };
+            let (_, decision, outlook) = decide::foresee(state, input, reading.at);
             (decision, outlook)
         });
         Ok(Peek { reading, decision, outlook })

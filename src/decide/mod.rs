@@ -35,7 +35,7 @@ mod tests;
 pub use guards::Guards;
 pub use newest::NewestTask;
 use news::news;
-pub use outlook::outlook;
+pub use outlook::{foresee, outlook};
 pub use step::{Step, StepInput, step};
 
 /// Not accepted this often in a row, an unknown outcome is an operator's.

@@ -1,6 +1,8 @@
 //! What comes next of a task, worked out by the function that decides: with the last poll of its cluster, at the moments at
 //! which waits and blocks end, for as long as nobody does anything and the service shows the same.
 
+use std::borrow::Cow;
+
 use super::step::{self, StepInput};
 use super::{FailedTask, decide};
 use crate::model::decision::{Action, Decision, Verdict};
@@ -15,6 +17,24 @@ use crate::model::task::Reading;
 
 /// So many waits and blocks, one after the other, are followed.
 const TURNS: u32 = 32;
+
+/// What a poll would bring about, that nothing is made of: the state with it folded in, the decision, and what comes next of the
+/// newest task.
+pub fn foresee<'a>(
+    state: &'a ProjectState,
+    input: StepInput<'_>,
+    now: Moment,
+) -> (Cow<'a, ProjectState>, Decision, Outlook) {
+    let state = step::after(state, input, now);
+    let decision = decide(&state, input, now);
+    let task = decision.task.as_ref();
+    let known = task.and_then(|task| Some((task, input.record(&state).tasks.get(task)?)));
+    let outlook = match known {
+        Some(known) => outlook(&state, input, known, now),
+        None => Outlook::new(None, &decision.reason, &[], None),
+    };
+    (state, decision, outlook)
+}
 
 /// What comes next of a task that is known. The input's reading is the last poll of its cluster.
 pub fn outlook(

@@ -71,7 +71,7 @@ pub fn step(state: &ProjectState, input: StepInput<'_>, now: Moment) -> Step {
 }
 
 /// What is known once the poll is taken in, as a step sees it: the state to judge by.
-pub fn after<'a>(state: &'a ProjectState, input: StepInput<'_>, now: Moment) -> Cow<'a, ProjectState> {
+pub(super) fn after<'a>(state: &'a ProjectState, input: StepInput<'_>, now: Moment) -> Cow<'a, ProjectState> {
     observed(state, input, now).state
 }
 

@@ -6,12 +6,12 @@ use std::sync::PoisonError;
 use super::{READ_LAST, Reconciler};
 use crate::clock::Clock;
 use crate::cloud::Css;
-use crate::decide::{StepInput, explain, govern, outlook, step};
+use crate::decide::{StepInput, explain, foresee, govern};
 use crate::model::cluster::Cluster;
 use crate::model::explanation::{Explanation, Story};
 use crate::model::id::ClusterId;
 use crate::model::moment::Moment;
-use crate::model::outlook::{Block, Outlook};
+use crate::model::outlook::Block;
 use crate::model::project_state::ProjectState;
 use crate::model::text::chain;
 
@@ -86,15 +86,10 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
 
 /// What the reading adds is folded in here alone: a scheduled reconcile journals it.
 fn by_reading(state: &ProjectState, input: StepInput<'_>, now: Moment, limits: Vec<String>) -> Explanation {
-    let decision = step::step(state, input, now).decision;
-    let state = step::after(state, input, now);
+    let (state, decision, outlook) = foresee(state, input, now);
     let task = input.newest(&state).task();
     let known = task.and_then(|task| Some((&task.id, input.record(&state).tasks.get(&task.id)?)));
     let terms = task.and_then(|task| input.terms(task));
-    let outlook = match known {
-        Some((id, known)) => outlook(&state, input, (id, known), now),
-        None => Outlook::new(None, &decision.reason, &[], None),
-    };
     let schedule = match (terms, known) {
         (Some(terms), Some((_, known))) => explain::schedule(known, terms, outlook.next),
         _ => Vec::new(),
