@@ -31,7 +31,7 @@ pub(crate) mod edited;
 pub(crate) mod proxy;
 
 /// What a test waits for comes within this, or never.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(10);
 /// Both logs tell milliseconds, rounded each in its own way.
 const ROUNDING: jiff::SignedDuration = jiff::SignedDuration::from_millis(5);
