@@ -21,9 +21,10 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::cloud::transport::TransportError;
 use crate::cloud::{CloudError, Css};
-use crate::decide::{self, Guards, Step, StepInput};
+use crate::decide::{self, Step, StepInput};
 use crate::journal::{Journal, JournalError};
 use crate::model::cluster::Cluster;
+use crate::model::condition::{Code, Conditions};
 use crate::model::decision::{Action, Decision, Order, Verdict};
 use crate::model::event::{Entry, Event, Subject};
 use crate::model::explanation::Peek;
@@ -36,19 +37,19 @@ use crate::model::reason::Reason;
 use crate::model::record::TaskRecord;
 use crate::model::task::{Reading, TaskKind};
 use crate::model::text::chain;
-use crate::notify::Observer;
+use crate::notify::{Notification, Observer};
 
 mod explain;
+mod faults;
 mod keyed_lock;
 mod manual;
 mod project;
 mod sending;
-mod telling;
 mod tie;
 
+use faults::{Faults, Known};
 use keyed_lock::KeyedLock;
 pub use manual::{Done, ManualError};
-use telling::Telling;
 use tie::Tie;
 
 /// The list that is read last, but before an abort.
@@ -76,7 +77,9 @@ pub struct Reconciler<S, C> {
     seed: u64,
     /// Cancelled once the daemon is stopping: readings are dropped, and no further intent is committed.
     stopping: CancellationToken,
-    telling: Telling,
+    observer: Arc<dyn Observer>,
+    /// The conditions in force, of all projects. Locked after `state`.
+    conditions: Arc<Mutex<Conditions>>,
     state: Mutex<State>,
     /// Shared by whoever journals what a poll adds, until that is folded in. Held alone from the last judgement of the
     /// guards to the end of the intent's commit, while the circuit breaker turns, while the project's state is folded
@@ -98,6 +101,8 @@ pub struct Parts<S, C> {
     pub clock: Arc<C>,
     /// Who is told.
     pub observer: Arc<dyn Observer>,
+    /// The conditions in force, of all projects, with those that an earlier process left.
+    pub conditions: Arc<Mutex<Conditions>>,
     /// What the settings say.
     pub rules: Rules,
     /// What people said is to be left alone, shared by all projects.
@@ -128,6 +133,8 @@ struct State {
     listed: BTreeMap<ClusterId, (Arc<Cluster>, Moment)>,
     /// The last poll of each cluster with a task that is not over: what its outlook is worked out from.
     unfinished: BTreeMap<ClusterId, Arc<Reading>>,
+    /// What keeps the daemon from seeing the project or from acting in it.
+    faults: Faults,
 }
 
 impl State {
@@ -201,8 +208,19 @@ enum ReconcileError {
 impl<S: Css, C: Clock> Reconciler<S, C> {
     /// Puts a project together.
     pub fn new(parts: Parts<S, C>) -> Self {
-        let Parts { project, css, journal, clock, observer, rules, holds, seed, stopping, project_state } =
-            parts;
+        let Parts {
+            project,
+            css,
+            journal,
+            clock,
+            observer,
+            conditions,
+            rules,
+            holds,
+            seed,
+            stopping,
+            project_state,
+        } = parts;
         let tie = Tie::new(clock.now());
         Self {
             css: RwLock::new(Arc::new(css)),
@@ -212,7 +230,8 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
             holds,
             seed,
             stopping,
-            telling: Telling::new(project.clone(), observer),
+            observer,
+            conditions,
             state: Mutex::new(State {
                 project: project_state,
                 tie,
@@ -222,6 +241,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
                 last_list: None,
                 listed: BTreeMap::new(),
                 unfinished: BTreeMap::new(),
+                faults: Faults::default(),
             }),
             commit_lock: tokio::sync::RwLock::default(),
             one_at_a_time: KeyedLock::default(),
@@ -235,7 +255,9 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
     pub async fn reconcile(&self, cluster: &Cluster) -> Report {
         let _lock = self.one_at_a_time.lock(&cluster.id).await;
         let result = self.reconcile_and_act(cluster).await;
-        self.tell_of(cluster, result)
+        let report = self.report_of(cluster, result);
+        self.update_conditions(Some(&cluster.id));
+        report
     }
 
     async fn reconcile_and_act(&self, cluster: &Cluster) -> Result<(Decision, bool), ReconcileError> {
@@ -314,14 +336,19 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         step: Step,
     ) -> Result<Decision, ReconcileError> {
         self.record(held, cluster, reading.at, step.events).await?;
+        let mut state = self.state();
+        state.remember(cluster, reading);
         let fails = {
-            let mut state = self.state();
-            state.remember(cluster, reading);
             let known = &state.project.cluster(&cluster.id).tasks;
             let is_over = |id| known.get(id).is_some_and(TaskRecord::is_ended);
             reading.tasks.iter().any(|task| task.status.is_failure() && !is_over(&task.id))
         };
-        self.telling.read(cluster, reading.at, &step.decision, fails);
+        let was_long = || {
+            let conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
+            let unclear = conditions.get(&self.project, Some(&cluster.id), Code::Unclear);
+            unclear.is_some_and(|standing| standing.condition.notifies())
+        };
+        state.faults.polled(cluster, reading.at, &step.decision, fails, was_long);
         Ok(step.decision)
     }
 
@@ -365,22 +392,6 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         }
     }
 
-    fn guards<'a>(
-        &'a self,
-        project_state: &'a ProjectState,
-        holds: &'a Holds,
-        rules: &'a Rules,
-    ) -> Guards<'a> {
-        Guards {
-            project: &self.project,
-            project_state,
-            holds,
-            limits: &rules.limits,
-            breaker: &rules.breaker,
-            clock_offset: self.css().clock_offset(),
-        }
-    }
-
     /// Polls the cluster without journaling, telling or sending anything: what would be decided now.
     ///
     /// # Errors
@@ -407,7 +418,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
             return Ok(());
         }
         let entries = self.journal.record(at, lines).await?;
-        self.telling.journal_works();
+        self.state().faults.journal(None);
         self.fold(cluster, &entries);
         Ok(())
     }
@@ -427,22 +438,21 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
     /// Folds entries that the journal accepted into the project's state, and tells of them.
     fn fold(&self, cluster: &Cluster, entries: &[Entry]) {
         let mut state = self.state();
-        let before = state.project.pause;
         for entry in entries {
             state.tie.journaled(entry);
             state.project.apply(entry);
         }
-        let after = state.project.pause;
+        let told: Vec<&Entry> = entries.iter().filter(|entry| state.faults.is_told(entry)).collect();
         drop(state);
-        for entry in entries {
+        for entry in told {
             let other = (entry.subject.cluster != cluster.id).then(|| self.name_of(&entry.subject.cluster));
-            self.telling.journaled(other.as_deref().unwrap_or(&cluster.name), entry);
+            let cluster_name = other.as_deref().unwrap_or(&cluster.name);
+            self.observer.tell(&Notification::Journaled { cluster_name, entry });
         }
-        self.telling.pause(before, after);
     }
 
-    /// Turns the result of a reconcile into a report, and tells of errors that are new.
-    fn tell_of(&self, cluster: &Cluster, result: Result<(Decision, bool), ReconcileError>) -> Report {
+    /// Turns the result of a reconcile into a report, and takes note of what went wrong.
+    fn report_of(&self, cluster: &Cluster, result: Result<(Decision, bool), ReconcileError>) -> Report {
         match result {
             Ok((decision, sent)) => {
                 let wants_discovery = matches!(decision.reason, Reason::CheckingIfGone { .. });
@@ -451,14 +461,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
                 Report { next_poll, decision: Some(decision), wants_discovery, sent, problem: None }
             }
             Err(error) => {
-                match &error {
-                    ReconcileError::Cloud(error) => self.telling.unreadable(cluster, error),
-                    ReconcileError::NoConnection(error) => self.telling.cannot_connect(error),
-                    ReconcileError::Journal(error) | ReconcileError::SentUnwritten(error) => {
-                        self.telling.journal_fails(error);
-                    }
-                    ReconcileError::Stopping => {}
-                }
+                self.state().faults.met(cluster, &error);
                 Report {
                     decision: None,
                     next_poll: self.after_an_error(&cluster.id),
@@ -467,6 +470,18 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
                     problem: Some(chain(&error)),
                 }
             }
+        }
+    }
+
+    /// Works out which conditions are in force of the project, and of this cluster, and tells what changed.
+    fn update_conditions(&self, cluster: Option<&ClusterId>) {
+        let (clock_offset, now) = (self.css().clock_offset(), self.clock.now());
+        let state = self.state();
+        let found = state.faults.conditions(&Known { project: &state.project, clock_offset, now }, cluster);
+        // They are told while the lock is held, so in the order in which they happened.
+        let mut conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
+        for change in conditions.update(&self.project, cluster, found, now.wall) {
+            self.observer.tell(&Notification::Condition(&change));
         }
     }
 

@@ -142,7 +142,6 @@ const FORMATS_TIME: &[&str] = &[
     // In the window's own zone.
     "model/window.rs",
     // Part of a key, and never shown.
-    "notify/outbox_writer/states.rs",
     // As the settings write a day and a time without a zone.
     "settings/window.rs",
     // The service's own forms.

@@ -70,6 +70,10 @@ pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once
         start.new_journal = opened.is_new.then(|| opened.place.clone());
         let post = NotifyQueue::new(Routes::default());
         post.renamed(states.naming());
+        let watched = loaded.settings.projects.iter().map(|project| &project.name);
+        if let Err(error) = post.recall(&opened.journal, watched).await {
+            warn!("which conditions were in force cannot be read, so they are told anew: {}", chain(&error));
+        }
         let telling = Telling { post: post.clone(), clock: Arc::clone(&clock), start };
         let metrics = Arc::new(Metrics::default());
         let measured = Measured::over(&opened.journal, Arc::clone(&clock), Arc::clone(&metrics));

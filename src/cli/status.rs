@@ -23,7 +23,7 @@ use crate::model::outlook::{Block, Outlook};
 use crate::model::policy::Mode;
 use crate::model::project_state::ProjectState;
 use crate::model::record::{PhaseWord, TaskRecord};
-use crate::model::text::{counted, longer_span, shown, utc};
+use crate::model::text::{counted, shown, utc};
 use crate::settings::Loaded;
 use crate::status::{ProjectReport, Report, ReportInput};
 
@@ -136,11 +136,8 @@ impl Known {
             let around = ReportInput {
                 name,
                 clusters: project_state.clusters.len(),
-                list_short: false,
                 leaving: !loaded.settings.projects.iter().any(|project| project.name == *name),
-                sends_nothing: None,
                 max_actions_per_hour: loaded.settings.limits.max_actions_per_hour,
-                stretch: None,
                 live: None,
             };
             let outlook = |_: &_, _: &_, task: &TaskRecord| Outlook::by_journal(task, Block::not_running());
@@ -166,6 +163,13 @@ fn as_text(report: &Report) -> String {
         let _ = writeln!(out, "a reload at {} changed nothing:", utc(refused.at));
         for problem in &refused.problems {
             let _ = writeln!(out, "  {problem}");
+        }
+    }
+    for condition in &report.conditions {
+        let (level, since) = (condition.level.word(), utc(condition.since));
+        let _ = writeln!(out, "{level}, since {since} ({}): {}", condition.code, condition.text);
+        if let Some(step) = &condition.next_step {
+            let _ = writeln!(out, "  operator: {step}");
         }
     }
     write_holds(&mut out, &report.holds);
@@ -207,22 +211,6 @@ fn write_project(out: &mut String, project: &ProjectReport) {
     );
     if project.leaving {
         out.push_str("  it is gone from the settings; what is open is still settled\n");
-    }
-    if project.list_short {
-        out.push_str("  the list of clusters is shorter than it says: some are not watched\n");
-    }
-    if let Some(why) = &project.sends_nothing {
-        let _ = writeln!(out, "  nothing is sent in it: {}", why.text);
-    }
-    if project.live.as_ref().is_some_and(|live| live.journal_failing) {
-        out.push_str("  nothing is sent in it: the journal cannot be written\n");
-    }
-    if let Some(seconds) = project.idle_interval_stretched_to {
-        let _ = writeln!(
-            out,
-            "  idle clusters are read every {} only: the rate is not enough for more",
-            longer_span(Duration::try_from_secs_f64(seconds).unwrap_or_default())
-        );
     }
     if project.tasks.is_empty() {
         out.push_str("  no task that is unfinished\n");

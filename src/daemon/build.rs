@@ -263,6 +263,7 @@ impl Builder {
             journal: self.journal.clone(),
             clock: Arc::clone(&self.clock),
             observer: Arc::clone(&self.observer),
+            conditions: self.post.as_ref().map(NotifyQueue::share_conditions).unwrap_or_default(),
             rules: rules(settings),
             holds: Arc::clone(&self.holds),
             seed: self.journal.meta().seed,

@@ -114,7 +114,6 @@ pub fn start_of(states: &ProjectStates, settings: &Settings, journal_id: &str, s
     let mut start = Start { journal_id: journal_id.to_owned(), last_entry, seed, ..Start::default() };
     for project in &settings.projects {
         let Some(project_state) = states.of(&project.name) else { continue };
-        start.pauses.insert(project.name.clone(), project_state.pause);
         for (cluster, history) in &project_state.clusters {
             let open = history.tasks.iter().filter(|(_, task)| task.failure.is_some() && !task.is_ended());
             start.open.extend(open.map(|(task, known)| {

@@ -18,7 +18,7 @@ use crate::model::text::chain;
 use crate::notify::{Notification, NotifyQueue, Observer};
 use crate::schedule::liveness::LivenessProbe;
 use crate::status::metrics::{Metrics, MetricsInput};
-use crate::status::{InForce, PolicyReport, Report, line_json};
+use crate::status::{ConditionReport, InForce, PolicyReport, Report, line_json};
 use crate::web::{ClusterView, Source};
 
 /// Whatever gives no sign of life within this counts as dead.
@@ -52,6 +52,9 @@ impl Current {
             started: self.started,
             mode: self.mode,
             settings: self.in_force.clone(),
+            conditions: ConditionReport::all(
+                self.projects.iter().flat_map(|seen| seen.project.reconciler().conditions()),
+            ),
             projects: self.projects.iter().map(report).collect(),
             holds,
             policies: self.policies.clone(),

@@ -65,11 +65,6 @@ impl Guards<'_> {
         (now.mono < pause.until.mono).then_some(Reason::ClusterPaused { until: pause.until.wall_by(now) })
     }
 
-    /// The first that blocks every action in the project, if any does.
-    pub fn hold_everything_back(&self, now: Moment) -> Option<Reason> {
-        self.of_project(now).into_iter().flatten().next()
-    }
-
     /// What blocks in the project even what an operator orders: a clock that is off, and a pause.
     pub fn forbids(&self, now: Moment) -> Option<Reason> {
         let [clock_off, pause, ..] = self.of_project(now);

@@ -186,6 +186,7 @@ impl Store for MemoryJournal {
             for entry in &mut state.scopes {
                 entry.scope = entry.scope.renamed(&naming);
             }
+            state.outbox.rename(&naming);
             let mut holds = Vec::new();
             for rename in naming.renames.iter().filter(|rename| rename.aside) {
                 let of_it = |hold: &StoredHold| {

@@ -59,6 +59,11 @@ pub(super) fn identify(connection: &Connection, wanted: &[Named]) -> rusqlite::R
          WHERE project IN (SELECT key FROM json_each(?1))",
         [&new_of],
     )?;
+    connection.execute(
+        "UPDATE condition SET project = (SELECT value FROM json_each(?1) WHERE key = condition.project) \
+         WHERE project IN (SELECT key FROM json_each(?1))",
+        [&new_of],
+    )?;
     let last = holds::last(connection)?;
     for rename in naming.renames.iter().filter(|rename| rename.aside) {
         holds::copy(connection, &rename.to, &rename.from)?;

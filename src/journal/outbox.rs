@@ -8,9 +8,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::error::JournalError;
 use super::stored::time_text;
+use crate::model::condition::Standing;
 use crate::model::event::Subject;
 use crate::model::id::{ClusterId, ProjectName, TaskId};
-use crate::model::outbox::{Condition, Delivery, Kept, NewNote, Note, OutboxWrite};
+use crate::model::outbox::{Delivery, Kept, NewNote, Note, OutboxWrite};
 
 /// Does all of it.
 pub(super) fn all(connection: &Connection, writes: Vec<OutboxWrite>) -> rusqlite::Result<Vec<Note>> {
@@ -32,17 +33,17 @@ fn one(connection: &Connection, write: OutboxWrite) -> rusqlite::Result<Option<N
                 .prepare_cached("INSERT OR REPLACE INTO reading (one, through) VALUES (1, ?1)")?
                 .execute([through.cast_signed()])?;
         }
-        OutboxWrite::Condition { project, word, now: Some(condition) } => {
-            connection
-                .prepare_cached(
-                    "INSERT OR REPLACE INTO condition (project, word, since, sign, data) VALUES (?1, ?2, ?3, ?4, ?5)",
-                )?
-                .execute(params![project, word, time_text(condition.since), condition.sign, condition.data])?;
-        }
-        OutboxWrite::Condition { project, word, now: None } => {
+        OutboxWrite::Condition { standing, ended } => {
+            let (project, word) = (standing.project.as_str(), standing.word());
             connection
                 .prepare_cached("DELETE FROM condition WHERE project = ?1 AND word = ?2")?
-                .execute([project, word])?;
+                .execute([project, &word])?;
+            if !ended {
+                let data = json(&standing)?;
+                connection
+                    .prepare_cached("INSERT INTO condition (project, word, data) VALUES (?1, ?2, ?3)")?
+                    .execute([project, &word, &data])?;
+            }
         }
         OutboxWrite::Sending { channel, project, through } => {
             connection
@@ -84,13 +85,16 @@ fn one(connection: &Connection, write: OutboxWrite) -> rusqlite::Result<Option<N
     Ok(None)
 }
 
+fn json(value: &impl serde::Serialize) -> rusqlite::Result<String> {
+    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
 fn insert(connection: &Connection, note: NewNote) -> rusqlite::Result<Option<Note>> {
     let (number, subject) = match &note.entry {
         Some((number, subject)) => (Some(number.cast_signed()), Some(subject)),
         None => (None, None),
     };
-    let channels = serde_json::to_string(&note.channels)
-        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    let channels = json(&note.channels)?;
     let added = connection
         .prepare_cached(
             "INSERT OR IGNORE INTO note (at, project, kind, entry, cluster, task, key, channels, data) \
@@ -151,16 +155,12 @@ pub(super) fn kept(path: &Path, connection: &Connection) -> Result<Kept, Journal
     let sql = "SELECT channel, project, through, sending FROM delivery";
     kept.deliveries.extend(rows(connection, sql, delivery).map_err(fault)?);
     let condition = |row: &Row<'_>| {
-        let since: String = row.get(2)?;
-        let since = time(&since);
-        let (sign, data): (String, String) = (row.get(3)?, row.get(4)?);
-        let key: (String, String) = (row.get(0)?, row.get(1)?);
-        Ok(since.map(|since| (key, Condition { since, sign, data })))
+        let (project, data): (String, String) = (row.get(0)?, row.get(1)?);
+        Ok(standing(&project, &data))
     };
-    let sql = "SELECT project, word, since, sign, data FROM condition";
-    for condition in rows(connection, sql, condition).map_err(fault)? {
-        let (key, condition) = condition.map_err(corrupt)?;
-        kept.conditions.insert(key, condition);
+    // A project may bear another name than when that was kept.
+    for condition in rows(connection, "SELECT project, data FROM condition", condition).map_err(fault)? {
+        kept.conditions.push(condition.map_err(corrupt)?);
     }
     Ok(kept)
 }
@@ -175,6 +175,12 @@ fn rows<T>(
 
 fn time(text: &str) -> Result<Timestamp, String> {
     Timestamp::from_str(text).map_err(|error| format!("{text:?} is no time: {error}"))
+}
+
+fn standing(project: &str, data: &str) -> Result<Standing, String> {
+    let project = ProjectName::new(project).map_err(|error| error.to_string())?;
+    let standing: Standing = serde_json::from_str(data).map_err(|error| error.to_string())?;
+    Ok(Standing { project, ..standing })
 }
 
 /// One row: the outer error is the database's, the inner one says what does not make sense.

@@ -6,6 +6,7 @@ pub mod answer;
 pub mod breaker;
 pub mod channel;
 pub mod cluster;
+pub mod condition;
 pub mod decision;
 pub mod event;
 pub mod explanation;

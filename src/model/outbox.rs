@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::condition::Standing;
 use super::event::Subject;
 
 /// Something to be told.
@@ -47,27 +48,16 @@ pub struct Delivery {
     pub sending: Option<u64>,
 }
 
-/// A state of a project that was told and lasts: cannot be seen, rests.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Condition {
-    /// Since when.
-    pub since: Timestamp,
-    /// What it is exactly: where this is the same, nothing has changed.
-    pub sign: String,
-    /// The notice that told it, in JSON.
-    pub data: String,
-}
-
 /// One change of what is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the variants' docs tell their fields")]
 pub enum OutboxWrite {
     /// To keep a note. One whose key is there already is not kept again.
     Note(NewNote),
     /// All entries up to this number are turned into notes.
     Read { through: u64 },
-    /// A state of a project, by its word, began, changed or (`None`) ended.
-    Condition { project: String, word: String, now: Option<Condition> },
+    /// A condition that operators were notified of began, changed or ended.
+    Condition { standing: Box<Standing>, ended: bool },
     /// A message of this channel that ends with this note goes out.
     Sending { channel: String, project: String, through: u64 },
     /// It was taken. Notes that no channel waits for any more are gone.
@@ -81,7 +71,7 @@ pub enum OutboxWrite {
 }
 
 /// Everything that is kept.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Kept {
     /// The entries up to this number are turned into notes; `None`: nobody ever began to.
     pub read_through: Option<u64>,
@@ -93,6 +83,6 @@ pub struct Kept {
     pub channels: BTreeMap<String, u64>,
     /// By channel and project.
     pub deliveries: BTreeMap<(String, String), Delivery>,
-    /// By project and word.
-    pub conditions: BTreeMap<(String, String), Condition>,
+    /// The conditions that operators were notified of and that had not ended.
+    pub conditions: Vec<Standing>,
 }

@@ -153,3 +153,13 @@ pub enum PauseCause {
     /// Something other than the service answered.
     WrongAddress,
 }
+
+impl PauseCause {
+    /// The stable code: the same as in JSON.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Forbidden => "forbidden",
+            Self::WrongAddress => "wrong-address",
+        }
+    }
+}

@@ -1,8 +1,9 @@
 //! What people are told of: each kind of thing, how grave it is, and which entry of the journal is one. Pure.
 
-use serde::Deserialize as _;
-use serde::de::value::StrDeserializer;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::model::condition::Code;
 use crate::model::decision::Action;
 use crate::model::event::{Event, Outcome};
 use crate::model::level::Level;
@@ -12,28 +13,44 @@ use crate::model::record::TaskRecord;
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident $word:literal $severity:ident $title:literal;)*) => {
         /// A kind of thing that people are told of.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Kind {
-            $($(#[$doc])* #[serde(rename = $word)] $kind,)*
+            $($(#[$doc])* $kind,)*
+            /// A condition began, or changed.
+            Began(Code),
+            /// A condition ended.
+            Ended(Code),
         }
 
         impl Kind {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$kind,)*];
+            /// All of them but those of conditions.
+            const OF_TASKS: &'static [Self] = &[$(Self::$kind,)*];
 
             /// The stable word.
             pub fn word(self) -> &'static str {
-                match self { $(Self::$kind => $word,)* }
+                match self {
+                    $(Self::$kind => $word,)*
+                    Self::Began(code) => code.word(),
+                    Self::Ended(code) => code.end_word(),
+                }
             }
 
             /// How grave it is.
             pub fn severity(self) -> Level {
-                match self { $(Self::$kind => Level::$severity,)* }
+                match self {
+                    $(Self::$kind => Level::$severity,)*
+                    Self::Began(code) => code.level(),
+                    Self::Ended(_) => Level::Info,
+                }
             }
 
             /// The same as a heading.
             pub fn title(self) -> &'static str {
-                match self { $(Self::$kind => $title,)* }
+                match self {
+                    $(Self::$kind => $title,)*
+                    Self::Began(code) => code.title(),
+                    Self::Ended(code) => code.end_title(),
+                }
             }
         }
     };
@@ -55,15 +72,12 @@ kinds! {
     /// The daemon aborted it.
     Aborted "aborted" Warning "aborted";
     /// It succeeded after a retry.
-    #[serde(alias = "remedied")]
     ResolvedByRetry "resolved-by-retry" Info "resolved-by-retry";
     /// It had failed, and succeeded without a retry of ours.
-    #[serde(alias = "solved-by-others")]
     ResolvedExternally "resolved-externally" Info "resolved externally";
     /// It was handed to an operator.
     Escalated "escalated" Critical "an operator is needed";
     /// Somebody else changed the failed task.
-    #[serde(alias = "touched-by-others")]
     ChangedExternally "changed-externally" Critical "changed externally";
     /// It had failed long before it was first seen.
     StaleFailure "stale-failure" Info "old failure found";
@@ -72,7 +86,6 @@ kinds! {
     /// A task runs for longer than its policy expects.
     RunningTooLong "running-too-long" Warning "running too long";
     /// An operator gave it back to the daemon.
-    #[serde(alias = "given-back")]
     ResetByOperator "reset-by-operator" Info "reset by an operator";
     /// It had failed, and a newer task took its place.
     Superseded "superseded" Info "superseded";
@@ -80,36 +93,6 @@ kinds! {
     Gone "gone" Info "gone";
     /// It still waits for an operator.
     Reminder "reminder" Critical "still needs an operator";
-    /// A task shows a status that we do not know.
-    UnknownStatus "unknown-status" Critical "unknown status";
-    /// For an hour it has not been clear what to do about a failed task.
-    Unclear "unclear" Critical "unclear";
-    /// Too many tasks failed at once.
-    BreakerOpened "breaker-opened" Critical "breaker opened";
-    /// One PUT was let through.
-    BreakerHalfOpen "breaker-half-open" Warning "breaker half-open";
-    /// It acts again.
-    BreakerClosed "breaker-closed" Info "breaker closed";
-    /// The project cannot be seen.
-    #[serde(alias = "blind")]
-    Unreachable "unreachable" Critical "project cannot be polled";
-    /// It can be seen again.
-    #[serde(alias = "sees")]
-    Reachable "reachable" Info "project can be polled again";
-    /// The project is paused after a refusal.
-    #[serde(alias = "rests")]
-    Paused "paused" Critical "project is paused";
-    /// It acts again.
-    #[serde(alias = "acts")]
-    Resumed "resumed" Info "project is resumed";
-    /// Our clock and the service's differ too much.
-    ClockOff "clock-off" Critical "clock off";
-    /// They agree again.
-    ClockRight "clock-right" Info "clock right again";
-    /// The journal cannot be written.
-    JournalFails "journal-fails" Critical "journal cannot be written";
-    /// It is written again.
-    JournalWorks "journal-works" Info "journal written again";
     /// A new journal was begun.
     NewJournal "new-journal" Warning "new journal begun";
     /// An operator tries the channel.
@@ -117,10 +100,17 @@ kinds! {
 }
 
 impl Kind {
+    /// All of them. Of conditions, those that operators are notified of.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let notified = Code::ALL.iter().filter(|code| code.level() == Level::Critical);
+        let of_conditions = notified.flat_map(|code| [Self::Began(*code), Self::Ended(*code)]);
+        Self::OF_TASKS.iter().copied().chain(of_conditions)
+    }
+
     /// The kind of this word.
     pub fn of_word(word: &str) -> Option<Self> {
-        // As a notification of an earlier version names it, too.
-        Self::deserialize(StrDeserializer::<serde::de::value::Error>::new(word)).ok()
+        let word = FORMER_WORDS.iter().find(|(former, _)| *former == word).map_or(word, |(_, now)| now);
+        Self::all().find(|kind| kind.word() == word)
     }
 
     /// What comes first where there is not room for everything: what needs an operator, then what somebody may want to stop
@@ -129,9 +119,8 @@ impl Kind {
         (self.severity(), self == Self::Exhausted)
     }
 
-    /// What an entry tells people, if anything. `known` is the history of its task with the entry in it;
-    /// `breaker_open`: the breaker of the project is open, and has let no PUT through yet.
-    pub fn of(event: &Event, known: Option<&TaskRecord>, breaker_open: bool) -> Option<Self> {
+    /// What an entry tells people, if anything. `known` is the history of its task with the entry in it.
+    pub fn of(event: &Event, known: Option<&TaskRecord>) -> Option<Self> {
         let had_failed = known.is_none_or(|known| known.failure.is_some());
         let needs_operator = known.is_some_and(|known| known.escalated.is_some());
         Some(match event {
@@ -139,7 +128,6 @@ impl Kind {
             Event::Failed(seen) if seen.number == 1 => Self::FirstFailure,
             Event::Failed(_) if needs_operator => Self::FailedAgain,
             Event::Running { .. } if needs_operator => Self::RunningAgain,
-            Event::Intent { .. } if breaker_open => Self::BreakerHalfOpen,
             Event::Intent { action: Action::Retry, .. } => Self::RetrySent,
             Event::Decided { reason: Reason::AbortPending { .. }, .. } => Self::Exhausted,
             Event::Decided { reason: Reason::DryRun { action: Action::Retry }, .. } => Self::WouldRetry,
@@ -152,8 +140,6 @@ impl Kind {
             Event::Ended(Outcome::ResolvedExternally) if had_failed => Self::ResolvedExternally,
             Event::Ended(Outcome::Superseded { .. }) if had_failed => Self::Superseded,
             Event::Ended(Outcome::Gone) if had_failed => Self::Gone,
-            Event::BreakerOpened { .. } => Self::BreakerOpened,
-            Event::BreakerClosed { .. } => Self::BreakerClosed,
             Event::RunningTooLong { .. } => Self::RunningTooLong,
             _ => return None,
         })
@@ -177,39 +163,10 @@ impl Kind {
         }
     }
 
-    /// Whether it is of a project as a whole, and its task only where it was found.
-    pub fn is_of_project(self) -> bool {
-        matches!(
-            self,
-            Self::BreakerOpened
-                | Self::BreakerClosed
-                | Self::Unreachable
-                | Self::Reachable
-                | Self::Paused
-                | Self::Resumed
-                | Self::ClockOff
-                | Self::ClockRight
-                | Self::JournalFails
-                | Self::JournalWorks
-                | Self::NewJournal
-                | Self::Test
-        )
-    }
-
     /// The lasting states that this begins (`true`) or ends, each by the name that an alert of it bears.
-    pub fn states(self) -> &'static [(State, bool)] {
-        use State::{
-            AbortPending, BreakerOpen, ClockWrong, Failed, JournalBroken, NeedsOperator, New, Overlong,
-            Paused, ProjectUnreachable, Stale, Trial, Unknown,
-        };
-        const OVER: &[(State, bool)] = &[
-            (Failed, false),
-            (AbortPending, false),
-            (NeedsOperator, false),
-            (Overlong, false),
-            (Stale, false),
-        ];
-        match self {
+    pub fn states(self) -> Vec<(State, bool)> {
+        use State::{AbortPending, Condition, Failed, NeedsOperator, New, Overlong, Stale, Trial};
+        let states: &[(State, bool)] = match self {
             // What failed does not run any more.
             Self::FirstFailure | Self::RetrySent | Self::WouldRetry | Self::WouldAbort => {
                 &[(Failed, true), (Overlong, false)]
@@ -224,23 +181,53 @@ impl Kind {
             | Self::ResolvedExternally
             | Self::Aborted
             | Self::Superseded
-            | Self::Gone => OVER,
+            | Self::Gone => &[
+                (Failed, false),
+                (AbortPending, false),
+                (NeedsOperator, false),
+                (Overlong, false),
+                (Stale, false),
+            ],
             Self::StaleFailure => &[(Stale, true)],
             Self::RunningTooLong => &[(Overlong, true)],
-            Self::UnknownStatus | Self::Unclear => &[(Unknown, true)],
-            Self::BreakerOpened | Self::BreakerHalfOpen => &[(BreakerOpen, true)],
-            Self::BreakerClosed => &[(BreakerOpen, false)],
-            Self::Unreachable => &[(ProjectUnreachable, true)],
-            Self::Reachable => &[(ProjectUnreachable, false)],
-            Self::Paused => &[(Paused, true)],
-            Self::Resumed => &[(Paused, false)],
-            Self::ClockOff => &[(ClockWrong, true)],
-            Self::ClockRight => &[(ClockWrong, false)],
-            Self::JournalFails => &[(JournalBroken, true)],
-            Self::JournalWorks => &[(JournalBroken, false)],
             Self::NewJournal => &[(New, true)],
             Self::Test => &[(Trial, true)],
-        }
+            Self::Began(code) => &[(Condition(code), true)],
+            Self::Ended(code) => &[(Condition(code), false)],
+        };
+        states.to_vec()
+    }
+}
+
+/// Words that kinds had in earlier versions, and the words of today.
+const FORMER_WORDS: [(&str, &str); 14] = [
+    ("remedied", "resolved-by-retry"),
+    ("solved-by-others", "resolved-externally"),
+    ("touched-by-others", "changed-externally"),
+    ("given-back", "reset-by-operator"),
+    ("unknown-status", "unclear"),
+    ("breaker-opened", "breaker-open"),
+    ("blind", "unreachable"),
+    ("sees", "reachable"),
+    ("rests", "project-paused"),
+    ("paused", "project-paused"),
+    ("acts", "project-resumed"),
+    ("resumed", "project-resumed"),
+    ("journal-fails", "journal-failing"),
+    ("breaker-half-open", "breaker-open"),
+];
+
+impl Serialize for Kind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
+    }
+}
+
+impl<'de> Deserialize<'de> for Kind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        Self::of_word(&word)
+            .ok_or_else(|| D::Error::custom(format!("no kind of notification is called {word:?}")))
     }
 }
 
@@ -257,18 +244,8 @@ pub enum State {
     Overlong,
     /// It failed long ago and is left alone.
     Stale,
-    /// It shows an unknown status.
-    Unknown,
-    /// The breaker is open.
-    BreakerOpen,
-    /// The project cannot be seen.
-    ProjectUnreachable,
-    /// It rests.
-    Paused,
-    /// The clock is off.
-    ClockWrong,
-    /// The journal cannot be written.
-    JournalBroken,
+    /// A condition.
+    Condition(Code),
     /// A new journal was begun.
     New,
     /// A test.
@@ -284,12 +261,7 @@ impl State {
             Self::NeedsOperator => "UpgradeTaskNeedsOperator",
             Self::Overlong => "UpgradeTaskRunningTooLong",
             Self::Stale => "UpgradeTaskStaleFailure",
-            Self::Unknown => "UpgradeTaskUnknownStatus",
-            Self::BreakerOpen => "UpgradeRemediatorBreakerOpen",
-            Self::ProjectUnreachable => "UpgradeRemediatorProjectUnreachable",
-            Self::Paused => "UpgradeRemediatorProjectPaused",
-            Self::ClockWrong => "UpgradeRemediatorClockOff",
-            Self::JournalBroken => "UpgradeRemediatorJournalFails",
+            Self::Condition(code) => code.alert(),
             Self::New => "UpgradeRemediatorNewJournal",
             Self::Trial => "UpgradeRemediatorTest",
         }
@@ -300,12 +272,13 @@ impl State {
         match self {
             Self::Stale | Self::Trial => Level::Info,
             Self::Failed | Self::AbortPending | Self::Overlong | Self::New => Level::Warning,
-            _ => Level::Critical,
+            Self::NeedsOperator => Level::Critical,
+            Self::Condition(code) => code.level(),
         }
     }
 
     /// Whether something will tell its end. Others end by themselves.
     pub fn is_ended(self) -> bool {
-        !matches!(self, Self::Unknown | Self::New | Self::Trial)
+        !matches!(self, Self::New | Self::Trial)
     }
 }

@@ -14,11 +14,9 @@
 //! one message of each channel and project that may have been taken just when the process ended; it goes out again
 //! under the same id.
 
+use crate::model::condition::Change;
 use crate::model::event::Entry;
 use crate::model::id::{ClusterId, ProjectName};
-use crate::model::project::Stretch;
-use crate::model::project_state::Pause;
-use crate::model::reason::Reason;
 
 pub mod channel;
 mod channel_worker;
@@ -37,46 +35,16 @@ pub use notifier::{Notifier, Start};
 pub use queue::NotifyQueue;
 pub use route::Routes;
 
-/// One thing worth telling.
+/// One thing that changed.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the variants' docs tell their fields")]
 pub enum Notification<'a> {
     /// Something was journaled.
     Journaled { cluster_name: &'a str, entry: &'a Entry },
-    /// Something about a cluster that concerns no task in the journal changed (and its reason is new).
-    Cluster { project: &'a ProjectName, cluster: &'a ClusterId, cluster_name: &'a str, reason: &'a Reason },
-    /// A task has shown a status that we do not know for an hour.
-    Unclear { project: &'a ProjectName, cluster: &'a ClusterId, cluster_name: &'a str, reason: &'a Reason },
-    /// The project was paused, or rests for longer.
-    ProjectPaused { project: &'a ProjectName, pause: &'a Pause },
-    /// The project acts again.
-    ProjectResumed { project: &'a ProjectName },
-    /// A cluster could not be read, for another reason than at the last reconcile.
-    Unreadable { project: &'a ProjectName, cluster: &'a ClusterId, cluster_name: &'a str, error: &'a str },
-    /// More clusters cannot be read than are told of one by one.
-    ManyUnreadable { project: &'a ProjectName, error: &'a str },
-    /// A cluster can be read again.
-    Readable { project: &'a ProjectName, cluster: &'a ClusterId, cluster_name: &'a str },
-    /// The journal could not be written, so nothing is sent.
-    JournalFails { project: &'a ProjectName, error: &'a str },
-    /// The journal is written again.
-    JournalWorks { project: &'a ProjectName },
-    /// Something is due and cannot be sent: the system gives no further connection.
-    CannotConnect { project: &'a ProjectName, error: &'a str },
-    /// The system gives connections again.
-    Connects { project: &'a ProjectName },
-    /// The project as a whole cannot be seen, for another reason than last time.
-    Unreachable { project: &'a ProjectName, trouble: &'static str, error: &'a str, advice: &'a str },
-    /// Something of the project can be seen again.
-    Reachable { project: &'a ProjectName },
-    /// The process has listed the clusters and read one, or all of none, for the first time.
-    SeenAtFirst { project: &'a ProjectName },
+    /// A condition began, changed or ended.
+    Condition(&'a Change),
     /// More tasks are left alone, for the reason with this code, than are told of one by one.
     LeftAlone { project: &'a ProjectName, code: &'a str, more: usize },
-    /// The list is shorter than its totalSize.
-    ListShort { project: &'a ProjectName, seen: usize, total: Option<u64>, unusable: &'a [String] },
-    /// Idle clusters are read less often than the settings ask for, or (`None`) often enough again.
-    Stretched { project: &'a ProjectName, stretch: Option<&'a Stretch> },
     /// Clusters came or went.
     Clusters { project: &'a ProjectName, came: usize, went: &'a [ClusterId], watched: usize },
 }

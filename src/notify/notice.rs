@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::{Facts, facts};
 use super::kind::Kind;
+use crate::model::condition::{Code, Standing};
 use crate::model::decision::{Action, PassiveVerdict};
 use crate::model::event::{Event, StoredEntry, Subject};
 pub use crate::model::explanation::Why;
@@ -15,8 +16,8 @@ use crate::model::moment::{Moment, Mono};
 use crate::model::policy::Mode;
 use crate::model::reason::Reason;
 use crate::model::record::{ClusterRecord, TaskRecord};
-use crate::model::text::shown;
 pub use crate::model::text::utc as at;
+use crate::model::text::{shown, span};
 
 /// What is told.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -92,7 +93,7 @@ pub fn of_entry(kind: Kind, number: u64, story: &[StoredEntry], page: Option<&st
     let name = known.as_ref().map_or_else(|| subject.cluster.to_string(), |known| known.cluster_name.clone());
     let name = if name.is_empty() { "(no name)".to_owned() } else { shown(&name, 80) };
     let why = why_of(&entry.event);
-    let mut notice = Notice {
+    let notice = Notice {
         kind,
         severity: kind.severity(),
         at: entry.at,
@@ -110,36 +111,6 @@ pub fn of_entry(kind: Kind, number: u64, story: &[StoredEntry], page: Option<&st
         facts: known.as_ref().map(|known| facts(known, story)),
         link: link(page, Some(&subject.cluster)),
     };
-    if kind.is_of_project() {
-        notice.title = format!("project {}: {}", subject.project, kind.title());
-        notice.cluster = None;
-        notice.facts = None;
-        notice.next = match kind {
-            Kind::BreakerOpened => {
-                "nothing is sent in the project until the cooldown is over; then one PUT is let \
-                                    through and decides"
-                    .to_owned()
-            }
-            _ => "retries and aborts of the project go out as their policies say again".to_owned(),
-        };
-        notice.todo = vec![
-            Todo {
-                purpose: "to see how it stands".to_owned(),
-                command: "upgrade-remediator status".to_owned(),
-            },
-            Todo {
-                purpose: "to stop everything in the project".to_owned(),
-                command: format!("upgrade-remediator hold project:{} --reason \"…\"", subject.project),
-            },
-        ];
-        notice.link = link(page, None);
-    }
-    if kind == Kind::BreakerHalfOpen {
-        notice.what = format!(
-            "one PUT is let through, and what becomes of its task closes the breaker or opens it again: {}",
-            notice.what
-        );
-    }
     Some(notice)
 }
 
@@ -204,6 +175,60 @@ pub fn of_project(kind: Kind, at: Timestamp, project: &str, what: String, why: O
         facts: None,
         link: None,
     }
+}
+
+/// The notice of a condition that began, changed or lasts.
+pub fn of_standing(standing: &Standing, at: Timestamp, page: Option<&str>) -> Notice {
+    let Standing { project, condition, .. } = standing;
+    let why = Why { code: condition.cause().to_owned(), text: shown(&condition.text(), 1_000) };
+    let mut notice = of_condition(Kind::Began(condition.code()), standing, at, why.text.clone());
+    notice.severity = condition.level();
+    notice.why = Some(why);
+    condition.meanwhile().clone_into(&mut notice.next);
+    let explain = condition.cluster().map(|(cluster, _)| Todo {
+        purpose: "to see what it shows".to_owned(),
+        command: format!("upgrade-remediator explain {cluster}"),
+    });
+    let advice = condition
+        .advice()
+        .into_iter()
+        .map(|(purpose, command)| Todo { purpose, command: command.unwrap_or_default().to_owned() });
+    let hold = (condition.code() == Code::BreakerOpen).then(|| Todo {
+        purpose: "to stop everything in the project".to_owned(),
+        command: format!("upgrade-remediator hold project:{project} --reason \"…\""),
+    });
+    notice.todo = explain.into_iter().chain(advice).chain(hold).collect();
+    notice.link = link(page, condition.cluster().map(|(cluster, _)| cluster));
+    notice
+}
+
+/// What is told again of a condition that lasts.
+pub fn reminder_of(standing: &Standing, now: Timestamp, page: Option<&str>) -> Notice {
+    let mut notice = of_standing(standing, now, page);
+    let lasted = span(standing.lasted(now));
+    notice.title = format!("{}, for {lasted}", notice.title);
+    notice.what =
+        format!("{}; this has lasted for {lasted}, since {}", notice.what, self::at(standing.since));
+    notice
+}
+
+/// The notice that a condition ended.
+pub fn of_end(standing: &Standing, at: Timestamp) -> Notice {
+    let code = standing.condition.code();
+    let what = format!("{}, after {}", code.end_title(), span(standing.lasted(at)));
+    let mut notice = of_condition(Kind::Ended(code), standing, at, what);
+    "the daemon goes on as before".clone_into(&mut notice.next);
+    notice
+}
+
+fn of_condition(kind: Kind, standing: &Standing, at: Timestamp, what: String) -> Notice {
+    let mut notice = of_project(kind, at, standing.project.as_str(), what, None);
+    if let Some((id, name)) = standing.condition.cluster() {
+        let name = if name.is_empty() { "(no name)".to_owned() } else { shown(name, 80) };
+        notice.title = format!("{name}: {}", kind.title());
+        notice.cluster = Some(About { id: id.clone(), name, task: None });
+    }
+    notice
 }
 
 /// The page of a cluster, or the status page.

@@ -11,14 +11,12 @@ use tracing::warn;
 use super::channel_worker::{ChannelWorker, Shared, Stop};
 use super::notice::{self, Notice};
 use super::outbox_writer::OutboxWriter;
-use super::queue::{NotifyQueue, Transient};
+use super::queue::NotifyQueue;
 use super::route::Routes;
 use crate::clock::Clock;
 use crate::journal::Journal;
 use crate::model::event::{Event, Subject};
-use crate::model::id::ProjectName;
 use crate::model::outbox::{Kept, Note, OutboxWrite};
-use crate::model::project_state::Pause;
 use crate::model::record::TaskRecord;
 use crate::model::text::chain;
 
@@ -40,8 +38,6 @@ pub struct Start {
     pub new_journal: Option<String>,
     /// The tasks whose story is not over, with a failure.
     pub open: Vec<(Subject, TaskRecord)>,
-    /// The projects, and whether each rests.
-    pub pauses: BTreeMap<ProjectName, Option<Pause>>,
     /// For the jitter of the waits.
     pub seed: u64,
 }
@@ -85,18 +81,6 @@ impl Notifier {
         let now_routes = Arc::clone(&dispatcher.routes.borrow_and_update());
         let read = *kept.read_through.get_or_insert(dispatcher.start.last_entry);
         dispatcher.join(&now_routes, &mut kept, read).await;
-        for (project, pause) in std::mem::take(&mut dispatcher.start.pauses) {
-            // The news of it may have been lost with the process that had it.
-            post.put(match pause {
-                Some(pause) => Transient::Rests {
-                    project,
-                    cause: pause.cause,
-                    refusals: pause.refusals,
-                    until: pause.until.wall,
-                },
-                None => Transient::Acts { project },
-            });
-        }
         tasks.spawn(dispatcher.run(kept));
         Self { stop, stop_couriers: hush, tasks }
     }

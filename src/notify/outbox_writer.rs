@@ -16,11 +16,11 @@ use super::queue::NotifyQueue;
 use crate::clock::Clock;
 use crate::journal::{Journal, JournalError};
 use crate::model::event::{Event, StoredEntry, Subject};
-use crate::model::outbox::{Condition, Kept, NewNote, Note, OutboxWrite};
+use crate::model::outbox::{Kept, NewNote, Note, OutboxWrite};
 use crate::model::text::{chain, shown};
 
+mod conditions;
 mod reminders;
-mod states;
 
 use reminders::Waiting;
 
@@ -50,9 +50,8 @@ pub(super) struct OutboxWriter<C> {
     read: u64,
     /// Up to this it stands in the outbox.
     read_kept: u64,
-    conditions: BTreeMap<(String, String), Condition>,
     waiting: BTreeMap<String, Waiting>,
-    /// Reminders of projects that were written by this process.
+    /// Reminders of conditions that were written by this process.
     reminded: BTreeSet<String>,
     /// States that could not be kept yet.
     unkept: VecDeque<OutboxWrite>,
@@ -68,7 +67,6 @@ impl<C: Clock> OutboxWriter<C> {
             clock,
             read,
             read_kept: read,
-            conditions: kept.conditions.clone(),
             waiting: BTreeMap::new(),
             reminded: BTreeSet::new(),
             unkept: VecDeque::new(),
@@ -116,8 +114,8 @@ impl<C: Clock> OutboxWriter<C> {
                 again = Some(AFTER_FAULT);
             }
         }
-        for word in self.post.transients() {
-            notes.extend(self.word(word).await);
+        for transient in self.post.transients() {
+            notes.extend(self.transient(transient).await);
         }
         notes.extend(self.reminders().await);
         if !self.unkept.is_empty() {
@@ -133,25 +131,15 @@ impl<C: Clock> OutboxWriter<C> {
             let entries = self.outbox.entries_after(self.read, AT_ONCE).await?;
             let Some(last) = entries.last().map(|entry| entry.number) else { break };
             let mut writes = Vec::new();
-            let conditions = self.conditions.clone();
             for entry in &entries {
-                if let Err(error) = self.entry(entry, &mut writes).await {
-                    self.conditions = conditions;
-                    return Err(error);
-                }
+                self.entry(entry, &mut writes).await?;
             }
             // What tells nothing may be read again after a restart: that costs less than to write it down each time.
             let overdue = last.saturating_sub(self.read_kept) >= u64::from(AT_ONCE);
             let anybody = !self.post.routes().channels.is_empty();
             if !writes.is_empty() || (overdue && anybody) {
                 writes.push(OutboxWrite::Read { through: last });
-                match self.outbox.write(writes).await {
-                    Ok(added) => notes.extend(added),
-                    Err(error) => {
-                        self.conditions = conditions;
-                        return Err(error);
-                    }
-                }
+                notes.extend(self.outbox.write(writes).await?);
                 self.read_kept = last;
             }
             self.read = last;
@@ -172,7 +160,7 @@ impl<C: Clock> OutboxWriter<C> {
         }
     }
 
-    /// What one entry tells, and what it changes of the states of its project.
+    /// What one entry tells.
     async fn entry(
         &mut self,
         entry: &StoredEntry,
@@ -180,21 +168,18 @@ impl<C: Clock> OutboxWriter<C> {
     ) -> Result<(), JournalError> {
         let subject = &entry.subject;
         let project = subject.project.to_string();
-        let breaker = (project.clone(), "breaker".to_owned());
-        let half_opens = self.conditions.get(&breaker).is_some_and(|breaker| breaker.sign == "open");
         let story = if Kind::needs_history(&entry.event) {
             self.outbox.story(subject.clone(), entry.number).await?
         } else {
             Vec::new()
         };
         let known = notice::fold(&story);
-        self.watch_clock(entry, writes);
         match &entry.event {
             Event::Escalated { .. } => self.waits(subject, entry.number, entry.at),
             Event::Reset { .. } | Event::Ended(_) => drop(self.waiting.remove(&key_of(subject))),
             _ => {}
         }
-        let Some(kind) = Kind::of(&entry.event, known.as_ref(), half_opens) else { return Ok(()) };
+        let Some(kind) = Kind::of(&entry.event, known.as_ref()) else { return Ok(()) };
         let policy = match &entry.event {
             Event::Failed(seen) => seen.terms.as_ref().map(|terms| terms.policy.clone()),
             // Its task need not have failed.
@@ -205,28 +190,11 @@ impl<C: Clock> OutboxWriter<C> {
                 .and_then(|failure| failure.seen.terms.as_ref())
                 .map(|terms| terms.policy.clone()),
         };
-        let of_project = kind.is_of_project() || kind == Kind::BreakerHalfOpen;
-        let routes = self.post.routes();
-        let channels = routes.of(if of_project { None } else { policy.as_deref() });
+        let channels = self.post.routes().of(policy.as_deref());
         let failure = known.as_ref().and_then(|known| known.failure.as_ref()).map_or(0, |f| f.seen.number);
         // In dry-run it is told once for each failure, whatever held it back in between.
         let key = matches!(kind, Kind::WouldRetry | Kind::WouldAbort)
             .then(|| format!("{}/{}/{failure}", kind.word(), key_of(subject)));
-        let sign = match kind {
-            Kind::BreakerOpened => Some(Some("open")),
-            Kind::BreakerHalfOpen => Some(Some("half-open")),
-            Kind::BreakerClosed => Some(None),
-            _ => None,
-        };
-        if let Some(sign) = sign {
-            let story = match story.as_slice() {
-                [] => self.outbox.story(subject.clone(), entry.number).await?,
-                _ => story,
-            };
-            let told = notice::of_entry(kind, entry.number, &story, routes.page.as_deref());
-            let now = sign.zip(told).map(|(sign, told)| condition(entry.at, sign, &told));
-            self.change(&project, "breaker", now, writes);
-        }
         if !channels.is_empty() {
             writes.push(OutboxWrite::Note(NewNote {
                 at: entry.at,
@@ -295,9 +263,4 @@ impl<C: Clock> OutboxWriter<C> {
 
 fn key_of(subject: &Subject) -> String {
     format!("{}/{}/{}", subject.project, subject.cluster, subject.task)
-}
-
-/// A state as it is kept: since when, what tells it from another one of its kind, and the notice that told it.
-fn condition(since: Timestamp, sign: &str, told: &Notice) -> Condition {
-    Condition { since, sign: sign.to_owned(), data: serde_json::to_string(told).unwrap_or_default() }
 }

@@ -1,17 +1,17 @@
 //! Where news are dropped: at once, without a wait and without a failure. Whoever tells never learns what becomes of it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
 use super::route::Routes;
 use super::{Notification, Observer};
+use crate::journal::{Journal, JournalError};
 use crate::model::channel::ChannelCounts;
-use crate::model::id::{ClusterId, ProjectName};
+use crate::model::condition::{Change, Conditions, Standing};
+use crate::model::id::ProjectName;
 use crate::model::names::Naming;
-use crate::model::project::PauseCause;
-use crate::model::reason::Reason;
 
 /// So much news that stands in no journal waits to be written down; of more, the oldest is lost.
 const WAITING: usize = 1_000;
@@ -19,41 +19,10 @@ const WAITING: usize = 1_000;
 /// What stands in no entry of the journal, and is told all the same.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Transient {
-    Unclear {
-        project: ProjectName,
-        cluster: ClusterId,
-        cluster_name: String,
-        reason: Reason,
-    },
-    Rests {
-        project: ProjectName,
-        cause: PauseCause,
-        refusals: u32,
-        until: jiff::Timestamp,
-    },
-    Acts {
-        project: ProjectName,
-    },
-    Blind {
-        project: ProjectName,
-        trouble: &'static str,
-        error: String,
-        advice: String,
-    },
-    Sees {
-        project: ProjectName,
-    },
-    /// A process has seen all of the project, and never told that it could not.
-    SeenAtFirst {
-        project: ProjectName,
-    },
-    JournalFails {
-        project: ProjectName,
-        error: String,
-    },
-    JournalWorks {
-        project: ProjectName,
-    },
+    /// A condition began, changed or ended.
+    Condition(Box<Change>),
+    /// These conditions were in force in a project that is watched no more.
+    Forgotten(Vec<Standing>),
     /// Projects have other names from now on.
     Renamed(Naming),
 }
@@ -69,6 +38,7 @@ struct Inner {
     words: Mutex<VecDeque<Transient>>,
     wake: Notify,
     routes: watch::Sender<Arc<Routes>>,
+    conditions: Arc<Mutex<Conditions>>,
     counts: Mutex<BTreeMap<String, ChannelCounts>>,
 }
 
@@ -79,6 +49,7 @@ impl NotifyQueue {
             words: Mutex::default(),
             wake: Notify::new(),
             routes: watch::Sender::new(Arc::new(routes)),
+            conditions: Arc::default(),
             counts: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
@@ -102,9 +73,48 @@ impl NotifyQueue {
     /// Projects have other names from now on.
     pub fn renamed(&self, naming: &Naming) {
         if !naming.renames.is_empty() {
+            self.conditions().rename(naming);
             self.put(Transient::Renamed(naming.clone()));
             self.inner.wake.notify_one();
         }
+    }
+
+    /// Takes over the conditions that were in force when an earlier process ended, but those of projects that are watched no
+    /// more. To be called before any project is watched.
+    ///
+    /// # Errors
+    /// Where the journal cannot be read.
+    pub async fn recall<'a>(
+        &self,
+        journal: &Journal,
+        watched: impl IntoIterator<Item = &'a ProjectName>,
+    ) -> Result<(), JournalError> {
+        let watched: BTreeSet<&ProjectName> = watched.into_iter().collect();
+        let kept = journal.kept().await?.conditions;
+        let (recalled, forgotten) =
+            kept.into_iter().partition(|standing| watched.contains(&standing.project));
+        *self.conditions() = Conditions::recall(recalled);
+        self.put(Transient::Forgotten(forgotten));
+        Ok(())
+    }
+
+    /// A project is watched no more: nobody is reminded of its conditions.
+    pub fn forget(&self, project: &ProjectName) {
+        let standing = self.conditions().forget(project);
+        if !standing.is_empty() {
+            self.put(Transient::Forgotten(standing));
+            self.inner.wake.notify_one();
+        }
+    }
+
+    /// The conditions in force: for those who find them out.
+    pub fn share_conditions(&self) -> Arc<Mutex<Conditions>> {
+        Arc::clone(&self.inner.conditions)
+    }
+
+    /// The conditions in force, locked.
+    pub(super) fn conditions(&self) -> MutexGuard<'_, Conditions> {
+        self.inner.conditions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<Arc<Routes>> {
@@ -136,52 +146,12 @@ impl NotifyQueue {
 
 impl Observer for NotifyQueue {
     fn tell(&self, notification: &Notification<'_>) {
-        let word = match *notification {
+        match notification {
             // What is journaled is read from the journal: nothing of it is lost, and nothing is told twice.
-            Notification::Journaled { .. } => None,
-            Notification::Unclear { project, cluster, cluster_name, reason } => Some(Transient::Unclear {
-                project: project.clone(),
-                cluster: cluster.clone(),
-                cluster_name: cluster_name.to_owned(),
-                reason: reason.clone(),
-            }),
-            Notification::ProjectPaused { project, pause } => Some(Transient::Rests {
-                project: project.clone(),
-                cause: pause.cause,
-                refusals: pause.refusals,
-                until: pause.until.wall,
-            }),
-            Notification::ProjectResumed { project } => Some(Transient::Acts { project: project.clone() }),
-            Notification::Unreachable { project, trouble, error, advice } => Some(Transient::Blind {
-                project: project.clone(),
-                trouble,
-                error: error.to_owned(),
-                advice: advice.to_owned(),
-            }),
-            Notification::Reachable { project } => Some(Transient::Sees { project: project.clone() }),
-            Notification::SeenAtFirst { project } => {
-                Some(Transient::SeenAtFirst { project: project.clone() })
-            }
-            Notification::JournalFails { project, error } => {
-                Some(Transient::JournalFails { project: project.clone(), error: error.to_owned() })
-            }
-            Notification::JournalWorks { project } => {
-                Some(Transient::JournalWorks { project: project.clone() })
-            }
+            Notification::Journaled { .. } => {}
+            Notification::Condition(change) => self.put(Transient::Condition(Box::new((*change).clone()))),
             // The log tells these; nobody needs to act on one of them at once.
-            Notification::Cluster { .. }
-            | Notification::Unreadable { .. }
-            | Notification::ManyUnreadable { .. }
-            | Notification::Readable { .. }
-            | Notification::LeftAlone { .. }
-            | Notification::ListShort { .. }
-            | Notification::Stretched { .. }
-            | Notification::CannotConnect { .. }
-            | Notification::Connects { .. }
-            | Notification::Clusters { .. } => return,
-        };
-        if let Some(word) = word {
-            self.put(word);
+            Notification::LeftAlone { .. } | Notification::Clusters { .. } => return,
         }
         self.inner.wake.notify_one();
     }

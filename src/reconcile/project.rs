@@ -10,6 +10,7 @@ use crate::cloud::Css;
 use crate::decide::{self, govern};
 use crate::journal::JournalError;
 use crate::model::cluster::{Cluster, ClusterList};
+use crate::model::condition::Standing;
 use crate::model::event::{Event, Outcome, Subject};
 use crate::model::hold::Holds;
 use crate::model::id::{ClusterId, TaskId};
@@ -19,8 +20,9 @@ use crate::model::project::{Rules, Stretch};
 use crate::model::project_state::ProjectState;
 use crate::model::record::TaskRecord;
 use crate::model::task::TaskKind;
+use crate::notify::Notification;
 use crate::status::summary::Summary;
-use crate::status::{Live, Pace, ProjectReport, ReportInput, Why};
+use crate::status::{Live, Pace, ProjectReport, ReportInput};
 
 /// So many idle intervals without a reading are too many.
 const LOOKS_MISSED: u32 = 3;
@@ -30,17 +32,44 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
     pub async fn list(&self) -> Option<ClusterList> {
         match self.css().clusters().await {
             Ok(list) => {
-                self.telling.listed(&list);
+                let left_alone = {
+                    let mut state = self.state();
+                    state.faults.listed(&list);
+                    state.faults.left_alone()
+                };
+                for (code, more) in left_alone {
+                    self.observer.tell(&Notification::LeftAlone { project: &self.project, code, more });
+                }
                 self.remember_clusters(&list);
                 if let Err(error) = self.forget_clusters_beside(&list).await {
-                    self.telling.journal_fails(&error);
+                    self.state().faults.journal(Some(&error));
                 }
+                self.update_conditions(None);
+                self.end_conditions_beside(&list);
                 Some(list)
             }
             Err(error) => {
-                self.telling.unlisted(&error);
+                self.state().faults.cannot_list(&error);
+                self.update_conditions(None);
                 None
             }
+        }
+    }
+
+    /// Ends the conditions of clusters that are gone.
+    fn end_conditions_beside(&self, list: &ClusterList) {
+        if !list.is_complete() {
+            return;
+        }
+        let shown: BTreeSet<&ClusterId> = list.clusters.iter().map(|cluster| &cluster.id).collect();
+        let gone: Vec<ClusterId> = {
+            let conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
+            let clusters = conditions.of(&self.project).filter_map(|standing| standing.condition.cluster());
+            clusters.map(|(cluster, _)| cluster).filter(|id| !shown.contains(id)).cloned().collect()
+        };
+        self.state().faults.gone(&gone);
+        for cluster in &gone {
+            self.update_conditions(Some(cluster));
         }
     }
 
@@ -121,7 +150,8 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
                 true
             }
             Err(error) => {
-                self.telling.journal_fails(&error);
+                self.state().faults.journal(Some(&error));
+                self.update_conditions(None);
                 false
             }
         }
@@ -207,7 +237,8 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
     /// What cannot be is settled by reading after the next start.
     pub async fn write_what_is_left(&self) {
         if let Err(error) = self.write_what_is_unwritten(&self.commit_lock.write().await).await {
-            self.telling.journal_fails(&error);
+            self.state().faults.journal(Some(&error));
+            self.update_conditions(None);
         }
     }
 
@@ -219,23 +250,13 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         let around = ReportInput {
             name: &self.project,
             clusters: state.listed.len(),
-            list_short: self.telling.list_is_short(),
             leaving,
-            sends_nothing: self.guards(&state.project, &holds, &rules).hold_everything_back(now),
             max_actions_per_hour: rules.limits.max_actions_per_hour,
-            stretch,
             live: Some(self.live(&state, &rules, stretch)),
         };
         let outlook =
             |cluster: &_, task: &_, known: &_| self.outlook(&state, (&rules, &holds), cluster, task, known);
-        let mut report = ProjectReport::new(&around, &state.project, outlook, now);
-        // What cannot be seen is not acted on, whatever else holds it back.
-        if report.sends_nothing.is_none()
-            && let Some((code, words)) = self.telling.why_blind()
-        {
-            report.sends_nothing = Some(Why { code: code.to_owned(), text: words });
-        }
-        report
+        ProjectReport::new(&around, &state.project, outlook, now)
     }
 
     /// What is seen of the project, and how fresh that is.
@@ -250,17 +271,15 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         let idle_interval = stretch.map_or(rules.poll.idle_interval, |stretch| stretch.actual);
         let too_old = idle_interval.saturating_mul(LOOKS_MISSED).saturating_add(rules.poll.request_timeout);
         Live {
-            visible: !self.telling.is_blind(),
             last_list: state.last_list.map(|at| at.wall),
             oldest_poll: oldest(&state.polled),
             never_read: watched.iter().filter(|id| !state.polled.contains_key(**id)).count(),
             never_read_since: oldest(&state.unread),
             watched: watched.len(),
             poll_age_limit_seconds: too_old.as_secs_f64(),
-            unreadable: self.telling.unreadable_clusters(),
+            unreachable: state.faults.unreachable_clusters(),
             credential: css.credential(),
             clock_offset_seconds: css.clock_offset().map(|offset| offset.as_secs()),
-            journal_failing: self.telling.is_journal_failing(),
             limits: Pace {
                 requests_in_flight: rules.limits.max_requests_in_flight,
                 requests_per_second: rules.limits.requests_per_second,
@@ -270,16 +289,21 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         }
     }
 
+    /// The conditions in force.
+    pub fn conditions(&self) -> Vec<Standing> {
+        let conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
+        conditions.of(&self.project).cloned().collect()
+    }
+
     /// How the project stands, for one line.
     pub fn summary(&self) -> Summary {
-        let (now, rules) = (self.clock.now(), self.rules());
+        let rules = self.rules();
         let state = self.state();
         let holds = self.holds.read().unwrap_or_else(PoisonError::into_inner);
-        let sends_nothing = self.guards(&state.project, &holds, &rules).hold_everything_back(now);
-        let seen = (state.listed.len(), self.telling.is_blind());
+        let conditions = self.conditions().into_iter().map(|standing| standing.condition.code()).collect();
         let outlook =
             |cluster: &_, task: &_, known: &_| self.outlook(&state, (&rules, &holds), cluster, task, known);
-        Summary::new(seen, &state.project, outlook, sends_nothing.as_ref())
+        Summary::new(state.listed.len(), &state.project, outlook, conditions)
     }
 
     /// What comes next of each task of the cluster that is not over.
@@ -310,7 +334,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         let described = listed.unwrap_or_else(|| Arc::new(state.project.cluster(cluster).recall(cluster)));
         let input = self.input(state, rules, holds, &described, reading);
         let outlook = decide::outlook(&state.project, input, (task, known), self.now());
-        match self.telling.block(cluster) {
+        match state.faults.block(cluster) {
             Some(block) => outlook.while_blocked(block),
             None => outlook,
         }
@@ -329,11 +353,16 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
 
     /// Clusters came or went.
     pub fn tell_clusters(&self, came: usize, went: &[ClusterId], watched: usize) {
-        self.telling.clusters(came, went, watched);
+        self.observer.tell(&Notification::Clusters { project: &self.project, came, went, watched });
+        self.state().faults.gone(went);
+        for cluster in went {
+            self.update_conditions(Some(cluster));
+        }
     }
 
     /// Idle clusters are read less often than the settings ask for, or (`None`) often enough again.
     pub fn tell_stretch(&self, stretch: Option<&Stretch>) {
-        self.telling.stretch(stretch);
+        self.state().faults.stretch(stretch.copied());
+        self.update_conditions(None);
     }
 }

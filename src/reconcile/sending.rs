@@ -66,7 +66,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
             CloudError::Transport(why) => ReconcileError::NoConnection(why),
             error => ReconcileError::Cloud(error),
         })?;
-        self.telling.connects();
+        self.state().faults.connection(None);
         let commit_lock = self.commit_lock.write().await;
         if self.stopping.is_cancelled() {
             // Before anything is written: a stop must not wait for a journal that is locked, once for each reconcile.

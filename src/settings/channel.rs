@@ -230,7 +230,7 @@ impl WrittenNotify {
         if default.is_empty() && channels.are_some() {
             section.warn(
                 "default",
-                "no channel hears of a project that cannot be seen, of tasks that no policy covers, and of policies without notify",
+                "no channel hears of a project that cannot be polled, of tasks that no policy covers, and of policies without notify",
             );
         }
         Notify { default, reminders, page: self.page, by_policy: BTreeMap::new() }

@@ -19,6 +19,7 @@ use prometheus_client::registry::Registry;
 
 use super::{BreakerState, ProjectReport, Report};
 use crate::model::answer::Meaning;
+use crate::model::condition::Code;
 use crate::model::decision::Action;
 use crate::model::event::{Confirmation, Entry, Event, Subject};
 use crate::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
@@ -230,7 +231,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("upgrade_remediator");
         let page = &mut registry;
         of_the_daemon(page, report, beside);
-        of_the_projects(page, &report.projects);
+        of_the_projects(page, report);
         self.register(page);
         let mut written = String::new();
         text::encode_registry(&mut written, &registry)?;
@@ -378,16 +379,11 @@ fn each(
     }
 }
 
-fn of_the_projects(page: &mut Registry, projects: &[ProjectReport]) {
+fn of_the_projects(page: &mut Registry, report: &Report) {
+    let projects = &report.projects;
     let mut each =
         |name, help, value: &dyn Fn(&ProjectReport) -> Option<f64>| each(page, projects, (name, help), value);
     each("clusters", "Clusters that are watched", &|it| Some(count(it.live.as_ref()?.watched)));
-    each("list_short", "Whether the list of clusters is shorter than it says", &|it| {
-        Some(flag(it.list_short))
-    });
-    each("project_visible", "Whether its clusters can be listed and read", &|it| {
-        Some(flag(it.live.as_ref()?.visible))
-    });
     each("last_list_timestamp_seconds", "The last complete reading of the list of clusters", &|it| {
         it.live.as_ref()?.last_list.map(seconds)
     });
@@ -397,8 +393,6 @@ fn of_the_projects(page: &mut Registry, projects: &[ProjectReport]) {
     each("poll_age_limit_seconds", "A poll that is older than this is too old", &|it| {
         Some(it.live.as_ref()?.poll_age_limit_seconds)
     });
-    let help = "Whether idle clusters are read less often than the settings ask for";
-    each("idle_interval_stretched", help, &|it| Some(flag(it.idle_interval_stretched_to.is_some())));
     each("tasks_running_too_long", "Tasks that run longer than their policies expect", &|it| {
         Some(count(it.tasks.iter().filter(|task| task.runs_too_long_since.is_some()).count()))
     });
@@ -413,14 +407,10 @@ fn of_the_projects(page: &mut Registry, projects: &[ProjectReport]) {
     each("clock_offset_seconds", "Our clock minus that of the service", &|it| {
         it.live.as_ref()?.clock_offset_seconds.map(|offset| offset as f64)
     });
-    each("journal_failing", "Whether the journal could not be written; nothing is sent then", &|it| {
-        Some(flag(it.live.as_ref()?.journal_failing))
-    });
 
     let tasks = Gauges::new(page, "tasks", "Unfinished tasks");
     let breakers = Gauges::new(page, "breaker_state", "1 at the state that the breaker is in");
-    let help = "1 while something holds the whole project back";
-    let sends_nothing = Gauges::new(page, "project_sends_nothing", help);
+    let conditions = Gauges::new(page, "conditions", "Conditions in force");
     for project in projects {
         let name = Some(&project.name);
         for kind in [TaskKind::Upgrade, TaskKind::AzSwitchover] {
@@ -436,8 +426,12 @@ fn of_the_projects(page: &mut Registry, projects: &[ProjectReport]) {
         for state in BreakerState::ALL {
             breakers.set(&labels(name, &[("state", state.word())]), flag(project.breaker == state));
         }
-        if let Some(why) = &project.sends_nothing {
-            sends_nothing.set(&labels(name, &[("reason", &why.code)]), 1.0);
+        for code in Code::ALL {
+            let of_it = report
+                .conditions
+                .iter()
+                .filter(|condition| condition.project.as_ref() == name && condition.code == code.word());
+            conditions.set(&labels(name, &[("condition", code.word())]), count(of_it.count()));
         }
     }
 }

@@ -6,20 +6,20 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::channel::ChannelCounts;
+use crate::model::condition::Standing;
 use crate::model::event::StoredEntry;
 pub use crate::model::explanation::{Explanation, Why};
 use crate::model::hold::{Scope, StoredHold};
 use crate::model::id::{ClusterId, ProjectName, TaskId};
+use crate::model::level::Level;
 use crate::model::moment::Moment;
 use crate::model::outlook::Outlook;
 use crate::model::policy::{Mode, OnExhausted, Policy};
-use crate::model::project::Stretch;
 use crate::model::project_state::ProjectState;
-use crate::model::reason::Reason;
 use crate::model::record::TaskRecord;
 use crate::model::scope_entry::{Line, ScopeEntry};
 use crate::model::task::TaskKind;
-use crate::model::text::{counted, span};
+use crate::model::text::{counted, shown, span};
 
 pub mod metrics;
 pub mod summary;
@@ -37,6 +37,9 @@ pub struct Report {
     pub mode: Mode,
     /// The settings in force.
     pub settings: InForce,
+    /// The conditions in force, the gravest first.
+    #[serde(default)]
+    pub conditions: Vec<ConditionReport>,
     /// Each project.
     pub projects: Vec<ProjectReport>,
     /// The holds in force, oldest first.
@@ -70,6 +73,55 @@ pub struct Refused {
     pub problems: Vec<String>,
 }
 
+/// A condition in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConditionReport {
+    /// Its stable code.
+    pub code: String,
+    /// How grave it is.
+    pub level: Level,
+    /// The project; `None` where it is one of the whole daemon.
+    pub project: Option<ProjectName>,
+    /// The cluster, where it is one of a cluster.
+    pub cluster: Option<ClusterId>,
+    /// Since when.
+    pub since: Timestamp,
+    /// What is true.
+    pub text: String,
+    /// What an operator can do; `None` where there is nothing.
+    pub next_step: Option<String>,
+}
+
+impl ConditionReport {
+    /// These, the gravest first, and of those the oldest.
+    pub fn all(standing: impl IntoIterator<Item = Standing>) -> Vec<Self> {
+        let mut all: Vec<Self> = standing.into_iter().map(Self::new).collect();
+        all.sort_by_key(|condition| (std::cmp::Reverse(condition.level), condition.since));
+        all
+    }
+
+    fn new(standing: Standing) -> Self {
+        let Standing { project, since, condition } = standing;
+        let text = match condition.cluster() {
+            Some((_, name)) => format!("cluster {}: {}", shown(name, 80), condition.text()),
+            None => format!("project {project}: {}", condition.text()),
+        };
+        let next_step = condition.advice().into_iter().next().map(|(purpose, command)| match command {
+            Some(command) => format!("{purpose}: `{command}`"),
+            None => purpose,
+        });
+        Self {
+            code: condition.code().word().to_owned(),
+            level: condition.level(),
+            project: Some(project),
+            cluster: condition.cluster().map(|(cluster, _)| cluster.clone()),
+            since,
+            text: shown(&text, 2_000),
+            next_step,
+        }
+    }
+}
+
 /// One project.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProjectReport {
@@ -77,20 +129,14 @@ pub struct ProjectReport {
     pub name: ProjectName,
     /// Clusters that the list of clusters has shown.
     pub clusters: usize,
-    /// The list of clusters is shorter than it says, or has some that cannot be used.
-    pub list_short: bool,
     /// It is gone from the settings, and only what is open is still settled.
     pub leaving: bool,
-    /// Why nothing is sent in it, where that is so for all of it: a rest, or the breaker.
-    pub sends_nothing: Option<Why>,
     /// How its breaker stands.
     pub breaker: BreakerState,
     /// PUTs of which it is not known yet whether they were accepted.
     pub unknown_outcomes: u32,
     /// PUTs within the last hour, and how many are allowed.
     pub actions_last_hour: (u32, u32),
-    /// Clusters where nothing runs are read less often than the settings ask for: this many seconds apart.
-    pub idle_interval_stretched_to: Option<f64>,
     /// What only a running daemon knows. `None` where this comes from the journal alone.
     pub live: Option<Live>,
     /// Tasks whose story has no end yet.
@@ -134,8 +180,6 @@ impl BreakerState {
 /// What a running daemon sees of a project, and how fresh that is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Live {
-    /// Its clusters can be listed and read.
-    pub visible: bool,
     /// When the list of its clusters was last read completely.
     pub last_list: Option<Timestamp>,
     /// Clusters that are watched: those of engines that have tasks.
@@ -151,12 +195,10 @@ pub struct Live {
     /// How its credential stands, in words.
     #[serde(default)]
     pub credential: Option<String>,
-    /// Clusters that could not be read when last tried.
-    pub unreadable: usize,
+    /// Clusters that could not be polled when last tried.
+    pub unreachable: usize,
     /// Our clock minus the service's, in seconds. `None` before the first answer.
     pub clock_offset_seconds: Option<i64>,
-    /// The journal could not be written when last tried.
-    pub journal_failing: bool,
     /// How much at once.
     pub limits: Pace,
 }
@@ -282,16 +324,10 @@ pub struct ReportInput<'a> {
     pub name: &'a ProjectName,
     /// Clusters that the list of clusters has shown.
     pub clusters: usize,
-    /// That list is short.
-    pub list_short: bool,
     /// It is gone from the settings.
     pub leaving: bool,
-    /// What holds everything in it back now.
-    pub sends_nothing: Option<Reason>,
     /// PUTs that are allowed within an hour.
     pub max_actions_per_hour: u32,
-    /// Whether idle clusters are read less often.
-    pub stretch: Option<Stretch>,
     /// What only a running daemon knows.
     pub live: Option<Live>,
 }
@@ -328,13 +364,10 @@ impl ProjectReport {
         Self {
             name: around.name.clone(),
             clusters: around.clusters,
-            list_short: around.list_short,
             leaving: around.leaving,
-            sends_nothing: around.sends_nothing.as_ref().map(Why::from),
             breaker: BreakerState::of(project_state, now),
             unknown_outcomes,
             actions_last_hour: (project_state.puts_within_an_hour(now), around.max_actions_per_hour),
-            idle_interval_stretched_to: around.stretch.map(|stretch| stretch.actual.as_secs_f64()),
             live: around.live.clone(),
             tasks,
         }

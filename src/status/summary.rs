@@ -1,14 +1,14 @@
 //! How the daemon stands, in one line: for the service manager.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use crate::model::condition::Code;
 use crate::model::id::{ClusterId, ProjectName, TaskId};
 use crate::model::outlook::{NextRequest, Outlook};
 use crate::model::policy::Mode;
 use crate::model::project_state::ProjectState;
-use crate::model::reason::Reason;
 use crate::model::record::{Phase, TaskRecord};
 use crate::model::text::{utc, utc_of_day};
 
@@ -17,27 +17,25 @@ use crate::model::text::{utc, utc_of_day};
 pub struct Summary {
     /// Clusters that the list of clusters has shown.
     pub clusters: usize,
-    /// It cannot be seen at all: no list, no task.
-    pub blind: bool,
     /// Tasks that were last read running.
     pub running: usize,
     /// Tasks that are an operator's.
     pub needs_operator: usize,
     /// The first request that is sent if nobody does anything.
     pub next_action: Option<NextRequest>,
-    /// Why nothing is sent, where that is so for all of it.
-    pub sends_nothing: Option<Reason>,
+    /// The conditions in force.
+    pub conditions: BTreeSet<Code>,
 }
 
 impl Summary {
-    /// Puts it together. `sends_nothing`: what holds everything back now.
+    /// Puts it together.
     pub fn new(
-        (clusters, blind): (usize, bool),
+        clusters: usize,
         project_state: &ProjectState,
         outlook: impl Fn(&ClusterId, &TaskId, &TaskRecord) -> Outlook,
-        sends_nothing: Option<&Reason>,
+        conditions: BTreeSet<Code>,
     ) -> Self {
-        let mut summary = Self { clusters, blind, sends_nothing: sends_nothing.cloned(), ..Self::default() };
+        let mut summary = Self { clusters, conditions, ..Self::default() };
         let mut next = None;
         for (cluster, record) in &project_state.clusters {
             for (id, task) in &record.tasks {
@@ -79,8 +77,9 @@ pub fn line(
             count => Some(format!("{count} projects")),
         }
     };
-    if let Some(blind) = of(&|project| project.blind) {
-        parts.push(format!("{blind} cannot be seen"));
+    let is = |code: Code| of(&|project: &Summary| project.conditions.contains(&code));
+    if let Some(unreachable) = is(Code::Unreachable) {
+        parts.push(format!("{unreachable} cannot be polled"));
     }
     match projects.values().map(|project| project.needs_operator).sum() {
         0 => {}
@@ -89,16 +88,14 @@ pub fn line(
     if let Some(next) = projects.values().filter_map(|project| project.next_action).min() {
         parts.push(format!("next {} {}", next.action, time(next.at, now)));
     }
-    let is_breaker = |project: &Summary| {
-        matches!(project.sends_nothing, Some(Reason::BreakerOpen { .. } | Reason::BreakerProbing { .. }))
-    };
-    match of(&is_breaker) {
+    match is(Code::BreakerOpen) {
         Some(open) => parts.push(format!("breaker open in {open}")),
         None if projects.is_empty() => {}
         None => parts.push("breaker closed".to_owned()),
     }
-    if let Some(quiet) = of(&|project| project.sends_nothing.is_some() && !is_breaker(project)) {
-        parts.push(format!("nothing is sent in {quiet}"));
+    let silent = [Code::ProjectPaused, Code::ClockOff, Code::JournalFailing, Code::NoConnection];
+    if let Some(silent) = of(&|project| silent.iter().any(|code| project.conditions.contains(code))) {
+        parts.push(format!("nothing is sent in {silent}"));
     }
     if holds > 0 {
         parts.push(counted(holds, "hold"));
@@ -131,8 +128,6 @@ fn time(due: Timestamp, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use crate::model::decision::Action;
-    use crate::model::id::AttemptId;
-    use crate::model::project::PauseCause;
 
     use super::*;
 
@@ -156,9 +151,8 @@ mod tests {
             line_of(Mode::Enforce, &[("prod", prod.clone()), ("test", test)], 0, false),
             "412 clusters, 3 running, next retry 14:05 UTC, breaker closed"
         );
-        let cluster = ClusterId::new("c").unwrap();
-        let probing = Reason::BreakerProbing { attempt: AttemptId(1), cluster };
-        let ill = Summary { needs_operator: 1, sends_nothing: Some(probing), ..prod.clone() };
+        let conditions = [Code::BreakerOpen].into();
+        let ill = Summary { needs_operator: 1, conditions, ..prod.clone() };
         assert_eq!(
             line_of(Mode::Enforce, &[("prod", ill)], 1, true),
             "400 clusters, 2 running, 1 needing an operator, next retry 14:05 UTC, breaker open in prod, 1 hold, the last \
@@ -166,13 +160,12 @@ mod tests {
         );
         let late = NextRequest { at: at("2026-01-05T08:00:00Z"), action: Action::Abort };
         let late = Summary { clusters: 1, next_action: Some(late), ..prod };
-        let until = at("2026-01-05T08:00:00Z");
-        let paused = Reason::ProjectPaused { cause: PauseCause::Forbidden, until };
-        let rests = Summary { blind: true, sends_nothing: Some(paused), ..Summary::default() };
+        let conditions = [Code::Unreachable, Code::ProjectPaused].into();
+        let paused = Summary { conditions, ..Summary::default() };
         assert_eq!(
-            line_of(Mode::Enforce, &[("late", late), ("rests", rests)], 0, false),
-            "1 cluster, 2 running, rests cannot be seen, next abort 2026-01-05 08:00:00 UTC, breaker closed, nothing is \
-             sent in rests"
+            line_of(Mode::Enforce, &[("late", late), ("paused", paused)], 0, false),
+            "1 cluster, 2 running, paused cannot be polled, next abort 2026-01-05 08:00:00 UTC, breaker closed, nothing is \
+             sent in paused"
         );
     }
 

@@ -1,7 +1,6 @@
 //! Whether what is shown can be relied on: every project is seen, and was read lately.
 
-use jiff::Timestamp;
-
+use crate::model::condition::Code;
 use crate::status::{ProjectReport, Report};
 
 /// What is missing for that, a line each.
@@ -13,20 +12,24 @@ pub(super) fn missing(report: &Report) -> Vec<String> {
         .projects
         .iter()
         .filter(|project| !project.leaving)
-        .filter_map(|project| of(project, report.at))
+        .filter_map(|project| of(project, report))
         .collect()
 }
 
-fn of(project: &ProjectReport, now: Timestamp) -> Option<String> {
+fn of(project: &ProjectReport, report: &Report) -> Option<String> {
     let name = &project.name;
+    let is = |code: Code| {
+        let mut of_it = report.conditions.iter().filter(|condition| condition.project.as_ref() == Some(name));
+        of_it.any(|condition| condition.code == code.word())
+    };
     let Some(live) = &project.live else {
         return Some(format!("project {name}: nothing is known of it yet"));
     };
-    if live.journal_failing {
+    if is(Code::JournalFailing) {
         return Some(format!("project {name}: the journal cannot be written, so nothing is sent"));
     }
-    if !live.visible {
-        return Some(format!("project {name}: it cannot be seen"));
+    if is(Code::Unreachable) {
+        return Some(format!("project {name}: its clusters cannot be polled"));
     }
     if live.last_list.is_none() {
         return Some(format!("project {name}: its clusters were not completely listed yet"));
@@ -34,7 +37,7 @@ fn of(project: &ProjectReport, now: Timestamp) -> Option<String> {
     if live.never_read > 0 && live.oldest_poll.is_none() {
         return Some(format!("project {name}: none of its clusters was read yet"));
     }
-    let age = now.duration_since(live.oldest()?).as_secs_f64();
+    let age = report.at.duration_since(live.oldest()?).as_secs_f64();
     (age > live.poll_age_limit_seconds).then(|| {
         format!(
             "project {name}: a cluster was last read {age:.0} s ago, and {:.0} s is too long",

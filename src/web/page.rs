@@ -1,19 +1,18 @@
 //! What stands on the pages, as text that can be shown: names and error texts come from anywhere.
 
-use std::fmt::Write as _;
-use std::time::Duration;
-
 use askama::Template;
 use jiff::Timestamp;
+use std::fmt::Write as _;
 
 use super::ClusterView;
 use crate::model::decision::Action;
 use crate::model::explanation::{Guard, PolicyVerdict};
+use crate::model::level::Level;
 use crate::model::outlook::Outlook;
 use crate::model::policy::Mode;
 use crate::model::record::PhaseWord;
-use crate::model::text::{counted, longer_span, shown, utc, utc_for_programs};
-use crate::status::{ProjectReport, Report, TaskReport};
+use crate::model::text::{counted, shown, utc, utc_for_programs};
+use crate::status::{ConditionReport, ProjectReport, Report, TaskReport};
 
 /// More tasks of one kind are only counted: a page for people.
 const MOST_TASKS: usize = 100;
@@ -29,6 +28,7 @@ pub(super) struct Index {
     file: String,
     since: Time,
     refused: Option<(Time, Vec<String>)>,
+    conditions: Vec<Condition>,
     sums: Vec<Sum>,
     groups: Vec<Group>,
     projects: Vec<Project>,
@@ -133,9 +133,20 @@ struct Task {
 struct Project {
     name: String,
     clusters: String,
-    sends_nothing: Option<(String, String)>,
+    /// A condition of level critical is in force.
+    is_stopped: bool,
     notes: Vec<String>,
     facts: Vec<(&'static str, String)>,
+}
+
+/// A condition in force.
+struct Condition {
+    /// Of level critical.
+    is_critical: bool,
+    code: String,
+    since: Time,
+    words: String,
+    next_step: Prose,
 }
 
 struct Channel {
@@ -186,7 +197,7 @@ impl Index {
             };
             into.push(Task::new(project, task, state));
         }
-        let silent = report.projects.iter().filter(|project| project.sends_nothing.is_some()).count();
+        let silent = report.projects.iter().filter(|project| is_stopped(project, report)).count();
         let needs_operator =
             all().filter(|(_, task)| task.outlook.phase == Some(PhaseWord::Escalated)).count();
         let sum = |number, what, alarms: bool| Sum { number, what, alarms: alarms && number > 0 };
@@ -212,9 +223,10 @@ impl Index {
             file: clean(&report.settings.file),
             since: Time(report.settings.since),
             refused,
+            conditions: report.conditions.iter().map(Condition::new).collect(),
             sums,
             groups,
-            projects: report.projects.iter().map(Project::new).collect(),
+            projects: report.projects.iter().map(|project| Project::new(project, report)).collect(),
             holds: report.holds.iter().map(|hold| (hold.effect(), clean(&hold.to_string()))).collect(),
             policies: report
                 .policies
@@ -266,19 +278,10 @@ fn blocks(outlook: &Outlook) -> Vec<(String, String, Option<String>)> {
 }
 
 impl Project {
-    fn new(project: &ProjectReport) -> Self {
+    fn new(project: &ProjectReport, report: &Report) -> Self {
         let mut notes = Vec::new();
         if project.leaving {
             notes.push("it is gone from the settings; what is open is still settled".to_owned());
-        }
-        if project.list_short {
-            notes.push("the list of clusters is shorter than it says: some are not watched".to_owned());
-        }
-        if let Some(seconds) = project.idle_interval_stretched_to {
-            notes.push(format!(
-                "idle clusters are read every {} only: the rate is not enough for more",
-                longer_span(Duration::try_from_secs_f64(seconds).unwrap_or_default())
-            ));
         }
         let (sent, allowed) = project.actions_last_hour;
         let mut facts = vec![
@@ -297,14 +300,8 @@ impl Project {
             if live.never_read > 0 {
                 facts.push(("not read yet", counted(live.never_read as u64, "cluster", "clusters")));
             }
-            if live.unreadable > 0 {
-                notes.push(format!(
-                    "{} cannot be read: see the log",
-                    counted(live.unreadable as u64, "cluster", "clusters")
-                ));
-            }
-            if live.journal_failing {
-                notes.push("the journal cannot be written, so nothing is sent".to_owned());
+            if live.unreachable > 0 {
+                facts.push(("cannot be polled", counted(live.unreachable as u64, "cluster", "clusters")));
             }
             if let Some(offset) = live.clock_offset_seconds {
                 facts.push(("our clock minus the service's", format!("{offset} s")));
@@ -318,9 +315,29 @@ impl Project {
         Self {
             name: project.name.to_string(),
             clusters: counted(project.clusters as u64, "cluster", "clusters"),
-            sends_nothing: project.sends_nothing.as_ref().map(|why| (why.code.clone(), clean(&why.text))),
+            is_stopped: is_stopped(project, report),
             notes,
             facts,
+        }
+    }
+}
+
+/// Whether a condition of level critical is in force of the project itself.
+fn is_stopped(project: &ProjectReport, report: &Report) -> bool {
+    let mut of_it = report.conditions.iter().filter(|condition| condition.cluster.is_none());
+    of_it.any(|condition| {
+        condition.level == Level::Critical && condition.project.as_ref() == Some(&project.name)
+    })
+}
+
+impl Condition {
+    fn new(condition: &ConditionReport) -> Self {
+        Self {
+            is_critical: condition.level == Level::Critical,
+            code: condition.code.clone(),
+            since: Time(condition.since),
+            words: clean(&condition.text),
+            next_step: Prose::new(condition.next_step.as_deref().unwrap_or_default()),
         }
     }
 }

@@ -144,7 +144,7 @@ async fn plan_fails_where_the_clusters_cannot_be_listed_or_the_journal_is_damage
     let (code, stdout, stderr) = ran(bench.command(&["plan"])).await;
     assert_eq!(code, Some(1));
     assert!(stdout.contains("0 clusters polled"), "{stdout}");
-    assert!(stderr.contains("cannot be seen") && stderr.contains("check its endpoint"), "{stderr}");
+    assert!(stderr.contains("cannot be polled") && stderr.contains("check its endpoint"), "{stderr}");
 
     fs::write(bench.journal(), "garbage ".repeat(1_000)).unwrap();
     let (code, stdout, stderr) = ran(bench.command(&["plan"])).await;

@@ -208,14 +208,14 @@ async fn a_wrong_password_is_sent_once_for_all_projects_and_a_reload_wakes_it() 
         let told = process.stderr();
         ["test", "p2", "p3"]
             .iter()
-            .all(|name| told.contains(&format!("project {name} cannot be seen")))
+            .all(|name| told.contains(&format!("project {name}: its clusters cannot be polled")))
             .then_some(())
     })
     .await;
     support::let_pass(Duration::from_millis(1500)).await;
     assert_eq!(sent(&bench, Operation::Token).len(), 1, "{}", process.stderr());
     assert_eq!(
-        process.stderr().matches("cannot be seen").count(),
+        process.stderr().matches("its clusters cannot be polled").count(),
         3,
         "one escalation each: {}",
         process.stderr()
@@ -228,7 +228,7 @@ async fn a_wrong_password_is_sent_once_for_all_projects_and_a_reload_wakes_it() 
         "{refused}"
     );
     let (_, status, _) = bench.runs(&["status"]).await;
-    assert!(status.contains("nothing is sent in it: the credential was refused: 401"), "{status}");
+    assert!(status.contains("no request is sent: the credential was refused: 401"), "{status}");
     write("canary-password");
     process.signal("HUP");
     assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved-by-retry", "{}", process.stderr());
@@ -251,7 +251,7 @@ async fn six_restarts_with_a_wrong_secret_are_one_refusal_and_a_corrected_one_is
         };
         for n in 0..6 {
             let mut process = start("canary-wrong");
-            process.says("project test cannot be seen").await;
+            process.says("project test: its clusters cannot be polled").await;
             assert!(n == 0 || process.stderr().contains("rests until"), "{}", process.stderr());
             process.signal("TERM");
             assert_eq!(process.code().await, Some(0));
@@ -267,7 +267,7 @@ async fn six_restarts_with_a_wrong_secret_are_one_refusal_and_a_corrected_one_is
         assert!(!journal.windows(12).any(|part| part == b"canary-wrong"), "a secret stands in the journal");
         // A reload asks anew, whatever was remembered.
         let process = start("canary-wrong");
-        process.says("project test cannot be seen").await;
+        process.says("project test: its clusters cannot be polled").await;
         process.signal("HUP");
         eventually("the second one", || (refused(&bench) == 2).then_some(())).await;
         drop(process);

@@ -75,7 +75,11 @@ fn documented() -> BTreeMap<String, Vec<Value>> {
 
 /// What the commands of one story print.
 async fn real() -> BTreeMap<String, Vec<Value>> {
-    let scenario = format!("{FAILED_ONCE}\n{}\n", FAILED_ONCE.replace("\"logs\"", "\"other\""));
+    let task = "[[cluster.task]]\nkind = \"upgrade\"\nstart = \"-10m\"\nend = \"-1m\"\nstatus = \"FAILED\"\n";
+    // Which of two tasks with one start time is the newest is unclear: a condition.
+    let unclear = format!("[[cluster]]\nname = \"unclear\"\n{task}{task}");
+    let other = FAILED_ONCE.replace("node_time = \"200ms\"\n", "").replace("\"logs\"", "\"other\"");
+    let scenario = format!("{FAILED_ONCE}\n{other}\n{unclear}");
     // One is with an operator at once, so that there is something to give back; the other one waits, and no time passes for it.
     let escalates = Edited::of(RETRIES)
         .set("policy.name", "escalates")

@@ -145,7 +145,7 @@ async fn a_stop_does_not_wait_for_whoever_has_the_journal_locked() {
                 continue;
             }
             // By then every cluster has something to journal: an intent, or a failure.
-            daemon.says("nothing is sent while the journal cannot be written").await;
+            daemon.says("no request is sent while the journal cannot be written").await;
             daemon.signal("TERM");
             assert_eq!(daemon.ends_within(STOP).await.code(), Some(0));
             lock.release();
@@ -366,14 +366,14 @@ async fn while_the_journal_cannot_be_written_nothing_is_sent_and_it_recovers_by_
     let daemon = daemon_with_a_disk(&bench);
     bench.journaled("the failure", |event| matches!(event, Event::Failed(_))).await;
     journal_writable(&daemon, false);
-    daemon.says("nothing is sent while the journal cannot be written").await;
+    daemon.says("no request is sent while the journal cannot be written").await;
     bench.looks_on(20).await;
     assert_eq!(bench.puts(), []);
-    let told = daemon.stderr().matches("nothing is sent while the journal").count();
+    let told = daemon.stderr().matches("no request is sent while the journal").count();
     assert_eq!(told, 1, "it is told once");
     journal_writable(&daemon, true);
     assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved-by-retry");
-    daemon.says("the journal is written again").await;
+    daemon.says("journal is written again").await;
     assert_eq!(bench.puts(), [PutKind::Retry]);
     bench.judge();
 }
@@ -391,7 +391,7 @@ async fn answers_that_could_not_be_journaled_are_journaled_later_once_each() {
     journal_writable(&daemon, false);
     proxy.rule(Rule::Pass);
     proxy.has_delivered().await;
-    daemon.says("nothing is sent while the journal cannot be written").await;
+    daemon.says("no request is sent while the journal cannot be written").await;
     bench.looks_on(40).await;
     assert_eq!(answer(&bench), None);
     journal_writable(&daemon, true);
@@ -409,7 +409,7 @@ async fn a_wrong_secret_key_is_sent_a_few_times_at_most() {
     let mut command = bench.command(&["run"]);
     command.env("TEST_SECRET_KEY", "wrong").env("UPGRADE_REMEDIATOR__POLL__DISCOVERY_INTERVAL", "50ms");
     let mut daemon = Process::start(command);
-    daemon.says("cannot be seen").await;
+    daemon.says("cannot be polled").await;
     // A hundred lists and more would come now.
     let_pass(Duration::from_secs(6)).await;
     let requests = bench.requests();

@@ -80,7 +80,7 @@ async fn it_is_ready_without_the_cloud_and_shows_that_it_lives_until_it_stops() 
     let mut daemon = manager.daemon(&bench, Duration::from_millis(400));
     manager.hears("READY=1").await;
     assert!(bench.journal().exists());
-    manager.hears("STATUS=0 clusters, 0 running, test cannot be seen, breaker closed").await;
+    manager.hears("STATUS=0 clusters, 0 running, test cannot be polled, breaker closed").await;
     eventually("signs of life", || (manager.count("WATCHDOG=1") >= 5).then_some(())).await;
     daemon.signal("TERM");
     assert_eq!(daemon.code().await, Some(0));

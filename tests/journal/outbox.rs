@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 use upgrade_remediator::journal::memory::Failure;
 use upgrade_remediator::journal::{Journal, MemoryJournal, SqliteJournal, SqliteOptions};
+use upgrade_remediator::model::condition::{Condition, Standing};
 use upgrade_remediator::model::event::{Event, Subject};
 use upgrade_remediator::model::id::{ClusterId, ProjectName, TaskId};
 use upgrade_remediator::model::moment::{Moment, Mono};
-use upgrade_remediator::model::outbox::{Condition, Delivery, NewNote, OutboxWrite};
+use upgrade_remediator::model::outbox::{Delivery, NewNote, OutboxWrite};
 
 fn wall() -> Timestamp {
     "2026-01-02T03:04:05.678Z".parse().unwrap()
@@ -72,7 +73,14 @@ impl Kind for MemoryJournal {
 async fn what_is_kept_comes_back(kind: &impl Kind) {
     let outbox = kind.open();
     assert_eq!(outbox.kept().await.unwrap().read_through, None);
-    let condition = Condition { since: wall(), sign: name("sign-in"), data: name("{}") };
+    let standing = |seconds| Standing {
+        project: ProjectName::new("prod").unwrap(),
+        since: wall(),
+        condition: Condition::ClockOff { seconds },
+    };
+    let over = Standing { condition: Condition::JournalFailing { error: name("full") }, ..standing(1) };
+    let condition =
+        |standing: &Standing, ended| OutboxWrite::Condition { standing: Box::new(standing.clone()), ended };
     let added = outbox
         .write(vec![
             OutboxWrite::Join { channel: name("ops") },
@@ -80,11 +88,10 @@ async fn what_is_kept_comes_back(kind: &impl Kind) {
             OutboxWrite::Note(note("prod", &["ops", "night"])),
             OutboxWrite::Note(note("", &["ops"])),
             OutboxWrite::Read { through: 9 },
-            OutboxWrite::Condition {
-                project: name("prod"),
-                word: name("unreachable"),
-                now: Some(condition.clone()),
-            },
+            condition(&standing(400), false),
+            condition(&over, false),
+            condition(&standing(500), false),
+            condition(&over, true),
             OutboxWrite::Sending { channel: name("ops"), project: name("prod"), through: 1 },
         ])
         .await
@@ -100,7 +107,7 @@ async fn what_is_kept_comes_back(kind: &impl Kind) {
         kept.deliveries,
         [((name("ops"), name("prod")), Delivery { through: 0, sending: Some(1) })].into()
     );
-    assert_eq!(kept.conditions, [((name("prod"), name("unreachable")), condition)].into());
+    assert_eq!(kept.conditions, [standing(500)]);
 }
 
 async fn a_note_goes_when_the_last_channel_has_told_it(kind: &impl Kind) {

@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use upgrade_remediator::model::breaker::{Healing, Opening};
+use jiff::Timestamp;
+use upgrade_remediator::journal::Journal;
+use upgrade_remediator::model::breaker::Opening;
+use upgrade_remediator::model::condition::{Code, Condition, Standing};
 use upgrade_remediator::model::decision::{Action, PassiveVerdict};
 use upgrade_remediator::model::event::{Event, Outcome, TooLong};
-use upgrade_remediator::model::id::{AttemptId, ClusterId, ProjectName};
-use upgrade_remediator::model::moment::{Moment, Mono};
+use upgrade_remediator::model::id::{ClusterId, ProjectId, ProjectName};
+use upgrade_remediator::model::names::Named;
+use upgrade_remediator::model::outbox::OutboxWrite;
 use upgrade_remediator::model::project::PauseCause;
-use upgrade_remediator::model::project_state::Pause;
 use upgrade_remediator::model::reason::Reason;
 use upgrade_remediator::notify::kind::Kind;
 use upgrade_remediator::notify::message::Message;
-use upgrade_remediator::notify::{Notification, Observer as _};
 
 use crate::harness::{
     HOUR, Harness, MINUTE, Manner, SECOND, accepted, escalated, failed, fails, first_seen, sends, terms,
@@ -368,13 +370,7 @@ async fn a_message_whose_answer_was_lost_goes_out_again_under_the_same_id() {
 async fn a_stop_in_order_keeps_what_was_told() {
     let mut harness = Harness::new(&["ops"]).await;
     harness.pass(SECOND).await;
-    let project = ProjectName::new("prod").unwrap();
-    harness.post.tell(&Notification::Unreachable {
-        project: &project,
-        trouble: "sign-in",
-        error: "401",
-        advice: "look",
-    });
+    harness.finds(vec![unreachable("sign-in")], Vec::new());
     let running = harness.running.take().unwrap();
     running.stop(&*harness.clock).await.unwrap();
     assert_eq!(harness.channel("ops").tries().len(), 0);
@@ -481,33 +477,24 @@ async fn who_was_given_back_is_not_reminded_of() {
     assert_eq!(harness.channel("ops").kinds(), ["escalated", "first-failure", "reset-by-operator"]);
 }
 
-fn prod() -> ProjectName {
-    ProjectName::new("prod").unwrap()
-}
-
-fn blind(harness: &Harness, trouble: &'static str) {
-    let project = prod();
-    let error = "it cannot be reached: the connection was refused";
-    harness.post.tell(&Notification::Unreachable {
-        project: &project,
-        trouble,
-        error,
-        advice: "check the endpoint",
-    });
+fn unreachable(trouble: &str) -> Condition {
+    let error = "it cannot be reached: the connection was refused".to_owned();
+    Condition::Unreachable { trouble: trouble.to_owned(), error, advice: "check the endpoint".to_owned() }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_blind_project_is_told_once_and_so_is_its_sight() {
+async fn that_a_project_is_unreachable_is_notified_once_and_so_is_its_end() {
     let mut harness = Harness::new(&["ops"]).await;
-    blind(&harness, "unreachable");
+    harness.finds(vec![unreachable("unreachable")], Vec::new());
     harness.pass(5 * MINUTE).await;
-    // A restart sees the same trouble again, and that is no news. Another trouble is.
+    // A restart meets the same trouble again, and that is no news. Another trouble is.
     harness.kill().await;
     harness.start().await;
-    blind(&harness, "unreachable");
+    harness.finds(Vec::new(), vec![Code::Unreachable]);
+    harness.finds(vec![unreachable("unreachable")], Vec::new());
     harness.pass(5 * MINUTE).await;
     assert_eq!(harness.channel("ops").kinds(), ["unreachable"]);
-    blind(&harness, "credential");
+    harness.finds(vec![unreachable("credential")], Vec::new());
     harness.pass(5 * MINUTE).await;
     harness.kill().await;
     harness.start().await;
@@ -517,53 +504,96 @@ async fn a_blind_project_is_told_once_and_so_is_its_sight() {
         ["unreachable", "unreachable", "unreachable"],
         "the last is a reminder"
     );
-    harness.post.tell(&Notification::SeenAtFirst { project: &prod() });
+    harness.finds(Vec::new(), Vec::new());
     harness.pass(5 * MINUTE).await;
-    harness.post.tell(&Notification::Reachable { project: &prod() });
+    harness.finds(Vec::new(), Vec::new());
     harness.pass(5 * MINUTE).await;
     assert_eq!(harness.channel("ops").kinds()[3..], ["reachable"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_project_that_rests_is_told_once_also_where_the_process_died_at_it() {
+async fn a_paused_project_is_notified_once_also_where_the_process_died_at_it() {
     let mut harness = Harness::new(&["ops"]).await;
-    let until = Moment { wall: "2026-06-01T12:30:00Z".parse().unwrap(), mono: Mono(0) };
-    let rest =
-        |refusals| Pause { cause: PauseCause::Forbidden, refusals, until, probe: None, probe_at_once: false };
-    harness.post.tell(&Notification::ProjectPaused { project: &prod(), pause: &rest(1) });
+    let until = "2026-06-01T12:30:00Z".parse().unwrap();
+    let paused = |refusals| Condition::ProjectPaused { cause: PauseCause::Forbidden, refusals, until };
+    harness.finds(vec![paused(1)], Vec::new());
     harness.pass(5 * MINUTE).await;
-    harness.post.tell(&Notification::ProjectPaused { project: &prod(), pause: &rest(2) });
+    harness.finds(vec![paused(2)], Vec::new());
     harness.pass(5 * MINUTE).await;
-    assert_eq!(harness.channel("ops").kinds(), ["paused"]);
-    // The journal says after a restart that it acts: nobody told that.
+    assert_eq!(harness.channel("ops").kinds(), ["project-paused"]);
+    // The journal says after a restart that it acts: nobody was notified of that.
     harness.kill().await;
     harness.start().await;
+    harness.finds(Vec::new(), Vec::new());
     harness.pass(5 * MINUTE).await;
-    assert_eq!(harness.channel("ops").kinds(), ["paused", "resumed"]);
+    assert_eq!(harness.channel("ops").kinds(), ["project-paused", "project-resumed"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_breaker_is_told_at_each_turn() {
+async fn the_breaker_is_notified_when_it_opens_opens_again_and_closes() {
     let mut harness = Harness::new(&["ops"]).await;
-    harness.journal("prod", "a", fails("a", Some("standard"))).await;
-    harness.pass(MINUTE).await;
-    let opening = Opening::ManyFailed { failures: 10, within: 10 * MINUTE };
-    harness.journal("prod", "a", vec![Event::BreakerOpened { opening, cooldown: 30 * MINUTE }]).await;
+    let open = |until: &str, probing| Condition::BreakerOpen {
+        opening: Opening::ManyFailed { failures: 10, within: 10 * MINUTE },
+        until: until.parse().unwrap(),
+        probing,
+    };
+    harness.finds(vec![open("2026-06-01T12:30:00Z", false)], Vec::new());
     harness.pass(30 * MINUTE).await;
-    // It is known after a restart that it is open.
+    // It is known after a restart that it is open; that a probe is let through is no news.
     harness.kill().await;
     harness.start().await;
-    let put = harness.journal("prod", "a", vec![sends(Action::Retry, 1)]).await;
+    harness.finds(vec![open("2026-06-01T12:30:00Z", true)], Vec::new());
     harness.pass(2 * MINUTE).await;
-    let closed = Event::BreakerClosed { attempt: AttemptId(put), because: Healing::CompletedNode };
-    harness.journal("prod", "a", vec![accepted(put), closed]).await;
+    assert_eq!(harness.channel("ops").kinds(), ["breaker-open"]);
+    harness.finds(vec![open("2026-06-01T13:02:00Z", false)], Vec::new());
+    harness.pass(200 * MINUTE).await;
+    harness.finds(Vec::new(), Vec::new());
     harness.pass(2 * MINUTE).await;
-    harness.journal("prod", "a", vec![sends(Action::Retry, 2)]).await;
-    harness.pass(2 * MINUTE).await;
-    assert_eq!(
-        harness.channel("ops").kinds(),
-        ["first-failure", "breaker-opened", "breaker-half-open", "breaker-closed", "retry-sent"]
-    );
+    assert_eq!(harness.channel("ops").kinds(), ["breaker-open", "breaker-open", "breaker-closed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_condition_is_notified_under_the_name_that_its_project_has_by_then() {
+    let mut harness = Harness::new(&["ops"]).await;
+    harness.finds(vec![unreachable("credential")], Vec::new());
+    harness.pass(MINUTE).await;
+    let id = ProjectId::new("6204a5bd270343b5885144cf9c8c158d").unwrap();
+    let named = |name: &str| Named { name: ProjectName::new(name).unwrap(), id: Some(id.clone()) };
+    let journal = Journal::from(harness.journal.clone());
+    journal.identify(vec![named("prod")]).await.unwrap();
+    let identified = journal.identify(vec![named("live")]).await.unwrap();
+    harness.post.renamed(&identified.naming);
+    let names = |harness: &Harness| -> Vec<String> {
+        let conditions = harness.post.share_conditions();
+        let conditions = conditions.lock().unwrap();
+        conditions.all().map(|standing| standing.project.to_string()).collect()
+    };
+    assert_eq!(names(&harness), ["live"]);
+    harness.kill().await;
+    harness.start().await;
+    assert_eq!(names(&harness), ["live"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_reminded_of_a_project_that_is_watched_no_more() {
+    let mut harness = Harness::new(&["ops"]).await;
+    harness.finds(vec![unreachable("credential")], Vec::new());
+    harness.pass(MINUTE).await;
+    harness.post.forget(&ProjectName::new("prod").unwrap());
+    harness.pass(100 * HOUR).await;
+    harness.kill().await;
+    // One that went from the configuration while no process ran.
+    let gone = ProjectName::new("gone").unwrap();
+    let standing =
+        Standing { project: gone, since: Timestamp::UNIX_EPOCH, condition: unreachable("credential") };
+    let journal = Journal::from(harness.journal.clone());
+    let kept = OutboxWrite::Condition { standing: Box::new(standing), ended: false };
+    journal.write(vec![kept]).await.unwrap();
+    harness.start().await;
+    harness.pass(100 * HOUR).await;
+    assert_eq!(harness.channel("ops").kinds(), ["unreachable"]);
+    assert_eq!(journal.kept().await.unwrap().conditions, []);
+    assert_eq!(harness.post.share_conditions().lock().unwrap().all().count(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -590,36 +620,44 @@ async fn in_dry_run_it_says_would_once_for_each_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_is_off_is_the_projects_and_told_once() {
-    let harness = Harness::new(&["ops"]).await;
-    let off =
-        || Event::Decided { verdict: PassiveVerdict::Blocked, reason: Reason::ClockOff { seconds: 400 } };
-    for name in ["a", "b", "c"] {
-        harness.journal("prod", name, fails(name, Some("standard"))).await;
-        harness.journal("prod", name, vec![off()]).await;
-    }
+async fn a_clock_that_is_off_is_notified_until_it_is_known_to_be_right() {
+    let mut harness = Harness::new(&["ops"]).await;
+    harness.finds(vec![Condition::ClockOff { seconds: 400 }], Vec::new());
     harness.pass(2 * MINUTE).await;
-    let until = "2026-06-01T12:20:00Z".parse().unwrap();
-    let on = Event::Decided { verdict: PassiveVerdict::Wait, reason: Reason::WasBlocked { until } };
-    harness.journal("prod", "b", vec![on]).await;
+    harness.finds(vec![Condition::ClockOff { seconds: 500 }], Vec::new());
+    harness.kill().await;
+    harness.start().await;
+    // Before the first response nothing is known of the clock.
+    harness.finds(Vec::new(), vec![Code::ClockOff]);
     harness.pass(2 * MINUTE).await;
-    assert_eq!(harness.channel("ops").kinds(), ["clock-off", "3 first-failure", "clock-right"]);
+    assert_eq!(harness.channel("ops").kinds(), ["clock-off"]);
+    harness.finds(Vec::new(), Vec::new());
+    harness.pass(2 * MINUTE).await;
+    assert_eq!(harness.channel("ops").kinds(), ["clock-off", "clock-right"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_status_is_told_once_a_day() {
+async fn an_unclear_cluster_is_notified_once_it_has_lasted() {
     let mut harness = Harness::new(&["ops"]).await;
-    let cluster = ClusterId::new("c").unwrap();
-    let paused = Reason::UnknownStatus { word: "PAUSED".to_owned() };
+    let unclear = |long| Condition::Unclear {
+        cluster: ClusterId::new("c").unwrap(),
+        name: "a".to_owned(),
+        reason: Reason::UnknownStatus { word: "PAUSED".to_owned() },
+        long,
+    };
+    harness.finds(vec![unclear(false)], Vec::new());
+    harness.pass(5 * MINUTE).await;
+    assert_eq!(harness.channel("ops").kinds(), [""; 0]);
     for _ in 0..3 {
-        let news =
-            Notification::Unclear { project: &prod(), cluster: &cluster, cluster_name: "a", reason: &paused };
-        harness.post.tell(&news);
+        harness.finds(vec![unclear(true)], Vec::new());
         harness.pass(5 * MINUTE).await;
         harness.kill().await;
         harness.start().await;
     }
-    assert_eq!(harness.channel("ops").kinds(), ["unknown-status"]);
+    assert_eq!(harness.channel("ops").kinds(), ["unclear"]);
+    harness.finds(vec![unclear(false)], Vec::new());
+    harness.pass(5 * MINUTE).await;
+    assert_eq!(harness.channel("ops").kinds(), ["unclear", "clear"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -627,15 +665,15 @@ async fn a_journal_that_cannot_be_written_is_told_from_memory() {
     let harness = Harness::new(&["ops"]).await;
     harness.pass(SECOND).await;
     harness.journal.set_full(true);
-    harness.post.tell(&Notification::JournalFails { project: &prod(), error: "the disk is full" });
+    harness.finds(vec![Condition::JournalFailing { error: "the disk is full".to_owned() }], Vec::new());
     harness.pass(MINUTE).await;
-    assert_eq!(harness.channel("ops").kinds(), ["journal-fails"]);
+    assert_eq!(harness.channel("ops").kinds(), ["journal-failing"]);
     harness.journal.set_full(false);
-    harness.post.tell(&Notification::JournalWorks { project: &prod() });
+    harness.finds(Vec::new(), Vec::new());
     harness.pass(2 * MINUTE).await;
     harness.journal("prod", "a", fails("a", Some("standard"))).await;
     harness.pass(2 * MINUTE).await;
-    assert_eq!(harness.channel("ops").kinds(), ["journal-fails", "journal-works", "first-failure"]);
+    assert_eq!(harness.channel("ops").kinds(), ["journal-failing", "journal-works", "first-failure"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ use upgrade_remediator::daemon::ProjectStates;
 use upgrade_remediator::journal::{Journal, MemoryJournal};
 use upgrade_remediator::model::answer::{Answer, Meaning};
 use upgrade_remediator::model::cluster::Traits;
+use upgrade_remediator::model::condition::{Code, Condition, Found};
 use upgrade_remediator::model::decision::{Action, PassiveVerdict};
 use upgrade_remediator::model::event::{Event, FailureSeen, Shape, Subject};
 use upgrade_remediator::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
@@ -176,8 +177,9 @@ impl Harness {
                 }
             }
         }
-        start.pauses.insert(project, project_state.pause);
         self.post = NotifyQueue::new(self.routes.clone());
+        let watched = ["prod", "live"].map(|name| ProjectName::new(name).unwrap());
+        self.post.recall(&Journal::from(self.journal.clone()), &watched).await.unwrap();
         self.running = Some(Notifier::start(&self.post, self.journal.clone(), &self.clock, start).await);
     }
 
@@ -199,6 +201,18 @@ impl Harness {
             self.post.tell(&Notification::Journaled { cluster_name: name, entry });
         }
         entries.last().unwrap().number
+    }
+
+    /// These conditions are in force of the project `prod` now, and of these it is not known.
+    pub(crate) fn finds(&self, conditions: Vec<Condition>, unknown: Vec<Code>) {
+        let project = ProjectName::new("prod").unwrap();
+        let cluster = conditions.iter().find_map(|condition| condition.cluster().map(|(id, _)| id.clone()));
+        let found = Found { conditions, unknown };
+        let shared = self.post.share_conditions();
+        let changes = shared.lock().unwrap().update(&project, cluster.as_ref(), found, self.clock.now().wall);
+        for change in &changes {
+            self.post.tell(&Notification::Condition(change));
+        }
     }
 
     /// Lets time pass.

@@ -297,7 +297,7 @@ fn the_documentation_shows_what_is_sent() {
         let text = fs::read_to_string(root.join("tests/notices").join(name)).unwrap();
         assert!(page.contains(text.trim_end()), "docs/notifications.md does not show {name} as it is");
     }
-    for kind in Kind::ALL.iter().filter(|kind| **kind != Kind::Test) {
+    for kind in Kind::all().filter(|kind| *kind != Kind::Test) {
         assert!(page.contains(&format!("`{}`", kind.word())), "{}", kind.word());
     }
 }

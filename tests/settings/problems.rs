@@ -345,10 +345,10 @@ fn channels_that_nobody_hears_of_are_warned_of() {
     };
     let unused = told(&format!("{PROJECT}{ops}{POLICY}"));
     assert!(unused.contains("nothing is told to the channel \"ops\""), "{unused}");
-    assert!(unused.contains("no channel hears of a project that cannot be seen"), "{unused}");
+    assert!(unused.contains("no channel hears of a project that cannot be polled"), "{unused}");
     let by_policy = told(&format!("{PROJECT}{ops}{POLICY}notify = ['ops']"));
     assert!(!by_policy.contains("nothing is told to the channel"), "{by_policy}");
-    assert!(by_policy.contains("no channel hears of a project that cannot be seen"), "{by_policy}");
+    assert!(by_policy.contains("no channel hears of a project that cannot be polled"), "{by_policy}");
     let default = told(&format!("[notify]\ndefault = ['ops']\n{PROJECT}{ops}{POLICY}"));
     assert_eq!(default, "");
     let secret =

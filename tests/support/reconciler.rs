@@ -85,6 +85,7 @@ pub(crate) fn reconciler<S: Css, C: Clock>(
         journal: journal.clone(),
         clock: Arc::clone(clock),
         observer: Recorder::deaf(),
+        conditions: Arc::default(),
         rules,
         holds: Arc::default(),
         seed: 1,

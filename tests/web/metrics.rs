@@ -15,11 +15,12 @@ use upgrade_remediator::model::answer::{Answer, Meaning};
 use upgrade_remediator::model::decision::{Order, PassiveVerdict};
 use upgrade_remediator::model::event::{Confirmation, Event, Outcome, Subject};
 use upgrade_remediator::model::id::{ClusterId, ProjectName, TaskId};
+use upgrade_remediator::model::level::Level;
 use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::model::reason::Reason;
 use upgrade_remediator::model::record::PhaseWord;
 use upgrade_remediator::status::metrics::{Metrics, MetricsInput};
-use upgrade_remediator::status::{BreakerState, Report, Why};
+use upgrade_remediator::status::{BreakerState, ConditionReport, Report};
 
 use crate::support::{Bench, FAILED_ONCE, RETRIES};
 use crate::tools::PROMTOOL;
@@ -122,13 +123,21 @@ async fn the_page_has_the_names_of_the_document_and_is_sound() {
     metrics.call(&subject().project, "list-tasks", "throttled", Duration::from_millis(1));
     let mut report = real_report().await;
     let project = &mut report.projects[0];
-    project.sends_nothing = Some(Why { code: "breaker-open".to_owned(), text: "many failed".to_owned() });
+    report.conditions = vec![ConditionReport {
+        code: "breaker-open".to_owned(),
+        level: Level::Critical,
+        project: Some(project.name.clone()),
+        cluster: None,
+        since: report.at,
+        text: "many failed".to_owned(),
+        next_step: None,
+    }];
     project.breaker = BreakerState::HalfOpen;
     let beside = MetricsInput { journal_bytes: Some(4096), process: process::read() };
     let page = metrics.render(&report, &beside).unwrap();
 
     let (documented, shown) = (documented(), shown(&page));
-    assert!(documented.len() > 35, "{documented:?}");
+    assert!(documented.len() > 30, "{documented:?}");
     assert_eq!(documented, shown, "docs/metrics.md on the left, the page on the right");
     // What tells one cluster from another stays out.
     let task = &report.projects[0].tasks[0];
@@ -153,8 +162,8 @@ async fn the_page_has_the_names_of_the_document_and_is_sound() {
         ("tasks{project=\"test\",kind=\"upgrade\",phase=\"running\"}", 0.0),
         ("breaker_state{project=\"test\",state=\"half-open\"}", 1.0),
         ("breaker_state{project=\"test\",state=\"closed\"}", 0.0),
-        ("project_sends_nothing{project=\"test\",reason=\"breaker-open\"}", 1.0),
-        ("project_visible{project=\"test\"}", 1.0),
+        ("conditions{project=\"test\",condition=\"breaker-open\"}", 1.0),
+        ("conditions{project=\"test\",condition=\"unreachable\"}", 0.0),
         ("clusters{project=\"test\"}", 1.0),
     ] {
         assert_eq!(value(&page, &format!("upgrade_remediator_{series}")), Some(expected), "{series}: {page}");
@@ -179,8 +188,8 @@ async fn a_daemon_tells_how_fresh_its_looks_are() {
     assert_eq!((project.breaker, project.unknown_outcomes), (BreakerState::Closed, 0));
     assert_eq!(project.tasks[0].outlook.phase, Some(PhaseWord::Escalated));
     let live = project.live.as_ref().unwrap();
-    assert!(live.visible && !live.journal_failing);
-    assert_eq!((live.watched, live.never_read, live.never_read_since, live.unreadable), (1, 0, None, 0));
+    assert_eq!(report.conditions, []);
+    assert_eq!((live.watched, live.never_read, live.never_read_since, live.unreachable), (1, 0, None, 0));
     assert_eq!(live.oldest(), live.oldest_poll);
     for at in [live.last_list, live.oldest_poll] {
         let age = report.at.duration_since(at.unwrap());
@@ -193,11 +202,12 @@ async fn a_daemon_tells_how_fresh_its_looks_are() {
     let bench = Bench::new(FAILED_ONCE, RETRIES).await;
     bench.configure("http://127.0.0.1:9", RETRIES);
     let daemon = bench.daemon();
-    daemon.says("cannot be seen").await;
+    daemon.says("its clusters cannot be polled").await;
     let (_, out, _) = bench.runs(&["status", "--json"]).await;
     let report: Report = serde_json::from_str(&out).unwrap();
     let live = report.projects[0].live.as_ref().unwrap();
-    assert!(!live.visible, "{live:?}");
+    let conditions: Vec<&str> = report.conditions.iter().map(|condition| condition.code.as_str()).collect();
+    assert_eq!(conditions, ["unreachable"]);
     assert_eq!((live.watched, live.last_list, live.oldest()), (0, None, None));
 }
 

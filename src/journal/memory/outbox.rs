@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use crate::model::condition::Standing;
+use crate::model::names::Naming;
 use crate::model::outbox::{Delivery, Kept, Note, OutboxWrite};
 
 /// What waits to be told, in memory.
@@ -31,6 +33,13 @@ impl OutboxInMemory {
         self.kept.notes.retain(|note| Self::waits(&kept, note));
     }
 
+    /// Projects have other names.
+    pub(super) fn rename(&mut self, naming: &Naming) {
+        for standing in &mut self.kept.conditions {
+            standing.project = naming.renamed(&standing.project).clone();
+        }
+    }
+
     /// Everything that it keeps, but for the number of the last entry.
     pub(super) fn kept(&self) -> Kept {
         let mut kept = self.kept.clone();
@@ -54,11 +63,13 @@ impl OutboxInMemory {
                 return Some(note);
             }
             OutboxWrite::Read { through } => kept.read_through = Some(through),
-            OutboxWrite::Condition { project, word, now: Some(condition) } => {
-                kept.conditions.insert((project, word), condition);
-            }
-            OutboxWrite::Condition { project, word, now: None } => {
-                kept.conditions.remove(&(project, word));
+            OutboxWrite::Condition { standing, ended } => {
+                let is_other =
+                    |other: &Standing| (&other.project, other.word()) != (&standing.project, standing.word());
+                kept.conditions.retain(is_other);
+                if !ended {
+                    kept.conditions.push(*standing);
+                }
             }
             OutboxWrite::Sending { channel, project, through } => {
                 kept.deliveries.entry((channel, project)).or_default().sending = Some(through);

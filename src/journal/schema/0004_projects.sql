@@ -12,9 +12,15 @@ BEGIN
   SELECT RAISE(ABORT, 'an entry of the journal is never changed');
 END;
 
--- The words of today. Entries are never changed: their former words are read as well.
-UPDATE condition SET word = 'unreachable' WHERE word = 'blind';
-UPDATE condition SET word = 'paused' WHERE word = 'rests';
+-- The conditions that operators were notified of and that had not ended. What an earlier version kept is not taken over: a
+-- condition that lasts is notified once more.
+DROP TABLE condition;
+CREATE TABLE condition (
+  project TEXT NOT NULL, -- names may be exchanged, so that the key cannot be unique
+  word    TEXT NOT NULL, -- its code, with the cluster where it is one of a cluster
+  data    TEXT NOT NULL CHECK (json_valid(data))
+) STRICT;
+CREATE INDEX condition_by_project ON condition (project, word);
 
 DROP VIEW IF EXISTS attempts;
 DROP VIEW IF EXISTS settling_readings;

@@ -77,12 +77,12 @@ impl Alertmanager {
         let mut changes: Vec<(Of, Alert)> = Vec::new();
         for notice in &message.notices {
             for (state, begins) in notice.kind.states() {
-                let of = of(*state, notice);
-                let mut alert = alert(*state, notice);
+                let of = of(state, notice);
+                let mut alert = alert(state, notice);
                 let before = changes.iter().find(|(known, _)| *known == of).map(|(_, alert)| alert);
                 let before = before.or_else(|| firing.get(&of));
                 // Few tasks run too long before they fail: there is nothing to end.
-                if !begins && *state == State::Overlong && before.is_none() {
+                if !begins && state == State::Overlong && before.is_none() {
                     continue;
                 }
                 if let Some(before) = before {
@@ -132,23 +132,12 @@ impl Alertmanager {
 /// What an alert of this state is of.
 fn of(state: State, notice: &Notice) -> Of {
     let (cluster, task) = match &notice.cluster {
-        Some(about) if !is_of_project(state) => {
+        Some(about) => {
             (about.id.to_string(), about.task.as_ref().map(ToString::to_string).unwrap_or_default())
         }
-        _ => Default::default(),
+        None => Default::default(),
     };
     (state, notice.project.clone(), cluster, task)
-}
-
-fn is_of_project(state: State) -> bool {
-    matches!(
-        state,
-        State::BreakerOpen
-            | State::ProjectUnreachable
-            | State::Paused
-            | State::ClockWrong
-            | State::JournalBroken
-    )
 }
 
 fn alert(state: State, notice: &Notice) -> Alert {

@@ -4,18 +4,15 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::states::JOURNAL_FAILS;
 use super::{OutboxWriter, key_of};
 use crate::clock::Clock;
 use crate::model::event::Subject;
-use crate::model::moment::Moment;
 use crate::model::names::Naming;
 use crate::model::outbox::{NewNote, Note, OutboxWrite};
-use crate::model::text::span;
 use crate::notify::kind::Kind;
-use crate::notify::notice::{self, Notice};
+use crate::notify::notice;
 
-/// A task that waits for an operator, or a state of a project.
+/// A task that waits for an operator.
 #[derive(Debug, Clone)]
 pub(super) struct Waiting {
     since: Timestamp,
@@ -81,45 +78,15 @@ impl<C: Clock> OutboxWriter<C> {
                 data: "{}".to_owned(),
             }));
         }
-        writes.extend(self.reminders_of_projects(&routes.reminders, now));
+        writes.extend(self.reminders_of_conditions(&routes.reminders, now));
         self.keep(writes).await
-    }
-
-    /// The same of projects that cannot be seen, rest, or whose clock is off.
-    fn reminders_of_projects(&mut self, reminders: &[Duration], now: Moment) -> Vec<OutboxWrite> {
-        let mut writes = Vec::new();
-        for ((project, word), condition) in &self.conditions {
-            if !matches!(word.as_str(), "unreachable" | "paused" | "clock-off") {
-                continue;
-            }
-            let reached = reached(reminders, condition.since, now.wall);
-            if reached == 0 {
-                continue;
-            }
-            let since = condition.since.as_millisecond();
-            let key = format!("reminder/{project}/{word}/{since}/{reached}");
-            let Ok(mut told) = serde_json::from_str::<Notice>(&condition.data) else { continue };
-            if !self.reminded.insert(key.clone()) {
-                continue;
-            }
-            let lasts = now.wall.duration_since(condition.since).unsigned_abs();
-            let lasts = span(Duration::from_secs(lasts.as_secs()));
-            told.at = now.wall;
-            told.title = format!("{}, for {lasts}", told.title);
-            told.what =
-                format!("{}; this has lasted for {lasts}, since {}", told.what, notice::at(condition.since));
-            writes.extend(self.note(told, Some(key)));
-        }
-        writes
     }
 
     /// In how long the next one is due.
     pub(super) fn next_reminder(&self, now: Timestamp) -> Option<Duration> {
         let routes = self.post.routes();
-        let states =
-            self.conditions.iter().filter(|((_, word), _)| word != "breaker" && word != JOURNAL_FAILS);
-        let all =
-            self.waiting.values().map(|waiting| waiting.since).chain(states.map(|(_, state)| state.since));
+        let conditions = self.reminded_of().into_iter().map(|standing| standing.since);
+        let all = self.waiting.values().map(|waiting| waiting.since).chain(conditions);
         all.filter_map(|since| {
             let age = now.duration_since(since).unsigned_abs();
             routes
@@ -134,7 +101,7 @@ impl<C: Clock> OutboxWriter<C> {
 }
 
 /// How many of the reminders are due at `now`, of what began at `since`.
-fn reached(reminders: &[Duration], since: Timestamp, now: Timestamp) -> usize {
+pub(super) fn reached(reminders: &[Duration], since: Timestamp, now: Timestamp) -> usize {
     let age = now.duration_since(since).max(SignedDuration::ZERO).unsigned_abs();
     reminders.iter().filter(|after| **after <= age).count()
 }

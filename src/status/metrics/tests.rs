@@ -18,6 +18,7 @@ fn report() -> Report {
         started: at,
         mode: Mode::DryRun,
         settings,
+        conditions: Vec::new(),
         projects: Vec::new(),
         holds: Vec::new(),
         policies: Vec::new(),

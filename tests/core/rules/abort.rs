@@ -27,7 +27,7 @@ async fn an_accepted_abort_closes_the_task_for_good() {
         harness.pass(6 * HOUR).await;
         assert_eq!((harness.sent().len(), harness.end()), (1, "aborted".to_owned()), "{leaves}");
         assert_eq!(harness.recorder.heard("escalated"), 0, "{leaves}");
-        assert_eq!(harness.recorder.heard("unknown-status"), 0, "{leaves}: what it shows is no riddle");
+        assert_eq!(harness.recorder.heard("unclear"), 0, "{leaves}: what it shows is no riddle");
         let expected = if leaves == "vanishes" { "newest-missing" } else { "aborted-by-us" };
         assert_eq!(harness.reconcile().await, expected, "{leaves}");
     }

@@ -12,6 +12,7 @@ use upgrade_remediator::cloud::Client;
 use upgrade_remediator::cloud::http::HttpTransport;
 use upgrade_remediator::journal::{Journal, MemoryJournal, Store};
 use upgrade_remediator::model::cluster::Cluster;
+use upgrade_remediator::model::condition::Condition;
 use upgrade_remediator::model::decision::Verdict;
 use upgrade_remediator::model::event::{Entry, Event, StoredEntry};
 use upgrade_remediator::model::hold::{Holds, NewHold, Scope};
@@ -68,18 +69,12 @@ fail = [{ node = 1, times = "always" }]
 fn word(notification: &Notification<'_>) -> &'static str {
     match notification {
         Notification::Journaled { entry, .. } => entry.event.word(),
-        Notification::Cluster { reason, .. } => reason.code(),
-        Notification::Unclear { reason: Reason::UnknownStatus { .. }, .. } => "unknown-status",
-        Notification::Unclear { .. } => "unclear",
-        Notification::ProjectPaused { .. } => "project-rests",
-        Notification::ProjectResumed { .. } => "project-acts",
-        Notification::Unreadable { .. } => "unreadable",
-        Notification::Unreachable { .. } => "unreachable",
-        Notification::Reachable { .. } => "reachable",
-        Notification::CannotConnect { .. } => "cannot-connect",
-        Notification::Connects { .. } => "connects",
-        Notification::Readable { .. } => "readable",
-        _ => "other",
+        Notification::Condition(change) => match &change.standing.condition {
+            condition if change.ended => condition.code().end_word(),
+            Condition::Unclear { long: false, reason, .. } => reason.code(),
+            condition => condition.code().word(),
+        },
+        Notification::LeftAlone { .. } | Notification::Clusters { .. } => "other",
     }
 }
 

@@ -69,7 +69,7 @@ async fn a_wrong_address_and_codes_for_the_whole_project_let_the_project_rest() 
             }
             harness.pass(shortly_before(30 * MINUTE)).await;
             assert_eq!(harness.sent().len(), 1, "{fault}");
-            assert_eq!(harness.recorder.heard("project-rests"), 1, "{fault}: told once for the project");
+            assert_eq!(harness.recorder.heard("project-paused"), 1, "{fault}: told once for the project");
             // The rest is over, the probe is read again and waits an initial_interval, and so do the others after
             // the probe was accepted.
             harness.pass(2 * MINUTE + 40 * SECOND).await;
@@ -105,7 +105,7 @@ async fn each_refused_probe_doubles_the_rest_up_to_six_hours() {
         for (pause, rest) in pauses.iter().zip(expected) {
             assert!((rest..=rest + 4).contains(pause), "{pauses:?}");
         }
-        assert_eq!(harness.recorder.heard("project-rests"), sent.len(), "told for each refusal");
+        assert_eq!(harness.recorder.heard("project-paused"), sent.len(), "told for each refusal");
         assert_eq!(harness.recorder.heard("escalated"), 0, "it is the project's fault, not any task's");
     }
 }
@@ -143,7 +143,7 @@ async fn a_second_cluster_that_is_refused_lets_the_project_rest() {
     assert_eq!(harness.sent().len(), 2);
     harness.pass(3 * HOUR).await;
     assert_eq!(harness.sent().len(), 5);
-    assert_eq!(harness.recorder.heard("project-rests"), 1, "one word for the project");
+    assert_eq!(harness.recorder.heard("project-paused"), 1, "one word for the project");
 }
 
 #[tokio::test]
@@ -219,9 +219,9 @@ async fn two_clusters_that_are_still_there_let_the_project_rest() {
     let faults = put_fault("a", "1", fault) + &put_fault("b", "1", fault);
     let mut harness = until_the_first_put(three(&faults)).await;
     assert_eq!(clusters(&harness), ["a", "b", "c"]);
-    assert_eq!(harness.recorder.heard("project-rests"), 0);
+    assert_eq!(harness.recorder.heard("project-paused"), 0);
     harness.pass(MINUTE).await;
-    assert_eq!(harness.recorder.heard("project-rests"), 1);
+    assert_eq!(harness.recorder.heard("project-paused"), 1);
 }
 
 #[tokio::test]
@@ -284,7 +284,7 @@ async fn a_probe_of_unknown_outcome_is_the_only_one_until_it_is_settled() {
     assert_eq!(probes_within(&mut harness, 2 * MINUTE + 40 * SECOND).await, 1);
     harness.pass(3 * HOUR).await;
     assert_eq!(harness.sent().len(), 4, "it was taken, as two readings say, and that ends the rest");
-    assert_eq!(harness.recorder.heard("project-acts"), 1);
+    assert_eq!(harness.recorder.heard("project-resumed"), 1);
 }
 
 #[tokio::test]
@@ -293,7 +293,7 @@ async fn a_probe_that_is_gone_or_forbidden_and_still_there_doubles_the_rest_of_t
         + &put_fault("", "\"always\"", "what = \"forbidden\"");
     let mut harness = until_the_first_put(three(&faults)).await;
     assert_eq!(probes_within(&mut harness, 50 * MINUTE).await, 1);
-    assert_eq!(harness.recorder.heard("project-rests"), 2);
+    assert_eq!(harness.recorder.heard("project-paused"), 2);
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ async fn nothing_but_failed_is_ever_acted_on() {
         harness.pass(5 * HOUR).await;
         assert_eq!(harness.sent().len(), 0, "{status}");
         let unknown = usize::from(status != "SUCCESS");
-        assert_eq!(harness.recorder.heard("unknown-status"), unknown, "{status}: told once, after an hour");
+        assert_eq!(harness.recorder.heard("unclear"), unknown, "{status}: told once, after an hour");
     }
     let mut harness =
         Setup::new("[[cluster]]\nname = \"a\"\n[[cluster.task]]\nkind = \"upgrade\"").start().await;
@@ -43,9 +43,9 @@ async fn nothing_but_failed_is_ever_acted_on() {
 async fn an_unknown_status_is_told_after_an_hour_and_not_before() {
     let mut harness = Setup::new(&Edited::of(FAILED).set("cluster.task.status", "ODD").text()).start().await;
     harness.pass(59 * MINUTE).await;
-    assert_eq!(harness.recorder.heard("unknown-status"), 0);
+    assert_eq!(harness.recorder.heard("unclear"), 0);
     harness.pass(2 * MINUTE).await;
-    assert_eq!(harness.recorder.heard("unknown-status"), 1);
+    assert_eq!(harness.recorder.heard("unclear"), 1);
 }
 
 #[tokio::test]
@@ -115,7 +115,11 @@ async fn where_one_kind_cannot_be_read_nothing_is_acted_on() {
         assert_eq!(harness.end(), "open", "{what}: and nothing is closed");
         assert_eq!(code(&harness.reconcile_at("a").await), "error", "{what}");
         // Told once: of the cluster, or of the whole project where the answer means that.
-        assert_eq!(harness.recorder.heard("unreadable") + harness.recorder.heard("unreachable"), 1, "{what}");
+        assert_eq!(
+            harness.recorder.heard("cluster-unreachable") + harness.recorder.heard("unreachable"),
+            1,
+            "{what}"
+        );
     }
 }
 

@@ -171,7 +171,7 @@ async fn without_any_left_it_says_so_sends_nothing_rests_and_goes_on_by_itself()
     allow(&daemon, 5);
     let idle = TcpStream::connect(page).unwrap();
     daemon.says("no connection to the status page can be taken: Too many open files").await;
-    daemon.says("a PUT is due and waits, as no connection can be begun: ").await;
+    daemon.says("a request is due and waits, as no connection can be begun: ").await;
     // What is due would have been sent three times by now, and the reconciles go on by the connection that there is.
     let before = processor_time(&daemon);
     let_pass(Duration::from_secs(3)).await;

@@ -78,7 +78,7 @@ async fn without_space_nothing_is_sent_that_is_not_kept_and_it_goes_on_once_ther
     let waits = || bench.events().iter().filter(|event| matches!(event, Event::Decided { .. })).count();
     eventually("all failures", || (waits() == 9).then_some(())).await;
     let filler = state.fill();
-    daemon.says("nothing is sent while the journal cannot be written").await;
+    daemon.says("no request is sent while the journal cannot be written").await;
     daemon.says("no space is left for the journal").await;
     bench.looks_on(60).await;
     // What still had room in the log was kept, and only that was sent.
@@ -89,7 +89,7 @@ async fn without_space_nothing_is_sent_that_is_not_kept_and_it_goes_on_once_ther
     let names: Vec<String> = (1..=9).map(|n| format!("logs-{n}")).collect();
     let ends = bench.ended(&names.iter().map(String::as_str).collect::<Vec<_>>()).await;
     assert!(ends.values().all(|end| end == "resolved-by-retry"), "{ends:?}");
-    daemon.says("the journal is written again").await;
+    daemon.says("journal is written again").await;
     assert_eq!((intents(&bench), bench.puts().len()), (9, 9));
     assert!(daemon.runs(), "it was not started again");
     bench.judge();
@@ -185,7 +185,7 @@ async fn a_disk_that_turns_read_only_under_it_is_told_and_nothing_is_sent_until_
     bench.journaled("the failure", |event| matches!(event, Event::Decided { .. })).await;
     // What the kernel does at an error of the disk: every further write is refused, also to files that are open.
     state.mount(&["-o", "remount,abort"]).unwrap();
-    daemon.says("nothing is sent while the journal cannot be written").await;
+    daemon.says("no request is sent while the journal cannot be written").await;
     bench.looks_on(60).await;
     assert_eq!(bench.puts(), []);
     assert_eq!(daemon.stderr().matches("nothing is sent while the journal").count(), 1, "it is told once");

@@ -146,7 +146,7 @@ async fn with_a_fifth_more_than_it_normally_takes_it_lives_through_a_storm_of_hu
     within(PATIENCE, "huge answers", || (!daemon.runs()).then_some(()).or_else(floods)).await;
     assert!(daemon.runs(), "it was killed: {:?}", daemon.ended());
     service.state.storm.store(false, Ordering::Relaxed);
-    daemon.says("can be read again").await;
+    daemon.says("can be polled again").await;
     service.asked(2 * CLUSTERS).await;
     let (peak, counted_then) = (ceiling.normally(&daemon), ceiling.counted());
     figures(&format!(
