@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::decision::Action;
-use super::reason::{Class, Reason, Why};
+use super::reason::{Reason, Why};
 use super::record::{Phase, PhaseWord, TaskRecord};
 use super::text::utc;
 
@@ -54,17 +54,12 @@ pub struct NextRequest {
 impl Block {
     /// A reason that blocks.
     pub fn new(reason: &Reason) -> Self {
-        let reload = || Some("systemctl reload upgrade-remediator".to_owned());
-        let ended_by = match reason {
-            Reason::OnHold { scope, .. } => Some(format!("upgrade-remediator release {scope}")),
-            Reason::DryRun { .. }
-            | Reason::NoPolicy
-            | Reason::ProjectPaused { .. }
-            | Reason::ClusterPaused { .. } => reload(),
-            Reason::ClockOff { .. } => Some("timedatectl set-ntp true".to_owned()),
-            _ => None,
-        };
-        Self { code: reason.code().to_owned(), text: reason.to_string(), until: reason.until(), ended_by }
+        Self {
+            code: reason.code().to_owned(),
+            text: reason.to_string(),
+            until: reason.until(),
+            ended_by: reason.ended_by(),
+        }
     }
 
     /// No poll of the cluster has been taken in since the start.
@@ -93,20 +88,8 @@ impl Outlook {
         next: Option<NextRequest>,
     ) -> Self {
         let phase = known.map(TaskRecord::phase);
-        let lasts = |reason: &Reason| {
-            let waits_for_somebody = matches!(
-                reason,
-                Reason::NoPolicy
-                    | Reason::UnknownStatus { .. }
-                    | Reason::OrderUnclear { .. }
-                    | Reason::NewestMissing { .. }
-                    | Reason::SharedTask { .. }
-                    | Reason::OnHold { until: None, .. }
-            );
-            waits_for_somebody || reason.class() == Class::NeedsOperator
-        };
-        let is_left =
-            matches!(phase, Some(Phase::Failed(_))) && std::iter::once(reason).chain(blocks).any(lasts);
+        let is_left = matches!(phase, Some(Phase::Failed(_)))
+            && std::iter::once(reason).chain(blocks).any(Reason::needs_attention);
         Self {
             phase: phase.map(PhaseWord::from),
             reason: Why::from(reason),
