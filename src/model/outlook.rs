@@ -73,6 +73,19 @@ impl Block {
         Self { ended_by, ..Self::of("not-running", "no daemon answers, so nothing is sent") }
     }
 
+    /// No project of the daemon knows the task.
+    pub fn not_watched() -> Self {
+        Self::of("not-watched", "the daemon does not watch the project of the cluster")
+    }
+
+    /// The sentence, with the command that ends it.
+    pub fn in_words(&self) -> String {
+        match &self.ended_by {
+            Some(command) => format!("{} (ended by: {command})", self.text),
+            None => self.text.clone(),
+        }
+    }
+
     /// Something other than a reason of a decision.
     pub fn of(code: &str, text: &str) -> Self {
         Self { code: code.to_owned(), text: text.to_owned(), until: None, ended_by: None }
@@ -111,6 +124,11 @@ impl Outlook {
         self.phase == Some(PhaseWord::Failed)
     }
 
+    /// Whether the task is over.
+    pub fn is_ended(&self) -> bool {
+        self.phase == Some(PhaseWord::Ended)
+    }
+
     /// The same while this blocks every request, too.
     #[must_use]
     pub fn while_blocked(mut self, block: Block) -> Self {
@@ -140,6 +158,17 @@ impl Outlook {
         words.to_owned()
     }
 
+    /// What happens next with everything that blocks it, in one sentence.
+    pub fn next_with_blocks(&self) -> String {
+        let next = self.next_in_words();
+        if self.blocked_by.is_empty() {
+            return next;
+        }
+        let blocks: Vec<String> = self.blocked_by.iter().map(Block::in_words).collect();
+        let link = if self.next.is_some() { ", after what blocks it" } else { "" };
+        format!("{next}{link}: {}", blocks.join("; "))
+    }
+
     /// Everything but the reason, in lines for people.
     pub fn in_words(&self) -> Vec<(&'static str, String)> {
         let block = |block: &Block| ("blocked by", block.to_string());
@@ -152,10 +181,6 @@ impl Outlook {
 /// `on-hold: hold #3 by uid 0 … (ended by: upgrade-remediator release all)`
 impl fmt::Display for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code, self.text)?;
-        match &self.ended_by {
-            Some(command) => write!(f, " (ended by: {command})"),
-            None => Ok(()),
-        }
+        write!(f, "{}: {}", self.code, self.in_words())
     }
 }

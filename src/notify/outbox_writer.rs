@@ -219,11 +219,12 @@ impl<C: Clock> OutboxWriter<C> {
             _ => None,
         };
         if let Some(sign) = sign {
+            let outlook = self.post.outlook(subject);
             let story = match story.as_slice() {
                 [] => self.outbox.story(subject.clone(), entry.number).await?,
                 _ => story,
             };
-            let told = notice::of_entry(kind, entry.number, &story, routes.page.as_deref());
+            let told = notice::of_entry(kind, entry.number, &story, outlook, routes.page.as_deref());
             let now = sign.zip(told).map(|(sign, told)| condition(entry.at, sign, &told));
             self.change(&project, "breaker", now, writes);
         }

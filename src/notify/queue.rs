@@ -5,11 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
+use super::outlooks::Outlooks;
 use super::route::Routes;
 use super::{Notification, Observer};
 use crate::model::channel::ChannelCounts;
+use crate::model::event::Subject;
 use crate::model::id::{ClusterId, ProjectName};
 use crate::model::names::Naming;
+use crate::model::outlook::Outlook;
 use crate::model::project::PauseCause;
 use crate::model::reason::Reason;
 
@@ -70,6 +73,7 @@ struct Inner {
     wake: Notify,
     routes: watch::Sender<Arc<Routes>>,
     counts: Mutex<BTreeMap<String, ChannelCounts>>,
+    outlooks: Outlooks,
 }
 
 impl NotifyQueue {
@@ -80,6 +84,7 @@ impl NotifyQueue {
             wake: Notify::new(),
             routes: watch::Sender::new(Arc::new(routes)),
             counts: Mutex::default(),
+            outlooks: Outlooks::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -105,6 +110,22 @@ impl NotifyQueue {
             self.put(Transient::Renamed(naming.clone()));
             self.inner.wake.notify_one();
         }
+    }
+
+    /// From now on this says what comes next of the project's tasks: the same that every screen shows. It is asked when a
+    /// message is put into words, and must not take long.
+    pub fn foreseen_by(
+        &self,
+        project: &ProjectName,
+        foresee: impl Fn(&Subject) -> Option<Outlook> + Send + Sync + 'static,
+    ) {
+        self.inner.outlooks.take(project, Arc::new(foresee));
+    }
+
+    /// What comes next of a task that is not over; `None` where no project of the daemon knows. To be asked before its story is
+    /// read: the end of a task is journaled before its project knows of it.
+    pub(super) fn outlook(&self, subject: &Subject) -> Option<Outlook> {
+        self.inner.outlooks.of(subject)
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<Arc<Routes>> {
