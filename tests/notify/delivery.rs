@@ -18,6 +18,7 @@ use upgrade_remediator::model::reason::Reason;
 use upgrade_remediator::notify::channel::{Channel, Sending, Taken};
 use upgrade_remediator::notify::kind::Kind;
 use upgrade_remediator::notify::message::Message;
+use upgrade_remediator::notify::notice::Notice;
 use upgrade_remediator::notify::{Notification, Observer as _};
 
 use crate::harness::{
@@ -125,6 +126,10 @@ impl Channel for Forgetful {
         Box::pin(async { Ok(Taken::default()) })
     }
 
+    fn stands(&self, notices: Vec<Notice>) {
+        self.0.lock().unwrap().extend(notices.into_iter().map(|notice| notice.next));
+    }
+
     fn lasting(&self) -> Vec<Subject> {
         vec![subject("prod", "logs")]
     }
@@ -151,6 +156,34 @@ async fn what_is_told_again_says_what_comes_next_by_then() {
     let told = channel.0.lock().unwrap().clone();
     assert_eq!(told[0], "retry at 2026-06-01 12:02:00 UTC");
     assert!(told[1].starts_with("nothing while that blocks it: dry-run: would retry now "), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_stands_at_the_start_is_told_with_what_blocks_it_and_so_is_a_reminder() {
+    let mut harness = Harness::new(&["ops"]).await;
+    let channel = Arc::new(Forgetful::default());
+    harness.reload(|routes| {
+        routes.channels.insert("am".to_owned(), channel.clone());
+        routes.default.push("am".to_owned());
+    });
+    harness.journal("prod", "logs", fails("logs", Some("standard"))).await;
+    harness.pass(SECOND).await;
+    harness.kill().await;
+    harness.foresees(&[Reason::DryRun { action: Action::Retry }], None);
+    channel.0.lock().unwrap().clear();
+    harness.start().await;
+    harness.pass(SECOND).await;
+    let told = channel.0.lock().unwrap().remove(0);
+    assert!(told.starts_with("nothing while that blocks it: dry-run: would retry now "), "{told}");
+    harness.foresees(&[], None);
+    harness.journal("prod", "logs", vec![escalated()]).await;
+    harness.pass(2 * HOUR).await;
+    let told = harness.channel("ops").taken();
+    let notices = told.iter().flat_map(|(_, message)| &message.notices);
+    let reminders: Vec<_> = notices.filter(|notice| notice.kind == Kind::Reminder).collect();
+    assert_eq!(reminders.len(), 1, "{told:?}");
+    assert_eq!(reminders[0].next, "nothing until an operator acts");
+    assert!(reminders[0].outlook.as_ref().is_some_and(|outlook| outlook.needs_attention), "{reminders:?}");
 }
 
 #[tokio::test(start_paused = true)]
