@@ -257,7 +257,7 @@ impl Builder {
         project_state: ProjectState,
         stopping: CancellationToken,
     ) -> Arc<HttpProject> {
-        Arc::new(WatchedProject::new(Reconciler::new(Parts {
+        let watched = Arc::new(WatchedProject::new(Reconciler::new(Parts {
             project: project.name.clone(),
             css,
             journal: self.journal.clone(),
@@ -269,6 +269,14 @@ impl Builder {
             seed: self.journal.meta().seed,
             stopping,
             project_state,
-        })))
+        })));
+        if let Some(post) = &self.post {
+            let watched = Arc::downgrade(&watched);
+            post.foreseen_by(&project.name, move |subject| {
+                let outlooks = watched.upgrade()?.reconciler().outlooks(&subject.cluster);
+                outlooks.into_iter().find_map(|(task, outlook)| (task == subject.task).then_some(outlook))
+            });
+        }
+        watched
     }
 }

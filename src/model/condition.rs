@@ -495,9 +495,8 @@ impl Conditions {
     /// Projects have other names from now on.
     pub fn rename(&mut self, naming: &Naming) {
         let all: Vec<Standing> = self.all().cloned().collect();
-        *self = Self::recall(
-            all.into_iter()
-                .map(|standing| Standing { project: naming.renamed(&standing.project).clone(), ..standing }),
-        );
+        let renamed =
+            |standing: Standing| Standing { project: naming.renamed(&standing.project).clone(), ..standing };
+        *self = Self::recall(all.into_iter().map(renamed).collect());
     }
 }

@@ -1,7 +1,6 @@
 //! The vocabulary: values that every other part speaks in. No I/O, no clock, no async.
 
 pub mod action;
-pub mod advice;
 pub mod answer;
 pub mod breaker;
 pub mod channel;

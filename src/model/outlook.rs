@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::decision::Action;
-use super::reason::{Class, Reason, Why};
+use super::reason::{Reason, Why};
 use super::record::{Phase, PhaseWord, TaskRecord};
 use super::text::utc;
 
@@ -54,17 +54,12 @@ pub struct NextRequest {
 impl Block {
     /// A reason that blocks.
     pub fn new(reason: &Reason) -> Self {
-        let reload = || Some("systemctl reload upgrade-remediator".to_owned());
-        let ended_by = match reason {
-            Reason::OnHold { scope, .. } => Some(format!("upgrade-remediator release {scope}")),
-            Reason::DryRun { .. }
-            | Reason::NoPolicy
-            | Reason::ProjectPaused { .. }
-            | Reason::ClusterPaused { .. } => reload(),
-            Reason::ClockOff { .. } => Some("timedatectl set-ntp true".to_owned()),
-            _ => None,
-        };
-        Self { code: reason.code().to_owned(), text: reason.to_string(), until: reason.until(), ended_by }
+        Self {
+            code: reason.code().to_owned(),
+            text: reason.to_string(),
+            until: reason.until(),
+            ended_by: reason.ended_by(),
+        }
     }
 
     /// No poll of the cluster has been taken in since the start.
@@ -76,6 +71,19 @@ impl Block {
     pub fn not_running() -> Self {
         let ended_by = Some("systemctl start upgrade-remediator".to_owned());
         Self { ended_by, ..Self::of("not-running", "no daemon answers, so nothing is sent") }
+    }
+
+    /// No project of the daemon knows the task.
+    pub fn not_watched() -> Self {
+        Self::of("not-watched", "the daemon does not watch the project of the cluster")
+    }
+
+    /// The sentence, with the command that ends it.
+    pub fn in_words(&self) -> String {
+        match &self.ended_by {
+            Some(command) => format!("{} (ended by: {command})", self.text),
+            None => self.text.clone(),
+        }
     }
 
     /// Something other than a reason of a decision.
@@ -93,20 +101,8 @@ impl Outlook {
         next: Option<NextRequest>,
     ) -> Self {
         let phase = known.map(TaskRecord::phase);
-        let lasts = |reason: &Reason| {
-            let waits_for_somebody = matches!(
-                reason,
-                Reason::NoPolicy
-                    | Reason::UnknownStatus { .. }
-                    | Reason::OrderUnclear { .. }
-                    | Reason::NewestMissing { .. }
-                    | Reason::SharedTask { .. }
-                    | Reason::OnHold { until: None, .. }
-            );
-            waits_for_somebody || reason.class() == Class::NeedsOperator
-        };
-        let is_left =
-            matches!(phase, Some(Phase::Failed(_))) && std::iter::once(reason).chain(blocks).any(lasts);
+        let is_left = matches!(phase, Some(Phase::Failed(_)))
+            && std::iter::once(reason).chain(blocks).any(Reason::needs_attention);
         Self {
             phase: phase.map(PhaseWord::from),
             reason: Why::from(reason),
@@ -126,6 +122,11 @@ impl Outlook {
     /// Whether the task failed, and its failure is the daemon's to handle.
     pub fn is_failed(&self) -> bool {
         self.phase == Some(PhaseWord::Failed)
+    }
+
+    /// Whether the task is over.
+    pub fn is_ended(&self) -> bool {
+        self.phase == Some(PhaseWord::Ended)
     }
 
     /// The same while this blocks every request, too.
@@ -157,6 +158,17 @@ impl Outlook {
         words.to_owned()
     }
 
+    /// What happens next with everything that blocks it, in one sentence.
+    pub fn next_with_blocks(&self) -> String {
+        let next = self.next_in_words();
+        if self.blocked_by.is_empty() {
+            return next;
+        }
+        let blocks: Vec<String> = self.blocked_by.iter().map(Block::in_words).collect();
+        let link = if self.next.is_some() { ", after what blocks it" } else { "" };
+        format!("{next}{link}: {}", blocks.join("; "))
+    }
+
     /// Everything but the reason, in lines for people.
     pub fn in_words(&self) -> Vec<(&'static str, String)> {
         let block = |block: &Block| ("blocked by", block.to_string());
@@ -169,10 +181,6 @@ impl Outlook {
 /// `on-hold: hold #3 by uid 0 … (ended by: upgrade-remediator release all)`
 impl fmt::Display for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code, self.text)?;
-        match &self.ended_by {
-            Some(command) => write!(f, " (ended by: {command})"),
-            None => Ok(()),
-        }
+        write!(f, "{}: {}", self.code, self.in_words())
     }
 }

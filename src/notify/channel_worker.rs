@@ -367,6 +367,13 @@ impl<C: Clock> ChannelWorker<C> {
         let now = self.shared.clock.now();
         self.next_repeat = self.channel.repeats().map(|every| now.mono.after(every));
         let (channel, clock) = (Arc::clone(&self.channel), Arc::clone(&self.shared.clock));
+        for subject in channel.lasting() {
+            if let Some(outlook) = self.shared.post.outlook(&subject) {
+                channel.comes_next(&subject, &outlook.next_with_blocks());
+            }
+            // They may be many, and each takes the lock on what is known of its project.
+            tokio::task::yield_now().await;
+        }
         let Some(sending) = channel.repeat(now.wall) else { return };
         let sent = tokio::select! {
             sent = sending => sent,
@@ -418,11 +425,11 @@ impl<C: Clock> ChannelWorker<C> {
             return serde_json::from_str::<Data>(&note.note.data).ok()?.notice;
         };
         let kind = Kind::of_word(&note.note.kind)?;
-        // What was journaled since tells more of what is next.
+        let outlook = self.shared.post.outlook(subject);
         let story = self.shared.outbox.story(subject.clone(), u64::MAX >> 1).await.ok()?;
         match kind {
-            Kind::Reminder => notice::reminder(subject, &story, note.note.at, page),
-            _ => notice::of_entry(kind, *entry, &story, page),
+            Kind::Reminder => notice::reminder(subject, &story, outlook, note.note.at, page),
+            _ => notice::of_entry(kind, *entry, &story, outlook, page),
         }
     }
 

@@ -178,7 +178,7 @@ fn brief(notice: &Notice) -> String {
         let _ = write!(text, "\nWhy:   {}", cut(&why.text, 200));
     }
     if !notice.next.is_empty() {
-        let _ = write!(text, "\nNext:  {}", cut(&notice.next, 200));
+        let _ = write!(text, "\nNext:  {}", cut(&notice.next, 400));
     }
     if let Some(todo) = notice.todo.first() {
         let _ = write!(text, "\nDo:    {}: {}", todo.purpose, todo.command);

@@ -27,6 +27,7 @@ pub mod message;
 pub mod notice;
 mod notifier;
 mod outbox_writer;
+mod outlooks;
 mod queue;
 mod route;
 

@@ -7,13 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::facts::{Facts, facts};
 use super::kind::Kind;
 use crate::model::condition::{Code, Standing};
-use crate::model::decision::{Action, PassiveVerdict};
 use crate::model::event::{Event, StoredEntry, Subject};
 pub use crate::model::explanation::Why;
 use crate::model::id::{ClusterId, TaskId};
 use crate::model::level::Level;
 use crate::model::moment::{Moment, Mono};
-use crate::model::policy::Mode;
+use crate::model::outlook::{Block, Outlook};
 use crate::model::reason::Reason;
 use crate::model::record::{ClusterRecord, TaskRecord};
 pub use crate::model::text::utc as at;
@@ -40,8 +39,11 @@ pub struct Notice {
     /// Why: a stable code and a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<Why>,
-    /// What the daemon does next, and when.
+    /// What the daemon does next, and when, with what blocks it.
     pub next: String,
+    /// The same for machines, where it is of a task: what every screen shows of it when this is put into words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outlook: Option<Outlook>,
     /// What an operator can do.
     pub todo: Vec<Todo>,
     /// What is needed to take over.
@@ -85,14 +87,22 @@ pub fn fold(story: &[StoredEntry]) -> Option<TaskRecord> {
     history.tasks.remove(&first.subject.task)
 }
 
-/// The notice of an entry of the journal. `story` is all of its task, up to what is known when it is told.
-pub fn of_entry(kind: Kind, number: u64, story: &[StoredEntry], page: Option<&str>) -> Option<Notice> {
+/// The notice of an entry of the journal. `story` is all of its task, up to what is known when it is told; `foreseen`: what comes
+/// next of it by then, where its project knows.
+pub fn of_entry(
+    kind: Kind,
+    number: u64,
+    story: &[StoredEntry],
+    foreseen: Option<Outlook>,
+    page: Option<&str>,
+) -> Option<Notice> {
     let entry = story.iter().find(|entry| entry.number == number)?;
     let known = fold(story);
     let subject = &entry.subject;
     let name = known.as_ref().map_or_else(|| subject.cluster.to_string(), |known| known.cluster_name.clone());
     let name = if name.is_empty() { "(no name)".to_owned() } else { shown(&name, 80) };
-    let why = why_of(&entry.event);
+    let outlook = known.as_ref().map(|known| present(known, foreseen));
+    let why_it_stands = outlook.as_ref().filter(|outlook| !outlook.is_ended()).map(|it| it.reason.clone());
     let notice = Notice {
         kind,
         severity: kind.severity(),
@@ -103,10 +113,14 @@ pub fn of_entry(kind: Kind, number: u64, story: &[StoredEntry], page: Option<&st
             name: name.clone(),
             task: Some(subject.task.clone()),
         }),
-        title: title(kind, &name, &entry.event, known.as_ref()),
+        title: title(kind, &name, &entry.event, known.as_ref(), outlook.as_ref()),
         what: what(entry, known.as_ref()),
-        why: why.or_else(|| known.as_ref().and_then(why_it_stands)),
-        next: known.as_ref().map_or_else(String::new, next),
+        why: why_of(&entry.event).or(why_it_stands),
+        next: match known.as_ref().and_then(TaskRecord::outcome) {
+            Some(outcome) => format!("nothing more: its story is over ({})", outcome.word()),
+            None => outlook.as_ref().map_or_else(String::new, Outlook::next_with_blocks),
+        },
+        outlook,
         todo: todo(kind, &subject.cluster),
         facts: known.as_ref().map(|known| facts(known, story)),
         link: link(page, Some(&subject.cluster)),
@@ -118,13 +132,14 @@ pub fn of_entry(kind: Kind, number: u64, story: &[StoredEntry], page: Option<&st
 pub fn reminder(
     subject: &Subject,
     story: &[StoredEntry],
+    foreseen: Option<Outlook>,
     now: Timestamp,
     page: Option<&str>,
 ) -> Option<Notice> {
     let known = fold(story).filter(waits_for_human)?;
     let escalation = known.escalated.as_ref()?;
     let entry = story.iter().rfind(|entry| matches!(entry.event, Event::Escalated { .. }))?;
-    let mut notice = of_entry(Kind::Reminder, entry.number, story, page)?;
+    let mut notice = of_entry(Kind::Reminder, entry.number, story, foreseen, page)?;
     let since = now.duration_since(escalation.at.wall).unsigned_abs();
     let since = std::time::Duration::from_secs(since.as_secs());
     notice.at = now;
@@ -171,6 +186,7 @@ pub fn of_project(kind: Kind, at: Timestamp, project: &str, what: String, why: O
         what,
         why,
         next: String::new(),
+        outlook: None,
         todo: Vec::new(),
         facts: None,
         link: None,
@@ -240,13 +256,25 @@ pub fn link(page: Option<&str>, cluster: Option<&ClusterId>) -> Option<String> {
     })
 }
 
-fn title(kind: Kind, name: &str, event: &Event, known: Option<&TaskRecord>) -> String {
+fn title(
+    kind: Kind,
+    name: &str,
+    event: &Event,
+    known: Option<&TaskRecord>,
+    outlook: Option<&Outlook>,
+) -> String {
     let task = known.map_or("task", |known| known.kind.word());
     match (kind, event) {
         (Kind::FirstFailure, _) => format!("{name}: {task} failed"),
-        (Kind::Exhausted, Event::Decided { reason: Reason::AbortPending { until, .. }, .. }) => {
-            format!("{name}: retries used up, abort at {}", at(*until))
-        }
+        (Kind::Exhausted, _) => match outlook {
+            Some(Outlook { next: Some(next), .. }) => {
+                format!("{name}: retries used up, {} at {}", next.action, at(next.at))
+            }
+            Some(outlook) if !outlook.blocked_by.is_empty() => {
+                format!("{name}: retries used up, abort blocked")
+            }
+            _ => format!("{name}: retries used up"),
+        },
         (Kind::RetrySent, Event::Intent { reason: Reason::RetryDue { retry, max_retries, .. }, .. }) => {
             format!("{name}: retry {retry} of {max_retries} sent")
         }
@@ -284,73 +312,15 @@ pub fn why(reason: &Reason) -> Why {
     Why { code: reason.code().to_owned(), text: shown(&reason.to_string(), 1_000) }
 }
 
-/// Why it stands as it does: the last decision, or the escalation.
-fn why_it_stands(known: &TaskRecord) -> Option<Why> {
-    if known.is_ended() {
-        return None;
+/// What comes next of a task: what its project foresees, else what the journal alone knows.
+fn present(known: &TaskRecord, foreseen: Option<Outlook>) -> Outlook {
+    let foreseen = foreseen.filter(|_| !known.is_ended());
+    let mut outlook = foreseen.unwrap_or_else(|| Outlook::by_journal(known, Block::not_watched()));
+    let texts = outlook.blocked_by.iter_mut().map(|block| &mut block.text);
+    for text in texts.chain([&mut outlook.reason.text]) {
+        *text = shown(text, 1_000);
     }
-    let escalated = known.escalated.as_ref().map(|escalation| &escalation.reason);
-    escalated.or_else(|| known.reason()).map(why)
-}
-
-/// What the daemon does next, and when.
-fn next(known: &TaskRecord) -> String {
-    if let Some(outcome) = known.outcome() {
-        return format!("nothing more: its story is over ({})", outcome.word());
-    }
-    if known.escalated.is_some() {
-        return "nothing is sent for it until somebody gives it back; it is still watched and told of"
-            .to_owned();
-    }
-    if let Some(open) = &known.open {
-        return match open.action {
-            Action::Retry => format!("reads what came of PUT {}, and sends nothing meanwhile", open.id),
-            Action::Abort => format!("waits for the answer to PUT {}", open.id),
-        };
-    }
-    if known.running.is_some() {
-        return "watches it run; a running task cannot be stopped".to_owned();
-    }
-    match known.reason() {
-        Some(Reason::NoPolicy) => {
-            "nothing: no policy covers it, so it is watched and never touched".to_owned()
-        }
-        Some(Reason::TooOld { .. }) => "nothing: it failed too long ago to be acted on".to_owned(),
-        Some(Reason::DryRun { action }) => {
-            format!("nothing: in dry-run no {action} is sent; set mode = \"enforce\" to have it sent")
-        }
-        Some(reason) if is_dry(known) => {
-            format!("nothing is sent in dry-run; else: {}", comes(reason))
-        }
-        Some(reason)
-            if known.decided.as_ref().is_some_and(|decided| decided.verdict == PassiveVerdict::Blocked) =>
-        {
-            format!("sends nothing while this holds: {}", shown(&reason.to_string(), 500))
-        }
-        Some(reason) => comes(reason),
-        None => "looks again soon and decides".to_owned(),
-    }
-}
-
-/// What a wait ends with, and when.
-fn comes(reason: &Reason) -> String {
-    match reason {
-        Reason::Backoff { retry, max_retries, until, .. } => {
-            format!("sends retry {retry} of {max_retries} at {}", at(*until))
-        }
-        Reason::ServiceBusy { until, .. } => format!("sends the same PUT again at {}", at(*until)),
-        Reason::WasBlocked { until } => format!("acts at {}, if nothing holds it back by then", at(*until)),
-        Reason::AbortPending { until, .. } => {
-            format!("aborts the task at {}, unless somebody stops it or it changes", at(*until))
-        }
-        reason => shown(&reason.to_string(), 500),
-    }
-}
-
-/// Whether the present failure was first seen in dry-run.
-fn is_dry(known: &TaskRecord) -> bool {
-    let terms = known.failure.as_ref().and_then(|failure| failure.seen.terms.as_ref());
-    terms.is_some_and(|terms| terms.mode == Mode::DryRun)
+    outlook
 }
 
 /// The exact commands.

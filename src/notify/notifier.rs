@@ -261,6 +261,7 @@ impl<C: Clock> Dispatcher<C> {
             if !wanted && !notice::waits_for_human(&known) {
                 continue;
             }
+            let outlook = self.shared.post.outlook(&subject);
             let Ok(story) = self.outbox.story(subject.clone(), u64::MAX >> 1).await else { continue };
             let escalation = story.iter().rfind(|entry| matches!(entry.event, Event::Escalated { .. }));
             if let Some(escalation) = escalation.filter(|_| notice::waits_for_human(&known)) {
@@ -273,7 +274,8 @@ impl<C: Clock> Dispatcher<C> {
                 _ => matches!(entry.event, Event::Failed(_)),
             });
             let page = routes.page.as_deref();
-            if let Some(notice) = last.and_then(|entry| notice::of_entry(kind, entry.number, &story, page)) {
+            let notice = last.and_then(|entry| notice::of_entry(kind, entry.number, &story, outlook, page));
+            if let Some(notice) = notice {
                 let policy = known.failure.as_ref().and_then(|failure| failure.seen.terms.as_ref());
                 add(routes.of(policy.map(|terms| terms.policy.as_str())), &notice);
                 told += 1;

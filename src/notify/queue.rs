@@ -5,13 +5,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
+use super::outlooks::Outlooks;
 use super::route::Routes;
 use super::{Notification, Observer};
 use crate::journal::{Journal, JournalError};
 use crate::model::channel::ChannelCounts;
 use crate::model::condition::{Change, Conditions, Standing};
+use crate::model::event::Subject;
 use crate::model::id::ProjectName;
 use crate::model::names::Naming;
+use crate::model::outlook::Outlook;
 
 /// So much news that stands in no journal waits to be written down; of more, the oldest is lost.
 const WAITING: usize = 1_000;
@@ -40,6 +43,7 @@ struct Inner {
     routes: watch::Sender<Arc<Routes>>,
     conditions: Arc<Mutex<Conditions>>,
     counts: Mutex<BTreeMap<String, ChannelCounts>>,
+    outlooks: Outlooks,
 }
 
 impl NotifyQueue {
@@ -51,6 +55,7 @@ impl NotifyQueue {
             routes: watch::Sender::new(Arc::new(routes)),
             conditions: Arc::default(),
             counts: Mutex::default(),
+            outlooks: Outlooks::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -115,6 +120,22 @@ impl NotifyQueue {
     /// The conditions in force, locked.
     pub(super) fn conditions(&self) -> MutexGuard<'_, Conditions> {
         self.inner.conditions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on this says what comes next of the project's tasks: the same that every screen shows. It is asked when a
+    /// message is put into words, and must not take long.
+    pub fn foreseen_by(
+        &self,
+        project: &ProjectName,
+        foresee: impl Fn(&Subject) -> Option<Outlook> + Send + Sync + 'static,
+    ) {
+        self.inner.outlooks.take(project, Arc::new(foresee));
+    }
+
+    /// What comes next of a task that is not over; `None` where no project of the daemon knows. To be asked before its story is
+    /// read: the end of a task is journaled before its project knows of it.
+    pub(super) fn outlook(&self, subject: &Subject) -> Option<Outlook> {
+        self.inner.outlooks.of(subject)
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<Arc<Routes>> {

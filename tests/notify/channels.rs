@@ -12,12 +12,16 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
+use crate::harness::subject;
 use crate::support::{Bench, FAILED_ONCE, HALF_DONE, RETRIES, eventually, let_pass, within};
 use receivers::{Alertmanager, Http, Smtp};
 use serde_json::Value;
 use upgrade_remediator::cloud::sign::Signable;
 use upgrade_remediator::model::event::{Event, Outcome};
 use upgrade_remediator::model::secret::Secret;
+use upgrade_remediator::notify::channel::{Channel as _, Network, alertmanager};
+use upgrade_remediator::notify::kind::Kind;
+use upgrade_remediator::notify::notice::{self, About};
 use upgrade_remediator::simulator::scenario::{DEFAULT_ACCESS_KEY, DEFAULT_SECRET_KEY};
 
 /// Messages of one project are a minute apart.
@@ -76,6 +80,25 @@ async fn alertmanager_shows_a_failed_task_until_it_is_remedied() {
     .await;
     daemon.signal("TERM");
     assert_eq!(daemon.code().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alert_that_lasts_says_what_comes_next_by_now() {
+    let receiver = Http::start().await;
+    let alertmanager =
+        alertmanager::Alertmanager::new(&receiver.url.clone().into(), &Network::default()).unwrap();
+    let subject = subject("prod", "logs");
+    let at = "2026-06-01T12:00:00Z".parse().unwrap();
+    let about =
+        About { id: subject.cluster.clone(), name: "logs".to_owned(), task: Some(subject.task.clone()) };
+    let told = notice::of_project(Kind::FirstFailure, at, "prod", "failure 1".to_owned(), None);
+    let next = "retry at 2026-06-01 12:02:00 UTC".to_owned();
+    alertmanager.stands(vec![notice::Notice { cluster: Some(about), next, ..told }]);
+    assert_eq!(alertmanager.lasting(), std::slice::from_ref(&subject));
+    let next = "nothing while that blocks it: on-hold: hold #3 by uid 1000 on all, until it is released: an incident";
+    alertmanager.comes_next(&subject, next);
+    alertmanager.repeat(at).unwrap().await.unwrap();
+    assert_eq!(receiver.got()[0].json()[0]["annotations"]["next"], next);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -143,6 +166,25 @@ async fn a_webhook_gets_events_that_are_signed() {
     assert_eq!(code, 0);
     assert!(receiver.got().len() <= 3, "what is the same was told again");
     assert!(!format!("{out}{err}").contains("canary"), "{out}{err}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_dry_run_a_message_names_the_mode_and_announces_no_request() {
+    let receiver = Http::start().await;
+    let bench = Bench::new(FAILED_ONCE, RETRIES).await;
+    let url = secret(&bench, "url", &receiver.url);
+    channel(&bench, &format!("type = \"webhook\"\nurl = {url}"));
+    bench.edit("mode = \"enforce\"", "mode = \"dry-run\"");
+    let (code, out, err) = bench.runs(&["run", "--once"]).await;
+    assert_eq!(code, 0, "{out}{err}");
+    let told: Vec<Value> = receiver.got().iter().map(receivers::Got::json).collect();
+    let failure = told.iter().find(|event| event["type"] == "upgrade-remediator.first-failure").unwrap();
+    let notice = &failure["data"]["notices"][0];
+    let next = notice["next"].as_str().unwrap();
+    assert!(next.starts_with("nothing while that blocks it: dry-run: would retry now ("), "{notice}");
+    let outlook = &notice["outlook"];
+    assert_eq!((&outlook["phase"], &outlook["next"]), (&"failed".into(), &Value::Null));
+    assert_eq!(outlook["blocked_by"][0]["ended_by"], "systemctl reload upgrade-remediator");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

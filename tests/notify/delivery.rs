@@ -1,45 +1,203 @@
 //! Once, in time, and with everything that happened: over kills, dead channels and storms.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::Value;
 use upgrade_remediator::journal::Journal;
 use upgrade_remediator::model::breaker::Opening;
 use upgrade_remediator::model::condition::{Code, Condition, Standing};
 use upgrade_remediator::model::decision::{Action, PassiveVerdict};
-use upgrade_remediator::model::event::{Event, Outcome, TooLong};
+use upgrade_remediator::model::event::{Event, Outcome, Subject, TooLong};
+use upgrade_remediator::model::hold::Scope;
 use upgrade_remediator::model::id::{ClusterId, ProjectId, ProjectName};
 use upgrade_remediator::model::names::Named;
 use upgrade_remediator::model::outbox::OutboxWrite;
+use upgrade_remediator::model::outlook::NextRequest;
 use upgrade_remediator::model::project::PauseCause;
 use upgrade_remediator::model::reason::Reason;
+use upgrade_remediator::notify::channel::{Channel, Sending, Taken};
 use upgrade_remediator::notify::kind::Kind;
 use upgrade_remediator::notify::message::Message;
+use upgrade_remediator::notify::notice::Notice;
 
 use crate::harness::{
-    HOUR, Harness, MINUTE, Manner, SECOND, accepted, escalated, failed, fails, first_seen, sends, terms,
+    HOUR, Harness, MINUTE, Manner, SECOND, accepted, escalated, failed, fails, first_seen, sends, subject,
+    terms,
 };
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_is_told_within_seconds_and_once() {
     let harness = Harness::new(&["ops"]).await;
     harness.pass(MINUTE).await;
+    let next = NextRequest { action: Action::Retry, at: at("2026-06-01T12:02:00Z") };
+    harness.foresees(&[], Some(next));
     harness.journal("prod", "logs", fails("logs", Some("standard"))).await;
     harness.pass(3 * SECOND).await;
     assert_eq!(harness.channel("ops").kinds(), ["first-failure"]);
     let (at, message) = harness.channel("ops").taken().remove(0);
     assert!(at <= MINUTE + 3 * SECOND, "{at:?}");
-    assert!(
-        message.notices[0].next.contains("sends retry 1 of 5 at 2026-06-01 12:02:00 UTC"),
-        "{}",
-        message.notices[0].next
-    );
+    assert_eq!(message.notices[0].next, "retry at 2026-06-01 12:02:00 UTC");
     harness.pass(HOUR).await;
     assert_eq!(harness.channel("ops").taken().len(), 1);
     let counts = harness.post.counts().remove(0);
     assert_eq!((counts.sent, counts.notices, counts.failed, counts.waiting), (1, 1, 0, 0));
+}
+
+fn at(time: &str) -> jiff::Timestamp {
+    time.parse().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_message_announces_a_request_that_something_in_force_will_stop() {
+    let hold = Reason::OnHold {
+        hold: 3,
+        scope: Scope::All,
+        by: "uid 1000".to_owned(),
+        why: "an incident".to_owned(),
+        until: None,
+    };
+    let opening = Opening::ManyFailed { failures: 10, within: 10 * MINUTE };
+    let opens = at("2026-06-01T22:00:00Z");
+    let table = [
+        (hold, "on-hold", "(ended by: upgrade-remediator release all)"),
+        (Reason::BreakerOpen { opening, until: opens }, "breaker-open", "from 2026-06-01 22:00:00 UTC on"),
+        (Reason::WindowClosed { opens: Some(opens) }, "window-closed", "opens at 2026-06-01 22:00:00 UTC"),
+        (
+            Reason::DryRun { action: Action::Retry },
+            "dry-run",
+            "(ended by: systemctl reload upgrade-remediator)",
+        ),
+    ];
+    for (block, code, end) in table {
+        let harness = Harness::new(&["ops"]).await;
+        harness.foresees(std::slice::from_ref(&block), None);
+        // The journal alone would have a retry sent two minutes later, and then an abort.
+        harness.journal("prod", "logs", fails("logs", Some("standard"))).await;
+        harness.pass(2 * MINUTE).await;
+        let until = at("2026-06-01T12:20:00Z");
+        let reason =
+            Reason::AbortPending { used: 5, external: 0, grace: 15 * MINUTE, after_put: None, until };
+        let decided = Event::Decided { verdict: PassiveVerdict::Wait, reason };
+        harness.journal("prod", "logs", vec![failed(2, 0, Some(terms("standard"))), decided]).await;
+        harness.pass(2 * MINUTE).await;
+        let told = harness.channel("ops").taken();
+        assert_eq!(harness.channel("ops").kinds(), ["first-failure", "exhausted"]);
+        for (_, message) in told {
+            let notice = &message.notices[0];
+            let next = format!("nothing while that blocks it: {block}");
+            assert!(notice.next.starts_with(&next), "{notice:?}");
+            assert!(notice.next.contains(end), "{notice:?}");
+            assert!(!notice.title.contains(" at "), "{notice:?}");
+            let short = Message { short: true, ..message.clone() }.text(2_000);
+            assert!(short.contains(end) && message.text(20_000).contains(end), "{short}");
+            let json = &message.to_json()["notices"][0]["outlook"];
+            assert_eq!((&json["blocked_by"][0]["code"], &json["next"]), (&code.into(), &Value::Null));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_block_that_ends_by_itself_is_named_with_the_request_after_it() {
+    let harness = Harness::new(&["ops"]).await;
+    let opens = Reason::WindowClosed { opens: Some(at("2026-06-01T22:00:00Z")) };
+    let next = NextRequest { action: Action::Retry, at: at("2026-06-01T22:02:00Z") };
+    harness.foresees(&[opens], Some(next));
+    harness.journal("prod", "logs", fails("logs", Some("standard"))).await;
+    harness.pass(MINUTE).await;
+    let (_, message) = harness.channel("ops").taken().remove(0);
+    assert_eq!(
+        message.notices[0].next,
+        "retry at 2026-06-01 22:02:00 UTC, after what blocks it: the policy's window is closed, and opens \
+         at 2026-06-01 22:00:00 UTC"
+    );
+}
+
+/// A channel of a receiver that forgets, with one task that lasts.
+#[derive(Default)]
+struct Forgetful(Mutex<Vec<String>>);
+
+impl Channel for Forgetful {
+    fn kind(&self) -> &'static str {
+        "alertmanager"
+    }
+
+    fn send<'a>(&'a self, _: &'a Message) -> Sending<'a> {
+        Box::pin(async { Ok(Taken::default()) })
+    }
+
+    fn stands(&self, notices: Vec<Notice>) {
+        self.0.lock().unwrap().extend(notices.into_iter().map(|notice| notice.next));
+    }
+
+    fn lasting(&self) -> Vec<Subject> {
+        vec![subject("prod", "logs")]
+    }
+
+    fn comes_next(&self, _: &Subject, next: &str) {
+        self.0.lock().unwrap().push(next.to_owned());
+    }
+
+    fn repeats(&self) -> Option<Duration> {
+        Some(MINUTE)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_told_again_says_what_comes_next_by_then() {
+    let mut harness = Harness::new(&["ops"]).await;
+    let channel = Arc::new(Forgetful::default());
+    harness.journal("prod", "logs", fails("logs", Some("standard"))).await;
+    harness.foresees(&[], Some(NextRequest { action: Action::Retry, at: at("2026-06-01T12:02:00Z") }));
+    harness.reload(|routes| drop(routes.channels.insert("am".to_owned(), channel.clone())));
+    harness.pass(SECOND).await;
+    harness.foresees(&[Reason::DryRun { action: Action::Retry }], None);
+    harness.pass(MINUTE).await;
+    let told = channel.0.lock().unwrap().clone();
+    assert_eq!(told[0], "retry at 2026-06-01 12:02:00 UTC");
+    assert!(told[1].starts_with("nothing while that blocks it: dry-run: would retry now "), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_stands_at_the_start_is_told_with_what_blocks_it_and_so_is_a_reminder() {
+    let mut harness = Harness::new(&["ops"]).await;
+    let channel = Arc::new(Forgetful::default());
+    harness.reload(|routes| {
+        routes.channels.insert("am".to_owned(), channel.clone());
+        routes.default.push("am".to_owned());
+    });
+    harness.journal("prod", "logs", fails("logs", Some("standard"))).await;
+    harness.pass(SECOND).await;
+    harness.kill().await;
+    harness.foresees(&[Reason::DryRun { action: Action::Retry }], None);
+    channel.0.lock().unwrap().clear();
+    harness.start().await;
+    harness.pass(SECOND).await;
+    let told = channel.0.lock().unwrap().remove(0);
+    assert!(told.starts_with("nothing while that blocks it: dry-run: would retry now "), "{told}");
+    harness.foresees(&[], None);
+    harness.journal("prod", "logs", vec![escalated()]).await;
+    harness.pass(2 * HOUR).await;
+    let told = harness.channel("ops").taken();
+    let notices = told.iter().flat_map(|(_, message)| &message.notices);
+    let reminders: Vec<_> = notices.filter(|notice| notice.kind == Kind::Reminder).collect();
+    assert_eq!(reminders.len(), 1, "{told:?}");
+    assert_eq!(reminders[0].next, "nothing until an operator acts");
+    assert!(reminders[0].outlook.as_ref().is_some_and(|outlook| outlook.needs_attention), "{reminders:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_task_that_no_project_knows_no_request_is_announced() {
+    let harness = Harness::new(&["ops"]).await;
+    harness.journal("prod", "logs", fails("logs", Some("standard"))).await;
+    harness.pass(MINUTE).await;
+    let (_, message) = harness.channel("ops").taken().remove(0);
+    assert!(
+        message.notices[0].next.starts_with("nothing while that blocks it: the daemon does not watch "),
+        "{message:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -126,7 +284,7 @@ async fn a_task_that_runs_too_long_is_told_to_whom_its_policy_names() {
     let notice = &message.notices[0];
     assert_eq!(notice.title, "logs: running too long");
     assert!(notice.what.contains("policy logs expects 5h at most for 3 nodes"), "{}", notice.what);
-    assert_eq!(notice.next, "watches it run; a running task cannot be stopped");
+    assert_eq!(notice.next, "nothing while the task runs");
 }
 
 #[tokio::test(start_paused = true)]

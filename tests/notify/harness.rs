@@ -13,12 +13,14 @@ use upgrade_remediator::model::condition::{Code, Condition, Found};
 use upgrade_remediator::model::decision::{Action, PassiveVerdict};
 use upgrade_remediator::model::event::{Event, FailureSeen, Shape, Subject};
 use upgrade_remediator::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
+use upgrade_remediator::model::outlook::{NextRequest, Outlook};
 use upgrade_remediator::model::policy::{Mode, Terms};
 use upgrade_remediator::model::reason::Reason;
 use upgrade_remediator::model::setup::{Nodes, Place};
 use upgrade_remediator::model::task::{TaskKind, TaskStatus};
 use upgrade_remediator::notify::channel::{Channel, SendError, Sending, Taken};
 use upgrade_remediator::notify::message::Message;
+use upgrade_remediator::notify::notice;
 use upgrade_remediator::notify::{Notification, Notifier, NotifyQueue, Observer as _, Routes, Start};
 
 use crate::clocks::VirtualClock;
@@ -123,6 +125,15 @@ pub(crate) struct Harness {
     pub(crate) channels: BTreeMap<&'static str, Arc<Recorder>>,
     pub(crate) running: Option<Notifier>,
     routes: Routes,
+    /// What the daemon foresees of every task.
+    foreseen: Arc<Mutex<Option<Foreseen>>>,
+}
+
+/// What blocks the next request, and which it is.
+#[derive(Clone)]
+struct Foreseen {
+    blocks: Vec<Reason>,
+    next: Option<NextRequest>,
 }
 
 impl Harness {
@@ -142,8 +153,15 @@ impl Harness {
             page: Some("https://status.example".to_owned()),
         };
         let post = NotifyQueue::new(routes.clone());
-        let mut harness =
-            Self { journal: MemoryJournal::new(1), clock, post, channels, running: None, routes };
+        let mut harness = Self {
+            journal: MemoryJournal::new(1),
+            clock,
+            post,
+            channels,
+            running: None,
+            routes,
+            foreseen: Arc::default(),
+        };
         harness.start().await;
         harness
     }
@@ -180,7 +198,19 @@ impl Harness {
         self.post = NotifyQueue::new(self.routes.clone());
         let watched = ["prod", "live"].map(|name| ProjectName::new(name).unwrap());
         self.post.recall(&Journal::from(self.journal.clone()), &watched).await.unwrap();
+        let (journal, foreseen) = (self.journal.clone(), Arc::clone(&self.foreseen));
+        self.post.foreseen_by(&subject("prod", "any").project, move |subject| {
+            let Foreseen { blocks, next } = foreseen.lock().unwrap().clone()?;
+            let story: Vec<_> = journal.stored().into_iter().filter(|it| it.subject == *subject).collect();
+            let known = notice::fold(&story)?;
+            Some(Outlook::new(Some(&known), &known.last_known(), &blocks, next))
+        });
         self.running = Some(Notifier::start(&self.post, self.journal.clone(), &self.clock, start).await);
+    }
+
+    /// From now on the daemon foresees this of every task.
+    pub(crate) fn foresees(&self, blocks: &[Reason], next: Option<NextRequest>) {
+        *self.foreseen.lock().unwrap() = Some(Foreseen { blocks: blocks.to_vec(), next });
     }
 
     /// Kills it, with nothing finished.

@@ -9,6 +9,7 @@ use upgrade_remediator::model::answer::{Answer, Meaning};
 use upgrade_remediator::model::decision::{Action, PassiveVerdict};
 use upgrade_remediator::model::event::{Confirmation, Event, Outcome, StoredEntry};
 use upgrade_remediator::model::id::AttemptId;
+use upgrade_remediator::model::outlook::{NextRequest, Outlook};
 use upgrade_remediator::model::policy::{Mode, Terms};
 use upgrade_remediator::model::reason::Reason;
 use upgrade_remediator::model::secret::Secret;
@@ -44,7 +45,22 @@ fn story(events: Vec<Event>) -> Vec<StoredEntry> {
 
 fn notice(kind: Kind, events: Vec<Event>) -> Notice {
     let story = story(events);
-    notice::of_entry(kind, story.len() as u64, &story, Some(PAGE)).unwrap()
+    notice::of_entry(kind, story.len() as u64, &story, foreseen(&story), Some(PAGE)).unwrap()
+}
+
+/// What the daemon foresees of the task: what it waits for, and that nothing but the mode blocks it.
+fn foreseen(story: &[StoredEntry]) -> Option<Outlook> {
+    let known = notice::fold(story)?;
+    let reason = known.last_known();
+    let (blocks, next) = match &reason {
+        Reason::Backoff { until, .. } => (vec![], Some(NextRequest { action: Action::Retry, at: *until })),
+        Reason::AbortPending { until, .. } => {
+            (vec![], Some(NextRequest { action: Action::Abort, at: *until }))
+        }
+        Reason::DryRun { .. } => (vec![reason.clone()], None),
+        _ => (vec![], None),
+    };
+    (!known.is_ended()).then(|| Outlook::new(Some(&known), &reason, &blocks, next))
 }
 
 fn message(notice: Notice) -> Message {
@@ -106,7 +122,7 @@ fn a_group() -> Message {
         let entry =
             |(number, event)| StoredEntry { number, at: now(), subject: subject("prod", name), event };
         let story: Vec<StoredEntry> = (1..).zip(fails(name, Some("standard"))).map(entry).collect();
-        notices.push(notice::of_entry(Kind::FirstFailure, 2, &story, Some(PAGE)).unwrap());
+        notices.push(notice::of_entry(Kind::FirstFailure, 2, &story, foreseen(&story), Some(PAGE)).unwrap());
     }
     notices.sort_by_key(|notice| notice.at);
     Message {
@@ -139,7 +155,7 @@ fn a_first_failure_reads_so() {
     let mut events = fails("logs-prod", Some("standard"));
     let decided = events.pop().unwrap();
     let story = story([events, vec![decided]].concat());
-    let told = notice::of_entry(Kind::FirstFailure, 2, &story, Some(PAGE)).unwrap();
+    let told = notice::of_entry(Kind::FirstFailure, 2, &story, foreseen(&story), Some(PAGE)).unwrap();
     check("first-failure.txt", &plain(&message(told)));
 }
 
@@ -186,7 +202,8 @@ fn a_reminder_reads_so() {
     events.push(escalated());
     let story = story(events);
     let later = "2026-06-01T16:15:00Z".parse().unwrap();
-    let told = notice::reminder(&subject("prod", "logs-prod"), &story, later, Some(PAGE)).unwrap();
+    let (subject, outlook) = (subject("prod", "logs-prod"), foreseen(&story));
+    let told = notice::reminder(&subject, &story, outlook, later, Some(PAGE)).unwrap();
     check("reminder.txt", &plain(&message(told)));
 }
 

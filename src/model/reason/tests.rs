@@ -1,4 +1,16 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
 use super::*;
+use crate::model::action::Action;
+use crate::model::answer::Answer;
+use crate::model::hold::Scope;
+use crate::model::id::{AttemptId, ClusterId, TaskId};
+use crate::model::project::PauseCause;
+use crate::model::task::AbortDoubt;
+use crate::model::turn::Opening;
 
 #[test]
 fn the_code_is_the_same_in_json_and_in_logs() {
@@ -43,6 +55,20 @@ fn answer() -> Answer {
     }
 }
 
+fn cluster() -> ClusterId {
+    ClusterId::new("c-2").unwrap()
+}
+
+fn on_hold(until: Option<Timestamp>) -> Reason {
+    Reason::OnHold {
+        hold: 3,
+        scope: Scope::All,
+        by: "uid 1000".to_owned(),
+        why: "an incident".to_owned(),
+        until,
+    }
+}
+
 /// Every reason with its sentence: what an operator reads, word for word.
 #[test]
 #[expect(clippy::too_many_lines, reason = "every sentence, in one list")]
@@ -81,6 +107,20 @@ fn every_reason_reads_as_an_operator_needs_it() {
             "the newest task ever seen is missing from the list, so older ones are left alone",
         ),
         (
+            Reason::RunningMissing { task: TaskId::new("t-2").unwrap() },
+            "task t-2, which was running when it was last read, is missing from the list, so nothing is sent \
+             before another poll",
+        ),
+        (
+            Reason::SharedTask { other: cluster() },
+            "the last answer about cluster c-2 shows this task too, so whose task it is cannot be told and \
+             nothing is sent for it",
+        ),
+        (
+            Reason::SlowPoll { took: minutes(2) },
+            "reading both lists of tasks took 2m, and nothing is sent on what is older than 5s: they are read again",
+        ),
+        (
             Reason::UnknownStatus { word: "TERMIN\u{1b}ATED".to_owned() },
             r#"its status "TERMIN\u{1b}ATED" is not one that we know, so it is left alone"#,
         ),
@@ -105,6 +145,15 @@ fn every_reason_reads_as_an_operator_needs_it() {
         (
             Reason::TooOld { ended: None, limit: minutes(72 * 60), in_future: false },
             "it does not tell when it ended and was never seen running, so it counts as older than 3d and is left alone",
+        ),
+        (
+            Reason::TooOld {
+                ended: Some("2027-12-24T01:02:03".to_owned()),
+                limit: minutes(72 * 60),
+                in_future: true,
+            },
+            "it is said to end at 2027-12-24T01:02:03 (cloud time), which lies in the future, and it was never seen \
+             running: its age cannot be told, so it is left alone",
         ),
         (
             Reason::OutcomeUnknown { attempt, action: Action::Retry, answered: true },
@@ -181,6 +230,29 @@ fn every_reason_reads_as_an_operator_needs_it() {
         (
             Reason::ActionsPerHour { limit: 1 },
             "as many PUTs were sent within the last hour as max_actions_per_hour allows (1)",
+        ),
+        (
+            Reason::NotListed,
+            "no list of clusters has shown it since the start, so which policy covers it is not certain",
+        ),
+        (on_hold(Some(until)), "hold #3 by uid 1000 on all, until 2026-01-02 03:04:05 UTC: an incident"),
+        (on_hold(None), "hold #3 by uid 1000 on all, until it is released: an incident"),
+        (
+            Reason::WindowClosed { opens: Some(until) },
+            "the policy's window is closed, and opens at 2026-01-02 03:04:05 UTC",
+        ),
+        (
+            Reason::WindowClosed { opens: None },
+            "the policy's window is closed, and no opening of it can be found",
+        ),
+        (
+            Reason::BreakerOpen { opening: Opening::ManyFailed { failures: 10, within: minutes(10) }, until },
+            "the breaker of the project is open because 10 tasks were seen to fail within 10m; from \
+             2026-01-02 03:04:05 UTC on one PUT tries again",
+        ),
+        (
+            Reason::BreakerProbing { attempt, cluster: cluster() },
+            "the breaker of the project let PUT #12 on cluster c-2 through, and waits for what becomes of it",
         ),
         (
             Reason::RetryDue { retry: 1, max_retries: 5, waited: minutes(2) },
@@ -279,15 +351,49 @@ fn every_reason_reads_as_an_operator_needs_it() {
             "whether PUT #12 was accepted cannot be told: no two readings agreed for 1h 5m",
         ),
         (
+            Reason::AbortUnknown { attempt, answer: Some(Answer { retry_after: None, ..answer() }) },
+            "whether the abort (PUT #12) was accepted is unknown (409 CSS.0029: Another operation runs, request \
+             id r-1); an abort leaves no trace in the API, so it is never sent again",
+        ),
+        (
             Reason::AbortUnknown { attempt, answer: None },
             "whether the abort (PUT #12) was accepted is unknown (no answer was recorded); an abort leaves no \
              trace in the API, so it is never sent again",
         ),
     ];
-    let mut told = std::collections::BTreeSet::new();
+    let mut told = BTreeSet::new();
     for (reason, sentence) in table {
         assert_eq!(reason.to_string(), sentence);
         told.insert(reason.code());
     }
-    assert_eq!(told.len(), 44, "a reason has no sentence in this table");
+    let all: BTreeSet<&str> = Reason::CODES.iter().copied().collect();
+    assert_eq!(told, all, "a reason has no sentence in this table");
+}
+
+#[test]
+fn a_failed_task_needs_attention_while_what_is_true_of_it_waits_for_somebody() {
+    let unclear = Reason::OrderUnclear { detail: "tasks a and b have the same startTime".to_owned() };
+    let waiting_for_somebody = [
+        Reason::NoPolicy,
+        Reason::UnknownStatus { word: "TERMINATED".to_owned() },
+        unclear,
+        Reason::NewestMissing { task: None },
+        Reason::SharedTask { other: cluster() },
+        on_hold(None),
+        Reason::PartialFailed { used: 1 },
+    ];
+    for reason in waiting_for_somebody {
+        assert!(reason.needs_attention(), "{reason}");
+        assert!(reason.next_step().is_some(), "{reason}");
+    }
+    let until: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+    for reason in [
+        on_hold(Some(until)),
+        Reason::StalePoll,
+        Reason::DryRun { action: Action::Retry },
+        Reason::WindowClosed { opens: None },
+        Reason::ListIncomplete,
+    ] {
+        assert!(!reason.needs_attention(), "{reason}");
+    }
 }

@@ -4,7 +4,7 @@
 //! Alertmanager forgets what it is not told again, and everything when it is restarted: so all that lasts is posted
 //! anew every minute. One that hears no more of an alert ends it by itself (`resolve_timeout`, five minutes).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,8 +13,11 @@ use serde::Serialize;
 
 use super::http::{Network, Target, UrlFault};
 use super::{Channel, SendError, Sending, Taken};
+use crate::model::event::Subject;
+use crate::model::id::{ClusterId, ProjectName, TaskId};
 use crate::model::level::Level;
 use crate::model::secret::Secret;
+use crate::model::text::shown;
 use crate::notify::kind::State;
 use crate::notify::message::Message;
 use crate::notify::notice::Notice;
@@ -140,6 +143,15 @@ fn of(state: State, notice: &Notice) -> Of {
     (state, notice.project.clone(), cluster, task)
 }
 
+/// The task that an alert is of, where it is of one.
+fn subject(project: &str, cluster: &str, task: &str) -> Option<Subject> {
+    Some(Subject {
+        project: ProjectName::new(project).ok()?,
+        cluster: ClusterId::new(cluster).ok()?,
+        task: TaskId::new(task).ok()?,
+    })
+}
+
 fn alert(state: State, notice: &Notice) -> Alert {
     let (_, project, cluster, task) = of(state, notice);
     let mut labels = labels(state.alert(), state.severity(), &project);
@@ -231,6 +243,23 @@ impl Channel for Alertmanager {
                 notice.kind.states().iter().filter(|(state, begins)| *begins && state.is_ended())
             {
                 firing.entry(of(*state, &notice)).or_insert_with(|| alert(*state, &notice));
+            }
+        }
+    }
+
+    fn lasting(&self) -> Vec<Subject> {
+        let firing = self.firing();
+        let tasks: BTreeSet<_> =
+            firing.keys().map(|(_, project, cluster, task)| (project, cluster, task)).collect();
+        tasks.into_iter().filter_map(|(project, cluster, task)| subject(project, cluster, task)).collect()
+    }
+
+    fn comes_next(&self, subject: &Subject, next: &str) {
+        let mut firing = self.firing();
+        let Subject { project, cluster, task } = subject;
+        for ((_, of_project, of_cluster, of_task), alert) in firing.iter_mut() {
+            if of_project == project.as_str() && of_cluster == cluster.as_str() && of_task == task.as_str() {
+                alert.annotations.insert("next", shown(next, 4_000));
             }
         }
     }

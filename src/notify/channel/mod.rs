@@ -19,6 +19,7 @@ pub use http::{Network, UrlFault};
 
 use super::message::Message;
 use super::notice::Notice;
+use crate::model::event::Subject;
 
 /// What a channel gives while it sends.
 pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Taken, SendError>> + Send + 'a>>;
@@ -45,6 +46,14 @@ pub trait Channel: Send + Sync + 'static {
 
     /// Takes note of what lasts, as it stood before this process began.
     fn stands(&self, _notices: Vec<Notice>) {}
+
+    /// The tasks of what lasts and is told again.
+    fn lasting(&self) -> Vec<Subject> {
+        Vec::new()
+    }
+
+    /// Takes note of what comes next of one of them by now, in words.
+    fn comes_next(&self, _subject: &Subject, _next: &str) {}
 
     /// How often what lasts is to be told again, for a receiver that forgets.
     fn repeats(&self) -> Option<Duration> {

@@ -1,0 +1,38 @@
+//! Who knows what comes next of a task: each project of the daemon, of its own tasks.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::model::event::Subject;
+use crate::model::id::ProjectName;
+use crate::model::outlook::Outlook;
+
+type Foresee = dyn Fn(&Subject) -> Option<Outlook> + Send + Sync;
+
+/// By project, whom to ask.
+#[derive(Default)]
+pub(super) struct Outlooks(RwLock<BTreeMap<ProjectName, Arc<Foresee>>>);
+
+impl Outlooks {
+    /// From now on this one is asked of the project.
+    pub(super) fn take(&self, project: &ProjectName, foresee: Arc<Foresee>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(project.clone(), foresee);
+    }
+
+    /// What comes next of a task that is not over; `None` where nobody knows.
+    pub(super) fn of(&self, subject: &Subject) -> Option<Outlook> {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let foresee = all.get(&subject.project).cloned();
+        // Whoever is asked takes locks of its own.
+        drop(all);
+        foresee?(subject)
+    }
+}
+
+impl fmt::Debug for Outlooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        f.debug_set().entries(all.keys()).finish()
+    }
+}
