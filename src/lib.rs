@@ -36,7 +36,6 @@ pub mod control;
 pub mod daemon;
 pub mod descriptors;
 pub mod lifecycle;
-pub mod project;
 pub mod settings;
 pub mod status;
 pub mod supervisor;

@@ -30,7 +30,7 @@ use crate::model::explanation::Peek;
 use crate::model::hold::Holds;
 use crate::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use crate::model::moment::Moment;
-use crate::model::project::Rules;
+use crate::model::project::{Rules, Stretch};
 use crate::model::project_state::ProjectState;
 use crate::model::reason::Reason;
 use crate::model::record::TaskRecord;
@@ -42,12 +42,15 @@ mod explain;
 mod keyed_lock;
 mod manual;
 mod project;
+mod report;
+mod scheduled;
 mod sending;
 mod telling;
 mod tie;
 
 use keyed_lock::KeyedLock;
 pub use manual::{Done, ManualError};
+pub use report::Report;
 use telling::Telling;
 use tie::Tie;
 
@@ -64,12 +67,10 @@ fn read_last(reading: &Reading, order: &Order) -> TaskKind {
 pub struct Reconciler<S, C> {
     /// The project's name in the settings.
     pub project: ProjectName,
-    /// The service. A reload may put another client in its place.
-    css: RwLock<Arc<S>>,
+    /// What a reload exchanges.
+    in_force: RwLock<InForce<S>>,
     journal: Journal,
     clock: Arc<C>,
-    /// What the settings say. A reload may change it.
-    rules: RwLock<Arc<Rules>>,
     /// What people said is to be left alone, in all projects.
     holds: Arc<RwLock<Holds>>,
     /// The journal's seed for jitter.
@@ -84,6 +85,14 @@ pub struct Reconciler<S, C> {
     commit_lock: tokio::sync::RwLock<()>,
     /// One reconcile of a cluster at a time: the scheduler's, or one that an operator orders.
     one_at_a_time: KeyedLock,
+}
+
+/// What a reload exchanges, all at once.
+struct InForce<S> {
+    /// The service.
+    css: Arc<S>,
+    /// What the settings say.
+    rules: Arc<Rules>,
 }
 
 /// What a [`Reconciler`] is made of.
@@ -128,6 +137,8 @@ struct State {
     listed: BTreeMap<ClusterId, (Arc<Cluster>, Moment)>,
     /// The last poll of each cluster with a task that is not over: what its outlook is worked out from.
     unfinished: BTreeMap<ClusterId, Arc<Reading>>,
+    /// Idle clusters are read less often than the settings ask for, for want of requests.
+    stretch: Option<Stretch>,
 }
 
 impl State {
@@ -168,21 +179,6 @@ struct Unwritten {
     lines: Vec<(Subject, Event)>,
 }
 
-/// What a reconcile found.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Report {
-    /// What was decided, where the cluster could be read.
-    pub decision: Option<Decision>,
-    /// When to poll again.
-    pub next_poll: Duration,
-    /// The list of clusters should be read soon: an answer said that this one may be gone.
-    pub wants_discovery: bool,
-    /// A PUT was sent.
-    pub sent: bool,
-    /// What went wrong, with its code.
-    pub problem: Option<String>,
-}
-
 /// Why a reconcile ended early.
 #[derive(Debug, thiserror::Error)]
 enum ReconcileError {
@@ -205,10 +201,9 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
             parts;
         let tie = Tie::new(clock.now());
         Self {
-            css: RwLock::new(Arc::new(css)),
+            in_force: RwLock::new(InForce { css: Arc::new(css), rules: Arc::new(rules) }),
             journal,
             clock,
-            rules: RwLock::new(Arc::new(rules)),
             holds,
             seed,
             stopping,
@@ -222,6 +217,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
                 last_list: None,
                 listed: BTreeMap::new(),
                 unfinished: BTreeMap::new(),
+                stretch: None,
             }),
             commit_lock: tokio::sync::RwLock::default(),
             one_at_a_time: KeyedLock::default(),

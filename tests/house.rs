@@ -59,12 +59,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "journal::JournalError",
             "model",
             "notify",
+            // What drives it.
+            "schedule::Lane",
+            "schedule::Next",
+            "schedule::Project",
             // Values only: how it stands, for people.
             "status",
         ],
     ),
-    // A project as the scheduler drives it.
-    ("project", &["clock::Clock", "cloud::Css", "reconcile", "model", "schedule"]),
     // Around them.
     ("cloud", &["clock", "failpoint", "model"]),
     ("settings", &["journal::JournalUrl", "model"]),
@@ -91,7 +93,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "reconcile",
             "model",
             "notify",
-            "project",
             "settings",
             // How it stands and that it lives is told by the loop that does the work.
             "status",

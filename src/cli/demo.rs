@@ -159,8 +159,7 @@ async fn stories(quiet: bool, stopping: &CancellationToken) -> Result<Vec<Ending
         print(&introduction(&simulator.url()))?;
     }
 
-    let project_state =
-        || projects.first().map(|project| project.reconciler().project_state()).unwrap_or_default();
+    let project_state = || projects.first().map(|project| project.project_state()).unwrap_or_default();
     let ended = async {
         while clock.now().since(began) < PATIENCE && !all_ended(&project_state()) {
             clock.sleep(Duration::from_millis(100)).await;

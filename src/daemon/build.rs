@@ -20,7 +20,6 @@ use crate::model::id::ProjectId;
 use crate::model::project::{Limits, Rules};
 use crate::model::project_state::ProjectState;
 use crate::notify::{NotifyQueue, Observer};
-use crate::project::WatchedProject;
 use crate::reconcile::{Parts, Reconciler};
 use crate::settings::{Environment, Project, Settings};
 use crate::status::metrics::Metrics;
@@ -257,7 +256,7 @@ impl Builder {
         project_state: ProjectState,
         stopping: CancellationToken,
     ) -> Arc<HttpProject> {
-        Arc::new(WatchedProject::new(Reconciler::new(Parts {
+        Arc::new(Reconciler::new(Parts {
             project: project.name.clone(),
             css,
             journal: self.journal.clone(),
@@ -268,6 +267,6 @@ impl Builder {
             seed: self.journal.meta().seed,
             stopping,
             project_state,
-        })))
+        }))
     }
 }

@@ -79,7 +79,7 @@ impl Daemon {
         // Every gate, until the hold is in force: an intent is committed before it or never.
         let mut gates = Vec::new();
         for running in self.running.values() {
-            gates.push(running.project.reconciler().pause().await);
+            gates.push(running.project.pause().await);
         }
         let hold = self.builder.journal().place_hold(new).await.map_err(|error| {
             format!("the hold could not be journaled, so nothing is held by it: {}", chain(&error))
@@ -98,7 +98,7 @@ impl Daemon {
 
     /// Whether answers have shown our clock right, as far as any project compares it.
     fn is_clock_proven(&self) -> bool {
-        self.running.values().all(|running| running.project.reconciler().is_clock_proven())
+        self.running.values().all(|running| running.project.is_clock_proven())
     }
 
     /// Journals the ends of holds that were placed while our clock was not known to be right: once it is, or once they
@@ -186,7 +186,7 @@ impl Daemon {
             (Scope::Project(project), Scope::Cluster(cluster))
             | (Scope::Cluster(cluster), Scope::Project(project)) => {
                 let running = self.running.get(project);
-                running.is_some_and(|running| running.project.reconciler().knows(cluster))
+                running.is_some_and(|running| running.project.knows(cluster))
             }
         }
     }
@@ -244,8 +244,8 @@ impl Daemon {
     pub(super) fn find_cluster(&self, text: &str) -> Result<(ClusterId, String, ProjectName), String> {
         let mut named = Vec::new();
         for running in self.running.values() {
-            for (id, name) in running.project.reconciler().find(text) {
-                let project = running.project.reconciler().project.clone();
+            for (id, name) in running.project.find(text) {
+                let project = running.project.project.clone();
                 if id.as_str() == text {
                     return Ok((id, name, project));
                 }

@@ -13,7 +13,7 @@ use crate::model::id::ProjectName;
 use crate::model::moment::Moment;
 use crate::model::names::{Named, Names, Naming};
 use crate::model::project_state::ProjectState;
-use crate::project::WatchedProject;
+use crate::reconcile::Reconciler;
 use crate::settings::{Problems, Project, Settings};
 
 mod build;
@@ -42,7 +42,7 @@ pub use view::{Changes, View};
 pub type HttpClient = Client<HttpTransport, SystemClock>;
 
 /// A project over HTTP.
-pub type HttpProject = WatchedProject<HttpClient, SystemClock>;
+pub type HttpProject = Reconciler<HttpClient, SystemClock>;
 
 /// Why the daemon could not be put together.
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tracing::{info, warn};
 
 use super::HttpProject;
@@ -69,18 +69,17 @@ impl Daemon {
             Ok(prepared) => prepared,
             Err(why) => return drop(answer.send(Answer::Refused { why })),
         };
-        let Found { project, cluster, name } = found;
+        let Found { project, nudge, cluster, name } = found;
         self.orders.spawn(async move {
-            let reconciler = project.reconciler();
             let (word, by, cause) = (ordering.word(), ordered.by.clone(), ordered.why.clone());
             let shown_name = shown(&name, 80);
-            info!(project = %reconciler.project, %cluster, by, "{shown_name}: {by} orders {word}: {cause}");
+            info!(project = %project.project, %cluster, by, "{shown_name}: {by} orders {word}: {cause}");
             let done = match ordering {
-                Ordering::Send(action) => reconciler.act_manually(&cluster, action, &ordered).await,
-                Ordering::Reset => reconciler.reset_manually(&cluster, &ordered).await,
+                Ordering::Send(action) => project.act_manually(&cluster, action, &ordered).await,
+                Ordering::Reset => project.reset_manually(&cluster, &ordered).await,
             };
             // What was sent is settled, and what was given back is decided about, without waiting for its turn.
-            project.nudge();
+            nudge.notify_one();
             let said = match done {
                 Ok(done) => as_answer(cluster, name, done),
                 Err(error) => {
@@ -89,7 +88,7 @@ impl Daemon {
                     } else {
                         format!("{shown_name}: {word} was not done: {error}")
                     };
-                    warn!(project = %reconciler.project, %cluster, by, "{why}");
+                    warn!(project = %project.project, %cluster, by, "{why}");
                     Answer::Refused { why }
                 }
             };
@@ -105,7 +104,7 @@ impl Daemon {
             Err(why) => return drop(answer.send(Answer::Refused { why })),
         };
         self.orders.spawn(async move {
-            let explanation = Box::new(project.reconciler().explain(&cluster).await);
+            let explanation = Box::new(project.explain(&cluster).await);
             let _ = answer.send(Answer::Explained { explanation });
         });
     }
@@ -140,12 +139,14 @@ impl Daemon {
         let (cluster, name, project) = self.find_cluster(text)?;
         let running = self.running.get(&project).filter(|running| !running.leaving);
         let running = running.ok_or("its project is gone from the settings, so nothing is done in it")?;
-        Ok(Found { project: Arc::clone(&running.project), cluster, name })
+        let (project, nudge) = (Arc::clone(&running.project), Arc::clone(&running.nudge));
+        Ok(Found { project, nudge, cluster, name })
     }
 }
 
 struct Found {
     project: Arc<HttpProject>,
+    nudge: Arc<Notify>,
     cluster: ClusterId,
     name: String,
 }

@@ -49,6 +49,8 @@ pub(super) struct Running {
     halt: CancellationToken,
     /// Cancelled once its scheduler is to end.
     stop: CancellationToken,
+    /// Has its scheduler poll clusters with an unfinished task at once.
+    pub(super) nudge: Arc<Notify>,
     /// Felt while its scheduler's loop turns.
     pub(super) liveness: LivenessProbe,
     /// It is gone from the settings: nothing is sent, and its scheduler ends once no attempt is open.
@@ -241,7 +243,7 @@ impl Daemon {
             result = result.and(carried_out.map_err(Broken::from));
         }
         for running in self.running.values() {
-            running.project.reconciler().write_what_is_left().await;
+            running.project.write_what_is_left().await;
         }
         result
     }
@@ -264,11 +266,8 @@ impl Daemon {
             return;
         }
         let now = self.clock().now();
-        let projects: BTreeMap<_, _> = self
-            .running
-            .iter()
-            .map(|(name, running)| (name, running.project.reconciler().summary()))
-            .collect();
+        let projects: BTreeMap<_, _> =
+            self.running.iter().map(|(name, running)| (name, running.project.summary())).collect();
         let holds = self.holds().in_force(now).count();
         let refused = self.in_force.refused.is_some();
         self.supervisor.status(&summary::line(self.settings().mode, &projects, holds, refused, now.wall));
@@ -291,8 +290,9 @@ impl Daemon {
         } else if !self.stopping.is_cancelled() {
             // It came back into the settings before its last reconcile had ended.
             running.stop = running.halt.child_token();
-            let (project, stop) = (Arc::clone(&running.project), running.stop.clone());
-            let liveness = self.watch(name.clone(), project, stop);
+            let (project, nudge) = (Arc::clone(&running.project), Arc::clone(&running.nudge));
+            let stop = running.stop.clone();
+            let liveness = self.watch(name.clone(), project, nudge, stop);
             if let Some(running) = self.running.get_mut(&name) {
                 running.liveness = liveness;
             }
@@ -305,11 +305,12 @@ impl Daemon {
         &mut self,
         name: ProjectName,
         project: Arc<HttpProject>,
+        nudge: Arc<Notify>,
         stop: CancellationToken,
     ) -> LivenessProbe {
         let (liveness, responder) = liveness::channel();
-        let watched =
-            Scheduler::new(project, Arc::clone(&self.builder.clock)).with_liveness(responder).run(stop);
+        let scheduler = Scheduler::new(project, Arc::clone(&self.builder.clock));
+        let watched = scheduler.nudged_by(nudge).with_liveness(responder).run(stop);
         self.schedulers.spawn(async move { (name, watched.await) });
         liveness
     }
@@ -375,10 +376,10 @@ impl Daemon {
             }
         }
         for (name, running) in &mut self.running {
-            let reconciler = running.project.reconciler();
+            let reconciler = &running.project;
             if let Some(client) = clients.remove(name) {
                 reconciler.reload(rules.clone(), client).await;
-                running.project.nudge();
+                running.nudge.notify_one();
             } else {
                 // Its plans go with it: without a policy nothing is sent. What is open is still settled.
                 let rules = Rules { policies: Vec::new(), ..(*reconciler.rules()).clone() };
@@ -429,14 +430,15 @@ impl Daemon {
         let halt = self.stopping.child_token();
         let project = self.builder.project(settings, project, client, project_state, halt.clone());
         let stop = halt.child_token();
-        let liveness = self.watch(name.clone(), Arc::clone(&project), stop.clone());
-        self.running.insert(name, Running { project, link, halt, stop, liveness, leaving: false });
+        let nudge = Arc::default();
+        let liveness = self.watch(name.clone(), Arc::clone(&project), Arc::clone(&nudge), stop.clone());
+        self.running.insert(name, Running { project, link, halt, stop, nudge, liveness, leaving: false });
     }
 
     /// Ends the schedulers of removed projects that have nothing open any more.
     fn let_leave(&mut self) {
         for running in self.running.values() {
-            if running.leaving && !running.project.reconciler().has_open_attempts() {
+            if running.leaving && !running.project.has_open_attempts() {
                 running.stop.cancel();
             }
         }
@@ -451,7 +453,7 @@ impl Daemon {
 
     /// Something may be due now that was held back.
     pub(super) fn nudge_all(&self) {
-        self.running.values().for_each(|running| running.project.nudge());
+        self.running.values().for_each(|running| running.nudge.notify_one());
     }
 
     pub(super) fn holds(&self) -> RwLockReadGuard<'_, Holds> {

@@ -45,7 +45,7 @@ pub(super) struct Seen {
 impl Current {
     /// What the daemon knows of itself. `holds`: those in force, and not the lock on them: each project takes that itself.
     pub(super) fn report(&self, now: Moment, holds: Vec<StoredHold>, post: Option<&NotifyQueue>) -> Report {
-        let report = |seen: &Seen| seen.project.reconciler().report(seen.leaving, seen.project.stretch());
+        let report = |seen: &Seen| seen.project.report(seen.leaving);
         Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             at: now.wall,
@@ -97,8 +97,7 @@ impl Source for View {
     async fn cluster(&self, id: &ClusterId) -> Result<Option<ClusterView>, String> {
         let explained = {
             let current = self.current();
-            let mut all = current.projects.iter().map(|seen| seen.project.reconciler());
-            all.find_map(|reconciler| reconciler.explain_without_reading(id))
+            current.projects.iter().find_map(|seen| seen.project.explain_without_reading(id))
         };
         let Some(explanation) = explained else { return Ok(None) };
         let project = Some(explanation.project.clone());

@@ -1,4 +1,3 @@
-use std::future::pending;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
@@ -67,10 +66,6 @@ impl Project for Going {
 
     fn rules(&self) -> Arc<Rules> {
         Arc::default()
-    }
-
-    async fn nudged(&self) {
-        pending::<()>().await;
     }
 
     fn requests_per_second(&self) -> Option<f64> {

@@ -99,7 +99,7 @@ impl Daemon {
                     if let Some(project_state) =
                         ready.states.get_mut(new).filter(|_| !known.outdated.contains(name))
                     {
-                        *project_state = running.project.reconciler().project_state();
+                        *project_state = running.project.project_state();
                         project_state.wake(now);
                     }
                     known.leave(name);
@@ -141,7 +141,7 @@ impl Daemon {
         }
         let aside = moving.naming.renames.iter().filter(|rename| rename.aside).map(|rename| &rename.from);
         let open = |name: &&ProjectName| {
-            self.running.get(*name).is_some_and(|running| running.project.reconciler().has_open_attempts())
+            self.running.get(*name).is_some_and(|running| running.project.has_open_attempts())
         };
         aside.into_iter().find(open).map(|name| {
             format!(
@@ -170,7 +170,7 @@ impl Daemon {
         let mut halted = BTreeMap::new();
         for name in names {
             if let Some(running) = self.running.remove(name) {
-                running.project.reconciler().write_what_is_left().await;
+                running.project.write_what_is_left().await;
                 halted.insert(name.clone(), running);
             }
         }
@@ -180,7 +180,7 @@ impl Daemon {
     /// Watches projects again as they were, with what is known of them.
     fn revive(&mut self, halted: BTreeMap<ProjectName, Running>, known: &mut Known) {
         for (name, running) in halted {
-            let mut project_state = running.project.reconciler().project_state();
+            let mut project_state = running.project.project_state();
             project_state.wake(self.builder.clock.now());
             self.again(&name, running.link, project_state, known);
         }
