@@ -153,8 +153,8 @@ async fn stories(quiet: bool, stopping: &CancellationToken) -> Result<Vec<Ending
     let observer = Arc::new(Storyteller { clock: Arc::clone(&clock), began, quiet });
     let parts = (opened.journal.clone(), &mut states);
     let builder = Builder::new(&environment, parts, &clock, &observer, stopping);
-    let service = Daemon::build(main.file, loaded, environment, builder, states)?;
-    let projects = service.projects();
+    let daemon = Daemon::build(main.file, loaded, environment, builder, states)?;
+    let projects = daemon.projects();
     if !quiet {
         print(&introduction(&simulator.url()))?;
     }
@@ -174,7 +174,7 @@ async fn stories(quiet: bool, stopping: &CancellationToken) -> Result<Vec<Ending
     };
     // Nobody reloads it, and nobody asks anything of it.
     let (_ask, questions) = mpsc::channel(1);
-    let (watched, ended) = tokio::join!(service.run(Arc::default(), questions), ended);
+    let (watched, ended) = tokio::join!(daemon.run(Arc::default(), questions), ended);
     watched.context("a part of the daemon panicked")?;
     let endings = judge(&project_state(), &simulator.log());
     opened.journal.close().await?;
