@@ -20,8 +20,6 @@ pub mod decide;
 
 pub mod journal;
 
-pub mod act;
-
 pub mod notify;
 
 // What the stages use.

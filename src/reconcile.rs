@@ -51,6 +51,7 @@ mod tie;
 use keyed_lock::KeyedLock;
 pub use manual::{Done, ManualError};
 pub use report::Report;
+pub use sending::{execute, what_came_back};
 use telling::Telling;
 use tie::Tie;
 
