@@ -35,7 +35,6 @@ use upgrade_remediator::model::project::{Limits, Rules};
 use upgrade_remediator::model::project_state::ProjectState;
 use upgrade_remediator::model::setup::Nodes;
 use upgrade_remediator::model::task::{Reading, TaskKind, TaskList};
-use upgrade_remediator::project::WatchedProject;
 use upgrade_remediator::reconcile::Reconciler;
 use upgrade_remediator::schedule::Scheduler;
 use upgrade_remediator::simulator::scenario::{DEFAULT_ACCESS_KEY, DEFAULT_PROJECT_ID, DEFAULT_SECRET_KEY};
@@ -255,7 +254,7 @@ fn sweep_of_500_over_http_with_the_simulator(bencher: Bencher<'_, '_>) {
     });
     bencher.counter(ItemsCount::new(FLEET)).bench_local(|| {
         let client = Client::over_http(options(simulator.url(), &rules(), 1), Arc::clone(&clock)).unwrap();
-        let project = Arc::new(WatchedProject::new(bench_reconciler(client, &clock)));
+        let project = Arc::new(bench_reconciler(client, &clock));
         let scheduler = Scheduler::new(project, Arc::clone(&clock));
         assert!(runtime.block_on(scheduler.run_once(CancellationToken::new())).unwrap());
     });

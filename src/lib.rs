@@ -20,8 +20,6 @@ pub mod decide;
 
 pub mod journal;
 
-pub mod act;
-
 pub mod notify;
 
 // What the stages use.
@@ -36,7 +34,6 @@ pub mod control;
 pub mod daemon;
 pub mod descriptors;
 pub mod lifecycle;
-pub mod project;
 pub mod settings;
 pub mod status;
 pub mod supervisor;

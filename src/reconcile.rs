@@ -44,12 +44,16 @@ mod faults;
 mod keyed_lock;
 mod manual;
 mod project;
+mod report;
+mod scheduled;
 mod sending;
 mod tie;
 
 use faults::{Faults, Known};
 use keyed_lock::KeyedLock;
 pub use manual::{Done, ManualError};
+pub use report::Report;
+pub use sending::{execute, what_came_back};
 use tie::Tie;
 
 /// The list that is read last, but before an abort.
@@ -65,12 +69,10 @@ fn read_last(reading: &Reading, order: &Order) -> TaskKind {
 pub struct Reconciler<S, C> {
     /// The project's name in the settings.
     pub project: ProjectName,
-    /// The service. A reload may put another client in its place.
-    css: RwLock<Arc<S>>,
+    /// What a reload exchanges.
+    in_force: RwLock<InForce<S>>,
     journal: Journal,
     clock: Arc<C>,
-    /// What the settings say. A reload may change it.
-    rules: RwLock<Arc<Rules>>,
     /// What people said is to be left alone, in all projects.
     holds: Arc<RwLock<Holds>>,
     /// The journal's seed for jitter.
@@ -87,6 +89,14 @@ pub struct Reconciler<S, C> {
     commit_lock: tokio::sync::RwLock<()>,
     /// One reconcile of a cluster at a time: the scheduler's, or one that an operator orders.
     one_at_a_time: KeyedLock,
+}
+
+/// What a reload exchanges, all at once.
+struct InForce<S> {
+    /// The service.
+    css: Arc<S>,
+    /// What the settings say.
+    rules: Arc<Rules>,
 }
 
 /// What a [`Reconciler`] is made of.
@@ -175,21 +185,6 @@ struct Unwritten {
     lines: Vec<(Subject, Event)>,
 }
 
-/// What a reconcile found.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Report {
-    /// What was decided, where the cluster could be read.
-    pub decision: Option<Decision>,
-    /// When to poll again.
-    pub next_poll: Duration,
-    /// The list of clusters should be read soon: an answer said that this one may be gone.
-    pub wants_discovery: bool,
-    /// A PUT was sent.
-    pub sent: bool,
-    /// What went wrong, with its code.
-    pub problem: Option<String>,
-}
-
 /// Why a reconcile ended early.
 #[derive(Debug, thiserror::Error)]
 enum ReconcileError {
@@ -223,10 +218,9 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         } = parts;
         let tie = Tie::new(clock.now());
         Self {
-            css: RwLock::new(Arc::new(css)),
+            in_force: RwLock::new(InForce { css: Arc::new(css), rules: Arc::new(rules) }),
             journal,
             clock,
-            rules: RwLock::new(Arc::new(rules)),
             holds,
             seed,
             stopping,

@@ -27,27 +27,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("schedule", &["clock", "model"]),
     ("decide", &["model"]),
     ("journal", &["failpoint", "model"]),
-    (
-        "act",
-        &[
-            "cloud::BodyKind",
-            "cloud::Css",
-            "cloud::Permit",
-            "cloud::Reply",
-            "journal::Intent",
-            "journal::Journaled",
-            "model",
-        ],
-    ),
     ("notify", &["clock::Clock", "journal::Journal", "journal::JournalError", "model"]),
     // The one reconcile puts the stages together, by their traits.
     (
         "reconcile",
         &[
-            "act",
             "clock::Clock",
             "cloud::CloudError",
             "cloud::Css",
+            // What became of a PUT, with the meaning of its answer.
+            "cloud::Delivery",
             // Taken before the gate, for the PUT behind it.
             "cloud::Permit",
             // Why there is none.
@@ -57,14 +46,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "journal::Intent",
             "journal::Journal",
             "journal::JournalError",
+            // The proof that a PUT was journaled.
+            "journal::Journaled",
             "model",
             "notify",
+            // What drives it.
+            "schedule::Lane",
+            "schedule::Next",
+            "schedule::Project",
             // Values only: how it stands, for people.
             "status",
         ],
     ),
-    // A project as the scheduler drives it.
-    ("project", &["clock::Clock", "cloud::Css", "reconcile", "model", "schedule"]),
     // Around them.
     ("cloud", &["clock", "failpoint", "model"]),
     ("settings", &["journal::JournalUrl", "model"]),
@@ -91,7 +84,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "reconcile",
             "model",
             "notify",
-            "project",
             "settings",
             // How it stands and that it lives is told by the loop that does the work.
             "status",
@@ -257,8 +249,8 @@ fn a_use_that_is_not_allowed_is_found_however_it_is_written() {
         ("decide/a/b.rs", "use super::super::super::{model::id, act};"),
         ("model/x.rs", "use crate::clock::Clock;"),
         ("simulator/x.rs", "use crate::cloud::wire::task;"),
-        ("act/mod.rs", "use crate::journal::SqliteJournal;"),
-        ("act/mod.rs", "use crate::journal::{Intent, Journaled, sqlite::SqliteJournal};"),
+        ("reconcile.rs", "use crate::journal::SqliteJournal;"),
+        ("reconcile.rs", "use crate::journal::{Intent, Journaled, sqlite::SqliteJournal};"),
         ("reconcile.rs", "use crate::settings::Settings;"),
         ("reconcile.rs", "use super::settings::Settings;"),
         ("main.rs", "use upgrade_remediator::daemon;"),
@@ -305,7 +297,7 @@ fn what_is_allowed_and_what_is_no_code_is_not_taken_for_a_violation() {
         ),
         ("decide/x.rs", "#[cfg(test)]\nmod tests { use crate::clock::Clock; async fn f() {} }"),
         ("decide/x.rs", "fn f<'a>(x: &'a str) -> &'a str { x } fn asynchronous() {}"),
-        ("act/mod.rs", "use crate::journal::{Intent, Journaled};"),
+        ("reconcile.rs", "use crate::journal::{Intent, Journaled};"),
         ("simulator/a/b.rs", "use super::super::steps::STEPS;"),
         ("main.rs", "fn main() { upgrade_remediator::cli::run(); }"),
         ("lib.rs", "pub mod cloud;"),

@@ -172,6 +172,7 @@ fn planted(faults: &[Fault]) -> BTreeMap<String, String> {
     add("src/lib.rs", "\n/// Faults.\npub mod planted;\n");
     add("src/decide/tests.rs", "\nmod planted_faults;\n");
     add("src/decide/tests/planted_faults.rs", include_str!("planted/decide.rs"));
+    add("src/reconcile/sending.rs", include_str!("planted/sending.rs"));
     add("tests/core/main.rs", MAIN);
     add("tests/core/exhaustive.rs", include_str!("planted/exhaustive.rs"));
     add("tests/core/simulation.rs", include_str!("planted/simulation.rs"));

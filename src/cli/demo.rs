@@ -153,14 +153,13 @@ async fn stories(quiet: bool, stopping: &CancellationToken) -> Result<Vec<Ending
     let observer = Arc::new(Storyteller { clock: Arc::clone(&clock), began, quiet });
     let parts = (opened.journal.clone(), &mut states);
     let builder = Builder::new(&environment, parts, &clock, &observer, stopping);
-    let service = Daemon::build(main.file, loaded, environment, builder, states)?;
-    let projects = service.projects();
+    let daemon = Daemon::build(main.file, loaded, environment, builder, states)?;
+    let projects = daemon.projects();
     if !quiet {
         print(&introduction(&simulator.url()))?;
     }
 
-    let project_state =
-        || projects.first().map(|project| project.reconciler().project_state()).unwrap_or_default();
+    let project_state = || projects.first().map(|project| project.project_state()).unwrap_or_default();
     let ended = async {
         while clock.now().since(began) < PATIENCE && !all_ended(&project_state()) {
             clock.sleep(Duration::from_millis(100)).await;
@@ -175,7 +174,7 @@ async fn stories(quiet: bool, stopping: &CancellationToken) -> Result<Vec<Ending
     };
     // Nobody reloads it, and nobody asks anything of it.
     let (_ask, questions) = mpsc::channel(1);
-    let (watched, ended) = tokio::join!(service.run(Arc::default(), questions), ended);
+    let (watched, ended) = tokio::join!(daemon.run(Arc::default(), questions), ended);
     watched.context("a part of the daemon panicked")?;
     let endings = judge(&project_state(), &simulator.log());
     opened.journal.close().await?;

@@ -68,7 +68,7 @@ pub(super) fn doctor(config: &Path, loaded: &Loaded, environment: &Environment, 
         let mut steps = Vec::new();
         for project in &settings.projects {
             let built = projects.iter().flat_map(Projects::all);
-            let built = built.into_iter().find(|built| built.reconciler().project == project.name);
+            let built = built.into_iter().find(|built| built.project == project.name);
             let proxy = proxy_of(settings, project, environment);
             steps.extend(of_project(settings, (project, proxy), built, &clock).await);
         }
@@ -183,7 +183,7 @@ async fn of_project(
         add("retry", rights());
         return steps;
     };
-    let css = built.reconciler().css();
+    let css = built.css();
     let listed = css.clusters().await;
     let error = listed.as_ref().err();
     let kind = &settings.credentials.get(&project.credentials).map_or("", |credentials| credentials.word());

@@ -91,7 +91,7 @@ async fn look_at_all(projects: &Projects) -> Result<Looked, Failure> {
             continue;
         };
         if !list.is_complete() {
-            let (name, seen) = (&project.reconciler().project, list.clusters.len());
+            let (name, seen) = (&project.project, list.clusters.len());
             let total =
                 list.total_size.map_or_else(|| "an unknown number".to_owned(), |total| total.to_string());
             polled.short.push(format!(
@@ -115,13 +115,12 @@ async fn reconcile_at(project: &Arc<PlanProject>, clusters: Vec<Arc<Cluster>>) -
         }
         let project = Arc::clone(project);
         polls.spawn(async move {
-            let reconciler = project.reconciler();
-            let result = reconciler.peek(&cluster).await;
+            let result = project.peek(&cluster).await;
             let task = result.as_ref().ok().and_then(|Peek { reading, decision, .. }| {
                 decision.task.as_ref().and_then(|task| reading.task(task))
             });
-            let policies = task.map(|task| reconciler.policies_for(&cluster, task.kind)).unwrap_or_default();
-            Line { project: reconciler.project.to_string(), cluster, result, policies }
+            let policies = task.map(|task| project.policies_for(&cluster, task.kind)).unwrap_or_default();
+            Line { project: project.project.to_string(), cluster, result, policies }
         });
     }
     while let Some(line) = polls.join_next().await {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use super::{CommandResult, Failure, block_on, log_warnings};
 use crate::clock::{Clock as _, SystemClock, random_seed};
 use crate::control::{Question, Reachable, Server};
-use crate::daemon::{self, Broken, Builder, Changes, Daemon, Measured, ProjectStates, Projects};
+use crate::daemon::{self, Broken, Builder, Daemon, Measured, ProjectStates, Projects};
 use crate::journal::{Journal, Opened};
 use crate::lifecycle::Signals;
 use crate::model::policy::Mode;
@@ -40,7 +40,7 @@ struct Telling {
 /// What is needed to see from outside how it stands.
 struct Seen {
     metrics: Arc<Metrics>,
-    changes: Changes,
+    changes: watch::Sender<u64>,
 }
 
 impl Telling {
@@ -78,7 +78,7 @@ pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once
         let metrics = Arc::new(Metrics::default());
         let measured = Measured::over(&opened.journal, Arc::clone(&clock), Arc::clone(&metrics));
         let parts = (measured, &mut states);
-        let changes = Changes::default();
+        let changes = watch::Sender::new(0);
         let observer = Arc::new((LogObserver, (post.clone(), changes.clone())));
         let builder = Builder::new(environment, parts, &clock, &observer, &stopping)
             .telling(post)
@@ -140,25 +140,25 @@ async fn serve(
     let mut listening = JoinSet::new();
     // Before anything is looked at: what cannot be held is not begun.
     let (questions, reachable) = listen(&settings, &mut listening, &stopping).await?;
-    let mut service = Daemon::build(config.to_owned(), loaded, environment, builder, states)
+    let mut daemon = Daemon::build(config.to_owned(), loaded, environment, builder, states)
         .map_err(Failure::of_build)?
         .supervised(supervisor)
         .reached(reachable);
     tell_start(config, &settings, opened);
     if let Some(http) = &settings.http {
-        let view = service.view(seen.metrics, seen.changes.heard());
+        let view = daemon.view(seen.metrics, seen.changes.subscribe());
         serve_page(http, view, &mut listening, &stopping).await;
     }
     let listening = async move { listening.join_next().await.unwrap_or(Ok(())) };
     let clock = Arc::clone(&telling.clock);
     let mut notifier = telling.begin(&opened.journal).await;
-    let service = service.run(reload, questions);
-    tokio::pin!(service);
+    let daemon = daemon.run(reload, questions);
+    tokio::pin!(daemon);
     tokio::pin!(listening);
     let (mut hushed, mut listens) = (false, true);
     let ended = loop {
         tokio::select! {
-            ended = &mut service => break ended,
+            ended = &mut daemon => break ended,
             // While the reconciles end, so that a stop does not wait for a channel.
             () = stopping.cancelled(), if !hushed => {
                 hushed = true;
@@ -169,14 +169,14 @@ async fn serve(
                 if let Err(panic) = listened {
                     error!("{PANICKED}");
                     stopping.cancel();
-                    service.await?;
+                    daemon.await?;
                     break Err(Broken::from(panic));
                 }
             }
             Err(panic) = notifier.broken() => {
                 error!("{PANICKED}");
                 stopping.cancel();
-                service.await?;
+                daemon.await?;
                 return Err(Broken::from(panic).into());
             }
         }

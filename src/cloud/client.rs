@@ -9,6 +9,7 @@ use super::answer::{Body, Head, chain, shape_of, was_cut};
 use super::credential::{Credential, Pass};
 use super::error::{BuildError, CloudError, Refusal};
 use super::http::HttpTransport;
+use super::meaning::meaning;
 use super::pace::{Rank, RateLimiter};
 use super::pages::Pages;
 use super::paging;
@@ -19,14 +20,15 @@ use super::retry::Retries;
 use super::transport::{Transport, TransportError};
 use super::wire::shape::{self, Shape};
 use super::wire::{self, WireError};
-use super::{Css, Meter, Permit, Reply};
+use super::{Css, Delivery, Meter, Permit};
 use crate::clock::Clock;
+use crate::model::answer::Answer;
 use crate::model::cluster::{Cluster, ClusterList};
 use crate::model::id::{ClusterId, ProjectId, TaskId};
 use crate::model::moment::Moment;
 use crate::model::project::Limits;
 use crate::model::task::{Abortable, TaskKind, TaskList};
-use crate::model::text::shown;
+use crate::model::text::{self, shown};
 
 /// What a client is built from.
 #[derive(Debug, Clone)]
@@ -140,14 +142,15 @@ impl<T: Transport, C: Clock> Client<T, C> {
     }
 
     /// Sends a PUT, once.
-    async fn put(&self, call: Call<'_>, permit: Permit) -> Reply {
+    async fn put(&self, call: Call<'_>, permit: Permit) -> Delivery {
+        let not_sent = |error: CloudError| Delivery::NotSent(text::chain(&error));
         let pass = match self.credential.proven(self.clock.now()) {
             Ok(pass) => pass,
-            Err(error) => return Reply::NotSent(error),
+            Err(error) => return not_sent(error),
         };
         // A permit needs a proven credential, and whatever proved it knew the project.
         let Some(project) = self.project.known() else {
-            return Reply::NotSent(CloudError::CredentialUnproven);
+            return not_sent(CloudError::CredentialUnproven);
         };
         let Permit { place, reserve } = permit;
         // Its connection takes what was set aside.
@@ -157,18 +160,19 @@ impl<T: Transport, C: Clock> Client<T, C> {
         match exchanged {
             Ok((head, Err(error))) if was_cut(&head, &error) => {
                 let id = head.request_id.map(|id| format!(", request id {id}")).unwrap_or_default();
-                Reply::Lost {
-                    detail: format!("the answer {} was cut off: {}{id}", head.status, chain(&error)),
-                }
+                let why = format!("the answer {} was cut off: {}{id}", head.status, chain(&error));
+                Delivery::Sent(Answer::none(why))
             }
             Ok((head, body)) => {
                 let shape = shape_of(&head, &body);
-                let body = shape.kind;
+                let kind = shape.kind;
                 let Refusal { status, code, message, request_id, retry_after } = self.refusal(&head, shape);
-                Reply::Answer { status, code, message, request_id, retry_after, body }
+                let meaning = meaning(status, code.as_deref(), kind);
+                let status = Some(status);
+                Delivery::Sent(Answer { meaning, status, code, message, request_id, retry_after })
             }
-            Err(error) if error.never_left() => Reply::NotSent(CloudError::from_transport(error, None)),
-            Err(error) => Reply::Lost { detail: chain(&error) },
+            Err(error) if error.never_left() => not_sent(CloudError::from_transport(error, None)),
+            Err(error) => Delivery::Sent(Answer::none(chain(&error))),
         }
     }
 
@@ -266,11 +270,11 @@ impl<T: Transport, C: Clock> Css for Client<T, C> {
         Ok(Permit { place: Some(place), reserve })
     }
 
-    async fn retry(&self, cluster: &ClusterId, task: &TaskId, permit: Permit) -> Reply {
+    async fn retry(&self, cluster: &ClusterId, task: &TaskId, permit: Permit) -> Delivery {
         self.put(Call::Retry { cluster, task }, permit).await
     }
 
-    async fn abort(&self, cluster: &ClusterId, task: &Abortable, permit: Permit) -> Reply {
+    async fn abort(&self, cluster: &ClusterId, task: &Abortable, permit: Permit) -> Delivery {
         self.put(Call::Abort { cluster, task }, permit).await
     }
 

@@ -3,8 +3,8 @@
 //! Beside it stand the clients of those who give out keys: [`iam`] and [`metadata`].
 //!
 //! It takes an endpoint, a project and a credential ([`Options`]), and gives what [`Css`] says. A reading is
-//! repeated a little while its errors are passing ones; a PUT is sent once, and what came back is handed on as a
-//! [`Reply`] without saying what it means for the task: that is `act`'s business.
+//! repeated a little while its errors are passing ones; a PUT is sent once, and what came back is a [`Delivery`]: an
+//! answer with its meaning, by the one table in [`meaning`].
 //!
 //! ```text
 //!   Client ─► pace ─► credential ─► request + sign ─► Transport ─► wire ─► model
@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
+use crate::model::answer::Answer;
 use crate::model::cluster::{Cluster, ClusterList};
 use crate::model::id::{ClusterId, TaskId};
 use crate::model::moment::Moment;
@@ -41,6 +42,7 @@ pub mod credential;
 pub mod error;
 pub mod http;
 pub mod iam;
+pub mod meaning;
 pub mod metadata;
 mod pace;
 mod pages;
@@ -113,8 +115,12 @@ pub trait Css: Send + Sync + 'static {
     /// Sends the retry of a task, once.
     ///
     /// Cancel safety: none. A dropped future may have sent it.
-    fn retry(&self, cluster: &ClusterId, task: &TaskId, permit: Permit)
-    -> impl Future<Output = Reply> + Send;
+    fn retry(
+        &self,
+        cluster: &ClusterId,
+        task: &TaskId,
+        permit: Permit,
+    ) -> impl Future<Output = Delivery> + Send;
 
     /// Sends the abort of a task, once.
     ///
@@ -124,7 +130,7 @@ pub trait Css: Send + Sync + 'static {
         cluster: &ClusterId,
         task: &Abortable,
         permit: Permit,
-    ) -> impl Future<Output = Reply> + Send;
+    ) -> impl Future<Output = Delivery> + Send;
 
     /// How many requests may begin in a second, as of now: fewer than the limit after a 429. `None` where nothing
     /// limits them.
@@ -158,29 +164,12 @@ impl Permit {
     }
 }
 
-/// What came back from a PUT, before anybody says what it means.
-#[derive(Debug)]
-pub enum Reply {
-    /// An answer of HTTP.
-    Answer {
-        /// Its status.
-        status: u16,
-        /// The error code of its body.
-        code: Option<String>,
-        /// The message of its body, or what the body was; a few hundred characters at most.
-        message: String,
-        /// Its `X-Request-Id`.
-        request_id: Option<String>,
-        /// What the service asked to wait.
-        retry_after: Option<Duration>,
-        /// What kind of body it had.
-        body: BodyKind,
-    },
-    /// No answer, or a part of one that says nothing: the PUT may have been accepted or not.
-    Lost {
-        /// What happened.
-        detail: String,
-    },
-    /// It certainly never reached the service: the credential began to rest, or there was no connection.
-    NotSent(CloudError),
+/// What became of a PUT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery {
+    /// It left, or may have left: its answer, or [that there is none](Answer::none).
+    Sent(Answer),
+    /// It certainly never reached the service: the credential began to rest, or there was no connection. Why, with all
+    /// causes.
+    NotSent(String),
 }

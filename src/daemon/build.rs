@@ -20,7 +20,6 @@ use crate::model::id::ProjectId;
 use crate::model::project::{Limits, Rules};
 use crate::model::project_state::ProjectState;
 use crate::notify::{NotifyQueue, Observer};
-use crate::project::WatchedProject;
 use crate::reconcile::{Parts, Reconciler};
 use crate::settings::{Environment, Project, Settings};
 use crate::status::metrics::Metrics;
@@ -248,6 +247,13 @@ impl Builder {
         Client::over_http(options, Arc::clone(&self.clock)).map_err(fault)
     }
 
+    /// A project is watched no more: nobody is told of it any more.
+    pub(super) fn let_go(&self, project: &ProjectName) {
+        if let Some(post) = &self.post {
+            post.forget(project);
+        }
+    }
+
     /// A project under watch.
     pub(super) fn project(
         &self,
@@ -257,7 +263,7 @@ impl Builder {
         project_state: ProjectState,
         stopping: CancellationToken,
     ) -> Arc<HttpProject> {
-        let watched = Arc::new(WatchedProject::new(Reconciler::new(Parts {
+        let reconciler = Arc::new(Reconciler::new(Parts {
             project: project.name.clone(),
             css,
             journal: self.journal.clone(),
@@ -269,14 +275,14 @@ impl Builder {
             seed: self.journal.meta().seed,
             stopping,
             project_state,
-        })));
+        }));
         if let Some(post) = &self.post {
-            let watched = Arc::downgrade(&watched);
+            let reconciler = Arc::downgrade(&reconciler);
             post.foreseen_by(&project.name, move |subject| {
-                let outlooks = watched.upgrade()?.reconciler().outlooks(&subject.cluster);
+                let outlooks = reconciler.upgrade()?.outlooks(&subject.cluster);
                 outlooks.into_iter().find_map(|(task, outlook)| (task == subject.task).then_some(outlook))
             });
         }
-        watched
+        reconciler
     }
 }

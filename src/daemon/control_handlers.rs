@@ -1,32 +1,29 @@
-//! What people ask of the running daemon over the control socket.
+//! What people ask of the running daemon over the control socket. What reads the service or the journal is a task of its
+//! own: nothing else waits for it, and a stop lets it end.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
+use tokio::sync::oneshot;
 
-use jiff::SignedDuration;
-use tracing::{info, warn};
-
-use super::orders::{self, Ordering};
-use super::service::Daemon;
-use crate::clock::Clock as _;
-use crate::control::{Answer, Peer, Question, Request};
-use crate::journal::JournalError;
+use super::run::Daemon;
+use super::running::Running;
+use crate::control::{Answer, Question, Request};
+use crate::descriptors;
+use crate::journal::History;
 use crate::journal::reader::Query;
 use crate::model::decision::Action;
-use crate::model::hold::{NewHold, Scope, StoredHold};
 use crate::model::id::{ClusterId, ProjectName};
-use crate::model::moment::Moment;
-use crate::model::policy::Mode;
 use crate::model::text::{chain, shown};
 
-/// A hold for longer than that is one until it is released.
-const LONGEST: Duration = Duration::from_hours(24 * 3650);
+mod holds;
+mod manual;
 
-/// What a scope covers, found by its name.
-struct Found {
-    scope: Scope,
-    cluster_name: Option<String>,
-}
+use manual::Ordering;
+
+/// So many at once: people are few, and each may keep a place of the client. Where descriptors are few, fewer, so that half
+/// of the places of the control socket are left to those who hold, whatever takes how long.
+const AT_ONCE: usize = 8;
+
+/// No reason is longer, in characters.
+const MAX_REASON: usize = 500;
 
 impl Daemon {
     /// Does what is asked, and answers.
@@ -46,206 +43,64 @@ impl Daemon {
             Request::Hold { scope, lasts, reason } => self.hold(&scope, lasts, &reason, peer).await,
             Request::Release { scope } => self.release(&scope, peer).await,
             Request::Holds => Ok(Answer::Holds { holds: self.holds_in_force() }),
-            Request::Status => Ok(Answer::Status { status: Box::new(self.report()) }),
+            Request::Status => Ok(Answer::Status { status: Box::new(self.snapshot().report()) }),
         };
         // Whoever asked may be gone; what was done is done.
         let _ = answer.send(done.unwrap_or_else(|why| Answer::Refused { why }));
     }
 
-    /// Places a hold. When this returns, no further intent can be committed for what it covers.
-    async fn hold(
-        &mut self,
-        scope: &str,
-        lasts: Option<Duration>,
-        reason: &str,
-        peer: Peer,
-    ) -> Result<Answer, String> {
-        let Found { scope, cluster_name } = self.find(scope)?;
-        let reason = orders::reason(reason, "a hold")?;
-        let now = self.clock().now();
-        let until = match lasts {
-            Some(Duration::ZERO) => return Err("a hold for no time holds nothing".to_owned()),
-            Some(lasts) if lasts > LONGEST => None,
-            Some(lasts) => {
-                SignedDuration::try_from(lasts).ok().and_then(|lasts| now.wall.checked_add(lasts).ok())
-            }
-            None => None,
+    /// Explains a cluster, by a reading of its own.
+    pub(super) fn explain(&mut self, text: &str, answer: oneshot::Sender<Answer>) {
+        let (running, cluster, _) = match self.find_project(text) {
+            Ok(found) => found,
+            Err(why) => return drop(answer.send(Answer::Refused { why })),
         };
-        // By a clock that may be wrong no end is journaled: after a restart the hold would end at some other time.
-        let unjournaled = until.filter(|_| !self.is_clock_proven());
-        let journaled = until.filter(|_| unjournaled.is_none());
-        let by = peer.to_string();
-        let new = NewHold { at: now.wall, scope, cluster_name, until: journaled, reason, by };
-        // Every gate, until the hold is in force: an intent is committed before it or never.
-        let mut gates = Vec::new();
-        for running in self.running.values() {
-            gates.push(running.project.reconciler().pause().await);
-        }
-        let hold = self.builder.journal().place_hold(new).await.map_err(|error| {
-            format!("the hold could not be journaled, so nothing is held by it: {}", chain(&error))
-        })?;
-        let hold = if let (Some(until), Some(lasts)) = (unjournaled, lasts) {
-            self.holds_mut().place_without_journaled_end(hold.clone(), now.after(lasts), now);
-            StoredHold { until: Some(until), ..hold }
-        } else {
-            self.holds_mut().place(hold.clone(), now);
-            hold
-        };
-        drop(gates);
-        warn!(hold = hold.number, scope = %hold.scope, by = hold.by, "{}: {hold}", hold.effect());
-        Ok(Answer::Held { hold, dry_run: self.settings().mode == Mode::DryRun })
+        self.orders.spawn(async move {
+            let explanation = Box::new(running.project.explain(&cluster).await);
+            let _ = answer.send(Answer::Explained { explanation });
+        });
     }
 
-    /// Whether answers have shown our clock right, as far as any project compares it.
-    fn is_clock_proven(&self) -> bool {
-        self.running.values().all(|running| running.project.reconciler().is_clock_proven())
-    }
-
-    /// Journals the ends of holds that were placed while our clock was not known to be right: once it is, or once they
-    /// are over.
-    pub(super) async fn journal_ends_of_holds(&self) {
-        let open = self.holds().without_journaled_end();
-        if open.is_empty() {
-            return;
+    /// Reads the journal.
+    pub(super) fn history(&mut self, query: Query, answer: oneshot::Sender<Answer>) {
+        if let Err(why) = self.room() {
+            return drop(answer.send(Answer::Refused { why }));
         }
-        let (now, is_proven) = (self.clock().now(), self.is_clock_proven());
-        for (hold, until) in open {
-            let number = hold.number;
-            let journaled = if until.mono <= now.mono {
-                self.journal_release(&hold, "its end", now).await.map(|()| hold)
-            } else if is_proven {
-                self.journal_end(&hold, until, now).await
-            } else {
-                continue;
+        let journal = self.builder.share_journal();
+        self.orders.spawn(async move {
+            let said = match journal.history(&query).await {
+                Ok(History { entries, scopes, names, more }) => {
+                    Answer::History { entries, scopes, names, more }
+                }
+                Err(error) => Answer::Refused { why: chain(&error) },
             };
-            match journaled {
-                Ok(stored) => self.holds_mut().end_was_journaled(number, stored),
-                Err(error) => {
-                    let error = chain(&error);
-                    warn!(hold = number, error, "the end of hold #{number} cannot be journaled: {error}");
-                }
-            }
+            let _ = answer.send(said);
+        });
+    }
+
+    fn room(&self) -> Result<(), String> {
+        let at_once = descriptors::connections(AT_ONCE, descriptors::limit());
+        if self.orders.len() < at_once {
+            return Ok(());
         }
+        Err(format!("{at_once} commands are being carried out already; try again"))
     }
 
-    /// Journals another hold with this end, and then the release of the one without: at no instant nothing is held.
-    async fn journal_end(
-        &self,
-        hold: &StoredHold,
-        until: Moment,
-        now: Moment,
-    ) -> Result<StoredHold, JournalError> {
-        let StoredHold { scope, cluster_name, reason, by, .. } = hold.clone();
-        let until = now.after(until.since(now)).wall;
-        let new = NewHold { at: now.wall, scope, cluster_name, until: Some(until), reason, by };
-        let stored = self.builder.journal().place_hold(new).await?;
-        self.journal_release(hold, "the clock, which is right now", now).await?;
-        info!(hold = stored.number, "the clock is right: hold #{} is now {stored}", hold.number);
-        Ok(stored)
-    }
-
-    async fn journal_release(&self, hold: &StoredHold, by: &str, now: Moment) -> Result<(), JournalError> {
-        self.builder.journal().release_holds(now.wall, vec![hold.number], by.to_owned()).await
-    }
-
-    /// Ends all holds of exactly this scope.
-    async fn release(&mut self, scope: &str, peer: Peer) -> Result<Answer, String> {
-        let scope = match self.find(scope) {
-            Ok(found) => found.scope,
-            // A hold outlives the cluster and the project that it names.
-            Err(why) => self.scope_of_a_hold(scope).ok_or(why)?,
-        };
-        let in_force = self.holds_in_force();
-        let (released, still): (Vec<_>, Vec<_>) = in_force.into_iter().partition(|hold| hold.scope == scope);
-        if released.is_empty() {
-            let others: Vec<String> = still.iter().map(|hold| format!("\n  {hold}")).collect();
-            let others = if others.is_empty() { "none".to_owned() } else { others.concat() };
-            return Err(format!("nothing is held on {scope}; holds in force: {others}"));
-        }
-        let now = self.clock().now();
-        let numbers: Vec<u64> = released.iter().map(|hold| hold.number).collect();
-        let by = peer.to_string();
-        self.builder.journal().release_holds(now.wall, numbers.clone(), by.clone()).await.map_err(
-            |error| format!("the release could not be journaled, so the hold goes on: {}", chain(&error)),
-        )?;
-        self.holds_mut().release(&numbers, now, &by);
-        for hold in &released {
-            info!(hold = hold.number, scope = %hold.scope, by, "released: {hold}");
-        }
-        self.nudge_all();
-        let still = still.into_iter().filter(|hold| self.overlap(&hold.scope, &scope)).collect();
-        Ok(Answer::Released { released, still })
-    }
-
-    /// Whether something is covered by both scopes, as far as is known.
-    fn overlap(&self, one: &Scope, other: &Scope) -> bool {
-        match (one, other) {
-            (Scope::All, _) | (_, Scope::All) => true,
-            (Scope::Project(one), Scope::Project(other)) => one == other,
-            (Scope::Cluster(one), Scope::Cluster(other)) => one == other,
-            (Scope::Project(project), Scope::Cluster(cluster))
-            | (Scope::Cluster(cluster), Scope::Project(project)) => {
-                let running = self.running.get(project);
-                running.is_some_and(|running| running.project.reconciler().knows(cluster))
-            }
-        }
-    }
-
-    pub(super) fn holds_in_force(&self) -> Vec<StoredHold> {
-        let now = self.clock().now();
-        self.holds().in_force(now).cloned().collect()
-    }
-
-    fn holds_mut(&self) -> std::sync::RwLockWriteGuard<'_, crate::model::hold::Holds> {
-        self.builder.holds.write().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    /// The scope of a hold in force that is written so, by its name or its id.
-    fn scope_of_a_hold(&self, text: &str) -> Option<Scope> {
-        let named = text.strip_prefix("cluster:");
-        let is_it = |hold: &StoredHold| {
-            hold.scope.to_string() == text || (named.is_some() && hold.cluster_name.as_deref() == named)
-        };
-        let scopes: BTreeSet<String> = self
-            .holds_in_force()
-            .iter()
-            .filter(|hold| is_it(hold))
-            .map(|hold| hold.scope.to_string())
-            .collect();
-        let mut scopes = scopes.into_iter();
-        // Several clusters of one name: which is meant cannot be told.
-        scopes.next().filter(|_| scopes.next().is_none()).and_then(|scope| Scope::try_from(scope).ok())
-    }
-
-    /// What `all`, `project:NAME` or `cluster:NAME-OR-ID` means here.
-    fn find(&self, text: &str) -> Result<Found, String> {
-        let whole = |scope| Found { scope, cluster_name: None };
-        match text.split_once(':') {
-            None if text == "all" => Ok(whole(Scope::All)),
-            Some(("project", name)) => {
-                let known = || self.running.keys().map(ProjectName::as_str).collect::<Vec<_>>().join(", ");
-                match ProjectName::new(name) {
-                    Ok(name) if self.running.contains_key(&name) => Ok(whole(Scope::Project(name))),
-                    _ => Err(format!("there is no project {:?}; projects: {}", shown(name, 80), known())),
-                }
-            }
-            Some(("cluster", name)) => {
-                let (id, name, _) = self.find_cluster(name)?;
-                Ok(Found { scope: Scope::Cluster(id), cluster_name: Some(name) })
-            }
-            _ => Err(format!(
-                "the scope \"{}\" is not understood; all, project:NAME or cluster:NAME-OR-ID is allowed",
-                shown(text, 80)
-            )),
-        }
+    /// The project of a cluster that something is to be done with, the cluster's id and its name.
+    fn find_project(&self, text: &str) -> Result<(Running, ClusterId, String), String> {
+        self.room()?;
+        let (cluster, name, project) = self.find_cluster(text)?;
+        let running = self.running.get(&project).filter(|running| !running.leaving);
+        let running = running.ok_or("its project is gone from the settings, so nothing is done in it")?;
+        Ok((running.clone(), cluster, name))
     }
 
     /// A cluster by its id or its name.
-    pub(super) fn find_cluster(&self, text: &str) -> Result<(ClusterId, String, ProjectName), String> {
+    fn find_cluster(&self, text: &str) -> Result<(ClusterId, String, ProjectName), String> {
         let mut named = Vec::new();
         for running in self.running.values() {
-            for (id, name) in running.project.reconciler().find(text) {
-                let project = running.project.reconciler().project.clone();
+            for (id, name) in running.project.find(text) {
+                let project = running.project.project.clone();
                 if id.as_str() == text {
                     return Ok((id, name, project));
                 }
@@ -268,4 +123,15 @@ impl Daemon {
             }
         }
     }
+}
+
+/// The reason for what is asked, where there is a usable one.
+fn reason(text: &str, of: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err(format!("{of} needs a reason, for those who find it later"));
+    }
+    if text.chars().count() > MAX_REASON {
+        return Err(format!("the reason is longer than {MAX_REASON} characters"));
+    }
+    Ok(text.trim().to_owned())
 }

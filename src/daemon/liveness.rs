@@ -9,25 +9,34 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::journal::JournalError;
+use crate::journal::{Journal, JournalError};
 use crate::model::moment::Mono;
+use crate::schedule::liveness::LivenessProbe;
 
 /// All are asked this often. More often where the service manager wants to hear of it sooner.
 const USUAL: Duration = Duration::from_secs(5);
 /// So many signs of life within the time after which the service manager loses patience.
 const SIGNS: u32 = 4;
 
-/// One round: everybody was asked, and this ends once all have answered.
-pub(super) type Round = Pin<Box<dyn Future<Output = Result<(), JournalError>> + Send>>;
-
-/// Asks, round after round.
-pub(super) struct Liveness {
-    every: Duration,
-    next: Mono,
-    under_way: Option<Round>,
+/// Ends once every scheduler and the journal have answered.
+///
+/// # Errors
+/// Where nothing will ever be journaled again.
+pub(super) async fn answered(schedulers: Vec<LivenessProbe>, journal: Journal) -> Result<(), JournalError> {
+    for scheduler in schedulers {
+        scheduler.answered().await;
+    }
+    journal.check_alive().await
 }
 
-impl Liveness {
+/// Asks, round after round. A round ends once all have answered.
+pub(super) struct Liveness<R> {
+    every: Duration,
+    next: Mono,
+    under_way: Option<Pin<Box<R>>>,
+}
+
+impl<R: Future<Output = Result<(), JournalError>>> Liveness<R> {
     /// From now on. `patience`: how long the service manager waits for a sign.
     pub(super) fn new(patience: Option<Duration>, now: Mono) -> Self {
         let every = patience.map_or(USUAL, |patience| USUAL.min(patience / SIGNS));
@@ -42,12 +51,12 @@ impl Liveness {
     pub(super) async fn round<C: Clock>(
         &mut self,
         clock: &C,
-        ask: impl FnOnce() -> Round,
+        ask: impl FnOnce() -> R,
     ) -> Result<(), JournalError> {
         if self.under_way.is_none() {
             clock.sleep(self.next.since(clock.now().mono)).await;
             self.next = clock.now().mono.after(self.every);
-            self.under_way = Some(ask());
+            self.under_way = Some(Box::pin(ask()));
         }
         let answered = match &mut self.under_way {
             Some(round) => round.await,

@@ -13,7 +13,7 @@ use crate::model::id::ProjectName;
 use crate::model::moment::Moment;
 use crate::model::names::{Named, Names, Naming};
 use crate::model::project_state::ProjectState;
-use crate::project::WatchedProject;
+use crate::reconcile::Reconciler;
 use crate::settings::{Problems, Project, Settings};
 
 mod build;
@@ -25,24 +25,24 @@ mod identity;
 mod in_force;
 mod liveness;
 pub mod measured;
-mod orders;
 pub mod process;
 mod projects;
-mod service;
-mod view;
+mod run;
+mod running;
+mod snapshot;
 
 pub use build::Builder;
 pub use channels::{channel_of, start_of};
 pub use measured::Measured;
 pub use projects::Projects;
-pub use service::Daemon;
-pub use view::{Changes, View};
+pub use run::Daemon;
+pub use snapshot::View;
 
 /// The client of the daemon.
 pub type HttpClient = Client<HttpTransport, SystemClock>;
 
 /// A project over HTTP.
-pub type HttpProject = WatchedProject<HttpClient, SystemClock>;
+pub type HttpProject = Reconciler<HttpClient, SystemClock>;
 
 /// Why the daemon could not be put together.
 #[derive(Debug, thiserror::Error)]
@@ -82,12 +82,15 @@ pub enum BuildFault {
     /// The journal.
     #[error("the journal cannot be used")]
     Journal(#[from] JournalError),
+    /// The journal, at a reload.
+    #[error("the journal cannot be read for a project that is new")]
+    NewProject(#[source] JournalError),
 }
 
 impl BuildFault {
     /// Whether the settings are to blame, and not the machine.
     pub fn is_of_the_settings(&self) -> bool {
-        !matches!(self, Self::Journal(_))
+        !matches!(self, Self::Journal(_) | Self::NewProject(_))
     }
 }
 

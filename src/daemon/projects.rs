@@ -67,7 +67,7 @@ impl Projects {
             all = all.and_then(|all| seen.map(|seen| all && seen));
         }
         for project in &self.all {
-            project.reconciler().write_what_is_left().await;
+            project.write_what_is_left().await;
         }
         all
     }

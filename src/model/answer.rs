@@ -65,6 +65,20 @@ pub struct Answer {
     pub retry_after: Option<Duration>,
 }
 
+impl Answer {
+    /// No answer came, and `message` says why: the PUT may have been accepted or not.
+    pub fn none(message: String) -> Self {
+        Self {
+            meaning: Meaning::Unknown,
+            status: None,
+            code: None,
+            message,
+            request_id: None,
+            retry_after: None,
+        }
+    }
+}
+
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.status {

@@ -20,6 +20,11 @@ impl Outlooks {
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(project.clone(), foresee);
     }
 
+    /// Nobody is asked of the project any more.
+    pub(super) fn leave(&self, project: &ProjectName) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(project);
+    }
+
     /// What comes next of a task that is not over; `None` where nobody knows.
     pub(super) fn of(&self, subject: &Subject) -> Option<Outlook> {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);

@@ -105,6 +105,7 @@ impl NotifyQueue {
 
     /// A project is watched no more: nobody is reminded of its conditions.
     pub fn forget(&self, project: &ProjectName) {
+        self.inner.outlooks.leave(project);
         let standing = self.conditions().forget(project);
         if !standing.is_empty() {
             self.put(Transient::Forgotten(standing));

@@ -71,7 +71,8 @@ pub(super) struct Faults {
     journal: Option<String>,
     connection: Option<String>,
     list: Option<(usize, Option<u64>, Vec<String>)>,
-    stretch: Option<Stretch>,
+    /// Idle clusters are polled less often than configured, for want of requests.
+    pub(super) stretch: Option<Stretch>,
     /// Clusters that cannot be polled, and of those the ones that are conditions of their own.
     unreachable: BTreeMap<ClusterId, Unreachable>,
     one_by_one: BTreeSet<ClusterId>,
@@ -303,11 +304,6 @@ impl Faults {
     /// A request was due and no connection could be begun for it, or (`None`) one was.
     pub(super) fn connection(&mut self, error: Option<&TransportError>) {
         self.connection = error.map(|error| chain(error));
-    }
-
-    /// Idle clusters are polled less often than configured, or (`None`) as often.
-    pub(super) fn stretch(&mut self, stretch: Option<Stretch>) {
-        self.stretch = stretch;
     }
 
     /// Whether the project cannot be seen at all.

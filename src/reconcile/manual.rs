@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{READ_LAST, ReconcileError, Reconciler, read_last};
-use crate::act::Delivery;
 use crate::clock::Clock;
-use crate::cloud::Css;
+use crate::cloud::{Css, Delivery};
 use crate::decide::manual::{self, ResetByOperator};
 use crate::journal::Intent;
 use crate::model::answer::{Answer, Meaning};

@@ -120,16 +120,6 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         self.state().project.cluster(cluster).recall(cluster).name
     }
 
-    /// The clusters with a task whose story has no end yet, as the journal knows them.
-    pub fn remembered(&self) -> Vec<Cluster> {
-        let state = self.state();
-        let open = state.project.clusters.iter().filter_map(|(id, record)| {
-            let is_open = record.tasks.values().any(|task| !task.is_ended());
-            is_open.then(|| record.recall(id))
-        });
-        open.collect()
-    }
-
     /// The cluster stands in complete lists no more: its tasks are gone with it. `false` where that could not be
     /// journaled; it must then be called again.
     pub async fn forget(&self, cluster: &Cluster) -> bool {
@@ -202,21 +192,24 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
 
     /// What the settings say now.
     pub fn rules(&self) -> Arc<Rules> {
-        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.in_force.read().unwrap_or_else(PoisonError::into_inner).rules)
     }
 
     /// The client in use now.
     pub fn css(&self) -> Arc<S> {
-        Arc::clone(&self.css.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.in_force.read().unwrap_or_else(PoisonError::into_inner).css)
     }
 
     /// Takes other settings, and another client where there is one. No intent is committed meanwhile, and every
     /// later one is judged by these.
     pub async fn reload(&self, rules: Rules, css: Option<S>) {
         let _commit_lock = self.pause().await;
-        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
-        if let Some(css) = css {
-            *self.css.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(css);
+        {
+            let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
+            in_force.rules = Arc::new(rules);
+            if let Some(css) = css {
+                in_force.css = Arc::new(css);
+            }
         }
         self.state().project.end_pauses(self.clock.now());
     }
@@ -243,9 +236,10 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
     }
 
     /// How the project stands, for people. `leaving`: it is gone from the settings.
-    pub fn report(&self, leaving: bool, stretch: Option<Stretch>) -> ProjectReport {
+    pub fn report(&self, leaving: bool) -> ProjectReport {
         let (now, rules) = (self.clock.now(), self.rules());
         let state = self.state();
+        let stretch = state.faults.stretch;
         let holds = self.holds.read().unwrap_or_else(PoisonError::into_inner);
         let around = ReportInput {
             name: &self.project,
@@ -349,20 +343,5 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
     /// What the journal knows of the project, for status and tests.
     pub fn project_state(&self) -> ProjectState {
         self.state().project.clone()
-    }
-
-    /// Clusters came or went.
-    pub fn tell_clusters(&self, came: usize, went: &[ClusterId], watched: usize) {
-        self.observer.tell(&Notification::Clusters { project: &self.project, came, went, watched });
-        self.state().faults.gone(went);
-        for cluster in went {
-            self.update_conditions(Some(cluster));
-        }
-    }
-
-    /// Idle clusters are read less often than the settings ask for, or (`None`) often enough again.
-    pub fn tell_stretch(&self, stretch: Option<&Stretch>) {
-        self.state().faults.stretch(stretch.copied());
-        self.update_conditions(None);
     }
 }

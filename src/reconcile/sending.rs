@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Alone, ReconcileError, Reconciler, Unwritten};
-use crate::act::{self, Delivery};
 use crate::clock::Clock;
-use crate::cloud::{CloudError, Css, Permit};
+use crate::cloud::{CloudError, Css, Delivery, Permit};
 use crate::failpoint::{self, Point};
-use crate::journal::Intent;
+use crate::journal::{Intent, Journaled};
+use crate::model::answer::{Answer, Meaning};
 use crate::model::cluster::Cluster;
-use crate::model::decision::Decision;
+use crate::model::decision::{Action, Decision, Order};
+use crate::model::event::{Event, Outcome};
+use crate::model::id::AttemptId;
 use crate::model::moment::Moment;
 use crate::model::project::MAX_READING_AGE;
 use crate::model::task::Reading;
@@ -103,13 +105,13 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
 
         let outcome = tokio::select! {
             biased;
-            outcome = act::execute(&**css, &journaled, permit) => outcome,
-            () = self.cut() => act::left_behind(),
+            outcome = execute(&**css, &journaled, permit) => outcome,
+            () = self.cut() => left_behind(),
         };
         failpoint::pass(Point::PutOver);
         let attempt = journaled.attempt();
         let action = journaled.value().order.action();
-        let lines = act::what_came_back(attempt, action, outcome.clone())
+        let lines = what_came_back(attempt, action, &outcome)
             .into_iter()
             .map(|event| (subject.clone(), event))
             .collect();
@@ -132,5 +134,91 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
     fn what_to_send(&self, cluster: &Cluster, decision: &Decision) -> Option<Intent> {
         let state = self.state();
         Intent::of(self.project.clone(), cluster.id.clone(), decision, state.project.cluster(&cluster.id))
+    }
+}
+
+/// Sends the PUT that was journaled, once: only the journal makes a [`Journaled`] intent. The permit was taken before the
+/// intent was committed, so nothing waits here.
+///
+/// Cancel safety: none. Dropped half-way, the PUT may have been taken; its intent stays open in the journal and
+/// is settled by reading.
+pub async fn execute<S: Css>(css: &S, intent: &Journaled<Intent>, permit: Permit) -> Delivery {
+    let cluster = &intent.value().subject.cluster;
+    match &intent.value().order {
+        Order::Retry(task) => css.retry(cluster, task, permit).await,
+        Order::Abort(abortable) => css.abort(cluster, abortable, permit).await,
+    }
+}
+
+/// What is journaled of a PUT's outcome. An accepted abort is also the end of the task's story.
+pub fn what_came_back(attempt: AttemptId, action: Action, outcome: &Delivery) -> Vec<Event> {
+    match outcome {
+        Delivery::NotSent(_) => vec![Event::NotSent { attempt }],
+        Delivery::Sent(answer) => {
+            let aborted = action == Action::Abort && answer.meaning == Meaning::Accepted;
+            let answered = Event::Answered { attempt, answer: answer.clone() };
+            if aborted { vec![answered, Event::Ended(Outcome::Aborted)] } else { vec![answered] }
+        }
+    }
+}
+
+/// The outcome of a PUT that is not waited for any longer, as the daemon is stopping: it may have been taken.
+fn left_behind() -> Delivery {
+    Delivery::Sent(Answer::none("the daemon was stopped before there was one".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ATTEMPT: AttemptId = AttemptId(7);
+
+    fn answered(meaning: Meaning) -> Delivery {
+        Delivery::Sent(Answer { meaning, ..Answer::none(String::new()) })
+    }
+
+    /// The words of what is journaled.
+    fn journaled(action: Action, outcome: &Delivery) -> Vec<&'static str> {
+        what_came_back(ATTEMPT, action, outcome).iter().map(Event::word).collect()
+    }
+
+    #[test]
+    fn only_an_accepted_abort_ends_the_story_of_its_task() {
+        for meaning in [
+            Meaning::Accepted,
+            Meaning::Unknown,
+            Meaning::Busy,
+            Meaning::GoneOrForbidden,
+            Meaning::WrongAddress,
+            Meaning::NotAcceptable,
+            Meaning::Unauthorized,
+            Meaning::ForbiddenCluster,
+            Meaning::ForbiddenProject,
+        ] {
+            assert_eq!(journaled(Action::Retry, &answered(meaning)), ["answered"], "{meaning:?}");
+            let of_an_abort = journaled(Action::Abort, &answered(meaning));
+            if meaning == Meaning::Accepted {
+                assert_eq!(of_an_abort, ["answered", "ended"]);
+            } else {
+                assert_eq!(of_an_abort, ["answered"], "{meaning:?}");
+            }
+        }
+        let closed = what_came_back(ATTEMPT, Action::Abort, &answered(Meaning::Accepted)).pop();
+        assert_eq!(closed, Some(Event::Ended(Outcome::Aborted)));
+    }
+
+    #[test]
+    fn what_certainly_never_left_is_journaled_as_not_sent() {
+        for action in [Action::Retry, Action::Abort] {
+            let lines = what_came_back(ATTEMPT, action, &Delivery::NotSent("no connection".to_owned()));
+            assert_eq!(lines, [Event::NotSent { attempt: ATTEMPT }]);
+        }
+    }
+
+    #[test]
+    fn what_is_not_waited_for_any_longer_may_have_been_taken() {
+        let Delivery::Sent(answer) = left_behind() else { panic!("it left, or may have left") };
+        assert_eq!((answer.meaning, answer.status), (Meaning::Unknown, None));
+        assert!(!answer.message.is_empty());
     }
 }

@@ -11,6 +11,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -80,9 +81,6 @@ pub trait Project: Send + Sync + 'static {
     fn changed(&self, came: usize, went: &[ClusterId], watched: usize);
     /// What the settings say now.
     fn rules(&self) -> Arc<Rules>;
-    /// Ends when something changed for which clusters with an unfinished story are to be polled at once: other
-    /// settings, or the end of a hold.
-    fn nudged(&self) -> impl Future<Output = ()> + Send;
     /// How many requests may begin in a second, as of now. `None`: any number.
     fn requests_per_second(&self) -> Option<f64>;
     /// Idle clusters are read less often than they should be, or (`None`) often enough again.
@@ -107,6 +105,9 @@ pub struct Scheduler<P, C> {
     stretch: Option<Stretch>,
     /// Answers liveness probes from the loop.
     liveness: Option<LivenessResponder>,
+    /// Felt when something changed for which clusters with an unfinished task are to be polled at once: other settings, or
+    /// the end of a hold.
+    nudge: Arc<Notify>,
 }
 
 /// What has ended.
@@ -135,7 +136,14 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
             discovered: false,
             stretch: None,
             liveness: None,
+            nudge: Arc::default(),
         }
+    }
+
+    /// Has clusters with an unfinished task polled at once whenever this is notified.
+    #[must_use]
+    pub fn nudged_by(self, nudge: Arc<Notify>) -> Self {
+        Self { nudge, ..self }
     }
 
     /// Has the scheduler answer the probes of this responder.
@@ -160,7 +168,7 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
                 // In this order, so that equal inputs give equal runs. A nudge is rare, and keeps nothing waiting.
                 biased;
                 () = stop.cancelled() => break,
-                () = self.project.nudged() => self.bring_forward(),
+                () = self.nudge.notified() => self.bring_forward(),
                 Some(done) = self.tasks.join_next() => match done {
                     Ok(done) => self.take(done).await,
                     Err(panic) => result = Err(panic),

@@ -2,7 +2,7 @@
 //!
 //! One task, and everything that can come between its failure and its end: retries, kills, one act of a person, readings
 //! that show the past, PUTs that are lost, late, refused or answered by nobody. What is real: `observe`, `decide`, `news`,
-//! the project's state and its fold, the intent and its proof, `act::execute` with the table of answers. What is played: the service
+//! the project's state and its fold, the intent and its proof, `reconcile::execute` and the table of answers. What is played: the service
 //! (`world`), and a reconcile's own order of these (`daemon`). Time goes by in ticks, of which every wait is a multiple, so that
 //! nothing happens between two of them. States that go on alike are one (`digest`).
 //!

@@ -28,7 +28,7 @@ struct ScriptedProject {
     /// The lane and the wait of single clusters.
     lanes: BTreeMap<String, (Lane, Duration)>,
     rules: Mutex<Arc<Rules>>,
-    nudge: Notify,
+    nudge: Arc<Notify>,
     /// Requests in a second.
     rate: Mutex<Option<f64>>,
     /// A time in which the service does not answer.
@@ -80,7 +80,7 @@ impl ScriptedProject {
             lane: Lane::Running,
             lanes: BTreeMap::new(),
             rules: Mutex::new(rules(poll(), 16)),
-            nudge: Notify::new(),
+            nudge: Arc::default(),
             rate: Mutex::new(None),
             outage: None,
             polls: Mutex::default(),
@@ -149,10 +149,6 @@ impl Project for ScriptedProject {
         Arc::clone(&self.rules.lock().unwrap())
     }
 
-    async fn nudged(&self) {
-        self.nudge.notified().await;
-    }
-
     fn requests_per_second(&self) -> Option<f64> {
         *self.rate.lock().unwrap()
     }
@@ -174,7 +170,8 @@ fn watcher_of(
     at_once: u32,
 ) -> Scheduler<ScriptedProject, VirtualClock> {
     *script.rules.lock().unwrap() = rules(poll(), at_once);
-    Scheduler::new(script, clock)
+    let nudge = Arc::clone(&script.nudge);
+    Scheduler::new(script, clock).nudged_by(nudge)
 }
 
 fn poll() -> Poll {

@@ -2,11 +2,11 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::clocks::VirtualClock;
-use crate::cloud::BodyKind;
 use crate::cloud::answer::wish;
 use crate::cloud::credential::{AccessKey, AccountCircuits, LocalSource};
 use crate::cloud::testing::{ScriptedTransport, answer, answer_with, credential, key};
 use crate::cloud::transport::{Method, Request, Response};
+use crate::model::answer::Meaning;
 
 const NO_TASKS: &str = r#"{"totalSize":0,"detailList":[]}"#;
 
@@ -47,7 +47,7 @@ impl Harness {
     }
 
     /// A PUT after a first reading, which the script must answer.
-    async fn put(&self) -> Reply {
+    async fn put(&self) -> Delivery {
         self.read().await.unwrap();
         let permit = self.client.permit().await.unwrap();
         self.client.retry(&cluster(), &task(), permit).await
@@ -316,7 +316,8 @@ async fn a_put_needs_a_proven_credential_when_it_leaves() {
     let permit = harness.client.permit().await.unwrap();
     harness.read().await.unwrap_err();
     let reply = harness.client.retry(&cluster(), &task(), permit).await;
-    assert!(matches!(reply, Reply::NotSent(CloudError::CredentialResting { .. })), "{reply:?}");
+    let Delivery::NotSent(why) = reply else { panic!("{reply:?}") };
+    assert_eq!(why, harness.client.permit().await.unwrap_err().to_string());
     assert_eq!(harness.puts(), 0);
     assert_eq!(harness.client.permit().await.unwrap_err().code(), "credential-resting");
     harness.credential.wake();
@@ -326,58 +327,73 @@ async fn a_put_needs_a_proven_credential_when_it_leaves() {
 #[tokio::test(start_paused = true)]
 async fn a_refused_put_begins_a_rest() {
     let harness = Harness::new([answer(200, NO_TASKS), answer(401, "")]);
-    assert!(matches!(harness.put().await, Reply::Answer { status: 401, .. }));
+    assert_eq!(answered(harness.put().await).status, Some(401));
     assert_eq!(harness.read().await.unwrap_err().code(), "credential-resting");
 }
 
+fn answered(delivery: Delivery) -> Answer {
+    match delivery {
+        Delivery::Sent(answer) => answer,
+        Delivery::NotSent(why) => panic!("it was not sent: {why}"),
+    }
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_puts_answer_is_handed_on_as_it_is() {
-    for (status, body, expected_code, expected_kind) in [
-        (200, "", None, BodyKind::Empty),
-        (200, "{}", None, BodyKind::Json),
-        (200, r#"{"errCode":"CSS.0078","externalMessage":"m"}"#, Some("CSS.0078"), BodyKind::Error),
-        (202, r#"{"errCode":"CSS.0011","externalMessage":"m"}"#, Some("CSS.0011"), BodyKind::Error),
-        (200, "<html>", None, BodyKind::Other),
-        (200, r#"{"errCode":"CSS."#, None, BodyKind::Other),
-        (403, r#"{"error_code":"APIGW.0302","error_msg":"m"}"#, Some("APIGW.0302"), BodyKind::Error),
-        (401, r#"{"error":{"code":401,"message":"m"}}"#, Some("401"), BodyKind::Error),
-        (500, "<html>", None, BodyKind::Other),
-        (302, "", None, BodyKind::Empty),
+async fn a_puts_answer_has_its_meaning() {
+    for (status, body, code, meaning) in [
+        (200, "", None, Meaning::Accepted),
+        (200, "{}", None, Meaning::Accepted),
+        (200, r#"{"errCode":"CSS.0078","externalMessage":"m"}"#, Some("CSS.0078"), Meaning::Unknown),
+        (202, r#"{"errCode":"CSS.0011","externalMessage":"m"}"#, Some("CSS.0011"), Meaning::Busy),
+        (200, "<html>", None, Meaning::Unknown),
+        (200, r#"{"errCode":"CSS."#, None, Meaning::Unknown),
+        (400, "<html>", None, Meaning::WrongAddress),
+        (400, "{}", None, Meaning::NotAcceptable),
+        (
+            403,
+            r#"{"error_code":"APIGW.0302","error_msg":"m"}"#,
+            Some("APIGW.0302"),
+            Meaning::ForbiddenProject,
+        ),
+        (401, r#"{"error":{"code":401,"message":"m"}}"#, Some("401"), Meaning::Unauthorized),
+        (500, "<html>", None, Meaning::Unknown),
+        (302, "", None, Meaning::WrongAddress),
     ] {
         let harness = Harness::new([answer(200, NO_TASKS), answer(status, body)]);
-        let reply = harness.put().await;
-        let Reply::Answer { status: found, code, body: kind, .. } = reply else {
-            panic!("{status} {body}: {reply:?}")
-        };
-        assert_eq!((found, code.as_deref(), kind), (status, expected_code, expected_kind), "{body}");
+        let found = answered(harness.put().await);
+        assert_eq!(
+            (found.status, found.code.as_deref(), found.meaning),
+            (Some(status), code, meaning),
+            "{body}"
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_put_without_a_whole_answer_is_lost_unless_it_certainly_never_left() {
-    let kinds = |reply: &Reply| match reply {
-        Reply::Answer { body, .. } => format!("answer {body:?}"),
-        Reply::Lost { .. } => "lost".to_owned(),
-        Reply::NotSent(error) => format!("not sent, {}", error.code()),
+    let kinds = |delivery: &Delivery| match delivery {
+        Delivery::Sent(Answer { status: None, meaning: Meaning::Unknown, .. }) => "lost",
+        Delivery::Sent(_) => "answer",
+        Delivery::NotSent(_) => "not sent",
     };
     for (answered, expected) in [
         (broken(), "lost"),
         (Err(TransportError::Timeout("slow".into())), "lost"),
-        (Err(TransportError::Connect("refused".into())), "not sent, transport"),
-        (Err(TransportError::Invalid("header".into())), "not sent, transport"),
+        (Err(TransportError::Connect("refused".into())), "not sent"),
+        (Err(TransportError::Invalid("header".into())), "not sent"),
         (cut(200), "lost"),
         (cut(404), "lost"),
-        (cut(401), "answer Other"),
-        (cut(403), "answer Other"),
-        (cut(429), "answer Other"),
-        (cut(503), "answer Other"),
+        (cut(401), "answer"),
+        (cut(403), "answer"),
+        (cut(429), "answer"),
+        (cut(503), "answer"),
         (
             Ok(Response {
                 status: 404,
                 headers: Vec::new(),
                 body: Err(TransportError::TooLong { limit: 9 }),
             }),
-            "answer Other",
+            "answer",
         ),
     ] {
         let shown = format!("{answered:?}");
@@ -523,8 +539,7 @@ async fn an_answer_without_a_body_and_one_that_is_encoded_say_so_and_what_to_do(
         assert!(error.to_string().contains(told), "{error}");
     }
     let harness = Harness::new([answer(200, NO_TASKS), encoded(200)]);
-    let Reply::Answer { status: 200, message, body: BodyKind::Other, .. } = harness.put().await else {
-        panic!("not what settles by reading")
-    };
+    let Answer { status, message, meaning, .. } = answered(harness.put().await);
+    assert_eq!((status, meaning), (Some(200), Meaning::Unknown), "what settles by reading");
     assert!(message.contains("Content-Encoding (gzip)"), "{message}");
 }

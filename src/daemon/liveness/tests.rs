@@ -1,4 +1,3 @@
-use std::future::pending;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
@@ -10,8 +9,11 @@ use crate::model::cluster::{Cluster, ClusterList, Tags};
 use crate::model::id::ClusterId;
 use crate::model::project::{Rules, Stretch};
 use crate::model::setup::Nodes;
-use crate::schedule::liveness::{self, LivenessProbe};
+use crate::schedule::liveness;
 use crate::schedule::{Lane, Next, Project, Scheduler};
+
+/// One round: everybody was asked, and this ends once all have answered.
+type Round = Pin<Box<dyn Future<Output = Result<(), JournalError>> + Send>>;
 
 /// A project whose one cluster is gone from the second list on, and takes this long to be let go of.
 struct Going {
@@ -67,10 +69,6 @@ impl Project for Going {
 
     fn rules(&self) -> Arc<Rules> {
         Arc::default()
-    }
-
-    async fn nudged(&self) {
-        pending::<()>().await;
     }
 
     fn requests_per_second(&self) -> Option<f64> {

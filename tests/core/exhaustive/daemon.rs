@@ -8,10 +8,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use upgrade_remediator::act::{self, Delivery};
-use upgrade_remediator::cloud::{CloudError, Css, Permit, Reply};
+use upgrade_remediator::cloud::{CloudError, Css, Delivery, Permit};
 use upgrade_remediator::decide::{Step, StepInput, step};
-use upgrade_remediator::journal::{Answer, Fence, Intent, Journal, Journaled, Layer, MemoryJournal, Store};
+use upgrade_remediator::journal::{self, Fence, Intent, Journal, Journaled, Layer, MemoryJournal, Store};
+use upgrade_remediator::model::answer::Answer;
 use upgrade_remediator::model::cluster::{Cluster, ClusterList, Traits};
 use upgrade_remediator::model::decision::{Action, Decision, Verdict};
 use upgrade_remediator::model::event::{Entry, Event, StoredEntry, Subject};
@@ -22,6 +22,7 @@ use upgrade_remediator::model::policy::{Expect, Match, Mode, Policy, Terms};
 use upgrade_remediator::model::project::{Poll as PollSettings, Rules};
 use upgrade_remediator::model::project_state::ProjectState;
 use upgrade_remediator::model::task::{Abortable, Reading, TaskKind, TaskList};
+use upgrade_remediator::reconcile::{execute, what_came_back};
 
 use super::digest::Waits;
 
@@ -92,7 +93,7 @@ impl Layer for Keeper {
         &*NOTHING
     }
 
-    fn append(&self, _: Fence, at: Moment, lines: Vec<(Subject, Event)>) -> Answer<'_, Vec<Entry>> {
+    fn append(&self, _: Fence, at: Moment, lines: Vec<(Subject, Event)>) -> journal::Answer<'_, Vec<Entry>> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (last, all) = &mut *kept;
         let mut entries = Vec::with_capacity(lines.len());
@@ -108,14 +109,14 @@ impl Layer for Keeper {
 /// The service's end of the wire for one PUT: it keeps what was asked for, and gives one reply.
 struct Wire {
     asked: Mutex<Vec<Action>>,
-    reply: Mutex<Option<Reply>>,
+    reply: Mutex<Option<Delivery>>,
 }
 
 impl Wire {
-    fn take(&self, action: Action) -> Reply {
+    fn take(&self, action: Action) -> Delivery {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(action);
         let reply = self.reply.lock().unwrap_or_else(PoisonError::into_inner).take();
-        reply.unwrap_or_else(|| Reply::Lost { detail: String::new() })
+        reply.unwrap_or_else(|| Delivery::Sent(Answer::none(String::new())))
     }
 }
 
@@ -136,11 +137,11 @@ impl Css for Wire {
         Ok(Permit::without_place())
     }
 
-    async fn retry(&self, _: &ClusterId, _: &TaskId, _: Permit) -> Reply {
+    async fn retry(&self, _: &ClusterId, _: &TaskId, _: Permit) -> Delivery {
         self.take(Action::Retry)
     }
 
-    async fn abort(&self, _: &ClusterId, _: &Abortable, _: Permit) -> Reply {
+    async fn abort(&self, _: &ClusterId, _: &Abortable, _: Permit) -> Delivery {
         self.take(Action::Abort)
     }
 
@@ -308,9 +309,9 @@ impl Daemon {
     }
 
     /// Sends the PUT, with this reply to come. What was asked for on the wire.
-    pub(crate) fn put(&mut self, journaled: &Arc<Journaled<Intent>>, reply: Reply) -> Vec<Action> {
+    pub(crate) fn put(&mut self, journaled: &Arc<Journaled<Intent>>, reply: Delivery) -> Vec<Action> {
         let wire = Wire { asked: Mutex::default(), reply: Mutex::new(Some(reply)) };
-        let outcome = at_once(act::execute(&wire, journaled, Permit::without_place()));
+        let outcome = at_once(execute(&wire, journaled, Permit::without_place()));
         self.phase = Phase::Sent { journaled: journaled.clone(), outcome };
         wire.asked.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
@@ -325,7 +326,7 @@ impl Daemon {
         let mut brought = Brought::default();
         let subject = &journaled.value().subject;
         let action = journaled.value().order.action();
-        let lines = act::what_came_back(journaled.attempt(), action, outcome.clone());
+        let lines = what_came_back(journaled.attempt(), action, outcome);
         let lines = lines.into_iter().map(|event| (subject.clone(), event)).collect();
         self.record(self.now, lines, &mut brought);
         self.phase = Phase::Waits { due: ticks(settings.poll().settle_interval) };

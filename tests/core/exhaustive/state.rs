@@ -5,10 +5,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use upgrade_remediator::act::Delivery;
-use upgrade_remediator::cloud::{BodyKind, CloudError, Reply};
+use upgrade_remediator::cloud::meaning::meaning;
+use upgrade_remediator::cloud::{BodyKind, Delivery};
 use upgrade_remediator::journal::{Intent, Journaled};
-use upgrade_remediator::model::answer::Meaning;
+use upgrade_remediator::model::answer::{Answer, Meaning};
 use upgrade_remediator::model::decision::Action;
 use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::model::reason::Reason;
@@ -376,15 +376,17 @@ impl State {
         let abort = action == Action::Abort;
         reach(if abort { "an abort sent" } else { "a retry sent" });
         self.left.odd -= u8::from(fate != Fate::Answered);
-        let answer = |status: u16, code: Option<&str>, retry_after: Option<Duration>| Reply::Answer {
-            status,
-            code: code.map(str::to_owned),
-            message: String::new(),
-            request_id: None,
-            retry_after,
-            body: if code.is_some() { BodyKind::Error } else { BodyKind::Json },
+        let answer = |status: u16, code: Option<&str>, retry_after: Option<Duration>| {
+            let body = if code.is_some() { BodyKind::Error } else { BodyKind::Json };
+            Delivery::Sent(Answer {
+                meaning: meaning(status, code, body),
+                status: Some(status),
+                code: code.map(str::to_owned),
+                retry_after,
+                ..Answer::none(String::new())
+            })
         };
-        let lost = || Reply::Lost { detail: String::new() };
+        let lost = || Delivery::Sent(Answer::none(String::new()));
         // A retry of a task that is not failed is refused: another state.
         let would_take = abort || self.world.now.is_failed();
         let arrives = matches!(fate, Fate::Answered | Fate::AnswerLost | Fate::Failing);
@@ -415,7 +417,7 @@ impl State {
             Fate::NotSent => {
                 unclear = false;
                 reach("a PUT without a connection");
-                Reply::NotSent(CloudError::CredentialUnproven)
+                Delivery::NotSent(String::new())
             }
             Fate::WithoutEffect => {
                 unclear = false;

@@ -93,7 +93,7 @@ pub(crate) struct Announcing {
 
 impl Announcing {
     fn announce(&self, cluster: &Cluster) {
-        let reconciler = self.project.reconciler();
+        let reconciler = &self.project;
         // As the reconciler understands wall time.
         let (at, now) = (self.harness.now(), reconciler.now());
         let active_interval = i64::try_from(reconciler.rules().poll.active_interval.as_millis()).unwrap();
@@ -123,7 +123,7 @@ impl Project for Announcing {
     }
 
     async fn reconcile(&self, cluster: &Cluster) -> Next {
-        let next = self.project.reconcile(cluster).await;
+        let next = Project::reconcile(&*self.project, cluster).await;
         self.announce(cluster);
         next
     }
@@ -142,10 +142,6 @@ impl Project for Announcing {
 
     fn rules(&self) -> Arc<Rules> {
         self.project.rules()
-    }
-
-    async fn nudged(&self) {
-        self.project.nudged().await;
     }
 
     fn requests_per_second(&self) -> Option<f64> {

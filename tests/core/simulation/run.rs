@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
+use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use upgrade_remediator::clock::Clock;
@@ -21,7 +22,7 @@ use upgrade_remediator::model::hold::{Holds, NewHold, Scope};
 use upgrade_remediator::model::id::{ClusterId, ProjectId, ProjectName};
 use upgrade_remediator::model::names::Named;
 use upgrade_remediator::model::project_state::ProjectState;
-use upgrade_remediator::project::WatchedProject;
+use upgrade_remediator::reconcile::Reconciler;
 use upgrade_remediator::schedule::Scheduler;
 use upgrade_remediator::simulator::log::LogEntry;
 use upgrade_remediator::simulator::scenario::{ClusterWays, DEFAULT_PROJECT_ID, ExecuteTimesWay};
@@ -40,7 +41,7 @@ const MINUTE: i64 = 60_000;
 /// How long to go on once nothing is left to be done: nothing may be sent any more.
 const QUIET: i64 = 20 * MINUTE;
 
-pub(crate) type Watched = WatchedProject<Client<Wire, VirtualClock>, VirtualClock>;
+pub(crate) type Watched = Reconciler<Client<Wire, VirtualClock>, VirtualClock>;
 
 /// A hold that was placed and answered, by the true time and by how many entries the journal had then.
 #[derive(Debug, Clone)]
@@ -107,6 +108,7 @@ impl Played {
 struct Process {
     number: u32,
     project: Arc<Watched>,
+    nudge: Arc<Notify>,
     clock: Arc<VirtualClock>,
     journal: Journal,
     holds: Arc<RwLock<Holds>>,
@@ -259,7 +261,8 @@ impl Player {
             process: process.number,
             announced: Arc::clone(&self.announced),
         };
-        let scheduler = Scheduler::new(Arc::new(announcing), Arc::clone(&process.clock));
+        let scheduler = Scheduler::new(Arc::new(announcing), Arc::clone(&process.clock))
+            .nudged_by(Arc::clone(&process.nudge));
         let mut watched = pin!(scheduler.run(process.stopping.clone()));
         let mut next_check = self.plan.calm.max(harness.now());
         let mut quiet_since = None;
@@ -287,12 +290,12 @@ impl Player {
             }
             let clock_now = process.clock.now();
             if read(&process.holds).ended_by_themselves(ended_holds, clock_now).count() > 0 {
-                process.project.nudge();
+                process.nudge.notify_one();
             }
             ended_holds = clock_now;
             if now >= next_check {
                 next_check = now + 2 * MINUTE;
-                let project_state = process.project.reconciler().project_state();
+                let project_state = process.project.project_state();
                 let plan = &self.plan;
                 let open = harness.inspect(|world| judge::unfinished(plan, world, &project_state));
                 quiet_since = if open.is_empty() { quiet_since.or(Some(now)) } else { None };
@@ -327,7 +330,7 @@ impl Player {
         let project = Arc::clone(&process.project);
         let mut ended = pin!(async move {
             watched.await.unwrap();
-            project.reconciler().write_what_is_left().await;
+            project.write_what_is_left().await;
         });
         loop {
             tokio::select! {
@@ -388,7 +391,8 @@ impl Player {
         });
         Process {
             number: self.processes,
-            project: Arc::new(WatchedProject::new(reconciler)),
+            project: Arc::new(reconciler),
+            nudge: Arc::default(),
             clock,
             journal,
             holds,
@@ -497,16 +501,17 @@ impl Player {
                 let seed = self.plan.seed.wrapping_add(1_000 + self.harness.entries() as u64);
                 let css = anew.then(|| client(&self.harness, &self.plan, &process.clock, seed));
                 let (rules, project) = (self.plan.rules(epoch), Arc::clone(&process.project));
+                let nudge = Arc::clone(&process.nudge);
                 let (harness, notes, number) =
                     (Arc::clone(&self.harness), Arc::clone(&self.notes), process.number);
                 let begun = (harness.now(), harness.entries());
                 self.notes.lock().unwrap_or_else(PoisonError::into_inner).reloads.push(begun);
                 process.people.spawn(async move {
-                    project.reconciler().reload(rules, css).await;
+                    project.reload(rules, css).await;
                     let (at, entries) = (harness.now(), harness.entries());
                     let now = Epoch { at, entries, process: number, of: epoch };
                     notes.lock().unwrap_or_else(PoisonError::into_inner).epochs.push(now);
-                    project.nudge();
+                    nudge.notify_one();
                 });
             }
         }
@@ -554,7 +559,7 @@ fn place(
         let cluster = if let Held::Cluster(number) = held { cluster_id(&harness, number) } else { None };
         let scope = match held {
             Held::All => Scope::All,
-            Held::Project => Scope::Project(project.reconciler().project.clone()),
+            Held::Project => Scope::Project(project.project.clone()),
             Held::OtherProject => Scope::Project(ProjectName::new("other").unwrap()),
             Held::Cluster(_) => match &cluster {
                 Some(id) => Scope::Cluster(ClusterId::new(id).unwrap()),
@@ -567,7 +572,7 @@ fn place(
         let by = "uid 0".to_owned();
         let new =
             NewHold { at: now.wall, scope, cluster_name: None, until, reason: "by plan".to_owned(), by };
-        let gate = project.reconciler().pause().await;
+        let gate = project.pause().await;
         let Ok(hold) = journal.place_hold(new).await else { return };
         holds.write().unwrap_or_else(PoisonError::into_inner).place(hold, now);
         drop(gate);
@@ -585,15 +590,15 @@ fn release(
     notes: &Arc<std::sync::Mutex<Notes>>,
     held: Option<Held>,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let (project, clock, journal) =
-        (Arc::clone(&process.project), Arc::clone(&process.clock), process.journal.clone());
+    let (project, nudge) = (Arc::clone(&process.project), Arc::clone(&process.nudge));
+    let (clock, journal) = (Arc::clone(&process.clock), process.journal.clone());
     let (holds, harness, notes) = (Arc::clone(&process.holds), Arc::clone(harness), Arc::clone(notes));
     async move {
         let cluster =
             if let Some(Held::Cluster(number)) = held { cluster_id(&harness, number) } else { None };
         let is_it = |scope: &Scope| match (held, scope) {
             (None, _) | (Some(Held::All), Scope::All) => true,
-            (Some(Held::Project), Scope::Project(name)) => *name == project.reconciler().project,
+            (Some(Held::Project), Scope::Project(name)) => *name == project.project,
             (Some(Held::OtherProject), Scope::Project(name)) => name.as_str() == "other",
             (Some(Held::Cluster(_)), Scope::Cluster(id)) => Some(id.as_str()) == cluster.as_deref(),
             _ => false,
@@ -612,7 +617,7 @@ fn release(
         }
         if journal.release_holds(now.wall, numbers.clone(), "uid 0".to_owned()).await.is_ok() {
             holds.write().unwrap_or_else(PoisonError::into_inner).release(&numbers, now, "uid 0");
-            project.nudge();
+            nudge.notify_one();
         }
     }
 }

@@ -20,7 +20,7 @@ use upgrade_remediator::model::moment::Moment;
 use upgrade_remediator::model::policy::{Expect, Match, Mode, Policy, Terms};
 use upgrade_remediator::model::project::Rules;
 use upgrade_remediator::model::project_state::ProjectState;
-use upgrade_remediator::project::WatchedProject;
+use upgrade_remediator::reconcile::Reconciler;
 use upgrade_remediator::schedule::Scheduler;
 
 pub(crate) const SECOND: i64 = 1_000;
@@ -256,7 +256,7 @@ pub(crate) fn rules() -> Rules {
     Rules { policies: vec![policy], mode: Mode::Enforce, ..Rules::default() }
 }
 
-type Project = WatchedProject<Client<Wire, VirtualClock>, VirtualClock>;
+type Project = Reconciler<Client<Wire, VirtualClock>, VirtualClock>;
 
 /// A daemon that watches one project.
 pub(crate) struct Daemon {
@@ -274,7 +274,7 @@ impl Daemon {
         let reconciler = reconciler(css.unwrap(), &Journal::from(journal), &cloud.clock, rules, |parts| {
             parts.stopping = stop.clone();
         });
-        let project = Arc::new(WatchedProject::new(reconciler));
+        let project = Arc::new(reconciler);
         let scheduler = Scheduler::new(Arc::clone(&project), Arc::clone(&cloud.clock));
         let running = tokio::spawn(scheduler.run(stop.clone()));
         Self { project, stop, running }
@@ -282,7 +282,7 @@ impl Daemon {
 
     /// What is known of the project.
     pub(crate) fn project_state(&self) -> ProjectState {
-        self.project.reconciler().project_state()
+        self.project.project_state()
     }
 
     /// Stops it in order.

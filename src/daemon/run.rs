@@ -6,33 +6,31 @@ use std::sync::{Arc, PoisonError, RwLockReadGuard};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
-use super::build::{self, Builder, Connection};
-use super::identity::Known;
-use super::liveness::{Liveness, Round};
-use super::view::View;
-use super::{Broken, BuildFault, HttpClient, HttpProject, ProjectStates, changes, in_force};
+use super::build::Builder;
+use super::liveness::{self, Liveness};
+use super::running::Running;
+use super::snapshot::{Snapshot, View};
+use super::{Broken, BuildFault, HttpProject, ProjectStates, in_force};
 use crate::clock::{Clock as _, SystemClock};
 use crate::control::{Question, Reachable};
-use crate::journal::{Journal, JournalError};
 use crate::model::hold::Holds;
 use crate::model::id::ProjectName;
 use crate::model::moment::Moment;
-use crate::model::project::Rules;
 use crate::model::project_state::ProjectState;
 use crate::model::text::chain;
 use crate::schedule::Scheduler;
-use crate::schedule::liveness::{self, LivenessProbe};
-use crate::settings::{self, Environment, Loaded, Problem, Settings, Severity};
-use crate::status::{InForce, Refused, summary};
+use crate::schedule::liveness::{LivenessProbe, channel};
+use crate::settings::{Environment, Loaded, Settings};
+use crate::status::metrics::Metrics;
+use crate::status::{InForce, PolicyReport, summary};
 use crate::supervisor::Supervisor;
 
 mod reload;
-mod seen;
 
 /// How often a project that was removed is asked whether its last PUT is settled.
 const LEAVING_CHECK: Duration = Duration::from_secs(5);
@@ -41,25 +39,11 @@ const BETWEEN_MARKS: Duration = Duration::from_mins(1);
 /// Reloads begin this far apart: signals that come faster are one. Each proves every credential anew.
 const BETWEEN_RELOADS: Duration = Duration::from_secs(1);
 
-/// A project under watch.
-pub(super) struct Running {
-    pub(super) project: Arc<HttpProject>,
-    link: Connection,
-    /// Cancelled once nothing more is to be read or sent, as for the end of the process.
-    halt: CancellationToken,
-    /// Cancelled once its scheduler is to end.
-    stop: CancellationToken,
-    /// Felt while its scheduler's loop turns.
-    pub(super) liveness: LivenessProbe,
-    /// It is gone from the settings: nothing is sent, and its scheduler ends once no attempt is open.
-    pub(super) leaving: bool,
-}
-
 /// The running daemon.
 pub struct Daemon {
     config: PathBuf,
     environment: Environment,
-    pub(super) loaded: Loaded,
+    loaded: Loaded,
     pub(super) builder: Builder,
     pub(super) running: BTreeMap<ProjectName, Running>,
     /// Projects that are not watched any more, until that is taken note of.
@@ -68,32 +52,14 @@ pub struct Daemon {
     /// What people ordered and is being carried out.
     pub(super) orders: JoinSet<()>,
     stopping: CancellationToken,
-    pub(super) started: Timestamp,
+    started: Timestamp,
     /// The settings in force, for people.
-    pub(super) in_force: InForce,
+    in_force: InForce,
     supervisor: Arc<Supervisor>,
     /// Whether commands can reach the daemon, where they are to.
     reachable: Option<Reachable>,
-    /// The same daemon, for those who look from outside the loop.
-    pub(super) view: Option<Arc<View>>,
-}
-
-/// What a reload has made ready. Making it ready may fail; taking it cannot.
-struct Ready {
-    loaded: Loaded,
-    links: Vec<(settings::Project, Connection, Option<HttpClient>)>,
-    states: BTreeMap<ProjectName, ProjectState>,
-    credentials: super::credentials::Credentials,
-    channels: super::channels::Channels,
-}
-
-/// Why a reload changed nothing.
-#[derive(Debug, thiserror::Error)]
-enum ReloadFault {
-    #[error(transparent)]
-    Build(#[from] BuildFault),
-    #[error("the journal cannot be read for a project that is new")]
-    Journal(#[from] JournalError),
+    /// How it stands, for those who look from outside the loop.
+    shown: Option<watch::Sender<Snapshot>>,
 }
 
 impl Daemon {
@@ -117,7 +83,7 @@ impl Daemon {
             hash: loaded.hash(),
             refused: None,
         };
-        let mut service = Self {
+        let mut daemon = Self {
             config,
             environment,
             loaded: loaded.clone(),
@@ -131,23 +97,19 @@ impl Daemon {
             in_force,
             supervisor: Arc::default(),
             reachable: None,
-            view: None,
+            shown: None,
         };
         let none = BTreeSet::new();
-        let mut ready =
-            service.ready(loaded, &none, |_| Ok(ProjectState::default())).map_err(|fault| match fault {
-                ReloadFault::Build(fault) => fault,
-                ReloadFault::Journal(error) => BuildFault::Journal(error),
-            })?;
+        let mut ready = daemon.ready(loaded, &none, |_| Ok(ProjectState::default()))?;
         for (name, project_state) in &mut ready.states {
             *project_state = states.take(name, now);
         }
-        let identities = Arc::clone(&service.builder.identities);
+        let identities = Arc::clone(&daemon.builder.identities);
         // Nobody else knows of it yet.
         if let Ok(mut known) = identities.known.try_lock() {
-            service.begin(ready, &mut known);
+            daemon.begin(ready, &mut known);
         }
-        Ok(service)
+        Ok(daemon)
     }
 
     /// The same, told of to whoever supervises the process.
@@ -205,7 +167,7 @@ impl Daemon {
                 () = self.stopping.cancelled() => break,
                 Some(ended) = self.schedulers.join_next() => result = self.ended(ended).map_err(Broken::from),
                 Some(carried_out) = self.orders.join_next() => result = carried_out.map_err(Broken::from),
-                lives = liveness.round(&*clock, || ask_for_life(running, journal)) => match lives {
+                lives = liveness.round(&*clock, || liveness::answered(probes(running), journal)) => match lives {
                     Ok(()) => {
                         self.supervisor.alive();
                         if clock.now().since(marked) >= BETWEEN_MARKS {
@@ -228,7 +190,9 @@ impl Daemon {
                 () = clock.sleep(wake.unwrap_or_default()), if wake.is_some() => {}
             }
             self.tell_status();
-            self.show();
+            if let Some(shown) = &self.shown {
+                shown.send_replace(self.snapshot());
+            }
         }
         self.supervisor.stopping();
         // Who still asks is told that the daemon is stopping.
@@ -241,7 +205,7 @@ impl Daemon {
             result = result.and(carried_out.map_err(Broken::from));
         }
         for running in self.running.values() {
-            running.project.reconciler().write_what_is_left().await;
+            running.project.write_what_is_left().await;
         }
         result
     }
@@ -264,11 +228,8 @@ impl Daemon {
             return;
         }
         let now = self.clock().now();
-        let projects: BTreeMap<_, _> = self
-            .running
-            .iter()
-            .map(|(name, running)| (name, running.project.reconciler().summary()))
-            .collect();
+        let projects: BTreeMap<_, _> =
+            self.running.iter().map(|(name, running)| (name, running.project.summary())).collect();
         let holds = self.holds().in_force(now).count();
         let refused = self.in_force.refused.is_some();
         self.supervisor.status(&summary::line(self.settings().mode, &projects, holds, refused, now.wall));
@@ -287,12 +248,14 @@ impl Daemon {
         if running.leaving {
             self.running.remove(&name);
             self.left.insert(name.clone());
+            self.builder.let_go(&name);
             info!(project = %name, "project {name} is not watched any more");
         } else if !self.stopping.is_cancelled() {
             // It came back into the settings before its last reconcile had ended.
             running.stop = running.halt.child_token();
-            let (project, stop) = (Arc::clone(&running.project), running.stop.clone());
-            let liveness = self.watch(name.clone(), project, stop);
+            let (project, nudge) = (Arc::clone(&running.project), Arc::clone(&running.nudge));
+            let stop = running.stop.clone();
+            let liveness = self.watch(name.clone(), project, nudge, stop);
             if let Some(running) = self.running.get_mut(&name) {
                 running.liveness = liveness;
             }
@@ -305,141 +268,46 @@ impl Daemon {
         &mut self,
         name: ProjectName,
         project: Arc<HttpProject>,
+        nudge: Arc<Notify>,
         stop: CancellationToken,
     ) -> LivenessProbe {
-        let (liveness, responder) = liveness::channel();
-        let watched =
-            Scheduler::new(project, Arc::clone(&self.builder.clock)).with_liveness(responder).run(stop);
+        let (liveness, responder) = channel();
+        let scheduler = Scheduler::new(project, Arc::clone(&self.builder.clock));
+        let watched = scheduler.nudged_by(nudge).with_liveness(responder).run(stop);
         self.schedulers.spawn(async move { (name, watched.await) });
         liveness
-    }
-
-    /// One line for the fact, and one for each problem of the settings.
-    fn tell_why_not(&mut self, why: String, found: &[Problem]) {
-        let at = self.builder.clock.now().wall;
-        let config = self.config.display();
-        error!(%config, "the settings were not reloaded and nothing changed: {why}");
-        let line = |problem: &Problem| format!("{}: {}", problem.severity.word(), problem.in_one_line());
-        let mut problems: Vec<String> = found.iter().map(line).collect();
-        for problem in found {
-            match problem.severity {
-                Severity::Error => error!(%config, "{}", problem.in_one_line()),
-                Severity::Warning => warn!(%config, "{}", problem.in_one_line()),
-            }
-        }
-        if problems.is_empty() {
-            problems.push(why);
-        }
-        self.in_force.refused = Some(Refused { at, problems });
-    }
-
-    /// Makes everything ready that these settings need and that may fail.
-    fn ready(
-        &self,
-        loaded: Loaded,
-        moved: &BTreeSet<ProjectName>,
-        project_state: impl Fn(&ProjectName) -> Result<ProjectState, JournalError>,
-    ) -> Result<Ready, ReloadFault> {
-        let settings = &loaded.settings;
-        let credentials = self.builder.credentials(settings)?;
-        let channels = self.builder.channels(settings, &credentials)?;
-        let (mut links, mut states) = (Vec::new(), BTreeMap::new());
-        for project in &settings.projects {
-            let Some(link) = Builder::link(settings, project, &credentials)? else { continue };
-            let before = self.running.get(&project.name).filter(|_| !moved.contains(&project.name));
-            let same = before.is_some_and(|running| running.link == link);
-            let client = if same { None } else { Some(self.builder.client(project, &link)?) };
-            if before.is_none() {
-                states.insert(project.name.clone(), project_state(&project.name)?);
-            }
-            links.push((project.clone(), link, client));
-        }
-        Ok(Ready { loaded, links, states, credentials, channels })
-    }
-
-    /// Takes new settings: no timer, no attempt and, where nothing of it changed, no connection is lost.
-    async fn take(&mut self, ready: Ready, known: &mut Known) {
-        let lines = changes::changes(&self.loaded, &ready.loaded);
-        for warning in &ready.loaded.warnings {
-            warn!("{}", warning.in_one_line());
-        }
-        let rules = build::rules(&ready.loaded.settings);
-        let mut clients: BTreeMap<ProjectName, Option<HttpClient>> = BTreeMap::new();
-        let mut ready = ready;
-        for (project, link, client) in &mut ready.links {
-            if let Some(running) = self.running.get_mut(&project.name) {
-                known.watch(&project.name, link.project());
-                running.link = link.clone();
-                running.leaving = false;
-                clients.insert(project.name.clone(), client.take());
-            }
-        }
-        for (name, running) in &mut self.running {
-            let reconciler = running.project.reconciler();
-            if let Some(client) = clients.remove(name) {
-                reconciler.reload(rules.clone(), client).await;
-                running.project.nudge();
-            } else {
-                // Its plans go with it: without a policy nothing is sent. What is open is still settled.
-                let rules = Rules { policies: Vec::new(), ..(*reconciler.rules()).clone() };
-                reconciler.reload(rules, None).await;
-                running.leaving = true;
-            }
-        }
-        let came = ready.states.len();
-        // Before anybody uses them: what is woken is asked for anew.
-        ready.credentials.wake();
-        self.begin(ready, known);
-        self.note_in_force().await;
-        info!(changes = lines.len(), projects = self.running.len(), came, "the settings were reloaded");
-        for line in lines {
-            info!("changed: {line}");
-        }
-    }
-
-    /// Takes the settings and credentials, and begins to watch the projects that are new.
-    fn begin(&mut self, ready: Ready, known: &mut Known) {
-        let Ready { loaded, links, mut states, credentials, channels, .. } = ready;
-        build::tell_of_limits(&loaded.settings);
-        self.builder.take_credentials(credentials);
-        self.builder.take_channels(channels, &loaded.settings);
-        for (project, link, client) in links {
-            let (Some(project_state), Some(client)) = (states.remove(&project.name), client) else {
-                continue;
-            };
-            self.put_under_watch(&loaded.settings, &project, link, client, project_state, known);
-        }
-        self.in_force.hash = loaded.hash();
-        self.loaded = loaded;
-        self.in_force.since = self.builder.clock.now().wall;
-        self.in_force.refused = None;
-    }
-
-    fn put_under_watch(
-        &mut self,
-        settings: &Settings,
-        project: &settings::Project,
-        link: Connection,
-        client: HttpClient,
-        project_state: ProjectState,
-        known: &mut Known,
-    ) {
-        let name = project.name.clone();
-        known.watch(&name, link.project());
-        let halt = self.stopping.child_token();
-        let project = self.builder.project(settings, project, client, project_state, halt.clone());
-        let stop = halt.child_token();
-        let liveness = self.watch(name.clone(), Arc::clone(&project), stop.clone());
-        self.running.insert(name, Running { project, link, halt, stop, liveness, leaving: false });
     }
 
     /// Ends the schedulers of removed projects that have nothing open any more.
     fn let_leave(&mut self) {
         for running in self.running.values() {
-            if running.leaving && !running.project.reconciler().has_open_attempts() {
+            if running.leaving && !running.project.has_open_attempts() {
                 running.stop.cancel();
             }
         }
+    }
+
+    /// How the daemon stands now, for those who ask it and those who look from outside.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            clock: Arc::clone(&self.builder.clock),
+            holds: Arc::clone(&self.builder.holds),
+            journal: self.builder.share_journal(),
+            post: self.builder.post.clone(),
+            started: self.started,
+            mode: self.settings().mode,
+            in_force: self.in_force.clone(),
+            policies: self.settings().policies.iter().map(PolicyReport::new).collect(),
+            projects: self.running.values().cloned().collect(),
+        }
+    }
+
+    /// The daemon as it is seen from outside, kept up to date from now on.
+    /// `changes` changes when something was told.
+    pub fn view(&mut self, metrics: Arc<Metrics>, changes: watch::Receiver<u64>) -> Arc<View> {
+        let (shown, snapshot) = watch::channel(self.snapshot());
+        self.shown = Some(shown);
+        Arc::new(View { snapshot, metrics, changes })
     }
 
     fn tell_ended_holds(&self, since: Moment, now: Moment) {
@@ -451,7 +319,7 @@ impl Daemon {
 
     /// Something may be due now that was held back.
     pub(super) fn nudge_all(&self) {
-        self.running.values().for_each(|running| running.project.nudge());
+        self.running.values().for_each(|running| running.nudge.notify_one());
     }
 
     pub(super) fn holds(&self) -> RwLockReadGuard<'_, Holds> {
@@ -467,13 +335,6 @@ impl Daemon {
     }
 }
 
-/// Asks every scheduler and the journal for a sign of life.
-fn ask_for_life(running: &BTreeMap<ProjectName, Running>, journal: Journal) -> Round {
-    let probes: Vec<LivenessProbe> = running.values().map(|running| running.liveness.clone()).collect();
-    Box::pin(async move {
-        for liveness in probes {
-            liveness.answered().await;
-        }
-        journal.check_alive().await
-    })
+fn probes(running: &BTreeMap<ProjectName, Running>) -> Vec<LivenessProbe> {
+    running.values().map(|running| running.liveness.clone()).collect()
 }

@@ -5,22 +5,37 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::task::JoinError;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
-use super::{Daemon, ReloadFault, Running};
+use super::Daemon;
 use crate::clock::Clock as _;
-use crate::daemon::build::Connection;
+use crate::daemon::build::{self, Builder, Connection};
+use crate::daemon::changes::changes;
+use crate::daemon::channels::Channels;
+use crate::daemon::credentials::Credentials;
 use crate::daemon::identity::Known;
-use crate::daemon::{BuildFault, ProjectStates, named};
+use crate::daemon::running::Running;
+use crate::daemon::{BuildFault, HttpClient, ProjectStates, named};
 use crate::journal::JournalError;
 use crate::journal::reader::Query;
 use crate::model::id::ProjectName;
 use crate::model::moment::Moment;
 use crate::model::names::{Named, Names, Naming};
 use crate::model::policy::Mode;
+use crate::model::project::Rules;
 use crate::model::project_state::ProjectState;
 use crate::model::text::chain;
-use crate::settings::{self, JournalUrl, Settings};
+use crate::settings::{self, JournalUrl, Loaded, Problem, Project, Settings, Severity};
+use crate::status::Refused;
+
+/// What a reload has made ready. Making it ready may fail; taking it cannot.
+pub(super) struct Ready {
+    loaded: Loaded,
+    links: Vec<(Project, Arc<Connection>, Option<HttpClient>)>,
+    pub(super) states: BTreeMap<ProjectName, ProjectState>,
+    credentials: Credentials,
+    channels: Channels,
+}
 
 /// What a reload does to the names of projects.
 struct Moving {
@@ -77,12 +92,12 @@ impl Daemon {
             Some(source) if moving.moved.contains(source) && !known.outdated.contains(source) => {
                 Ok(ProjectState::default())
             }
-            Some(source) => ledger_of(source, &journal, now),
+            Some(source) => state_of(source, &journal, now),
             None => Ok(ProjectState::default()),
         });
         let mut ready = match ready {
             Ok(ready) => ready,
-            Err(ReloadFault::Build(BuildFault::Secrets(problems))) => {
+            Err(BuildFault::Secrets(problems)) => {
                 self.tell_why_not("they cannot be used".to_owned(), &problems.0);
                 return Ok(());
             }
@@ -99,7 +114,7 @@ impl Daemon {
                     if let Some(project_state) =
                         ready.states.get_mut(new).filter(|_| !known.outdated.contains(name))
                     {
-                        *project_state = running.project.reconciler().project_state();
+                        *project_state = running.project.project_state();
                         project_state.wake(now);
                     }
                     known.leave(name);
@@ -114,6 +129,127 @@ impl Daemon {
             }
         }
         Ok(())
+    }
+
+    /// One line for the fact, and one for each problem of the settings.
+    fn tell_why_not(&mut self, why: String, found: &[Problem]) {
+        let at = self.builder.clock.now().wall;
+        let config = self.config.display();
+        error!(%config, "the settings were not reloaded and nothing changed: {why}");
+        let line = |problem: &Problem| format!("{}: {}", problem.severity.word(), problem.in_one_line());
+        let mut problems: Vec<String> = found.iter().map(line).collect();
+        for problem in found {
+            match problem.severity {
+                Severity::Error => error!(%config, "{}", problem.in_one_line()),
+                Severity::Warning => warn!(%config, "{}", problem.in_one_line()),
+            }
+        }
+        if problems.is_empty() {
+            problems.push(why);
+        }
+        self.in_force.refused = Some(Refused { at, problems });
+    }
+
+    /// Makes everything ready that these settings need and that may fail.
+    pub(super) fn ready(
+        &self,
+        loaded: Loaded,
+        moved: &BTreeSet<ProjectName>,
+        project_state: impl Fn(&ProjectName) -> Result<ProjectState, JournalError>,
+    ) -> Result<Ready, BuildFault> {
+        let settings = &loaded.settings;
+        let credentials = self.builder.credentials(settings)?;
+        let channels = self.builder.channels(settings, &credentials)?;
+        let (mut links, mut states) = (Vec::new(), BTreeMap::new());
+        for project in &settings.projects {
+            let Some(link) = Builder::link(settings, project, &credentials)? else { continue };
+            let before = self.running.get(&project.name).filter(|_| !moved.contains(&project.name));
+            let same = before.is_some_and(|running| *running.link == link);
+            let client = if same { None } else { Some(self.builder.client(project, &link)?) };
+            if before.is_none() {
+                let known = project_state(&project.name).map_err(BuildFault::NewProject)?;
+                states.insert(project.name.clone(), known);
+            }
+            links.push((project.clone(), Arc::new(link), client));
+        }
+        Ok(Ready { loaded, links, states, credentials, channels })
+    }
+
+    /// Takes new settings: no timer, no attempt and, where nothing of it changed, no connection is lost.
+    async fn take(&mut self, ready: Ready, known: &mut Known) {
+        let lines = changes(&self.loaded, &ready.loaded);
+        for warning in &ready.loaded.warnings {
+            warn!("{}", warning.in_one_line());
+        }
+        let rules = build::rules(&ready.loaded.settings);
+        let mut clients: BTreeMap<ProjectName, Option<HttpClient>> = BTreeMap::new();
+        let mut ready = ready;
+        for (project, link, client) in &mut ready.links {
+            if let Some(running) = self.running.get_mut(&project.name) {
+                known.watch(&project.name, link.project());
+                running.link = Arc::clone(link);
+                running.leaving = false;
+                clients.insert(project.name.clone(), client.take());
+            }
+        }
+        for (name, running) in &mut self.running {
+            let reconciler = &running.project;
+            if let Some(client) = clients.remove(name) {
+                reconciler.reload(rules.clone(), client).await;
+                running.nudge.notify_one();
+            } else {
+                // Its plans go with it: without a policy nothing is sent. What is open is still settled.
+                let rules = Rules { policies: Vec::new(), ..(*reconciler.rules()).clone() };
+                reconciler.reload(rules, None).await;
+                running.leaving = true;
+            }
+        }
+        let came = ready.states.len();
+        // Before anybody uses them: what is woken is asked for anew.
+        ready.credentials.wake();
+        self.begin(ready, known);
+        self.note_in_force().await;
+        info!(changes = lines.len(), projects = self.running.len(), came, "the settings were reloaded");
+        for line in lines {
+            info!("changed: {line}");
+        }
+    }
+
+    /// Takes the settings and credentials, and begins to watch the projects that are new.
+    pub(super) fn begin(&mut self, ready: Ready, known: &mut Known) {
+        let Ready { loaded, links, mut states, credentials, channels, .. } = ready;
+        build::tell_of_limits(&loaded.settings);
+        self.builder.take_credentials(credentials);
+        self.builder.take_channels(channels, &loaded.settings);
+        for (project, link, client) in links {
+            let (Some(project_state), Some(client)) = (states.remove(&project.name), client) else {
+                continue;
+            };
+            self.put_under_watch(&loaded.settings, &project, link, client, project_state, known);
+        }
+        self.in_force.hash = loaded.hash();
+        self.loaded = loaded;
+        self.in_force.since = self.builder.clock.now().wall;
+        self.in_force.refused = None;
+    }
+
+    fn put_under_watch(
+        &mut self,
+        settings: &Settings,
+        project: &Project,
+        link: Arc<Connection>,
+        client: HttpClient,
+        project_state: ProjectState,
+        known: &mut Known,
+    ) {
+        let name = project.name.clone();
+        known.watch(&name, link.project());
+        let halt = self.stopping.child_token();
+        let project = self.builder.project(settings, project, client, project_state, halt.clone());
+        let stop = halt.child_token();
+        let nudge = Arc::default();
+        let liveness = self.watch(name.clone(), Arc::clone(&project), Arc::clone(&nudge), stop.clone());
+        self.running.insert(name, Running { project, link, halt, stop, nudge, liveness, leaving: false });
     }
 
     /// What these settings do to the names of projects.
@@ -141,7 +277,7 @@ impl Daemon {
         }
         let aside = moving.naming.renames.iter().filter(|rename| rename.aside).map(|rename| &rename.from);
         let open = |name: &&ProjectName| {
-            self.running.get(*name).is_some_and(|running| running.project.reconciler().has_open_attempts())
+            self.running.get(*name).is_some_and(|running| running.project.has_open_attempts())
         };
         aside.into_iter().find(open).map(|name| {
             format!(
@@ -170,7 +306,7 @@ impl Daemon {
         let mut halted = BTreeMap::new();
         for name in names {
             if let Some(running) = self.running.remove(name) {
-                running.project.reconciler().write_what_is_left().await;
+                running.project.write_what_is_left().await;
                 halted.insert(name.clone(), running);
             }
         }
@@ -180,7 +316,7 @@ impl Daemon {
     /// Watches projects again as they were, with what is known of them.
     fn revive(&mut self, halted: BTreeMap<ProjectName, Running>, known: &mut Known) {
         for (name, running) in halted {
-            let mut project_state = running.project.reconciler().project_state();
+            let mut project_state = running.project.project_state();
             project_state.wake(self.builder.clock.now());
             self.again(&name, running.link, project_state, known);
         }
@@ -196,7 +332,7 @@ impl Daemon {
         let names = known.outdated.iter().filter(|name| self.running.contains_key(*name)).cloned().collect();
         let (journal, now) = (self.settings().journal.clone(), self.builder.clock.now());
         for (name, running) in self.halt(&names).await? {
-            match ledger_of(&name, &journal, now) {
+            match state_of(&name, &journal, now) {
                 Ok(project_state) => self.again(&name, running.link, project_state, known),
                 Err(error) => {
                     error!(project = %name, "project {name} is not watched until a reload or restart, as the journal cannot be read: {}", chain(&error));
@@ -210,7 +346,7 @@ impl Daemon {
     fn again(
         &mut self,
         name: &ProjectName,
-        link: Connection,
+        link: Arc<Connection>,
         project_state: ProjectState,
         known: &mut Known,
     ) {
@@ -251,7 +387,7 @@ impl Daemon {
 }
 
 /// What the journal knows of a project that is new in the settings, and may be an old one.
-fn ledger_of(name: &ProjectName, journal: &JournalUrl, now: Moment) -> Result<ProjectState, JournalError> {
+fn state_of(name: &ProjectName, journal: &JournalUrl, now: Moment) -> Result<ProjectState, JournalError> {
     let mut states = ProjectStates::default();
     let entries = journal.reader()?.entries(&Query { project: Some(name.clone()), ..Query::default() })?;
     for entry in entries {

@@ -1,7 +1,7 @@
 //! What an answer to a PUT means: the one table. The status decides first, then the code. The codes are those in the
 //! references of Huawei Cloud CSS and of its API Gateway (support.huaweicloud.com, 'Error Codes').
 
-use crate::cloud::BodyKind;
+use super::BodyKind;
 use crate::model::answer::Meaning;
 
 /// Codes of the service that say: not now, another operation runs or another state.
@@ -170,6 +170,42 @@ mod tests {
             assert_eq!(meaning(*status, Some(code), BodyKind::Error), *expected, "{status} {code}");
             let older = code.replacen("APIGW.", "APIG.", 1);
             assert_eq!(meaning(*status, Some(&older), BodyKind::Error), *expected, "{status} {older}");
+        }
+    }
+
+    /// No answer but an acceptance closes a task, and nothing but a code of the CSS API has it checked whether it is gone.
+    #[test]
+    fn no_answer_of_the_gateway_accepts_a_put_or_says_that_the_task_may_be_gone() {
+        let of = |prefix: &str, codes: &str| -> Vec<String> {
+            codes.split_whitespace().map(|code| format!("{prefix}.{code}")).collect()
+        };
+        let of_css = of("CSS", DOCUMENTED);
+        let others = [of("APIGW", DOCUMENTED_OF_THE_GATEWAY), of("APIG", DOCUMENTED_OF_THE_GATEWAY)].concat();
+        let others = others.iter().map(String::as_str).chain(["", "401", "APIGW.9999", "CSS", "XCSS.0015"]);
+        let others: Vec<Option<&str>> = others.map(Some).chain([None]).collect();
+        for status in 0..1000 {
+            for body in [BodyKind::Empty, BodyKind::Json, BodyKind::Error, BodyKind::Other] {
+                for code in &others {
+                    let found = meaning(status, *code, body);
+                    assert_ne!(found, Meaning::GoneOrForbidden, "{status} {code:?} {body:?}");
+                    let says_nothing = code.unwrap_or_default().is_empty();
+                    let accepts =
+                        status == 200 && says_nothing && matches!(body, BodyKind::Empty | BodyKind::Json);
+                    assert_eq!(found == Meaning::Accepted, accepts, "{status} {code:?} {body:?}");
+                }
+                for code in &of_css {
+                    let found = meaning(status, Some(code), body);
+                    assert_ne!(found, Meaning::Accepted, "{status} {code} {body:?}");
+                    let is_gone = match status {
+                        403 => code == "CSS.0015",
+                        // Else forbidden for the whole project.
+                        404 => !["CSS.0010", "CSS.0021", "CSS.5045"].contains(&code.as_str()),
+                        _ if [401, 405, 409, 429].contains(&status) => false,
+                        _ => status / 100 == 4 && ["CSS.0047", "CSS.0082"].contains(&code.as_str()),
+                    };
+                    assert_eq!(found == Meaning::GoneOrForbidden, is_gone, "{status} {code} {body:?}");
+                }
+            }
         }
     }
 

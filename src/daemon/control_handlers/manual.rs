@@ -1,0 +1,91 @@
+//! What people order for one cluster. Each is a task of its own, as it reads the service and may send a PUT: nothing else
+//! waits for it, and a stop lets it end.
+
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+
+use super::reason;
+use crate::control::{Answer, Order, Peer};
+use crate::daemon::run::Daemon;
+use crate::daemon::running::Running;
+use crate::model::decision::{Action, ManualOrder};
+use crate::model::id::ClusterId;
+use crate::model::text::shown;
+use crate::reconcile::Done;
+
+/// What is ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ordering {
+    Send(Action),
+    Reset,
+}
+
+impl Ordering {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Send(Action::Retry) => "retry-now",
+            Self::Send(Action::Abort) => "abort",
+            Self::Reset => "reset",
+        }
+    }
+}
+
+impl Daemon {
+    /// Has an order carried out, and answers once it is.
+    pub(super) fn order(
+        &mut self,
+        ordering: Ordering,
+        order: Order,
+        peer: Peer,
+        answer: oneshot::Sender<Answer>,
+    ) {
+        let prepared = self.find_project(&order.cluster).and_then(|found| {
+            let why = reason(&order.reason, ordering.word())?;
+            Ok((found, ManualOrder { task: order.task, command: order.command, by: peer.to_string(), why }))
+        });
+        let (found, ordered) = match prepared {
+            Ok(prepared) => prepared,
+            Err(why) => return drop(answer.send(Answer::Refused { why })),
+        };
+        let (Running { project, nudge, .. }, cluster, name) = found;
+        self.orders.spawn(async move {
+            let (word, by, cause) = (ordering.word(), ordered.by.clone(), ordered.why.clone());
+            let shown_name = shown(&name, 80);
+            info!(project = %project.project, %cluster, by, "{shown_name}: {by} orders {word}: {cause}");
+            let done = match ordering {
+                Ordering::Send(action) => project.act_manually(&cluster, action, &ordered).await,
+                Ordering::Reset => project.reset_manually(&cluster, &ordered).await,
+            };
+            // What was sent is settled, and what was given back is decided about, without waiting for its turn.
+            nudge.notify_one();
+            let said = match done {
+                Ok(done) => as_answer(cluster, name, done),
+                Err(error) => {
+                    let why = if error.was_sent() {
+                        format!("{shown_name}: {error}")
+                    } else {
+                        format!("{shown_name}: {word} was not done: {error}")
+                    };
+                    warn!(project = %project.project, %cluster, by, "{why}");
+                    Answer::Refused { why }
+                }
+            };
+            // Whoever asked may be gone; what was done is done.
+            let _ = answer.send(said);
+        });
+    }
+}
+
+fn as_answer(cluster: ClusterId, cluster_name: String, done: Done) -> Answer {
+    let (task, words) = match done {
+        Done::Accepted { task, answer } => {
+            let words = format!("the service accepted the PUT ({answer})");
+            (task, words)
+        }
+        Done::Reset(task) => {
+            let words = "it is the daemon's again: no retry counts as used, and a new backoff begins";
+            (task, words.to_owned())
+        }
+    };
+    Answer::Done { cluster, cluster_name, task, words }
+}
