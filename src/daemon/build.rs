@@ -16,7 +16,7 @@ use crate::cloud::{Client, Credential, Options, ProjectSource, ProxyCircuit};
 use crate::descriptors;
 use crate::journal::{Journal, Opened};
 use crate::model::hold::Holds;
-use crate::model::id::ProjectId;
+use crate::model::id::{ProjectId, ProjectName};
 use crate::model::project::{Limits, Rules};
 use crate::model::project_state::ProjectState;
 use crate::notify::{NotifyQueue, Observer};
