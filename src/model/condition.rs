@@ -335,6 +335,9 @@ pub struct Standing {
     /// The condition as it is now.
     #[serde(flatten)]
     pub condition: Condition,
+    /// An earlier process found it, and this one has not found it yet.
+    #[serde(skip)]
+    pub recalled: bool,
 }
 
 impl Standing {
@@ -353,7 +356,7 @@ impl Standing {
     }
 }
 
-/// A condition began (`before` is `None`), changed or ended (`now` is `None`).
+/// A condition began (`before` is `None`), changed, was found again after a restart, or ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     /// When.
@@ -411,8 +414,12 @@ pub struct Found {
 impl Conditions {
     /// Those that were in force when an earlier process ended.
     pub fn recall(kept: Vec<Standing>) -> Self {
+        Self::all_of(kept.into_iter().map(|standing| Standing { recalled: true, ..standing }))
+    }
+
+    fn all_of(each: impl Iterator<Item = Standing>) -> Self {
         let mut all = Self::default();
-        for standing in kept {
+        for standing in each {
             all.insert(standing);
         }
         all
@@ -456,10 +463,12 @@ impl Conditions {
             let about = condition.cluster().map(|(cluster, _)| cluster.clone());
             let known = of.entry(about).or_default();
             let before = known.get(&condition.code());
-            let same = before.is_some_and(|before| before.condition.log_sign() == condition.log_sign());
+            let is_same =
+                |before: &Standing| !before.recalled && before.condition.log_sign() == condition.log_sign();
+            let same = before.is_some_and(is_same);
             let since = before.map_or(at, |before| before.since);
             let before = before.map(|before| before.condition.clone());
-            let standing = Standing { project: project.clone(), since, condition };
+            let standing = Standing { project: project.clone(), since, condition, recalled: false };
             known.insert(standing.condition.code(), standing.clone());
             if !same {
                 changes.push(Change { at, standing, before, ended: false });
@@ -497,6 +506,6 @@ impl Conditions {
         let all: Vec<Standing> = self.all().cloned().collect();
         let renamed =
             |standing: Standing| Standing { project: naming.renamed(&standing.project).clone(), ..standing };
-        *self = Self::recall(all.into_iter().map(renamed).collect());
+        *self = Self::all_of(all.into_iter().map(renamed));
     }
 }

@@ -5,7 +5,7 @@ use tracing::{debug, error, info, warn};
 use super::{Notification, Observer};
 use crate::model::condition::{Change, Standing};
 use crate::model::level::Level;
-use crate::model::text::{counted, shown, span};
+use crate::model::text::{counted, shown, span, utc};
 
 /// Tells by log lines.
 #[derive(Debug, Clone, Copy, Default)]
@@ -71,7 +71,9 @@ fn tell_condition(change: &Change) {
             Some(command) => format!("; {purpose}: {command}"),
             None => format!("; {purpose}"),
         });
-        (condition.level(), format!("{subject}: {}{}", condition.text(), advice.unwrap_or_default()))
+        let since = change.standing.since;
+        let lasts = if since < change.at { format!("; since {}", utc(since)) } else { String::new() };
+        (condition.level(), format!("{subject}: {}{}{lasts}", condition.text(), advice.unwrap_or_default()))
     };
     match condition.cluster() {
         Some((cluster, _)) => line!(level, %project, %cluster, condition = code.word(), "{text}"),

@@ -101,7 +101,7 @@ impl ConditionReport {
     }
 
     fn new(standing: Standing) -> Self {
-        let Standing { project, since, condition } = standing;
+        let Standing { project, since, condition, .. } = standing;
         let text = match condition.cluster() {
             Some((_, name)) => format!("cluster {}: {}", shown(name, 80), condition.text()),
             None => format!("project {project}: {}", condition.text()),

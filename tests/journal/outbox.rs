@@ -77,6 +77,7 @@ async fn what_is_kept_comes_back(kind: &impl Kind) {
         project: ProjectName::new("prod").unwrap(),
         since: wall(),
         condition: Condition::ClockOff { seconds },
+        recalled: false,
     };
     let over = Standing { condition: Condition::JournalFailing { error: name("full") }, ..standing(1) };
     let condition =

@@ -742,8 +742,12 @@ async fn nobody_is_reminded_of_a_project_that_is_watched_no_more() {
     harness.kill().await;
     // One that went from the configuration while no process ran.
     let gone = ProjectName::new("gone").unwrap();
-    let standing =
-        Standing { project: gone, since: Timestamp::UNIX_EPOCH, condition: unreachable("credential") };
+    let standing = Standing {
+        project: gone,
+        since: Timestamp::UNIX_EPOCH,
+        condition: unreachable("credential"),
+        recalled: false,
+    };
     let journal = Journal::from(harness.journal.clone());
     let kept = OutboxWrite::Condition { standing: Box::new(standing), ended: false };
     journal.write(vec![kept]).await.unwrap();
