@@ -84,8 +84,8 @@ pub struct Reconciler<S, C> {
     conditions: Arc<Mutex<Conditions>>,
     state: Mutex<State>,
     /// Shared by whoever journals what a poll adds, until that is folded in. Held alone from the last judgement of the
-    /// guards to the end of the intent's commit, while the circuit breaker turns, while the project's state is folded
-    /// anew, and while what the guards judge by is changed from outside.
+    /// preconditions to the end of the intent's commit, while the circuit breaker turns, while the project's state is folded
+    /// anew, and while what the preconditions judge by is changed from outside.
     commit_lock: tokio::sync::RwLock<()>,
     /// One reconcile of a cluster at a time: the scheduler's, or one that an operator orders.
     one_at_a_time: KeyedLock,

@@ -10,7 +10,7 @@ use super::status::Known;
 use super::table::{table, text};
 use super::{CommandResult, Failure, print, print_json};
 use crate::control::{Answer, Request};
-use crate::model::explanation::{Explanation, Story, TaskFacts};
+use crate::model::explanation::{Explanation, Lifecycle, TaskFacts};
 use crate::model::outlook::Block;
 use crate::model::text::{counted, shown, span, utc};
 use crate::settings::Loaded;
@@ -110,8 +110,8 @@ fn as_text(it: &Explanation) -> String {
     if let Some(task) = &it.task {
         row("TASK", task_in_words(task));
     }
-    if let Some(story) = &it.story {
-        row("SO FAR", story_in_words(story));
+    if let Some(lifecycle) = &it.lifecycle {
+        row("SO FAR", lifecycle_in_words(lifecycle));
     }
     for step in &it.schedule {
         let at = step.at.map_or_else(String::new, |at| format!("{}: ", utc(at)));
@@ -126,15 +126,15 @@ fn as_text(it: &Explanation) -> String {
         row("POLICY", format!("{}: {says}", shown(&policy.policy, 60)));
     }
     let _ = write!(out, "{}", text(&rows));
-    if !it.guards.is_empty() {
+    if !it.preconditions.is_empty() {
         let mut rows = table(&["GUARD", "", "STANDS AT", "ALLOWED"]);
-        for guard in &it.guards {
-            let verdict = if guard.passes { "ok" } else { "NO" };
+        for precondition in &it.preconditions {
+            let verdict = if precondition.passes { "ok" } else { "NO" };
             rows.add_row([
-                guard.guard.clone(),
+                precondition.name.clone(),
                 verdict.to_owned(),
-                shown(&guard.value, 300),
-                guard.limit.clone(),
+                shown(&precondition.value, 300),
+                precondition.limit.clone(),
             ]);
         }
         let _ = write!(out, "\n{}", text(&rows));
@@ -170,30 +170,30 @@ fn task_in_words(task: &TaskFacts) -> String {
     words
 }
 
-fn story_in_words(story: &Story) -> String {
-    let mut words = match story.allowed {
+fn lifecycle_in_words(lifecycle: &Lifecycle) -> String {
+    let mut words = match lifecycle.allowed {
         Some(allowed) => {
-            format!("{} of {} used", story.used, counted(u64::from(allowed), "retry", "retries"))
+            format!("{} of {} used", lifecycle.used, counted(u64::from(allowed), "retry", "retries"))
         }
-        None => format!("{} used", counted(u64::from(story.used), "retry", "retries")),
+        None => format!("{} used", counted(u64::from(lifecycle.used), "retry", "retries")),
     };
-    if story.by_others > 0 {
-        let _ = write!(words, " ({} by others)", story.by_others);
+    if lifecycle.by_others > 0 {
+        let _ = write!(words, " ({} by others)", lifecycle.by_others);
     }
-    let _ = write!(words, ", {} sent", counted(u64::from(story.puts), "PUT", "PUTs"));
-    if let Some(failed) = story.failed {
-        let _ = write!(words, ", failure {} first seen {}", story.failures, utc(failed));
+    let _ = write!(words, ", {} sent", counted(u64::from(lifecycle.puts), "PUT", "PUTs"));
+    if let Some(failed) = lifecycle.failed {
+        let _ = write!(words, ", failure {} first seen {}", lifecycle.failures, utc(failed));
     }
-    if let Some(open) = &story.open {
+    if let Some(open) = &lifecycle.open {
         let _ = write!(words, "; {open}");
     }
-    if let Some((since, why)) = &story.needs_operator {
+    if let Some((since, why)) = &lifecycle.needs_operator {
         let _ = write!(words, "; escalated to an operator at {}: {} [{}]", utc(*since), why.text, why.code);
     }
-    if let Some(since) = story.runs_too_long_since {
+    if let Some(since) = lifecycle.runs_too_long_since {
         let _ = write!(words, "; running too long, since {}", utc(since));
     }
-    if let Some(ended) = &story.ended {
+    if let Some(ended) = &lifecycle.ended {
         let _ = write!(words, "; ended: {ended}");
     }
     words

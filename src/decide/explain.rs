@@ -1,12 +1,12 @@
-//! Everything that decides about a cluster, laid out: the policies, what is still to come, and each guard with its
+//! Everything that decides about a cluster, laid out: the policies, what is still to come, and each precondition with its
 //! value, its limit and its verdict. By the same functions that decide.
 
 use std::time::Duration;
 
-use crate::decide::guards::Guards;
+use crate::decide::preconditions::Preconditions;
 use crate::decide::{NewestTask, StepInput, backoff, breaker};
 use crate::model::decision::Action;
-use crate::model::explanation::{Guard, PolicyVerdict, Step, TaskFacts};
+use crate::model::explanation::{PolicyVerdict, Precondition, Step, TaskFacts};
 use crate::model::id::ClusterId;
 use crate::model::moment::Moment;
 use crate::model::outlook::NextRequest;
@@ -108,14 +108,14 @@ pub fn schedule(known: &TaskRecord, terms: &Terms, next: Option<NextRequest>) ->
 }
 
 /// Everything that can hold a PUT back, as it stands now.
-pub fn guards(state: &ProjectState, input: StepInput<'_>, now: Moment) -> Vec<Guard> {
-    let (guards, cluster) = (input.guards(state), &input.cluster.id);
+pub fn preconditions(state: &ProjectState, input: StepInput<'_>, now: Moment) -> Vec<Precondition> {
+    let (preconditions, cluster) = (input.preconditions(state), &input.cluster.id);
     let terms = input.newest(state).task().and_then(|task| input.terms(task));
     let mut all = of_task(state, input);
-    let mut add = |guard: &str, value: String, limit: String, passes: bool| {
-        all.push(Guard { guard: guard.to_owned(), value, limit, passes });
+    let mut add = |name: &str, value: String, limit: String, passes: bool| {
+        all.push(Precondition { name: name.to_owned(), value, limit, passes });
     };
-    let hold = guards.on_hold(cluster, now);
+    let hold = preconditions.on_hold(cluster, now);
     add(
         "hold",
         hold.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string),
@@ -134,7 +134,7 @@ pub fn guards(state: &ProjectState, input: StepInput<'_>, now: Moment) -> Vec<Gu
         };
         add("window", value, "open".to_owned(), passes);
     }
-    of_project(guards, cluster, now, &mut add);
+    of_project(preconditions, cluster, now, &mut add);
     all
 }
 
@@ -147,11 +147,11 @@ fn changes(
     at.map_or_else(|| word.to_owned(), |at| format!("{word}, {verb} at {}", window.shown(at)))
 }
 
-/// The guards of the task itself.
-fn of_task(state: &ProjectState, input: StepInput<'_>) -> Vec<Guard> {
+/// The preconditions of the task itself.
+fn of_task(state: &ProjectState, input: StepInput<'_>) -> Vec<Precondition> {
     let mut all = Vec::new();
-    let mut add = |guard: &str, value: String, limit: &str, passes: bool| {
-        all.push(Guard { guard: guard.to_owned(), value, limit: limit.to_owned(), passes });
+    let mut add = |name: &str, value: String, limit: &str, passes: bool| {
+        all.push(Precondition { name: name.to_owned(), value, limit: limit.to_owned(), passes });
     };
     let standing = input.newest(state);
     let (newest, certain) = match &standing {
@@ -190,14 +190,14 @@ fn of_task(state: &ProjectState, input: StepInput<'_>) -> Vec<Guard> {
     all
 }
 
-/// The guards above all policies.
+/// The preconditions above all policies.
 fn of_project(
-    guards: Guards<'_>,
+    preconditions: Preconditions<'_>,
     cluster: &ClusterId,
     now: Moment,
     add: &mut impl FnMut(&str, String, String, bool),
 ) {
-    let offset = guards.clock_offset;
+    let offset = preconditions.clock_offset;
     let off = offset.map(jiff::SignedDuration::unsigned_abs);
     add(
         "clock",
@@ -211,16 +211,16 @@ fn of_project(
         format!("{} at most", span(MAX_CLOCK_OFFSET)),
         !is_clock_off(offset),
     );
-    let pause = guards.forbids(now).filter(|reason| matches!(reason, Reason::ProjectPaused { .. }));
-    let pause = pause.or_else(|| guards.paused(cluster, now));
+    let pause = preconditions.forbids(now).filter(|reason| matches!(reason, Reason::ProjectPaused { .. }));
+    let pause = pause.or_else(|| preconditions.paused(cluster, now));
     add(
         "pause",
         pause.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string),
         "none".to_owned(),
         pause.is_none(),
     );
-    let held = breaker::hold_back(guards.project_state, guards.breaker, now);
-    let failures = guards.project_state.breaker.failures(guards.breaker.within, now);
+    let held = breaker::hold_back(preconditions.project_state, preconditions.breaker, now);
+    let failures = preconditions.project_state.breaker.failures(preconditions.breaker.within, now);
     add(
         "breaker",
         held.as_ref().map_or_else(
@@ -228,18 +228,18 @@ fn of_project(
                 format!(
                     "closed, {} in {}",
                     counted(u64::from(failures), "failure", "failures"),
-                    span(guards.breaker.within)
+                    span(preconditions.breaker.within)
                 )
             },
             ToString::to_string,
         ),
-        format!("fewer than {} in {}", guards.breaker.failures, span(guards.breaker.within)),
+        format!("fewer than {} in {}", preconditions.breaker.failures, span(preconditions.breaker.within)),
         held.is_none(),
     );
-    let sent = guards.project_state.puts_within_an_hour(now);
-    let limit = guards.limits.max_actions_per_hour;
+    let sent = preconditions.project_state.puts_within_an_hour(now);
+    let limit = preconditions.limits.max_actions_per_hour;
     add("actions per hour", sent.to_string(), format!("fewer than {limit}"), sent < limit);
-    let others = guards.project_state.others_in_flight(cluster);
-    let limit = guards.limits.max_actions_in_flight;
+    let others = preconditions.project_state.others_in_flight(cluster);
+    let limit = preconditions.limits.max_actions_in_flight;
     add("retries in flight elsewhere", others.to_string(), format!("fewer than {limit}"), others < limit);
 }

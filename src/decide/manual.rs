@@ -28,7 +28,7 @@ pub fn act(
     now: Moment,
 ) -> Result<Order, Reason> {
     let (task, known) = newest(ordered, state, input)?;
-    let (terms, guards, cluster) = (input.terms(task), input.guards(state), &input.cluster.id);
+    let (terms, preconditions, cluster) = (input.terms(task), input.preconditions(state), &input.cluster.id);
     let by_policy = |retry: &Terms| action == Action::Retry && retry.retry.retry_partial_failed;
     match &task.status {
         TaskStatus::Failed => {}
@@ -39,7 +39,7 @@ pub fn act(
     if let Some(other) = input.shown_elsewhere(state, &task.id) {
         return Err(Reason::SharedTask { other: other.clone() });
     }
-    if let Some(reason) = guards.on_hold(cluster, now) {
+    if let Some(reason) = preconditions.on_hold(cluster, now) {
         return Err(reason);
     }
     if input.rules.mode == Mode::DryRun || terms.is_some_and(|terms| terms.mode == Mode::DryRun) {
@@ -48,7 +48,7 @@ pub fn act(
     if action == Action::Retry && terms.is_none() {
         return Err(Reason::NoPolicy);
     }
-    if let Some(reason) = guards.forbids(now).or_else(|| guards.paused(cluster, now)) {
+    if let Some(reason) = preconditions.forbids(now).or_else(|| preconditions.paused(cluster, now)) {
         return Err(reason);
     }
     match action {

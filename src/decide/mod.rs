@@ -22,20 +22,20 @@ pub mod breaker;
 pub mod expect;
 pub mod explain;
 pub mod govern;
-pub mod guards;
 pub mod manual;
 pub mod newest;
 mod news;
 mod observe;
 pub mod outlook;
+pub mod preconditions;
 pub mod step;
 #[cfg(test)]
 mod tests;
 
-pub use guards::Guards;
 pub use newest::NewestTask;
 use news::news;
 pub use outlook::{foresee, outlook};
+pub use preconditions::Preconditions;
 pub use step::{Step, StepInput, step};
 
 /// Not accepted this often in a row, an unknown outcome is an operator's.
@@ -160,8 +160,8 @@ impl FailedTask<'_> {
         &self.input.rules.poll
     }
 
-    fn guards(&self) -> Guards<'_> {
-        self.input.guards(self.state)
+    fn preconditions(&self) -> Preconditions<'_> {
+        self.input.preconditions(self.state)
     }
 
     /// The rules, in their order. The first that speaks decides.
@@ -358,7 +358,7 @@ impl FailedTask<'_> {
         if took > MAX_READING_AGE {
             return self.settling(Reason::SlowPoll { took });
         }
-        if failure.held && !self.guards().probes_at_once() {
+        if failure.held && !self.preconditions().probes_at_once() {
             // What held it back has ended. Nothing overdue fires at once.
             let due = self.now.after(backoff::first_wait(&terms.retry, self.draw(failure)));
             return self.until(Reason::WasBlocked { until: due.wall_by(self.now) }, due);
@@ -369,20 +369,20 @@ impl FailedTask<'_> {
     /// Everything other than time that blocks this request now, in the order in which it is told.
     fn blocks(&self, terms: &Terms, action: Action) -> Vec<Reason> {
         let (cluster, now) = (&self.input.cluster.id, self.now);
-        let hold = self.guards().on_hold(cluster, now);
+        let hold = self.preconditions().on_hold(cluster, now);
         let window = match terms.window.as_ref().map(|window| window.at(now.wall)) {
             Some(Closed { opens }) => Some(Reason::WindowClosed { opens }),
             _ => None,
         };
         let dry_run = (terms.mode == Mode::DryRun).then_some(Reason::DryRun { action });
-        let of_project = self.guards().blocks(cluster, action, now);
+        let of_project = self.preconditions().blocks(cluster, action, now);
         hold.into_iter().chain(window).chain(dry_run).chain(of_project).collect()
     }
 
     /// The wait after a hold that ended later than `since`, polled under or not, or after a time in which nobody could
     /// read the cluster.
     fn after_hold(&self, terms: &Terms, failure: &Failure, since: Moment) -> Option<Judgement> {
-        let hold = self.guards().hold_ended(&self.input.cluster.id, since, self.now);
+        let hold = self.preconditions().hold_ended(&self.input.cluster.id, since, self.now);
         let unpolled = failure.unpolled.filter(|unpolled| since.mono < unpolled.mono);
         let ended = hold.into_iter().chain(unpolled).max_by_key(|ended| ended.mono)?;
         let due = ended.after(backoff::first_wait(&terms.retry, self.draw(failure)));

@@ -1,5 +1,5 @@
 //! What a reading adds to what is known: first sights, failures, progress, the settling of an attempt whose
-//! effect was awaited, touches by others, and ends of stories.
+//! effect was awaited, touches by others, and ends of tasks.
 //!
 //! Pure: it takes a reading and the history before it, and gives the events to journal. The decision is made on
 //! the history with those events folded in.
@@ -212,7 +212,7 @@ impl Draft<'_> {
             return;
         };
         if let Phase::Ended(_, ended) = known.phase() {
-            // SUCCESS was read, and now a failure: an old reading, or a new story.
+            // SUCCESS was read, and now a failure: an old reading, or a new lifecycle.
             let settled = self.now.since(ended) >= self.input.rules.poll.settle_timeout;
             let past = self.tells_of(task, &failure) || self.has_fallen(task);
             if past && !settled || self.is_stale(task) {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use jiff::SignedDuration;
 
-use super::{Guards, NewestTask, breaker, decide, govern, news, observe};
+use super::{NewestTask, Preconditions, breaker, decide, govern, news, observe};
 use crate::model::cluster::Cluster;
 use crate::model::decision::Decision;
 use crate::model::event::{Entry, Event, Subject};
@@ -159,8 +159,8 @@ impl<'a> StepInput<'a> {
     }
 
     /// What stands above every policy.
-    pub fn guards(&self, state: &'a ProjectState) -> Guards<'a> {
-        Guards {
+    pub fn preconditions(&self, state: &'a ProjectState) -> Preconditions<'a> {
+        Preconditions {
             project: self.project,
             project_state: state,
             holds: self.holds,

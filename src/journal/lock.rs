@@ -112,7 +112,7 @@ impl Lock {
                 Err(TryLockError::Error(source)) => return Err(fault(source)),
             }
             let mut lock = Self { file, path: path.clone(), created };
-            // A start that was refused removes the lock file it had made; a lock on such a file guards nothing.
+            // A start that was refused removes the lock file it had made; a lock on such a file preconditions nothing.
             if lock.is_in_place() {
                 lock.write_pid().map_err(fault)?;
                 return Ok(lock);

@@ -345,15 +345,15 @@ impl Journal {
     ///
     /// # Errors
     /// Where they cannot be read.
-    pub async fn story(&self, subject: Subject, through: u64) -> Result<Vec<StoredEntry>, JournalError> {
+    pub async fn lifecycle(&self, subject: Subject, through: u64) -> Result<Vec<StoredEntry>, JournalError> {
         let Subject { project, cluster, task } = subject;
         let of_task = Query { task: Some((cluster, task)), through: Some(through), ..Query::default() };
-        let story = self.entries(Query { project: Some(project), ..of_task.clone() }).await?;
-        if story.is_empty() {
+        let lifecycle = self.entries(Query { project: Some(project), ..of_task.clone() }).await?;
+        if lifecycle.is_empty() {
             // Its project has another name by now.
             return self.entries(of_task).await;
         }
-        Ok(story)
+        Ok(lifecycle)
     }
 
     /// Does all of this to the outbox or nothing, durably, and gives the notes that were added.

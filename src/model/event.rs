@@ -47,7 +47,7 @@ pub enum Confirmation {
     NotAccepted,
 }
 
-/// How the story of a task ended.
+/// How the lifecycle of a task ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "as", rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the variants' docs tell their fields")]
@@ -205,7 +205,7 @@ pub enum Event {
     /// An operator gave it back: no retry counts as used, and a new backoff begins. What the task shows from now on
     /// is what later readings are compared with, where it is failed.
     Reset { by: String, why: String, command: String, failed: Option<(String, Shape)> },
-    /// Its story ended.
+    /// Its lifecycle ended.
     #[serde(alias = "closed")]
     Ended(Outcome),
     /// The project's breaker opened, for so long, with what was read of this task.

@@ -47,7 +47,7 @@ pub struct Explanation {
     /// The newest task as it was just read.
     pub task: Option<TaskFacts>,
     /// What is known of that task, or of the last one that is known.
-    pub story: Option<Story>,
+    pub lifecycle: Option<Lifecycle>,
     /// What is done now: its verdict's word.
     pub verdict: String,
     /// What comes next of the task.
@@ -60,7 +60,7 @@ pub struct Explanation {
     /// What is still to come, if the task goes on failing.
     pub schedule: Vec<Step>,
     /// Everything that can hold a PUT back.
-    pub guards: Vec<Guard>,
+    pub preconditions: Vec<Precondition>,
 }
 
 impl Explanation {
@@ -76,13 +76,13 @@ impl Explanation {
             tags: cluster.tags.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
             limits: Vec::new(),
             task: None,
-            story: None,
+            lifecycle: None,
             verdict: decision.verdict.word().to_owned(),
             outlook: Outlook::new(None, &decision.reason, &[], None),
             next_poll_seconds: None,
             policies: Vec::new(),
             schedule: Vec::new(),
-            guards: Vec::new(),
+            preconditions: Vec::new(),
         }
     }
 
@@ -102,14 +102,14 @@ impl Explanation {
             reason: last.map_or(Reason::Idle, |(_, task)| task.last_known()),
             next_poll: std::time::Duration::ZERO,
         };
-        let story = last.map(|(id, task)| Story::new(id, task, None));
+        let lifecycle = last.map(|(id, task)| Lifecycle::new(id, task, None));
         let bare = Self::new(at, project, cluster, &decision);
         let outlook = last.map_or_else(|| bare.outlook.clone(), |(_, task)| Outlook::by_journal(task, block));
-        Self { limits, story, outlook, ..bare }
+        Self { limits, lifecycle, outlook, ..bare }
     }
 }
 
-impl Story {
+impl Lifecycle {
     /// What is known of a task, counted by the terms that govern it.
     pub fn new(id: &TaskId, known: &TaskRecord, terms: Option<&Terms>) -> Self {
         let failure = known.failure.as_ref();
@@ -234,7 +234,7 @@ impl AbortEffect {
 
 /// What the journal knows of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Story {
+pub struct Lifecycle {
     /// Which.
     pub task: TaskId,
     /// Its failures so far.
@@ -255,7 +255,7 @@ pub struct Story {
     pub needs_operator: Option<(Timestamp, Why)>,
     /// Since when it runs, where it was told to run too long.
     pub runs_too_long_since: Option<Timestamp>,
-    /// How its story ended.
+    /// How its lifecycle ended.
     pub ended: Option<String>,
 }
 
@@ -281,9 +281,9 @@ pub struct Step {
 
 /// One thing that can hold a PUT back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Guard {
-    /// What it guards: a stable word.
-    pub guard: String,
+pub struct Precondition {
+    /// What it preconditions: a stable word.
+    pub name: String,
     /// How it stands.
     pub value: String,
     /// What is allowed.

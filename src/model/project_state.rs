@@ -1,4 +1,4 @@
-//! What the journal knows of one project: its clusters' histories, and what the guards above all policies need.
+//! What the journal knows of one project: its clusters' histories, and what the preconditions above all policies need.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -208,7 +208,7 @@ impl ProjectState {
         }
     }
 
-    /// Tasks whose story ended longer than `retention` ago, and that are not among those `listed`.
+    /// Tasks whose lifecycle ended longer than `retention` ago, and that are not among those `listed`.
     pub fn overdue(
         &self,
         cluster: &ClusterId,

@@ -172,7 +172,7 @@ pub struct TaskRecord {
     pub most_completed: Option<u32>,
     /// The last RUNNING reading, while nothing else was seen after it.
     pub running: Option<Moment>,
-    /// The stretch of RUNNING that it is in. Like `running` it ends with a failure or the story; a restart moves nothing
+    /// The stretch of RUNNING that it is in. Like `running` it ends with a failure or the lifecycle; a restart moves nothing
     /// of it. It decides what is told, and nothing else.
     pub run: Option<Run>,
     /// When RUNNING was last read for certain: unlike `running`, a restart does not move it.
@@ -412,7 +412,7 @@ impl ClusterRecord {
         let id = &entry.subject.task;
         if let Event::FirstSeen { kind, cluster_name, traits, start_time, .. } = &entry.event {
             if let Some(known) = self.tasks.get(id) {
-                // Kept although the journal said that it could not be, and seen again: its story begins here.
+                // Kept although the journal said that it could not be, and seen again: its lifecycle begins here.
                 if known.attempts > 0 || known.closed.is_some() || known.escalated.is_some() {
                     return;
                 }
@@ -439,7 +439,7 @@ impl ClusterRecord {
         Cluster::recalled(id.clone(), name, traits)
     }
 
-    /// The newest task that there is a story of.
+    /// The newest task that there is a lifecycle of.
     pub fn newest(&self) -> Option<(&TaskId, &TaskRecord)> {
         self.tasks.iter().max_by_key(|(_, task)| task.start_time)
     }

@@ -426,10 +426,10 @@ impl<C: Clock> ChannelWorker<C> {
         };
         let kind = Kind::of_word(&note.note.kind)?;
         let outlook = self.shared.post.outlook(subject);
-        let story = self.shared.outbox.story(subject.clone(), u64::MAX >> 1).await.ok()?;
+        let lifecycle = self.shared.outbox.lifecycle(subject.clone(), u64::MAX >> 1).await.ok()?;
         match kind {
-            Kind::Reminder => notice::reminder(subject, &story, outlook, note.note.at, page),
-            _ => notice::of_entry(kind, *entry, &story, outlook, page),
+            Kind::Reminder => notice::reminder(subject, &lifecycle, outlook, note.note.at, page),
+            _ => notice::of_entry(kind, *entry, &lifecycle, outlook, page),
         }
     }
 

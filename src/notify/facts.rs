@@ -87,8 +87,8 @@ impl Facts {
     }
 }
 
-/// Those of a task, as its story leaves them.
-pub(super) fn facts(known: &TaskRecord, story: &[StoredEntry]) -> Facts {
+/// Those of a task, as its lifecycle leaves them.
+pub(super) fn facts(known: &TaskRecord, lifecycle: &[StoredEntry]) -> Facts {
     let failure = known.failure.as_ref();
     let whole: Value =
         failure.and_then(|failure| serde_json::from_str(&failure.whole).ok()).unwrap_or(Value::Null);
@@ -99,7 +99,7 @@ pub(super) fn facts(known: &TaskRecord, story: &[StoredEntry]) -> Facts {
     let (total, done) = (names("totalNodes"), names("completedNodes"));
     let current = shown(whole.get("currentNodeName").and_then(Value::as_str).unwrap_or_default(), 80);
     let left = total.iter().filter(|name| !done.contains(*name) && **name != current).cloned();
-    let mut attempts = sent(story);
+    let mut attempts = sent(lifecycle);
     let earlier_attempts = attempts.len().saturating_sub(ATTEMPTS);
     attempts.drain(..earlier_attempts);
     let status = match (known.outcome(), known.running) {
@@ -127,9 +127,9 @@ pub(super) fn facts(known: &TaskRecord, story: &[StoredEntry]) -> Facts {
 }
 
 /// Everything that was sent for the task, with what came back.
-fn sent(story: &[StoredEntry]) -> Vec<Sent> {
+fn sent(lifecycle: &[StoredEntry]) -> Vec<Sent> {
     let mut all: Vec<Sent> = Vec::new();
-    for entry in story {
+    for entry in lifecycle {
         let mut of = |attempt: u64, add: &mut dyn FnMut(&mut Sent)| {
             if let Some(sent) = all.iter_mut().find(|sent| sent.number == attempt) {
                 add(sent);

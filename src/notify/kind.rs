@@ -234,7 +234,7 @@ impl<'de> Deserialize<'de> for Kind {
 /// A state that lasts, of a task or of a project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
-    /// A task failed, and its story is not over.
+    /// A task failed, and its lifecycle is not over.
     Failed,
     /// It will be aborted.
     AbortPending,

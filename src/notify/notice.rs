@@ -1,5 +1,5 @@
 //! A notice: what happened, why, what the daemon does next, what an operator can do, and everything that is needed to take
-//! over. Pure: from the story of a task, or from news of a project.
+//! over. Pure: from the lifecycle of a task, or from news of a project.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -77,27 +77,27 @@ pub struct Todo {
 }
 
 /// The history of the one task that these entries are of, as they leave it.
-pub fn fold(story: &[StoredEntry]) -> Option<TaskRecord> {
-    let (first, last) = (story.first()?, story.last()?);
+pub fn fold(lifecycle: &[StoredEntry]) -> Option<TaskRecord> {
+    let (first, last) = (lifecycle.first()?, lifecycle.last()?);
     let now = Moment { wall: last.at, mono: Mono(0) };
     let mut history = ClusterRecord::default();
-    for entry in story {
+    for entry in lifecycle {
         history.apply(&entry.clone().recall(now));
     }
     history.tasks.remove(&first.subject.task)
 }
 
-/// The notice of an entry of the journal. `story` is all of its task, up to what is known when it is told; `foreseen`: what comes
+/// The notice of an entry of the journal. `lifecycle` is all of its task, up to what is known when it is told; `foreseen`: what comes
 /// next of it by then, where its project knows.
 pub fn of_entry(
     kind: Kind,
     number: u64,
-    story: &[StoredEntry],
+    lifecycle: &[StoredEntry],
     foreseen: Option<Outlook>,
     page: Option<&str>,
 ) -> Option<Notice> {
-    let entry = story.iter().find(|entry| entry.number == number)?;
-    let known = fold(story);
+    let entry = lifecycle.iter().find(|entry| entry.number == number)?;
+    let known = fold(lifecycle);
     let subject = &entry.subject;
     let name = known.as_ref().map_or_else(|| subject.cluster.to_string(), |known| known.cluster_name.clone());
     let name = if name.is_empty() { "(no name)".to_owned() } else { shown(&name, 80) };
@@ -117,12 +117,12 @@ pub fn of_entry(
         what: what(entry, known.as_ref()),
         why: why_of(&entry.event).or(why_it_stands),
         next: match known.as_ref().and_then(TaskRecord::outcome) {
-            Some(outcome) => format!("nothing more: its story is over ({})", outcome.word()),
+            Some(outcome) => format!("nothing more: its lifecycle is over ({})", outcome.word()),
             None => outlook.as_ref().map_or_else(String::new, Outlook::next_with_blocks),
         },
         outlook,
         todo: todo(kind, &subject.cluster),
-        facts: known.as_ref().map(|known| facts(known, story)),
+        facts: known.as_ref().map(|known| facts(known, lifecycle)),
         link: link(page, Some(&subject.cluster)),
     };
     Some(notice)
@@ -131,15 +131,15 @@ pub fn of_entry(
 /// What is told again of a task that still waits for an operator; absent where it does not.
 pub fn reminder(
     subject: &Subject,
-    story: &[StoredEntry],
+    lifecycle: &[StoredEntry],
     foreseen: Option<Outlook>,
     now: Timestamp,
     page: Option<&str>,
 ) -> Option<Notice> {
-    let known = fold(story).filter(waits_for_human)?;
+    let known = fold(lifecycle).filter(waits_for_human)?;
     let escalation = known.escalated.as_ref()?;
-    let entry = story.iter().rfind(|entry| matches!(entry.event, Event::Escalated { .. }))?;
-    let mut notice = of_entry(Kind::Reminder, entry.number, story, foreseen, page)?;
+    let entry = lifecycle.iter().rfind(|entry| matches!(entry.event, Event::Escalated { .. }))?;
+    let mut notice = of_entry(Kind::Reminder, entry.number, lifecycle, foreseen, page)?;
     let since = now.duration_since(escalation.at.wall).unsigned_abs();
     let since = std::time::Duration::from_secs(since.as_secs());
     notice.at = now;

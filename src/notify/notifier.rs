@@ -36,7 +36,7 @@ pub struct Start {
     pub last_entry: u64,
     /// Where a new one was begun.
     pub new_journal: Option<String>,
-    /// The tasks whose story is not over, with a failure.
+    /// The tasks whose lifecycle is not over, with a failure.
     pub open: Vec<(Subject, TaskRecord)>,
     /// For the jitter of the waits.
     pub seed: u64,
@@ -262,19 +262,20 @@ impl<C: Clock> Dispatcher<C> {
                 continue;
             }
             let outlook = self.shared.post.outlook(&subject);
-            let Ok(story) = self.outbox.story(subject.clone(), u64::MAX >> 1).await else { continue };
-            let escalation = story.iter().rfind(|entry| matches!(entry.event, Event::Escalated { .. }));
+            let Ok(lifecycle) = self.outbox.lifecycle(subject.clone(), u64::MAX >> 1).await else { continue };
+            let escalation = lifecycle.iter().rfind(|entry| matches!(entry.event, Event::Escalated { .. }));
             if let Some(escalation) = escalation.filter(|_| notice::waits_for_human(&known)) {
                 outbox_writer.waits(&subject, escalation.number, escalation.at);
             }
             let Some(kind) = notice::standing(&known).filter(|_| wanted) else { continue };
-            let last = story.iter().rfind(|entry| match kind {
+            let last = lifecycle.iter().rfind(|entry| match kind {
                 super::kind::Kind::Reminder => matches!(entry.event, Event::Escalated { .. }),
                 super::kind::Kind::Exhausted => matches!(entry.event, Event::Decided { .. }),
                 _ => matches!(entry.event, Event::Failed(_)),
             });
             let page = routes.page.as_deref();
-            let notice = last.and_then(|entry| notice::of_entry(kind, entry.number, &story, outlook, page));
+            let notice =
+                last.and_then(|entry| notice::of_entry(kind, entry.number, &lifecycle, outlook, page));
             if let Some(notice) = notice {
                 let policy = known.failure.as_ref().and_then(|failure| failure.seen.terms.as_ref());
                 add(routes.of(policy.map(|terms| terms.policy.as_str())), &notice);

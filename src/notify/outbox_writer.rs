@@ -168,12 +168,12 @@ impl<C: Clock> OutboxWriter<C> {
     ) -> Result<(), JournalError> {
         let subject = &entry.subject;
         let project = subject.project.to_string();
-        let story = if Kind::needs_history(&entry.event) {
-            self.outbox.story(subject.clone(), entry.number).await?
+        let lifecycle = if Kind::needs_history(&entry.event) {
+            self.outbox.lifecycle(subject.clone(), entry.number).await?
         } else {
             Vec::new()
         };
-        let known = notice::fold(&story);
+        let known = notice::fold(&lifecycle);
         match &entry.event {
             Event::Escalated { .. } => self.waits(subject, entry.number, entry.at),
             Event::Reset { .. } | Event::Ended(_) => drop(self.waiting.remove(&key_of(subject))),

@@ -133,7 +133,7 @@ impl NotifyQueue {
         self.inner.outlooks.take(project, Arc::new(foresee));
     }
 
-    /// What comes next of a task that is not over; `None` where no project of the daemon knows. To be asked before its story is
+    /// What comes next of a task that is not over; `None` where no project of the daemon knows. To be asked before its lifecycle is
     /// read: the end of a task is journaled before its project knows of it.
     pub(super) fn outlook(&self, subject: &Subject) -> Option<Outlook> {
         self.inner.outlooks.of(subject)

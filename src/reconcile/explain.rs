@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::cloud::Css;
 use crate::decide::{StepInput, explain, foresee, govern};
 use crate::model::cluster::Cluster;
-use crate::model::explanation::{Explanation, Story};
+use crate::model::explanation::{Explanation, Lifecycle};
 use crate::model::id::ClusterId;
 use crate::model::moment::Moment;
 use crate::model::outlook::Block;
@@ -96,11 +96,11 @@ fn by_reading(state: &ProjectState, input: StepInput<'_>, now: Moment, limits: V
     };
     Explanation {
         task: task.map(explain::facts),
-        story: known.map(|(id, known)| Story::new(id, known, terms)),
+        lifecycle: known.map(|(id, known)| Lifecycle::new(id, known, terms)),
         policies: task.map(|task| explain::policies(input.policies(task.kind))).unwrap_or_default(),
         outlook,
         schedule,
-        guards: explain::guards(&state, input, now),
+        preconditions: explain::preconditions(&state, input, now),
         next_poll_seconds: Some(decision.next_poll.as_secs_f64()),
         limits,
         ..Explanation::new(now.wall, input.project, input.cluster, &decision)

@@ -1,4 +1,4 @@
-//! From what is due to what came back: the guards judged once more, the intent committed, its PUT sent, its answer
+//! From what is due to what came back: the preconditions judged once more, the intent committed, its PUT sent, its answer
 //! journaled.
 
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(super) struct Ready<'a> {
 }
 
 impl<S: Css, C: Clock> Reconciler<S, C> {
-    /// Sends what the fresh reading says is due: takes what the PUT needs, judges all guards once more in one
+    /// Sends what the fresh reading says is due: takes what the PUT needs, judges all preconditions once more in one
     /// step with the commit of the intent, and sends with the client that read.
     pub(super) async fn act(
         &self,
@@ -150,7 +150,7 @@ pub async fn execute<S: Css>(css: &S, intent: &Journaled<Intent>, permit: Permit
     }
 }
 
-/// What is journaled of a PUT's outcome. An accepted abort is also the end of the task's story.
+/// What is journaled of a PUT's outcome. An accepted abort is also the end of the task's lifecycle.
 pub fn what_came_back(attempt: AttemptId, action: Action, outcome: &Delivery) -> Vec<Event> {
     match outcome {
         Delivery::NotSent(_) => vec![Event::NotSent { attempt }],

@@ -2,7 +2,7 @@
 //!
 //! What an earlier process journaled is known by wall time alone. A wall clock that is wrong when it is read (a hardware
 //! clock in local time, say) makes everything too old or too young. So these times are tied anew once an answer of the
-//! service shows that the clock is right; until then nothing is sent (`Guards`), and where an answer shows that the clock
+//! service shows that the clock is right; until then nothing is sent (`Preconditions`), and where an answer shows that the clock
 //! is wrong, everything journaled before counts as just journaled, so that no wait ends and nothing is given up.
 //! What this process journaled itself keeps its monotonic time.
 

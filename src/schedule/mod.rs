@@ -75,7 +75,7 @@ pub trait Project: Send + Sync + 'static {
     fn reconcile(&self, cluster: &Cluster) -> impl Future<Output = Next> + Send;
     /// Two complete lists did not show the cluster: whether that was taken note of.
     fn forget(&self, cluster: &Cluster) -> impl Future<Output = bool> + Send;
-    /// The clusters with a story in the journal that has no end yet.
+    /// The clusters with a lifecycle in the journal that has no end yet.
     fn remembered(&self) -> Vec<Cluster>;
     /// Clusters came or went.
     fn changed(&self, came: usize, went: &[ClusterId], watched: usize);
@@ -216,7 +216,7 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
         }
     }
 
-    /// Lists the clusters, and polls those with an unfinished story, as soon as the rate allows.
+    /// Lists the clusters, and polls those with an unfinished lifecycle, as soon as the rate allows.
     fn bring_forward(&mut self) {
         let now = self.clock.now().mono;
         self.next_discovery = now;

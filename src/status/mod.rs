@@ -139,7 +139,7 @@ pub struct ProjectReport {
     pub actions_last_hour: (u32, u32),
     /// What only a running daemon knows. `None` where this comes from the journal alone.
     pub live: Option<Live>,
-    /// Tasks whose story has no end yet.
+    /// Tasks whose lifecycle has no end yet.
     pub tasks: Vec<TaskReport>,
 }
 
@@ -223,7 +223,7 @@ pub struct Pace {
     pub actions_in_flight: u32,
 }
 
-/// A task whose story has no end yet.
+/// A task whose lifecycle has no end yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskReport {
     /// Its cluster.

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::ClusterView;
 use crate::model::decision::Action;
-use crate::model::explanation::{Guard, PolicyVerdict};
+use crate::model::explanation::{PolicyVerdict, Precondition};
 use crate::model::level::Level;
 use crate::model::outlook::Outlook;
 use crate::model::policy::Mode;
@@ -37,7 +37,7 @@ pub(super) struct Index {
     channels: Vec<Channel>,
 }
 
-/// One cluster and the story of its tasks.
+/// One cluster and the lifecycle of its tasks.
 #[derive(Template)]
 #[template(path = "cluster.html")]
 pub(super) struct Cluster {
@@ -57,7 +57,7 @@ pub(super) struct Cluster {
     facts: Vec<(&'static str, String)>,
     schedule: Vec<(Option<Time>, String)>,
     policies: Vec<PolicyVerdict>,
-    guards: Vec<Guard>,
+    preconditions: Vec<Precondition>,
     timeline: Vec<Line>,
     cut: bool,
 }
@@ -366,20 +366,24 @@ impl Cluster {
         let known = &view.explanation;
         let name = name(&known.cluster_name);
         let mut facts = Vec::new();
-        if let Some(story) = &known.story {
-            facts.push(("task", story.task.to_string()));
-            facts.push(("failures", story.failures.to_string()));
-            let allowed =
-                story.allowed.map_or_else(|| "none allowed".to_owned(), |allowed| format!("of {allowed}"));
-            let others =
-                if story.by_others > 0 { format!(", {} by others", story.by_others) } else { String::new() };
-            facts.push(("retries used", format!("{} {allowed}{others}", story.used)));
-            facts.push(("PUTs sent", story.puts.to_string()));
-            facts.extend(story.open.as_ref().map(|open| ("open", clean(open))));
+        if let Some(lifecycle) = &known.lifecycle {
+            facts.push(("task", lifecycle.task.to_string()));
+            facts.push(("failures", lifecycle.failures.to_string()));
+            let allowed = lifecycle
+                .allowed
+                .map_or_else(|| "none allowed".to_owned(), |allowed| format!("of {allowed}"));
+            let others = if lifecycle.by_others > 0 {
+                format!(", {} by others", lifecycle.by_others)
+            } else {
+                String::new()
+            };
+            facts.push(("retries used", format!("{} {allowed}{others}", lifecycle.used)));
+            facts.push(("PUTs sent", lifecycle.puts.to_string()));
+            facts.extend(lifecycle.open.as_ref().map(|open| ("open", clean(open))));
             facts.extend(
-                story.needs_operator.as_ref().map(|(since, _)| ("escalated since", Time(*since).words())),
+                lifecycle.needs_operator.as_ref().map(|(since, _)| ("escalated since", Time(*since).words())),
             );
-            facts.extend(story.ended.as_ref().map(|ended| ("ended", ended.clone())));
+            facts.extend(lifecycle.ended.as_ref().map(|ended| ("ended", ended.clone())));
         }
         let line = |entry: &crate::model::event::StoredEntry| Line {
             at: Time(entry.at),
@@ -405,7 +409,7 @@ impl Cluster {
             facts,
             schedule: known.schedule.iter().map(|step| (step.at.map(Time), clean(&step.what))).collect(),
             policies: known.policies.clone(),
-            guards: known.guards.clone(),
+            preconditions: known.preconditions.clone(),
             timeline: view.timeline.iter().rev().map(line).collect(),
             cut: view.cut,
         }

@@ -246,7 +246,7 @@ async fn a_cluster_is_explained_by_the_daemon_and_by_the_journal_while_it_is_dow
     let explained: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(explained["reason"]["code"], "backoff", "{out}");
     assert_eq!(explained["task"]["status"], "FAILED");
-    assert_eq!((&explained["story"]["used"], &explained["story"]["allowed"]), (&0.into(), &3.into()));
+    assert_eq!((&explained["lifecycle"]["used"], &explained["lifecycle"]["allowed"]), (&0.into(), &3.into()));
     assert_eq!(
         (&explained["policies"][0]["policy"], &explained["policies"][0]["governs"]),
         (&"test".into(), &true.into())
@@ -256,8 +256,8 @@ async fn a_cluster_is_explained_by_the_daemon_and_by_the_journal_while_it_is_dow
     assert_eq!(schedule[0], "retry 1 of 3");
     assert!(explained["schedule"][0]["at"].is_string(), "{out}");
     assert_eq!(schedule[1], "retry 2 of 3, 1h after the next failure");
-    let guards = explained["guards"].as_array().unwrap();
-    assert!(guards.iter().all(|guard| guard["passes"] == true), "{out}");
+    let preconditions = explained["preconditions"].as_array().unwrap();
+    assert!(preconditions.iter().all(|precondition| precondition["passes"] == true), "{out}");
 
     assert_eq!(orders(&bench, &["hold", "cluster:logs"]).await.0, 0);
     let (_, out, _) = bench.runs(&["explain", "logs"]).await;

@@ -101,9 +101,9 @@ fn shell(path: &Path, sql: &str) {
 }
 
 macro_rules! assert_matches {
-    ($error:expr, $pattern:pat $(if $guard:expr)?) => {{
+    ($error:expr, $pattern:pat $(if $precondition:expr)?) => {{
         let error = &$error;
-        assert!(matches!(error, $pattern $(if $guard)?), "{error:?}");
+        assert!(matches!(error, $pattern $(if $precondition)?), "{error:?}");
     }};
 }
 

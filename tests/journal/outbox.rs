@@ -185,7 +185,7 @@ async fn entries_are_read_as_they_are_wanted(kind: &impl Kind) {
     let after = journal.entries_after(2, 3).await.unwrap();
     assert_eq!(after.iter().map(|entry| entry.number).collect::<Vec<_>>(), [3, 4, 5]);
     assert_eq!(journal.entries_after(6, 3).await.unwrap(), []);
-    let story = journal.story(subject("t-2"), 4).await.unwrap();
+    let story = journal.lifecycle(subject("t-2"), 4).await.unwrap();
     assert_eq!(story.iter().map(|entry| entry.number).collect::<Vec<_>>(), [2, 4]);
     assert!(story.iter().all(|entry| entry.subject == subject("t-2") && entry.at == wall()));
 }

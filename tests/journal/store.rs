@@ -240,7 +240,7 @@ async fn entries_are_those_that_are_asked_for(kind: &impl Kind) {
     assert_eq!(ask(Query { after: 1, at_most: Some(1), ..any() }).await, [2]);
     assert_eq!(ask(Query { after: u64::MAX, ..any() }).await, [0; 0]);
     assert_eq!(ask(Query { through: Some(u64::MAX), ..any() }).await, [1, 2, 3, 4]);
-    let renamed = journal.story(subject("gone", "c-1", "t-2"), 9).await.unwrap();
+    let renamed = journal.lifecycle(subject("gone", "c-1", "t-2"), 9).await.unwrap();
     assert_eq!(renamed.len(), 1, "its project has another name by now");
 }
 

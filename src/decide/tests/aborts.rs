@@ -96,7 +96,7 @@ fn an_abort_of_unknown_outcome_is_a_humans_whatever_the_task_shows_next() {
         let decision = harness.read(std::slice::from_ref(&next));
         let code = decision.reason.code();
         if next.status == TaskStatus::Success {
-            assert_eq!(code, "idle", "its story is over");
+            assert_eq!(code, "idle", "its lifecycle is over");
         } else {
             assert_eq!((decision.verdict, code), (Verdict::Escalate, "abort-unknown"), "{:?}", next.status);
         }

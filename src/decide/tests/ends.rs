@@ -1,4 +1,4 @@
-//! What follows once the story of a task has ended.
+//! What follows once the lifecycle of a task has ended.
 
 use super::*;
 

@@ -131,10 +131,10 @@ fn a_task_without_a_policy_is_not_judged() {
     assert_eq!(harness.told_too_long(), 1);
 }
 
-/// The same story with and without it: every decision is the same, and so is every event beside it.
+/// The same lifecycle with and without it: every decision is the same, and so is every event beside it.
 #[test]
 fn it_changes_no_decision() {
-    let story = |expect: Expect| {
+    let lifecycle = |expect: Expect| {
         let mut harness = Harness::new();
         harness.expect = expect;
         let mut decisions = vec![harness.read(&[running(1)])];
@@ -158,9 +158,9 @@ fn it_changes_no_decision() {
         let told: Vec<_> = harness.told.iter().filter(|word| **word != "running-too-long").copied().collect();
         (decisions, told, harness.told_too_long())
     };
-    let (with, events_with, told) = story(Expect::default());
+    let (with, events_with, told) = lifecycle(Expect::default());
     let (without, events_without, none) =
-        story(Expect { allowance: 1000 * HOUR, no_progress: 1000 * HOUR, ..Expect::default() });
+        lifecycle(Expect { allowance: 1000 * HOUR, no_progress: 1000 * HOUR, ..Expect::default() });
     assert_eq!((told, none), (3, 0));
     assert!(
         with.iter().any(|decision| matches!(decision.verdict, Verdict::Act(Order::Abort(_)))),

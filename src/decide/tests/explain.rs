@@ -155,16 +155,16 @@ fn a_task_is_laid_out_as_it_was_read() {
 }
 
 impl Harness {
-    /// Each guard as one line: its value, what is allowed, and whether it passes.
-    fn guards(&self, mode: Mode, tasks: &[Task]) -> Vec<String> {
+    /// Each precondition as one line: its value, what is allowed, and whether it passes.
+    fn preconditions(&self, mode: Mode, tasks: &[Task]) -> Vec<String> {
         let rules = Rules { mode, ..self.rules() };
-        let judge = |state: &_, input: StepInput<'_>| explain::guards(state, input, self.now);
-        let guards = self.judge_by(&rules, &self.reading(tasks), judge);
-        let line = |guard: crate::model::explanation::Guard| {
-            let verdict = if guard.passes { "passes" } else { "HOLDS BACK" };
-            format!("{}: {} ({}) {verdict}", guard.guard, guard.value, guard.limit)
+        let judge = |state: &_, input: StepInput<'_>| explain::preconditions(state, input, self.now);
+        let preconditions = self.judge_by(&rules, &self.reading(tasks), judge);
+        let line = |precondition: crate::model::explanation::Precondition| {
+            let verdict = if precondition.passes { "passes" } else { "HOLDS BACK" };
+            format!("{}: {} ({}) {verdict}", precondition.name, precondition.value, precondition.limit)
         };
-        guards.into_iter().map(line).collect()
+        preconditions.into_iter().map(line).collect()
     }
 
     /// A retry of a task of another cluster, without an answer yet.
@@ -193,19 +193,19 @@ impl Harness {
         }
     }
 
-    /// The line of one guard.
-    fn guard(&self, guard: &str, tasks: &[Task]) -> String {
-        let lines = self.guards(Mode::Enforce, tasks);
-        lines.into_iter().find(|line| line.starts_with(&format!("{guard}: "))).unwrap()
+    /// The line of one precondition.
+    fn precondition(&self, precondition: &str, tasks: &[Task]) -> String {
+        let lines = self.preconditions(Mode::Enforce, tasks);
+        lines.into_iter().find(|line| line.starts_with(&format!("{precondition}: "))).unwrap()
     }
 }
 
 #[test]
-fn every_guard_is_told_with_its_value_its_limit_and_its_verdict() {
+fn every_precondition_is_told_with_its_value_its_limit_and_its_verdict() {
     let mut harness = Harness::new();
     harness.read(&[failed(1)]);
     assert_eq!(
-        harness.guards(Mode::Enforce, &[failed(1)]),
+        harness.preconditions(Mode::Enforce, &[failed(1)]),
         [
             "newest: task t (a certain newest task, and none that runs) passes",
             "status: FAILED (FAILED) passes",
@@ -225,15 +225,15 @@ fn every_guard_is_told_with_its_value_its_limit_and_its_verdict() {
 }
 
 #[test]
-fn the_guards_of_the_task_tell_what_is_uncertain_open_or_a_humans() {
+fn the_preconditions_of_the_task_tell_what_is_uncertain_open_or_a_humans() {
     let mut harness = Harness::new();
     let undated = Task { start_time: None, ..success(1) };
-    let newest = |harness: &Harness, tasks: &[Task]| harness.guard("newest", tasks);
+    let newest = |harness: &Harness, tasks: &[Task]| harness.precondition("newest", tasks);
     let limit = "(a certain newest task, and none that runs) HOLDS BACK";
     assert_eq!(newest(&harness, &[]), format!("newest: no task {limit}"));
-    assert_eq!(harness.guard("status", &[]), "status: none (FAILED) HOLDS BACK");
+    assert_eq!(harness.precondition("status", &[]), "status: none (FAILED) HOLDS BACK");
     assert_eq!(newest(&harness, &[running(1)]), format!("newest: task t runs {limit}"));
-    assert_eq!(harness.guard("status", &[running(1)]), "status: RUNNING (FAILED) HOLDS BACK");
+    assert_eq!(harness.precondition("status", &[running(1)]), "status: RUNNING (FAILED) HOLDS BACK");
     let unclear = newest(&harness, &[undated]);
     assert!(unclear.ends_with(limit) && unclear.contains("startTime of task t"), "{unclear}");
     harness.read(&[failed(1)]);
@@ -241,32 +241,35 @@ fn the_guards_of_the_task_tell_what_is_uncertain_open_or_a_humans() {
     assert!(missing.ends_with(limit) && missing.contains("is missing from the list"), "{missing}");
     let done = with_nodes(failed(1), &["a"]);
     assert_eq!(
-        harness.guard("nodes (for an abort only)", &[done]),
+        harness.precondition("nodes (for an abort only)", &[done]),
         "nodes (for an abort only): 1 of 3 nodes is completed (no completed and no unreadable node) HOLDS BACK"
     );
     harness.pass(2 * MINUTE);
     let attempt = harness.send(&[failed(1)], Meaning::Unknown);
     let open = format!("open PUT: retry {attempt} (none) HOLDS BACK");
-    assert_eq!(harness.guard("open PUT", &[failed(1)]), open);
+    assert_eq!(harness.precondition("open PUT", &[failed(1)]), open);
 
     let mut given_up = Harness::new();
     given_up.terms.as_mut().unwrap().retry.max_retries = 0;
     given_up.terms.as_mut().unwrap().on_exhausted = OnExhausted::Escalate;
     given_up.read(&[failed(1)]);
-    assert_eq!(given_up.guard("escalation", &[failed(1)]), "escalation: retries-exhausted (none) HOLDS BACK");
+    assert_eq!(
+        given_up.precondition("escalation", &[failed(1)]),
+        "escalation: retries-exhausted (none) HOLDS BACK"
+    );
 }
 
 #[test]
-fn the_guards_of_the_policy_tell_the_mode_in_force_and_when_the_window_changes() {
+fn the_preconditions_of_the_policy_tell_the_mode_in_force_and_when_the_window_changes() {
     let mut harness = Harness::new();
     harness.read(&[failed(1)]);
     let span = Span { days: [true; 7], from: 22 * 60, to: 6 * 60 };
     let terms = harness.terms.as_mut().unwrap();
     terms.mode = Mode::DryRun;
     terms.window = Window::new("UTC", Some(&[span]), &[]);
-    let guards = harness.guards(Mode::Enforce, &[failed(1)]);
+    let preconditions = harness.preconditions(Mode::Enforce, &[failed(1)]);
     assert_eq!(
-        guards[7..9],
+        preconditions[7..9],
         [
             "mode: dry-run (enforce) HOLDS BACK",
             "window: closed, opens at 2026-01-02 22:00 UTC (open) HOLDS BACK",
@@ -274,23 +277,23 @@ fn the_guards_of_the_policy_tell_the_mode_in_force_and_when_the_window_changes()
     );
     harness.pass(12 * 60 * MINUTE);
     assert_eq!(
-        harness.guard("window", &[failed(1)]),
+        harness.precondition("window", &[failed(1)]),
         "window: open, closes at 2026-01-03 06:00 UTC (open) passes"
     );
     harness.terms.as_mut().unwrap().window = Window::new("UTC", None, &[]);
-    assert_eq!(harness.guard("window", &[failed(1)]), "window: open (open) passes");
+    assert_eq!(harness.precondition("window", &[failed(1)]), "window: open (open) passes");
     harness.terms = None;
     for (mode, told) in [
         (Mode::Enforce, "mode: enforce (enforce) passes"),
         (Mode::DryRun, "mode: dry-run (enforce) HOLDS BACK"),
     ] {
-        let guards = harness.guards(mode, &[failed(1)]);
-        assert_eq!(guards[6..8], ["policy: none (one that covers the task) HOLDS BACK", told]);
+        let preconditions = harness.preconditions(mode, &[failed(1)]);
+        assert_eq!(preconditions[6..8], ["policy: none (one that covers the task) HOLDS BACK", told]);
     }
 }
 
 #[test]
-fn the_guards_of_the_project_tell_each_limit_and_what_is_left_of_it() {
+fn the_preconditions_of_the_project_tell_each_limit_and_what_is_left_of_it() {
     let mut harness = Harness::new();
     harness.read(&[failed(1)]);
     for (offset, told) in [
@@ -300,24 +303,24 @@ fn the_guards_of_the_project_tell_each_limit_and_what_is_left_of_it() {
         (301, "clock: 5m 1s off (5m at most) HOLDS BACK"),
     ] {
         harness.clock_offset = Some(jiff::SignedDuration::from_secs(offset));
-        assert_eq!(harness.guard("clock", &[failed(1)]), told);
+        assert_eq!(harness.precondition("clock", &[failed(1)]), told);
     }
     // A clock that is off is no rest.
-    assert_eq!(harness.guard("pause", &[failed(1)]), "pause: none (none) passes");
+    assert_eq!(harness.precondition("pause", &[failed(1)]), "pause: none (none) passes");
     harness.clock_offset = None;
     for failures in [1, 2] {
         harness.breaker.failures = failures;
-        let told = harness.guard("breaker", &[failed(1)]);
+        let told = harness.precondition("breaker", &[failed(1)]);
         assert_eq!(told.ends_with("HOLDS BACK"), failures == 1, "{told}");
         assert!(told.contains(&format!("(fewer than {failures} in 10m)")), "{told}");
     }
     harness.hold("all", None);
-    let told = harness.guard("hold", &[failed(1)]);
+    let told = harness.precondition("hold", &[failed(1)]);
     assert!(told.contains("I am at it") && told.ends_with("HOLDS BACK"), "{told}");
 }
 
 #[test]
-fn the_guards_of_the_limits_count_what_was_sent_and_what_is_in_flight() {
+fn the_preconditions_of_the_limits_count_what_was_sent_and_what_is_in_flight() {
     let mut harness = Harness::new();
     harness.read(&[failed(1)]);
     harness.pass(2 * MINUTE);
@@ -328,9 +331,12 @@ fn the_guards_of_the_limits_count_what_was_sent_and_what_is_in_flight() {
         (2, "actions per hour: 1 (fewer than 2) passes"),
     ] {
         harness.limits.max_actions_per_hour = limit;
-        assert_eq!(harness.guard("actions per hour", &[failed(1)]), told);
+        assert_eq!(harness.precondition("actions per hour", &[failed(1)]), told);
     }
-    assert!(harness.guard("retries in flight elsewhere", &[failed(1)]).contains(": 0 "), "its own is none");
+    assert!(
+        harness.precondition("retries in flight elsewhere", &[failed(1)]).contains(": 0 "),
+        "its own is none"
+    );
     harness.send_elsewhere();
     for (limit, told) in [
         (0, "retries in flight elsewhere: 1 (fewer than 0) HOLDS BACK"),
@@ -338,7 +344,7 @@ fn the_guards_of_the_limits_count_what_was_sent_and_what_is_in_flight() {
         (2, "retries in flight elsewhere: 1 (fewer than 2) passes"),
     ] {
         harness.limits.max_actions_in_flight = limit;
-        assert_eq!(harness.guard("retries in flight elsewhere", &[failed(1)]), told);
+        assert_eq!(harness.precondition("retries in flight elsewhere", &[failed(1)]), told);
     }
     for (rest, change) in [
         ("the project is paused", Meaning::ForbiddenProject),
@@ -348,7 +354,7 @@ fn the_guards_of_the_limits_count_what_was_sent_and_what_is_in_flight() {
         harness.read(&[failed(1)]);
         harness.pass(2 * MINUTE);
         harness.send(&[failed(1)], change);
-        let told = harness.guard("pause", &[failed(1)]);
+        let told = harness.precondition("pause", &[failed(1)]);
         assert!(told.contains(rest) && told.ends_with("HOLDS BACK"), "{told}");
     }
 }

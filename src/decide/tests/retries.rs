@@ -167,7 +167,7 @@ fn a_first_sight_that_was_kept_in_doubt_is_replaced_by_the_next() {
     harness.record(&task, seen(0, 2));
     harness.record(&task, seen(2, 0));
     assert_eq!((harness.known().most_completed, harness.known().used.external), (Some(2), 0));
-    // Whose story has gone on keeps it.
+    // Whose lifecycle has gone on keeps it.
     let mut harness = Harness::new();
     harness.read(&[failed(1)]);
     harness.pass(2 * MINUTE);

@@ -104,7 +104,7 @@ SELECT number, time, project, cluster_name, cluster, task,
        json_extract(data, '$.by') AS superseded_by
   FROM entries WHERE event = 'closed';
 
--- Each task that was seen: when, its first failure, and where its story stands.
+-- Each task that was seen: when, its first failure, and where its lifecycle stands.
 CREATE VIEW tasks AS
 SELECT s.project, json_extract(s.data, '$.cluster_name') AS cluster_name, s.cluster, s.task,
        json_extract(s.data, '$.kind') AS kind,

@@ -57,8 +57,8 @@ impl<C: Clock> OutboxWriter<C> {
             .collect();
         for (key, waiting, reached) in due {
             let Some((entry, subject)) = waiting.entry else { continue };
-            let Ok(story) = self.outbox.story(subject.clone(), u64::MAX >> 1).await else { continue };
-            let known = notice::fold(&story);
+            let Ok(lifecycle) = self.outbox.lifecycle(subject.clone(), u64::MAX >> 1).await else { continue };
+            let known = notice::fold(&lifecycle);
             if let Some(waiting) = self.waiting.get_mut(&key) {
                 waiting.reminded = reached;
             }

@@ -1,4 +1,4 @@
-//! The page's form. What it counts over a story, and its names: `tests/web/metrics.rs`.
+//! The page's form. What it counts over a lifecycle, and its names: `tests/web/metrics.rs`.
 
 use super::*;
 use crate::model::moment::{Moment, Mono};

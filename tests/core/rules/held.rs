@@ -1,4 +1,4 @@
-//! What a policy and the project's guards hold back, and what happens when that ends.
+//! What a policy and the project's preconditions hold back, and what happens when that ends.
 
 use upgrade_remediator::clock::Clock as _;
 use upgrade_remediator::model::policy::Mode;

@@ -152,7 +152,7 @@ impl<'a> Judge<'a> {
             self.read_again(sent, &mut say);
             self.after_earlier_ones(index, sent, &mut say);
             self.hazards(sent, &mut say);
-            self.guards(index, sent, &mut say);
+            self.preconditions(index, sent, &mut say);
         }
         // And nothing reached the service that did not go through here.
         let arrived: Vec<u64> =
@@ -805,7 +805,7 @@ impl<'a> Judge<'a> {
     }
 
     /// The limits of the project and the agreement of the clocks.
-    fn guards(&self, index: usize, sent: &Sent, say: &mut impl FnMut(String)) {
+    fn preconditions(&self, index: usize, sent: &Sent, say: &mut impl FnMut(String)) {
         if self.plan.wall_jumps {
             // A jump between the reading and the PUT is seen by the next answer only.
             let steady = self.played.wall_steady(sent.at);

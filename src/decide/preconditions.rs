@@ -13,7 +13,7 @@ use crate::model::reason::Reason;
 
 /// The state of a project that may hold a PUT back.
 #[derive(Clone, Copy)]
-pub struct Guards<'a> {
+pub struct Preconditions<'a> {
     /// The project's name in the settings.
     pub project: &'a ProjectName,
     /// What the journal knows of the project.
@@ -28,7 +28,7 @@ pub struct Guards<'a> {
     pub clock_offset: Option<SignedDuration>,
 }
 
-impl Guards<'_> {
+impl Preconditions<'_> {
     /// The hold that covers the cluster, if one does.
     pub fn on_hold(&self, cluster: &ClusterId, now: Moment) -> Option<Reason> {
         let hold = self.holds.covering(self.project, cluster, now)?;
