@@ -4,19 +4,21 @@
 //! that with what was in force before. From each [`Change`] follow a log line and, where the level is critical, a
 //! notification and an alert; `status`, the page and the gauges show what is in force.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::id::{ClusterId, ProjectName};
+use super::id::ClusterId;
 use super::level::Level;
-use super::names::Naming;
 use super::project::{PauseCause, UNCLEAR_PATIENCE};
 use super::reason::Reason;
 use super::text::{counted, longer_span, shown, span, utc};
 use super::turn::Opening;
+
+mod standing;
+
+pub use standing::{Change, Conditions, Found, Standing, Told};
 
 macro_rules! conditions {
     ($($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty),* $(,)? }
@@ -322,190 +324,5 @@ impl Code {
     /// Whether it ends without an operator, so that nobody is reminded of it.
     pub fn ends_by_itself(self) -> bool {
         self == Self::BreakerOpen
-    }
-}
-
-/// A condition in force.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Standing {
-    /// The project.
-    pub project: ProjectName,
-    /// Since when.
-    pub since: Timestamp,
-    /// The condition as it is now.
-    #[serde(flatten)]
-    pub condition: Condition,
-    /// An earlier process found it, and this one has not found it yet.
-    #[serde(skip)]
-    pub recalled: bool,
-}
-
-impl Standing {
-    /// Under which word it is kept: one for each condition of the project, and of each of its clusters.
-    pub fn word(&self) -> String {
-        let code = self.condition.code().word();
-        match self.condition.cluster() {
-            Some((cluster, _)) => format!("{code}/{cluster}"),
-            None => code.to_owned(),
-        }
-    }
-
-    /// How long it has lasted, in whole seconds.
-    pub fn lasted(&self, now: Timestamp) -> Duration {
-        Duration::from_secs(now.duration_since(self.since).unsigned_abs().as_secs())
-    }
-}
-
-/// A condition began (`before` is `None`), changed, was found again after a restart, or ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Change {
-    /// When.
-    pub at: Timestamp,
-    /// The condition, as it is now or as it was last.
-    pub standing: Standing,
-    /// What it was before.
-    pub before: Option<Condition>,
-    /// Whether it is over.
-    pub ended: bool,
-}
-
-/// What operators are notified of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
-    /// The condition, as one that began or changed.
-    Began,
-    /// Its end.
-    Ended,
-}
-
-impl Change {
-    /// What operators are notified of, if of anything.
-    pub fn told(&self) -> Option<Told> {
-        let condition = &self.standing.condition;
-        let was_told = self.before.as_ref().is_some_and(Condition::notifies);
-        if self.ended || !condition.notifies() {
-            return was_told.then_some(Told::Ended);
-        }
-        let same = self.before.as_ref().is_some_and(|before| before.notice_sign() == condition.notice_sign());
-        (!was_told || !same).then_some(Told::Began)
-    }
-
-    /// Whether operators were notified of the condition, and not of its end.
-    pub fn lasts(&self) -> bool {
-        !self.ended && self.standing.condition.notifies()
-    }
-}
-
-/// The conditions in force, of all projects.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Conditions {
-    standing: BTreeMap<ProjectName, BTreeMap<Option<ClusterId>, BTreeMap<Code, Standing>>>,
-}
-
-/// What is in force by what is known, of a project and one of its clusters.
-#[derive(Debug, Default)]
-pub struct Found {
-    /// What is certain to be in force.
-    pub conditions: Vec<Condition>,
-    /// Of these it is not known yet.
-    pub unknown: Vec<Code>,
-}
-
-impl Conditions {
-    /// Those that were in force when an earlier process ended.
-    pub fn recall(kept: Vec<Standing>) -> Self {
-        Self::all_of(kept.into_iter().map(|standing| Standing { recalled: true, ..standing }))
-    }
-
-    fn all_of(each: impl Iterator<Item = Standing>) -> Self {
-        let mut all = Self::default();
-        for standing in each {
-            all.insert(standing);
-        }
-        all
-    }
-
-    fn insert(&mut self, standing: Standing) {
-        let cluster = standing.condition.cluster().map(|(cluster, _)| cluster.clone());
-        let of = self.standing.entry(standing.project.clone()).or_default().entry(cluster).or_default();
-        of.insert(standing.condition.code(), standing);
-    }
-
-    /// Takes in which conditions are in force of the project itself and of this cluster. Returns what changed.
-    pub fn update(
-        &mut self,
-        project: &ProjectName,
-        cluster: Option<&ClusterId>,
-        found: Found,
-        at: Timestamp,
-    ) -> Vec<Change> {
-        let mut changes = Vec::new();
-        if found.conditions.is_empty() && !self.standing.contains_key(project) {
-            return changes;
-        }
-        let Found { conditions, unknown } = found;
-        let is_found = |code| conditions.iter().any(|condition| condition.code() == code);
-        let of = self.standing.entry(project.clone()).or_default();
-        for about in [None, cluster.cloned()].into_iter().take(1 + usize::from(cluster.is_some())) {
-            let Some(known) = of.get_mut(&about) else { continue };
-            let over = known.extract_if(.., |code, _| !is_found(*code) && !unknown.contains(code));
-            changes.extend(over.map(|(_, standing)| Change {
-                at,
-                before: Some(standing.condition.clone()),
-                standing,
-                ended: true,
-            }));
-            if known.is_empty() {
-                of.remove(&about);
-            }
-        }
-        for condition in conditions {
-            let about = condition.cluster().map(|(cluster, _)| cluster.clone());
-            let known = of.entry(about).or_default();
-            let before = known.get(&condition.code());
-            let is_same =
-                |before: &Standing| !before.recalled && before.condition.log_sign() == condition.log_sign();
-            let same = before.is_some_and(is_same);
-            let since = before.map_or(at, |before| before.since);
-            let before = before.map(|before| before.condition.clone());
-            let standing = Standing { project: project.clone(), since, condition, recalled: false };
-            known.insert(standing.condition.code(), standing.clone());
-            if !same {
-                changes.push(Change { at, standing, before, ended: false });
-            }
-        }
-        if of.is_empty() {
-            self.standing.remove(project);
-        }
-        changes
-    }
-
-    /// The condition of this code, of a project or one of its clusters.
-    pub fn get(&self, project: &ProjectName, cluster: Option<&ClusterId>, code: Code) -> Option<&Standing> {
-        self.standing.get(project)?.get(&cluster.cloned())?.get(&code)
-    }
-
-    /// Those of a project, in the order of their codes.
-    pub fn of<'a>(&'a self, project: &ProjectName) -> impl Iterator<Item = &'a Standing> + use<'a> {
-        self.standing.get(project).into_iter().flat_map(BTreeMap::values).flat_map(BTreeMap::values)
-    }
-
-    /// All of them, by project.
-    pub fn all(&self) -> impl Iterator<Item = &Standing> {
-        self.standing.values().flat_map(BTreeMap::values).flat_map(BTreeMap::values)
-    }
-
-    /// A project is watched no more. Returns the conditions that were in force in it.
-    pub fn forget(&mut self, project: &ProjectName) -> Vec<Standing> {
-        let of = self.standing.remove(project).unwrap_or_default();
-        of.into_values().flat_map(BTreeMap::into_values).collect()
-    }
-
-    /// Projects have other names from now on.
-    pub fn rename(&mut self, naming: &Naming) {
-        let all: Vec<Standing> = self.all().cloned().collect();
-        let renamed =
-            |standing: Standing| Standing { project: naming.renamed(&standing.project).clone(), ..standing };
-        *self = Self::all_of(all.into_iter().map(renamed));
     }
 }

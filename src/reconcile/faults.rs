@@ -370,3 +370,52 @@ fn is_of_the_project(error: &CloudError) -> bool {
             | CloudError::Proxy(_)
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cloud::Refusal;
+    use crate::model::moment::Mono;
+
+    fn cluster(name: &str) -> Cluster {
+        let id = ClusterId::new(name).unwrap();
+        ProjectState::default().cluster(&id).recall(&id)
+    }
+
+    fn codes(faults: &Faults, about: &str) -> Vec<&'static str> {
+        let now = Moment { wall: jiff::Timestamp::UNIX_EPOCH, mono: Mono(0) };
+        let project = ProjectState::default();
+        let known = Known { project: &project, clock_offset: None, now };
+        let found = faults.conditions(&known, Some(&cluster(about).id));
+        found.conditions.iter().map(|condition| condition.code().word()).collect()
+    }
+
+    fn failed(status: u16) -> Refusal {
+        Refusal { status, code: None, message: String::new(), request_id: None, retry_after: None }
+    }
+
+    #[test]
+    fn three_clusters_that_cannot_be_polled_are_conditions_of_their_own_and_more_are_one() {
+        let mut faults = Faults::default();
+        for name in ["a", "b", "c", "d", "e"] {
+            faults.met(&cluster(name), &ReconcileError::Cloud(CloudError::Server(failed(500))));
+        }
+        assert_eq!(codes(&faults, "a"), ["clusters-unreachable", "cluster-unreachable"]);
+        assert_eq!(codes(&faults, "e"), ["clusters-unreachable"]);
+        assert_eq!(faults.unreachable_clusters(), 5);
+        faults.gone(&[cluster("d").id, cluster("e").id]);
+        assert_eq!(codes(&faults, "a"), ["cluster-unreachable"]);
+    }
+
+    #[test]
+    fn a_credential_that_is_refused_is_one_condition_of_the_project() {
+        let mut faults = Faults::default();
+        assert_eq!(codes(&faults, "a"), [""; 0]);
+        for name in ["a", "b"] {
+            faults.met(&cluster(name), &ReconcileError::Cloud(CloudError::Unauthorized(failed(401))));
+        }
+        faults.cannot_list(&CloudError::Unauthorized(failed(401)));
+        assert_eq!(codes(&faults, "a"), ["unreachable"]);
+        assert_eq!(faults.block(&cluster("z").id).unwrap().code, "unreachable");
+    }
+}
