@@ -13,7 +13,7 @@
 //! [`ProjectState`], which is the fold of the journal and changes only by what the journal has accepted.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -359,8 +359,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         judge: impl FnOnce(&ProjectState, StepInput<'_>) -> R,
     ) -> R {
         let rules = self.rules();
-        let holds = self.holds.read().unwrap_or_else(PoisonError::into_inner);
-        let mut state = self.state();
+        let (holds, mut state) = self.known();
         state.project.breaker.forget(rules.breaker.within, reading.at);
         judge(&state.project, self.input(&state, &rules, &holds, cluster, reading))
     }
@@ -490,6 +489,12 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
 
     fn subject(&self, cluster: &Cluster, task: &TaskId) -> Subject {
         Subject { project: self.project.clone(), cluster: cluster.id.clone(), task: task.clone() }
+    }
+
+    /// The holds and the state, locked in this order wherever both are needed: whoever waits to write the holds keeps out all who
+    /// come to read them, so that the other order would end with three who wait for each other.
+    fn known(&self) -> (RwLockReadGuard<'_, Holds>, MutexGuard<'_, State>) {
+        (self.holds.read().unwrap_or_else(PoisonError::into_inner), self.state())
     }
 
     /// A panic of another poll cannot leave the state half-changed: every change is one assignment or one fold.

@@ -1,8 +1,6 @@
 //! Explains one cluster: by a reading of its own, or by what is known where it cannot be read. Journals, tells and sends
 //! nothing.
 
-use std::sync::PoisonError;
-
 use super::{READ_LAST, Reconciler};
 use crate::clock::Clock;
 use crate::cloud::Css;
@@ -55,8 +53,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         let now = self.clock.now().wall;
         let rules = self.rules();
         let (mut explanation, newest) = {
-            let holds = self.holds.read().unwrap_or_else(PoisonError::into_inner);
-            let state = self.state();
+            let (holds, state) = self.known();
             let record = state.project.cluster(id);
             let mut limits = Vec::new();
             if !state.polled.contains_key(id) {
@@ -100,7 +97,12 @@ fn by_reading(state: &ProjectState, input: StepInput<'_>, now: Moment, limits: V
         policies: task.map(|task| explain::policies(input.policies(task.kind))).unwrap_or_default(),
         outlook,
         schedule,
-        preconditions: explain::preconditions(&state, input, now),
+        // Nothing is ever sent for a task that is over.
+        preconditions: if known.is_some_and(|(_, known)| known.is_ended()) {
+            Vec::new()
+        } else {
+            explain::preconditions(&state, input, now)
+        },
         next_poll_seconds: Some(decision.next_poll.as_secs_f64()),
         limits,
         ..Explanation::new(now.wall, input.project, input.cluster, &decision)

@@ -317,6 +317,11 @@ impl Faults {
         self.unreachable.len() + blind
     }
 
+    /// Whether a failed task of the cluster has waited for an hour because its lists do not show what to do.
+    pub(super) fn is_unclear_for_long(&self, cluster: &ClusterId) -> bool {
+        self.unclear.get(cluster).is_some_and(|unclear| unclear.long)
+    }
+
     /// What keeps every request for the cluster from being sent, whatever is decided.
     pub(super) fn block(&self, cluster: &ClusterId) -> Option<Block> {
         if let Some(condition) = self.unreachable() {

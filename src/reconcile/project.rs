@@ -238,9 +238,8 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
     /// How the project stands, for people. `leaving`: it is gone from the settings.
     pub fn report(&self, leaving: bool) -> ProjectReport {
         let (now, rules) = (self.clock.now(), self.rules());
-        let state = self.state();
+        let (holds, state) = self.known();
         let stretch = state.faults.stretch;
-        let holds = self.holds.read().unwrap_or_else(PoisonError::into_inner);
         let around = ReportInput {
             name: &self.project,
             clusters: state.listed.len(),
@@ -292,8 +291,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
     /// How the project stands, for one line.
     pub fn summary(&self) -> Summary {
         let rules = self.rules();
-        let state = self.state();
-        let holds = self.holds.read().unwrap_or_else(PoisonError::into_inner);
+        let (holds, state) = self.known();
         let conditions = self.conditions().into_iter().map(|standing| standing.condition.code()).collect();
         let outlook =
             |cluster: &_, task: &_, known: &_| self.outlook(&state, (&rules, &holds), cluster, task, known);
@@ -303,8 +301,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
     /// What comes next of each task of the cluster that is not over.
     pub fn outlooks(&self, cluster: &ClusterId) -> Vec<(TaskId, Outlook)> {
         let rules = self.rules();
-        let holds = self.holds.read().unwrap_or_else(PoisonError::into_inner);
-        let state = self.state();
+        let (holds, state) = self.known();
         let tasks = state.project.cluster(cluster).tasks.iter().filter(|(_, known)| !known.is_ended());
         let outlook = |(task, known): (&TaskId, &TaskRecord)| {
             (task.clone(), self.outlook(&state, (&rules, &holds), cluster, task, known))
@@ -328,10 +325,13 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         let described = listed.unwrap_or_else(|| Arc::new(state.project.cluster(cluster).recall(cluster)));
         let input = self.input(state, rules, holds, &described, reading);
         let outlook = decide::outlook(&state.project, input, (task, known), self.now());
-        match state.faults.block(cluster) {
+        let outlook = match state.faults.block(cluster) {
             Some(block) => outlook.while_blocked(block),
             None => outlook,
-        }
+        };
+        let needs_attention =
+            outlook.needs_attention || (outlook.is_failed() && state.faults.is_unclear_for_long(cluster));
+        Outlook { needs_attention, ..outlook }
     }
 
     /// Every policy in its order, and the first line of it that does not cover a task of this kind, in words. The
