@@ -127,7 +127,7 @@ fn as_text(it: &Explanation) -> String {
     }
     let _ = write!(out, "{}", text(&rows));
     if !it.preconditions.is_empty() {
-        let mut rows = table(&["GUARD", "", "STANDS AT", "ALLOWED"]);
+        let mut rows = table(&["PRECONDITION", "", "STANDS AT", "ALLOWED"]);
         for precondition in &it.preconditions {
             let verdict = if precondition.passes { "ok" } else { "NO" };
             rows.add_row([
@@ -145,9 +145,11 @@ fn as_text(it: &Explanation) -> String {
 fn task_in_words(task: &TaskFacts) -> String {
     let mut words = format!("{} {}: {}", task.kind, task.id, shown(&task.status, 40));
     let nodes = counted(u64::from(task.nodes), "node", "nodes");
-    let _ = match task.nodes_done {
-        Some(done) => write!(words, ", {done} of {nodes} completed"),
-        None => write!(words, ", how many of {nodes} are completed cannot be read"),
+    let _ = match (task.nodes, task.nodes_done) {
+        // A task that is over may name none.
+        (0, None | Some(0)) => Ok(()),
+        (_, Some(done)) => write!(words, ", {done} of {nodes} completed"),
+        (_, None) => write!(words, ", how many of {nodes} are completed cannot be read"),
     };
     if !task.current_node.is_empty() {
         let _ = write!(words, ", at {}", shown(&task.current_node, 60));
@@ -171,6 +173,11 @@ fn task_in_words(task: &TaskFacts) -> String {
 }
 
 fn lifecycle_in_words(lifecycle: &Lifecycle) -> String {
+    if let Some(ended) = &lifecycle.ended {
+        let failures = counted(u64::from(lifecycle.failures), "failure", "failures");
+        let requests = counted(u64::from(lifecycle.puts), "request", "requests");
+        return format!("ended: {ended}, after {failures} and {requests} sent");
+    }
     let mut words = match lifecycle.allowed {
         Some(allowed) => {
             format!("{} of {} used", lifecycle.used, counted(u64::from(allowed), "retry", "retries"))
@@ -192,9 +199,6 @@ fn lifecycle_in_words(lifecycle: &Lifecycle) -> String {
     }
     if let Some(since) = lifecycle.runs_too_long_since {
         let _ = write!(words, "; running too long, since {}", utc(since));
-    }
-    if let Some(ended) = &lifecycle.ended {
-        let _ = write!(words, "; ended: {ended}");
     }
     words
 }

@@ -23,7 +23,7 @@ use crate::model::outlook::{Block, Outlook};
 use crate::model::policy::Mode;
 use crate::model::project_state::ProjectState;
 use crate::model::record::{PhaseWord, TaskRecord};
-use crate::model::text::{counted, shown, utc};
+use crate::model::text::{counted, shown, span, utc};
 use crate::settings::Loaded;
 use crate::status::{ProjectReport, Report, ReportInput};
 
@@ -214,8 +214,29 @@ fn write_project(out: &mut String, project: &ProjectReport) {
     }
     if project.tasks.is_empty() {
         out.push_str("  no task that is unfinished\n");
+    } else {
+        write_tasks(out, project);
+    }
+    if project.ended.is_empty() {
         return;
     }
+    out.push_str("  ended in the last 24 hours:\n");
+    let mut rows = table(&["CLUSTER", "TASK", "OUTCOME", "REQUESTS", "FIRST FAILURE TO END", "ENDED"]);
+    for ended in &project.ended {
+        let lasted = Duration::try_from_secs_f64(ended.first_failure_to_end_seconds).unwrap_or_default();
+        rows.add_row([
+            shown(&ended.cluster_name, 40),
+            ended.kind.to_string(),
+            ended.outcome.clone(),
+            format!("{} sent", ended.requests_sent),
+            span(lasted),
+            utc(ended.at),
+        ]);
+    }
+    out.push_str(&text(&rows));
+}
+
+fn write_tasks(out: &mut String, project: &ProjectReport) {
     let mut rows = table(&["CLUSTER", "TASK", "STATE", "WHY"]);
     for task in &project.tasks {
         let outlook = &task.outlook;

@@ -181,6 +181,8 @@ pub struct TaskRecord {
     pub ever_ran: bool,
     /// Whether it has run since the last failure was first seen.
     pub ran_since_failure: bool,
+    /// When its first failure was first seen.
+    pub first_failed: Option<Moment>,
     /// The present (or last) failure.
     pub failure: Option<Failure>,
     /// Earlier failures, by which stale readings are known.

@@ -17,6 +17,17 @@ pub fn span(duration: Duration) -> String {
     units(Duration::from_secs(duration.as_secs()), 2)
 }
 
+/// When, as seen from `now`: `in 14m`, `3h 20m ago`, `now`.
+pub fn away(at: Timestamp, now: Timestamp) -> String {
+    let seconds = at.duration_since(now).as_secs();
+    let distance = units(Duration::from_secs(seconds.unsigned_abs()), 2);
+    match seconds {
+        0 => "now".to_owned(),
+        1.. => format!("in {distance}"),
+        _ => format!("{distance} ago"),
+    }
+}
+
 /// A duration as the configuration writes it: all of it, to the millisecond.
 pub fn exact_span(duration: Duration) -> String {
     if duration.as_millis() == 0 { "0s".to_owned() } else { units(duration, usize::MAX) }

@@ -2,6 +2,8 @@
 //!
 //! A reason stands here with its code and with its own words, as in the log and the journal.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +18,7 @@ use crate::model::moment::Moment;
 use crate::model::outlook::Outlook;
 use crate::model::policy::{Mode, OnExhausted, Policy};
 use crate::model::project_state::ProjectState;
-use crate::model::record::TaskRecord;
+use crate::model::record::{Phase, TaskRecord};
 use crate::model::scope_entry::{Line, ScopeEntry};
 use crate::model::task::TaskKind;
 use crate::model::text::{counted, shown, span};
@@ -141,6 +143,9 @@ pub struct ProjectReport {
     pub live: Option<Live>,
     /// Tasks whose lifecycle has no end yet.
     pub tasks: Vec<TaskReport>,
+    /// Tasks that had failed and ended within the last 24 hours, the latest first.
+    #[serde(default)]
+    pub ended: Vec<EndedReport>,
 }
 
 /// How the breaker of a project stands.
@@ -239,6 +244,53 @@ pub struct TaskReport {
     pub outlook: Outlook,
     /// Since when it runs, where it was told to run too long.
     pub runs_too_long_since: Option<Timestamp>,
+}
+
+/// A task that had failed and is over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EndedReport {
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// The cluster's name.
+    pub cluster_name: String,
+    /// The task.
+    pub task: TaskId,
+    /// Upgrade or AZ switchover.
+    pub kind: TaskKind,
+    /// How it ended, as a stable word.
+    pub outcome: String,
+    /// Requests that were sent for it, ever.
+    pub requests_sent: u32,
+    /// From when its first failure was first seen to its end.
+    pub first_failure_to_end_seconds: f64,
+    /// When it ended.
+    pub at: Timestamp,
+}
+
+/// What ended is shown for so long.
+const ENDED_FOR: Duration = Duration::from_hours(24);
+
+fn ended(project_state: &ProjectState, now: Moment) -> Vec<EndedReport> {
+    let all = project_state
+        .clusters
+        .iter()
+        .flat_map(|(cluster, record)| record.tasks.iter().map(move |(id, task)| (cluster, id, task)));
+    let ended = all.filter_map(|(cluster, id, task)| {
+        let (Phase::Ended(outcome, at), Some(first)) = (task.phase(), task.first_failed) else { return None };
+        (now.since(at) <= ENDED_FOR).then(|| EndedReport {
+            cluster: cluster.clone(),
+            cluster_name: task.cluster_name.clone(),
+            task: id.clone(),
+            kind: task.kind,
+            outcome: outcome.word().to_owned(),
+            requests_sent: task.attempts,
+            first_failure_to_end_seconds: at.since(first).as_secs_f64().round(),
+            at: at.wall,
+        })
+    });
+    let mut ended: Vec<EndedReport> = ended.collect();
+    ended.sort_by_key(|ended| std::cmp::Reverse(ended.at));
+    ended
 }
 
 /// An entry of the journal as `history --json` and the JSON API give it.
@@ -370,6 +422,7 @@ impl ProjectReport {
             actions_last_hour: (project_state.puts_within_an_hour(now), around.max_actions_per_hour),
             live: around.live.clone(),
             tasks,
+            ended: ended(project_state, now),
         }
     }
 }

@@ -3,6 +3,7 @@
 use askama::Template;
 use jiff::Timestamp;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::ClusterView;
 use crate::model::decision::Action;
@@ -11,8 +12,8 @@ use crate::model::level::Level;
 use crate::model::outlook::Outlook;
 use crate::model::policy::Mode;
 use crate::model::record::PhaseWord;
-use crate::model::text::{counted, shown, utc, utc_for_programs};
-use crate::status::{ConditionReport, ProjectReport, Report, TaskReport};
+use crate::model::text::{away, counted, shown, span, utc, utc_for_programs};
+use crate::status::{ConditionReport, EndedReport, ProjectReport, Report, TaskReport};
 
 /// More tasks of one kind are only counted: a page for people.
 const MOST_TASKS: usize = 100;
@@ -31,6 +32,8 @@ pub(super) struct Index {
     conditions: Vec<Condition>,
     sums: Vec<Sum>,
     groups: Vec<Group>,
+    ended: Vec<Ended>,
+    ended_more: usize,
     projects: Vec<Project>,
     holds: Vec<(&'static str, String)>,
     policies: Vec<(String, String)>,
@@ -51,7 +54,7 @@ pub(super) struct Cluster {
     code: String,
     words: String,
     blocked_by: Vec<(String, String, Option<String>)>,
-    next: Option<(Action, Time)>,
+    next: Option<(Action, Time, String)>,
     what_next: String,
     next_step: Prose,
     facts: Vec<(&'static str, String)>,
@@ -125,7 +128,7 @@ struct Task {
     words: String,
     /// What blocks the next request: code, sentence, and the command that ends it.
     blocked_by: Vec<(String, String, Option<String>)>,
-    next: Option<(Action, Time)>,
+    next: Option<(Action, Time, String)>,
     what_next: String,
     next_step: Prose,
 }
@@ -137,6 +140,19 @@ struct Project {
     is_stopped: bool,
     notes: Vec<String>,
     facts: Vec<(&'static str, String)>,
+}
+
+/// A task that ended lately.
+struct Ended {
+    cluster: String,
+    name: String,
+    project: String,
+    kind: &'static str,
+    outcome: String,
+    requests: String,
+    lasted: String,
+    at: Time,
+    away: String,
 }
 
 /// A condition in force.
@@ -179,7 +195,7 @@ impl Index {
         let all = || {
             report.projects.iter().flat_map(|project| project.tasks.iter().map(move |task| (project, task)))
         };
-        let (mut eyes, mut hand, mut run) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut eyes, mut hand, mut dry, mut run) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (project, task) in all() {
             let outlook = &task.outlook;
             let (into, state) = match outlook.phase {
@@ -193,27 +209,40 @@ impl Index {
                     (&mut eyes, "will be aborted")
                 }
                 _ if outlook.needs_attention => (&mut eyes, "left alone"),
+                _ if outlook.blocked_by.iter().any(|block| block.code == "dry-run") => {
+                    (&mut dry, "would be retried")
+                }
                 _ => (&mut hand, "failed"),
             };
-            into.push(Task::new(project, task, state));
+            into.push(Task::new(project, task, state, report.at));
         }
         let silent = report.projects.iter().filter(|project| is_stopped(project, report)).count();
         let needs_operator =
             all().filter(|(_, task)| task.outlook.phase == Some(PhaseWord::Escalated)).count();
+        let will_be_aborted =
+            |task: &TaskReport| task.outlook.next.is_some_and(|next| next.action == Action::Abort);
+        let aborts = all().filter(|(_, task)| will_be_aborted(task)).count();
         let sum = |number, what, alarms: bool| Sum { number, what, alarms: alarms && number > 0 };
         let sums = vec![
             sum(report.projects.iter().map(|project| project.clusters).sum(), "clusters watched", false),
             sum(run.len(), "running", false),
             sum(hand.len(), "in the daemon's hands", false),
             sum(needs_operator, "need an operator", true),
+            sum(aborts, "aborts to come", true),
             sum(silent, "projects stopped by a fault", true),
             sum(report.holds.len(), "holds", false),
         ];
         let groups = vec![
             Group::new("Needs attention", "eyes", eyes),
             Group::new("In the daemon's hands", "hands", hand),
+            Group::new("Would be retried (dry-run)", "dry", dry),
             Group::new("Running", "running", run),
         ];
+        let ended: Vec<Ended> = report
+            .projects
+            .iter()
+            .flat_map(|project| project.ended.iter().map(move |ended| Ended::new(project, ended, report.at)))
+            .collect();
         let refused = report.settings.refused.as_ref().map(|refused| {
             (Time(refused.at), refused.problems.iter().map(|problem| clean(problem)).collect())
         });
@@ -226,6 +255,8 @@ impl Index {
             conditions: report.conditions.iter().map(Condition::new).collect(),
             sums,
             groups,
+            ended_more: ended.len().saturating_sub(MOST_TASKS),
+            ended: ended.into_iter().take(MOST_TASKS).collect(),
             projects: report.projects.iter().map(|project| Project::new(project, report)).collect(),
             holds: report.holds.iter().map(|hold| (hold.effect(), clean(&hold.to_string()))).collect(),
             policies: report
@@ -251,7 +282,7 @@ impl Group {
 }
 
 impl Task {
-    fn new(project: &ProjectReport, task: &TaskReport, state: &'static str) -> Self {
+    fn new(project: &ProjectReport, task: &TaskReport, state: &'static str, now: Timestamp) -> Self {
         let outlook = &task.outlook;
         Self {
             cluster: task.cluster.to_string(),
@@ -262,7 +293,7 @@ impl Task {
             code: outlook.reason.code.clone(),
             words: clean(&outlook.reason.text),
             blocked_by: blocks(outlook),
-            next: outlook.next.map(|next| (next.action, Time(next.at))),
+            next: outlook.next.map(|next| (next.action, Time(next.at), away(next.at, now))),
             what_next: outlook.next_in_words(),
             next_step: Prose::new(outlook.next_step.as_deref().unwrap_or_default()),
         }
@@ -328,6 +359,23 @@ fn is_stopped(project: &ProjectReport, report: &Report) -> bool {
     of_it.any(|condition| {
         condition.level == Level::Critical && condition.project.as_ref() == Some(&project.name)
     })
+}
+
+impl Ended {
+    fn new(project: &ProjectReport, ended: &EndedReport, now: Timestamp) -> Self {
+        let lasted = Duration::try_from_secs_f64(ended.first_failure_to_end_seconds).unwrap_or_default();
+        Self {
+            cluster: ended.cluster.to_string(),
+            name: name(&ended.cluster_name),
+            project: project.name.to_string(),
+            kind: ended.kind.word(),
+            outcome: ended.outcome.clone(),
+            requests: counted(u64::from(ended.requests_sent), "request", "requests"),
+            lasted: span(lasted),
+            at: Time(ended.at),
+            away: away(ended.at, now),
+        }
+    }
 }
 
 impl Condition {
@@ -403,7 +451,7 @@ impl Cluster {
             code: known.outlook.reason.code.clone(),
             words: clean(&known.outlook.reason.text),
             blocked_by: blocks(&known.outlook),
-            next: known.outlook.next.map(|next| (next.action, Time(next.at))),
+            next: known.outlook.next.map(|next| (next.action, Time(next.at), away(next.at, known.at))),
             what_next: known.outlook.next_in_words(),
             next_step: Prose::new(known.outlook.next_step.as_deref().unwrap_or_default()),
             facts,

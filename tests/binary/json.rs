@@ -79,7 +79,8 @@ async fn real() -> BTreeMap<String, Vec<Value>> {
     // Which of two tasks with one start time is the newest is unclear: a condition.
     let unclear = format!("[[cluster]]\nname = \"unclear\"\n{task}{task}");
     let other = FAILED_ONCE.replace("node_time = \"200ms\"\n", "").replace("\"logs\"", "\"other\"");
-    let scenario = format!("{FAILED_ONCE}\n{other}\n{unclear}");
+    let quick = other.replace("\"other\"", "\"quick\"");
+    let scenario = format!("{FAILED_ONCE}\n{other}\n{quick}\n{unclear}");
     // One is with an operator at once, so that there is something to give back; the other one waits, and no time passes for it.
     let escalates = Edited::of(RETRIES)
         .set("policy.name", "escalates")
@@ -87,7 +88,9 @@ async fn real() -> BTreeMap<String, Vec<Value>> {
         .set("policy.retry.max_retries", 0)
         .set("policy.on_exhausted", "escalate")
         .text();
-    let policy = format!("{escalates}\n{}", waiting(RETRIES, "1h"));
+    let quick =
+        Edited::of(RETRIES).set("policy.name", "quick").set_toml("policy.match", "{ cluster = [\"quick\"] }");
+    let policy = format!("{escalates}\n{}\n{}", quick.text(), waiting(RETRIES, "1h"));
     let bench = Bench::new(&scenario, &policy).await;
     // A channel that nobody listens at.
     let url = bench.folder.path().join("url");
@@ -107,6 +110,7 @@ async fn real() -> BTreeMap<String, Vec<Value>> {
     let daemon = bench.daemon();
     bench.journaled("the escalation", |event| matches!(event, Event::Escalated { .. })).await;
     bench.journaled("the wait", |event| matches!(event, Event::Decided { .. })).await;
+    bench.ended(&["quick"]).await;
     let why = ["--reason", "by a test", "--json"];
     let with = |arguments: &[&'static str]| [arguments, &why].concat();
     keep("hold", bench.runs(&with(&["hold", "cluster:logs", "--for", "2h"])).await);

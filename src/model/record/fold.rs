@@ -32,6 +32,7 @@ impl TaskRecord {
             running_read: None,
             ever_ran: false,
             ran_since_failure: false,
+            first_failed: None,
             failure: None,
             earlier: Vec::new(),
             progressed: false,
@@ -296,6 +297,7 @@ impl TaskRecord {
             self.closed = None;
         }
         let first_seen = at.before(seen.seen_before);
+        self.first_failed.get_or_insert(first_seen);
         self.failure = Some(Failure {
             seen: seen.clone(),
             first_seen,

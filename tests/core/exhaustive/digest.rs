@@ -90,6 +90,7 @@ impl<H: Hasher> Digest<'_, H> {
             cluster_name: _,
             traits: _,
             first_seen,
+            first_failed: _,
             start_time: _,
             highest_execute_times,
             fell_back_to,
@@ -163,6 +164,7 @@ impl<H: Hasher> Digest<'_, H> {
         let Failure {
             seen,
             first_seen,
+            first_failed: _,
             whole,
             accepted,
             wait_from,
