@@ -19,7 +19,7 @@ use crate::model::id::ClusterId;
 use crate::model::scope_entry::Line;
 use crate::model::text::{shown, utc};
 use crate::settings::Loaded;
-use crate::status::line_json;
+use crate::status::json;
 
 /// Which part of the history.
 #[derive(Debug, Args)]
@@ -57,7 +57,7 @@ pub(super) fn history(
             },
         };
         if as_json {
-            values.extend(part.lines().into_iter().map(line_json));
+            values.extend(part.lines().into_iter().map(json::line));
         } else {
             print(&as_lines(&part))?;
         }

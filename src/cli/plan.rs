@@ -193,7 +193,7 @@ fn as_json(line: &Line) -> Value {
             "next": outlook.next,
             "needs_attention": outlook.needs_attention,
             "next_step": outlook.next_step,
-            "details": decision.reason,
+            "details": crate::status::json::plain(&decision.reason),
             "next_poll_seconds": decision.next_poll.as_secs_f64(),
             "abort": abort_of(line),
             "policies": line.policies.iter().map(|(policy, mismatch)| {

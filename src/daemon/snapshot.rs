@@ -17,7 +17,7 @@ use crate::model::policy::Mode;
 use crate::model::text::chain;
 use crate::notify::{Notification, NotifyQueue, Observer};
 use crate::status::metrics::{Metrics, MetricsInput};
-use crate::status::{ConditionReport, InForce, PolicyReport, Report, line_json};
+use crate::status::{ConditionReport, InForce, PolicyReport, Report, json};
 use crate::web::{ClusterView, Source};
 
 /// Whatever gives no sign of life within this counts as dead.
@@ -104,7 +104,7 @@ impl Source for View {
         let history = history.map_err(|error| cannot_be_read(&error))?;
         let lines = history.lines();
         let older = lines.len().saturating_sub(most);
-        Ok(lines.into_iter().skip(older).map(line_json).collect())
+        Ok(lines.into_iter().skip(older).map(json::line).collect())
     }
 
     async fn lives(&self) -> bool {

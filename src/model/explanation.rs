@@ -148,9 +148,11 @@ pub struct TaskFacts {
     pub kind: TaskKind,
     /// Its status, as the service writes it.
     pub status: String,
-    /// By the service's clock, whose zone it does not tell.
+    /// By the CSS API's clock, whose zone it does not tell.
+    #[serde(rename = "started_api_time")]
     pub started: Option<String>,
-    /// By the service's clock.
+    /// By the CSS API's clock.
+    #[serde(rename = "ended_api_time")]
     pub ended: Option<String>,
     /// How often it was executed.
     pub executions: Option<u64>,

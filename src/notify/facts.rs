@@ -21,7 +21,12 @@ pub struct Facts {
     /// `upgrade` or `az-switchover`.
     pub kind: String,
     /// When the task started, by the cloud's time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "started_api_time",
+        alias = "started",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
     pub started: Option<String>,
     /// How often it was executed.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -9,9 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::channel::ChannelCounts;
 use crate::model::condition::Standing;
-use crate::model::event::StoredEntry;
 pub use crate::model::explanation::{Explanation, Why};
-use crate::model::hold::{Scope, StoredHold};
+use crate::model::hold::StoredHold;
 use crate::model::id::{ClusterId, ProjectName, TaskId};
 use crate::model::level::Level;
 use crate::model::moment::Moment;
@@ -19,10 +18,10 @@ use crate::model::outlook::Outlook;
 use crate::model::policy::{Mode, OnExhausted, Policy};
 use crate::model::project_state::ProjectState;
 use crate::model::record::{Phase, TaskRecord};
-use crate::model::scope_entry::{Line, ScopeEntry};
 use crate::model::task::TaskKind;
 use crate::model::text::{counted, shown, span};
 
+pub mod json;
 pub mod metrics;
 pub mod summary;
 
@@ -291,46 +290,6 @@ fn ended(project_state: &ProjectState, now: Moment) -> Vec<EndedReport> {
     let mut ended: Vec<EndedReport> = ended.collect();
     ended.sort_by_key(|ended| std::cmp::Reverse(ended.at));
     ended
-}
-
-/// An entry of the journal as `history --json` and the JSON API give it.
-pub fn history_json(entry: &StoredEntry) -> serde_json::Value {
-    serde_json::json!({
-        "number": entry.number,
-        "at": entry.at,
-        "project": entry.subject.project,
-        "cluster": entry.subject.cluster,
-        "task": entry.subject.task,
-        "words": entry.event.to_string(),
-        "event": entry.event,
-    })
-}
-
-/// A line of the history as JSON.
-pub fn line_json(line: Line<'_>) -> serde_json::Value {
-    match line {
-        Line::Task(entry) => history_json(entry),
-        Line::Scope(entry) => scope_json(entry),
-    }
-}
-
-/// The same of one that is of a scope: it has no task, and a project or a cluster only where the scope is one.
-fn scope_json(entry: &ScopeEntry) -> serde_json::Value {
-    let (project, cluster) = match &entry.scope {
-        Scope::All => (None, None),
-        Scope::Project(name) => (Some(name), None),
-        Scope::Cluster(id) => (None, Some(id)),
-    };
-    serde_json::json!({
-        "number": entry.number,
-        "at": entry.at,
-        "project": project,
-        "cluster": cluster,
-        "task": null,
-        "scope": entry.scope,
-        "words": entry.event.to_string(),
-        "event": entry.event,
-    })
 }
 
 /// A policy in force.

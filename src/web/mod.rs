@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use crate::model::event::StoredEntry;
 use crate::model::explanation::Explanation;
 use crate::model::id::ClusterId;
-use crate::status::{Report, history_json};
+use crate::status::{Report, json as status_json};
 
 mod health;
 mod host_filter;
@@ -167,7 +167,7 @@ async fn status_json<S: Source>(State(shared): State<Shared<S>>) -> Response {
 async fn cluster_json<S: Source>(State(shared): State<Shared<S>>, Path(id): Path<String>) -> Response {
     match view(&shared, &id).await {
         Ok(view) => {
-            let timeline: Vec<_> = view.timeline.iter().map(history_json).collect();
+            let timeline: Vec<_> = view.timeline.iter().map(status_json::entry).collect();
             json(&serde_json::json!({
                 "explanation": view.explanation, "timeline": timeline, "timeline_is_cut": view.cut,
             }))

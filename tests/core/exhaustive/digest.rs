@@ -164,7 +164,6 @@ impl<H: Hasher> Digest<'_, H> {
         let Failure {
             seen,
             first_seen,
-            first_failed: _,
             whole,
             accepted,
             wait_from,
