@@ -196,9 +196,9 @@ impl Story {
             > count(|event| matches!(event, Event::Answered { .. } | Event::NotSent { .. }));
         match self {
             Self::Retry | Self::Hold | Self::Older | Self::Told => {
-                assert_eq!((end, puts), ("resolved-by-retry", [PutKind::Retry].as_slice()));
+                assert_eq!((end, puts), ("resolved", [PutKind::Retry].as_slice()));
             }
-            Self::Progress => assert_eq!((end, puts), ("resolved-by-retry", [PutKind::Retry; 3].as_slice())),
+            Self::Progress => assert_eq!((end, puts), ("resolved", [PutKind::Retry; 3].as_slice())),
             Self::Escalate => assert_eq!((end, puts), ("node-completed", [].as_slice())),
             // Nothing shows what became of it, so it is an operator's and never sent again.
             Self::Abort if open => assert!(

@@ -46,7 +46,7 @@ const STORIES: [Story; 5] = [
     Story {
         cluster: "second-retry",
         about: "fails twice, then works",
-        end: "resolved-by-retry",
+        end: "resolved",
         retries: 2,
         aborts: 0,
     },
@@ -67,14 +67,14 @@ const STORIES: [Story; 5] = [
     Story {
         cluster: "az-switchover",
         about: "an AZ switchover fails once",
-        end: "resolved-by-retry",
+        end: "resolved",
         retries: 1,
         aborts: 0,
     },
     Story {
         cluster: "lost-answer",
         about: "the retry's answer is lost",
-        end: "resolved-by-retry",
+        end: "resolved",
         retries: 1,
         aborts: 0,
     },
@@ -319,7 +319,7 @@ mod tests {
     fn a_story_that_ends_otherwise_is_not_right() {
         let right = || Ending {
             story: &STORIES[0],
-            end: "resolved-by-retry".to_owned(),
+            end: "resolved".to_owned(),
             retries: 2,
             aborts: 0,
             without_intent: 0,

@@ -221,8 +221,8 @@ mod tests {
         entry("closed", r#"{"event":"closed","as":"remedied"}"#);
         migrate(&mut connection, MIGRATIONS).unwrap();
         let text = |sql: &str| connection.query_row(sql, (), |row| row.get::<_, String>(0)).unwrap();
-        assert_eq!(text("SELECT outcome FROM outcomes"), "resolved-by-retry");
-        assert_eq!(text("SELECT outcome FROM tasks"), "resolved-by-retry");
+        assert_eq!(text("SELECT outcome FROM outcomes"), "resolved");
+        assert_eq!(text("SELECT outcome FROM tasks"), "resolved");
         assert_eq!(text("SELECT outcome FROM attempts"), "accepted");
     }
 

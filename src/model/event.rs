@@ -53,7 +53,7 @@ pub enum Confirmation {
 #[expect(missing_docs, reason = "the variants' docs tell their fields")]
 pub enum Outcome {
     /// It succeeded after a retry of ours.
-    #[serde(alias = "remedied")]
+    #[serde(rename = "resolved", alias = "remedied", alias = "resolved-by-retry")]
     ResolvedByRetry,
     /// It succeeded without one.
     #[serde(alias = "solved-by-others")]
@@ -70,7 +70,7 @@ impl Outcome {
     /// The stable word.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::ResolvedByRetry => "resolved-by-retry",
+            Self::ResolvedByRetry => "resolved",
             Self::ResolvedExternally => "resolved-externally",
             Self::Aborted => "aborted",
             Self::Superseded { .. } => "superseded",
@@ -325,7 +325,7 @@ mod tests {
             ),
             (format!(r#"{{"event":"settled",{attempt},"settlement":"accepted"}}"#), "confirmed", ""),
             (r#"{"event":"touched","changed":"status"}"#.to_owned(), "changed-externally", ""),
-            (r#"{"event":"closed","as":"remedied"}"#.to_owned(), "ended", "resolved-by-retry"),
+            (r#"{"event":"closed","as":"remedied"}"#.to_owned(), "ended", "resolved"),
             (r#"{"event":"closed","as":"solved-by-others"}"#.to_owned(), "ended", "resolved-externally"),
             (
                 r#"{"event":"decided","verdict":"held","reason":{"code":"no-policy"}}"#.to_owned(),

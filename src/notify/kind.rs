@@ -72,7 +72,7 @@ kinds! {
     /// The daemon aborted it.
     Aborted "aborted" Warning "aborted";
     /// It succeeded after a retry.
-    ResolvedByRetry "resolved-by-retry" Info "resolved-by-retry";
+    ResolvedByRetry "resolved" Info "resolved by a retry";
     /// It had failed, and succeeded without a retry of ours.
     ResolvedExternally "resolved-externally" Info "resolved externally";
     /// It was handed to an operator.
@@ -200,8 +200,9 @@ impl Kind {
 }
 
 /// Words that kinds had in earlier versions, and the words of today.
-const FORMER_WORDS: [(&str, &str); 14] = [
-    ("remedied", "resolved-by-retry"),
+const FORMER_WORDS: [(&str, &str); 15] = [
+    ("remedied", "resolved"),
+    ("resolved-by-retry", "resolved"),
     ("solved-by-others", "resolved-externally"),
     ("touched-by-others", "changed-externally"),
     ("given-back", "reset-by-operator"),

@@ -45,7 +45,7 @@ const OUTCOMES: [&str; 9] = [
 ];
 const NOT_SENT: &str = "not-sent";
 const SETTLEMENTS: [&str; 3] = ["accepted", "without-effect", "not-accepted"];
-const ENDINGS: [&str; 5] = ["resolved-by-retry", "resolved-externally", "aborted", "superseded", "gone"];
+const ENDINGS: [&str; 5] = ["resolved", "resolved-externally", "aborted", "superseded", "gone"];
 
 /// Upper ends of the buckets, in seconds: a commit takes a few milliseconds on a good disk.
 const COMMIT_BUCKETS: [f64; 13] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];

@@ -107,31 +107,31 @@ async fn kill_at(step: Step, policy: &str) -> (Vec<PutKind>, String) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retry_that_was_lost_on_its_way_is_sent_again_once_that_is_certain() {
     let (puts, end) = kill_at(Step::BeforeThePutArrives, RETRIES).await;
-    assert_eq!((puts.as_slice(), end.as_str()), ([PutKind::Retry].as_slice(), "resolved-by-retry"));
+    assert_eq!((puts.as_slice(), end.as_str()), ([PutKind::Retry].as_slice(), "resolved"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retry_that_arrives_after_the_restart_is_seen_to_be_accepted() {
     let (puts, end) = kill_at(Step::BeforeTheLatePutArrives, RETRIES).await;
-    assert_eq!((puts.as_slice(), end.as_str()), ([PutKind::Retry].as_slice(), "resolved-by-retry"));
+    assert_eq!((puts.as_slice(), end.as_str()), ([PutKind::Retry].as_slice(), "resolved"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retry_whose_answer_was_under_way_is_not_sent_again() {
     let (puts, end) = kill_at(Step::BeforeTheAnswer, RETRIES).await;
-    assert_eq!((puts.as_slice(), end.as_str()), ([PutKind::Retry].as_slice(), "resolved-by-retry"));
+    assert_eq!((puts.as_slice(), end.as_str()), ([PutKind::Retry].as_slice(), "resolved"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retry_whose_outcome_was_not_committed_is_not_sent_again() {
     let (puts, end) = kill_at(Step::BeforeTheOutcome, RETRIES).await;
-    assert_eq!((puts.as_slice(), end.as_str()), ([PutKind::Retry].as_slice(), "resolved-by-retry"));
+    assert_eq!((puts.as_slice(), end.as_str()), ([PutKind::Retry].as_slice(), "resolved"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retry_whose_outcome_was_committed_is_not_sent_again() {
     let (puts, end) = kill_at(Step::AfterTheOutcome, RETRIES).await;
-    assert_eq!((puts.as_slice(), end.as_str()), ([PutKind::Retry].as_slice(), "resolved-by-retry"));
+    assert_eq!((puts.as_slice(), end.as_str()), ([PutKind::Retry].as_slice(), "resolved"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -242,11 +242,11 @@ async fn a_daemon_that_is_killed_by_chance_ends_every_story_well() {
             let end = ends[name].as_str();
             assert!(good.contains(&end) || human.contains(&end), "{name} ended as {end}; seed {seed}");
         };
-        is("cured", &["resolved-by-retry"]);
+        is("cured", &["resolved"]);
         is("hopeless", &["aborted"]);
         is("half-done", &["node-completed"]);
-        is("step-by-step", &["resolved-by-retry"]);
-        is("lossy", &["resolved-by-retry"]);
+        is("step-by-step", &["resolved"]);
+        is("lossy", &["resolved"]);
     }
     eprintln!("{kills} kills in {worlds} worlds");
 }

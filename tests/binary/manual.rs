@@ -43,7 +43,7 @@ async fn a_retry_by_hand_ends_the_wait_and_is_written_down_with_who_and_why() {
     let (code, said) = orders(&bench, &["retry-now", "logs"]).await;
     assert!(code == 0 && said.contains("the service accepted the PUT (200"), "{said}");
     assert_eq!(bench.puts(), [PutKind::Retry]);
-    assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved-by-retry");
+    assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved");
     let uid = std::fs::metadata(bench.config()).unwrap().uid();
     bench
         .journaled("who ordered it, and why", |event| {
@@ -65,7 +65,7 @@ async fn a_retry_by_hand_passes_over_budget_and_escalation() {
     let (code, said) = orders(&bench, &["retry-now", "logs"]).await;
     assert_eq!(code, 0, "{said}");
     eventually("its success", || {
-        bench.ends().get("logs").is_some_and(|end| end == "resolved-by-retry").then_some(())
+        bench.ends().get("logs").is_some_and(|end| end == "resolved").then_some(())
     })
     .await;
     assert_eq!(bench.puts(), [PutKind::Retry]);
@@ -146,7 +146,7 @@ async fn a_task_that_is_given_back_is_the_daemons_again_also_after_a_restart() {
     assert!(code == 0 && said.contains("it is the daemon's again"), "{said}");
     daemon.kill();
     let _daemon = bench.daemon();
-    assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved-by-retry");
+    assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved");
     assert_eq!(bench.puts().len(), before + 1);
     let (code, said) = orders(&bench, &["reset", "logs"]).await;
     assert!(code == 1 && (said.contains("[not-failed]") || said.contains("[not-escalated]")), "{said}");

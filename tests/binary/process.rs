@@ -112,7 +112,7 @@ async fn a_second_signal_cuts_and_the_put_is_settled_after_the_next_start() {
     assert_eq!(answer(&bench), None);
 
     let _again = bench.daemon();
-    assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved-by-retry");
+    assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved");
     assert_eq!(bench.puts(), [PutKind::Retry]);
     bench.judge();
 }
@@ -198,7 +198,7 @@ async fn is_shut_out(first: &mut Process) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_daemons_on_one_journal_whose_lock_was_removed_the_later_one_alone_sends() {
     for (policy, sent, end) in
-        [(RETRIES, PutKind::Retry, "resolved-by-retry"), (ABORTS, PutKind::Abort, "aborted")]
+        [(RETRIES, PutKind::Retry, "resolved"), (ABORTS, PutKind::Abort, "aborted")]
     {
         let bench = Bench::new(FAILED_ONCE, &slowly(policy)).await;
         let mut first = bench.daemon();
@@ -233,7 +233,7 @@ async fn a_put_under_way_while_a_second_daemon_takes_the_journal_is_the_only_one
     first_request(&bench, Operation::Retry).await;
     remove_lock(&bench);
     let _second = at_another_socket(&bench, &["run"]);
-    assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved-by-retry");
+    assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved");
     // The answer that it waited for is not journaled by it any more.
     is_shut_out(&mut first).await;
     bench.looks_on(20).await;
@@ -312,7 +312,7 @@ async fn one_look_acts_on_what_is_due_alone_and_the_waits_live_in_the_journal() 
     once().await;
     let_pass(Duration::from_millis(150)).await;
     once().await;
-    assert_eq!(bench.ends()["logs"], "resolved-by-retry");
+    assert_eq!(bench.ends()["logs"], "resolved");
     assert_eq!(bench.puts(), [PutKind::Retry]);
     bench.judge();
 }
@@ -372,7 +372,7 @@ async fn while_the_journal_cannot_be_written_nothing_is_sent_and_it_recovers_by_
     let told = daemon.stderr().matches("no request is sent while the journal").count();
     assert_eq!(told, 1, "it is told once");
     journal_writable(&daemon, true);
-    assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved-by-retry");
+    assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved");
     daemon.says("journal is written again").await;
     assert_eq!(bench.puts(), [PutKind::Retry]);
     bench.judge();
@@ -396,7 +396,7 @@ async fn answers_that_could_not_be_journaled_are_journaled_later_once_each() {
     assert_eq!(answer(&bench), None);
     journal_writable(&daemon, true);
     let ends = bench.ended(&["logs-1", "logs-2", "logs-3", "logs-4"]).await;
-    assert!(ends.values().all(|end| end == "resolved-by-retry"), "{ends:?}");
+    assert!(ends.values().all(|end| end == "resolved"), "{ends:?}");
     let answers = bench.events().into_iter().filter(|event| matches!(event, Event::Answered { .. })).count();
     assert_eq!((intents(), answers, bench.puts().len()), (4, 4, 4));
     bench.judge();
@@ -471,7 +471,7 @@ message = "no {access} {secret} {token}"
     let mut command = bench.command(&["run"]);
     command.envs(keys).env("UPGRADE_REMEDIATOR__LOG__FILTER", "trace");
     let mut daemon = Process::start(command);
-    assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved-by-retry");
+    assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved");
     assert_eq!(bench.ended(&["telltale"]).await["telltale"], "not-acceptable");
     daemon.signal("TERM");
     assert_eq!(daemon.code().await, Some(0));
@@ -505,7 +505,7 @@ async fn a_daemon_whose_log_nobody_reads_works_on() {
     let mut child = command.spawn().unwrap();
     drop((child.stdout.take(), child.stderr.take()));
     let mut daemon = Process::of(child);
-    assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved-by-retry");
+    assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved");
     daemon.signal("TERM");
     assert_eq!(daemon.ends_within(STOP).await.code(), Some(0));
     bench.judge();

@@ -164,7 +164,7 @@ async fn the_intent_is_flushed_before_the_put(policy: &str, end: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_intent_of_a_retry_is_flushed_before_the_first_byte_of_its_put() {
-    the_intent_is_flushed_before_the_put(RETRIES, "resolved-by-retry").await;
+    the_intent_is_flushed_before_the_put(RETRIES, "resolved").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -223,7 +223,7 @@ fn must_be_reached() -> Vec<String> {
     }
     let others = [
         "at a start: the project has another name",
-        "end: resolved-by-retry",
+        "end: resolved",
         "end: resolved-externally",
         "end: aborted",
         "end: superseded",

@@ -67,7 +67,7 @@ async fn alertmanager_shows_a_failed_task_until_it_is_remedied() {
         alert["generatorURL"].as_str().unwrap().starts_with("https://status.example/clusters/"),
         "{alert}"
     );
-    // It is resolved-by-retry while the daemon is down to nobody's knowledge, and told after the next start.
+    // It is resolved while the daemon is down to nobody's knowledge, and told after the next start.
     daemon.signal("TERM");
     assert_eq!(daemon.code().await, Some(0));
     bench.edit("mode = \"dry-run\"", "mode = \"enforce\"");

@@ -133,7 +133,7 @@ async fn it_remedies_a_failed_task_and_its_log_can_be_searched_by_the_cluster() 
     let bench = Bench::new(FAILED_ONCE, RETRIES).await;
     let machine = machine(&bench, RETRIES).await;
     machine.runs(&["systemctl", "start", UNIT]);
-    stands_in_history(&machine, "resolved-by-retry").await;
+    stands_in_history(&machine, "resolved").await;
     assert_eq!(bench.puts(), [PutKind::Retry]);
     let cluster = bench.simulator.inspect(|world| world.state()["clusters"][0]["id"].clone());
     let selection = format!("CLUSTER={}", cluster.as_str().unwrap());
@@ -176,7 +176,7 @@ async fn a_reload_takes_a_good_file_and_a_bad_one_changes_nothing() {
     machine.write(CONFIG, settings(&bench, RETRIES));
     machine.runs(&["systemctl", "reload", UNIT]);
     machine.says(UNIT, "the settings were reloaded").await;
-    stands_in_history(&machine, "resolved-by-retry").await;
+    stands_in_history(&machine, "resolved").await;
     assert_eq!(machine.shows(UNIT, "MainPID"), pid);
     assert_eq!(machine.shows(UNIT, "ActiveState"), "active");
 }
@@ -201,7 +201,7 @@ async fn a_stop_lets_the_put_that_is_under_way_end_and_sends_no_other() {
     assert!(told.iter().any(|entry| entry.contains("accepted")), "{told:?}");
     assert_eq!(bench.puts(), [PutKind::Retry]);
     machine.runs(&["systemctl", "start", UNIT]);
-    stands_in_history(&machine, "resolved-by-retry").await;
+    stands_in_history(&machine, "resolved").await;
     assert_eq!(bench.puts(), [PutKind::Retry]);
 }
 
@@ -219,7 +219,7 @@ async fn killed_with_a_put_under_way_it_is_started_again_and_does_not_send_it_tw
     machine.runs(&["systemctl", "start", UNIT]);
     eventually("the PUT", || (!bench.puts().is_empty()).then_some(())).await;
     machine.runs(&["systemctl", "kill", "--signal=KILL", UNIT]);
-    stands_in_history(&machine, "resolved-by-retry").await;
+    stands_in_history(&machine, "resolved").await;
     assert_eq!(machine.shows(UNIT, "NRestarts"), "1");
     assert_eq!(bench.puts(), [PutKind::Retry]);
     // It shares its control groups with no other machine, whose processes systemd could not tell from its own.
@@ -253,7 +253,7 @@ async fn a_process_that_gives_no_sign_of_life_is_restarted() {
         told.iter().any(|line| line["MESSAGE"].as_str().unwrap().contains("Watchdog timeout")),
         "{told:?}"
     );
-    stands_in_history(&machine, "resolved-by-retry").await;
+    stands_in_history(&machine, "resolved").await;
     assert_eq!(bench.puts(), [PutKind::Retry]);
 }
 
@@ -325,7 +325,7 @@ async fn an_upgrade_keeps_journal_and_settings_removal_keeps_the_state_and_purgi
     assert_ne!(machine.shows(UNIT, "MainPID"), pid, "the new version runs");
     assert_eq!(machine.shows(UNIT, "ActiveState"), "active");
     assert_eq!(machine.runs(&["cat", CONFIG]), before);
-    stands_in_history(&machine, "resolved-by-retry").await;
+    stands_in_history(&machine, "resolved").await;
     assert_eq!(
         history(&machine).iter().filter(|entry| entry.contains("\"backoff\"")).count(),
         1,
@@ -341,7 +341,7 @@ async fn an_upgrade_keeps_journal_and_settings_removal_keeps_the_state_and_purgi
     machine.install(2);
     machine.runs(&["systemctl", "is-enabled", UNIT]);
     machine.runs(&["systemctl", "start", UNIT]);
-    stands_in_history(&machine, "resolved-by-retry").await;
+    stands_in_history(&machine, "resolved").await;
 
     machine.runs(&["apt-get", "purge", "--yes", BINARY]);
     for gone in [
@@ -386,7 +386,7 @@ async fn encrypted_credentials_a_second_instance_and_check_with_the_keys_of_the_
     let of_two = "/etc/upgrade-remediator/two/config.toml";
     let resolved = || {
         let (_, text) = machine.tries(&[BINARY, "history", "--json", "--config", of_two]);
-        text.contains("resolved-by-retry").then_some(())
+        text.contains("resolved").then_some(())
     };
     eventually("the end of the story", resolved).await;
     assert_eq!(machine.shows(UNIT, "ActiveState"), "active");

@@ -96,7 +96,7 @@ async fn a_failure_is_seen_to_its_remedy_without_a_reload() {
     browser.shows(".quiet", "No task is unfinished.");
     browser.hides(".task");
     assert!(browser.is_marked(), "it was read anew");
-    browser.screenshot("resolved-by-retry");
+    browser.screenshot("resolved");
     assert_clean(&mut browser, address);
 
     browser.open(&url(address, &format!("/clusters/{cluster}")), DESK);

@@ -85,7 +85,7 @@ SELECT number, time, project, cluster_name, cluster, task,
 -- How tasks ended.
 CREATE VIEW outcomes AS
 SELECT number, time, project, cluster_name, cluster, task,
-       replace(replace(json_extract(data, '$.as'), 'remedied', 'resolved-by-retry'),
+       replace(replace(json_extract(data, '$.as'), 'remedied', 'resolved'),
                'solved-by-others', 'resolved-externally') AS outcome,
        json_extract(data, '$.by') AS superseded_by
   FROM entries WHERE event IN ('closed', 'ended');
@@ -109,7 +109,7 @@ SELECT s.project, json_extract(s.data, '$.cluster_name') AS cluster_name, s.clus
          WHERE x.project = s.project AND x.cluster = s.cluster AND x.task = s.task AND x.event = 'escalated')
          AS last_escalated,
        c.at AS ended_at,
-       replace(replace(json_extract(c.data, '$.as'), 'remedied', 'resolved-by-retry'),
+       replace(replace(json_extract(c.data, '$.as'), 'remedied', 'resolved'),
                'solved-by-others', 'resolved-externally') AS outcome,
        json_extract(f.data, '$.whole') AS whole
   FROM entry s

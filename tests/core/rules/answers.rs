@@ -24,7 +24,7 @@ async fn a_200_without_an_error_code_is_accepted_and_uses_the_retry() {
     let codes = harness.pass(16 * SECOND).await;
     assert_eq!(codes, ["running"], "it is polled again soon");
     harness.pass(2 * HOUR).await;
-    assert_eq!((harness.end(), harness.used(), harness.sent().len()), ("resolved-by-retry".to_owned(), 1, 1));
+    assert_eq!((harness.end(), harness.used(), harness.sent().len()), ("resolved".to_owned(), 1, 1));
 }
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn busy_answers_use_no_retry_and_the_same_interval_runs_again_from_the_ans
         assert_eq!(harness.used(), 0, "{fault}");
         harness.pass(2 * HOUR).await;
         assert_eq!(harness.sent_at(), [120, 240], "{fault}");
-        assert_eq!((harness.used(), harness.end()), (1, "resolved-by-retry".to_owned()), "{fault}");
+        assert_eq!((harness.used(), harness.end()), (1, "resolved".to_owned()), "{fault}");
     }
 }
 
@@ -166,7 +166,7 @@ async fn an_unknown_outcome_that_was_taken_is_found_by_reading_and_nothing_is_se
         assert_eq!(harness.known().retries_used(&super::harness::terms()), 1, "{fault}: while it is open");
         harness.pass(2 * HOUR).await;
         assert_eq!((harness.sent().len(), harness.used()), (1, 1), "{fault}");
-        assert_eq!(harness.end(), "resolved-by-retry", "{fault}");
+        assert_eq!(harness.end(), "resolved", "{fault}");
     }
 }
 
@@ -183,7 +183,7 @@ async fn an_unknown_outcome_that_was_not_taken_uses_no_retry_and_is_sent_again_o
         let sent = harness.sent_at();
         assert_eq!(sent.len(), 2, "{fault}: {sent:?}");
         assert!((120 + 300 + 15..=120 + 300 + 30).contains(&sent[1]), "{fault}: {sent:?}");
-        assert_eq!((harness.used(), harness.end()), (1, "resolved-by-retry".to_owned()), "{fault}");
+        assert_eq!((harness.used(), harness.end()), (1, "resolved".to_owned()), "{fault}");
     }
 }
 
@@ -192,7 +192,7 @@ async fn an_answer_that_was_cut_off_is_unknown() {
     let mut harness = first_put_meets("what = \"truncated\"").await;
     assert_eq!(harness.meanings(), ["unknown"]);
     harness.pass(2 * HOUR).await;
-    assert_eq!((harness.sent().len(), harness.used(), harness.end()), (1, 1, "resolved-by-retry".to_owned()));
+    assert_eq!((harness.sent().len(), harness.used(), harness.end()), (1, 1, "resolved".to_owned()));
 }
 
 #[tokio::test]
@@ -203,7 +203,7 @@ async fn an_answer_that_never_comes_is_unknown() {
     let mut harness = advance_to_first_put(setup.start().await).await;
     assert_eq!(harness.meanings(), ["unknown"]);
     harness.pass(2 * HOUR).await;
-    assert_eq!((harness.sent().len(), harness.used(), harness.end()), (1, 1, "resolved-by-retry".to_owned()));
+    assert_eq!((harness.sent().len(), harness.used(), harness.end()), (1, 1, "resolved".to_owned()));
 }
 
 #[tokio::test]
@@ -219,7 +219,7 @@ async fn the_retry_after_of_a_5xx_is_waited_for_before_anything_is_settled() {
     harness.pass(shortly_before(20 * MINUTE)).await;
     assert!(harness.known().open.is_some(), "not before it is over");
     harness.pass(2 * HOUR).await;
-    assert_eq!((harness.sent().len(), harness.used(), harness.end()), (1, 1, "resolved-by-retry".to_owned()));
+    assert_eq!((harness.sent().len(), harness.used(), harness.end()), (1, 1, "resolved".to_owned()));
 }
 
 #[tokio::test]
@@ -242,7 +242,7 @@ async fn an_accepted_put_between_two_unknown_ones_ends_the_row() {
     let mut harness = advance_to_first_put(Setup::new(&text).start().await).await;
     harness.pass(5 * HOUR).await;
     assert_eq!((harness.sent().len(), harness.used()), (6, 2));
-    assert_eq!(harness.end(), "resolved-by-retry");
+    assert_eq!(harness.end(), "resolved");
 }
 
 #[tokio::test]

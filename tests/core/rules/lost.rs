@@ -81,7 +81,7 @@ async fn a_crash_while_a_retry_is_under_way_sends_it_no_second_time() {
         assert!(harness.known().open.is_some(), "the intent was there before the PUT left");
         harness.pass(3 * HOUR).await;
         assert_eq!((harness.sent().len(), harness.used()), (puts, 1), "taken: {taken}");
-        assert_eq!(harness.end(), "resolved-by-retry");
+        assert_eq!(harness.end(), "resolved");
     }
 }
 
@@ -120,7 +120,7 @@ async fn while_the_journal_cannot_be_written_nothing_is_sent() {
     assert_eq!(harness.sent().len(), 0);
     harness.journal.set_full(false);
     harness.pass(3 * HOUR).await;
-    assert_eq!((harness.sent().len(), harness.end()), (1, "resolved-by-retry".to_owned()));
+    assert_eq!((harness.sent().len(), harness.end()), (1, "resolved".to_owned()));
 }
 
 #[tokio::test]
@@ -166,7 +166,7 @@ async fn a_put_by_hand_that_left_is_not_told_as_one_that_did_not() {
 /// The whole of a story on the journal of the daemon itself, in a file, with a restart in its middle.
 #[tokio::test]
 async fn the_stories_end_alike_on_a_journal_in_a_file() {
-    for (text, sent, end) in [(FAILED, 1, "resolved-by-retry"), (HOPELESS, 4, "aborted")] {
+    for (text, sent, end) in [(FAILED, 1, "resolved"), (HOPELESS, 4, "aborted")] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.db");
         let now = "2026-06-01T12:00:00Z".parse().unwrap();

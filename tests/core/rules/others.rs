@@ -103,7 +103,7 @@ async fn a_newer_task_closes_the_failed_one() {
         let history = project_state.clusters.values().next().unwrap();
         let closings: Vec<_> = history.tasks.values().map(|task| task.outcome().unwrap().word()).collect();
         assert!(
-            closings.contains(&"superseded") && closings.contains(&"resolved-by-retry"),
+            closings.contains(&"superseded") && closings.contains(&"resolved"),
             "{kind}: {closings:?}"
         );
         assert_eq!(sent[0].request.task.as_deref(), Some(history.newest_start.clone().unwrap().1.as_str()));
@@ -112,7 +112,7 @@ async fn a_newer_task_closes_the_failed_one() {
 
 #[tokio::test]
 async fn readings_that_show_the_past_of_a_minute_let_nothing_out_twice() {
-    for (text, sent, end) in [(FAILED, 1, "resolved-by-retry"), (HOPELESS, 4, "aborted")] {
+    for (text, sent, end) in [(FAILED, 1, "resolved"), (HOPELESS, 4, "aborted")] {
         let text = format!("{text}\n[ways]\nstale_for = \"60s\"");
         let mut harness = Setup::new(&text).retries(3).start().await;
         harness.pass(6 * HOUR).await;
@@ -136,7 +136,7 @@ async fn stale_readings_after_an_unknown_outcome_let_nothing_out_twice() {
         let mut harness = Setup::new(&text).start().await;
         harness.pass(5 * HOUR).await;
         assert_eq!(harness.sent().len(), if taken { 1 } else { 2 });
-        assert_eq!((harness.used(), harness.end()), (1, "resolved-by-retry".to_owned()));
+        assert_eq!((harness.used(), harness.end()), (1, "resolved".to_owned()));
     }
 }
 
@@ -148,7 +148,7 @@ async fn a_change_soon_after_the_first_sight_is_only_late() {
     harness.pass(90 * SECOND).await;
     assert_eq!((harness.reconcile().await, harness.recorder.heard("changed")), ("backoff", 1));
     harness.pass(3 * HOUR).await;
-    assert_eq!((harness.sent_at(), harness.end()), (vec![120], "resolved-by-retry".to_owned()));
+    assert_eq!((harness.sent_at(), harness.end()), (vec![120], "resolved".to_owned()));
     assert_eq!(harness.recorder.heard("changed-externally"), 0);
 }
 

@@ -83,7 +83,7 @@ async fn a_wrong_address_and_codes_for_the_whole_project_let_the_project_rest() 
             for name in ["a", "b", "c"] {
                 let known = harness.known_of(name);
                 assert_eq!(known.used_ever.ours, 1, "{fault}: a refusal uses no retry");
-                assert_eq!(known.outcome().unwrap().word(), "resolved-by-retry", "{fault}");
+                assert_eq!(known.outcome().unwrap().word(), "resolved", "{fault}");
             }
             assert_eq!(harness.sent().len(), 4, "{fault}");
         }
@@ -128,7 +128,7 @@ async fn a_403_for_one_cluster_lets_that_cluster_rest_and_the_others_go_on() {
         let sent = harness.sent_at();
         assert_eq!(sent.len(), 4, "{fault}");
         assert!((120 + 1_800 + 120..=120 + 1_800 + 160).contains(&sent[3]), "{fault}: {sent:?}");
-        assert_eq!((harness.end(), harness.used()), ("resolved-by-retry".to_owned(), 1), "{fault}");
+        assert_eq!((harness.end(), harness.used()), ("resolved".to_owned(), 1), "{fault}");
     }
 }
 
@@ -209,7 +209,7 @@ async fn what_is_still_there_after_gone_or_forbidden_is_forbidden() {
         assert_eq!(harness.sent().len(), 3, "{fault}");
         harness.pass(2 * HOUR).await;
         assert_eq!(harness.sent().len(), 4, "{fault}");
-        assert_eq!((harness.used(), harness.end()), (1, "resolved-by-retry".to_owned()), "{fault}");
+        assert_eq!((harness.used(), harness.end()), (1, "resolved".to_owned()), "{fault}");
     }
 }
 

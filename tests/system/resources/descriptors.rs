@@ -193,7 +193,7 @@ async fn without_any_left_it_says_so_sends_nothing_rests_and_goes_on_by_itself()
         assert_eq!(log.matches(told).count(), 1, "told once: {log}");
     }
     allow(&daemon, 1024);
-    assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved-by-retry");
+    assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved");
     assert_eq!(bench.puts(), [PutKind::Retry]);
     daemon.says("connections to the status page are taken again").await;
     daemon.says("connections can be begun again").await;

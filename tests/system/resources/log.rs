@@ -31,7 +31,7 @@ fn logging_all(mut command: Command) -> Command {
 async fn a_stderr_that_nobody_reads_holds_nothing_back_and_what_was_lost_is_told() {
     let bench = Bench::new(&talkative(), RETRIES).await;
     let (mut daemon, stderr) = Process::unread(logging_all(bench.command(&["run"])));
-    assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved-by-retry");
+    assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved");
     assert_eq!(bench.puts(), [PutKind::Retry]);
     bench.looks_on(READINGS).await;
     // It is read again.
@@ -51,7 +51,7 @@ async fn a_stderr_that_nobody_reads_holds_nothing_back_and_what_was_lost_is_told
 async fn a_daemon_whose_stderr_nobody_reads_stops_in_time_whatever_it_has_to_say() {
     let bench = Bench::new(&talkative(), RETRIES).await;
     let (mut daemon, _stderr) = Process::unread(logging_all(bench.command(&["run"])));
-    assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved-by-retry");
+    assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved");
     bench.looks_on(READINGS).await;
     daemon.signal("TERM");
     assert_eq!(daemon.ends_within(STOP).await.code(), Some(0));
@@ -110,7 +110,7 @@ async fn a_journal_of_the_system_that_reads_nothing_holds_nothing_back_either() 
     let folder = bench.folder.path().join("systems");
     let journal = SystemJournal::at(&folder);
     let mut daemon = Process::start(logging_all(SystemJournal::of(&bench, &folder)));
-    assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved-by-retry");
+    assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved");
     bench.looks_on(READINGS).await;
     let mut read = String::new();
     eventually("what was lost", || {
@@ -140,7 +140,7 @@ async fn a_service_manager_that_reads_nothing_holds_nothing_back() {
     let mut command = bench.command(&["run"]);
     command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "400000");
     let mut daemon = Process::start(command);
-    assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved-by-retry");
+    assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved");
     daemon.signal("TERM");
     assert_eq!(daemon.ends_within(STOP).await.code(), Some(0));
     assert_eq!(bench.puts(), [PutKind::Retry]);
