@@ -117,7 +117,7 @@ pub fn of_entry(
         what: what(entry, known.as_ref()),
         why: why_of(&entry.event).or(why_it_stands),
         next: match known.as_ref().and_then(TaskRecord::outcome) {
-            Some(outcome) => format!("nothing more: its lifecycle is over ({})", outcome.word()),
+            Some(outcome) => format!("nothing more: the task ended ({})", outcome.word()),
             None => outlook.as_ref().map_or_else(String::new, Outlook::next_with_blocks),
         },
         outlook,

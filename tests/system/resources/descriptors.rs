@@ -189,7 +189,7 @@ async fn without_any_left_it_says_so_sends_nothing_rests_and_goes_on_by_itself()
     let intents = bench.events().iter().filter(|event| matches!(event, Event::Intent { .. })).count();
     assert_eq!((intents, bench.puts()), (0, vec![]));
     let log = daemon.stderr();
-    for told in ["no connection to the status page", "a PUT is due and waits"] {
+    for told in ["no connection to the status page", "a request is due and waits"] {
         assert_eq!(log.matches(told).count(), 1, "told once: {log}");
     }
     allow(&daemon, 1024);

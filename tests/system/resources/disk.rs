@@ -76,7 +76,7 @@ async fn without_space_nothing_is_sent_that_is_not_kept_and_it_goes_on_once_ther
     let state = Mounted::for_the_journal_of(&bench, &["-t", "tmpfs", "-o", "size=8m", "tmpfs"]);
     let mut daemon = bench.daemon();
     let waits = || bench.events().iter().filter(|event| matches!(event, Event::Decided { .. })).count();
-    eventually("all failures", || (waits() == 9).then_some(())).await;
+    eventually("all failures", || (waits() >= 9).then_some(())).await;
     let filler = state.fill();
     daemon.says("no request is sent while the journal cannot be written").await;
     daemon.says("no space is left for the journal").await;
@@ -188,7 +188,7 @@ async fn a_disk_that_turns_read_only_under_it_is_told_and_nothing_is_sent_until_
     daemon.says("no request is sent while the journal cannot be written").await;
     bench.looks_on(60).await;
     assert_eq!(bench.puts(), []);
-    assert_eq!(daemon.stderr().matches("nothing is sent while the journal").count(), 1, "it is told once");
+    assert_eq!(daemon.stderr().matches("no request is sent while the journal").count(), 1, "it is told once");
     assert!(daemon.runs());
     daemon.signal("TERM");
     daemon.code().await;
