@@ -223,14 +223,15 @@ impl Index {
             |task: &TaskReport| task.outlook.next.is_some_and(|next| next.action == Action::Abort);
         let aborts = all().filter(|(_, task)| will_be_aborted(task)).count();
         let sum = |number, what, alarms: bool| Sum { number, what, alarms: alarms && number > 0 };
+        let clusters = report.projects.iter().map(|project| project.clusters).sum();
         let sums = vec![
-            sum(report.projects.iter().map(|project| project.clusters).sum(), "clusters watched", false),
+            sum(clusters, one_or(clusters, "cluster watched", "clusters watched"), false),
             sum(run.len(), "running", false),
             sum(hand.len(), "in the daemon's hands", false),
-            sum(needs_operator, "need an operator", true),
-            sum(aborts, "aborts to come", true),
-            sum(silent, "projects stopped by a fault", true),
-            sum(report.holds.len(), "holds", false),
+            sum(needs_operator, one_or(needs_operator, "needs an operator", "need an operator"), true),
+            sum(aborts, one_or(aborts, "abort to come", "aborts to come"), true),
+            sum(silent, one_or(silent, "project stopped by a fault", "projects stopped by a fault"), true),
+            sum(report.holds.len(), one_or(report.holds.len(), "hold", "holds"), false),
         ];
         let groups = vec![
             Group::new("Needs attention", "eyes", eyes),
@@ -271,6 +272,10 @@ impl Index {
     fn quiet(&self) -> bool {
         self.groups.iter().all(|group| group.tasks.is_empty())
     }
+}
+
+fn one_or(number: usize, one: &'static str, many: &'static str) -> &'static str {
+    if number == 1 { one } else { many }
 }
 
 impl Group {

@@ -64,10 +64,8 @@ async fn a_retry_by_hand_passes_over_budget_and_escalation() {
     bench.journaled("the escalation", |event| matches!(event, Event::Escalated { .. })).await;
     let (code, said) = orders(&bench, &["retry-now", "logs"]).await;
     assert_eq!(code, 0, "{said}");
-    eventually("its success", || {
-        bench.ends().get("logs").is_some_and(|end| end == "resolved").then_some(())
-    })
-    .await;
+    eventually("its success", || bench.ends().get("logs").is_some_and(|end| end == "resolved").then_some(()))
+        .await;
     assert_eq!(bench.puts(), [PutKind::Retry]);
     bench.judge();
 }

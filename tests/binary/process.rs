@@ -197,9 +197,7 @@ async fn is_shut_out(first: &mut Process) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_daemons_on_one_journal_whose_lock_was_removed_the_later_one_alone_sends() {
-    for (policy, sent, end) in
-        [(RETRIES, PutKind::Retry, "resolved"), (ABORTS, PutKind::Abort, "aborted")]
-    {
+    for (policy, sent, end) in [(RETRIES, PutKind::Retry, "resolved"), (ABORTS, PutKind::Abort, "aborted")] {
         let bench = Bench::new(FAILED_ONCE, &slowly(policy)).await;
         let mut first = bench.daemon();
         bench.journaled("the failure", |event| matches!(event, Event::Failed(_))).await;

@@ -10,9 +10,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 use upgrade_remediator::model::event::Event;
+use upgrade_remediator::model::reason::Reason;
 
-use crate::support::edited::Edited;
-use crate::support::{Bench, CALLS_A_HUMAN, FAILED_ONCE, Process, RETRIES, eventually, exchange, get};
+use crate::support::edited::{Edited, waiting};
+use crate::support::{
+    ABORTS, Bench, CALLS_A_HUMAN, FAILED_ONCE, Process, RETRIES, eventually, exchange, get,
+};
 use crate::tools::PROMTOOL;
 
 /// A name that would be markup, and one that would be a script.
@@ -61,6 +64,50 @@ async fn the_page_shows_what_needs_eyes_first_and_why() {
     assert_eq!(get(address, "/api/v1/history?since=yesterday").0, 400);
     assert_eq!(get(address, "/nowhere").0, 404);
     assert_eq!(get(address, "/livez").0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pending_abort_is_counted_and_counted_down_and_what_ended_is_listed() {
+    let other = FAILED_ONCE.replace("node_time = \"200ms\"\n", "").replace("\"logs\"", "\"quick\"");
+    let quick = Edited::of(RETRIES)
+        .set("policy.name", "quick")
+        .set_toml("policy.match", "{ cluster = [\"quick\"] }")
+        .text();
+    let policies = format!("{quick}\n{}", waiting(ABORTS, "1h"));
+    let bench = Bench::new(&format!("{FAILED_ONCE}{other}"), &policies).await;
+    let (_daemon, address) = bench.daemon_with_page().await;
+    bench.ended(&["quick"]).await;
+    bench
+        .journaled("the abort to come", |event| {
+            matches!(event, Event::Decided { reason: Reason::AbortPending { .. }, .. })
+        })
+        .await;
+    let (_, _, page) = get(address, "/");
+    for words in [
+        "Mode <strong>enforce</strong>",
+        "<span class=\"number\">1</span> abort to come",
+        "will be aborted",
+        "(in 59m",
+        "Ended in the last 24 hours",
+        "<td>resolved</td><td>1 request sent</td>",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    let (_, out, _) = bench.runs(&["status"]).await;
+    assert!(out.contains("ended in the last 24 hours") && out.contains("resolved"), "{out}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_critical_condition_is_a_banner_with_its_advice_and_first_in_status() {
+    let bench = Bench::new(FAILED_ONCE, RETRIES).await;
+    bench.configure("http://127.0.0.1:9", RETRIES);
+    let (daemon, address) = bench.daemon_with_page().await;
+    daemon.says("its clusters cannot be polled").await;
+    let (_, _, page) = get(address, "/");
+    let banner = "<section class=\"condition alarm\"><p><code>unreachable</code> since ";
+    assert!(page.contains(banner) && page.contains("check its endpoint"), "{page}");
+    let (_, out, _) = bench.runs(&["status"]).await;
+    assert!(out.lines().nth(2).unwrap().starts_with("critical, since "), "{out}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

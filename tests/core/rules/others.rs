@@ -102,10 +102,7 @@ async fn a_newer_task_closes_the_failed_one() {
         let project_state = harness.reconciler.project_state();
         let history = project_state.clusters.values().next().unwrap();
         let closings: Vec<_> = history.tasks.values().map(|task| task.outcome().unwrap().word()).collect();
-        assert!(
-            closings.contains(&"superseded") && closings.contains(&"resolved"),
-            "{kind}: {closings:?}"
-        );
+        assert!(closings.contains(&"superseded") && closings.contains(&"resolved"), "{kind}: {closings:?}");
         assert_eq!(sent[0].request.task.as_deref(), Some(history.newest_start.clone().unwrap().1.as_str()));
     }
 }
