@@ -1,5 +1,7 @@
 //! SIGHUP: all or nothing, without losing a timer or an attempt, and what changed is told.
 
+use rusqlite::Connection;
+use upgrade_remediator::clock::{Clock as _, SystemClock};
 use upgrade_remediator::model::event::Event;
 use upgrade_remediator::model::reason::Reason;
 
@@ -25,6 +27,38 @@ async fn good_settings_take_effect_and_what_changed_is_told() {
     let failures = bench.events().iter().filter(|event| matches!(event, Event::Failed(_))).count();
     assert_eq!(failures, 1);
     bench.judge();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_in_force_since_when_and_that_the_daemon_lived_stand_in_the_journal() {
+    let in_force = |bench: &Bench| -> Vec<serde_json::Value> {
+        let journal = Connection::open(bench.journal()).unwrap();
+        let mut rows = journal.prepare("SELECT data FROM in_force ORDER BY number").unwrap();
+        let rows = rows.query_map((), |row| row.get::<_, String>(0)).unwrap();
+        rows.map(|row| serde_json::from_str(&row.unwrap()).unwrap()).collect()
+    };
+    let bench = Bench::new(FAILED_ONCE, &retries_in("1h")).await;
+    let mut daemon = bench.daemon();
+    bench.looks_on(1).await;
+    bench.edit("mode = \"enforce\"", "mode = \"dry-run\"");
+    daemon.signal("HUP");
+    daemon.says("the settings were reloaded").await;
+    let modes = |all: &[serde_json::Value]| -> Vec<String> {
+        all.iter().map(|one| one["mode"].as_str().unwrap().to_owned()).collect()
+    };
+    eventually("what is in force now", || (modes(&in_force(&bench)) == ["enforce", "dry-run"]).then_some(()))
+        .await;
+    let all = in_force(&bench);
+    assert_eq!(all[1]["version"], env!("CARGO_PKG_VERSION"));
+    assert!(all[1]["settings"]["poll.active_interval"].is_string(), "{}", all[1]);
+    assert_ne!(all[0]["configuration"], all[1]["configuration"]);
+    daemon.signal("TERM");
+    assert_eq!(daemon.code().await, Some(0));
+    let journal = Connection::open(bench.journal()).unwrap();
+    let lived: String =
+        journal.query_row("SELECT value FROM meta WHERE key = 'last-alive'", (), |row| row.get(0)).unwrap();
+    let age = SystemClock::new().now().wall.duration_since(lived.parse().unwrap()).as_secs();
+    assert!((0..120).contains(&age), "{lived}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
