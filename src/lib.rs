@@ -1,12 +1,12 @@
 //! upgrade-remediator: retries, aborts or escalates failed upgrades and AZ switchovers of Huawei Cloud CSS.
 //!
-//! The stages are modules named by verbs, in the order of the flow; everything else is a noun that stages use.
+//! The stages of the flow, each a module; the others are what stages use.
 //!
 //! ```text
-//!   watch ──► reconcile ──► decide ──► journal ──► act ──► journal ──► notify
-//!   when?     facts    pure       intent      PUT     outcome     people
-//!                        ▲           │                   │
-//!                        └─ history ─┴───────────────────┘      read at the next poll
+//!   schedule ──► reconcile ──► decide ──► journal ──► cloud ──► journal ──► notify
+//!    when?       one pass      what?      intent       PUT      outcome     channels
+//!                   ▲            │
+//!                   └── state ◄──┘   the fold of the journal's events; read at the next poll
 //! ```
 //!
 //! Read [`reconcile`] first.

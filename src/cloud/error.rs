@@ -259,7 +259,8 @@ impl CloudError {
         }
     }
 
-    /// What an answer that is not the one asked for means.
+    /// What an answer to a read that is not the one asked for means. For a PUT there is `meaning`: its codes decide whether the
+    /// request counts, and are judged more narrowly.
     pub(super) fn from_answer(refusal: Refusal, body: BodyKind) -> Self {
         let code = refusal.code.as_deref().unwrap_or_default();
         match (refusal.status, code) {

@@ -1,10 +1,11 @@
-//! What an answer to a PUT means: the one table. The status decides first, then the code. The codes are those in the
+//! What an answer to a PUT means: the one table. What an answer to a read means is `CloudError::from_answer`: there it decides
+//! who is told and when the read is repeated, and never whether something was done; a new code belongs into both. The status decides first, then the code. The codes are those in the
 //! references of Huawei Cloud CSS and of its API Gateway (support.huaweicloud.com, 'Error Codes').
 
 use super::BodyKind;
 use crate::model::answer::Meaning;
 
-/// Codes of the service that say: not now, another operation runs or another state.
+/// Codes of the CSS API that say: not now, another operation runs or another state. With a 2xx only CSS.0011 says so.
 const BUSY: [&str; 6] = ["CSS.0036", "CSS.0077", "CSS.0078", "CSS.5090", "CSS.5140", "CSS.0004"];
 /// Codes that say: gone, with 400.
 const GONE: [&str; 2] = ["CSS.0047", "CSS.0082"];
@@ -158,6 +159,9 @@ mod tests {
                 let code = format!("{prefix}.{code}");
                 assert!(ROWS.iter().any(|(_, row, _)| *row == code), "{code} has no row");
             }
+        }
+        for code in BUSY.iter().chain(&GONE).chain(&FORBIDDEN_PROJECT) {
+            assert!(ROWS.iter().any(|(_, row, _)| row == code), "{code} has no row");
         }
         for status in DOCUMENTED_STATUSES {
             assert!(ROWS.iter().any(|(row, ..)| *row == status), "{status} has no row");

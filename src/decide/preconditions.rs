@@ -67,8 +67,9 @@ impl Preconditions<'_> {
 
     /// What blocks in the project even what an operator orders: a clock that is off, and a pause.
     pub fn forbids(&self, now: Moment) -> Option<Reason> {
-        let [clock_off, pause, ..] = self.of_project(now);
-        clock_off.or(pause)
+        let forbids =
+            |reason: &Reason| matches!(reason, Reason::ClockOff { .. } | Reason::ProjectPaused { .. });
+        self.of_project(now).into_iter().flatten().find(forbids)
     }
 
     /// What blocks every action in the project: clock, pause, breaker, requests within an hour.

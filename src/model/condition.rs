@@ -101,7 +101,7 @@ conditions! {
         "clock is off", "clock-right" "clocks agree again";
     /// The daemon's journal cannot be written.
     JournalFailing { error: String }
-        "journal-failing" Critical "UpgradeRemediatorJournalFails",
+        "journal-failing" Critical "UpgradeRemediatorJournalFailing",
         "journal cannot be written", "journal-works" "journal is written again";
     /// A request is due, and the system gives no connection for it.
     NoConnection { error: String }

@@ -124,7 +124,7 @@ pub struct Stretch {
     pub per_second: f64,
 }
 
-/// The first pause after a refusal (docs/runbook.md, `UpgradeRemediatorProjectSendsNothing`).
+/// The first pause after a refusal (docs/runbook.md, `UpgradeRemediatorProjectPaused`).
 pub const FIRST_PAUSE: Duration = Duration::from_mins(30);
 /// Rests double up to this.
 pub const LONGEST_PAUSE: Duration = Duration::from_hours(6);

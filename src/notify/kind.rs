@@ -113,10 +113,10 @@ impl Kind {
         Self::all().find(|kind| kind.word() == word)
     }
 
-    /// What comes first where there is not room for everything: what needs an operator, then what somebody may want to stop
-    /// in time.
-    pub fn rank(self) -> (Level, bool) {
-        (self.severity(), self == Self::Exhausted)
+    /// What comes first in a message: what needs an operator, and of that what concerns a whole project; then what somebody may
+    /// want to stop in time.
+    pub fn rank(self) -> (Level, bool, bool) {
+        (self.severity(), matches!(self, Self::Began(_)), self == Self::Exhausted)
     }
 
     /// What an entry tells people, if anything. `known` is the history of its task with the entry in it.

@@ -83,7 +83,7 @@ impl Message {
     }
 
     /// As plain text of at most so many bytes. Each is told by its heading, then briefly, then in full, the gravest
-    /// first, as far as there is room; what finds none is told by its number.
+    /// first, as far as there is room, and stays in that order; what finds none is told by its number.
     pub fn text(&self, at_most: usize) -> String {
         let foot = format!("\n\nmessage {}", self.id);
         let mut left = at_most.saturating_sub(foot.len() + 120);
@@ -120,7 +120,6 @@ impl Message {
             }
         }
         let untold = self.total().saturating_sub(parts.len() as u64);
-        parts.sort_by_key(|(notice, _)| notice.at);
         for (_, part) in parts {
             if !text.is_empty() {
                 text.push('\n');

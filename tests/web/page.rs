@@ -265,7 +265,7 @@ async fn a_real_prometheus_reads_it_and_judges_it_by_the_shipped_alerts() {
         // Before its first reading everything is down.
         let sound = rules.iter().all(|rule| rule["health"] == "ok");
         (sound
-            && raised.contains(&"UpgradeRemediatorTaskWithHuman")
+            && raised.contains(&"UpgradeRemediatorTaskNeedsOperator")
             && !raised.contains(&"UpgradeRemediatorDown"))
         .then_some(())
     };

@@ -2,7 +2,7 @@
 //!
 //! More than five refused signatures in a row lock an access key for five minutes, for everybody who uses it. So a key
 //! that no answer has proven yet goes out alone, once, and everybody else waits for that one answer; and after a refusal
-//! nothing is sent with it for a while (`gate`).
+//! nothing is sent with it for a while (`circuit`).
 //!
 //! A key that ends is renewed by whoever needs one, once for all who wait (`source`). The new one proves itself while
 //! the old one still serves everybody else, so that nobody waits for it.
