@@ -83,7 +83,7 @@ pub struct Reconciler<S, C> {
     /// The conditions in force, of all projects. Locked after `state`.
     conditions: Arc<Mutex<Conditions>>,
     state: Mutex<State>,
-    /// Shared by whoever journals what a poll adds, until that is folded in. Held alone from the last judgement of the
+    /// Shared by whoever journals what a poll adds, until that is folded in. Held exclusively from the last judgement of the
     /// preconditions to the end of the intent's commit, while the circuit breaker turns, while the project's state is folded
     /// anew, and while what the preconditions judge by is changed from outside.
     commit_lock: tokio::sync::RwLock<()>,
@@ -168,13 +168,13 @@ impl State {
     }
 }
 
-/// The commit lock, held alone.
-type Alone<'a> = tokio::sync::RwLockWriteGuard<'a, ()>;
+/// The commit lock, held exclusively.
+type Exclusive<'a> = tokio::sync::RwLockWriteGuard<'a, ()>;
 
-/// Proof that the commit lock is held, shared or alone.
-trait Held: Sync {}
-impl Held for Alone<'_> {}
-impl Held for tokio::sync::RwLockReadGuard<'_, ()> {}
+/// Proof that the commit lock is held, shared or exclusive.
+trait Locked: Sync {}
+impl Locked for Exclusive<'_> {}
+impl Locked for tokio::sync::RwLockReadGuard<'_, ()> {}
 
 /// What came back from a PUT, and is not in the journal yet.
 #[derive(Clone)]
@@ -260,7 +260,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         if !self.state().unwritten.is_empty() {
             self.write_what_is_unwritten(&self.commit_lock.write().await).await?;
         }
-        let decision = self.understand(cluster, &reading).await?;
+        let decision = self.step_and_commit(cluster, &reading).await?;
         let Verdict::Act(order) = &decision.verdict else { return Ok((decision, false)) };
         // Something is due. What is acted on is another reading than the one that said so.
         let last = read_last(&reading, order);
@@ -268,7 +268,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         if self.stood_still(&reading, &fresh) {
             return Ok((Decision { next_poll: Duration::ZERO, ..decision }, false));
         }
-        let decision = self.understand(cluster, &fresh).await?;
+        let decision = self.step_and_commit(cluster, &fresh).await?;
         if !matches!(decision.verdict, Verdict::Act(_)) {
             return Ok((decision, false));
         }
@@ -297,10 +297,14 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
     }
 
     /// Takes the poll in: works out one step, journals all of its events at once, and remembers what no journal needs.
-    async fn understand(&self, cluster: &Cluster, reading: &Reading) -> Result<Decision, ReconcileError> {
+    async fn step_and_commit(
+        &self,
+        cluster: &Cluster,
+        reading: &Reading,
+    ) -> Result<Decision, ReconcileError> {
         let decision = {
             let shared = self.commit_lock.read().await;
-            // Whoever held it alone may have waited for a journal that is locked; a stop must not wait for it once more.
+            // Whoever held it exclusively may have waited for a journal that is locked; a stop must not wait for it once more.
             if self.stopping.is_cancelled() {
                 return Err(ReconcileError::Stopping);
             }
@@ -308,11 +312,11 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
             if step.turns_breaker() {
                 drop(shared);
                 // Steps that are worked out at the same time turn it once.
-                let alone = self.commit_lock.write().await;
+                let exclusive = self.commit_lock.write().await;
                 let step = self.step(cluster, reading, reading.at);
-                self.take(&alone, cluster, reading, step).await?
+                self.commit(&exclusive, cluster, reading, step).await?
             } else {
-                self.take(&shared, cluster, reading, step).await?
+                self.commit(&shared, cluster, reading, step).await?
             }
         };
         if reading.complete {
@@ -322,14 +326,14 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         Ok(decision)
     }
 
-    async fn take(
+    async fn commit(
         &self,
-        held: &impl Held,
+        lock: &impl Locked,
         cluster: &Cluster,
         reading: &Reading,
         step: Step,
     ) -> Result<Decision, ReconcileError> {
-        self.record(held, cluster, reading.at, step.events).await?;
+        self.record(lock, cluster, reading.at, step.events).await?;
         let mut state = self.state();
         state.remember(cluster, reading);
         let fails = {
@@ -402,7 +406,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
     /// Journals these events, folds them in and tells of them.
     async fn record(
         &self,
-        _held: &impl Held,
+        _lock: &impl Locked,
         cluster: &Cluster,
         at: Moment,
         lines: Vec<(Subject, Event)>,
@@ -417,13 +421,13 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
     }
 
     /// Journals the answers that are not in the journal yet, oldest first, and what the circuit breaker makes of each.
-    /// With the commit lock held alone, so that none is journaled twice.
-    async fn write_what_is_unwritten(&self, alone: &Alone<'_>) -> Result<(), JournalError> {
+    /// With the commit lock held exclusively, so that none is journaled twice.
+    async fn write_what_is_unwritten(&self, exclusive: &Exclusive<'_>) -> Result<(), JournalError> {
         loop {
             let Some(next) = self.state().unwritten.first().cloned() else { return Ok(()) };
             let breaker = &self.rules().breaker;
             let lines = decide::step::with_breaker(&self.state().project, next.lines, breaker, next.at);
-            self.record(alone, &next.cluster, next.at, lines).await?;
+            self.record(exclusive, &next.cluster, next.at, lines).await?;
             self.state().unwritten.retain(|unwritten| unwritten.attempt != next.attempt);
         }
     }

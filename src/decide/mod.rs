@@ -177,7 +177,7 @@ impl FailedTask<'_> {
             .or_else(|| checking_if_gone(self, failure))
             .or_else(|| self.not_listed())
             .unwrap_or_else(|| match self.input.terms(self.task) {
-                None => self.held(Reason::NoPolicy),
+                None => self.blocked(Reason::NoPolicy),
                 Some(terms) => self.by_policy(terms, failure),
             })
     }
@@ -352,7 +352,7 @@ impl FailedTask<'_> {
     /// Something is due: send it, unless something other than time holds it back.
     fn act(&self, terms: &Terms, failure: &Failure, order: Order, reason: Reason) -> Judgement {
         if let Some(reason) = self.blocks(terms, order.action()).into_iter().next() {
-            return self.held(reason);
+            return self.blocked(reason);
         }
         let took = self.input.reading.at.age(self.input.reading.asked);
         if took > MAX_READING_AGE {
@@ -408,7 +408,7 @@ impl FailedTask<'_> {
         (Verdict::Wait, reason, self.poll().idle_interval)
     }
 
-    fn held(&self, reason: Reason) -> Judgement {
+    fn blocked(&self, reason: Reason) -> Judgement {
         let next_poll = match reason {
             Reason::NoPolicy => self.poll().idle_interval,
             _ => self.poll().active_interval,

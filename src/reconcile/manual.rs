@@ -111,7 +111,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         let _lock = self.one_at_a_time.lock(&cluster.id).await;
         let css = self.css();
         let reading = self.read(&css, &cluster.id, READ_LAST).await?;
-        self.understand(&cluster, &reading).await?;
+        self.step_and_commit(&cluster, &reading).await?;
         let first = self.may_act(&cluster, &reading, action, ordered, self.now());
         let order = first.map_err(ManualError::Refused)?;
 
@@ -119,7 +119,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         if self.stood_still(&reading, &fresh) {
             return Err(ManualError::NotFresh);
         }
-        self.understand(&cluster, &fresh).await?;
+        self.step_and_commit(&cluster, &fresh).await?;
         let ready = self.make_ready(&css, &fresh).await?.ok_or(ManualError::NotFresh)?;
         let order =
             self.may_act(&cluster, &fresh, action, ordered, ready.now).map_err(ManualError::Refused)?;
@@ -151,17 +151,17 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         let cluster = self.listed(cluster)?;
         let _lock = self.one_at_a_time.lock(&cluster.id).await;
         let reading = self.read(&self.css(), &cluster.id, READ_LAST).await?;
-        self.understand(&cluster, &reading).await?;
+        self.step_and_commit(&cluster, &reading).await?;
         // What is judged here must still hold when it is journaled.
-        let alone = self.commit_lock.write().await;
-        self.write_what_is_unwritten(&alone).await.map_err(ReconcileError::from)?;
+        let exclusive = self.commit_lock.write().await;
+        self.write_what_is_unwritten(&exclusive).await.map_err(ReconcileError::from)?;
         let now = self.now();
         let given_back =
             self.judge(&cluster, &reading, |state, input| manual::reset(ordered, state, input, now));
         let ResetByOperator { task, failed } = given_back.map_err(ManualError::Refused)?;
         let ManualOrder { command, by, why, .. } = ordered.clone();
         let line = (self.subject(&cluster, &task), Event::Reset { by, why, command, failed });
-        self.record(&alone, &cluster, now, vec![line]).await.map_err(ReconcileError::from)?;
+        self.record(&exclusive, &cluster, now, vec![line]).await.map_err(ReconcileError::from)?;
         Ok(Done::Reset(task))
     }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Alone, ReconcileError, Reconciler, Unwritten};
+use super::{Exclusive, ReconcileError, Reconciler, Unwritten};
 use crate::clock::Clock;
 use crate::cloud::{CloudError, Css, Delivery, Permit};
 use crate::failpoint::{self, Point};
@@ -26,7 +26,7 @@ const STOP_GRACE: Duration = Duration::from_secs(7);
 pub(super) struct Ready<'a> {
     permit: Permit,
     /// Until the intent is committed.
-    commit_lock: Alone<'a>,
+    commit_lock: Exclusive<'a>,
     /// The moment to judge by.
     pub(super) now: Moment,
 }
