@@ -226,18 +226,27 @@ mod tests {
         }
     }
 
-    /// What one look finds: each condition in force with a variant, not in force, or unknown.
-    fn found() -> impl Strategy<Value = Vec<Option<Option<u32>>>> {
-        prop::collection::vec(prop::option::of(prop::option::of(0..3_u32)), 3)
+    /// What one look finds of a condition.
+    #[derive(Debug, Clone, Copy)]
+    enum Look {
+        Unknown,
+        NotInForce,
+        InForce(u32),
     }
 
-    fn as_found(states: &[Option<Option<u32>>]) -> Found {
+    fn found() -> impl Strategy<Value = Vec<Look>> {
+        let look =
+            prop_oneof![Just(Look::Unknown), Just(Look::NotInForce), (0..3_u32).prop_map(Look::InForce)];
+        prop::collection::vec(look, 3)
+    }
+
+    fn as_found(states: &[Look]) -> Found {
         let mut all = Found::default();
         for (which, state) in (0_u8..).zip(states) {
             match state {
-                Some(Some(variant)) => all.conditions.push(condition(which, *variant)),
-                Some(None) => {}
-                None => all.unknown.push(condition(which, 0).code()),
+                Look::InForce(variant) => all.conditions.push(condition(which, *variant)),
+                Look::NotInForce => {}
+                Look::Unknown => all.unknown.push(condition(which, 0).code()),
             }
         }
         all
@@ -276,9 +285,9 @@ mod tests {
                 }
                 for (which, state) in states.iter().enumerate() {
                     last[which] = match (state, last[which]) {
-                        (None, before) => before,
-                        (Some(None), _) => None,
-                        (Some(Some(variant)), before) => {
+                        (Look::Unknown, before) => before,
+                        (Look::NotInForce, _) => None,
+                        (Look::InForce(variant), before) => {
                             Some((*variant, before.map_or(second, |(_, since)| since)))
                         }
                     };
