@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+use super::hint::Hints;
 use super::{CommandResult, Failure, WARNINGS_ONLY, block_on, print, print_json};
 use crate::clock::SystemClock;
 use crate::cloud::{CloudError, Css as _, ProxyCircuit, Reach};
@@ -58,11 +59,17 @@ struct Step {
 }
 
 /// Goes through everything and prints it.
-pub(super) fn doctor(config: &Path, loaded: &Loaded, environment: &Environment, json: bool) -> CommandResult {
+pub(super) fn doctor(
+    config: &Path,
+    loaded: &Loaded,
+    environment: &Environment,
+    hints: &Hints,
+    json: bool,
+) -> CommandResult {
     let settings = &loaded.settings;
     let outside = settings.needs_the_unit(environment);
     let clock = Arc::new(SystemClock::new());
-    let steps = block_on(async {
+    let mut steps = block_on(async {
         let without_keys = settings.credentials_need_the_unit(environment);
         let projects = if without_keys { None } else { Some(build(settings, environment, &clock)?) };
         let mut steps = Vec::new();
@@ -76,6 +83,9 @@ pub(super) fn doctor(config: &Path, loaded: &Loaded, environment: &Environment, 
         steps.extend(channels(settings, environment, &clock).await);
         Ok::<_, Failure>(steps)
     })?;
+    for step in &mut steps {
+        step.result.hint(hints);
+    }
     let command = outside.then(|| in_the_unit(config, settings, "doctor"));
     let wrong = steps.iter().filter(|step| matches!(step.result, Result::Wrong { .. })).count();
     let found = wrong > 0 || outside;
@@ -471,6 +481,14 @@ impl Result {
             Self::Note(_) => "note",
             Self::Wrong { .. } => "wrong",
             Self::Skipped(_) => "not tried",
+        }
+    }
+
+    /// Adds the configuration in use to each command that it gives as advice.
+    fn hint(&mut self, hints: &Hints) {
+        match self {
+            Self::Ok(text) | Self::Note(text) | Self::Wrong { todo: text, .. } => *text = hints.in_text(text),
+            Self::Skipped(_) => {}
         }
     }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::hint::Hints;
 use super::table::{table, text};
 use super::{CommandResult, Failure, block_on, journal_if_any, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
@@ -38,7 +39,7 @@ struct Line {
 }
 
 /// Reconciles and prints.
-pub(super) fn plan(loaded: &Loaded, environment: &Environment, json: bool) -> CommandResult {
+pub(super) fn plan(loaded: &Loaded, environment: &Environment, hints: &Hints, json: bool) -> CommandResult {
     let settings = &loaded.settings;
     let _log = telemetry::start(&settings.log.filter, settings.log.format, environment)?;
     let clock = Arc::new(SystemClock::new());
@@ -47,7 +48,10 @@ pub(super) fn plan(loaded: &Loaded, environment: &Environment, json: bool) -> Co
     let observer = Arc::new(LogObserver);
     let builder = Builder::new(environment, journal, &clock, &observer, &CancellationToken::new());
     let projects = Projects::build(settings, builder, states).map_err(Failure::of_build)?;
-    let Looked { lines, short, all } = block_on(look_at_all(&projects))?;
+    let Looked { mut lines, short, all } = block_on(look_at_all(&projects))?;
+    for peek in lines.iter_mut().filter_map(|line| line.result.as_mut().ok()) {
+        peek.outlook = hints.in_outlook(peek.outlook.clone());
+    }
     if json {
         print_json(&Value::Array(lines.iter().map(as_json).collect()))?;
     } else {

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::hint::Hints;
 use super::{CommandResult, Failure, block_on, log_warnings};
 use crate::clock::{Clock as _, SystemClock, random_seed};
 use crate::control::{Question, Reachable, Server};
@@ -51,7 +52,13 @@ impl Telling {
 }
 
 /// Runs until a signal, or once.
-pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once: bool) -> CommandResult {
+pub(super) fn run(
+    config: &Path,
+    loaded: Loaded,
+    environment: &Environment,
+    hints: &Hints,
+    once: bool,
+) -> CommandResult {
     // Dropped last: what is logged on the way out is still written.
     let _log = telemetry::start(&loaded.settings.log.filter, loaded.settings.log.format, environment)?;
     log_warnings(&loaded);
@@ -87,10 +94,10 @@ pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once
         let reload = signals.reload();
         let work = async {
             if once {
-                look_once(config, &loaded.settings, builder, states, &opened, telling).await
+                look_once((config, hints), &loaded.settings, builder, states, &opened, telling).await
             } else {
                 let parts = (builder, states, telling, Seen { metrics, changes });
-                serve(config, loaded, environment.clone(), parts, &opened, reload).await
+                serve((config, hints), loaded, environment.clone(), parts, &opened, reload).await
             }
         };
         let done = tokio::select! {
@@ -110,7 +117,7 @@ pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once
 const PANICKED: &str = "a part of the daemon panicked; everything else was stopped";
 
 async fn look_once(
-    config: &Path,
+    (config, hints): (&Path, &Hints),
     settings: &Settings,
     builder: Builder,
     states: ProjectStates,
@@ -118,7 +125,7 @@ async fn look_once(
     telling: Telling,
 ) -> Result<bool, Failure> {
     let projects = Projects::build(settings, builder, states).map_err(Failure::of_build)?;
-    tell_start(config, settings, opened);
+    tell_start((config, hints), settings, opened);
     let clock = Arc::clone(&telling.clock);
     let notifier = telling.begin(&opened.journal).await;
     let seen = projects.watch_once().await;
@@ -127,7 +134,7 @@ async fn look_once(
 }
 
 async fn serve(
-    config: &Path,
+    (config, hints): (&Path, &Hints),
     loaded: Loaded,
     environment: Environment,
     (builder, states, telling, seen): (Builder, ProjectStates, Telling, Seen),
@@ -144,7 +151,7 @@ async fn serve(
         .map_err(Failure::of_build)?
         .supervised(supervisor)
         .reached(reachable);
-    tell_start(config, &settings, opened);
+    tell_start((config, hints), &settings, opened);
     if let Some(http) = &settings.http {
         let view = daemon.view(seen.metrics, seen.changes.subscribe());
         serve_page(http, view, &mut listening, &stopping).await;
@@ -241,7 +248,7 @@ async fn serve_page<S: web::Source>(
     }
 }
 
-fn tell_start(config: &Path, settings: &Settings, opened: &Opened) {
+fn tell_start((config, hints): (&Path, &Hints), settings: &Settings, opened: &Opened) {
     let mode = match settings.mode {
         Mode::DryRun => "dry-run: decides and tells, sends nothing",
         Mode::Enforce => "enforce: sends retries and aborts",
@@ -255,19 +262,21 @@ fn tell_start(config: &Path, settings: &Settings, opened: &Opened) {
         "started in mode {mode}"
     );
     if settings.projects.is_empty() {
+        let check = hints.in_text("upgrade-remediator check");
         info!(
             config = %config.display(),
-            "nothing is watched yet: write a [[project]] and its [credentials] into {config}; then `upgrade-remediator \
-             check --config {config}` tells what is wrong, and a reload (SIGHUP) takes it",
-            config = config.display(),
+            "nothing is watched yet: write a [[project]] and its [credentials] into {}; then `{check}` tells what is wrong, \
+             and a reload (SIGHUP) takes it",
+            config.display(),
         );
     }
     if opened.is_restored {
         warn!(
             journal = %opened.place,
             "the journal was restored from a backup or lost its end: what was sent, aborted or held since is not known, so a \
-             hold on all was placed. Look at each failed task (`upgrade-remediator status`), place the holds that are missing, \
-             then: upgrade-remediator release all"
+             hold on all was placed. Look at each failed task (`{}`), place the holds that are missing, then: {}",
+            hints.in_text("upgrade-remediator status"),
+            hints.in_text("upgrade-remediator release all"),
         );
     }
     if opened.is_new {

@@ -106,13 +106,18 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
 
     /// The clusters with this id or this name, as a list has shown them, or as the journal knows them.
     pub fn find(&self, text: &str) -> Vec<(ClusterId, String)> {
+        let is_it = |(id, name): &(ClusterId, String)| id.as_str() == text || name == text;
+        self.clusters().into_iter().filter(is_it).collect()
+    }
+
+    /// All clusters with their names, as a list has shown them, or as the journal knows them.
+    pub fn clusters(&self) -> Vec<(ClusterId, String)> {
         let state = self.state();
         let listed = state.listed.iter().map(|(id, (cluster, _))| (id, cluster.name.as_str()));
         let unlisted = state.project.clusters.iter().filter(|(id, _)| !state.listed.contains_key(*id));
         let unlisted = unlisted
             .filter_map(|(id, cluster)| Some((id, cluster.tasks.values().next()?.cluster_name.as_str())));
-        let found = listed.chain(unlisted).filter(|(id, name)| id.as_str() == text || *name == text);
-        found.map(|(id, name)| (id.clone(), name.to_owned())).collect()
+        listed.chain(unlisted).map(|(id, name)| (id.clone(), name.to_owned())).collect()
     }
 
     /// The name of a cluster as the journal knows it.
