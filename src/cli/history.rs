@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::hold::{Control, Unanswered, unexpected};
+use super::since::since;
 use super::{CommandResult, Failure, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::control::{Answer, Request};
@@ -27,7 +27,7 @@ pub(super) struct Options {
     /// Only of this cluster, by name or id.
     #[arg(long)]
     cluster: Option<String>,
-    /// Only since then: a time (2026-01-02T03:04:05Z) or that long ago (2h, 3d).
+    /// Only since then: a date (2026-01-02), a time (2026-01-02T03:04:05Z), a duration (2h, 3d), today or yesterday.
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
 }
@@ -39,7 +39,8 @@ pub(super) fn history(
     options: &Options,
     as_json: bool,
 ) -> CommandResult {
-    let since = options.since.as_deref().map(since).transpose()?;
+    let now = SystemClock::new().now().wall;
+    let since = options.since.as_deref().map(|text| since(text, now)).transpose().map_err(Failure::Usage)?;
     let mut query = Query { cluster: options.cluster.clone(), since, ..Query::default() };
     let mut journal = None;
     let mut values = Vec::new();
@@ -118,24 +119,4 @@ fn as_lines(part: &History) -> String {
 
 fn words(event: &Event) -> String {
     shown(&event.to_string(), 2_000)
-}
-
-/// A time, or that long before now.
-fn since(text: &str) -> Result<Timestamp, Failure> {
-    if let Ok(time) = text.parse::<Timestamp>() {
-        return Ok(time);
-    }
-    let bad = || {
-        Failure::Usage(format!(
-            "--since {text:?} is neither a time (2026-01-02T03:04:05Z) nor a duration (2h, 3d)"
-        ))
-    };
-    let span: jiff::Span = text.parse().map_err(|_| bad())?;
-    let ago = SignedDuration::try_from(span)
-        .or_else(|_| span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()));
-    let ago = ago.map_err(|_| bad())?;
-    if ago.is_negative() {
-        return Err(bad());
-    }
-    SystemClock::new().now().wall.checked_sub(ago).map_err(|_| bad())
 }

@@ -31,6 +31,7 @@ mod order;
 mod plan;
 mod run;
 mod simulator;
+mod since;
 mod status;
 mod table;
 

@@ -19,7 +19,7 @@ use crate::daemon::{self, Broken, Builder, Daemon, Measured, ProjectStates, Proj
 use crate::journal::{Journal, Opened};
 use crate::lifecycle::Signals;
 use crate::model::policy::Mode;
-use crate::model::text::chain;
+use crate::model::text::{chain, counted, shown};
 use crate::notify::log::LogObserver;
 use crate::notify::{Notifier, NotifyQueue, Routes, Start};
 use crate::settings::{Environment, Http, Loaded, Settings};
@@ -73,8 +73,9 @@ pub(super) fn run(
             .identify(&opened.journal, &loaded.settings, clock.now())
             .await
             .map_err(|error| Failure::of_build(error.into()))?;
+        tell_needs_operator(hints, &loaded.settings, &states);
         let mut start = daemon::start_of(&states, &loaded.settings, &opened.journal.meta().id, random_seed());
-        start.new_journal = opened.is_new.then(|| opened.place.clone());
+        start.lost_journal = opened.is_lost.then(|| opened.place.clone());
         let post = NotifyQueue::new(Routes::default());
         post.renamed(states.naming());
         let watched = loaded.settings.projects.iter().map(|project| &project.name);
@@ -113,6 +114,9 @@ pub(super) fn run(
         Ok(if done || stopping.is_cancelled() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
 }
+
+/// So many tasks that need an operator are named for a project at the start.
+const MOST_NAMED: usize = 10;
 
 const PANICKED: &str = "a part of the daemon panicked; everything else was stopped";
 
@@ -279,10 +283,42 @@ fn tell_start((config, hints): (&Path, &Hints), settings: &Settings, opened: &Op
             hints.in_text("upgrade-remediator release all"),
         );
     }
-    if opened.is_new {
-        tracing::warn!(
+    if opened.is_lost {
+        warn!(
             journal = %opened.place,
-            "created a new journal: requests sent before now are unknown, so earlier runs of a task count against its retry limit"
+            "the journal is gone, and a new one was created: requests sent before now are unknown, so earlier runs of a task \
+             count against its retry limit. If the journal was lost or moved by mistake, stop the daemon and put it back"
+        );
+    } else if opened.is_new {
+        info!(
+            journal = %opened.place,
+            "created the journal, as at a first start: earlier runs of a task count against its retry limit"
+        );
+    }
+}
+
+/// Logs what the journal knows to need an operator still: once for a project.
+fn tell_needs_operator(hints: &Hints, settings: &Settings, states: &ProjectStates) {
+    for project in &settings.projects {
+        let waiting = states.needing_operator(&project.name);
+        if waiting.is_empty() {
+            continue;
+        }
+        let told = waiting.iter().take(MOST_NAMED);
+        let mut told: Vec<String> =
+            told.map(|(name, code)| format!("{} [{code}]", shown(name, 80))).collect();
+        if waiting.len() > MOST_NAMED {
+            told.push(format!("{} more", waiting.len() - MOST_NAMED));
+        }
+        let (count, verb) = (waiting.len() as u64, if waiting.len() == 1 { "needs" } else { "need" });
+        warn!(
+            project = %project.name,
+            tasks = count,
+            "project {}: {} still {verb} an operator: {}; to see each: {}",
+            project.name,
+            counted(count, "task", "tasks"),
+            told.join(", "),
+            hints.in_text("upgrade-remediator status"),
         );
     }
 }

@@ -13,6 +13,7 @@ use crate::model::id::ProjectName;
 use crate::model::moment::Moment;
 use crate::model::names::{Named, Names, Naming};
 use crate::model::project_state::ProjectState;
+use crate::model::record::Phase;
 use crate::reconcile::Reconciler;
 use crate::settings::{Problems, Project, Settings};
 
@@ -176,6 +177,18 @@ impl ProjectStates {
     /// That of one project, as its last entry left it.
     fn of(&self, project: &ProjectName) -> Option<&ProjectState> {
         self.projects.get(project)
+    }
+
+    /// The tasks of a project that need an operator, by the names of their clusters, each with the code of the cause.
+    pub fn needing_operator(&self, project: &ProjectName) -> Vec<(String, &'static str)> {
+        let tasks = self.of(project).into_iter().flat_map(|state| state.clusters.values());
+        let escalated = tasks.flat_map(|cluster| cluster.tasks.values()).filter_map(|task| {
+            let Phase::Escalated(escalation) = task.phase() else { return None };
+            Some((task.cluster_name.clone(), escalation.reason.code()))
+        });
+        let mut escalated: Vec<_> = escalated.collect();
+        escalated.sort();
+        escalated
     }
 
     /// That of one project, ready to be used from `now` on.
