@@ -1,11 +1,13 @@
 //! `history`: what was seen, decided, sent and answered: the daemon's answer, or the journal while it is down.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::Value;
 
 use super::hold::{Control, Unanswered, unexpected};
+use super::progress::{Progress, Work};
 use super::since::since;
 use super::{CommandResult, Failure, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
@@ -42,6 +44,9 @@ pub(super) fn history(
     let now = SystemClock::new().now().wall;
     let since = options.since.as_deref().map(|text| since(text, now)).transpose().map_err(Failure::Usage)?;
     let mut query = Query { cluster: options.cluster.clone(), since, ..Query::default() };
+    let work = Work::default();
+    // On a terminal the lines themselves show how far it is.
+    let progress = Progress::show("entries", work.clone(), as_json || std::io::stdout().is_terminal());
     let mut journal = None;
     let mut values = Vec::new();
     let mut empty = true;
@@ -62,6 +67,7 @@ pub(super) fn history(
         } else {
             print(&as_lines(&part))?;
         }
+        work.did(part.lines().len());
         let Some(last) = part.lines().last().map(|line| line.number()) else { break };
         empty = false;
         query.after = last;
@@ -69,6 +75,7 @@ pub(super) fn history(
             break;
         }
     }
+    drop(progress);
     if as_json {
         print_json(&Value::Array(values))?;
     } else if empty {

@@ -29,6 +29,7 @@ mod man;
 mod notify_test;
 mod order;
 mod plan;
+mod progress;
 mod run;
 mod simulator;
 mod since;

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::hint::Hints;
+use super::progress::Progress;
 use super::{CommandResult, Failure, block_on, log_warnings};
 use crate::clock::{Clock as _, SystemClock, random_seed};
 use crate::control::{Question, Reachable, Server};
@@ -132,7 +133,18 @@ async fn look_once(
     tell_start((config, hints), settings, opened);
     let clock = Arc::clone(&telling.clock);
     let notifier = telling.begin(&opened.journal).await;
-    let seen = projects.watch_once().await;
+    let seen = {
+        let watched = projects.all().to_vec();
+        let so_far = move || {
+            let (done, all) = watched
+                .iter()
+                .map(|project| project.polled())
+                .fold((0, 0), |sum, polled| (sum.0 + polled.0 as u64, sum.1 + polled.1 as u64));
+            (done, (all > 0).then_some(all))
+        };
+        let _progress = Progress::sampled("clusters polled", false, so_far);
+        projects.watch_once().await
+    };
     notifier.finish(&*clock, TELLING_PATIENCE).await.context(PANICKED)?;
     Ok(seen.context(PANICKED)?)
 }
