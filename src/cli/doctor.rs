@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+use super::hint::Hints;
+use super::progress::{Progress, Work};
 use super::{CommandResult, Failure, WARNINGS_ONLY, block_on, print, print_json};
 use crate::clock::SystemClock;
 use crate::cloud::{CloudError, Css as _, ProxyCircuit, Reach};
@@ -58,11 +60,20 @@ struct Step {
 }
 
 /// Goes through everything and prints it.
-pub(super) fn doctor(config: &Path, loaded: &Loaded, environment: &Environment, json: bool) -> CommandResult {
+pub(super) fn doctor(
+    config: &Path,
+    loaded: &Loaded,
+    environment: &Environment,
+    hints: &Hints,
+    json: bool,
+) -> CommandResult {
     let settings = &loaded.settings;
     let outside = settings.needs_the_unit(environment);
     let clock = Arc::new(SystemClock::new());
-    let steps = block_on(async {
+    let work = Work::default();
+    work.more(settings.projects.len() + settings.channels.len());
+    let progress = Progress::show("projects and channels tried", work.clone(), json);
+    let mut steps = block_on(async {
         let without_keys = settings.credentials_need_the_unit(environment);
         let projects = if without_keys { None } else { Some(build(settings, environment, &clock)?) };
         let mut steps = Vec::new();
@@ -71,11 +82,16 @@ pub(super) fn doctor(config: &Path, loaded: &Loaded, environment: &Environment, 
             let built = built.into_iter().find(|built| built.project == project.name);
             let proxy = proxy_of(settings, project, environment);
             steps.extend(of_project(settings, (project, proxy), built, &clock).await);
+            work.did(1);
         }
         steps.push(Step { project: None, name: "journal", result: journal(settings) });
-        steps.extend(channels(settings, environment, &clock).await);
+        steps.extend(channels(settings, environment, &clock, &work).await);
         Ok::<_, Failure>(steps)
     })?;
+    drop(progress);
+    for step in &mut steps {
+        step.result.hint(hints);
+    }
     let command = outside.then(|| in_the_unit(config, settings, "doctor"));
     let wrong = steps.iter().filter(|step| matches!(step.result, Result::Wrong { .. })).count();
     let found = wrong > 0 || outside;
@@ -365,7 +381,12 @@ fn of_clock(offset: Option<SignedDuration>) -> Result {
 
 /// Each channel: whether it can be built, and whether anybody listens where it leads; through a proxy, whether the host
 /// answers. No message is sent: `notify-test` does that.
-async fn channels(settings: &Settings, environment: &Environment, clock: &Arc<SystemClock>) -> Vec<Step> {
+async fn channels(
+    settings: &Settings,
+    environment: &Environment,
+    clock: &Arc<SystemClock>,
+    work: &Work,
+) -> Vec<Step> {
     let step = |result| Step { project: None, name: "channels", result };
     if settings.channels.is_empty() {
         let note = "no channels configured: what is told stands in the log".to_owned();
@@ -374,6 +395,7 @@ async fn channels(settings: &Settings, environment: &Environment, clock: &Arc<Sy
     let mut steps = Vec::new();
     for channel in &settings.channels {
         steps.push(step(of_channel(settings, channel, environment, clock).await));
+        work.did(1);
     }
     steps
 }
@@ -471,6 +493,14 @@ impl Result {
             Self::Note(_) => "note",
             Self::Wrong { .. } => "wrong",
             Self::Skipped(_) => "not tried",
+        }
+    }
+
+    /// Adds the configuration in use to each command that it gives as advice.
+    fn hint(&mut self, hints: &Hints) {
+        match self {
+            Self::Ok(text) | Self::Note(text) | Self::Wrong { todo: text, .. } => *text = hints.in_text(text),
+            Self::Skipped(_) => {}
         }
     }
 

@@ -1,12 +1,14 @@
 //! `history`: what was seen, decided, sent and answered: the daemon's answer, or the journal while it is down.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Args;
-use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::hold::{Control, Unanswered, unexpected};
+use super::progress::{Progress, Work};
+use super::since::since;
 use super::{CommandResult, Failure, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::control::{Answer, Request};
@@ -27,7 +29,7 @@ pub(super) struct Options {
     /// Only of this cluster, by name or id.
     #[arg(long)]
     cluster: Option<String>,
-    /// Only since then: a time (2026-01-02T03:04:05Z) or that long ago (2h, 3d).
+    /// Only since then: a date (2026-01-02), a time (2026-01-02T03:04:05Z), a duration (2h, 3d), today or yesterday.
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
 }
@@ -39,8 +41,12 @@ pub(super) fn history(
     options: &Options,
     as_json: bool,
 ) -> CommandResult {
-    let since = options.since.as_deref().map(since).transpose()?;
+    let now = SystemClock::new().now().wall;
+    let since = options.since.as_deref().map(|text| since(text, now)).transpose().map_err(Failure::Usage)?;
     let mut query = Query { cluster: options.cluster.clone(), since, ..Query::default() };
+    let work = Work::default();
+    // On a terminal the lines themselves show how far it is.
+    let progress = Progress::show("entries", work.clone(), as_json || std::io::stdout().is_terminal());
     let mut journal = None;
     let mut values = Vec::new();
     let mut empty = true;
@@ -61,6 +67,7 @@ pub(super) fn history(
         } else {
             print(&as_lines(&part))?;
         }
+        work.did(part.lines().len());
         let Some(last) = part.lines().last().map(|line| line.number()) else { break };
         empty = false;
         query.after = last;
@@ -68,6 +75,7 @@ pub(super) fn history(
             break;
         }
     }
+    drop(progress);
     if as_json {
         print_json(&Value::Array(values))?;
     } else if empty {
@@ -118,24 +126,4 @@ fn as_lines(part: &History) -> String {
 
 fn words(event: &Event) -> String {
     shown(&event.to_string(), 2_000)
-}
-
-/// A time, or that long before now.
-fn since(text: &str) -> Result<Timestamp, Failure> {
-    if let Ok(time) = text.parse::<Timestamp>() {
-        return Ok(time);
-    }
-    let bad = || {
-        Failure::Usage(format!(
-            "--since {text:?} is neither a time (2026-01-02T03:04:05Z) nor a duration (2h, 3d)"
-        ))
-    };
-    let span: jiff::Span = text.parse().map_err(|_| bad())?;
-    let ago = SignedDuration::try_from(span)
-        .or_else(|_| span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()));
-    let ago = ago.map_err(|_| bad())?;
-    if ago.is_negative() {
-        return Err(bad());
-    }
-    SystemClock::new().now().wall.checked_sub(ago).map_err(|_| bad())
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
+use super::hint::Hints;
 use super::table::{table, text};
 use super::{CommandResult, Failure, journal, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
@@ -22,7 +23,7 @@ use crate::settings::{Loaded, parse_duration};
 /// What to leave alone, for how long, and why.
 #[derive(Debug, Args)]
 pub(super) struct HoldOptions {
-    /// all, project:NAME or cluster:NAME-OR-ID.
+    /// A cluster's name or id, project:NAME, or all.
     scope: String,
     /// For so long ("2h", "1h 30m", "3d"); without it until `release`.
     #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
@@ -35,7 +36,7 @@ pub(super) struct HoldOptions {
 /// Which holds to end.
 #[derive(Debug, Args)]
 pub(super) struct ReleaseOptions {
-    /// all, project:NAME or cluster:NAME-OR-ID: holds of exactly this scope are ended.
+    /// A cluster's name or id, project:NAME, or all: holds of exactly this scope are ended.
     scope: String,
 }
 
@@ -44,11 +45,11 @@ pub(super) fn hold(control: &Control<'_>, options: HoldOptions, as_json: bool) -
     let HoldOptions { scope, lasts, reason } = options;
     let down = how_to_stop_for_good(control.config);
     match put(control, &Request::Hold { scope, lasts, reason }, "nothing was held", &down)? {
-        Answer::Held { hold, dry_run } => {
+        Answer::Held { hold, dry_run, written } => {
             if as_json {
                 print_json(&json!({ "hold": hold, "dry_run": dry_run }))?;
             } else {
-                let release = format!("upgrade-remediator release {}", hold.scope);
+                let release = control.hints.in_text(&format!("upgrade-remediator release {written}"));
                 let note = if dry_run { "\nThe daemon is in dry-run, and sends nothing anyway." } else { "" };
                 print(&format!(
                     "{hold}\nNo retry or abort will be sent for it. Polling continues.{note}\nTo end it: {release}\n"
@@ -121,6 +122,8 @@ pub(super) struct Control<'a> {
     pub(super) socket: Option<PathBuf>,
     /// Its journal, where the settings can be read: whoever holds its lock is the daemon.
     pub(super) journal: Option<JournalUrl>,
+    /// Writes commands as advice.
+    pub(super) hints: Hints,
 }
 
 impl Control<'_> {
@@ -130,10 +133,32 @@ impl Control<'_> {
             let why = "control.socket is \"\" in the settings, so the daemon cannot be spoken to";
             return Err(Unanswered::Nobody(why.to_owned()));
         };
-        ask(socket, request).map_err(|error| match error {
+        let answer = ask(socket, request).map_err(|error| match error {
             AskError::NotRunning { .. } => Unanswered::Nobody(chain(&error)),
             error => Unanswered::Failed(error),
-        })
+        })?;
+        Ok(self.hinted(answer))
+    }
+
+    /// The answer, with the configuration in use in each command that is advice.
+    fn hinted(&self, mut answer: Answer) -> Answer {
+        let hints = &self.hints;
+        match &mut answer {
+            Answer::Explained { explanation } => {
+                explanation.outlook = hints.in_outlook(explanation.outlook.clone());
+            }
+            Answer::Status { status } => {
+                for task in status.projects.iter_mut().flat_map(|project| &mut project.tasks) {
+                    task.outlook = hints.in_outlook(task.outlook.clone());
+                }
+                for condition in &mut status.conditions {
+                    condition.next_step = condition.next_step.as_deref().map(|step| hints.in_text(step));
+                }
+            }
+            // An error is printed with them; everything else has none.
+            _ => {}
+        }
+        answer
     }
 
     /// Whether a daemon runs where nobody answered: whoever holds the lock of the journal does.

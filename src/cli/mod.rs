@@ -14,6 +14,7 @@ use crate::model::text::chain;
 use crate::settings::{self, Coloured, Environment, Loaded, Problems, Settings};
 use crate::telemetry;
 
+use hint::Hints;
 use hold::Control;
 
 mod check;
@@ -21,14 +22,17 @@ mod completions;
 mod demo;
 mod doctor;
 mod explain;
+mod hint;
 mod history;
 mod hold;
 mod man;
 mod notify_test;
 mod order;
 mod plan;
+mod progress;
 mod run;
 mod simulator;
+mod since;
 mod status;
 mod table;
 
@@ -158,26 +162,29 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let environment = Environment::new(std::env::vars_os());
     let Common { config, json } = arguments.common;
+    let hints = Hints::new(&config);
     let settings = || settings::load(&config, &environment).map_err(Failure::Settings);
     let control = || {
         let (socket, journal) = match settings::load(&config, &environment) {
             Ok(loaded) => (loaded.settings.control, Some(loaded.settings.journal)),
             Err(_) => (settings::control_socket_despite_problems(&config, &environment), None),
         };
-        Control { config: &config, socket, journal }
+        Control { config: &config, socket, journal, hints: hints.clone() }
     };
     // A daemon must end also where nobody reads why; whoever else is slow to read is waited for.
     let is_waited_for = !matches!(arguments.command, Command::Run { .. });
     let outcome = match arguments.command {
         Command::Run { once } => settings().and_then(|loaded| {
-            run::run(&config, loaded.clone(), &environment, once).map_err(|failure| failure.located(&loaded))
+            run::run(&config, loaded.clone(), &environment, &hints, once)
+                .map_err(|failure| failure.located(&loaded))
         }),
         Command::Plan => settings().and_then(|loaded| {
-            plan::plan(&loaded, &environment, json).map_err(|failure| failure.located(&loaded))
+            plan::plan(&loaded, &environment, &hints, json).map_err(|failure| failure.located(&loaded))
         }),
         Command::Check => check::check(settings(), &environment, json),
         Command::Doctor => settings().and_then(|loaded| {
-            doctor::doctor(&config, &loaded, &environment, json).map_err(|failure| failure.located(&loaded))
+            doctor::doctor(&config, &loaded, &environment, &hints, json)
+                .map_err(|failure| failure.located(&loaded))
         }),
         Command::NotifyTest(options) => settings().and_then(|loaded| {
             notify_test::notify_test(&config, &loaded, &environment, &options, json)
@@ -200,7 +207,7 @@ pub fn main() -> ExitCode {
             "rehearse comes in a later version; try a policy against `simulator`, or with `plan`".to_owned(),
         )),
     };
-    outcome.unwrap_or_else(|failure| tell(&failure, &environment, is_waited_for))
+    outcome.unwrap_or_else(|failure| tell(&failure, &hints, &environment, is_waited_for))
 }
 
 /// The journal, to be read. Where there is none, which is told, it knows nothing.
@@ -248,7 +255,7 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
 }
 
 /// Prints what went wrong, once, with its causes.
-fn tell(failure: &Failure, environment: &Environment, is_waited_for: bool) -> ExitCode {
+fn tell(failure: &Failure, hints: &Hints, environment: &Environment, is_waited_for: bool) -> ExitCode {
     let (text, code) = match failure {
         Failure::Settings(problems) => (Coloured(problems).to_string(), UNUSABLE_CONFIGURATION),
         Failure::Unusable(error) => (format!("error: {}", chain(error.as_ref())), UNUSABLE_CONFIGURATION),
@@ -256,7 +263,7 @@ fn tell(failure: &Failure, environment: &Environment, is_waited_for: bool) -> Ex
             let _ = Arguments::command().error(clap::error::ErrorKind::ValueValidation, message).print();
             return ExitCode::from(2);
         }
-        Failure::Other(error) => (format!("error: {}", chain(error.as_ref())), 1),
+        Failure::Other(error) => (hints.in_text(&format!("error: {}", chain(error.as_ref()))), 1),
     };
     // As the journal of the system understands a line that is an error.
     let priority = if telemetry::is_to_the_journal(environment) { "<3>" } else { "" };

@@ -12,7 +12,7 @@ use super::doctor::in_the_unit;
 use super::{CommandResult, Failure, block_on, print, print_json};
 use crate::clock::{Clock as _, SystemClock, random_seed};
 use crate::daemon;
-use crate::model::text::shown;
+use crate::model::text::{did_you_mean, nearest, shown};
 use crate::notify::kind::Kind;
 use crate::notify::message::Message;
 use crate::notify::notice::{self, Todo};
@@ -42,8 +42,9 @@ pub(super) fn notify_test(
             format!("they have {}", names.join(", "))
         };
         return Err(Failure::Usage(format!(
-            "there is no channel of the name \"{}\" in the settings; {known}",
-            shown(name, 60)
+            "there is no channel of the name \"{}\" in the settings{}; {known}",
+            shown(name, 60),
+            did_you_mean(nearest(name, names.iter().copied()))
         )));
     };
     if settings.channel_needs_the_unit(name, environment) {

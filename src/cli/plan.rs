@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::hint::Hints;
+use super::progress::{Progress, Work};
 use super::table::{table, text};
 use super::{CommandResult, Failure, block_on, journal_if_any, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
@@ -38,7 +40,7 @@ struct Line {
 }
 
 /// Reconciles and prints.
-pub(super) fn plan(loaded: &Loaded, environment: &Environment, json: bool) -> CommandResult {
+pub(super) fn plan(loaded: &Loaded, environment: &Environment, hints: &Hints, json: bool) -> CommandResult {
     let settings = &loaded.settings;
     let _log = telemetry::start(&settings.log.filter, settings.log.format, environment)?;
     let clock = Arc::new(SystemClock::new());
@@ -47,7 +49,14 @@ pub(super) fn plan(loaded: &Loaded, environment: &Environment, json: bool) -> Co
     let observer = Arc::new(LogObserver);
     let builder = Builder::new(environment, journal, &clock, &observer, &CancellationToken::new());
     let projects = Projects::build(settings, builder, states).map_err(Failure::of_build)?;
-    let Looked { lines, short, all } = block_on(look_at_all(&projects))?;
+    let Looked { mut lines, short, all } = {
+        let work = Work::default();
+        let _progress = Progress::show("clusters polled", work.clone(), json);
+        block_on(look_at_all(&projects, &work))?
+    };
+    for peek in lines.iter_mut().filter_map(|line| line.result.as_mut().ok()) {
+        peek.outlook = hints.in_outlook(peek.outlook.clone());
+    }
     if json {
         print_json(&Value::Array(lines.iter().map(as_json).collect()))?;
     } else {
@@ -83,7 +92,7 @@ struct Looked {
     all: bool,
 }
 
-async fn look_at_all(projects: &Projects) -> Result<Looked, Failure> {
+async fn look_at_all(projects: &Projects, work: &Work) -> Result<Looked, Failure> {
     let mut polled = Looked { lines: Vec::new(), short: Vec::new(), all: true };
     for project in projects.all() {
         let Some(list) = project.discover().await else {
@@ -98,12 +107,17 @@ async fn look_at_all(projects: &Projects) -> Result<Looked, Failure> {
                 "Project {name}: the list shows {seen} of {total} clusters; the others are not watched.\n"
             ));
         }
-        polled.lines.extend(reconcile_at(project, list.clusters).await?);
+        polled.lines.extend(reconcile_at(project, list.clusters, work).await?);
     }
     Ok(polled)
 }
 
-async fn reconcile_at(project: &Arc<PlanProject>, clusters: Vec<Arc<Cluster>>) -> Result<Vec<Line>, Failure> {
+async fn reconcile_at(
+    project: &Arc<PlanProject>,
+    clusters: Vec<Arc<Cluster>>,
+    work: &Work,
+) -> Result<Vec<Line>, Failure> {
+    work.more(clusters.len());
     let mut polls = JoinSet::new();
     let mut lines = Vec::new();
     for cluster in clusters {
@@ -112,6 +126,7 @@ async fn reconcile_at(project: &Arc<PlanProject>, clusters: Vec<Arc<Cluster>>) -
             && let Some(line) = polls.join_next().await
         {
             lines.push(line?);
+            work.did(1);
         }
         let project = Arc::clone(project);
         polls.spawn(async move {
@@ -125,6 +140,7 @@ async fn reconcile_at(project: &Arc<PlanProject>, clusters: Vec<Arc<Cluster>>) -
     }
     while let Some(line) = polls.join_next().await {
         lines.push(line?);
+        work.did(1);
     }
     lines.sort_by(|a, b| (&a.cluster.name, &a.cluster.id).cmp(&(&b.cluster.name, &b.cluster.id)));
     Ok(lines)

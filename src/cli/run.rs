@@ -11,6 +11,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::hint::Hints;
+use super::progress::Progress;
 use super::{CommandResult, Failure, block_on, log_warnings};
 use crate::clock::{Clock as _, SystemClock, random_seed};
 use crate::control::{Question, Reachable, Server};
@@ -18,7 +20,7 @@ use crate::daemon::{self, Broken, Builder, Daemon, Measured, ProjectStates, Proj
 use crate::journal::{Journal, Opened};
 use crate::lifecycle::Signals;
 use crate::model::policy::Mode;
-use crate::model::text::chain;
+use crate::model::text::{chain, counted, shown};
 use crate::notify::log::LogObserver;
 use crate::notify::{Notifier, NotifyQueue, Routes, Start};
 use crate::settings::{Environment, Http, Loaded, Settings};
@@ -51,7 +53,13 @@ impl Telling {
 }
 
 /// Runs until a signal, or once.
-pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once: bool) -> CommandResult {
+pub(super) fn run(
+    config: &Path,
+    loaded: Loaded,
+    environment: &Environment,
+    hints: &Hints,
+    once: bool,
+) -> CommandResult {
     // Dropped last: what is logged on the way out is still written.
     let _log = telemetry::start(&loaded.settings.log.filter, loaded.settings.log.format, environment)?;
     log_warnings(&loaded);
@@ -66,8 +74,9 @@ pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once
             .identify(&opened.journal, &loaded.settings, clock.now())
             .await
             .map_err(|error| Failure::of_build(error.into()))?;
+        tell_needs_operator(hints, &loaded.settings, &states);
         let mut start = daemon::start_of(&states, &loaded.settings, &opened.journal.meta().id, random_seed());
-        start.new_journal = opened.is_new.then(|| opened.place.clone());
+        start.lost_journal = opened.is_lost.then(|| opened.place.clone());
         let post = NotifyQueue::new(Routes::default());
         post.renamed(states.naming());
         let watched = loaded.settings.projects.iter().map(|project| &project.name);
@@ -87,10 +96,10 @@ pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once
         let reload = signals.reload();
         let work = async {
             if once {
-                look_once(config, &loaded.settings, builder, states, &opened, telling).await
+                look_once((config, hints), &loaded.settings, builder, states, &opened, telling).await
             } else {
                 let parts = (builder, states, telling, Seen { metrics, changes });
-                serve(config, loaded, environment.clone(), parts, &opened, reload).await
+                serve((config, hints), loaded, environment.clone(), parts, &opened, reload).await
             }
         };
         let done = tokio::select! {
@@ -107,10 +116,13 @@ pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once
     })
 }
 
+/// So many tasks that need an operator are named for a project at the start.
+const MOST_NAMED: usize = 10;
+
 const PANICKED: &str = "a part of the daemon panicked; everything else was stopped";
 
 async fn look_once(
-    config: &Path,
+    (config, hints): (&Path, &Hints),
     settings: &Settings,
     builder: Builder,
     states: ProjectStates,
@@ -118,16 +130,27 @@ async fn look_once(
     telling: Telling,
 ) -> Result<bool, Failure> {
     let projects = Projects::build(settings, builder, states).map_err(Failure::of_build)?;
-    tell_start(config, settings, opened);
+    tell_start((config, hints), settings, opened);
     let clock = Arc::clone(&telling.clock);
     let notifier = telling.begin(&opened.journal).await;
-    let seen = projects.watch_once().await;
+    let seen = {
+        let watched = projects.all().to_vec();
+        let so_far = move || {
+            let (done, all) = watched
+                .iter()
+                .map(|project| project.polled())
+                .fold((0, 0), |sum, polled| (sum.0 + polled.0 as u64, sum.1 + polled.1 as u64));
+            (done, (all > 0).then_some(all))
+        };
+        let _progress = Progress::sampled("clusters polled", false, so_far);
+        projects.watch_once().await
+    };
     notifier.finish(&*clock, TELLING_PATIENCE).await.context(PANICKED)?;
     Ok(seen.context(PANICKED)?)
 }
 
 async fn serve(
-    config: &Path,
+    (config, hints): (&Path, &Hints),
     loaded: Loaded,
     environment: Environment,
     (builder, states, telling, seen): (Builder, ProjectStates, Telling, Seen),
@@ -144,7 +167,7 @@ async fn serve(
         .map_err(Failure::of_build)?
         .supervised(supervisor)
         .reached(reachable);
-    tell_start(config, &settings, opened);
+    tell_start((config, hints), &settings, opened);
     if let Some(http) = &settings.http {
         let view = daemon.view(seen.metrics, seen.changes.subscribe());
         serve_page(http, view, &mut listening, &stopping).await;
@@ -241,7 +264,7 @@ async fn serve_page<S: web::Source>(
     }
 }
 
-fn tell_start(config: &Path, settings: &Settings, opened: &Opened) {
+fn tell_start((config, hints): (&Path, &Hints), settings: &Settings, opened: &Opened) {
     let mode = match settings.mode {
         Mode::DryRun => "dry-run: decides and tells, sends nothing",
         Mode::Enforce => "enforce: sends retries and aborts",
@@ -255,25 +278,59 @@ fn tell_start(config: &Path, settings: &Settings, opened: &Opened) {
         "started in mode {mode}"
     );
     if settings.projects.is_empty() {
+        let check = hints.in_text("upgrade-remediator check");
         info!(
             config = %config.display(),
-            "nothing is watched yet: write a [[project]] and its [credentials] into {config}; then `upgrade-remediator \
-             check --config {config}` tells what is wrong, and a reload (SIGHUP) takes it",
-            config = config.display(),
+            "nothing is watched yet: write a [[project]] and its [credentials] into {}; then `{check}` tells what is wrong, \
+             and a reload (SIGHUP) takes it",
+            config.display(),
         );
     }
     if opened.is_restored {
         warn!(
             journal = %opened.place,
             "the journal was restored from a backup or lost its end: what was sent, aborted or held since is not known, so a \
-             hold on all was placed. Look at each failed task (`upgrade-remediator status`), place the holds that are missing, \
-             then: upgrade-remediator release all"
+             hold on all was placed. Look at each failed task (`{}`), place the holds that are missing, then: {}",
+            hints.in_text("upgrade-remediator status"),
+            hints.in_text("upgrade-remediator release all"),
         );
     }
-    if opened.is_new {
-        tracing::warn!(
+    if opened.is_lost {
+        warn!(
             journal = %opened.place,
-            "created a new journal: requests sent before now are unknown, so earlier runs of a task count against its retry limit"
+            "the journal is gone, and a new one was created: requests sent before now are unknown, so earlier runs of a task \
+             count against its retry limit. If the journal was lost or moved by mistake, stop the daemon and put it back"
+        );
+    } else if opened.is_new {
+        info!(
+            journal = %opened.place,
+            "created the journal, as at a first start: earlier runs of a task count against its retry limit"
+        );
+    }
+}
+
+/// Logs what the journal knows to need an operator still: once for a project.
+fn tell_needs_operator(hints: &Hints, settings: &Settings, states: &ProjectStates) {
+    for project in &settings.projects {
+        let waiting = states.needing_operator(&project.name);
+        if waiting.is_empty() {
+            continue;
+        }
+        let told = waiting.iter().take(MOST_NAMED);
+        let mut told: Vec<String> =
+            told.map(|(name, code)| format!("{} [{code}]", shown(name, 80))).collect();
+        if waiting.len() > MOST_NAMED {
+            told.push(format!("{} more", waiting.len() - MOST_NAMED));
+        }
+        let (count, verb) = (waiting.len() as u64, if waiting.len() == 1 { "needs" } else { "need" });
+        warn!(
+            project = %project.name,
+            tasks = count,
+            "project {}: {} still {verb} an operator: {}; to see each: {}",
+            project.name,
+            counted(count, "task", "tasks"),
+            told.join(", "),
+            hints.in_text("upgrade-remediator status"),
         );
     }
 }

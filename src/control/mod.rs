@@ -7,6 +7,7 @@
 pub mod client;
 pub mod protocol;
 pub mod server;
+mod user;
 
 pub use client::{AskError, ask};
 pub use protocol::{Answer, Order, Peer, Question, Request};

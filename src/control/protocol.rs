@@ -28,8 +28,8 @@ pub const MAX_ANSWER_BYTES: u64 = 1 << 26;
 #[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
 #[expect(missing_docs, reason = "the variants' docs tell their fields")]
 pub enum Request {
-    /// Send nothing for what the scope covers: `all`, `project:NAME`, `cluster:NAME-OR-ID`. Without a time until it
-    /// is released.
+    /// Send nothing for what the scope covers: `all`, `project:NAME`, `cluster:NAME-OR-ID`, or a cluster's name or id
+    /// alone. Without a time until it is released.
     Hold {
         scope: String,
         #[serde(rename = "for")]
@@ -74,7 +74,8 @@ pub struct Order {
 #[expect(missing_docs, reason = "the variants' docs tell their fields")]
 pub enum Answer {
     /// It is held: no further intent can be committed for what the hold covers. `dry_run`: none would be anyway.
-    Held { hold: StoredHold, dry_run: bool },
+    /// `written`: the scope as an operator writes it, a cluster by its name where no other one bears it.
+    Held { hold: StoredHold, dry_run: bool, written: String },
     /// These were ended. `still`: what else covers some of it.
     Released { released: Vec<StoredHold>, still: Vec<StoredHold> },
     /// The holds in force, oldest first.
@@ -105,15 +106,20 @@ pub(super) struct Asked<R> {
 }
 
 /// Who asks, as the kernel says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
     /// The user.
     pub uid: u32,
+    /// The user's name, where the system's database has one.
+    pub name: Option<String>,
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "uid {}", self.uid)
+        match &self.name {
+            Some(name) => f.write_str(name),
+            None => write!(f, "uid {}", self.uid),
+        }
     }
 }
 

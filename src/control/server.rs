@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::protocol::{Answer, Asked, MAX_BYTES, Peer, Question, Request, VERSION};
+use super::user::name_of;
 use crate::connections::{self, Place, Places, Read};
 use crate::model::text::{chain, shown};
 
@@ -208,7 +209,7 @@ impl Server {
 
 /// One request, one answer.
 async fn converse(stream: UnixStream, questions: mpsc::Sender<Question>, place: Place) -> io::Result<()> {
-    let peer = Peer { uid: stream.peer_cred()?.uid() };
+    let uid = stream.peer_cred()?.uid();
     let place = Arc::new(place);
     let mut stream = Read::new(stream, Arc::clone(&place));
     let mut line = Vec::new();
@@ -226,6 +227,7 @@ async fn converse(stream: UnixStream, questions: mpsc::Sender<Question>, place: 
     place.asked();
     let answer = match understand(&line) {
         Ok(request) => {
+            let peer = Peer { uid, name: name_of(uid).await };
             let (answer, answered) = oneshot::channel();
             let question = Question { request, peer, answer };
             let stopping = || Answer::Refused { why: "the daemon is stopping".to_owned() };

@@ -1,6 +1,8 @@
 //! What people ask of the running daemon over the control socket. What reads the service or the journal is a task of its
 //! own: nothing else waits for it, and a stop lets it end.
 
+use std::collections::BTreeSet;
+
 use tokio::sync::oneshot;
 
 use super::run::Daemon;
@@ -10,8 +12,9 @@ use crate::descriptors;
 use crate::journal::History;
 use crate::journal::reader::Query;
 use crate::model::decision::Action;
+use crate::model::hold::Scope;
 use crate::model::id::{ClusterId, ProjectName};
-use crate::model::text::{chain, shown};
+use crate::model::text::{chain, did_you_mean, nearest, shown};
 
 mod holds;
 mod manual;
@@ -51,12 +54,14 @@ impl Daemon {
 
     /// Explains a cluster, by a reading of its own.
     pub(super) fn explain(&mut self, text: &str, answer: oneshot::Sender<Answer>) {
-        let (running, cluster, _) = match self.find_project(text) {
+        let (running, cluster, name) = match self.find_project(text) {
             Ok(found) => found,
             Err(why) => return drop(answer.send(Answer::Refused { why })),
         };
+        let by_name = self.by_name(cluster.clone(), &name);
         self.orders.spawn(async move {
-            let explanation = Box::new(running.project.explain(&cluster).await);
+            let mut explanation = Box::new(running.project.explain(&cluster).await);
+            explanation.outlook = explanation.outlook.with_commands(by_name);
             let _ = answer.send(Answer::Explained { explanation });
         });
     }
@@ -110,10 +115,17 @@ impl Daemon {
         let mut found = named.iter();
         match (found.next(), found.next()) {
             (Some(one), None) => Ok(one.clone()),
-            (None, _) => Err(format!(
-                "no cluster {:?} is known by name or id; a cluster is known once a list has shown it",
-                shown(text, 80)
-            )),
+            (None, _) => {
+                let known = self.names();
+                Err(format!(
+                    "no cluster {:?} is known by name or id{}",
+                    shown(text, 80),
+                    match nearest(text, known.iter().map(String::as_str)) {
+                        Some(word) => did_you_mean(Some(word)),
+                        None => "; a cluster is known once a list has shown it".to_owned(),
+                    }
+                ))
+            }
             _ => {
                 let ids: Vec<String> = named
                     .iter()
@@ -121,6 +133,34 @@ impl Daemon {
                     .collect();
                 Err(format!("several clusters are named {:?}; give an id: {}", shown(text, 80), ids.concat()))
             }
+        }
+    }
+
+    /// Writes the scope of this cluster in a command by its name, where that is clear.
+    fn by_name(&self, cluster: ClusterId, name: &str) -> impl Fn(&str) -> String + Send + use<> {
+        let scope = Scope::Cluster(cluster);
+        let (id, written) = (scope.to_string(), self.written(&scope, Some(name)));
+        move |command| command.replace(&id, &written)
+    }
+
+    /// The names of all known clusters.
+    fn names(&self) -> BTreeSet<String> {
+        self.running.values().flat_map(|running| running.project.clusters()).map(|(_, name)| name).collect()
+    }
+
+    /// A scope as an operator writes it: a cluster by its name, where a shell takes that as it is and no other cluster
+    /// bears it or has it for an id.
+    fn written(&self, scope: &Scope, name: Option<&str>) -> String {
+        let is_plain = |name: &&str| {
+            !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        };
+        match (scope, name.filter(is_plain)) {
+            (Scope::Cluster(id), Some(name))
+                if self.find_cluster(name).is_ok_and(|(found, ..)| found == *id) =>
+            {
+                format!("cluster:{name}")
+            }
+            _ => scope.to_string(),
         }
     }
 }

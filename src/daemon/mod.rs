@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
-use crate::clock::{Clock, SystemClock, random_seed};
+use tracing::info;
+
+use crate::clock::{Clock, SystemClock, TOLD_EVERY, random_seed};
 use crate::cloud::http::HttpTransport;
 use crate::cloud::{BuildError, Client};
 use crate::journal::{Journal, JournalError, Opened};
@@ -13,6 +15,8 @@ use crate::model::id::ProjectName;
 use crate::model::moment::Moment;
 use crate::model::names::{Named, Names, Naming};
 use crate::model::project_state::ProjectState;
+use crate::model::record::Phase;
+use crate::model::text::span;
 use crate::reconcile::Reconciler;
 use crate::settings::{Problems, Project, Settings};
 
@@ -27,6 +31,7 @@ mod liveness;
 pub mod measured;
 pub mod process;
 mod projects;
+mod reading;
 mod run;
 mod running;
 mod snapshot;
@@ -35,6 +40,7 @@ pub use build::Builder;
 pub use channels::{channel_of, start_of};
 pub use measured::Measured;
 pub use projects::Projects;
+use reading::Reading;
 pub use run::Daemon;
 pub use snapshot::View;
 
@@ -178,6 +184,18 @@ impl ProjectStates {
         self.projects.get(project)
     }
 
+    /// The tasks of a project that need an operator, by the names of their clusters, each with the code of the cause.
+    pub fn needing_operator(&self, project: &ProjectName) -> Vec<(String, &'static str)> {
+        let tasks = self.of(project).into_iter().flat_map(|state| state.clusters.values());
+        let escalated = tasks.flat_map(|cluster| cluster.tasks.values()).filter_map(|task| {
+            let Phase::Escalated(escalation) = task.phase() else { return None };
+            Some((task.cluster_name.clone(), escalation.reason.code()))
+        });
+        let mut escalated: Vec<_> = escalated.collect();
+        escalated.sort();
+        escalated
+    }
+
     /// That of one project, ready to be used from `now` on.
     pub fn take(&mut self, project: &ProjectName, now: Moment) -> ProjectState {
         let mut project_state = self.projects.remove(project).unwrap_or_default();
@@ -207,7 +225,19 @@ pub fn open_journal(
 ) -> Result<(Opened, ProjectStates), JournalError> {
     let now = clock.now();
     let mut states = ProjectStates::default();
-    let opened = settings.journal.open(now.wall, random_seed(), |entry| states.fold(entry, now))?;
+    let place = settings.journal.place();
+    let reading = Reading::begin(TOLD_EVERY, move |entries, waited| {
+        let waited = span(waited);
+        info!(
+            journal = place,
+            entries, "the journal {place} is still being read: {entries} entries in {waited} so far"
+        );
+    });
+    let opened = settings.journal.open(now.wall, random_seed(), |entry| {
+        states.fold(entry, now);
+        reading.read_one();
+    })?;
+    drop(reading);
     states.holds = Holds::recall(opened.holds.iter().cloned(), now);
     Ok((opened, states))
 }

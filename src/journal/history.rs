@@ -10,7 +10,7 @@ use super::reader::JournalReader;
 use crate::model::event::StoredEntry;
 use crate::model::id::{ClusterId, ProjectName};
 use crate::model::scope_entry::{Line, ScopeEntry};
-use crate::model::text::shown;
+use crate::model::text::{did_you_mean, nearest, shown};
 
 /// No part has more entries.
 const PART: u32 = 2_000;
@@ -36,8 +36,8 @@ pub enum HistoryError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// No task of such a cluster stands in it.
-    #[error("the journal knows no cluster {:?}", shown(name, 80))]
-    UnknownCluster { name: String },
+    #[error("the journal knows no cluster {:?}{}", shown(name, 80), did_you_mean(nearest.as_deref()))]
+    UnknownCluster { name: String, nearest: Option<String> },
     /// Which is meant cannot be told.
     #[error("several clusters are named {:?}; give one of their ids: {}", shown(name, 80), ids.join(", "))]
     SeveralClusters { name: String, ids: Vec<String> },
@@ -118,11 +118,11 @@ pub(super) fn find(name: &str, known: Vec<KnownCluster>) -> Result<Vec<KnownClus
     if ids.len() > 1 {
         return Err(HistoryError::SeveralClusters { name: name.to_owned(), ids });
     }
-    let meant: Vec<_> = known.into_iter().filter(|known| is_meant(name, known)).collect();
-    if meant.is_empty() {
-        return Err(HistoryError::UnknownCluster { name: name.to_owned() });
+    if !known.iter().any(|known| is_meant(name, known)) {
+        let nearest = nearest(name, known.iter().map(|known| known.name.as_str())).map(str::to_owned);
+        return Err(HistoryError::UnknownCluster { name: name.to_owned(), nearest });
     }
-    Ok(meant)
+    Ok(known.into_iter().filter(|known| is_meant(name, known)).collect())
 }
 
 /// Whether this text names it: by its id or by its name.

@@ -35,6 +35,11 @@ impl Numbers {
     }
 }
 
+/// Whether a journal was here before. A first start finds none of it.
+pub(super) fn is_there(place: &Place) -> bool {
+    std::fs::exists(place.beside(".seen")).unwrap_or(false)
+}
+
 /// The numbers that were last seen of this journal, if of it and not of another one.
 pub(super) fn read(place: &Place, journal: &str) -> Option<Numbers> {
     let text = std::fs::read_to_string(place.beside(".seen")).ok()?;

@@ -81,6 +81,7 @@ struct Inner {
     place: Place,
     meta: Meta,
     is_new: bool,
+    is_lost: bool,
     restored: bool,
     /// As they stood when it was opened.
     holds: Vec<StoredHold>,
@@ -139,7 +140,7 @@ impl SqliteJournal {
     }
 
     fn start(place: Place, lock: Lock, prepared: Prepared) -> Result<Self, JournalError> {
-        let Prepared { connection, meta, is_new, restored, holds, refusals } = prepared;
+        let Prepared { connection, meta, is_new, is_lost, restored, holds, refusals } = prepared;
         let files = Files::of(&place, &connection).map_err(|source| JournalError::File {
             path: place.path().to_owned(),
             doing: "looking at the opened files",
@@ -159,7 +160,7 @@ impl SqliteJournal {
             .spawn(move || owner.run(&waiting))
             .map_err(|source| JournalError::Thread { path: place.path().to_owned(), source })?;
         let (commands, thread) = (Some(commands), Some(thread));
-        let inner = Inner { place, meta, is_new, restored, holds, refusals, commands, thread };
+        let inner = Inner { place, meta, is_new, is_lost, restored, holds, refusals, commands, thread };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -186,6 +187,11 @@ impl SqliteJournal {
     /// Whether this opening created it.
     pub fn is_new(&self) -> bool {
         self.inner.is_new
+    }
+
+    /// Whether this opening created it although another one was here before, as what lies beside it shows.
+    pub fn is_lost(&self) -> bool {
+        self.inner.is_lost
     }
 
     /// Whether it knows less than was seen of it: it was restored from a backup, or has lost its log. This opening has
@@ -239,6 +245,7 @@ struct Prepared {
     connection: Connection,
     meta: Meta,
     is_new: bool,
+    is_lost: bool,
     restored: bool,
     holds: Vec<StoredHold>,
     refusals: Option<String>,
@@ -251,6 +258,7 @@ fn prepare(
 ) -> Result<Prepared, JournalError> {
     // Again, now that nobody else can create or change it.
     let is_new = !place.inspect()?;
+    let is_lost = is_new && seen::is_there(place);
     if is_new {
         create(place, options)?;
     } else {
@@ -272,7 +280,7 @@ fn prepare(
     }
     let holds = holds::read(place.path(), &connection)?;
     let refusals = refusals::read(&connection).map_err(fault)?;
-    Ok(Prepared { connection, meta, is_new, restored: seen.is_some(), holds, refusals })
+    Ok(Prepared { connection, meta, is_new, is_lost, restored: seen.is_some(), holds, refusals })
 }
 
 /// Waits for a commit that another daemon has under way. Its lock file is gone, as we hold the one that is there, and it

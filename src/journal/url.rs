@@ -107,6 +107,8 @@ pub struct Opened {
     pub place: String,
     /// Whether this opening created it.
     pub is_new: bool,
+    /// Whether it created it in the place of another one that is gone: a first start does not.
+    pub is_lost: bool,
     /// Whether it knows less than was seen of it: it was restored from a backup, or has lost its end. This opening has
     /// placed a hold on everything then.
     pub is_restored: bool,
@@ -121,6 +123,7 @@ impl From<SqliteJournal> for Opened {
         Self {
             place: store.path().display().to_string(),
             is_new: store.is_new(),
+            is_lost: store.is_lost(),
             is_restored: store.is_restored(),
             holds: store.holds().to_vec(),
             refusals: store.refusals().map(str::to_owned),

@@ -44,7 +44,7 @@ pub struct ManualOrder {
     pub task: Option<TaskId>,
     /// What tells a repeated command from a new one.
     pub command: String,
-    /// Who: `uid 1000`.
+    /// Who: the user's name, or `uid 1000` where there is none.
     pub by: String,
     /// Why.
     pub why: String,

@@ -46,6 +46,9 @@ pub struct Explanation {
     pub limits: Vec<String>,
     /// The newest task as it was just read.
     pub task: Option<TaskFacts>,
+    /// What an abort of that task would touch; nothing where the task is not failed, or was aborted by the daemon.
+    #[serde(default)]
+    pub abort: Option<AbortEffect>,
     /// What is known of that task, or of the last one that is known.
     pub lifecycle: Option<Lifecycle>,
     /// What is done now: its verdict's word.
@@ -76,6 +79,7 @@ impl Explanation {
             tags: cluster.tags.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
             limits: Vec::new(),
             task: None,
+            abort: None,
             lifecycle: None,
             verdict: decision.verdict.word().to_owned(),
             outlook: Outlook::new(None, &decision.reason, &[], None),

@@ -90,7 +90,7 @@ pub struct NewHold {
     pub until: Option<Timestamp>,
     /// Why.
     pub reason: String,
-    /// Who: `uid 1000`.
+    /// Who: the user's name, or `uid 1000` where there is none.
     pub by: String,
 }
 
@@ -109,7 +109,7 @@ pub struct StoredHold {
     pub until: Option<Timestamp>,
     /// Why.
     pub reason: String,
-    /// Who: `uid 1000`.
+    /// Who: the user's name, or `uid 1000` where there is none.
     pub by: String,
     /// Who released it, and when.
     pub released: Option<(Timestamp, String)>,

@@ -129,6 +129,16 @@ impl Outlook {
         self.phase == Some(PhaseWord::Ended)
     }
 
+    /// The same, with each command in it as `write` writes it.
+    #[must_use]
+    pub fn with_commands(mut self, write: impl Fn(&str) -> String) -> Self {
+        for command in self.blocked_by.iter_mut().filter_map(|block| block.ended_by.as_mut()) {
+            *command = write(command);
+        }
+        self.next_step = self.next_step.map(|step| write(&step));
+        self
+    }
+
     /// The same while this blocks every request, too.
     #[must_use]
     pub fn while_blocked(mut self, block: Block) -> Self {

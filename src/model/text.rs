@@ -100,6 +100,33 @@ pub fn shown(text: &str, limit: usize) -> String {
     out
 }
 
+/// A nearest word is looked for among so many at most: it bounds what many wrong words take.
+const MAX_COMPARED: usize = 1_000;
+
+/// The known word that is nearest to what was written, where one is near enough to be meant.
+pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if written.len() > 64 {
+        return None;
+    }
+    let written = written.to_lowercase();
+    let length = written.chars().count();
+    let allowed = |word: &str| (word.chars().count() / 3).max(1);
+    known
+        .into_iter()
+        .take(MAX_COMPARED)
+        // Every character too many or too few is a step.
+        .filter(|word| word.chars().count().abs_diff(length) <= allowed(word))
+        .map(|word| (strsim::damerau_levenshtein(&written, &word.to_lowercase()), word))
+        .filter(|(distance, word)| *distance <= allowed(word))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, word)| word)
+}
+
+/// The question whether this word was meant, to be put behind a message about one that is not known; empty without one.
+pub fn did_you_mean(word: Option<&str>) -> String {
+    word.map_or_else(String::new, |word| format!("; did you mean \"{}\"?", shown(word, 80)))
+}
+
 /// An error with its causes, once each: many libraries end an error's text with that of its cause.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -93,7 +93,7 @@ kinds! {
     Gone "gone" Info "gone";
     /// It still waits for an operator.
     Reminder "reminder" Critical "still needs an operator";
-    /// A new journal was begun.
+    /// A new journal was begun in the place of one that is gone.
     NewJournal "new-journal" Warning "new journal begun";
     /// An operator tries the channel.
     Test "test" Info "test message";

@@ -34,8 +34,8 @@ pub struct Start {
     pub journal_id: String,
     /// The number of its last entry, before this process writes any.
     pub last_entry: u64,
-    /// Where a new one was begun.
-    pub new_journal: Option<String>,
+    /// Where a new one was begun in the place of another one that is gone.
+    pub lost_journal: Option<String>,
     /// The tasks whose lifecycle is not over, with a failure.
     pub open: Vec<(Subject, TaskRecord)>,
     /// For the jitter of the waits.
@@ -145,8 +145,8 @@ impl<C: Clock> Dispatcher<C> {
         let mut outbox_writer = OutboxWriter::new(post, outbox, Arc::clone(&clock), &kept);
         self.begin(&mut outbox_writer, &now_routes).await;
         self.follow(&now_routes, &kept);
-        if let Some(journal) = self.start.new_journal.take() {
-            let notes = outbox_writer.new_journal(&journal).await;
+        if let Some(journal) = self.start.lost_journal.take() {
+            let notes = outbox_writer.lost_journal(&journal).await;
             self.hand_out(&notes);
         }
         loop {

@@ -79,11 +79,11 @@ impl<C: Clock> OutboxWriter<C> {
         self.read
     }
 
-    /// Says that there is a new journal.
-    pub(super) async fn new_journal(&mut self, journal: &str) -> Vec<Note> {
+    /// Says that there is a new journal in the place of one that is gone.
+    pub(super) async fn lost_journal(&mut self, journal: &str) -> Vec<Note> {
         let at = self.clock.now().wall;
         let what = format!(
-            "created a new journal at {}: requests sent before now are unknown, so earlier runs of a task count against \
+            "the journal is gone, and a new one was created at {}: requests sent before now are unknown, so earlier runs of a task count against \
              its retry limit",
             shown(journal, 200)
         );

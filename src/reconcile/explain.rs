@@ -6,11 +6,12 @@ use crate::clock::Clock;
 use crate::cloud::Css;
 use crate::decide::{StepInput, explain, foresee, govern};
 use crate::model::cluster::Cluster;
-use crate::model::explanation::{Explanation, Lifecycle};
+use crate::model::explanation::{AbortEffect, Explanation, Lifecycle};
 use crate::model::id::ClusterId;
 use crate::model::moment::Moment;
 use crate::model::outlook::Block;
 use crate::model::project_state::ProjectState;
+use crate::model::reason::Reason;
 use crate::model::text::chain;
 
 impl<S: Css, C: Clock> Reconciler<S, C> {
@@ -93,6 +94,9 @@ fn by_reading(state: &ProjectState, input: StepInput<'_>, now: Moment, limits: V
     };
     Explanation {
         task: task.map(explain::facts),
+        abort: task
+            .filter(|_| decision.reason.code() != Reason::AbortedByUs.code())
+            .and_then(|task| AbortEffect::of(task, input.cluster)),
         lifecycle: known.map(|(id, known)| Lifecycle::new(id, known, terms)),
         policies: task.map(|task| explain::policies(input.policies(task.kind))).unwrap_or_default(),
         outlook,

@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
+use tracing::info;
+
 use super::{Reconciler, State};
-use crate::clock::Clock;
+use crate::clock::{Clock, still_waiting};
 use crate::cloud::Css;
 use crate::decide::{self, govern};
 use crate::journal::JournalError;
@@ -20,6 +22,7 @@ use crate::model::project::{Rules, Stretch};
 use crate::model::project_state::ProjectState;
 use crate::model::record::TaskRecord;
 use crate::model::task::TaskKind;
+use crate::model::text::span;
 use crate::notify::Notification;
 use crate::status::summary::Summary;
 use crate::status::{Live, Pace, ProjectReport, ReportInput};
@@ -30,7 +33,18 @@ const LOOKS_MISSED: u32 = 3;
 impl<S: Css, C: Clock> Reconciler<S, C> {
     /// Lists the clusters of the project.
     pub async fn list(&self) -> Option<ClusterList> {
-        match self.css().clusters().await {
+        let css = self.css();
+        let is_first = {
+            let state = self.state();
+            state.last_list.is_none() && state.listed.is_empty()
+        };
+        let told = |waited| {
+            if is_first {
+                let (project, waited) = (&self.project, span(waited));
+                info!(%project, "project {project}: the first list of its clusters is waited for, for {waited} so far");
+            }
+        };
+        match still_waiting(&*self.clock, css.clusters(), told).await {
             Ok(list) => {
                 let left_alone = {
                     let mut state = self.state();
@@ -98,6 +112,13 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         }
     }
 
+    /// How many of the clusters that are watched this process has read, and how many are watched.
+    pub fn polled(&self) -> (usize, usize) {
+        let state = self.state();
+        let watched = state.listed.values().filter(|(cluster, _)| cluster.may_have_tasks()).count();
+        (watched.saturating_sub(state.unread.len()), watched)
+    }
+
     /// Whether the cluster is one of this project, as far as is known.
     pub fn knows(&self, cluster: &ClusterId) -> bool {
         let state = self.state();
@@ -106,13 +127,18 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
 
     /// The clusters with this id or this name, as a list has shown them, or as the journal knows them.
     pub fn find(&self, text: &str) -> Vec<(ClusterId, String)> {
+        let is_it = |(id, name): &(ClusterId, String)| id.as_str() == text || name == text;
+        self.clusters().into_iter().filter(is_it).collect()
+    }
+
+    /// All clusters with their names, as a list has shown them, or as the journal knows them.
+    pub fn clusters(&self) -> Vec<(ClusterId, String)> {
         let state = self.state();
         let listed = state.listed.iter().map(|(id, (cluster, _))| (id, cluster.name.as_str()));
         let unlisted = state.project.clusters.iter().filter(|(id, _)| !state.listed.contains_key(*id));
         let unlisted = unlisted
             .filter_map(|(id, cluster)| Some((id, cluster.tasks.values().next()?.cluster_name.as_str())));
-        let found = listed.chain(unlisted).filter(|(id, name)| id.as_str() == text || *name == text);
-        found.map(|(id, name)| (id.clone(), name.to_owned())).collect()
+        listed.chain(unlisted).map(|(id, name)| (id.clone(), name.to_owned())).collect()
     }
 
     /// The name of a cluster as the journal knows it.

@@ -11,11 +11,10 @@ use annotate_snippets::{Level, Renderer};
 use anstyle::{AnsiColor, Style};
 
 use super::source::{Snippet, SourceText};
+pub(super) use crate::model::text::nearest;
 
 /// More problems than this in one file help nobody.
 pub(super) const MAX_PROBLEMS: usize = 100;
-/// A nearest word is looked for among so many at most: it bounds what many wrong words take.
-const MAX_COMPARED: usize = 1_000;
 
 /// Whether the settings can be used in spite of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -256,25 +255,6 @@ impl fmt::Display for Problems {
 }
 
 impl std::error::Error for Problems {}
-
-/// The known word that is nearest to what was written, where one is near enough to be meant.
-pub(super) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    if written.len() > 64 {
-        return None;
-    }
-    let written = written.to_lowercase();
-    let length = written.chars().count();
-    let allowed = |word: &str| (word.chars().count() / 3).max(1);
-    known
-        .into_iter()
-        .take(MAX_COMPARED)
-        // Every character too many or too few is a step.
-        .filter(|word| word.chars().count().abs_diff(length) <= allowed(word))
-        .map(|word| (strsim::damerau_levenshtein(&written, &word.to_lowercase()), word))
-        .filter(|(distance, word)| *distance <= allowed(word))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, word)| word)
-}
 
 #[cfg(test)]
 mod tests {

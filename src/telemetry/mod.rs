@@ -9,9 +9,10 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::panic;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use indicatif::MultiProgress;
 use tracing::{error, warn};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
@@ -92,7 +93,10 @@ pub enum StartError {
 fn lines(filter: EnvFilter, format: LogFormat, queue: &Arc<Queue>) -> Result<(), StartError> {
     // Not by the handle of this process: while a line waits there, whoever has a last word to say would wait too.
     match io::stderr().as_fd().try_clone_to_owned() {
-        Ok(stderr) => write_by(queue, Stderr(File::from(stderr)))?,
+        Ok(stderr) => {
+            let file = File::from(stderr);
+            write_by(queue, Stderr { is_terminal: file.is_terminal(), file })?;
+        }
         // It is closed. Whoever starts a daemon so wants no log.
         Err(_) => write_by(queue, io::sink())?,
     }
@@ -123,12 +127,24 @@ fn write_by(queue: &Arc<Queue>, sink: impl Sink) -> Result<(), StartError> {
     Ok(())
 }
 
+/// What shows progress on a terminal's stderr, so that the lines of the log stand above it.
+pub fn bars() -> &'static MultiProgress {
+    static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+    &BARS
+}
+
 /// Standard error, written line by line.
-struct Stderr(File);
+struct Stderr {
+    file: File,
+    is_terminal: bool,
+}
 
 impl Sink for Stderr {
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
-        queue::write_all(&mut self.0, line)
+        if self.is_terminal {
+            return bars().suspend(|| queue::write_all(&mut self.file, line));
+        }
+        queue::write_all(&mut self.file, line)
     }
 }
 

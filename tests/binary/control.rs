@@ -24,13 +24,14 @@ async fn held(scope: &str, policy: &str) -> (Bench, support::Process) {
     daemon.says("started in mode").await;
     let (code, out, err) = bench.runs(&["hold", scope, "--reason", "moving shards by hand"]).await;
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
-    assert!(out.contains("hold #1 on") && out.contains("To end it: upgrade-remediator release"), "{out}");
+    let release = format!("To end it: upgrade-remediator --config {} release ", bench.config().display());
+    assert!(out.contains("hold #1 on") && out.contains(&release), "{out}");
     (bench, daemon)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hold_stops_what_is_due_and_its_release_lets_it_go_on() {
-    for scope in ["all", "project:test", "cluster:logs"] {
+    for scope in ["all", "project:test", "cluster:logs", "logs"] {
         let (bench, daemon) = held(scope, RETRIES).await;
         bench.journaled("that it is held", on_hold).await;
         bench.looks_on(10).await;
@@ -55,13 +56,7 @@ async fn a_hold_stops_a_pending_abort_also_over_a_restart() {
     let (_, out, _) = bench.runs(&["holds", "--json"]).await;
     let holds: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!((&holds[0]["number"], &holds[0]["cluster_name"]), (&1.into(), &"logs".into()), "{out}");
-    assert_eq!(
-        holds[0]["by"],
-        format!(
-            "uid {}",
-            std::fs::metadata(bench.config()).map(|m| std::os::unix::fs::MetadataExt::uid(&m)).unwrap()
-        )
-    );
+    assert_eq!(holds[0]["by"], support::user(bench.uid()));
     bench.runs(&["release", "cluster:logs"]).await;
     let end = bench.ended(&["logs"]).await.remove("logs").unwrap();
     assert_eq!(end, "aborted");
@@ -107,8 +102,20 @@ async fn what_cannot_be_held_or_released_is_told_why() {
     for (arguments, code, told) in [
         (vec!["hold", "cluster:logs", "--reason", "x"], 1, "several clusters are named"),
         (vec!["hold", "cluster:nobody", "--reason", "x"], 1, "no cluster \"nobody\" is known"),
+        (vec!["hold", "logs", "--reason", "x"], 1, "several clusters are named"),
+        (vec!["hold", "fisrt", "--reason", "x"], 1, "is known by name or id; did you mean \"first\"?"),
+        (vec!["release", "fisrt"], 1, "did you mean \"first\"?"),
+        (vec!["explain", "fisrt"], 1, "did you mean \"first\"?"),
+        (vec!["retry-now", "fisrt", "--reason", "x"], 1, "did you mean \"first\"?"),
+        (vec!["hold", "twin", "--reason", "x"], 1, "; for the project of that name: project:twin"),
+        (vec!["hold", "ALL", "--reason", "x"], 1, "; for every cluster: all"),
         (vec!["hold", "project:nobody", "--reason", "x"], 1, "projects: test, twin"),
-        (vec!["hold", "node:x", "--reason", "x"], 1, "all, project:NAME or cluster:NAME-OR-ID is allowed"),
+        (vec!["hold", "project:twni", "--reason", "x"], 1, "did you mean \"twin\"?"),
+        (
+            vec!["hold", "node:x", "--reason", "x"],
+            1,
+            "a cluster's name or id, project:NAME or all is allowed",
+        ),
         (vec!["hold", "all", "--reason", " "], 1, "needs a reason"),
         (vec!["hold", "all", "--for", "0s", "--reason", "x"], 1, "holds nothing"),
         (vec!["hold", "all", "--for", "soon", "--reason", "x"], 2, "duration"),

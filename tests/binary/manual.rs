@@ -2,7 +2,6 @@
 //! `explain`. Judged by what reached the service.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
@@ -12,7 +11,7 @@ use upgrade_remediator::model::reason::Reason;
 use upgrade_remediator::simulator::log::PutKind;
 
 use crate::support::edited::{Edited, waiting};
-use crate::support::{ABORTS, Bench, FAILED_ONCE, HALF_DONE, Process, RETRIES, alone, eventually};
+use crate::support::{ABORTS, Bench, FAILED_ONCE, HALF_DONE, Process, RETRIES, alone, eventually, user};
 
 /// Waits so long that nothing is due by itself.
 fn patient(policy: &str) -> String {
@@ -44,15 +43,15 @@ async fn a_retry_by_hand_ends_the_wait_and_is_written_down_with_who_and_why() {
     assert!(code == 0 && said.contains("the service accepted the PUT (200"), "{said}");
     assert_eq!(bench.puts(), [PutKind::Retry]);
     assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved");
-    let uid = std::fs::metadata(bench.config()).unwrap().uid();
+    let user = user(bench.uid());
     bench
         .journaled("who ordered it, and why", |event| {
             matches!(event, Event::Intent { reason: Reason::Manual { by, why, .. }, .. }
-                if *by == format!("uid {uid}") && why == "by a test")
+                if *by == user && why == "by a test")
         })
         .await;
     let (_, out, _) = bench.runs(&["history", "--cluster", "logs"]).await;
-    assert!(out.contains(&format!("sending retry: uid {uid} orders the retry: by a test")), "{out}");
+    assert!(out.contains(&format!("sending retry: {user} orders the retry: by a test")), "{out}");
     bench.judge();
 }
 
@@ -82,6 +81,9 @@ async fn nobody_passes_over_a_hold_dry_run_or_another_task() {
         assert_eq!(orders(&bench, &["hold", "all"]).await.0, 0);
         let (code, said) = orders(&bench, &[&[verb, "logs"], yes].concat()).await;
         assert!(code == 1 && said.contains("[on-hold]") && said.contains("by a test"), "{said}");
+        let release =
+            format!("; to release it: upgrade-remediator --config {} release", bench.config().display());
+        assert!(said.contains(&format!("{release} all\n")), "{said}");
         assert_eq!(bench.runs(&["release", "all"]).await.0, 0);
     }
     bench.edit("mode = \"enforce\"", "mode = \"dry-run\"");
@@ -90,11 +92,56 @@ async fn nobody_passes_over_a_hold_dry_run_or_another_task() {
     for verb in ["retry-now", "abort"] {
         let yes: &[&str] = if verb == "abort" { &["--yes"] } else { &[] };
         let (code, said) = orders(&bench, &[&[verb, "logs"], yes].concat()).await;
-        assert!(code == 1 && said.contains("[dry-run]"), "{said}");
+        assert!(code == 1 && said.contains("[dry-run]; the mode has to be \"enforce\""), "{said}");
     }
     let (code, _, err) = bench.runs(&["retry-now", "logs", "--reason", " "]).await;
     assert!(code == 1 && err.contains("needs a reason"), "{err}");
     assert_eq!(bench.puts(), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hold_that_refuses_an_order_says_how_to_release_it() {
+    let (bench, _daemon) = with_failure(FAILED_ONCE, &patient(RETRIES)).await;
+    let (code, said) = orders(&bench, &["hold", "logs"]).await;
+    let release = format!("upgrade-remediator --config {} release cluster:logs\n", bench.config().display());
+    assert!(code == 0 && said.contains(&format!("To end it: {release}")), "{said}");
+    let (code, said) = orders(&bench, &["retry-now", "logs"]).await;
+    assert!(code == 1 && said.contains(&format!("[on-hold]; to release it: {release}")), "{said}");
+    let (_, out, _) = bench.runs(&["explain", "logs", "--json"]).await;
+    let explained: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(explained["blocked_by"][0]["ended_by"], release.trim_end(), "{out}");
+    assert_eq!(bench.runs(&["release", "logs"]).await.0, 0);
+}
+
+/// What an abort says on a terminal where this is typed.
+async fn on_a_terminal(bench: &Bench, typed: &str) -> (i32, String) {
+    let abort = bench.command(&["abort", "logs", "--reason", "x"]);
+    let words: Vec<String> = std::iter::once(abort.get_program())
+        .chain(abort.get_args())
+        .map(|word| format!("'{}'", word.to_str().unwrap()))
+        .collect();
+    let mut command = alone("script");
+    command.args(["-qec", &words.join(" "), "/dev/null"]).stdin(std::process::Stdio::piped());
+    command.stdout(std::process::Stdio::piped());
+    command.envs(abort.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output()).await.unwrap().unwrap();
+    (output.status.code().unwrap(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_abort_on_a_terminal_shows_what_it_touches_and_waits_for_a_yes() {
+    let (bench, _daemon) = with_failure(FAILED_ONCE, &patient(ABORTS)).await;
+    let (code, said) = on_a_terminal(&bench, "n\n").await;
+    for words in ["of 3 nodes completed; failed at", "Failing step:", "the task ends for good", "[y/N]"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(code == 1 && said.contains("nothing was sent"), "{said}");
+    assert_eq!(bench.puts(), []);
+    let (code, said) = on_a_terminal(&bench, "y\n").await;
+    assert!(code == 0 && said.contains("accepted"), "{said}");
+    assert_eq!(bench.puts(), [PutKind::Abort]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -183,7 +230,7 @@ async fn a_command_that_arrives_twice_acts_once_also_after_a_restart() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_may_not_use_the_socket_orders_nothing_and_a_member_of_its_group_does() {
     let (bench, _daemon) = with_failure(FAILED_ONCE, &patient(RETRIES)).await;
-    if std::fs::metadata(bench.config()).unwrap().uid() != 0 {
+    if bench.uid() != 0 {
         // Nobody but root can become somebody else.
         return;
     }
@@ -198,18 +245,19 @@ async fn who_may_not_use_the_socket_orders_nothing_and_a_member_of_its_group_doe
         let mut process = Process::start(bench.with_settings(command, arguments));
         (process.code().await.unwrap(), format!("{}{}", process.stdout(), process.stderr()))
     };
+    let nobody = user(65534);
     // Each verb, and what it says to who may use it, in this order.
     let verbs: [(&[&str], i32, &str); 10] = [
         (&["status"], 0, "logs"),
         (&["explain", "logs"], 0, "retry 1 of 3"),
         (&["history"], 0, "failure 1: FAILED"),
-        (&["hold", "cluster:logs", "--reason", "an audit"], 0, "by uid 65534"),
+        (&["hold", "cluster:logs", "--reason", "an audit"], 0, &format!("by {nobody}")),
         (&["holds"], 0, "an audit"),
         (&["release", "cluster:logs"], 0, "released"),
         (&["reset", "logs", "--reason", "an audit"], 1, "[not-escalated]"),
         (&["abort", "logs", "--yes", "--reason", "an audit"], 0, "accepted"),
         (&["retry-now", "logs", "--reason", "an audit"], 1, "[aborted-by-us]"),
-        (&["history", "--cluster", "logs"], 0, "uid 65534 orders the abort: an audit"),
+        (&["history", "--cluster", "logs"], 0, &format!("{nobody} orders the abort: an audit")),
     ];
     let before = bench.entries();
     for (arguments, ..) in verbs {

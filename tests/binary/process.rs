@@ -537,3 +537,23 @@ async fn what_only_the_journal_knows_is_read_at_once_and_acted_on_when_a_list_sh
     assert!(polls >= 4, "it was read before a list showed it: {polls}");
     assert!(put > listed, "and acted on after that");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_start_warns_of_nothing_and_a_restart_names_once_what_still_needs_an_operator() {
+    let escalates =
+        Edited::of(RETRIES).set("policy.retry.max_retries", 0).set("policy.on_exhausted", "escalate");
+    let bench = Bench::new(FAILED_ONCE, &escalates.text()).await;
+    let daemon = bench.daemon();
+    daemon.says("INFO created the journal, as at a first start").await;
+    bench.journaled("the escalation", |event| matches!(event, Event::Escalated { .. })).await;
+    let told = "project test: 1 task still needs an operator: logs [retries-exhausted]; to see each: ";
+    assert!(
+        !daemon.stderr().contains("still needs an operator") && !daemon.stderr().contains("WARN created")
+    );
+    daemon.kill();
+    let daemon = bench.daemon();
+    daemon.says(told).await;
+    bench.looks_on(6).await;
+    assert_eq!(daemon.stderr().matches("still needs an operator").count(), 1, "{}", daemon.stderr());
+    assert!(!daemon.stderr().contains("created"), "{}", daemon.stderr());
+}

@@ -130,6 +130,15 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> (u16, String, String) {
     exchange(address, &format!("GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n"))
 }
 
+/// A user as the system's database names it, or by the uid where there is none.
+pub(crate) fn user(uid: u32) -> String {
+    let found = alone("id").args(["-nu", &uid.to_string()]).output().unwrap();
+    if !found.status.success() {
+        return format!("uid {uid}");
+    }
+    String::from_utf8(found.stdout).unwrap().trim().to_owned()
+}
+
 /// A simulated service, and a directory with the settings and the journal of a daemon that watches it.
 pub(crate) struct Bench {
     pub(crate) folder: TempDir,
@@ -188,6 +197,11 @@ secret_key = {{ env = "TEST_SECRET_KEY" }}
 
     pub(crate) fn config(&self) -> PathBuf {
         self.folder.path().join("config.toml")
+    }
+
+    /// The user who runs the tests.
+    pub(crate) fn uid(&self) -> u32 {
+        std::os::unix::fs::MetadataExt::uid(&fs::metadata(self.config()).unwrap())
     }
 
     pub(crate) fn journal(&self) -> PathBuf {

@@ -15,7 +15,7 @@ use crate::model::hold::{Holds, NewHold, Scope, StoredHold};
 use crate::model::id::ProjectName;
 use crate::model::moment::Moment;
 use crate::model::policy::Mode;
-use crate::model::text::{chain, shown};
+use crate::model::text::{chain, did_you_mean, nearest, shown};
 
 /// A hold for longer than that is one until it is released.
 const LONGEST: Duration = Duration::from_hours(24 * 3650);
@@ -30,6 +30,7 @@ impl Daemon {
         peer: Peer,
     ) -> Result<Answer, String> {
         let (scope, cluster_name) = self.find(scope)?;
+        let written = self.written(&scope, cluster_name.as_deref());
         let reason = super::reason(reason, "a hold")?;
         let now = self.clock().now();
         let until = match lasts {
@@ -62,7 +63,7 @@ impl Daemon {
         };
         drop(gates);
         warn!(hold = hold.number, scope = %hold.scope, by = hold.by, "{}: {hold}", hold.effect());
-        Ok(Answer::Held { hold, dry_run: self.settings().mode == Mode::DryRun })
+        Ok(Answer::Held { hold, dry_run: self.settings().mode == Mode::DryRun, written })
     }
 
     /// Whether answers have shown our clock right, as far as any project compares it.
@@ -171,9 +172,10 @@ impl Daemon {
 
     /// The scope of a hold in force that is written so, by its name or its id.
     fn scope_of_a_hold(&self, text: &str) -> Option<Scope> {
-        let named = text.strip_prefix("cluster:");
-        let is_it = |hold: &StoredHold| {
-            hold.scope.to_string() == text || (named.is_some() && hold.cluster_name.as_deref() == named)
+        let named = text.strip_prefix("cluster:").unwrap_or(text);
+        let is_it = |hold: &StoredHold| match &hold.scope {
+            Scope::Cluster(id) => id.as_str() == named || hold.cluster_name.as_deref() == Some(named),
+            scope => scope.to_string() == text,
         };
         let scopes: BTreeSet<String> = self
             .holds_in_force()
@@ -186,26 +188,46 @@ impl Daemon {
         scopes.next().filter(|_| scopes.next().is_none()).and_then(|scope| Scope::try_from(scope).ok())
     }
 
-    /// What `all`, `project:NAME` or `cluster:NAME-OR-ID` means here; of a cluster its name too.
+    /// What `all`, `project:NAME`, `cluster:NAME-OR-ID` or a cluster's name or id alone means here; of a cluster its name
+    /// too.
     fn find(&self, text: &str) -> Result<(Scope, Option<String>), String> {
         let whole = |scope| (scope, None);
         match text.split_once(':') {
             None if text == "all" => Ok(whole(Scope::All)),
             Some(("project", name)) => {
-                let known = || self.running.keys().map(ProjectName::as_str).collect::<Vec<_>>().join(", ");
+                let known = || self.running.keys().map(ProjectName::as_str);
                 match ProjectName::new(name) {
                     Ok(name) if self.running.contains_key(&name) => Ok(whole(Scope::Project(name))),
-                    _ => Err(format!("there is no project {:?}; projects: {}", shown(name, 80), known())),
+                    _ => Err(format!(
+                        "there is no project {:?}{}; projects: {}",
+                        shown(name, 80),
+                        did_you_mean(nearest(name, known())),
+                        known().collect::<Vec<_>>().join(", ")
+                    )),
                 }
             }
-            Some(("cluster", name)) => {
-                let (id, name, _) = self.find_cluster(name)?;
-                Ok((Scope::Cluster(id), Some(name)))
-            }
+            Some(("cluster", name)) => self.find_scope(name),
+            None => self.find_scope(text).map_err(|why| match self.other_scope(text) {
+                Some(Scope::All) => format!("{why}; for every cluster: all"),
+                Some(scope) => format!("{why}; for the project of that name: {scope}"),
+                None => why,
+            }),
             _ => Err(format!(
-                "the scope \"{}\" is not understood; all, project:NAME or cluster:NAME-OR-ID is allowed",
+                "the scope \"{}\" is not understood; a cluster's name or id, project:NAME or all is allowed",
                 shown(text, 80)
             )),
         }
+    }
+
+    fn find_scope(&self, cluster: &str) -> Result<(Scope, Option<String>), String> {
+        let (id, name, _) = self.find_cluster(cluster)?;
+        Ok((Scope::Cluster(id), Some(name)))
+    }
+
+    /// The scope that is no cluster and that this word may have meant.
+    fn other_scope(&self, text: &str) -> Option<Scope> {
+        let project = self.running.keys().find(|name| name.as_str() == text);
+        let all = || text.eq_ignore_ascii_case("all").then_some(Scope::All);
+        project.map(|name| Scope::Project(name.clone())).or_else(all)
     }
 }

@@ -10,8 +10,9 @@ use crate::daemon::run::Daemon;
 use crate::daemon::running::Running;
 use crate::model::decision::{Action, ManualOrder};
 use crate::model::id::ClusterId;
+use crate::model::reason::Reason;
 use crate::model::text::shown;
-use crate::reconcile::Done;
+use crate::reconcile::{Done, ManualError};
 
 /// What is ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,7 @@ impl Daemon {
             Err(why) => return drop(answer.send(Answer::Refused { why })),
         };
         let (Running { project, nudge, .. }, cluster, name) = found;
+        let by_name = self.by_name(cluster.clone(), &name);
         self.orders.spawn(async move {
             let (word, by, cause) = (ordering.word(), ordered.by.clone(), ordered.why.clone());
             let shown_name = shown(&name, 80);
@@ -64,7 +66,7 @@ impl Daemon {
                     let why = if error.was_sent() {
                         format!("{shown_name}: {error}")
                     } else {
-                        format!("{shown_name}: {word} was not done: {error}")
+                        format!("{shown_name}: {word} was not done: {error}{}", way_out(&error, by_name))
                     };
                     warn!(project = %project.project, %cluster, by, "{why}");
                     Answer::Refused { why }
@@ -73,6 +75,17 @@ impl Daemon {
             // Whoever asked may be gone; what was done is done.
             let _ = answer.send(said);
         });
+    }
+}
+
+/// What an operator does about what refused the order, where that is known.
+fn way_out(error: &ManualError, by_name: impl Fn(&str) -> String) -> String {
+    let ManualError::Refused(reason) = error else { return String::new() };
+    match (reason, reason.ended_by(), reason.next_step()) {
+        (Reason::OnHold { .. }, Some(command), _) => format!("; to release it: {}", by_name(&command)),
+        // What else ends by a command has to be mended before it.
+        (_, Some(_), Some(step)) => format!("; {step}"),
+        _ => String::new(),
     }
 }
 

@@ -41,6 +41,22 @@ fn new_journal(directory: &TempDir) -> SqliteJournal {
     journal
 }
 
+#[test]
+fn a_journal_that_was_lost_is_told_from_one_that_never_was() {
+    let directory = TempDir::new().unwrap();
+    let first = new_journal(&directory);
+    assert!(!first.is_lost(), "a first start has lost nothing");
+    let path = first.path().to_owned();
+    drop(first);
+    let open = || SqliteJournal::open(&path, &options()).unwrap().0;
+    assert!(!open().is_lost());
+    fs::remove_file(&path).unwrap();
+    let second = open();
+    assert!(second.is_new() && second.is_lost());
+    drop(second);
+    assert!(!open().is_lost(), "it is told once");
+}
+
 fn reopened(journal: SqliteJournal) -> Vec<u64> {
     let path = journal.path().to_owned();
     drop(journal);

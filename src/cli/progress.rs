@@ -1,0 +1,129 @@
+//! The progress of long work, on a terminal's stderr: what is done of how much, the rate and the time left. Nothing where
+//! stderr is no terminal, or with `--json`.
+
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::telemetry;
+
+/// It is drawn so often.
+const EVERY: Duration = Duration::from_millis(200);
+/// A terminal that takes nothing more keeps no command from ending.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+const UNKNOWN: &str = "{spinner} {msg}: {pos} ({elapsed})";
+const KNOWN: &str = "{spinner} {msg}: {pos} of {len} ({per_sec}, {eta} left)";
+
+/// How far the work is. Clones count the same work.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Work(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    done: AtomicU64,
+    all: AtomicU64,
+}
+
+impl Work {
+    /// There is more to do.
+    pub(super) fn more(&self, count: usize) {
+        self.0.all.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// So much more is done.
+    pub(super) fn did(&self, count: usize) {
+        self.0.done.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// What is done, of how much; of an unknown number while none is known.
+    fn so_far(&self) -> (u64, Option<u64>) {
+        let all = self.0.all.load(Ordering::Relaxed);
+        (self.0.done.load(Ordering::Relaxed), (all > 0).then_some(all))
+    }
+}
+
+/// Shows how far some work is, until this is dropped. The work itself never waits for the terminal: it counts, and a thread
+/// draws.
+#[derive(Debug)]
+pub(super) struct Progress {
+    stop: Option<mpsc::Sender<()>>,
+    stopped: mpsc::Receiver<()>,
+}
+
+impl Progress {
+    /// Begins to show the work.
+    pub(super) fn show(of: &'static str, work: Work, json: bool) -> Self {
+        Self::sampled(of, json, move || work.so_far())
+    }
+
+    /// Begins to show what `so_far` tells: what is done, of how much.
+    pub(super) fn sampled(
+        of: &'static str,
+        json: bool,
+        so_far: impl Fn() -> (u64, Option<u64>) + Send + 'static,
+    ) -> Self {
+        let (stop, stops) = mpsc::channel();
+        let (tell, stopped) = mpsc::channel();
+        if !json && std::io::stderr().is_terminal() {
+            let draw = move || {
+                let bar = telemetry::bars().add(ProgressBar::no_length().with_message(of));
+                let mut is_known = None;
+                while stops.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
+                    let (done, all) = so_far();
+                    if is_known != Some(all.is_some()) {
+                        is_known = Some(all.is_some());
+                        let form = if all.is_some() { KNOWN } else { UNKNOWN };
+                        bar.set_style(
+                            ProgressStyle::with_template(form)
+                                .unwrap_or_else(|_| ProgressStyle::default_bar()),
+                        );
+                    }
+                    if let Some(all) = all {
+                        bar.set_length(all);
+                    }
+                    bar.set_position(done);
+                    bar.tick();
+                }
+                bar.finish_and_clear();
+                let _ = tell.send(());
+            };
+            // Without a thread there is no progress to see, and the work is done all the same.
+            let _ = std::thread::Builder::new().name("progress".to_owned()).spawn(draw);
+        }
+        Self { stop: Some(stop), stopped }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        // Ends at once where nothing was shown.
+        let _ = self.stopped.recv_timeout(PATIENCE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_is_of_an_unknown_number_until_one_is_known() {
+        let work = Work::default();
+        assert_eq!(work.so_far(), (0, None));
+        work.more(500);
+        work.clone().did(1);
+        assert_eq!(work.so_far(), (1, Some(500)));
+    }
+
+    #[test]
+    fn the_forms_are_ones_that_the_library_understands() {
+        for form in [UNKNOWN, KNOWN] {
+            assert!(ProgressStyle::with_template(form).is_ok(), "{form}");
+        }
+    }
+}
