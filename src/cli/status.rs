@@ -165,6 +165,9 @@ fn as_text(report: &Report) -> String {
             let _ = writeln!(out, "  {problem}");
         }
     }
+    for warning in &report.settings.warnings {
+        let _ = writeln!(out, "warning of the configuration: {warning}");
+    }
     for condition in &report.conditions {
         let (level, since) = (condition.level.word(), utc(condition.since));
         let _ = writeln!(out, "{level}, since {since} ({}): {}", condition.code, condition.text);
