@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
@@ -9,21 +10,21 @@ use serde_json::{Value, json};
 
 use super::{CommandResult, Failure, UNUSABLE_CONFIGURATION, WARNINGS_ONLY, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
-use crate::model::text::span;
+use crate::model::text::{counted, span};
 use crate::model::window::{HORIZON, Window, WindowState};
-use crate::settings::{self, Coloured, Environment, Loaded, Problem, Problems, Project};
+use crate::settings::{self, Coloured, Environment, Loaded, Problem, Problems, Project, Settings};
+
+/// It exists where systemd is the machine's init, as `sd_booted` has it.
+const SYSTEMD: &str = "/run/systemd/system";
 
 /// Prints the problems, or the settings.
 pub(super) fn check(loaded: Result<Loaded, Failure>, environment: &Environment, json: bool) -> CommandResult {
     let now = SystemClock::new().now().wall;
     let (loaded, problems) = match loaded {
         Ok(loaded) => {
-            let mut problems = loaded.warnings.clone();
+            let mut problems = loaded.warnings_at(now);
             problems.extend(loaded.check_secrets(environment));
-            problems.extend(windows(&loaded).filter_map(|(name, window)| {
-                let never = window.at(now) == WindowState::Closed { opens: None };
-                never.then(|| loaded.located(never_opens(name)))
-            }));
+            problems.extend(loaded.check_directories(environment, Path::new(SYSTEMD).is_dir()));
             (Some(loaded), Problems(problems))
         }
         Err(Failure::Settings(problems)) => (None, problems),
@@ -39,8 +40,10 @@ pub(super) fn check(loaded: Result<Loaded, Failure>, environment: &Environment, 
         }))?;
     } else {
         let mut text = good.as_ref().map(|loaded| effective(loaded, environment, now)).unwrap_or_default();
-        if !problems.0.is_empty() {
-            let blank = if text.is_empty() { "" } else { "\n" };
+        let blank = if text.is_empty() { "" } else { "\n" };
+        if let (true, Some(loaded)) = (problems.0.is_empty(), &good) {
+            let _ = writeln!(text, "{blank}{}", all_good(&loaded.settings));
+        } else {
             let _ = writeln!(text, "{blank}{}", Coloured(&problems));
         }
         print(&text)?;
@@ -59,11 +62,16 @@ fn windows(loaded: &Loaded) -> impl Iterator<Item = (&str, &Window)> {
     loaded.settings.policies.iter().filter_map(|policy| Some((policy.name(), policy.terms.window.as_ref()?)))
 }
 
-fn never_opens(policy: &str) -> Problem {
-    let days = HORIZON.as_hours() / 24;
-    Problem::error(format!("it does not open within the next {days} days: this policy does not act"))
-        .at_key(window_key(policy))
-        .as_warning()
+/// That nothing is wrong, and what the daemon would run with.
+fn all_good(settings: &Settings) -> String {
+    let count = |all: usize, one, many| counted(all as u64, one, many);
+    format!(
+        "OK: mode {}, {}, {}, {}",
+        settings.mode.word(),
+        count(settings.projects.len(), "project", "projects"),
+        count(settings.policies.len(), "policy", "policies"),
+        count(settings.channels.len(), "channel", "channels")
+    )
 }
 
 /// What is not sure of values, by their keys.

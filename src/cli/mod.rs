@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use tokio::runtime::Runtime;
 
+use crate::clock::{Clock as _, SystemClock};
 use crate::daemon::BuildFault;
 use crate::journal::{JournalError, JournalReader};
 use crate::model::text::chain;
@@ -302,9 +303,9 @@ fn json_text(value: &serde_json::Value) -> Result<String, Failure> {
     Ok(format!("{}\n", serde_json::to_string_pretty(value)?))
 }
 
-/// Logs what was accepted in the settings and should be polled.
+/// Logs what was accepted in the settings and an operator should look at.
 fn log_warnings(loaded: &Loaded) {
-    for warning in &loaded.warnings {
+    for warning in loaded.warnings_at(SystemClock::new().now().wall) {
         // The level says that it is one.
         tracing::warn!("{}", warning.in_one_line());
     }

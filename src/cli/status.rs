@@ -159,18 +159,21 @@ fn as_text(report: &Report) -> String {
         shown(&report.settings.file, 200),
         utc(report.settings.since)
     );
-    if let Some(refused) = &report.settings.refused {
-        let _ = writeln!(out, "a reload at {} changed nothing:", utc(refused.at));
-        for problem in &refused.problems {
-            let _ = writeln!(out, "  {problem}");
-        }
-    }
     for condition in &report.conditions {
         let (level, since) = (condition.level.word(), utc(condition.since));
         let _ = writeln!(out, "{level}, since {since} ({}): {}", condition.code, condition.text);
         if let Some(step) = &condition.next_step {
             let _ = writeln!(out, "  operator: {step}");
         }
+    }
+    if let Some(refused) = &report.settings.refused {
+        let _ = writeln!(out, "a reload at {} changed nothing:", utc(refused.at));
+        for problem in &refused.problems {
+            let _ = writeln!(out, "  {problem}");
+        }
+    }
+    for warning in &report.settings.warnings {
+        let _ = writeln!(out, "warning of the configuration: {warning}");
     }
     write_holds(&mut out, &report.holds);
     for channel in &report.channels {

@@ -81,6 +81,7 @@ impl Daemon {
             file: config.display().to_string(),
             since: now.wall,
             hash: loaded.hash(),
+            warnings: Vec::new(),
             refused: None,
         };
         let mut daemon = Self {

@@ -11,8 +11,8 @@ use super::names::Names;
 use super::network::{Network, Proxy};
 use super::reference::SecretReference;
 use super::schema::Key;
-use super::section::Section;
-use super::table::{Keyed, Table as _, table};
+use super::section::{Section, Unknown};
+use super::table::{Help, Keyed, Table as _, table};
 use super::text::{
     Endpoint, Hello, Line, MailHost, Mailbox, NameOfProject, Page, Port, TopicUrn, TypeWord, check_name,
 };
@@ -198,6 +198,21 @@ impl Channel {
     }
 }
 
+/// Help with a channel that is written as a table of its type: `[notify.slack]`.
+pub(super) struct InChannels;
+
+impl Help for InChannels {
+    fn unknown(key: &str) -> Option<Unknown> {
+        ChannelKind::WORDS.contains(&key).then(|| {
+            let hint = format!(
+                "write a block [[channel]] with name = \"ops\", type = \"{key}\" and the keys of that type, and its name into \
+                 [notify]: default = [\"ops\"]"
+            );
+            ("unknown key; a channel is a [[channel]] of its own".to_owned(), Some(hint))
+        })
+    }
+}
+
 table! {
     /// `[notify]`, as it is written.
     pub(super) struct WrittenNotify {
@@ -227,7 +242,7 @@ impl WrittenNotify {
         };
         reminders.sort_unstable();
         reminders.dedup();
-        if default.is_empty() && channels.are_some() {
+        if default.is_empty() && channels.are_some() && section.can_compare(&["default"]) {
             section.warn(
                 "default",
                 "no channel hears of a project that cannot be polled, of tasks that no policy covers, and of policies without notify",
@@ -239,7 +254,7 @@ impl WrittenNotify {
 
 /// The channels, and the names that others may give.
 pub(super) struct Channels<'a> {
-    /// `None` where config.toml could not be read: any name may be good.
+    /// `None` where config.toml or a name could not be read: any name may be good.
     names: Option<Names>,
     projects: Vec<(Section<'a>, String)>,
     /// Those that are good.
@@ -274,7 +289,10 @@ impl<'a> Channels<'a> {
             }
             good.extend(way.map(|way| Channel { name, way, ca_file: network.ca_file, proxy }));
         }
-        Self { names: whole.then_some(names), projects, good }
+        // A name that cannot be read may be any.
+        let readable = list.value().is_null() || list.value().is_array();
+        let readable = readable && list.elements().all(|section| section.can_compare(&["name"]));
+        Self { names: (whole && readable).then_some(names), projects, good }
     }
 
     /// Whether there is any, good or not.

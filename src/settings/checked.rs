@@ -4,14 +4,20 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::channel::{Channel, Notify};
 use super::credentials::Credentials;
+use super::environment::Environment;
+use super::files;
+use super::key::KeyPath;
 use super::problem::Problem;
 use super::project::Project;
 use super::sections::{Http, Log};
 use crate::journal::JournalUrl;
 use crate::model::policy::{Mode, Policy};
 use crate::model::project::{Breaker, Limits, Poll};
+use crate::model::window::{HORIZON, WindowState};
 
 /// Checked settings.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,15 +57,55 @@ pub struct Settings {
 pub struct Loaded {
     /// The settings.
     pub settings: Settings,
-    /// What was accepted and should be polled.
+    /// What was accepted and an operator should look at, as far as the files alone tell; see [`Loaded::warnings_at`].
     pub warnings: Vec<Problem>,
     /// Where each key that was given comes from: `FILE:LINE` or `environment NAME`. All others have their defaults.
     pub origins: BTreeMap<String, String>,
-    /// For what is found only when it is used: the places of secrets and windows, by their keys.
+    /// For what is found only when it is used: the places of secrets, windows and paths, by their keys.
     pub(super) places: BTreeMap<String, Problem>,
 }
 
 impl Loaded {
+    /// Everything that was accepted and that an operator should look at, as it stands at this time: `check`, the log at
+    /// start and at a reload, the status report and the page say the same.
+    pub fn warnings_at(&self, now: Timestamp) -> Vec<Problem> {
+        let closed = self.settings.policies.iter().filter(|policy| {
+            let window = policy.terms.window.as_ref();
+            window.is_some_and(|window| window.at(now) == WindowState::Closed { opens: None })
+        });
+        let days = HORIZON.as_hours() / 24;
+        let never_opens = closed.map(|policy| {
+            let message = format!("it does not open within the next {days} days: this policy does not act");
+            let key = KeyPath::of(&["policy", policy.name(), "window"]).to_string();
+            self.located(Problem::error(message).at_key(key).as_warning())
+        });
+        self.warnings.iter().cloned().chain(never_opens).collect()
+    }
+
+    /// The directories of the journal and of the control socket that do not exist, which the daemon never creates.
+    /// `systemd`: the machine runs systemd, which creates the default ones when it starts the unit.
+    pub fn check_directories(&self, env: &Environment, systemd: bool) -> Vec<Problem> {
+        let socket = match self.settings.mode {
+            Mode::DryRun => "no command can reach the daemon",
+            Mode::Enforce => "the daemon does not start in enforce",
+        };
+        let journal = Some(self.settings.journal.path());
+        let places = [
+            ("journal", "url", "STATE_DIRECTORY", journal, "the daemon does not start"),
+            ("control", "socket", "RUNTIME_DIRECTORY", self.settings.control.as_deref(), socket),
+        ];
+        let missing = places.into_iter().filter_map(|(section, key, variable, path, effect)| {
+            let directory = path?.parent()?;
+            let key = KeyPath::of(&[section, key]).to_string();
+            let created = systemd && !self.origins.contains_key(&key) && env.directory(variable).is_none();
+            let what = if created { None } else { files::not_a_directory(directory) }?;
+            let message = format!("the directory {} {what}: {effect}", directory.display());
+            let hint = "create the directory for the daemon's user, or correct the path";
+            Some(self.located(Problem::error(message).at_key(key).with_hint(hint).as_warning()))
+        });
+        missing.collect()
+    }
+
     /// The same problem at the place of its key, where that is known and not told yet.
     #[must_use]
     pub fn located(&self, mut problem: Problem) -> Problem {

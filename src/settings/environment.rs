@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// What overrides a key of config.toml begins with this; `__` divides section and key.
 pub const PREFIX: &str = "UPGRADE_REMEDIATOR__";
+/// A name that begins with this alone overrides nothing.
+const STEM: &str = "UPGRADE_REMEDIATOR_";
 
 /// The environment variables of a process. Its `Debug` names them without their values, which may be secrets.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -38,6 +40,18 @@ impl Environment {
             .iter()
             .filter(|(name, _)| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()))
             .map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+    }
+
+    /// The variables that look like overrides and are none, in the order of their names: the whole name, and the rest of it.
+    /// Those that a container runtime derives from a service's name are left out (`UPGRADE_REMEDIATOR_PORT_9187_TCP`).
+    pub(super) fn near_overrides(&self) -> impl Iterator<Item = (&str, &str)> {
+        let is_link =
+            |rest: &str| rest.ends_with("SERVICE_HOST") || rest.split('_').any(|part| part == "PORT");
+        let names = self.vars.keys().filter_map(|name| name.to_str());
+        names
+            .filter(|name| !name.starts_with(PREFIX))
+            .filter_map(|name| Some((name, name.strip_prefix(STEM)?)))
+            .filter(move |(_, rest)| !is_link(rest))
     }
 }
 

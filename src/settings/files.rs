@@ -87,6 +87,18 @@ pub(super) fn read_text(path: &Path, readers: Readers) -> Result<String, ReadErr
     })
 }
 
+/// What stands instead of a directory; `None` where it is one, or where nobody can tell.
+pub(super) fn not_a_directory(path: &Path) -> Option<&'static str> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => None,
+        Ok(_) => Some("is no directory"),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Some("does not exist")
+        }
+        Err(_) => None,
+    }
+}
+
 fn check_kind(metadata: &fs::Metadata) -> Result<(), ReadError> {
     if metadata.is_dir() {
         return Err(ReadError::Folder);
@@ -94,24 +106,39 @@ fn check_kind(metadata: &fs::Metadata) -> Result<(), ReadError> {
     if metadata.is_file() { Ok(()) } else { Err(ReadError::NotRegular) }
 }
 
-/// The `*.toml` files of a folder in the byte order of their names. Hidden ones are left out (editors' and package
-/// managers' scratch); a missing folder has none.
-pub(super) fn toml_files(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
+/// What lies in a folder of policies, each in the byte order of the names.
+#[derive(Debug, Default)]
+pub(super) struct Folder {
+    /// The `*.toml` files.
+    pub(super) read: Vec<PathBuf>,
+    /// Everything else that somebody may have meant to be one.
+    pub(super) unread: Vec<PathBuf>,
+}
+
+/// What lies in this folder; a missing one is empty. The scratch of editors and package managers is left out.
+pub(super) fn folder(folder: &Path) -> Result<Folder, ReadError> {
     let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Folder::default()),
         entries => entries?,
     };
     let mut names =
         entries.map(|entry| Ok(entry?.file_name())).collect::<Result<Vec<OsString>, io::Error>>()?;
-    names.retain(|name| {
-        let bytes = name.as_bytes();
-        bytes.ends_with(b".toml") && !bytes.starts_with(b".")
-    });
-    if names.len() > MAX_FILES {
+    names.retain(|name| !is_scratch(name.as_bytes()));
+    names.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
+    let paths = names.into_iter().map(|name| folder.join(name));
+    let (read, unread) = paths.partition::<Vec<_>, _>(|path| path.as_os_str().as_bytes().ends_with(b".toml"));
+    if read.len() > MAX_FILES {
         return Err(ReadError::TooMany);
     }
-    names.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
-    Ok(names.into_iter().map(|name| folder.join(name)).collect())
+    Ok(Folder { read, unread })
+}
+
+/// Whether a name is one that editors and package managers give to what nobody is to read.
+fn is_scratch(name: &[u8]) -> bool {
+    let ends = [&b"~"[..], b".bak", b".rpmnew", b".rpmsave", b".rpmorig"];
+    name.starts_with(b".")
+        || ends.iter().any(|end| name.ends_with(end))
+        || name.windows(b".dpkg-".len()).any(|part| part == b".dpkg-")
 }
 
 #[cfg(test)]
@@ -159,24 +186,36 @@ mod tests {
     }
 
     #[test]
-    fn toml_files_come_in_byte_order_without_hidden_ones() {
-        let folder = tempfile::tempdir().unwrap();
-        for name in
-            ["20-b.toml", "100-a.toml", "Z.toml", "a.toml", ".hidden.toml", "x.toml.example", "y.toml~"]
-        {
-            fs::write(folder.path().join(name), "x").unwrap();
+    fn the_files_of_a_folder_come_in_byte_order_and_those_that_nobody_reads_apart() {
+        let place = tempfile::tempdir().unwrap();
+        let path = |name: &str| place.path().join(name);
+        let scratch = [
+            ".hidden.toml",
+            ".a.toml.swp",
+            "y.toml~",
+            "a.toml.bak",
+            "a.toml.dpkg-dist",
+            "a.toml.dpkg-old",
+            "a.toml.rpmnew",
+            "a.toml.rpmsave",
+        ];
+        let unread = ["10-c.tml", "20-d.TOML", "30-e.toml.example", "README", "toml"];
+        for name in ["20-b.toml", "100-a.toml", "Z.toml", "a.toml"].iter().chain(&scratch).chain(&unread) {
+            fs::write(path(name), "x").unwrap();
         }
-        let names: Vec<_> = toml_files(folder.path())
-            .unwrap()
-            .iter()
-            .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
-            .collect();
-        assert_eq!(names, ["100-a.toml", "20-b.toml", "Z.toml", "a.toml"]);
-        assert!(toml_files(&folder.path().join("absent")).unwrap().is_empty());
-        assert!(toml_files(&folder.path().join("a.toml")).is_err());
+        fs::create_dir(path("prod")).unwrap();
+        let names = |paths: Vec<PathBuf>| -> Vec<String> {
+            paths.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+        };
+        let found = folder(place.path()).unwrap();
+        assert_eq!(names(found.read), ["100-a.toml", "20-b.toml", "Z.toml", "a.toml"]);
+        let found = names(found.unread);
+        assert_eq!(found, ["10-c.tml", "20-d.TOML", "30-e.toml.example", "README", "prod", "toml"]);
+        assert!(folder(&path("absent")).unwrap().read.is_empty());
+        assert!(folder(&path("a.toml")).is_err());
         for n in 0..=MAX_FILES {
-            fs::write(folder.path().join(format!("{n}.toml")), "x").unwrap();
+            fs::write(path(&format!("{n}.toml")), "x").unwrap();
         }
-        assert!(matches!(toml_files(folder.path()), Err(ReadError::TooMany)));
+        assert!(matches!(folder(place.path()), Err(ReadError::TooMany)));
     }
 }

@@ -33,6 +33,11 @@ pub(super) trait Kind {
     /// The keys of this kind at this path: one, but for tables.
     fn keys(path: &[&'static str]) -> Vec<Key>;
 
+    /// The right form of what was found in another one, for a hint.
+    fn form(_found: &Value) -> Option<String> {
+        None
+    }
+
     /// Where it says that a secret is to be found.
     fn reference(_: &Self::Value) -> Option<&SecretReference> {
         None
@@ -70,6 +75,10 @@ impl<S: Scalar> Kind for S {
 
     fn list(value: &Self::Value) -> Value {
         value.listed()
+    }
+
+    fn form(_found: &Value) -> Option<String> {
+        Some("\"…\"".to_owned())
     }
 
     fn keys(path: &[&'static str]) -> Vec<Key> {
@@ -122,7 +131,9 @@ impl<K: Kind> Kind for List<K> {
         }
         let hint = match (at.value(), at.key()) {
             (Value::Object(_), Some(key)) => Some(format!("write [[{key}]], with two brackets")),
-            (Value::String(_), Some(key)) => Some(format!("write {key} = [\"…\"]")),
+            (Value::String(_), Some(key)) => {
+                K::form(at.value()).map(|form| format!("write {key} = [{form}]"))
+            }
             _ => None,
         };
         at.refuse(format!("found {}; a list is needed", kind(at.value())), hint);
@@ -145,7 +156,7 @@ impl<K: Kind> Kind for Named<K> {
     type Value = BTreeMap<String, K::Value>;
 
     fn read(at: &Section<'_>) -> Option<Self::Value> {
-        is_table(at).then(|| {
+        is_table(at, || None).then(|| {
             at.entries().filter_map(|(name, here)| Some((name.to_owned(), K::read(&here)?))).collect()
         })
     }
@@ -159,12 +170,16 @@ impl<K: Kind> Kind for Named<K> {
     }
 }
 
-/// Whether a table stands here; else that is told.
-pub(super) fn is_table(at: &Section<'_>) -> bool {
+/// Whether a table stands here; else that is told, with its right `form`.
+pub(super) fn is_table(at: &Section<'_>, form: impl FnOnce() -> Option<String>) -> bool {
     let is_one = at.value().is_object();
     if !is_one {
+        let hint = form().map(|form| match at.key() {
+            Some(key) => format!("write {key} = {form}"),
+            None => format!("write {form}"),
+        });
         // Never the value: a secret may stand where a table should.
-        at.refuse(format!("found {}; a table is needed", kind(at.value())), None);
+        at.refuse(format!("found {}; a table is needed", kind(at.value())), hint);
     }
     is_one
 }

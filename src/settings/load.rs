@@ -9,7 +9,7 @@ use super::document;
 use super::environment::Environment;
 use super::files::{self, ReadError, Readers, read_text};
 use super::overrides;
-use super::problem::{Problem, Problems};
+use super::problem::{MAX_PROBLEMS, Problem, Problems};
 use super::schema::Masking;
 use super::section::Tree;
 use super::sections;
@@ -40,7 +40,7 @@ pub struct FileText {
 }
 
 /// What to do where there is no config.toml yet.
-const TO_BEGIN_WITH: &str = "give its place with --config, or write it: minimal.toml (config/ of the sources, examples/ of the package) is one to begin with";
+const TO_BEGIN_WITH: &str = "give its place with --config, or write it: minimal.toml with policies.d beside it (config/ of the sources, examples/ of the package) is one to begin with";
 
 /// Reads config.toml at `path`, the files of `policies.d` beside it, and the overrides of the environment.
 ///
@@ -50,12 +50,18 @@ pub fn load(path: &Path, env: &Environment) -> Result<Loaded, Problems> {
     let mut problems = Vec::new();
     let main = read(path, Some(TO_BEGIN_WITH), &mut problems);
     let folder = path.parent().unwrap_or_else(|| Path::new("")).join(POLICY_FOLDER);
-    let files = files::toml_files(&folder).unwrap_or_else(|error| {
+    let files = files::folder(&folder).unwrap_or_else(|error| {
         problems.push(Problem::error(error.to_string()).in_file(&folder));
-        Vec::new()
+        files::Folder::default()
     });
-    let policies: Vec<FileText> = files.iter().filter_map(|file| read(file, None, &mut problems)).collect();
-    let order: Vec<PathBuf> = std::iter::once(path.to_owned()).chain(files).collect();
+    problems.extend(files.unread.iter().take(MAX_PROBLEMS).map(|file| {
+        let message = "the daemon does not read this: only files whose names end in .toml hold policies";
+        let hint = "rename it so that its name ends in .toml, or move it to another folder";
+        Problem::error(message).as_warning().in_file(file).with_hint(hint)
+    }));
+    let policies: Vec<FileText> =
+        files.read.iter().filter_map(|file| read(file, None, &mut problems)).collect();
+    let order: Vec<PathBuf> = std::iter::once(path.to_owned()).chain(files.read).collect();
     put_together(main.as_ref(), &policies, env, problems, &order)
 }
 

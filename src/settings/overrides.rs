@@ -5,8 +5,9 @@ use config::{Map, Value, ValueKind};
 use super::environment::{Environment, PREFIX};
 use super::key::KeyPath;
 use super::layer::{Layer, Origin};
-use super::problem::{Problem, nearest};
+use super::problem::{MAX_PROBLEMS, Problem, nearest};
 use super::schema::Key;
+use crate::model::text::shown;
 
 /// The highest layer. A number is read as one only where the key takes one.
 pub(super) fn layer(keys: &[Key], env: &Environment) -> (Layer, Vec<Problem>) {
@@ -39,14 +40,21 @@ pub(super) fn layer(keys: &[Key], env: &Environment) -> (Layer, Vec<Problem>) {
         set(&mut layer.values, path, read(text));
         layer.origins.insert(KeyPath::of(path), Origin::Environment(variable.clone()));
     }
-    // Other names that begin like ours are left alone (a container's links are made of a service's name), but for
-    // those that were plainly meant to override something.
-    for (variable, ..) in &known {
-        let slip = variable.replace("__", "_");
-        if env.get(&slip).is_some() {
-            let problem = Problem::error(format!("the environment variable {slip} overrides nothing"));
-            problems.push(problem.as_warning().with_hint(format!("did you mean {variable}?")));
-        }
+    for (name, rest) in env.near_overrides().take(MAX_PROBLEMS) {
+        let shown = shown(name, 200);
+        let message = format!(
+            "the environment variable {shown} overrides no key: its name begins with one underscore after UPGRADE_REMEDIATOR, not two"
+        );
+        // As both are written without the second underscore.
+        let words: Vec<_> = known.iter().map(|(_, path, _)| path.join("_").to_uppercase()).collect();
+        let near = nearest(&rest.replace("__", "_"), words.iter().map(String::as_str));
+        let meant =
+            near.and_then(|near| words.iter().position(|word| word == near)).and_then(|at| known.get(at));
+        let hint = match meant {
+            Some((variable, ..)) => format!("did you mean {variable}?"),
+            None => format!("write {PREFIX}SECTION__KEY for a key of config.toml, or unset the variable"),
+        };
+        problems.push(Problem::error(message).as_warning().with_hint(hint));
     }
     (layer, problems)
 }
@@ -129,25 +137,45 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_with_another_prefix_is_left_alone_but_for_a_slip() {
-        let (layer, problems) = layer(
-            &check::keys(),
-            &Environment::new([
-                ("UPGRADE_REMEDIATOR_CONFIG", "x"),
-                ("UPGRADE_REMEDIATOR_SERVICE_HOST", "10.0.0.1"),
-                ("UPGRADE_REMEDIATOR_MODE", "enforce"),
-                ("UPGRADE_REMEDIATOR_POLL_IDLE_INTERVAL", "1m"),
-            ]),
-        );
-        assert!(layer.values.is_empty());
-        let hints: Vec<_> = problems.iter().filter_map(|problem| problem.hint.as_deref()).collect();
-        assert_eq!(
-            hints,
-            [
-                "did you mean UPGRADE_REMEDIATOR__MODE?",
-                "did you mean UPGRADE_REMEDIATOR__POLL__IDLE_INTERVAL?"
-            ]
-        );
-        assert!(problems.iter().all(|problem| !problem.is_error()));
+    fn a_variable_with_one_underscore_is_a_warning_that_names_the_right_variable() {
+        for (name, hint) in [
+            ("UPGRADE_REMEDIATOR_MODE", "did you mean UPGRADE_REMEDIATOR__MODE?"),
+            ("UPGRADE_REMEDIATOR_MODES", "did you mean UPGRADE_REMEDIATOR__MODE?"),
+            (
+                "UPGRADE_REMEDIATOR_POLL_IDLE_INTERVAL",
+                "did you mean UPGRADE_REMEDIATOR__POLL__IDLE_INTERVAL?",
+            ),
+            (
+                "UPGRADE_REMEDIATOR_POLL__IDLE_INTERVAL",
+                "did you mean UPGRADE_REMEDIATOR__POLL__IDLE_INTERVAL?",
+            ),
+            ("UPGRADE_REMEDIATOR_log_filter", "did you mean UPGRADE_REMEDIATOR__LOG__FILTER?"),
+            (
+                "UPGRADE_REMEDIATOR_CONFIG",
+                "write UPGRADE_REMEDIATOR__SECTION__KEY for a key of config.toml, or unset the variable",
+            ),
+        ] {
+            let (layer, problems) = layer(&check::keys(), &Environment::new([(name, "canary-7f3a")]));
+            assert!(layer.values.is_empty() && problems.len() == 1, "{name}: {problems:?}");
+            assert_eq!(problems[0].hint.as_deref(), Some(hint), "{name}");
+            let shown = problems[0].to_string();
+            assert!(!problems[0].is_error() && shown.contains(name) && !shown.contains("canary"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn the_variables_that_a_container_runtime_makes_of_a_service_are_no_slips() {
+        for name in [
+            "UPGRADE_REMEDIATOR_SERVICE_HOST",
+            "UPGRADE_REMEDIATOR_SERVICE_PORT",
+            "UPGRADE_REMEDIATOR_SERVICE_PORT_HTTP",
+            "UPGRADE_REMEDIATOR_PORT",
+            "UPGRADE_REMEDIATOR_PORT_9187_TCP_ADDR",
+            "UPGRADE_REMEDIATOR_WEB_SERVICE_HOST",
+            "UPGRADE_REMEDIATORS",
+        ] {
+            let (_, problems) = layer(&check::keys(), &Environment::new([(name, "10.0.0.1")]));
+            assert_eq!(problems, [], "{name}");
+        }
     }
 }

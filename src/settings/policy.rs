@@ -13,7 +13,7 @@ use super::names::Names;
 use super::section::Section;
 use super::table::{Of, Table as _, table};
 use super::text::{Glob, check_name};
-use super::window;
+use super::window::{self, InWindow};
 use crate::model::policy::{Expect, Match, Mode, OnExhausted, Pattern, Policy, Retry, Terms};
 use crate::model::task::TaskKind;
 use crate::model::text::shown;
@@ -33,7 +33,7 @@ table! {
         matches = "match": Of<WrittenMatch>,
         retry: Of<WrittenRetry>,
         expect: Of<WrittenExpect>,
-        window: Of<window::Written>,
+        window: Of<window::Written, InWindow>,
     }
 }
 
@@ -267,7 +267,7 @@ fn matches(section: &Section<'_>, written: WrittenMatch) -> Match {
 fn retry(section: &Section<'_>, written: Option<WrittenRetry>, default: Retry) -> Retry {
     let retry = written.unwrap_or_default().or(default);
     let (initial, longest) = (retry.initial_interval, retry.max_interval);
-    if initial > longest {
+    if initial > longest && section.can_compare(&["initial_interval", "max_interval"]) {
         let at = if section.is_set("initial_interval") { "initial_interval" } else { "max_interval" };
         section.error(
             at,
@@ -278,7 +278,9 @@ fn retry(section: &Section<'_>, written: Option<WrittenRetry>, default: Retry) -
             ),
         );
     }
-    if retry.max_elapsed_time.is_some_and(|elapsed| elapsed < initial) && retry.max_retries > 0 {
+    let comparable = section.can_compare(&["initial_interval", "max_elapsed_time", "max_retries"]);
+    if retry.max_elapsed_time.is_some_and(|elapsed| elapsed < initial) && retry.max_retries > 0 && comparable
+    {
         section.warn("max_elapsed_time", "it ends before the first retry: nothing is ever retried");
     }
     retry

@@ -15,6 +15,7 @@ use super::section::Section;
 use super::table::{Keyed, Table as _, table};
 use super::text::{Endpoint, IdOfProject, Region};
 use crate::model::id::{ProjectId, ProjectName};
+use crate::model::text::shown;
 
 table! {
     /// As it is written, but for the network.
@@ -82,6 +83,11 @@ impl Project {
     }
 }
 
+/// Whether an id has the form of those that the cloud gives.
+fn is_of_the_form(id: &ProjectId) -> bool {
+    id.as_str().len() == 32 && id.as_str().bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// What came of `[[project]]`.
 #[derive(Default)]
 pub(super) struct Projects {
@@ -131,6 +137,13 @@ impl Projects {
         let Written { region, project_id, iam_endpoint, .. } = written;
         if region.is_none() {
             section.missing("region", "missing; such as \"eu-west-101\"");
+        }
+        if let Some(id) = project_id.as_ref().filter(|id| !is_of_the_form(id)) {
+            section.child("project_id").warn_with_hint(
+                format!("\"{}\" is no project id: a project id has 32 hexadecimal digits", shown(id.as_str(), 60)),
+                "copy the id from the console, under 'My Credentials', or remove the key: then the daemon looks up the id of \
+                 the region's project",
+            );
         }
         let bad = |key: &str| section.child(key).any_dropped();
         let of_the_region = || region.as_deref().filter(|_| !bad("endpoint")).map(regions::endpoint);

@@ -26,6 +26,9 @@ pub(super) struct Tree {
     file: Option<PathBuf>,
 }
 
+/// What is wrong with a key that is not known in its place, and how to put it right.
+pub(super) type Unknown = (String, Option<String>);
+
 /// Which end of an entry a message points at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum At {
@@ -116,12 +119,15 @@ impl Tree {
         self.origins.iter().map(|(path, origin)| (path.label(&self.values), origin.to_string()))
     }
 
-    /// The places of secrets and windows, by their labels, each as a problem that is yet to be found.
+    /// The places of secrets, windows and paths, by their labels, each as a problem that is yet to be found.
     pub(super) fn places(&self) -> impl Iterator<Item = (String, Problem)> {
         let wanted = |path: &&KeyPath| match path.segments() {
             [Segment::Key(top), _, Segment::Key(_)] if top == "credentials" || top == "channel" => true,
             [Segment::Key(top), _, Segment::Key(key)] => {
                 (top == "policy" && key == "window") || (top == "project" && key == "proxy_password")
+            }
+            [Segment::Key(top), Segment::Key(key)] => {
+                (top == "journal" && key == "url") || (top == "control" && key == "socket")
             }
             _ => false,
         };
@@ -204,11 +210,11 @@ impl<'a> Section<'a> {
     }
 
     /// Refuses the keys of this table that are not known here. `foreign` says what is wrong with one, where more is known.
-    pub(super) fn only(&self, known: &[&str], foreign: impl Fn(&str) -> Option<String>) {
+    pub(super) fn only(&self, known: &[&str], foreign: impl Fn(&str) -> Option<Unknown>) {
         for (key, here) in self.entries().filter(|(key, _)| !known.contains(key)) {
             here.tree.dropped.borrow_mut().insert(here.path.clone());
-            if let Some(message) = foreign(key) {
-                self.error_at_key(key, message);
+            if let Some((message, hint)) = foreign(key) {
+                self.tree.report(&here.path, At::Key, message, hint);
                 continue;
             }
             let hint = match self.nearest(key, known.iter().copied()) {
@@ -258,6 +264,11 @@ impl<'a> Section<'a> {
         if !told {
             self.tree.report(&path, At::Key, message, None);
         }
+    }
+
+    /// Whether each of these keys could be read, or is absent: only then their values can be held against each other.
+    pub(super) fn can_compare(&self, keys: &[&str]) -> bool {
+        !keys.iter().any(|key| self.child(key).any_dropped())
     }
 
     /// Whether something in this table was told as a problem already, because it could not be read.

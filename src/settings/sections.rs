@@ -117,19 +117,21 @@ fn default<K: Scalar>(section: &Section<'_>, key: &str, text: String) -> Option<
 }
 
 impl WrittenJournal {
-    /// Where the journal is, and how long it keeps what is finished.
+    /// Where the journal is, and how long it keeps what is finished. `top` is the whole file.
     pub(super) fn check(
         self,
-        section: &Section<'_>,
+        top: &Section<'_>,
         poll: &Poll,
         env: &Environment,
     ) -> (Option<JournalUrl>, Duration) {
+        let section = &top.child("journal");
         let of_the_unit = || {
             let folder = env.directory("STATE_DIRECTORY").unwrap_or_else(|| STATE_DIRECTORY.into());
             default::<Url>(section, "url", JournalUrl::file(folder.join("journal.db")).to_string())
         };
         let least = poll.max_failure_age.saturating_add(RETENTION_BEYOND_AGE);
-        if self.retention.is_some_and(|retention| retention < least) {
+        let comparable = top.child("poll").can_compare(&["max_failure_age"]);
+        if self.retention.is_some_and(|retention| retention < least) && comparable {
             section.warn(
                 "retention",
                 format!(
@@ -147,7 +149,8 @@ impl WrittenPoll {
     /// With the defaults, and whether all fits together.
     pub(super) fn check(self, section: &Section<'_>) -> Poll {
         let poll = self.or(Poll::default());
-        if poll.request_timeout >= poll.settle_timeout {
+        let comparable = section.can_compare(&["request_timeout", "settle_timeout"]);
+        if poll.request_timeout >= poll.settle_timeout && comparable {
             let key = if section.is_set("settle_timeout") { "settle_timeout" } else { "request_timeout" };
             section.warn(
                 key,
@@ -181,6 +184,9 @@ impl WrittenHttp {
         let default = SocketAddr::from(([127, 0, 0, 1], 9187));
         let listen = self.listen.unwrap_or(Some(default))?;
         if !listen.ip().is_loopback() && self.expose_without_authentication != Some(true) {
+            if !section.can_compare(&["expose_without_authentication"]) {
+                return None;
+            }
             section.error_with_hint(
                 "listen",
                 format!(

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::kind::{Kind, is_table};
 use super::reference::SecretReference;
 use super::schema::Key;
-use super::section::Section;
+use super::section::{Section, Unknown};
 
 /// What has keys that are known.
 pub(super) trait Keyed {
@@ -32,18 +32,41 @@ pub(super) trait Table: Keyed + Clone {
     fn references(&self) -> Vec<(&'static str, &SecretReference)>;
 }
 
-/// A table as a kind of value.
-pub(super) struct Of<T>(PhantomData<T>);
+/// What helps where a table is written in another form.
+pub(super) trait Help {
+    /// The table in its right form, with what can be taken from the value that stands in its place.
+    fn form(_found: &Value, keys: &[&str]) -> String {
+        let keys: Vec<_> = keys.iter().map(|key| format!("{key} = …")).collect();
+        format!("{{ {} }}", keys.join(", "))
+    }
 
-impl<T: Table> Kind for Of<T> {
+    /// What is wrong with a key that is not known here, where more is known of it.
+    fn unknown(_key: &str) -> Option<Unknown> {
+        None
+    }
+}
+
+/// The help that derives from the keys.
+pub(super) struct Plain;
+
+impl Help for Plain {}
+
+/// A table as a kind of value.
+pub(super) struct Of<T, H = Plain>(PhantomData<(T, H)>);
+
+impl<T: Table, H: Help> Kind for Of<T, H> {
     type Value = T;
 
     fn read(at: &Section<'_>) -> Option<T> {
-        if !is_table(at) {
+        if !is_table(at, || Self::form(at.value())) {
             return None;
         }
-        at.only(T::KEYS, |_| None);
+        at.only(T::KEYS, H::unknown);
         T::read(at, "")
+    }
+
+    fn form(found: &Value) -> Option<String> {
+        Some(H::form(found, T::KEYS))
     }
 
     fn list(value: &T) -> Value {
@@ -62,7 +85,7 @@ impl<T: Keyed> Kind for Later<T> {
     type Value = ();
 
     fn read(at: &Section<'_>) -> Option<()> {
-        is_table(at).then_some(())
+        is_table(at, || None).then_some(())
     }
 
     fn list((): &()) -> Value {

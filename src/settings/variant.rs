@@ -55,8 +55,9 @@ impl Wording {
             return None;
         };
         let of = format!("{} \"{kind}\"", self.of);
-        section
-            .only(&known(kind), |key| all.contains(&key).then(|| format!("{of} {} no such key", self.have)));
+        section.only(&known(kind), |key| {
+            all.contains(&key).then(|| (format!("{of} {} no such key", self.have), None))
+        });
         V::read(kind, section, &format!("{of} {} it", self.need))
     }
 

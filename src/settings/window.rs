@@ -7,9 +7,9 @@ use super::civil::{DateTime, Days, TimeOfDay};
 use super::kind::{Kind, List, Word};
 use super::schema::Key;
 use super::section::Section;
-use super::table::{Of, table};
+use super::table::{Help, Of, table};
 use crate::model::text::shown;
-use crate::model::window::{self, DAY, Span, Window};
+use crate::model::window::{self, DAY, Span, Window, minute_of_day};
 
 /// More entries than this in one list are a slip.
 const MAX_ENTRIES: usize = 1_000;
@@ -18,7 +18,7 @@ table! {
     /// As it is written.
     pub(super) struct Written {
         timezone: Zone,
-        allow: List<Of<Allowed>>,
+        allow: List<Of<Allowed, InSpan>>,
         deny: List<Of<Denied>>,
     }
 }
@@ -37,6 +37,31 @@ table! {
     pub(super) struct Denied {
         from: DateTime,
         to: DateTime,
+    }
+}
+
+/// Help with a span: `"22:00-06:00"` is written as a table.
+pub(super) struct InSpan;
+
+impl Help for InSpan {
+    fn form(found: &Value, _: &[&str]) -> String {
+        // Only times are repeated, never any other text.
+        let times = found.as_str().and_then(|text| {
+            let (from, to) = text.split_once(['-', '–'])?;
+            let (from, to) = (from.trim(), to.trim());
+            (minute_of_day(from).is_some() && minute_of_day(to).is_some()).then_some((from, to))
+        });
+        let (from, to) = times.unwrap_or(("22:00", "06:00"));
+        format!("{{ from = \"{from}\", to = \"{to}\" }}")
+    }
+}
+
+/// Help with a window, which is more than a span.
+pub(super) struct InWindow;
+
+impl Help for InWindow {
+    fn form(found: &Value, keys: &[&str]) -> String {
+        format!("{{ timezone = \"Europe/Berlin\", allow = [{}] }}", InSpan::form(found, keys))
     }
 }
 
@@ -94,7 +119,7 @@ pub(super) fn window(section: &Section<'_>, written: &Written) -> Option<Window>
         entries(&section.child("allow"), written, allowed)
     });
     let deny = entries(&section.child("deny"), written.deny.as_deref().unwrap_or_default(), denied);
-    if written.allow.is_none() && written.deny.is_none() {
+    if written.allow.is_none() && written.deny.is_none() && section.can_compare(&["allow", "deny"]) {
         section.warn_here("without allow and deny it is always open, as if it were not there");
     }
     Window::new(written.timezone.as_deref()?, allow.as_deref(), &deny)
@@ -136,11 +161,13 @@ fn allowed(section: &Section<'_>, written: &Allowed) -> Option<Span> {
         return None;
     }
     if from == to {
-        section.error_with_hint(
-            "to",
-            "from and to are the same: the span is empty",
-            "leave both away for the whole day",
-        );
+        if section.can_compare(&["from", "to"]) {
+            section.error_with_hint(
+                "to",
+                "from and to are the same: the span is empty",
+                "leave both away for the whole day",
+            );
+        }
         return None;
     }
     Some(Span { days, from, to })

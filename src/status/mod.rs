@@ -61,6 +61,9 @@ pub struct InForce {
     pub since: Timestamp,
     /// The first 12 hexadecimal digits of SHA-256 over them.
     pub hash: String,
+    /// What was accepted in them and an operator should look at, as `check` says it.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// A later reload that changed nothing, and why.
     pub refused: Option<Refused>,
 }

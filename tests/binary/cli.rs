@@ -156,8 +156,12 @@ async fn plan_fails_where_the_clusters_cannot_be_listed_or_the_journal_is_damage
 async fn check_exits_by_what_it_finds() {
     let bench = Bench::new(FAILED_ONCE, RETRIES).await;
     let (code, stdout, stderr) = ran(bench.command(&["check"])).await;
-    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert_eq!((code, stderr.as_str()), (Some(3), ""), "in enforce nobody is notified");
     assert!(stdout.contains("poll.idle_interval = \"200ms\"  # "), "{stdout}");
+    bench.edit("mode = \"enforce\"", "mode = \"dry-run\"");
+    let (code, stdout, stderr) = ran(bench.command(&["check"])).await;
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert!(stdout.ends_with("\nOK: mode dry-run, 1 project, 1 policy, no channels\n"), "{stdout}");
 
     let never = "[[policy]]\nname = \"never\"\n";
     bench.configure(&bench.simulator.url(), &format!("{RETRIES}{never}"));
@@ -185,14 +189,18 @@ async fn the_shipped_settings_can_be_checked() {
     assert_eq!(code, Some(3), "{stdout}");
     assert!(stdout.contains("there is no [[project]]"), "{stdout}");
 
-    // By itself, with its credentials as systemd hands them over.
+    // With the policy that covers every task, and with directories and credentials as systemd hands them over.
     let folder = TempDir::new().unwrap();
     fs::copy(shipped("minimal.toml"), folder.path().join("config.toml")).unwrap();
+    fs::create_dir(folder.path().join("policies.d")).unwrap();
+    let policy = "policies.d/99-standard.toml";
+    fs::copy(shipped(policy), folder.path().join(policy)).unwrap();
     let credentials = TempDir::new().unwrap();
     let minimal = || {
         let mut command = program();
         command.arg("check").arg("--config").arg(folder.path().join("config.toml"));
         command.env("CREDENTIALS_DIRECTORY", credentials.path());
+        command.env("STATE_DIRECTORY", folder.path()).env("RUNTIME_DIRECTORY", folder.path());
         command
     };
     let (code, stdout, _) = ran(minimal()).await;

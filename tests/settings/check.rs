@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 const CANARY: &str = "canary-7f3a9c";
 const PROJECT: &str = "\
-mode = \"enforce\"
+mode = \"dry-run\"
 [[project]]
 name = \"prod\"
 region = \"eu-west-101\"
@@ -62,7 +62,8 @@ impl Folder {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_upgrade-remediator"));
         command.args(arguments).arg("--config").arg(self.config());
-        command.env_clear().env("TEST_SECRET_KEY", CANARY).env("STATE_DIRECTORY", self.0.path());
+        command.env_clear().env("TEST_SECRET_KEY", CANARY);
+        command.env("STATE_DIRECTORY", self.0.path()).env("RUNTIME_DIRECTORY", self.0.path());
         command
     }
 
@@ -93,7 +94,7 @@ fn each_value_has_its_origin_and_each_secret_is_masked() {
     assert_eq!(code, Some(0), "{stdout}");
     let config = folder.config().display().to_string();
     for line in [
-        format!("mode = \"enforce\"  # {config}:1\n"),
+        format!("mode = \"dry-run\"  # {config}:1\n"),
         "poll.idle_interval = \"10m\"  # default\n".to_owned(),
         "breaker.failures = 10  # default\n".to_owned(),
         format!(
@@ -113,6 +114,39 @@ fn each_value_has_its_origin_and_each_secret_is_masked() {
     assert_eq!(effective["credentials.main.access_key"]["secret"], "given by systemd at start");
     assert_eq!(effective["credentials.main.secret_key"]["secret"], "found, not shown");
     assert_eq!(effective["mode"]["origin"], format!("{config}:1"));
+}
+
+#[test]
+fn a_good_check_ends_with_one_line_that_says_so() {
+    let channel = "[[channel]]\nname = \"ops\"\ntype = \"wecom\"\nurl = { env = \"TEST_SECRET_KEY\" }\n";
+    let told =
+        format!("{PROJECT}[notify]\ndefault = [\"ops\"]\n{channel}{NIGHT}").replace("dry-run", "enforce");
+    for (text, line) in [
+        (format!("{PROJECT}{NIGHT}"), "OK: mode dry-run, 1 project, 1 policy, no channels"),
+        (told, "OK: mode enforce, 1 project, 1 policy, 1 channel"),
+    ] {
+        let Checked { code, stdout } = Folder::new(&text).check(&[]);
+        assert_eq!((code, stdout.lines().last()), (Some(0), Some(line)), "{stdout}");
+    }
+}
+
+#[test]
+fn what_is_found_before_it_is_too_late_is_a_warning_of_its_own_exit_code() {
+    let folder = Folder::new(&format!("{PROJECT}{NIGHT}").replace("dry-run", "enforce"));
+    let policies = folder.0.path().join("policies.d");
+    fs::create_dir(&policies).unwrap();
+    fs::write(policies.join("10-logs.tml"), "").unwrap();
+    let mut command = folder.command(&["check"]);
+    command
+        .env("RUNTIME_DIRECTORY", folder.0.path().join("absent"))
+        .env("UPGRADE_REMEDIATOR_MODE", "dry-run");
+    let output = command.output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{stdout}");
+    for part in ["there is no [[channel]]", "10-logs.tml", "control.socket", "UPGRADE_REMEDIATOR__MODE?"] {
+        assert!(stdout.contains(part), "{part} is missing in:\n{stdout}");
+    }
+    assert!(stdout.ends_with("\n0 errors, 4 warnings\n"), "{stdout}");
 }
 
 #[test]

@@ -5,3 +5,4 @@ mod check;
 mod messages;
 mod problems;
 mod shipped;
+mod warnings;

@@ -111,16 +111,42 @@ fn config_toml_shows_every_key() {
 }
 
 #[test]
-fn minimal_toml_is_useful_as_it_is() {
-    let (_folder, path) = alone(&fs::read_to_string(shipped("minimal.toml")).unwrap());
+fn minimal_toml_and_the_policies_beside_it_work_together() {
+    let loaded = load_or_show(&shipped("minimal.toml"), &Environment::default());
+    assert_eq!(warnings(&loaded), [""; 0]);
+    let names: Vec<_> = loaded.settings.policies.iter().map(Policy::name).collect();
+    assert_eq!(names, ["cautious", "night-window", "standard"], "the one that covers every task is the last");
+    assert_eq!(loaded.settings.projects[0].endpoint, "https://css.eu-west-101.myhuaweicloud.com");
+    // A policy of somebody's own, by whatever number, is tried before it.
+    let (folder, path) = alone(&fs::read_to_string(shipped("minimal.toml")).unwrap());
+    let policies = folder.path().join("policies.d");
+    fs::create_dir(&policies).unwrap();
+    fs::copy(shipped("policies.d/99-standard.toml"), policies.join("99-standard.toml")).unwrap();
+    fs::write(policies.join("50-mine.toml"), "[[policy]]\nname = 'mine'\nmatch.cluster = ['a']\n").unwrap();
     let loaded = load_or_show(&path, &Environment::default());
     assert_eq!(warnings(&loaded), [""; 0]);
-    let [policy] = loaded.settings.policies.as_slice() else { panic!("{:?}", loaded.settings) };
-    assert_eq!(policy.terms, Terms::defaults("everything", Mode::DryRun));
-    assert_eq!(loaded.settings.projects[0].endpoint, "https://css.eu-west-101.myhuaweicloud.com");
-    // Beside the other policies, it says that they are never tried.
-    let loaded = load_or_show(&shipped("minimal.toml"), &Environment::default());
-    assert!(warnings(&loaded).iter().all(|warning| warning.contains("never tried")));
+    let names: Vec<_> = loaded.settings.policies.iter().map(Policy::name).collect();
+    assert_eq!(names, ["mine", "standard"]);
+}
+
+#[test]
+fn the_recipe_of_the_readme_works_with_the_shipped_policies() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let (_, rest) = readme.split_once("```toml\n").unwrap();
+    let text = rest.split("```").next().unwrap().replace("/srv/upgrade-remediator", "FOLDER");
+    let (folder, path) = alone("x");
+    fs::write(&path, text.replace("FOLDER", &folder.path().display().to_string())).unwrap();
+    let policies = folder.path().join("policies.d");
+    fs::create_dir(&policies).unwrap();
+    for entry in fs::read_dir(shipped("policies.d")).unwrap() {
+        let file = entry.unwrap();
+        fs::copy(file.path(), policies.join(file.file_name())).unwrap();
+    }
+    let env = Environment::default();
+    let loaded = load_or_show(&path, &env);
+    assert_eq!(warnings(&loaded), [""; 0]);
+    assert_eq!(loaded.check_directories(&env, false), []);
+    assert_eq!(loaded.settings.policies.len(), 3);
 }
 
 #[test]

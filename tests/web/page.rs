@@ -111,6 +111,33 @@ async fn a_critical_condition_is_a_banner_with_its_advice_and_first_in_status() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_check_warns_of_is_logged_at_start_and_shown_by_status_and_the_page() {
+    let bench = Bench::new(FAILED_ONCE, RETRIES).await;
+    let (daemon, address) = bench.daemon_with_page().await;
+    let words = "there is no [[channel]]: nobody is notified";
+    daemon.says(words).await;
+    let (code, checked, _) = bench.runs(&["check", "--json"]).await;
+    let checked: Value = serde_json::from_str(&checked).unwrap();
+    assert_eq!((code, checked["problems"].as_array().map(Vec::len)), (3, Some(1)), "{checked}");
+    assert!(checked["problems"][0]["message"].as_str().unwrap().contains(words), "{checked}");
+    let (_, _, page) = get(address, "/");
+    assert!(page.contains("Warning of the configuration") && page.contains(words), "{page}");
+    let (_, _, json) = get(address, "/api/v1/status");
+    let report: Value = serde_json::from_str(&json).unwrap();
+    let warnings = report["settings"]["warnings"].as_array().unwrap();
+    assert!(warnings.len() == 1 && warnings[0].as_str().unwrap().contains(words), "{warnings:?}");
+    let (_, status, _) = bench.runs(&["status"]).await;
+    assert!(status.contains("warning of the configuration: ") && status.contains(words), "{status}");
+    // A reload without what is warned of takes the warning away.
+    bench.edit("mode = \"enforce\"", "mode = \"dry-run\"");
+    daemon.signal("HUP");
+    eventually("the warning gone", || {
+        (!get(address, "/").2.contains("Warning of the configuration")).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_reading_is_served_and_only_under_names_of_this_host() {
     let bench = Bench::new(FAILED_ONCE, RETRIES).await;
     bench.edit("[control]", "hosts = [\"upgrades.example.com\"]\n[control]");

@@ -178,7 +178,7 @@ impl Daemon {
     /// Takes new settings: no timer, no attempt and, where nothing of it changed, no connection is lost.
     async fn take(&mut self, ready: Ready, known: &mut Known) {
         let lines = changes(&self.loaded, &ready.loaded);
-        for warning in &ready.loaded.warnings {
+        for warning in ready.loaded.warnings_at(self.builder.clock.now().wall) {
             warn!("{}", warning.in_one_line());
         }
         let rules = build::rules(&ready.loaded.settings);
@@ -228,8 +228,10 @@ impl Daemon {
             self.put_under_watch(&loaded.settings, &project, link, client, project_state, known);
         }
         self.in_force.hash = loaded.hash();
+        let now = self.builder.clock.now().wall;
+        self.in_force.warnings = loaded.warnings_at(now).iter().map(Problem::in_one_line).collect();
         self.loaded = loaded;
-        self.in_force.since = self.builder.clock.now().wall;
+        self.in_force.since = now;
         self.in_force.refused = None;
     }
 

@@ -10,8 +10,13 @@ fn time(text: &str) -> Timestamp {
 
 fn report() -> Report {
     let at = time("2026-01-02T03:04:05Z");
-    let settings =
-        InForce { file: "config.toml".to_owned(), since: at, hash: "abc".to_owned(), refused: None };
+    let settings = InForce {
+        file: "config.toml".to_owned(),
+        since: at,
+        hash: "abc".to_owned(),
+        warnings: Vec::new(),
+        refused: None,
+    };
     Report {
         version: "1.2.3".to_owned(),
         at,
