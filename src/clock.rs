@@ -52,11 +52,11 @@ impl Clock for SystemClock {
 /// Long waits are told of so often.
 pub const TOLD_EVERY: Duration = Duration::from_secs(10);
 
-/// Waits for the work, and calls `tell` every ten seconds with how long it has taken so far.
+/// Does the work, and calls `tell` every ten seconds with how long it has taken so far, while that returns `true`.
 pub async fn still_waiting<T>(
     clock: &impl Clock,
     work: impl Future<Output = T>,
-    tell: impl Fn(Duration),
+    tell: impl Fn(Duration) -> bool,
 ) -> T {
     let began = clock.now();
     let mut work = std::pin::pin!(work);
@@ -64,9 +64,10 @@ pub async fn still_waiting<T>(
         tokio::select! {
             biased;
             done = &mut work => return done,
-            () = clock.sleep(TOLD_EVERY) => tell(clock.now().since(began)),
+            () = clock.sleep(TOLD_EVERY) => if !tell(clock.now().since(began)) { break },
         }
     }
+    work.await
 }
 
 /// A seed from the system's randomness: for jitter, which needs no secrecy.
@@ -83,14 +84,17 @@ mod tests {
     use crate::clocks::VirtualClock;
 
     #[tokio::test(start_paused = true)]
-    async fn a_long_wait_is_told_of_every_ten_seconds_and_a_short_one_not_at_all() {
+    async fn a_long_wait_is_told_of_every_ten_seconds_while_that_is_wanted_and_a_short_one_not_at_all() {
         let clock = VirtualClock::new();
         let told = RefCell::new(Vec::new());
-        let tell = |waited: Duration| told.borrow_mut().push(waited.as_secs());
+        let tell = |waited: Duration| {
+            told.borrow_mut().push(waited.as_secs());
+            told.borrow().len() < 3
+        };
         assert_eq!(still_waiting(&clock, async { 7 }, tell).await, 7);
         still_waiting(&clock, clock.sleep(Duration::from_secs(9)), tell).await;
         assert_eq!(told.borrow().len(), 0);
-        still_waiting(&clock, clock.sleep(Duration::from_secs(35)), tell).await;
+        still_waiting(&clock, clock.sleep(Duration::from_secs(65)), tell).await;
         assert_eq!(*told.borrow(), [10, 20, 30]);
     }
 }

@@ -33,8 +33,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "reconcile",
         &[
             "clock::Clock",
-            // A long wait for the first list is told of.
-            "clock::still_waiting",
             "cloud::CloudError",
             "cloud::Css",
             // What became of a PUT, with the meaning of its answer.

@@ -17,6 +17,8 @@ const EVERY: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 const UNKNOWN: &str = "{spinner} {msg}: {pos} ({elapsed})";
+/// Nothing tells a rate yet.
+const BEGUN: &str = "{spinner} {msg}: {pos} of {len} ({elapsed})";
 const KNOWN: &str = "{spinner} {msg}: {pos} of {len} ({per_sec}, {eta} left)";
 
 /// How far the work is. Clones count the same work.
@@ -72,17 +74,16 @@ impl Progress {
         if !json && std::io::stderr().is_terminal() {
             let draw = move || {
                 let bar = telemetry::bars().add(ProgressBar::no_length().with_message(of));
-                let mut is_known = None;
                 while stops.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
                     let (done, all) = so_far();
-                    if is_known != Some(all.is_some()) {
-                        is_known = Some(all.is_some());
-                        let form = if all.is_some() { KNOWN } else { UNKNOWN };
-                        bar.set_style(
-                            ProgressStyle::with_template(form)
-                                .unwrap_or_else(|_| ProgressStyle::default_bar()),
-                        );
-                    }
+                    let form = match (done, all) {
+                        (_, None) => UNKNOWN,
+                        (0, Some(_)) => BEGUN,
+                        _ => KNOWN,
+                    };
+                    bar.set_style(
+                        ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar()),
+                    );
                     if let Some(all) = all {
                         bar.set_length(all);
                     }
@@ -122,7 +123,7 @@ mod tests {
 
     #[test]
     fn the_forms_are_ones_that_the_library_understands() {
-        for form in [UNKNOWN, KNOWN] {
+        for form in [UNKNOWN, BEGUN, KNOWN] {
             assert!(ProgressStyle::with_template(form).is_ok(), "{form}");
         }
     }

@@ -34,10 +34,10 @@ impl Daemon {
         let Question { request, peer, answer } = question;
         let done = match request {
             Request::RetryNow(order) => {
-                return self.order(Ordering::Send(Action::Retry), order, peer, answer);
+                return self.order(Ordering::Send(Action::Retry), order, &peer, answer);
             }
-            Request::Abort(order) => return self.order(Ordering::Send(Action::Abort), order, peer, answer),
-            Request::Reset(order) => return self.order(Ordering::Reset, order, peer, answer),
+            Request::Abort(order) => return self.order(Ordering::Send(Action::Abort), order, &peer, answer),
+            Request::Reset(order) => return self.order(Ordering::Reset, order, &peer, answer),
             Request::Explain { cluster } => return self.explain(&cluster, answer),
             Request::History { cluster, since, after } => {
                 let query = Query { cluster, since, after, ..Query::default() };

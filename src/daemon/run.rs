@@ -16,13 +16,13 @@ use super::liveness::{self, Liveness};
 use super::running::Running;
 use super::snapshot::{Snapshot, View};
 use super::{Broken, BuildFault, HttpProject, ProjectStates, in_force};
-use crate::clock::{Clock as _, SystemClock};
+use crate::clock::{Clock as _, SystemClock, still_waiting};
 use crate::control::{Question, Reachable};
 use crate::model::hold::Holds;
 use crate::model::id::ProjectName;
 use crate::model::moment::Moment;
 use crate::model::project_state::ProjectState;
-use crate::model::text::chain;
+use crate::model::text::{chain, span};
 use crate::schedule::Scheduler;
 use crate::schedule::liveness::{LivenessProbe, channel};
 use crate::settings::{Environment, Loaded, Settings};
@@ -273,9 +273,21 @@ impl Daemon {
         stop: CancellationToken,
     ) -> LivenessProbe {
         let (liveness, responder) = channel();
-        let scheduler = Scheduler::new(project, Arc::clone(&self.builder.clock));
+        let clock = Arc::clone(&self.builder.clock);
+        let scheduler = Scheduler::new(Arc::clone(&project), Arc::clone(&clock));
         let watched = scheduler.nudged_by(nudge).with_liveness(responder).run(stop);
-        self.schedulers.spawn(async move { (name, watched.await) });
+        self.schedulers.spawn(async move {
+            let told = |waited| {
+                let waits = project.awaits_its_first_list();
+                if waits {
+                    let waited = span(waited);
+                    info!(project = %name, "project {name}: the first list of its clusters is awaited, for {waited} so far");
+                }
+                waits
+            };
+            let watched = still_waiting(&*clock, watched, told).await;
+            (name, watched)
+        });
         liveness
     }
 

@@ -4,10 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
-use tracing::info;
-
 use super::{Reconciler, State};
-use crate::clock::{Clock, still_waiting};
+use crate::clock::Clock;
 use crate::cloud::Css;
 use crate::decide::{self, govern};
 use crate::journal::JournalError;
@@ -22,7 +20,6 @@ use crate::model::project::{Rules, Stretch};
 use crate::model::project_state::ProjectState;
 use crate::model::record::TaskRecord;
 use crate::model::task::TaskKind;
-use crate::model::text::span;
 use crate::notify::Notification;
 use crate::status::summary::Summary;
 use crate::status::{Live, Pace, ProjectReport, ReportInput};
@@ -33,18 +30,7 @@ const LOOKS_MISSED: u32 = 3;
 impl<S: Css, C: Clock> Reconciler<S, C> {
     /// Lists the clusters of the project.
     pub async fn list(&self) -> Option<ClusterList> {
-        let css = self.css();
-        let is_first = {
-            let state = self.state();
-            state.last_list.is_none() && state.listed.is_empty()
-        };
-        let told = |waited| {
-            if is_first {
-                let (project, waited) = (&self.project, span(waited));
-                info!(%project, "project {project}: the first list of its clusters is waited for, for {waited} so far");
-            }
-        };
-        match still_waiting(&*self.clock, css.clusters(), told).await {
+        match self.css().clusters().await {
             Ok(list) => {
                 let left_alone = {
                     let mut state = self.state();
@@ -117,6 +103,15 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         let state = self.state();
         let watched = state.listed.values().filter(|(cluster, _)| cluster.may_have_tasks()).count();
         (watched.saturating_sub(state.unread.len()), watched)
+    }
+
+    /// Whether the first list of clusters is still to come, and nothing tells why it does not.
+    pub fn awaits_its_first_list(&self) -> bool {
+        let is_listed = {
+            let state = self.state();
+            state.last_list.is_some() || !state.listed.is_empty()
+        };
+        !is_listed && self.conditions().is_empty()
     }
 
     /// Whether the cluster is one of this project, as far as is known.

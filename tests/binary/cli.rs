@@ -543,3 +543,18 @@ async fn the_simulator_serves_a_daemon_of_another_process_until_a_signal() {
     let puts = log.lines().map(json).filter(|entry| entry["operation"] == "retry").count();
     assert_eq!(puts, 1, "{log}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_work_shows_on_a_terminal_how_far_it_is_and_nothing_elsewhere() {
+    let slow = "[[fault]]\non = \"tasks\"\ncluster = \"quiet\"\ntimes = \"always\"\nwhat = \"delay\"\ndelay = \"700ms\"\n";
+    let bench = Bench::new(&format!("{}\n{slow}", two_clusters()), RETRIES).await;
+    for command in [["plan"].as_slice(), &["run", "--once"]] {
+        let (code, told) = bench.on_a_terminal(command, "").await;
+        assert!(code == 0 && told.contains("clusters polled: 1 of 2 ("), "{command:?}: {told}");
+        assert!(told.contains(" left)"), "{command:?}: {told}");
+        let (code, _, err) = bench.runs(command).await;
+        assert!(code == 0 && !err.contains("polled:"), "{command:?}: {err}");
+    }
+    let (code, told) = bench.on_a_terminal(&["plan", "--json"], "").await;
+    assert!(code == 0 && !told.contains("polled:"), "{told}");
+}

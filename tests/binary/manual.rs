@@ -113,33 +113,17 @@ async fn a_hold_that_refuses_an_order_says_how_to_release_it() {
     assert_eq!(bench.runs(&["release", "logs"]).await.0, 0);
 }
 
-/// What an abort says on a terminal where this is typed.
-async fn on_a_terminal(bench: &Bench, typed: &str) -> (i32, String) {
-    let abort = bench.command(&["abort", "logs", "--reason", "x"]);
-    let words: Vec<String> = std::iter::once(abort.get_program())
-        .chain(abort.get_args())
-        .map(|word| format!("'{}'", word.to_str().unwrap()))
-        .collect();
-    let mut command = alone("script");
-    command.args(["-qec", &words.join(" "), "/dev/null"]).stdin(std::process::Stdio::piped());
-    command.stdout(std::process::Stdio::piped());
-    command.envs(abort.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
-    let output = tokio::task::spawn_blocking(move || child.wait_with_output()).await.unwrap().unwrap();
-    (output.status.code().unwrap(), String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_abort_on_a_terminal_shows_what_it_touches_and_waits_for_a_yes() {
     let (bench, _daemon) = with_failure(FAILED_ONCE, &patient(ABORTS)).await;
-    let (code, said) = on_a_terminal(&bench, "n\n").await;
+    let abort = ["abort", "logs", "--reason", "x"];
+    let (code, said) = bench.on_a_terminal(&abort, "n\n").await;
     for words in ["of 3 nodes completed; failed at", "Failing step:", "the task ends for good", "[y/N]"] {
         assert!(said.contains(words), "{words}: {said}");
     }
     assert!(code == 1 && said.contains("nothing was sent"), "{said}");
     assert_eq!(bench.puts(), []);
-    let (code, said) = on_a_terminal(&bench, "y\n").await;
+    let (code, said) = bench.on_a_terminal(&abort, "y\n").await;
     assert!(code == 0 && said.contains("accepted"), "{said}");
     assert_eq!(bench.puts(), [PutKind::Abort]);
 }

@@ -226,6 +226,21 @@ secret_key = {{ env = "TEST_SECRET_KEY" }}
         (code, process.stdout(), process.stderr())
     }
 
+    /// Runs a command on a terminal where this is typed: its exit code, and what stands there then.
+    pub(crate) async fn on_a_terminal(&self, arguments: &[&str], typed: &str) -> (i32, String) {
+        let plain = self.command(arguments);
+        let words = std::iter::once(plain.get_program()).chain(plain.get_args());
+        let words: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+        let mut command = alone("script");
+        command.args(["-qec", &words.join(" "), "/dev/null"]).env("TERM", "xterm");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+        let ended = tokio::task::spawn_blocking(move || child.wait_with_output()).await.unwrap().unwrap();
+        (ended.status.code().unwrap(), String::from_utf8_lossy(&ended.stdout).into_owned())
+    }
+
     /// The binary with these arguments and these settings, in an environment of its own.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         self.with_settings(program(), arguments)

@@ -37,7 +37,7 @@ impl Daemon {
         &mut self,
         ordering: Ordering,
         order: Order,
-        peer: Peer,
+        peer: &Peer,
         answer: oneshot::Sender<Answer>,
     ) {
         let prepared = self.find_project(&order.cluster).and_then(|found| {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::time::{Offset, length, some_length};
+use crate::model::text::{did_you_mean, nearest};
 
 mod check;
 mod fault;
@@ -34,7 +35,11 @@ pub const DEFAULT_PROJECT_ID: &str = "6204a5bd270343b5885144cf9c8c158d";
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
     /// Neither a shipped scenario nor a file.
-    #[error("no scenario {name:?}: neither a file nor one of {}", names().collect::<Vec<_>>().join(", "))]
+    #[error(
+        "no scenario {name:?}: neither a file nor one of {}{}",
+        names().collect::<Vec<_>>().join(", "),
+        did_you_mean(nearest(name, names()))
+    )]
     Unknown {
         /// What was asked for.
         name: String,
