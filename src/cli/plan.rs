@@ -49,10 +49,10 @@ pub(super) fn plan(loaded: &Loaded, environment: &Environment, hints: &Hints, js
     let observer = Arc::new(LogObserver);
     let builder = Builder::new(environment, journal, &clock, &observer, &CancellationToken::new());
     let projects = Projects::build(settings, builder, states).map_err(Failure::of_build)?;
-    let Looked { mut lines, short, all } = {
+    let Polled { mut lines, short, all } = {
         let work = Work::default();
         let _progress = Progress::show("clusters polled", work.clone(), json);
-        block_on(look_at_all(&projects, &work))?
+        block_on(poll_all(&projects, &work))?
     };
     for peek in lines.iter_mut().filter_map(|line| line.result.as_mut().ok()) {
         peek.outlook = hints.in_outlook(peek.outlook.clone());
@@ -84,7 +84,7 @@ fn read_journal(settings: &Settings, clock: &SystemClock) -> Result<(ProjectStat
 }
 
 /// What one poll of everything found.
-struct Looked {
+struct Polled {
     lines: Vec<Line>,
     /// A sentence for each project whose list is shorter than it says.
     short: Vec<String>,
@@ -92,8 +92,8 @@ struct Looked {
     all: bool,
 }
 
-async fn look_at_all(projects: &Projects, work: &Work) -> Result<Looked, Failure> {
-    let mut polled = Looked { lines: Vec::new(), short: Vec::new(), all: true };
+async fn poll_all(projects: &Projects, work: &Work) -> Result<Polled, Failure> {
+    let mut polled = Polled { lines: Vec::new(), short: Vec::new(), all: true };
     for project in projects.all() {
         let Some(list) = project.discover().await else {
             polled.all = false;

@@ -30,10 +30,10 @@ use crate::telemetry;
 use crate::web;
 
 /// After one poll of everything, those who are told are waited for no longer.
-const TELLING_PATIENCE: Duration = Duration::from_secs(20);
+const NOTIFY_PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is needed to tell people.
-struct Telling {
+struct Notifying {
     post: NotifyQueue,
     clock: Arc<SystemClock>,
     start: Start,
@@ -45,7 +45,7 @@ struct Seen {
     changes: watch::Sender<u64>,
 }
 
-impl Telling {
+impl Notifying {
     /// Begins to tell, once the channels are built.
     async fn begin(self, journal: &Journal) -> Notifier {
         Notifier::start(&self.post, journal.clone(), &self.clock, self.start).await
@@ -83,22 +83,22 @@ pub(super) fn run(
         if let Err(error) = post.recall(&opened.journal, watched).await {
             warn!("which conditions were in force cannot be read, so they are told anew: {}", chain(&error));
         }
-        let telling = Telling { post: post.clone(), clock: Arc::clone(&clock), start };
+        let notifying = Notifying { post: post.clone(), clock: Arc::clone(&clock), start };
         let metrics = Arc::new(Metrics::default());
         let measured = Measured::over(&opened.journal, Arc::clone(&clock), Arc::clone(&metrics));
         let parts = (measured, &mut states);
         let changes = watch::Sender::new(0);
         let observer = Arc::new((LogObserver, (post.clone(), changes.clone())));
         let builder = Builder::new(environment, parts, &clock, &observer, &stopping)
-            .telling(post)
+            .notifying(post)
             .remembering(&opened)
             .with_metrics(Arc::clone(&metrics));
         let reload = signals.reload();
         let work = async {
             if once {
-                look_once((config, hints), &loaded.settings, builder, states, &opened, telling).await
+                run_once((config, hints), &loaded.settings, builder, states, &opened, notifying).await
             } else {
-                let parts = (builder, states, telling, Seen { metrics, changes });
+                let parts = (builder, states, notifying, Seen { metrics, changes });
                 serve((config, hints), loaded, environment.clone(), parts, &opened, reload).await
             }
         };
@@ -121,18 +121,18 @@ const MOST_NAMED: usize = 10;
 
 const PANICKED: &str = "a part of the daemon panicked; everything else was stopped";
 
-async fn look_once(
+async fn run_once(
     (config, hints): (&Path, &Hints),
     settings: &Settings,
     builder: Builder,
     states: ProjectStates,
     opened: &Opened,
-    telling: Telling,
+    notifying: Notifying,
 ) -> Result<bool, Failure> {
     let projects = Projects::build(settings, builder, states).map_err(Failure::of_build)?;
     tell_start((config, hints), settings, opened);
-    let clock = Arc::clone(&telling.clock);
-    let notifier = telling.begin(&opened.journal).await;
+    let clock = Arc::clone(&notifying.clock);
+    let notifier = notifying.begin(&opened.journal).await;
     let seen = {
         let watched = projects.all().to_vec();
         let so_far = move || {
@@ -143,9 +143,9 @@ async fn look_once(
             (done, (all > 0).then_some(all))
         };
         let _progress = Progress::sampled("clusters polled", false, so_far);
-        projects.watch_once().await
+        projects.reconcile_once().await
     };
-    notifier.finish(&*clock, TELLING_PATIENCE).await.context(PANICKED)?;
+    notifier.finish(&*clock, NOTIFY_PATIENCE).await.context(PANICKED)?;
     Ok(seen.context(PANICKED)?)
 }
 
@@ -153,7 +153,7 @@ async fn serve(
     (config, hints): (&Path, &Hints),
     loaded: Loaded,
     environment: Environment,
-    (builder, states, telling, seen): (Builder, ProjectStates, Telling, Seen),
+    (builder, states, notifying, seen): (Builder, ProjectStates, Notifying, Seen),
     opened: &Opened,
     reload: Arc<tokio::sync::Notify>,
 ) -> Result<bool, Failure> {
@@ -173,8 +173,8 @@ async fn serve(
         serve_page(http, view, &mut listening, &stopping).await;
     }
     let listening = async move { listening.join_next().await.unwrap_or(Ok(())) };
-    let clock = Arc::clone(&telling.clock);
-    let mut notifier = telling.begin(&opened.journal).await;
+    let clock = Arc::clone(&notifying.clock);
+    let mut notifier = notifying.begin(&opened.journal).await;
     let daemon = daemon.run(reload, questions);
     tokio::pin!(daemon);
     tokio::pin!(listening);

@@ -141,8 +141,8 @@ impl Builder {
 
     /// The same, with channels: they are built with everything else, and again at every reload.
     #[must_use]
-    pub fn telling(self, post: NotifyQueue) -> Self {
-        self.identities.telling(&post);
+    pub fn notifying(self, post: NotifyQueue) -> Self {
+        self.identities.notifying(&post);
         Self { post: Some(post), ..self }
     }
 

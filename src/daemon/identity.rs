@@ -91,7 +91,7 @@ impl Identities {
     }
 
     /// Whoever tells people hears of other names there.
-    pub(super) fn telling(&self, post: &NotifyQueue) {
+    pub(super) fn notifying(&self, post: &NotifyQueue) {
         let _ = self.post.set(post.clone());
     }
 

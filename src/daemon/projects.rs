@@ -53,7 +53,7 @@ impl Projects {
     ///
     /// # Errors
     /// Where a part of the daemon panicked.
-    pub async fn watch_once(&self) -> Result<bool, JoinError> {
+    pub async fn reconcile_once(&self) -> Result<bool, JoinError> {
         let mut schedulers = JoinSet::new();
         for project in &self.all {
             schedulers.spawn(

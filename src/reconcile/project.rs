@@ -25,7 +25,7 @@ use crate::status::summary::Summary;
 use crate::status::{Live, Pace, ProjectReport, ReportInput};
 
 /// So many idle intervals without a reading are too many.
-const LOOKS_MISSED: u32 = 3;
+const POLLS_MISSED: u32 = 3;
 
 impl<S: Css, C: Clock> Reconciler<S, C> {
     /// Lists the clusters of the project.
@@ -283,7 +283,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         };
         let css = self.css();
         let idle_interval = stretch.map_or(rules.poll.idle_interval, |stretch| stretch.actual);
-        let too_old = idle_interval.saturating_mul(LOOKS_MISSED).saturating_add(rules.poll.request_timeout);
+        let too_old = idle_interval.saturating_mul(POLLS_MISSED).saturating_add(rules.poll.request_timeout);
         Live {
             last_list: state.last_list.map(|at| at.wall),
             oldest_poll: oldest(&state.polled),

@@ -284,11 +284,11 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
     /// When something is to be begun next. `None`: only when something that is under way has ended.
     fn next_begin(&self, load: &Load) -> Option<Mono> {
         let lanes = Lane::ALL.into_iter().filter(|lane| self.has_place(*lane));
-        let looks = lanes.filter_map(|lane| {
+        let polls = lanes.filter_map(|lane| {
             Some(self.queue.next_due(lane)?.max(self.pacer.open(lane, load, &self.rules.poll)))
         });
         let discovery = if self.discovering { None } else { Some(self.next_discovery) };
-        looks.chain(discovery).min()
+        polls.chain(discovery).min()
     }
 
     fn start_reconcile(&mut self, id: &ClusterId) {

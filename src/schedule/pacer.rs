@@ -1,4 +1,4 @@
-//! How close together looks may begin: so that what is late is not made up for, that the rate of requests is
+//! How close together polls may begin: so that what is late is not made up for, that the rate of requests is
 //! shared by what matters, and that what matters least stretches when there is not enough of it.
 //!
 //! ```text
