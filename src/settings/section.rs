@@ -339,7 +339,10 @@ mod tests {
         let marked = "   |\n 1 | journal = [***, ***]\n   |           ^^^^^^^^^^";
         assert_eq!(
             found,
-            [format!("error: c.toml:1:11: journal\n  found a list; a table is needed\n{marked}")]
+            [format!(
+                "error: c.toml:1:11: journal\n  found a list; a table is needed\n{marked}\n  help: write journal = {{ url = …, \
+                 retention = … }}"
+            )]
         );
     }
 
