@@ -17,6 +17,11 @@ pub fn span(duration: Duration) -> String {
     units(Duration::from_secs(duration.as_secs()), 2)
 }
 
+/// The name that somebody gave, at most so long, or that there is none.
+pub fn named(name: &str, most: usize) -> String {
+    if name.is_empty() { "(no name)".to_owned() } else { shown(name, most) }
+}
+
 /// When, as seen from `now`: `in 14m`, `3h 20m ago`, `now`.
 pub fn away(at: Timestamp, now: Timestamp) -> String {
     let seconds = at.duration_since(now).as_secs();

@@ -5,7 +5,7 @@ use tracing::{debug, error, info, warn};
 use super::{Notification, Observer};
 use crate::model::condition::{Change, Standing};
 use crate::model::level::Level;
-use crate::model::text::{counted, shown, span, utc};
+use crate::model::text::{counted, named, span, utc};
 
 /// Tells by log lines.
 #[derive(Debug, Clone, Copy, Default)]
@@ -82,5 +82,5 @@ fn tell_condition(change: &Change) {
 }
 
 fn name(cluster_name: &str) -> String {
-    if cluster_name.is_empty() { "(no name)".to_owned() } else { shown(cluster_name, 80) }
+    named(cluster_name, 80)
 }

@@ -16,7 +16,7 @@ use crate::model::outlook::{Block, Outlook};
 use crate::model::reason::Reason;
 use crate::model::record::{ClusterRecord, TaskRecord};
 pub use crate::model::text::utc as at;
-use crate::model::text::{shown, span};
+use crate::model::text::{named, shown, span};
 
 /// What is told.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -100,7 +100,7 @@ pub fn of_entry(
     let known = fold(lifecycle);
     let subject = &entry.subject;
     let name = known.as_ref().map_or_else(|| subject.cluster.to_string(), |known| known.cluster_name.clone());
-    let name = if name.is_empty() { "(no name)".to_owned() } else { shown(&name, 80) };
+    let name = named(&name, 80);
     let outlook = known.as_ref().map(|known| present(known, foreseen));
     let why_it_stands = outlook.as_ref().filter(|outlook| !outlook.is_ended()).map(|it| it.reason.clone());
     let notice = Notice {
@@ -240,7 +240,7 @@ pub fn of_end(standing: &Standing, at: Timestamp) -> Notice {
 fn of_condition(kind: Kind, standing: &Standing, at: Timestamp, what: String) -> Notice {
     let mut notice = of_project(kind, at, standing.project.as_str(), what, None);
     if let Some((id, name)) = standing.condition.cluster() {
-        let name = if name.is_empty() { "(no name)".to_owned() } else { shown(name, 80) };
+        let name = named(name, 80);
         notice.title = format!("{name}: {}", kind.title());
         notice.cluster = Some(About { id: id.clone(), name, task: None });
     }

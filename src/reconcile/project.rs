@@ -16,7 +16,7 @@ use crate::model::hold::Holds;
 use crate::model::id::{ClusterId, TaskId};
 use crate::model::moment::Moment;
 use crate::model::outlook::{Block, Outlook};
-use crate::model::project::{Rules, Stretch};
+use crate::model::project::Rules;
 use crate::model::project_state::ProjectState;
 use crate::model::record::TaskRecord;
 use crate::model::task::TaskKind;
@@ -67,8 +67,13 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
             let clusters = conditions.of(&self.project).filter_map(|standing| standing.condition.cluster());
             clusters.map(|(cluster, _)| cluster).filter(|id| !shown.contains(id)).cloned().collect()
         };
-        self.state().faults.gone(&gone);
-        for cluster in &gone {
+        self.let_go_of_conditions(&gone);
+    }
+
+    /// Ends the conditions of these clusters, which are gone.
+    pub(super) fn let_go_of_conditions(&self, gone: &[ClusterId]) {
+        self.state().faults.gone(gone);
+        for cluster in gone {
             self.update_conditions(Some(cluster));
         }
     }
@@ -260,13 +265,12 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
     pub fn report(&self, leaving: bool) -> ProjectReport {
         let (now, rules) = (self.clock.now(), self.rules());
         let (holds, state) = self.known();
-        let stretch = state.faults.stretch;
         let around = ReportInput {
             name: &self.project,
             clusters: state.listed.len(),
             leaving,
             max_actions_per_hour: rules.limits.max_actions_per_hour,
-            live: Some(self.live(&state, &rules, stretch)),
+            live: Some(self.live(&state, &rules)),
         };
         let outlook =
             |cluster: &_, task: &_, known: &_| self.outlook(&state, (&rules, &holds), cluster, task, known);
@@ -274,7 +278,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
     }
 
     /// What is seen of the project, and how fresh that is.
-    fn live(&self, state: &State, rules: &Rules, stretch: Option<Stretch>) -> Live {
+    fn live(&self, state: &State, rules: &Rules) -> Live {
         let watched = state.listed.iter().filter(|(_, (cluster, _))| cluster.may_have_tasks());
         let watched: Vec<&ClusterId> = watched.map(|(id, _)| id).collect();
         let oldest = |at: &BTreeMap<ClusterId, Moment>| {
@@ -282,7 +286,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
             moments.min_by_key(|at| at.mono).map(|at| at.wall)
         };
         let css = self.css();
-        let idle_interval = stretch.map_or(rules.poll.idle_interval, |stretch| stretch.actual);
+        let idle_interval = state.faults.stretch.map_or(rules.poll.idle_interval, |stretch| stretch.actual);
         let too_old = idle_interval.saturating_mul(POLLS_MISSED).saturating_add(rules.poll.request_timeout);
         Live {
             last_list: state.last_list.map(|at| at.wall),

@@ -43,10 +43,7 @@ impl<S: Css, C: Clock> Project for Reconciler<S, C> {
 
     fn changed(&self, came: usize, went: &[ClusterId], watched: usize) {
         self.observer.tell(&Notification::Clusters { project: &self.project, came, went, watched });
-        self.state().faults.gone(went);
-        for cluster in went {
-            self.update_conditions(Some(cluster));
-        }
+        self.let_go_of_conditions(went);
     }
 
     fn rules(&self) -> Arc<Rules> {

@@ -19,7 +19,7 @@ use crate::model::policy::{Mode, OnExhausted, Policy};
 use crate::model::project_state::ProjectState;
 use crate::model::record::{Phase, TaskRecord};
 use crate::model::task::TaskKind;
-use crate::model::text::{counted, shown, span};
+use crate::model::text::{counted, named, shown, span};
 
 pub mod json;
 pub mod metrics;
@@ -107,7 +107,7 @@ impl ConditionReport {
     fn new(standing: Standing) -> Self {
         let Standing { project, since, condition, .. } = standing;
         let text = match condition.cluster() {
-            Some((_, name)) => format!("cluster {}: {}", shown(name, 80), condition.text()),
+            Some((_, name)) => format!("cluster {}: {}", named(name, 80), condition.text()),
             None => format!("project {project}: {}", condition.text()),
         };
         let next_step = condition.advice().into_iter().next().map(|(purpose, command)| match command {

@@ -12,7 +12,7 @@ use crate::model::level::Level;
 use crate::model::outlook::Outlook;
 use crate::model::policy::Mode;
 use crate::model::record::PhaseWord;
-use crate::model::text::{away, counted, shown, span, utc, utc_for_programs};
+use crate::model::text::{away, counted, named, shown, span, utc, utc_for_programs};
 use crate::status::{ConditionReport, EndedReport, ProjectReport, Report, TaskReport};
 
 /// More tasks of one kind are only counted: a page for people.
@@ -188,7 +188,7 @@ fn clean(text: &str) -> String {
 
 /// A name that somebody gave, or that there is none.
 fn name(text: &str) -> String {
-    if text.is_empty() { "(no name)".to_owned() } else { shown(text, 200) }
+    named(text, 200)
 }
 
 impl Index {

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::{POLICY, PROJECT};
 use proptest::prelude::*;
 use upgrade_remediator::model::policy::{Mode, Policy};
 use upgrade_remediator::model::project::Breaker;
@@ -14,19 +15,7 @@ use upgrade_remediator::settings::{
     CredentialSecrets, Environment, FileText, JournalUrl, Loaded, Problems, load, load_texts,
 };
 
-const PROJECT: &str = "\
-[[project]]
-name = 'prod'
-region = 'eu-west-101'
-project_id = '6204a5bd270343b5885144cf9c8c158d'
-credentials = 'main'
-[credentials.main]
-type = 'ak-sk'
-access_key = { env = 'AK' }
-secret_key = { env = 'SK' }
-";
 const CANARY: &str = "canary-7f3a9c";
-const POLICY: &str = "[[policy]]\nname = 'logs'\n";
 
 fn texts(main: &str, policies: &[&str], env: &Environment) -> Result<Loaded, Problems> {
     let name = |n: usize| FileText { file: format!("p{n}.toml").into(), text: policies[n].to_owned() };

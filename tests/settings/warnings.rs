@@ -4,20 +4,9 @@
 use std::fs;
 use std::path::Path;
 
+use crate::{POLICY, PROJECT};
 use upgrade_remediator::settings::{Environment, FileText, Loaded, Problems, Severity, load, load_texts};
 
-const PROJECT: &str = "\
-[[project]]
-name = 'prod'
-region = 'eu-west-101'
-project_id = '6204a5bd270343b5885144cf9c8c158d'
-credentials = 'main'
-[credentials.main]
-type = 'ak-sk'
-access_key = { env = 'AK' }
-secret_key = { env = 'SK' }
-";
-const POLICY: &str = "[[policy]]\nname = 'logs'\n";
 const OPS: &str = "[[channel]]\nname = 'ops'\ntype = 'wecom'\nurl = { env = 'U' }\n";
 
 fn texts(main: &str, env: &Environment) -> Result<Loaded, Problems> {
