@@ -29,7 +29,7 @@ pub fn connections(usual: usize, limit: Option<u64>) -> usize {
     usize::try_from(share).unwrap_or(usual).max(LEAST)
 }
 
-/// How many requests of each project may be in flight where the settings want so many.
+/// How many requests of each project may be in flight where the configuration wants so many.
 pub fn requests(wanted: u32, projects: usize, limit: Option<u64>) -> u32 {
     let Some(limit) = limit else { return wanted };
     let share = limit / FOR_EACH_REQUEST / (projects as u64).max(1);

@@ -29,12 +29,12 @@ pub mod model;
 
 // What puts them together.
 pub mod cli;
+pub mod configuration;
 pub mod connections;
 pub mod control;
 pub mod daemon;
 pub mod descriptors;
 pub mod lifecycle;
-pub mod settings;
 pub mod status;
 pub mod supervisor;
 pub mod telemetry;

@@ -67,7 +67,7 @@ fn read_last(reading: &Reading, order: &Order) -> TaskKind {
 
 /// One project, with everything that a reconcile at one of its clusters needs.
 pub struct Reconciler<S, C> {
-    /// The project's name in the settings.
+    /// The project's name in the configuration.
     pub project: ProjectName,
     /// What a reload exchanges.
     in_force: RwLock<InForce<S>>,
@@ -95,13 +95,13 @@ pub struct Reconciler<S, C> {
 struct InForce<S> {
     /// The service.
     css: Arc<S>,
-    /// What the settings say.
+    /// What the configuration says.
     rules: Arc<Rules>,
 }
 
 /// What a [`Reconciler`] is made of.
 pub struct Parts<S, C> {
-    /// The project's name in the settings.
+    /// The project's name in the configuration.
     pub project: ProjectName,
     /// The service.
     pub css: S,
@@ -113,7 +113,7 @@ pub struct Parts<S, C> {
     pub observer: Arc<dyn Observer>,
     /// The conditions in force, of all projects, with those that an earlier process left.
     pub conditions: Arc<Mutex<Conditions>>,
-    /// What the settings say.
+    /// What the configuration says.
     pub rules: Rules,
     /// What people said is to be left alone, shared by all projects.
     pub holds: Arc<RwLock<Holds>>,

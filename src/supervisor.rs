@@ -50,7 +50,7 @@ impl Supervisor {
         self.patience
     }
 
-    /// The journal is open and the settings are in force: after a start, and after every reload, taken or refused.
+    /// The journal is open and the configuration is in force: after a start, and after every reload, taken or refused.
     pub fn ready(&self) {
         self.tell(&[NotifyState::Ready]);
     }

@@ -213,7 +213,7 @@ impl Story {
     async fn goes_on(self, bench: &Bench) {
         let at_the_kill = bench.events();
         let held = in_force(bench);
-        let mut daemon = Process::start(bench.with_settings(alone(&*ARMED), &["run"]));
+        let mut daemon = Process::start(bench.with_configuration(alone(&*ARMED), &["run"]));
         if held.is_some() {
             held_is_left_alone(bench).await;
             assert_eq!(in_force(bench), held);
@@ -267,7 +267,7 @@ async fn held_is_left_alone(bench: &Bench) {
 async fn passages(story: Story) -> Vec<String> {
     let bench = story.bench().await;
     let passed = bench.folder.path().join("passed");
-    let mut command = bench.with_settings(alone(&*ARMED), &["run"]);
+    let mut command = bench.with_configuration(alone(&*ARMED), &["run"]);
     command.env("UPGRADE_REMEDIATOR_FAILPOINTS_PASSED", &passed);
     let status = story.drive(&bench, &mut Process::start(command)).await;
     assert_eq!(status.code(), Some(0), "{story:?}");
@@ -279,7 +279,7 @@ async fn passages(story: Story) -> Vec<String> {
 /// Kills the daemon there, and judges. `false`: the story did not come there this time.
 async fn killed_at(story: Story, passage: &str, nth: usize) -> bool {
     let bench = story.bench().await;
-    let mut command = bench.with_settings(alone(&*ARMED), &["run"]);
+    let mut command = bench.with_configuration(alone(&*ARMED), &["run"]);
     command.env("UPGRADE_REMEDIATOR_FAILPOINT", format!("{passage} {nth}"));
     let status = story.drive(&bench, &mut Process::start(command)).await;
     if status.signal() != Some(9) {
@@ -368,7 +368,7 @@ async fn killed_with_all_sent(story: Story) {
     let bench = Bench::new(scenario, policy).await;
     let proxy = Proxy::start(bench.simulator.address(), Rule::HoldPut).await;
     bench.configure(&proxy.url(), policy);
-    let daemon = Process::start(bench.with_settings(alone(&*ARMED), &["run"]));
+    let daemon = Process::start(bench.with_configuration(alone(&*ARMED), &["run"]));
     proxy.has_a_put().await;
     daemon.kill();
     assert_eq!(bench.puts().len(), 0);

@@ -23,7 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("clock", &["model"]),
     // Where a test may kill the process; nothing at all in what is shipped.
     ("failpoint", &[]),
-    // The stages. They know neither the settings nor each other's insides.
+    // The stages. They know neither the configuration nor each other's insides.
     ("schedule", &["clock", "model"]),
     ("decide", &["model"]),
     ("journal", &["failpoint", "model"]),
@@ -60,9 +60,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     // Around them.
     ("cloud", &["clock", "failpoint", "model"]),
-    ("settings", &["journal::JournalUrl", "model"]),
+    ("configuration", &["journal::JournalUrl", "model"]),
     ("lifecycle", &[]),
-    ("telemetry", &["settings"]),
+    ("telemetry", &["configuration"]),
     // What the service manager is told. It knows nothing of what it tells.
     ("supervisor", &[]),
     // What of the system is shared out.
@@ -84,7 +84,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "reconcile",
             "model",
             "notify",
-            "settings",
+            "configuration",
             // How it stands and that it lives is told by the loop that does the work.
             "status",
             "supervisor",
@@ -111,7 +111,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "lifecycle",
             "model",
             "notify",
-            "settings",
+            "configuration",
             "simulator",
             "status",
             "supervisor",
@@ -134,8 +134,8 @@ const FORMATS_TIME: &[&str] = &[
     // In the window's own zone.
     "model/window.rs",
     // Part of a key, and never shown.
-    // As the settings write a day and a time without a zone.
-    "settings/window.rs",
+    // As the configuration writes a day and a time without a zone.
+    "configuration/window.rs",
     // The service's own forms.
     "simulator/iam.rs",
     "simulator/render.rs",
@@ -251,8 +251,8 @@ fn a_use_that_is_not_allowed_is_found_however_it_is_written() {
         ("simulator/x.rs", "use crate::cloud::wire::task;"),
         ("reconcile.rs", "use crate::journal::SqliteJournal;"),
         ("reconcile.rs", "use crate::journal::{Intent, Journaled, sqlite::SqliteJournal};"),
-        ("reconcile.rs", "use crate::settings::Settings;"),
-        ("reconcile.rs", "use super::settings::Settings;"),
+        ("reconcile.rs", "use crate::configuration::Configuration;"),
+        ("reconcile.rs", "use super::configuration::Configuration;"),
         ("main.rs", "use upgrade_remediator::daemon;"),
         ("new.rs", ""),
         ("decide/x.rs", "async fn f() {}"),

@@ -1,4 +1,4 @@
-//! `check`: every problem of the settings, or the values in effect with their origins, secrets masked.
+//! `check`: every problem of the configuration, or the values in effect with their origins, secrets masked.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 
 use super::{CommandResult, Failure, UNUSABLE_CONFIGURATION, WARNINGS_ONLY, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
+use crate::configuration::{self, Coloured, Configuration, Environment, Loaded, Problem, Problems, Project};
 use crate::model::text::{counted, span};
 use crate::model::window::{HORIZON, Window, WindowState};
-use crate::settings::{self, Coloured, Environment, Loaded, Problem, Problems, Project, Settings};
 
 /// It exists where systemd is the machine's init, as `sd_booted` has it.
 const SYSTEMD: &str = "/run/systemd/system";
 
-/// Prints the problems, or the settings.
+/// Prints the problems, or the configuration.
 pub(super) fn check(loaded: Result<Loaded, Failure>, environment: &Environment, json: bool) -> CommandResult {
     let now = SystemClock::new().now().wall;
     let (loaded, problems) = match loaded {
@@ -27,7 +27,7 @@ pub(super) fn check(loaded: Result<Loaded, Failure>, environment: &Environment, 
             problems.extend(loaded.check_directories(environment, Path::new(SYSTEMD).is_dir()));
             (Some(loaded), Problems(problems))
         }
-        Err(Failure::Settings(problems)) => (None, problems),
+        Err(Failure::Configuration(problems)) => (None, problems),
         Err(failure) => return Err(failure),
     };
     let errors = problems.has_errors();
@@ -42,7 +42,7 @@ pub(super) fn check(loaded: Result<Loaded, Failure>, environment: &Environment, 
         let mut text = good.as_ref().map(|loaded| effective(loaded, environment, now)).unwrap_or_default();
         let blank = if text.is_empty() { "" } else { "\n" };
         if let (true, Some(loaded)) = (problems.0.is_empty(), &good) {
-            let _ = writeln!(text, "{blank}{}", all_good(&loaded.settings));
+            let _ = writeln!(text, "{blank}{}", all_good(&loaded.configuration));
         } else {
             let _ = writeln!(text, "{blank}{}", Coloured(&problems));
         }
@@ -59,38 +59,42 @@ pub(super) fn check(loaded: Result<Loaded, Failure>, environment: &Environment, 
 
 /// The windows by the names of their policies.
 fn windows(loaded: &Loaded) -> impl Iterator<Item = (&str, &Window)> {
-    loaded.settings.policies.iter().filter_map(|policy| Some((policy.name(), policy.terms.window.as_ref()?)))
+    loaded
+        .configuration
+        .policies
+        .iter()
+        .filter_map(|policy| Some((policy.name(), policy.terms.window.as_ref()?)))
 }
 
 /// That nothing is wrong, and what the daemon would run with.
-fn all_good(settings: &Settings) -> String {
+fn all_good(configuration: &Configuration) -> String {
     let count = |all: usize, one, many| counted(all as u64, one, many);
     format!(
         "OK: mode {}, {}, {}, {}",
-        settings.mode.word(),
-        count(settings.projects.len(), "project", "projects"),
-        count(settings.policies.len(), "policy", "policies"),
-        count(settings.channels.len(), "channel", "channels")
+        configuration.mode.word(),
+        count(configuration.projects.len(), "project", "projects"),
+        count(configuration.policies.len(), "policy", "policies"),
+        count(configuration.channels.len(), "channel", "channels")
     )
 }
 
 /// What is not sure of values, by their keys.
 fn doubts(loaded: &Loaded) -> BTreeMap<String, String> {
     let of = |project: &Project| {
-        let key = |key| settings::key_of(&["project", project.name.as_str(), key]);
+        let key = |key| configuration::key_of(&["project", project.name.as_str(), key]);
         project.doubts().into_iter().map(move |(of, doubt)| (key(of), doubt)).collect::<Vec<_>>()
     };
-    loaded.settings.projects.iter().flat_map(of).collect()
+    loaded.configuration.projects.iter().flat_map(of).collect()
 }
 
 /// As the listing of the values names it.
 fn window_key(policy: &str) -> String {
-    settings::key_of(&["policy", policy, "window"])
+    configuration::key_of(&["policy", policy, "window"])
 }
 
 /// One line for each value, and for each window what it does next.
 fn effective(loaded: &Loaded, environment: &Environment, now: Timestamp) -> String {
-    let secrets = loaded.settings.secrets(environment);
+    let secrets = loaded.configuration.secrets(environment);
     let doubts = doubts(loaded);
     let mut text = String::new();
     for value in loaded.effective() {
@@ -120,7 +124,7 @@ fn what_next(window: &Window, now: Timestamp) -> String {
 
 fn effective_json(loaded: &Loaded, environment: &Environment) -> Value {
     let mut values = loaded.effective_json();
-    for (key, state) in loaded.settings.secrets(environment) {
+    for (key, state) in loaded.configuration.secrets(environment) {
         if let Some(value) = values.get_mut(&key) {
             value["secret"] = json!(state);
         }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::table::{table, text};
 use super::{CommandResult, Failure, block_on, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
+use crate::configuration::{self, Environment, FileText};
 use crate::daemon::{self, Builder, Daemon};
 use crate::lifecycle::Signals;
 use crate::model::event::Event;
@@ -25,13 +26,12 @@ use crate::model::moment::Moment;
 use crate::model::project_state::ProjectState;
 use crate::model::record::Phase;
 use crate::notify::{Notification, Observer};
-use crate::settings::{self, Environment, FileText};
 use crate::simulator::log::{LogEntry, PutKind, PutRecord, Record};
 use crate::simulator::{Scenario, Simulator, World, scenario};
 
 /// Every story ends well before this.
 const PATIENCE: Duration = Duration::from_secs(55);
-const SETTINGS: &str = include_str!("demo.toml");
+const CONFIGURATION: &str = include_str!("demo.toml");
 
 /// How a story must end.
 struct Story {
@@ -139,7 +139,7 @@ async fn stories(quiet: bool, stopping: &CancellationToken) -> Result<Vec<Ending
         .prefix("upgrade-remediator-demo-")
         .tempdir()
         .context("no folder for the journal")?;
-    let text = SETTINGS
+    let text = CONFIGURATION
         .replace("ENDPOINT", &simulator.url())
         .replace("FOLDER", &folder.path().to_string_lossy())
         .replace("PROJECT", &project);
@@ -148,8 +148,8 @@ async fn stories(quiet: bool, stopping: &CancellationToken) -> Result<Vec<Ending
         ("DEMO_SECRET_KEY", scenario::DEFAULT_SECRET_KEY),
     ]);
     let main = FileText { file: PathBuf::from("demo.toml"), text };
-    let loaded = settings::load_texts(&main, &[], &environment).map_err(Failure::Settings)?;
-    let (opened, mut states) = daemon::open_journal(&loaded.settings, &*clock)?;
+    let loaded = configuration::load_texts(&main, &[], &environment).map_err(Failure::Configuration)?;
+    let (opened, mut states) = daemon::open_journal(&loaded.configuration, &*clock)?;
     let observer = Arc::new(Storyteller { clock: Arc::clone(&clock), began, quiet });
     let parts = (opened.journal.clone(), &mut states);
     let builder = Builder::new(&environment, parts, &clock, &observer, stopping);
@@ -334,13 +334,13 @@ mod tests {
     }
 
     #[test]
-    fn the_demos_settings_are_valid_but_for_what_is_filled_in() {
-        let text = SETTINGS
+    fn the_demos_configuration_are_valid_but_for_what_is_filled_in() {
+        let text = CONFIGURATION
             .replace("ENDPOINT", "http://127.0.0.1:1")
             .replace("FOLDER", "/nowhere")
             .replace("PROJECT", "6204a5bd270343b5885144cf9c8c158d");
         let main = FileText { file: PathBuf::from("demo.toml"), text };
-        let loaded = settings::load_texts(&main, &[], &Environment::default()).unwrap();
+        let loaded = configuration::load_texts(&main, &[], &Environment::default()).unwrap();
         // The demo tells whoever looks on, by no channel.
         let keys: Vec<_> = loaded.warnings.iter().map(|warning| warning.key.as_deref()).collect();
         assert_eq!(keys, [Some("mode")]);

@@ -20,6 +20,9 @@ use super::progress::{Progress, Work};
 use super::{CommandResult, Failure, WARNINGS_ONLY, block_on, print, print_json};
 use crate::clock::SystemClock;
 use crate::cloud::{CloudError, Css as _, ProxyCircuit, Reach};
+use crate::configuration::{
+    self, Channel, ChannelKind, ChannelSecrets, Configuration, Environment, Loaded, Project,
+};
 use crate::daemon::{self, Builder, HttpProject, ProjectStates, Projects};
 use crate::journal::JournalError;
 use crate::journal::memory::MemoryJournal;
@@ -30,7 +33,6 @@ use crate::model::secret::ExposeSecret as _;
 use crate::model::task::TaskKind;
 use crate::model::text::{chain, counted, shown};
 use crate::notify::log::LogObserver;
-use crate::settings::{self, Channel, ChannelKind, ChannelSecrets, Environment, Loaded, Project, Settings};
 
 type DoctorProject = HttpProject;
 
@@ -67,32 +69,32 @@ pub(super) fn doctor(
     hints: &Hints,
     json: bool,
 ) -> CommandResult {
-    let settings = &loaded.settings;
-    let outside = settings.needs_the_unit(environment);
+    let configuration = &loaded.configuration;
+    let outside = configuration.needs_the_unit(environment);
     let clock = Arc::new(SystemClock::new());
     let work = Work::default();
-    work.more(settings.projects.len() + settings.channels.len());
+    work.more(configuration.projects.len() + configuration.channels.len());
     let progress = Progress::show("projects and channels tried", work.clone(), json);
     let mut steps = block_on(async {
-        let without_keys = settings.credentials_need_the_unit(environment);
-        let projects = if without_keys { None } else { Some(build(settings, environment, &clock)?) };
+        let without_keys = configuration.credentials_need_the_unit(environment);
+        let projects = if without_keys { None } else { Some(build(configuration, environment, &clock)?) };
         let mut steps = Vec::new();
-        for project in &settings.projects {
+        for project in &configuration.projects {
             let built = projects.iter().flat_map(Projects::all);
             let built = built.into_iter().find(|built| built.project == project.name);
-            let proxy = proxy_of(settings, project, environment);
-            steps.extend(of_project(settings, (project, proxy), built, &clock).await);
+            let proxy = proxy_of(configuration, project, environment);
+            steps.extend(of_project(configuration, (project, proxy), built, &clock).await);
             work.did(1);
         }
-        steps.push(Step { project: None, name: "journal", result: journal(settings) });
-        steps.extend(channels(settings, environment, &clock, &work).await);
+        steps.push(Step { project: None, name: "journal", result: journal(configuration) });
+        steps.extend(channels(configuration, environment, &clock, &work).await);
         Ok::<_, Failure>(steps)
     })?;
     drop(progress);
     for step in &mut steps {
         step.result.hint(hints);
     }
-    let command = outside.then(|| in_the_unit(config, settings, "doctor"));
+    let command = outside.then(|| in_the_unit(config, configuration, "doctor"));
     let wrong = steps.iter().filter(|step| matches!(step.result, Result::Wrong { .. })).count();
     let found = wrong > 0 || outside;
     if json {
@@ -108,7 +110,7 @@ pub(super) fn doctor(
 }
 
 fn build(
-    settings: &Settings,
+    configuration: &Configuration,
     environment: &Environment,
     clock: &Arc<SystemClock>,
 ) -> std::result::Result<Projects, Failure> {
@@ -116,19 +118,19 @@ fn build(
     let journal = (MemoryJournal::new(0).into(), &mut states);
     let builder =
         Builder::new(environment, journal, clock, &Arc::new(LogObserver), &CancellationToken::new());
-    Projects::build(settings, builder, states).map_err(Failure::of_build)
+    Projects::build(configuration, builder, states).map_err(Failure::of_build)
 }
 
 /// The command that runs this with the unit's credentials. Only those are taken over: another unit with the same
 /// directories would take them away from the daemon.
-pub(super) fn in_the_unit(config: &Path, settings: &Settings, command: &str) -> String {
+pub(super) fn in_the_unit(config: &Path, configuration: &Configuration, command: &str) -> String {
     let program = std::env::current_exe().unwrap_or_else(|_| "upgrade-remediator".into());
     let config = fs::canonicalize(config).unwrap_or_else(|_| config.to_owned());
     format!(
         "sudo systemd-run --pipe --wait --collect --quiet $(systemctl cat upgrade-remediator | sed -n \
          's/^\\(\\(Load\\|Set\\)Credential[A-Za-z]*=\\)/--property=\\1/p') \
          --setenv=UPGRADE_REMEDIATOR__JOURNAL__URL={} {} {command} --config {}",
-        settings.journal,
+        configuration.journal,
         program.display(),
         config.display()
     )
@@ -136,18 +138,18 @@ pub(super) fn in_the_unit(config: &Path, settings: &Settings, command: &str) -> 
 
 /// The proxy of a project; what stands against using it, where its password cannot be had.
 fn proxy_of(
-    settings: &Settings,
+    configuration: &Configuration,
     project: &Project,
     environment: &Environment,
 ) -> std::result::Result<Option<Proxy>, Result> {
-    let one = Settings { projects: vec![project.clone()], ..settings.clone() };
+    let one = Configuration { projects: vec![project.clone()], ..configuration.clone() };
     match one.resolve_proxies(environment) {
         Ok(mut proxies) => Ok(proxies.remove(&project.name)),
         Err(_) if one.credentials_need_the_unit(environment) => {
             Err(Result::Skipped("the password of the proxy is the unit's: see the end"))
         }
         Err(problems) => {
-            let told: Vec<String> = problems.0.iter().map(settings::Problem::in_one_line).collect();
+            let told: Vec<String> = problems.0.iter().map(configuration::Problem::in_one_line).collect();
             let todo = "check what proxy_password refers to".to_owned();
             Err(Result::Wrong { what: told.join("; "), todo })
         }
@@ -155,7 +157,7 @@ fn proxy_of(
 }
 
 async fn of_project(
-    settings: &Settings,
+    configuration: &Configuration,
     (project, proxy): (&Project, std::result::Result<Option<Proxy>, Result>),
     built: Option<&Arc<DoctorProject>>,
     clock: &Arc<SystemClock>,
@@ -181,7 +183,7 @@ async fn of_project(
             Ok(proxy) => {
                 let through = proxy.map(|proxy| ProxyCircuit::new(proxy, Arc::clone(clock)));
                 let of = (project.endpoint.as_str(), project.ca_file.as_ref());
-                reached(settings, of, through.as_ref(), clock).await
+                reached(configuration, of, through.as_ref(), clock).await
             }
             Err(result) => (result, None),
         }
@@ -202,7 +204,8 @@ async fn of_project(
     let css = built.css();
     let listed = css.clusters().await;
     let error = listed.as_ref().err();
-    let kind = &settings.credentials.get(&project.credentials).map_or("", |credentials| credentials.word());
+    let kind =
+        &configuration.credentials.get(&project.credentials).map_or("", |credentials| credentials.word());
     let signed_in = match error {
         Some(error) if of_sign_in(error) => wrong(error),
         Some(error) if error.is_passing() || matches!(error, CloudError::WrongAddress(_)) => {
@@ -280,7 +283,7 @@ async fn resolved(url: &str, is_proxy: bool) -> (Result, Vec<SocketAddr>) {
         Some((host, url.port_or_known_default()?))
     });
     let Some((host, port)) = host_and_port else {
-        let todo = "check it in the settings".to_owned();
+        let todo = "check it in the configuration".to_owned();
         return (Result::Wrong { what: "it has no host".to_owned(), todo }, Vec::new());
     };
     let of = if is_proxy { "the proxy " } else { "" };
@@ -326,7 +329,7 @@ async fn connected(addresses: &[SocketAddr]) -> Result {
 
 /// Asks an endpoint, with these certificates trusted beside the system's.
 async fn reached(
-    settings: &Settings,
+    configuration: &Configuration,
     (endpoint, ca_file): (&str, Option<&PathBuf>),
     through: Option<&Arc<ProxyCircuit>>,
     clock: &Arc<SystemClock>,
@@ -344,7 +347,7 @@ async fn reached(
             );
         }
     };
-    let timeout = settings.poll.request_timeout;
+    let timeout = configuration.poll.request_timeout;
     let reach = Reach::new(endpoint, ca_pem.as_deref(), through, timeout);
     let reach = match reach {
         Ok(reach) => reach,
@@ -382,49 +385,49 @@ fn of_clock(offset: Option<SignedDuration>) -> Result {
 /// Each channel: whether it can be built, and whether anybody listens where it leads; through a proxy, whether the host
 /// answers. No message is sent: `notify-test` does that.
 async fn channels(
-    settings: &Settings,
+    configuration: &Configuration,
     environment: &Environment,
     clock: &Arc<SystemClock>,
     work: &Work,
 ) -> Vec<Step> {
     let step = |result| Step { project: None, name: "channels", result };
-    if settings.channels.is_empty() {
+    if configuration.channels.is_empty() {
         let note = "no channels configured: what is told stands in the log".to_owned();
         return vec![step(Result::Note(note))];
     }
     let mut steps = Vec::new();
-    for channel in &settings.channels {
-        steps.push(step(of_channel(settings, channel, environment, clock).await));
+    for channel in &configuration.channels {
+        steps.push(step(of_channel(configuration, channel, environment, clock).await));
         work.did(1);
     }
     steps
 }
 
 async fn of_channel(
-    settings: &Settings,
+    configuration: &Configuration,
     channel: &Channel,
     environment: &Environment,
     clock: &Arc<SystemClock>,
 ) -> Result {
     let (name, kind) = (&channel.name, channel.way.word());
-    if settings.channel_needs_the_unit(name, environment) {
+    if configuration.channel_needs_the_unit(name, environment) {
         return Result::Skipped("a channel's secrets are the unit's: see the end");
     }
     let todo =
         || format!("check its keys and what they refer to; then: upgrade-remediator notify-test {name}");
     let wrong = |what: String| Result::Wrong { what: format!("{name} ({kind}): {what}"), todo: todo() };
-    let one = Settings { channels: vec![channel.clone()], ..settings.clone() };
+    let one = Configuration { channels: vec![channel.clone()], ..configuration.clone() };
     let secrets = match one.resolve_channels(environment) {
         Ok(mut all) => all.remove(name).unwrap_or_default(),
         Err(problems) => {
-            let told: Vec<String> = problems.0.iter().map(settings::Problem::in_one_line).collect();
+            let told: Vec<String> = problems.0.iter().map(configuration::Problem::in_one_line).collect();
             return wrong(told.join("; "));
         }
     };
-    if let Err(fault) = daemon::channel_of(settings, name, environment, clock) {
+    if let Err(fault) = daemon::channel_of(configuration, name, environment, clock) {
         return wrong(chain(&fault));
     }
-    let of_project = |name: &ProjectName| settings.projects.iter().find(|known| known.name == *name);
+    let of_project = |name: &ProjectName| configuration.projects.iter().find(|known| known.name == *name);
     let proxy = match &channel.way {
         ChannelKind::Smn(smn) => of_project(&smn.project).and_then(|project| project.proxy.as_ref()),
         _ => channel.proxy.as_ref(),
@@ -438,7 +441,7 @@ async fn of_channel(
         }
         (ChannelKind::Smn(smn), None) => {
             let region = of_project(&smn.project).map(|project| project.region.clone()).unwrap_or_default();
-            smn.endpoint.clone().unwrap_or_else(|| settings::smn_endpoint(&region))
+            smn.endpoint.clone().unwrap_or_else(|| configuration::smn_endpoint(&region))
         }
         _ => secrets.get("url").map(|url| url.expose_secret().to_owned()).unwrap_or_default(),
     };
@@ -451,7 +454,7 @@ async fn of_channel(
     if let (Some(proxy), Some(origin), Result::Ok(_)) = (&channel.proxy, origin(&secrets), &connected) {
         let through = ProxyCircuit::new(proxy.with(|key| secrets.get(key).cloned()), Arc::clone(clock));
         let of = (origin.as_str(), channel.ca_file.as_ref());
-        if let (Result::Wrong { what, todo }, _) = reached(settings, of, Some(&through), clock).await {
+        if let (Result::Wrong { what, todo }, _) = reached(configuration, of, Some(&through), clock).await {
             return Result::Wrong { what: format!("{name} ({kind}): {what}"), todo };
         }
     }
@@ -470,9 +473,9 @@ fn origin(secrets: &ChannelSecrets) -> Option<String> {
     (url.scheme() == "https").then(|| url.origin().ascii_serialization())
 }
 
-fn journal(settings: &Settings) -> Result {
-    let place = settings.journal.place();
-    match settings.journal.reader() {
+fn journal(configuration: &Configuration) -> Result {
+    let place = configuration.journal.place();
+    match configuration.journal.reader() {
         Ok(_) => Result::Ok(place),
         Err(JournalError::Missing { .. }) => {
             Result::Note(format!("{place}: there is none yet; the first start makes it"))

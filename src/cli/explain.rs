@@ -9,11 +9,11 @@ use super::hold::{Control, Unanswered, unexpected};
 use super::status::Known;
 use super::table::{table, text};
 use super::{CommandResult, Failure, print, print_json};
+use crate::configuration::Loaded;
 use crate::control::{Answer, Request};
 use crate::model::explanation::{Explanation, Lifecycle, TaskFacts};
 use crate::model::outlook::Block;
 use crate::model::text::{counted, shown, span, utc};
-use crate::settings::Loaded;
 
 /// Which cluster.
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ pub(super) struct Options {
 /// Prints it: the daemon's explanation, or while it is down what the journal knows.
 pub(super) fn explain(
     control: &Control<'_>,
-    settings: impl FnOnce() -> Result<Loaded, Failure>,
+    configuration: impl FnOnce() -> Result<Loaded, Failure>,
     options: &Options,
     as_json: bool,
 ) -> CommandResult {
@@ -34,7 +34,7 @@ pub(super) fn explain(
         Ok(answer) => return Err(unexpected(answer)),
         Err(Unanswered::Nobody(nobody)) => {
             control.note_of_journal(&nobody, "this is what the journal knows.");
-            by_journal(&settings()?, &options.cluster, &nobody)?
+            by_journal(&configuration()?, &options.cluster, &nobody)?
         }
         Err(Unanswered::Failed(error)) => return Err(Failure::Other(error.into())),
     };

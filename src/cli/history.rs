@@ -11,6 +11,7 @@ use super::progress::{Progress, Work};
 use super::since::since;
 use super::{CommandResult, Failure, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
+use crate::configuration::Loaded;
 use crate::control::{Answer, Request};
 use crate::journal::history::HistoryError;
 use crate::journal::reader::Query;
@@ -20,7 +21,6 @@ use crate::model::hold::Scope;
 use crate::model::id::ClusterId;
 use crate::model::scope_entry::Line;
 use crate::model::text::{shown, utc};
-use crate::settings::Loaded;
 use crate::status::json;
 
 /// Which part of the history.
@@ -37,7 +37,7 @@ pub(super) struct Options {
 /// Prints it, oldest first: the daemon's answer, or the journal while it is down.
 pub(super) fn history(
     control: &Control<'_>,
-    settings: impl Fn() -> Result<Loaded, Failure>,
+    configuration: impl Fn() -> Result<Loaded, Failure>,
     options: &Options,
     as_json: bool,
 ) -> CommandResult {
@@ -57,7 +57,7 @@ pub(super) fn history(
                 Ok(part) => part,
                 Err(nobody) => {
                     control.note_of_journal(&nobody, "this is what the journal knows.");
-                    journal = Some(settings()?.settings.journal.reader()?);
+                    journal = Some(configuration()?.configuration.journal.reader()?);
                     continue;
                 }
             },

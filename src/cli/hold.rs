@@ -12,13 +12,13 @@ use super::hint::Hints;
 use super::table::{table, text};
 use super::{CommandResult, Failure, journal, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
+use crate::configuration::{Loaded, parse_duration};
 use crate::control::{Answer, AskError, Request, ask};
 use crate::journal::reader::JournalReader;
 use crate::journal::{Holder, JournalUrl};
 use crate::model::hold::{Holds, StoredHold};
 use crate::model::moment::Moment;
 use crate::model::text::{chain, shown, utc};
-use crate::settings::{Loaded, parse_duration};
 
 /// What to leave alone, for how long, and why.
 #[derive(Debug, Args)]
@@ -89,14 +89,14 @@ pub(super) fn release(control: &Control<'_>, options: ReleaseOptions, as_json: b
 /// Prints the holds in force: the daemon's, or while it is down those of the journal.
 pub(super) fn holds(
     control: &Control<'_>,
-    settings: impl FnOnce() -> Result<Loaded, Failure>,
+    configuration: impl FnOnce() -> Result<Loaded, Failure>,
     as_json: bool,
 ) -> CommandResult {
     let holds = match control.ask(&Request::Holds) {
         Ok(Answer::Holds { holds }) => holds,
         Ok(answer) => return Err(unexpected(answer)),
         Err(Unanswered::Nobody(nobody)) => {
-            let holds = journaled(&settings()?)?;
+            let holds = journaled(&configuration()?)?;
             let stop = how_to_stop_for_good(control.config);
             let when_down = format!("these stand in the journal, and are in force when it starts. {stop}");
             control.note_of_journal(&nobody, &when_down);
@@ -116,11 +116,11 @@ pub(super) fn holds(
 
 /// How to reach the daemon.
 pub(super) struct Control<'a> {
-    /// The file of its settings.
+    /// The file of its configuration.
     pub(super) config: &'a Path,
     /// Its socket.
     pub(super) socket: Option<PathBuf>,
-    /// Its journal, where the settings can be read: whoever holds its lock is the daemon.
+    /// Its journal, where the configuration can be read: whoever holds its lock is the daemon.
     pub(super) journal: Option<JournalUrl>,
     /// Writes commands as advice.
     pub(super) hints: Hints,
@@ -130,7 +130,7 @@ impl Control<'_> {
     /// Asks the daemon.
     pub(super) fn ask(&self, request: &Request) -> Result<Answer, Unanswered> {
         let Some(socket) = self.socket.as_deref() else {
-            let why = "control.socket is \"\" in the settings, so the daemon cannot be spoken to";
+            let why = "control.socket is \"\" in the configuration, so the daemon cannot be spoken to";
             return Err(Unanswered::Nobody(why.to_owned()));
         };
         let answer = ask(socket, request).map_err(|error| match error {
@@ -164,7 +164,7 @@ impl Control<'_> {
     /// Whether a daemon runs where nobody answered: whoever holds the lock of the journal does.
     pub(super) fn presence(&self) -> Presence {
         let Some(journal) = &self.journal else {
-            return Presence::unknown(", as the settings cannot be read");
+            return Presence::unknown(", as the configuration cannot be read");
         };
         match journal.holder() {
             Ok(None) => Presence::Down,
@@ -268,7 +268,7 @@ fn how_to_stop_for_good(config: &Path) -> String {
 }
 
 fn journaled(loaded: &Loaded) -> Result<Vec<StoredHold>, Failure> {
-    let Some(reader) = journal(&loaded.settings)? else { return Ok(Vec::new()) };
+    let Some(reader) = journal(&loaded.configuration)? else { return Ok(Vec::new()) };
     holds_in_force(&reader, SystemClock::new().now())
 }
 

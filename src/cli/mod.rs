@@ -9,10 +9,10 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use tokio::runtime::Runtime;
 
 use crate::clock::{Clock as _, SystemClock};
+use crate::configuration::{self, Coloured, Configuration, Environment, Loaded, Problems};
 use crate::daemon::BuildFault;
 use crate::journal::{JournalError, JournalReader};
 use crate::model::text::chain;
-use crate::settings::{self, Coloured, Environment, Loaded, Problems, Settings};
 use crate::telemetry;
 
 use hint::Hints;
@@ -49,12 +49,12 @@ struct Arguments {
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 warnings only (check) or findings (doctor); 78 unusable configuration.";
 
-/// The usual place of the settings.
+/// The usual place of the configuration.
 const DEFAULT_CONFIG: &str = "/etc/upgrade-remediator/config.toml";
 
 #[derive(Debug, Args)]
 struct Common {
-    /// The settings; policies.d beside it is read too.
+    /// The configuration; policies.d beside it is read too.
     // After the options of the command itself.
     #[arg(long, global = true, display_order = 100, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     config: PathBuf,
@@ -116,9 +116,9 @@ enum Command {
 /// Why a command ended without having done its work.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The settings cannot be used: exit code 78.
-    Settings(Problems),
-    /// A part of the settings cannot be used, as found when it was: exit code 78.
+    /// The configuration cannot be used: exit code 78.
+    Configuration(Problems),
+    /// A part of the configuration cannot be used, as found when it was: exit code 78.
     Unusable(anyhow::Error),
     /// Exit code 2.
     Usage(String),
@@ -133,19 +133,19 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 }
 
 impl Failure {
-    /// The parts could not be built: because of the settings, or because of the machine.
+    /// The parts could not be built: because of the configuration, or because of the machine.
     fn of_build(fault: BuildFault) -> Self {
         match fault {
-            BuildFault::Secrets(problems) => Self::Settings(problems),
-            fault if fault.is_of_the_settings() => Self::Unusable(fault.into()),
+            BuildFault::Secrets(problems) => Self::Configuration(problems),
+            fault if fault.is_of_the_configuration() => Self::Unusable(fault.into()),
             fault => Self::Other(fault.into()),
         }
     }
 
-    /// Problems of the settings that were found late, with their places.
+    /// Problems of the configuration that were found late, with their places.
     fn located(self, loaded: &Loaded) -> Self {
         match self {
-            Self::Settings(Problems(problems)) => Self::Settings(Problems(
+            Self::Configuration(Problems(problems)) => Self::Configuration(Problems(
                 problems.into_iter().map(|problem| loaded.located(problem)).collect(),
             )),
             other => other,
@@ -164,39 +164,39 @@ pub fn main() -> ExitCode {
     let environment = Environment::new(std::env::vars_os());
     let Common { config, json } = arguments.common;
     let hints = Hints::new(&config);
-    let settings = || settings::load(&config, &environment).map_err(Failure::Settings);
+    let configuration = || configuration::load(&config, &environment).map_err(Failure::Configuration);
     let control = || {
-        let (socket, journal) = match settings::load(&config, &environment) {
-            Ok(loaded) => (loaded.settings.control, Some(loaded.settings.journal)),
-            Err(_) => (settings::control_socket_despite_problems(&config, &environment), None),
+        let (socket, journal) = match configuration::load(&config, &environment) {
+            Ok(loaded) => (loaded.configuration.control, Some(loaded.configuration.journal)),
+            Err(_) => (configuration::control_socket_despite_problems(&config, &environment), None),
         };
         Control { config: &config, socket, journal, hints: hints.clone() }
     };
     // A daemon must end also where nobody reads why; whoever else is slow to read is waited for.
     let is_waited_for = !matches!(arguments.command, Command::Run { .. });
     let outcome = match arguments.command {
-        Command::Run { once } => settings().and_then(|loaded| {
+        Command::Run { once } => configuration().and_then(|loaded| {
             run::run(&config, loaded.clone(), &environment, &hints, once)
                 .map_err(|failure| failure.located(&loaded))
         }),
-        Command::Plan => settings().and_then(|loaded| {
+        Command::Plan => configuration().and_then(|loaded| {
             plan::plan(&loaded, &environment, &hints, json).map_err(|failure| failure.located(&loaded))
         }),
-        Command::Check => check::check(settings(), &environment, json),
-        Command::Doctor => settings().and_then(|loaded| {
+        Command::Check => check::check(configuration(), &environment, json),
+        Command::Doctor => configuration().and_then(|loaded| {
             doctor::doctor(&config, &loaded, &environment, &hints, json)
                 .map_err(|failure| failure.located(&loaded))
         }),
-        Command::NotifyTest(options) => settings().and_then(|loaded| {
+        Command::NotifyTest(options) => configuration().and_then(|loaded| {
             notify_test::notify_test(&config, &loaded, &environment, &options, json)
                 .map_err(|failure| failure.located(&loaded))
         }),
-        Command::History(options) => history::history(&control(), settings, &options, json),
-        Command::Status(options) => status::status(&control(), settings, &options, json),
-        Command::Explain(options) => explain::explain(&control(), settings, &options, json),
+        Command::History(options) => history::history(&control(), configuration, &options, json),
+        Command::Status(options) => status::status(&control(), configuration, &options, json),
+        Command::Explain(options) => explain::explain(&control(), configuration, &options, json),
         Command::Hold(options) => hold::hold(&control(), options, json),
         Command::Release(options) => hold::release(&control(), options, json),
-        Command::Holds => hold::holds(&control(), settings, json),
+        Command::Holds => hold::holds(&control(), configuration, json),
         Command::RetryNow(options) => order::retry_now(&control(), options, json),
         Command::Abort(options) => order::abort(&control(), options, json),
         Command::Reset(options) => order::reset(&control(), options, json),
@@ -212,8 +212,8 @@ pub fn main() -> ExitCode {
 }
 
 /// The journal, to be read. Where there is none, which is told, it knows nothing.
-fn journal(settings: &Settings) -> Result<Option<JournalReader>, Failure> {
-    let journal = journal_if_any(settings)?;
+fn journal(configuration: &Configuration) -> Result<Option<JournalReader>, Failure> {
+    let journal = journal_if_any(configuration)?;
     if let Err(absent) = &journal {
         hold::note(&chain(absent));
     }
@@ -221,8 +221,8 @@ fn journal(settings: &Settings) -> Result<Option<JournalReader>, Failure> {
 }
 
 /// The journal, to be read, or that there is none: before the first start there is none yet.
-fn journal_if_any(settings: &Settings) -> Result<Result<JournalReader, JournalError>, Failure> {
-    match settings.journal.reader() {
+fn journal_if_any(configuration: &Configuration) -> Result<Result<JournalReader, JournalError>, Failure> {
+    match configuration.journal.reader() {
         Err(error)
             if !matches!(error, JournalError::Missing { .. } | JournalError::DirectoryMissing { .. }) =>
         {
@@ -258,7 +258,7 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
 /// Prints what went wrong, once, with its causes.
 fn tell(failure: &Failure, hints: &Hints, environment: &Environment, is_waited_for: bool) -> ExitCode {
     let (text, code) = match failure {
-        Failure::Settings(problems) => (Coloured(problems).to_string(), UNUSABLE_CONFIGURATION),
+        Failure::Configuration(problems) => (Coloured(problems).to_string(), UNUSABLE_CONFIGURATION),
         Failure::Unusable(error) => (format!("error: {}", chain(error.as_ref())), UNUSABLE_CONFIGURATION),
         Failure::Usage(message) => {
             let _ = Arguments::command().error(clap::error::ErrorKind::ValueValidation, message).print();
@@ -303,7 +303,7 @@ fn json_text(value: &serde_json::Value) -> Result<String, Failure> {
     Ok(format!("{}\n", serde_json::to_string_pretty(value)?))
 }
 
-/// Logs what was accepted in the settings and an operator should look at.
+/// Logs what was accepted in the configuration and an operator should look at.
 fn log_warnings(loaded: &Loaded) {
     for warning in loaded.warnings_at(SystemClock::new().now().wall) {
         // The level says that it is one.

@@ -11,17 +11,17 @@ use serde_json::json;
 use super::doctor::in_the_unit;
 use super::{CommandResult, Failure, block_on, print, print_json};
 use crate::clock::{Clock as _, SystemClock, random_seed};
+use crate::configuration::{Environment, Loaded};
 use crate::daemon;
 use crate::model::text::{did_you_mean, nearest, shown};
 use crate::notify::kind::Kind;
 use crate::notify::message::Message;
 use crate::notify::notice::{self, Todo};
-use crate::settings::{Environment, Loaded};
 
 /// Which channel.
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// Its name in the settings.
+    /// Its name in the configuration.
     channel: String,
 }
 
@@ -33,28 +33,28 @@ pub(super) fn notify_test(
     options: &Options,
     json: bool,
 ) -> CommandResult {
-    let (settings, name) = (&loaded.settings, &options.channel);
-    let Some(known) = settings.channels.iter().find(|channel| channel.name == *name) else {
-        let names: Vec<&str> = settings.channels.iter().map(|channel| channel.name.as_str()).collect();
+    let (configuration, name) = (&loaded.configuration, &options.channel);
+    let Some(known) = configuration.channels.iter().find(|channel| channel.name == *name) else {
+        let names: Vec<&str> = configuration.channels.iter().map(|channel| channel.name.as_str()).collect();
         let known = if names.is_empty() {
             "they have none".to_owned()
         } else {
             format!("they have {}", names.join(", "))
         };
         return Err(Failure::Usage(format!(
-            "there is no channel of the name \"{}\" in the settings{}; {known}",
+            "there is no channel of the name \"{}\" in the configuration{}; {known}",
             shown(name, 60),
             did_you_mean(nearest(name, names.iter().copied()))
         )));
     };
-    if settings.channel_needs_the_unit(name, environment) {
-        let command = in_the_unit(config, settings, &format!("notify-test {name}"));
+    if configuration.channel_needs_the_unit(name, environment) {
+        let command = in_the_unit(config, configuration, &format!("notify-test {name}"));
         return Err(Failure::Other(anyhow!(
             "the channel's secrets are given to the unit alone; run it with them:\n  {command}"
         )));
     }
     let clock = Arc::new(SystemClock::new());
-    let channel = daemon::channel_of(settings, name, environment, &clock).map_err(Failure::of_build)?;
+    let channel = daemon::channel_of(configuration, name, environment, &clock).map_err(Failure::of_build)?;
     let channel = channel.ok_or_else(|| anyhow!("the channel {name} cannot be built"))?;
     let at = clock.now().wall;
     let what = format!("this is a test of the channel \"{name}\", sent by hand; nothing has happened");
@@ -63,7 +63,7 @@ pub(super) fn notify_test(
     "nothing".clone_into(&mut told.next);
     told.todo =
         vec![Todo { purpose: "nothing: who reads this is reached".to_owned(), command: String::new() }];
-    told.link = notice::link(settings.notify.page.as_deref(), None);
+    told.link = notice::link(configuration.notify.page.as_deref(), None);
     let message = Message::of_one(format!("{:016x}{:016x}", random_seed(), random_seed()), told);
     let sent = block_on(async { Ok(channel.send(&message).await) })?;
     let kind = known.way.word();

@@ -14,6 +14,7 @@ use super::progress::{Progress, Work};
 use super::table::{table, text};
 use super::{CommandResult, Failure, block_on, journal_if_any, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
+use crate::configuration::{Configuration, Environment, Loaded};
 use crate::daemon::{Builder, HttpProject, ProjectStates, Projects};
 use crate::journal::memory::MemoryJournal;
 use crate::journal::reader::Query;
@@ -25,7 +26,6 @@ use crate::model::reason::Reason;
 use crate::model::text::shown;
 use crate::notify::log::LogObserver;
 use crate::schedule::Project as _;
-use crate::settings::{Environment, Loaded, Settings};
 use crate::telemetry;
 
 type PlanProject = HttpProject;
@@ -41,14 +41,14 @@ struct Line {
 
 /// Reconciles and prints.
 pub(super) fn plan(loaded: &Loaded, environment: &Environment, hints: &Hints, json: bool) -> CommandResult {
-    let settings = &loaded.settings;
-    let _log = telemetry::start(&settings.log.filter, settings.log.format, environment)?;
+    let configuration = &loaded.configuration;
+    let _log = telemetry::start(&configuration.log.filter, configuration.log.format, environment)?;
     let clock = Arc::new(SystemClock::new());
-    let (mut states, journal) = read_journal(settings, &clock)?;
+    let (mut states, journal) = read_journal(configuration, &clock)?;
     let journal = (journal.into(), &mut states);
     let observer = Arc::new(LogObserver);
     let builder = Builder::new(environment, journal, &clock, &observer, &CancellationToken::new());
-    let projects = Projects::build(settings, builder, states).map_err(Failure::of_build)?;
+    let projects = Projects::build(configuration, builder, states).map_err(Failure::of_build)?;
     let Polled { mut lines, short, all } = {
         let work = Work::default();
         let _progress = Progress::show("clusters polled", work.clone(), json);
@@ -66,9 +66,12 @@ pub(super) fn plan(loaded: &Loaded, environment: &Environment, hints: &Hints, js
 }
 
 /// What the journal knows; nothing where there is none yet.
-fn read_journal(settings: &Settings, clock: &SystemClock) -> Result<(ProjectStates, MemoryJournal), Failure> {
+fn read_journal(
+    configuration: &Configuration,
+    clock: &SystemClock,
+) -> Result<(ProjectStates, MemoryJournal), Failure> {
     let now = clock.now();
-    let Ok(reader) = journal_if_any(settings)? else {
+    let Ok(reader) = journal_if_any(configuration)? else {
         return Ok((ProjectStates::default(), MemoryJournal::default()));
     };
     let mut states = ProjectStates::with_holds(Holds::recall(reader.holds()?, now));
@@ -76,7 +79,7 @@ fn read_journal(settings: &Settings, clock: &SystemClock) -> Result<(ProjectStat
     for entry in &entries {
         states.fold(entry.clone(), now);
     }
-    states.identified(&reader.names()?, settings, now);
+    states.identified(&reader.names()?, configuration, now);
     for entry in &mut entries {
         entry.subject.project = states.renamed(&entry.subject.project).clone();
     }

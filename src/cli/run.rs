@@ -15,6 +15,7 @@ use super::hint::Hints;
 use super::progress::Progress;
 use super::{CommandResult, Failure, block_on, log_warnings};
 use crate::clock::{Clock as _, SystemClock, random_seed};
+use crate::configuration::{Configuration, Environment, Http, Loaded};
 use crate::control::{Question, Reachable, Server};
 use crate::daemon::{self, Broken, Builder, Daemon, Measured, ProjectStates, Projects};
 use crate::journal::{Journal, Opened};
@@ -23,7 +24,6 @@ use crate::model::policy::Mode;
 use crate::model::text::{chain, counted, shown};
 use crate::notify::log::LogObserver;
 use crate::notify::{Notifier, NotifyQueue, Routes, Start};
-use crate::settings::{Environment, Http, Loaded, Settings};
 use crate::status::metrics::Metrics;
 use crate::supervisor::Supervisor;
 use crate::telemetry;
@@ -61,25 +61,27 @@ pub(super) fn run(
     once: bool,
 ) -> CommandResult {
     // Dropped last: what is logged on the way out is still written.
-    let _log = telemetry::start(&loaded.settings.log.filter, loaded.settings.log.format, environment)?;
+    let _log =
+        telemetry::start(&loaded.configuration.log.filter, loaded.configuration.log.format, environment)?;
     log_warnings(&loaded);
     block_on(async {
         // Before the journal is opened: from here on a signal always stops in order.
         let signals = Signals::listen().context("cannot listen to signals")?;
         let stopping = CancellationToken::new();
         let clock = Arc::new(SystemClock::new());
-        let (opened, mut states) = daemon::open_journal(&loaded.settings, &*clock)
+        let (opened, mut states) = daemon::open_journal(&loaded.configuration, &*clock)
             .map_err(|error| Failure::of_build(error.into()))?;
         states
-            .identify(&opened.journal, &loaded.settings, clock.now())
+            .identify(&opened.journal, &loaded.configuration, clock.now())
             .await
             .map_err(|error| Failure::of_build(error.into()))?;
-        tell_needs_operator(hints, &loaded.settings, &states);
-        let mut start = daemon::start_of(&states, &loaded.settings, &opened.journal.meta().id, random_seed());
+        tell_needs_operator(hints, &loaded.configuration, &states);
+        let mut start =
+            daemon::start_of(&states, &loaded.configuration, &opened.journal.meta().id, random_seed());
         start.lost_journal = opened.is_lost.then(|| opened.place.clone());
         let post = NotifyQueue::new(Routes::default());
         post.renamed(states.naming());
-        let watched = loaded.settings.projects.iter().map(|project| &project.name);
+        let watched = loaded.configuration.projects.iter().map(|project| &project.name);
         if let Err(error) = post.recall(&opened.journal, watched).await {
             warn!("which conditions were in force cannot be read, so they are told anew: {}", chain(&error));
         }
@@ -96,7 +98,7 @@ pub(super) fn run(
         let reload = signals.reload();
         let work = async {
             if once {
-                run_once((config, hints), &loaded.settings, builder, states, &opened, notifying).await
+                run_once((config, hints), &loaded.configuration, builder, states, &opened, notifying).await
             } else {
                 let parts = (builder, states, notifying, Seen { metrics, changes });
                 serve((config, hints), loaded, environment.clone(), parts, &opened, reload).await
@@ -123,14 +125,14 @@ const PANICKED: &str = "a part of the daemon panicked; everything else was stopp
 
 async fn run_once(
     (config, hints): (&Path, &Hints),
-    settings: &Settings,
+    configuration: &Configuration,
     builder: Builder,
     states: ProjectStates,
     opened: &Opened,
     notifying: Notifying,
 ) -> Result<bool, Failure> {
-    let projects = Projects::build(settings, builder, states).map_err(Failure::of_build)?;
-    tell_start((config, hints), settings, opened);
+    let projects = Projects::build(configuration, builder, states).map_err(Failure::of_build)?;
+    tell_start((config, hints), configuration, opened);
     let clock = Arc::clone(&notifying.clock);
     let notifier = notifying.begin(&opened.journal).await;
     let seen = {
@@ -157,18 +159,18 @@ async fn serve(
     opened: &Opened,
     reload: Arc<tokio::sync::Notify>,
 ) -> Result<bool, Failure> {
-    let settings = loaded.settings.clone();
+    let configuration = loaded.configuration.clone();
     let stopping = builder.stopping();
     let supervisor = Arc::new(Supervisor::of_the_process());
     let mut listening = JoinSet::new();
     // Before anything is looked at: what cannot be held is not begun.
-    let (questions, reachable) = listen(&settings, &mut listening, &stopping).await?;
+    let (questions, reachable) = listen(&configuration, &mut listening, &stopping).await?;
     let mut daemon = Daemon::build(config.to_owned(), loaded, environment, builder, states)
         .map_err(Failure::of_build)?
         .supervised(supervisor)
         .reached(reachable);
-    tell_start((config, hints), &settings, opened);
-    if let Some(http) = &settings.http {
+    tell_start((config, hints), &configuration, opened);
+    if let Some(http) = &configuration.http {
         let view = daemon.view(seen.metrics, seen.changes.subscribe());
         serve_page(http, view, &mut listening, &stopping).await;
     }
@@ -212,16 +214,16 @@ async fn serve(
 /// Listens at the control socket. Where it cannot be made, as on a workstation without its directory, the daemon runs
 /// without one in dry-run, until it can; where it sends, it must be possible to hold it.
 async fn listen(
-    settings: &Settings,
+    configuration: &Configuration,
     listening: &mut JoinSet<()>,
     stopping: &CancellationToken,
 ) -> Result<(mpsc::Receiver<Question>, Option<Reachable>), Failure> {
     let (ask, questions) = mpsc::channel(1);
-    let Some(path) = &settings.control else { return Ok((questions, None)) };
+    let Some(path) = &configuration.control else { return Ok((questions, None)) };
     let mut server = Server::new(path.clone());
     match server.bind().await {
         Ok(()) => {}
-        Err(error) if settings.mode == Mode::Enforce => {
+        Err(error) if configuration.mode == Mode::Enforce => {
             let todo = "the control socket cannot be made, and without it nobody could hold what this daemon sends: mend the \
                         place, set another control.socket, or \"\" to do without commands";
             return Err(Failure::Other(anyhow::Error::from(error).context(todo)));
@@ -264,20 +266,20 @@ async fn serve_page<S: web::Source>(
     }
 }
 
-fn tell_start((config, hints): (&Path, &Hints), settings: &Settings, opened: &Opened) {
-    let mode = match settings.mode {
+fn tell_start((config, hints): (&Path, &Hints), configuration: &Configuration, opened: &Opened) {
+    let mode = match configuration.mode {
         Mode::DryRun => "dry-run: decides and tells, sends nothing",
         Mode::Enforce => "enforce: sends retries and aborts",
     };
     info!(
         version = env!("CARGO_PKG_VERSION"),
-        projects = settings.projects.len(),
-        policies = settings.policies.len(),
+        projects = configuration.projects.len(),
+        policies = configuration.policies.len(),
         journal = %opened.place,
         journal_id = opened.journal.meta().id,
         "started in mode {mode}"
     );
-    if settings.projects.is_empty() {
+    if configuration.projects.is_empty() {
         let check = hints.in_text("upgrade-remediator check");
         info!(
             config = %config.display(),
@@ -310,8 +312,8 @@ fn tell_start((config, hints): (&Path, &Hints), settings: &Settings, opened: &Op
 }
 
 /// Logs what the journal knows to need an operator still: once for a project.
-fn tell_needs_operator(hints: &Hints, settings: &Settings, states: &ProjectStates) {
-    for project in &settings.projects {
+fn tell_needs_operator(hints: &Hints, configuration: &Configuration, states: &ProjectStates) {
+    for project in &configuration.projects {
         let waiting = states.needing_operator(&project.name);
         if waiting.is_empty() {
             continue;

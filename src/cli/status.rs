@@ -12,6 +12,7 @@ use super::hold::{Control, Presence, Unanswered, holds_in_force, unexpected};
 use super::table::{table, text};
 use super::{CommandResult, Failure, journal, json_text, print_while_read};
 use crate::clock::{Clock as _, SystemClock};
+use crate::configuration::Loaded;
 use crate::control::{Answer, Request};
 use crate::daemon::ProjectStates;
 use crate::journal::reader::Query;
@@ -24,7 +25,6 @@ use crate::model::policy::Mode;
 use crate::model::project_state::ProjectState;
 use crate::model::record::{PhaseWord, TaskRecord};
 use crate::model::text::{counted, shown, span, utc};
-use crate::settings::Loaded;
 use crate::status::{ProjectReport, Report, ReportInput};
 
 /// How.
@@ -43,12 +43,13 @@ const CLEAR: &str = "\x1b[2J\x1b[H";
 /// Prints it.
 pub(super) fn status(
     control: &Control<'_>,
-    settings: impl Fn() -> Result<Loaded, Failure>,
+    configuration: impl Fn() -> Result<Loaded, Failure>,
     options: &Options,
     as_json: bool,
 ) -> CommandResult {
     let before = if as_json || !options.watch { "" } else { CLEAR };
-    while print_while_read(&format!("{before}{}", once(control, &settings, as_json)?))? && options.watch {
+    while print_while_read(&format!("{before}{}", once(control, &configuration, as_json)?))? && options.watch
+    {
         #[expect(clippy::disallowed_methods, reason = "a person looks on, and nothing else runs here")]
         std::thread::sleep(AGAIN);
     }
@@ -58,7 +59,7 @@ pub(super) fn status(
 /// How it stands now.
 fn once(
     control: &Control<'_>,
-    settings: &impl Fn() -> Result<Loaded, Failure>,
+    configuration: &impl Fn() -> Result<Loaded, Failure>,
     as_json: bool,
 ) -> Result<String, Failure> {
     match control.ask(&Request::Status) {
@@ -75,7 +76,7 @@ fn once(
         }
         Ok(answer) => Err(unexpected(answer)),
         Err(Unanswered::Nobody(nobody)) => {
-            let loaded = settings()?;
+            let loaded = configuration()?;
             let known = Known::read(&loaded)?;
             let reports = known.reports(&loaded);
             if as_json {
@@ -116,11 +117,11 @@ impl Known {
     pub(super) fn read(loaded: &Loaded) -> Result<Self, Failure> {
         let now = SystemClock::new().now();
         let mut known = Self { now, states: BTreeMap::new(), holds: Vec::new() };
-        let Some(reader) = journal(&loaded.settings)? else { return Ok(known) };
+        let Some(reader) = journal(&loaded.configuration)? else { return Ok(known) };
         known.holds = holds_in_force(&reader, now)?;
         let mut states = ProjectStates::default();
         let mut names: Vec<ProjectName> =
-            loaded.settings.projects.iter().map(|project| project.name.clone()).collect();
+            loaded.configuration.projects.iter().map(|project| project.name.clone()).collect();
         for entry in reader.entries(&Query::default())? {
             if !names.contains(&entry.subject.project) {
                 names.push(entry.subject.project.clone());
@@ -136,8 +137,8 @@ impl Known {
             let around = ReportInput {
                 name,
                 clusters: project_state.clusters.len(),
-                leaving: !loaded.settings.projects.iter().any(|project| project.name == *name),
-                max_actions_per_hour: loaded.settings.limits.max_actions_per_hour,
+                leaving: !loaded.configuration.projects.iter().any(|project| project.name == *name),
+                max_actions_per_hour: loaded.configuration.limits.max_actions_per_hour,
                 live: None,
             };
             let outlook = |_: &_, _: &_, task: &TaskRecord| Outlook::by_journal(task, Block::not_running());
@@ -153,11 +154,11 @@ fn as_text(report: &Report) -> String {
         Mode::Enforce => "enforce: sends retries and aborts",
     };
     let mut out = format!(
-        "upgrade-remediator {}, running since {}, mode {mode}\nsettings of {} as read at {}\n",
+        "upgrade-remediator {}, running since {}, mode {mode}\nconfiguration of {} as read at {}\n",
         report.version,
         utc(report.started),
-        shown(&report.settings.file, 200),
-        utc(report.settings.since)
+        shown(&report.configuration.file, 200),
+        utc(report.configuration.since)
     );
     for condition in &report.conditions {
         let (level, since) = (condition.level.word(), utc(condition.since));
@@ -166,13 +167,13 @@ fn as_text(report: &Report) -> String {
             let _ = writeln!(out, "  operator: {step}");
         }
     }
-    if let Some(refused) = &report.settings.refused {
+    if let Some(refused) = &report.configuration.refused {
         let _ = writeln!(out, "a reload at {} changed nothing:", utc(refused.at));
         for problem in &refused.problems {
             let _ = writeln!(out, "  {problem}");
         }
     }
-    for warning in &report.settings.warnings {
+    for warning in &report.configuration.warnings {
         let _ = writeln!(out, "warning of the configuration: {warning}");
     }
     write_holds(&mut out, &report.holds);
@@ -213,7 +214,7 @@ fn write_project(out: &mut String, project: &ProjectReport) {
         counted(project.clusters as u64, "cluster", "clusters"),
     );
     if project.leaving {
-        out.push_str("  it is gone from the settings; what is open is still settled\n");
+        out.push_str("  it is gone from the configuration; what is open is still settled\n");
     }
     if project.tasks.is_empty() {
         out.push_str("  no task that is unfinished\n");

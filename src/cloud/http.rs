@@ -7,7 +7,7 @@
 //!   means that a PUT never meets a connection that the other side is just closing, and that an error while
 //!   connecting is proof that it never left.
 //! - **No redirect**: a signature is for one URL. A 3xx is an answer like any other.
-//! - **No proxy** from the environment, where it could be set by accident; only one that the settings name.
+//! - **No proxy** from the environment, where it could be set by accident; only one that the configuration names.
 //! - **No unverified certificate**: a private CA is added to the system's, and checking cannot be turned off.
 //! - **No compression**: `identity` alone is accepted, so the bytes that are counted are the bytes that are received. An
 //!   answer that is encoded all the same is not read.

@@ -174,7 +174,7 @@ impl Drop for Turn {
 /// A token bucket, kept as the time at which it will be full again.
 #[derive(Debug)]
 struct Rate {
-    /// Requests in a second that the settings allow.
+    /// Requests in a second that the configuration allows.
     limit: f64,
     reduced: Option<Reduced>,
     /// Nothing begins before this: the service asked to wait.
@@ -239,7 +239,7 @@ impl Rate {
         recovered
     }
 
-    /// Halves it, and what is halved is what was really asked for: a limit of the settings may be far above what
+    /// Halves it, and what is halved is what was really asked for: a limit of the configuration may be far above what
     /// the service takes. All that was sent before it was last halved says the same once more.
     fn throttled(&mut self, sent: Mono, now: Mono, pause: Duration) {
         self.paused_until = self.paused_until.max(Some(now.after(pause)));

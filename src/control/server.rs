@@ -26,7 +26,7 @@ const AT_ONCE: usize = 16;
 /// Who has not said what is wanted by then is not listened to any more.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What the name of a socket ends in until it has its mode. The settings leave room for it.
+/// What the name of a socket ends in until it has its mode. The configuration leaves room for it.
 const UNFINISHED: &str = ".new";
 /// How often the socket is looked for at its path.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! Making projects and their clients from the settings: at the start, and again at every reload.
+//! Making projects and their clients from the configuration: at the start, and again at every reload.
 
 use std::sync::{Arc, RwLock};
 
@@ -13,6 +13,7 @@ use super::{BuildFault, HttpClient, HttpProject, ProjectStates};
 use crate::clock::{SystemClock, random_seed};
 use crate::cloud::iam::ProjectByRegion;
 use crate::cloud::{Client, Credential, Options, ProjectSource, ProxyCircuit};
+use crate::configuration::{Configuration, Environment, Project};
 use crate::descriptors;
 use crate::journal::{Journal, Opened};
 use crate::model::hold::Holds;
@@ -21,7 +22,6 @@ use crate::model::project::{Limits, Rules};
 use crate::model::project_state::ProjectState;
 use crate::notify::{NotifyQueue, Observer};
 use crate::reconcile::{Parts, Reconciler};
-use crate::settings::{Environment, Project, Settings};
 use crate::status::metrics::Metrics;
 
 /// What all projects share, and what they are made with.
@@ -55,7 +55,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// The project's id, where the settings give it.
+    /// The project's id, where the configuration gives it.
     pub(super) fn project(&self) -> Option<&ProjectId> {
         self.project.as_ref()
     }
@@ -76,16 +76,17 @@ impl PartialEq for Connection {
     }
 }
 
-/// The limits that the settings prescribe, with fewer requests at once where descriptors are few.
-fn limits(settings: &Settings) -> Limits {
-    let wanted = settings.limits.max_requests_in_flight;
-    let at_once = descriptors::requests(wanted, settings.projects.len(), descriptors::limit());
-    Limits { max_requests_in_flight: at_once, ..settings.limits.clone() }
+/// The limits that the configuration prescribes, with fewer requests at once where descriptors are few.
+fn limits(configuration: &Configuration) -> Limits {
+    let wanted = configuration.limits.max_requests_in_flight;
+    let at_once = descriptors::requests(wanted, configuration.projects.len(), descriptors::limit());
+    Limits { max_requests_in_flight: at_once, ..configuration.limits.clone() }
 }
 
-/// Tells where descriptors are too few for what the settings want.
-pub(super) fn tell_of_limits(settings: &Settings) {
-    let (wanted, at_once) = (settings.limits.max_requests_in_flight, limits(settings).max_requests_in_flight);
+/// Tells where descriptors are too few for what the configuration wants.
+pub(super) fn tell_of_limits(configuration: &Configuration) {
+    let (wanted, at_once) =
+        (configuration.limits.max_requests_in_flight, limits(configuration).max_requests_in_flight);
     if at_once < wanted {
         warn!(
             descriptors = descriptors::limit(),
@@ -95,15 +96,15 @@ pub(super) fn tell_of_limits(settings: &Settings) {
     }
 }
 
-/// What the settings prescribe for every project.
-pub(super) fn rules(settings: &Settings) -> Rules {
+/// What the configuration prescribes for every project.
+pub(super) fn rules(configuration: &Configuration) -> Rules {
     Rules {
-        policies: settings.policies.clone(),
-        poll: settings.poll.clone(),
-        limits: limits(settings),
-        breaker: settings.breaker.clone(),
-        retention: Some(settings.retention),
-        mode: settings.mode,
+        policies: configuration.policies.clone(),
+        poll: configuration.poll.clone(),
+        limits: limits(configuration),
+        breaker: configuration.breaker.clone(),
+        retention: Some(configuration.retention),
+        mode: configuration.mode,
     }
 }
 
@@ -167,10 +168,10 @@ impl Builder {
         self.journal.clone()
     }
 
-    /// What these settings need of credentials: those that are the same as before are kept, with what is known of
+    /// What this configuration needs of credentials: those that are the same as before are kept, with what is known of
     /// them. Changes nothing; [`Self::take_credentials`] does.
-    pub(super) fn credentials(&self, settings: &Settings) -> Result<Credentials, BuildFault> {
-        self.credentials.renewed(settings, &self.environment, &self.clock)
+    pub(super) fn credentials(&self, configuration: &Configuration) -> Result<Credentials, BuildFault> {
+        self.credentials.renewed(configuration, &self.environment, &self.clock)
     }
 
     /// From now on these are the credentials.
@@ -178,43 +179,43 @@ impl Builder {
         self.credentials = credentials;
     }
 
-    /// The channels of these settings, where there is somebody who tells. Changes nothing; [`Self::take_channels`]
+    /// The channels of this configuration, where there is somebody who tells. Changes nothing; [`Self::take_channels`]
     /// does.
     pub(super) fn channels(
         &self,
-        settings: &Settings,
+        configuration: &Configuration,
         credentials: &Credentials,
     ) -> Result<Channels, BuildFault> {
         if self.post.is_none() {
             return Ok(Channels::default());
         }
-        self.channels.renewed(settings, &self.environment, credentials, &self.clock)
+        self.channels.renewed(configuration, &self.environment, credentials, &self.clock)
     }
 
     /// From now on these are the channels.
-    pub(super) fn take_channels(&mut self, channels: Channels, settings: &Settings) {
+    pub(super) fn take_channels(&mut self, channels: Channels, configuration: &Configuration) {
         if let Some(post) = &self.post {
-            post.take(channels.routes(settings));
+            post.take(channels.routes(configuration));
         }
         self.channels = channels;
     }
 
     /// How this project is reached.
     pub(super) fn link(
-        settings: &Settings,
+        configuration: &Configuration,
         project: &Project,
         credentials: &Credentials,
     ) -> Result<Option<Connection>, BuildFault> {
-        let site = credentials.site(settings, project)?;
-        // The settings check the reference; a project without its key is an unusable secret.
+        let site = credentials.site(configuration, project)?;
+        // The configuration checks the reference; a project without its key is an unusable secret.
         let Some(credential) = credentials.of(project, &site) else { return Ok(None) };
         Ok(Some(Connection {
             endpoint: project.endpoint.clone(),
             project: project.project_id.clone(),
             ca_pem: site.ca_pem.clone(),
             proxy: site.proxy.clone(),
-            request_timeout: settings.poll.request_timeout,
-            limits: limits(settings),
+            request_timeout: configuration.poll.request_timeout,
+            limits: limits(configuration),
             site,
             credential,
         }))
@@ -257,7 +258,7 @@ impl Builder {
     /// A project under watch.
     pub(super) fn project(
         &self,
-        settings: &Settings,
+        configuration: &Configuration,
         project: &Project,
         css: HttpClient,
         project_state: ProjectState,
@@ -270,7 +271,7 @@ impl Builder {
             clock: Arc::clone(&self.clock),
             observer: Arc::clone(&self.observer),
             conditions: self.post.as_ref().map(NotifyQueue::share_conditions).unwrap_or_default(),
-            rules: rules(settings),
+            rules: rules(configuration),
             holds: Arc::clone(&self.holds),
             seed: self.journal.meta().seed,
             stopping,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::settings::{Effective, Loaded};
+use crate::configuration::{Effective, Loaded};
 
 /// Keys that are read at the start only.
 const AT_START: [&str; 3] = ["journal.url", "control.socket", "log.format"];

@@ -1,4 +1,4 @@
-//! The channels of the settings: built from them, kept over a reload where nothing of them has changed.
+//! The channels of the configuration: built from it, kept over a reload where nothing of them has changed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,6 +10,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::cloud::CloudError;
 use crate::cloud::http::HttpTransport;
 use crate::cloud::smn::Topic;
+use crate::configuration::{self, ChannelKind, ChannelSecrets, Configuration, Environment};
 use crate::model::event::Subject;
 use crate::model::id::ProjectId;
 use crate::model::secret::{ExposeSecret as _, Secret};
@@ -21,7 +22,6 @@ use crate::notify::channel::smn::{Publish, Smn};
 use crate::notify::channel::webhook::Webhook;
 use crate::notify::channel::{Channel, Network, SendError, Sending, Taken};
 use crate::notify::{Routes, Start};
-use crate::settings::{self, ChannelKind, ChannelSecrets, Environment, Settings};
 
 /// A channel with what it was built from.
 struct Built {
@@ -38,17 +38,17 @@ pub(super) struct Channels {
 }
 
 impl Channels {
-    /// Those of these settings. What was built from the same as before is kept, with what it knows.
+    /// Those of this configuration. What was built from the same as before is kept, with what it knows.
     pub(super) fn renewed(
         &self,
-        settings: &Settings,
+        configuration: &Configuration,
         environment: &Environment,
         credentials: &Credentials,
         clock: &Arc<SystemClock>,
     ) -> Result<Self, BuildFault> {
-        let mut all = settings.resolve_channels(environment).map_err(BuildFault::Secrets)?;
+        let mut all = configuration.resolve_channels(environment).map_err(BuildFault::Secrets)?;
         let mut built = BTreeMap::new();
-        for channel in &settings.channels {
+        for channel in &configuration.channels {
             let secrets = all.remove(&channel.name).unwrap_or_default();
             let network = network(channel, &secrets)?;
             let same = |before: &&Built| {
@@ -60,7 +60,7 @@ impl Channels {
             };
             let made = match self.built.get(&channel.name).filter(same) {
                 Some(before) => Arc::clone(&before.channel),
-                None => make(settings, channel, (&secrets, &network), credentials, clock)?,
+                None => make(configuration, channel, (&secrets, &network), credentials, clock)?,
             };
             let way = channel.way.clone();
             built.insert(channel.name.clone(), Built { way, network, secrets, channel: made });
@@ -69,8 +69,8 @@ impl Channels {
     }
 
     /// Who hears of what.
-    pub(super) fn routes(&self, settings: &Settings) -> Routes {
-        let notify = &settings.notify;
+    pub(super) fn routes(&self, configuration: &Configuration) -> Routes {
+        let notify = &configuration.notify;
         Routes {
             channels: self
                 .built
@@ -90,29 +90,29 @@ impl Channels {
 /// # Errors
 /// Where a secret cannot be had, or the channel cannot be built.
 pub fn channel_of(
-    settings: &Settings,
+    configuration: &Configuration,
     name: &str,
     environment: &Environment,
     clock: &Arc<SystemClock>,
 ) -> Result<Option<Arc<dyn Channel>>, BuildFault> {
-    let one = settings.channels.iter().filter(|channel| channel.name == name).cloned().collect();
-    let mut settings = Settings { channels: one, ..settings.clone() };
+    let one = configuration.channels.iter().filter(|channel| channel.name == name).cloned().collect();
+    let mut configuration = Configuration { channels: one, ..configuration.clone() };
     // Only the credentials of the project that it publishes with are needed.
-    let of = settings.channels.iter().find_map(|channel| match &channel.way {
+    let of = configuration.channels.iter().find_map(|channel| match &channel.way {
         ChannelKind::Smn(smn) => Some(smn.project.clone()),
         _ => None,
     });
-    settings.projects.retain(|project| Some(&project.name) == of.as_ref());
-    let credentials = Credentials::default().renewed(&settings, environment, clock)?;
-    let mut channels = Channels::default().renewed(&settings, environment, &credentials, clock)?;
+    configuration.projects.retain(|project| Some(&project.name) == of.as_ref());
+    let credentials = Credentials::default().renewed(&configuration, environment, clock)?;
+    let mut channels = Channels::default().renewed(&configuration, environment, &credentials, clock)?;
     Ok(channels.built.remove(name).map(|built| built.channel))
 }
 
 /// How things stand at the start, for those who tell people.
-pub fn start_of(states: &ProjectStates, settings: &Settings, journal_id: &str, seed: u64) -> Start {
+pub fn start_of(states: &ProjectStates, configuration: &Configuration, journal_id: &str, seed: u64) -> Start {
     let last_entry = states.last;
     let mut start = Start { journal_id: journal_id.to_owned(), last_entry, seed, ..Start::default() };
-    for project in &settings.projects {
+    for project in &configuration.projects {
         let Some(project_state) = states.of(&project.name) else { continue };
         for (cluster, history) in &project_state.clusters {
             let open = history.tasks.iter().filter(|(_, task)| task.failure.is_some() && !task.is_ended());
@@ -133,7 +133,7 @@ fn are_the_same(one: &ChannelSecrets, other: &ChannelSecrets) -> bool {
 }
 
 /// What lies between a channel and its receiver.
-fn network(channel: &settings::Channel, secrets: &ChannelSecrets) -> Result<Network, BuildFault> {
+fn network(channel: &configuration::Channel, secrets: &ChannelSecrets) -> Result<Network, BuildFault> {
     let ca_pem = channel.ca_file.as_ref().map(|path| {
         fs::read(path).map_err(|error| BuildFault::Channel {
             name: channel.name.clone(),
@@ -145,8 +145,8 @@ fn network(channel: &settings::Channel, secrets: &ChannelSecrets) -> Result<Netw
 }
 
 fn make(
-    settings: &Settings,
-    channel: &settings::Channel,
+    configuration: &Configuration,
+    channel: &configuration::Channel,
     (secrets, network): (&ChannelSecrets, &Network),
     credentials: &Credentials,
     clock: &Arc<SystemClock>,
@@ -156,7 +156,7 @@ fn make(
         detail: chain(error),
     };
     let secret = |key: &str| secrets.get(key).cloned();
-    // A channel of settings that were checked has what its type needs.
+    // A channel of a configuration that was checked has what its type needs.
     let url = secret("url").unwrap_or_else(|| Secret::from(String::new()));
     let chat = |service, url: &Secret, secret| {
         let clock = Arc::clone(clock);
@@ -175,28 +175,28 @@ fn make(
         ChannelKind::DingTalk(_) => Arc::new(chat(Service::DingTalk, &url, secret("secret"))?),
         ChannelKind::WeCom(_) => Arc::new(chat(Service::WeCom, &url, None)?),
         ChannelKind::Email(email) => {
-            let settings::Email { host, from, to, port, user, hello, .. } = email.clone();
+            let configuration::Email { host, from, to, port, user, hello, .. } = email.clone();
             let user = user.zip(secret("password"));
             let (to, ca_pem) = (to.into_iter().flatten().collect(), network.ca_pem.clone());
             let options = EmailOptions { host, port, user, hello, ca_pem, from, to };
             Arc::new(Email::new(options).map_err(|error| fault(&error))?)
         }
-        ChannelKind::Smn(settings::Smn { project, topic_urn, endpoint }) => {
+        ChannelKind::Smn(configuration::Smn { project, topic_urn, endpoint }) => {
             let missing = || BuildFault::Channel {
                 name: channel.name.clone(),
                 detail: format!("project {project} has no credentials, or no id in the URN of the topic"),
             };
             let project =
-                settings.projects.iter().find(|known| known.name == *project).ok_or_else(missing)?;
-            let site = credentials.site(settings, project)?;
+                configuration.projects.iter().find(|known| known.name == *project).ok_or_else(missing)?;
+            let site = credentials.site(configuration, project)?;
             let credential = credentials.of(project, &site).ok_or_else(missing)?;
             let id = topic_urn.split(':').nth(3).and_then(|id| ProjectId::new(id).ok());
             let id = id.or_else(|| project.project_id.clone()).ok_or_else(missing)?;
-            let of_the_region = || settings::smn_endpoint(&project.region);
+            let of_the_region = || configuration::smn_endpoint(&project.region);
             let topic = Topic::over_http(
                 &endpoint.clone().unwrap_or_else(of_the_region),
                 (site.ca_pem.as_deref(), site.proxy.as_ref()),
-                settings.poll.request_timeout,
+                configuration.poll.request_timeout,
                 credential,
                 (&id, topic_urn),
                 Arc::clone(clock),

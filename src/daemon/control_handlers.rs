@@ -96,7 +96,8 @@ impl Daemon {
         self.room()?;
         let (cluster, name, project) = self.find_cluster(text)?;
         let running = self.running.get(&project).filter(|running| !running.leaving);
-        let running = running.ok_or("its project is gone from the settings, so nothing is done in it")?;
+        let running =
+            running.ok_or("its project is gone from the configuration, so nothing is done in it")?;
         Ok((running.clone(), cluster, name))
     }
 

@@ -1,4 +1,4 @@
-//! The credentials of all projects: built from the settings, shared where they are the same, kept over a reload.
+//! The credentials of all projects: built from the configuration, shared where they are the same, kept over a reload.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,9 +15,9 @@ use crate::cloud::http::HttpTransport;
 use crate::cloud::iam::{self, AgencySource, Iam, PasswordSource, Scope, User};
 use crate::cloud::metadata::MetadataSource;
 use crate::cloud::{AccessKey, AccountCircuits, AuthToken, BuildError, Credential, Meter, ProxyCircuit};
+use crate::configuration::{self, Configuration, CredentialSecrets, Environment, Project, SecretReader};
 use crate::journal::Opened;
 use crate::model::id::{ProjectId, ProjectName};
-use crate::settings::{self, CredentialSecrets, Environment, Project, SecretReader, Settings};
 use crate::status::metrics::Metrics;
 
 /// Where credentials sign in, and how that is reached.
@@ -32,7 +32,7 @@ pub(super) struct Site {
 
 impl Site {
     /// That of this project.
-    fn of(settings: &Settings, project: &Project, proxies: &Proxies) -> Result<Self, BuildFault> {
+    fn of(configuration: &Configuration, project: &Project, proxies: &Proxies) -> Result<Self, BuildFault> {
         let ca_pem =
             project.ca_file.as_ref().map(fs::read).transpose().map_err(|source| BuildFault::CaFile {
                 project: project.name.clone(),
@@ -44,7 +44,7 @@ impl Site {
             sts_endpoint: project.sts_endpoint.clone(),
             ca_pem,
             proxy: proxies.get(&project.name).cloned(),
-            request_timeout: settings.poll.request_timeout,
+            request_timeout: configuration.poll.request_timeout,
         })
     }
 
@@ -72,7 +72,7 @@ type Proxies = BTreeMap<ProjectName, Arc<ProxyCircuit>>;
 /// What makes two credentials one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Identity {
-    /// Their name in the settings.
+    /// Their name in the configuration.
     name: String,
     /// Where they sign in; absent where they do not.
     site: Option<Site>,
@@ -90,7 +90,7 @@ enum Target {
 
 /// A credential with what it was built from.
 struct Built {
-    settings: Vec<settings::Credentials>,
+    configuration: Vec<configuration::Credentials>,
     credential: Arc<Credential>,
 }
 
@@ -112,26 +112,33 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// Those of these settings. What was built from the same as before is kept.
+    /// Those of this configuration. What was built from the same as before is kept.
     pub(super) fn renewed(
         &self,
-        settings: &Settings,
+        configuration: &Configuration,
         environment: &Environment,
         clock: &Arc<SystemClock>,
     ) -> Result<Self, BuildFault> {
-        let secrets = settings.resolve_secrets(environment).map_err(BuildFault::Secrets)?;
+        let secrets = configuration.resolve_secrets(environment).map_err(BuildFault::Secrets)?;
         let mut proxies = Proxies::new();
-        for (name, proxy) in settings.resolve_proxies(environment).map_err(BuildFault::Secrets)? {
+        for (name, proxy) in configuration.resolve_proxies(environment).map_err(BuildFault::Secrets)? {
             let known = proxies.values().chain(self.proxies.values()).find(|known| *known.proxy() == proxy);
             let through = known.cloned().unwrap_or_else(|| ProxyCircuit::new(proxy, Arc::clone(clock)));
             proxies.insert(name, through);
         }
         #[expect(clippy::mutable_key_type, reason = "a proxy is compared by what never changes of it")]
         let built = BTreeMap::new();
-        let mut making =
-            Making { settings, environment, clock, secrets, before: self, built, gates: self.gates.clone() };
-        for project in &settings.projects {
-            let site = Site::of(settings, project, &proxies)?;
+        let mut making = Making {
+            configuration,
+            environment,
+            clock,
+            secrets,
+            before: self,
+            built,
+            gates: self.gates.clone(),
+        };
+        for project in &configuration.projects {
+            let site = Site::of(configuration, project, &proxies)?;
             making.credential(&project.credentials, project, &site, scope(project))?;
         }
         Ok(Self { built: making.built, gates: making.gates, proxies, metrics: self.metrics.clone() })
@@ -166,8 +173,8 @@ impl Credentials {
     }
 
     /// Where this project signs in, and how that is reached.
-    pub(super) fn site(&self, settings: &Settings, project: &Project) -> Result<Site, BuildFault> {
-        Site::of(settings, project, &self.proxies)
+    pub(super) fn site(&self, configuration: &Configuration, project: &Project) -> Result<Site, BuildFault> {
+        Site::of(configuration, project, &self.proxies)
     }
 
     /// That of a project.
@@ -193,7 +200,7 @@ fn scope(project: &Project) -> Target {
 
 /// Credentials in the making.
 struct Making<'a> {
-    settings: &'a Settings,
+    configuration: &'a Configuration,
     environment: &'a Environment,
     clock: &'a Arc<SystemClock>,
     secrets: BTreeMap<String, CredentialSecrets>,
@@ -211,8 +218,8 @@ impl Making<'_> {
         site: &Site,
         target: Target,
     ) -> Result<Option<Arc<Credential>>, BuildFault> {
-        use settings::Credentials as Kind;
-        let Some(kind) = self.settings.credentials.get(name) else { return Ok(None) };
+        use configuration::Credentials as Kind;
+        let Some(kind) = self.configuration.credentials.get(name) else { return Ok(None) };
         let (site_matters, scope) = match kind {
             Kind::Password(_) => (true, Some(target)),
             Kind::Assumed(_) => (true, None),
@@ -228,19 +235,19 @@ impl Making<'_> {
         }
         // A key that is none is told before anything is taken, also where the credential is kept.
         let first = self.first_key(name)?;
-        // What the settings say of them, with all that they lead to.
+        // What the configuration says of them, with all that they lead to.
         let mut chain = vec![kind.clone()];
         while let Some(Kind::Assumed(assumed)) = chain.last()
-            && let Some(next) = self.settings.credentials.get(&assumed.source)
+            && let Some(next) = self.configuration.credentials.get(&assumed.source)
         {
             chain.push(next.clone());
         }
-        let same = self.before.built.get(&identity).filter(|before| before.settings == chain);
+        let same = self.before.built.get(&identity).filter(|before| before.configuration == chain);
         let credential = match same {
             Some(before) => Arc::clone(&before.credential),
             None => self.make(name, kind, project, site, (first, scope))?,
         };
-        self.built.insert(identity, Built { settings: chain, credential: Arc::clone(&credential) });
+        self.built.insert(identity, Built { configuration: chain, credential: Arc::clone(&credential) });
         Ok(Some(credential))
     }
 
@@ -252,28 +259,29 @@ impl Making<'_> {
     fn make(
         &mut self,
         name: &str,
-        kind: &settings::Credentials,
+        kind: &configuration::Credentials,
         project: &Project,
         site: &Site,
         (first, scope): (Option<Key>, Option<Target>),
     ) -> Result<Arc<Credential>, BuildFault> {
-        use settings::Credentials as Kind;
+        use configuration::Credentials as Kind;
         let fault = |source| BuildFault::Client { project: project.name.clone(), source };
         let seed = random_seed();
         let source: Box<dyn crate::cloud::credential::Source> = match kind {
             Kind::AkSk(_) | Kind::Token(_) | Kind::Profile(_) => {
                 let reader = self.reader(name);
                 LocalSource::new(Box::new(move || {
-                    let read = reader.as_ref().ok_or("the credentials are gone from the settings")?.read()?;
+                    let read =
+                        reader.as_ref().ok_or("the credentials are gone from the configuration")?.read()?;
                     let key = key(read).map_err(|error| error.to_string())?;
                     key.ok_or_else(|| "there is no key in them".to_owned())
                 }))
             }
-            Kind::Password(settings::Password { user, domain, .. }) => {
+            Kind::Password(configuration::Password { user, domain, .. }) => {
                 let iam = site.iam(self.clock).map_err(fault)?.metered(self.before.meter(name));
                 let reader = self.reader(name);
                 let password = Box::new(move || {
-                    match reader.as_ref().ok_or("the credentials are gone from the settings")?.read()? {
+                    match reader.as_ref().ok_or("the credentials are gone from the configuration")?.read()? {
                         CredentialSecrets::Password(password) => Ok(password),
                         _ => Err("there is no password in them".to_owned()),
                     }
@@ -287,15 +295,15 @@ impl Making<'_> {
                 PasswordSource::new(iam, user, scope, &self.gates, seed)
             }
             Kind::EcsAgency(_) => MetadataSource::over_http(Arc::clone(self.clock)).map_err(fault)?,
-            Kind::Assumed(settings::Assumed { source, agency }) => {
+            Kind::Assumed(configuration::Assumed { source, agency }) => {
                 let with = self.credential(source, project, site, Target::Domain)?;
                 let with = with.ok_or_else(|| BuildFault::NoSource { name: name.to_owned() })?;
                 let meter = self.before.meter(name);
                 let (endpoint, agency) = match agency.clone() {
-                    settings::Agency::Named { name, domain } => {
+                    configuration::Agency::Named { name, domain } => {
                         (&site.iam_endpoint, iam::Agency::Named { agency: name, domain })
                     }
-                    settings::Agency::Urn(urn) => (&site.sts_endpoint, iam::Agency::Urn(urn)),
+                    configuration::Agency::Urn(urn) => (&site.sts_endpoint, iam::Agency::Urn(urn)),
                 };
                 let iam = site.at(endpoint, self.clock).map_err(fault)?.metered(meter);
                 AgencySource::new(iam, agency, with)
@@ -305,7 +313,7 @@ impl Making<'_> {
     }
 
     fn reader(&self, name: &str) -> Option<SecretReader> {
-        self.settings.secret_reader(name, self.environment)
+        self.configuration.secret_reader(name, self.environment)
     }
 }
 

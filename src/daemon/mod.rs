@@ -1,4 +1,4 @@
-//! Builds the parts from the settings, one scheduler for each project, and runs them until they are to stop.
+//! Builds the parts from the configuration, one scheduler for each project, and runs them until they are to stop.
 
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
@@ -8,6 +8,7 @@ use tracing::info;
 use crate::clock::{Clock, SystemClock, TOLD_EVERY, random_seed};
 use crate::cloud::http::HttpTransport;
 use crate::cloud::{BuildError, Client};
+use crate::configuration::{Configuration, Problems, Project};
 use crate::journal::{Journal, JournalError, Opened};
 use crate::model::event::StoredEntry;
 use crate::model::hold::{Holds, Identified};
@@ -18,7 +19,6 @@ use crate::model::project_state::ProjectState;
 use crate::model::record::Phase;
 use crate::model::text::span;
 use crate::reconcile::Reconciler;
-use crate::settings::{Problems, Project, Settings};
 
 mod build;
 mod changes;
@@ -64,7 +64,7 @@ pub enum BuildFault {
         #[source]
         source: crate::cloud::error::KeyError,
     },
-    /// The settings check this; it is told all the same.
+    /// The configuration checks this; it is told all the same.
     #[error("the credentials {name} take an agency on with others, which are not there")]
     NoSource { name: String },
     /// The file of a private CA.
@@ -94,8 +94,8 @@ pub enum BuildFault {
 }
 
 impl BuildFault {
-    /// Whether the settings are to blame, and not the machine.
-    pub fn is_of_the_settings(&self) -> bool {
+    /// Whether the configuration is to blame, and not the machine.
+    pub fn is_of_the_configuration(&self) -> bool {
         !matches!(self, Self::Journal(_) | Self::NewProject(_))
     }
 }
@@ -137,17 +137,17 @@ impl ProjectStates {
         self.projects.entry(entry.subject.project.clone()).or_default().apply(&entry);
     }
 
-    /// Keeps the projects of these settings under their present names, in the journal and here.
+    /// Keeps the projects of this configuration under their present names, in the journal and here.
     ///
     /// # Errors
     /// Where the journal cannot be written.
     pub async fn identify(
         &mut self,
         journal: &Journal,
-        settings: &Settings,
+        configuration: &Configuration,
         now: Moment,
     ) -> Result<(), JournalError> {
-        let identified = journal.identify(named(settings)).await?;
+        let identified = journal.identify(named(configuration)).await?;
         identity::tell(&identified);
         self.rename(identified, now);
         Ok(())
@@ -159,8 +159,8 @@ impl ProjectStates {
     }
 
     /// The same, as a journal with these names would do it: for commands that only read.
-    pub fn identified(&mut self, names: &Names, settings: &Settings, now: Moment) {
-        let naming = names.naming(&named(settings), |name| self.projects.contains_key(name));
+    pub fn identified(&mut self, names: &Names, configuration: &Configuration, now: Moment) {
+        let naming = names.naming(&named(configuration), |name| self.projects.contains_key(name));
         self.rename(Identified { naming, holds: Vec::new() }, now);
     }
 
@@ -210,22 +210,22 @@ impl ProjectStates {
 }
 
 /// The projects as the journal is told of them.
-fn named(settings: &Settings) -> Vec<Named> {
+fn named(configuration: &Configuration) -> Vec<Named> {
     let named = |project: &Project| Named { name: project.name.clone(), id: project.project_id.clone() };
-    settings.projects.iter().map(named).collect()
+    configuration.projects.iter().map(named).collect()
 }
 
-/// Opens the journal that the settings name and folds what it holds.
+/// Opens the journal that the configuration names and folds what it holds.
 ///
 /// # Errors
 /// Where it cannot be used. Nothing on disk is changed then.
 pub fn open_journal(
-    settings: &Settings,
+    configuration: &Configuration,
     clock: &impl Clock,
 ) -> Result<(Opened, ProjectStates), JournalError> {
     let now = clock.now();
     let mut states = ProjectStates::default();
-    let place = settings.journal.place();
+    let place = configuration.journal.place();
     let reading = Reading::begin(TOLD_EVERY, move |entries, waited| {
         let waited = span(waited);
         info!(
@@ -233,7 +233,7 @@ pub fn open_journal(
             entries, "the journal {place} is still being read: {entries} entries in {waited} so far"
         );
     });
-    let opened = settings.journal.open(now.wall, random_seed(), |entry| {
+    let opened = configuration.journal.open(now.wall, random_seed(), |entry| {
         states.fold(entry, now);
         reading.read_one();
     })?;

@@ -1,4 +1,4 @@
-//! The projects of one state of the settings, for commands that look at everything once.
+//! The projects of one state of the configuration, for commands that look at everything once.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use tokio::task::{JoinError, JoinSet};
 use super::build::Builder;
 use super::{BuildFault, HttpProject, ProjectStates};
 use crate::clock::Clock as _;
+use crate::configuration::Configuration;
 use crate::schedule::Scheduler;
-use crate::settings::Settings;
 
 /// The projects, each with its client and what the journal knows of it.
 pub struct Projects {
@@ -22,29 +22,29 @@ impl Projects {
     /// # Errors
     /// Where a secret, a key, an endpoint or a CA cannot be used.
     pub fn build(
-        settings: &Settings,
+        configuration: &Configuration,
         mut builder: Builder,
         mut states: ProjectStates,
     ) -> Result<Self, BuildFault> {
         let now = builder.clock.now();
-        let credentials = builder.credentials(settings)?;
+        let credentials = builder.credentials(configuration)?;
         let mut all = Vec::new();
-        for project in &settings.projects {
-            let Some(link) = Builder::link(settings, project, &credentials)? else { continue };
+        for project in &configuration.projects {
+            let Some(link) = Builder::link(configuration, project, &credentials)? else { continue };
             let css = builder.client(project, &link)?;
             let (project_state, stopping) = (states.take(&project.name, now), builder.stopping());
-            all.push(builder.project(settings, project, css, project_state, stopping));
+            all.push(builder.project(configuration, project, css, project_state, stopping));
             if let Ok(mut known) = builder.identities.known.try_lock() {
                 known.watch(&project.name, link.project());
             }
         }
-        let channels = builder.channels(settings, &credentials)?;
+        let channels = builder.channels(configuration, &credentials)?;
         builder.take_credentials(credentials);
-        builder.take_channels(channels, settings);
+        builder.take_channels(channels, configuration);
         Ok(Self { all, builder })
     }
 
-    /// The projects, in the order of the settings.
+    /// The projects, in the order of the configuration.
     pub fn all(&self) -> &[Arc<HttpProject>] {
         &self.all
     }

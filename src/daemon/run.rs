@@ -17,6 +17,7 @@ use super::running::Running;
 use super::snapshot::{Snapshot, View};
 use super::{Broken, BuildFault, HttpProject, ProjectStates, in_force};
 use crate::clock::{Clock as _, SystemClock, still_waiting};
+use crate::configuration::{Configuration, Environment, Loaded};
 use crate::control::{Question, Reachable};
 use crate::model::hold::Holds;
 use crate::model::id::ProjectName;
@@ -25,7 +26,6 @@ use crate::model::project_state::ProjectState;
 use crate::model::text::{chain, span};
 use crate::schedule::Scheduler;
 use crate::schedule::liveness::{LivenessProbe, channel};
-use crate::settings::{Environment, Loaded, Settings};
 use crate::status::metrics::Metrics;
 use crate::status::{InForce, PolicyReport, summary};
 use crate::supervisor::Supervisor;
@@ -53,7 +53,7 @@ pub struct Daemon {
     pub(super) orders: JoinSet<()>,
     stopping: CancellationToken,
     started: Timestamp,
-    /// The settings in force, for people.
+    /// The configuration in force, for people.
     in_force: InForce,
     supervisor: Arc<Supervisor>,
     /// Whether commands can reach the daemon, where they are to.
@@ -63,7 +63,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Builds every project of the settings that were loaded from `config`. Connects to nothing.
+    /// Builds every project of the configuration that was loaded from `config`. Connects to nothing.
     ///
     /// # Errors
     /// Where a secret, a key, an endpoint or a CA cannot be used.
@@ -119,7 +119,7 @@ impl Daemon {
         Self { supervisor, ..self }
     }
 
-    /// The same, with whether commands can reach it; `None`: the settings want none to.
+    /// The same, with whether commands can reach it; `None`: the configuration wants none to.
     #[must_use]
     pub fn reached(self, reachable: Option<Reachable>) -> Self {
         Self { reachable, ..self }
@@ -233,10 +233,16 @@ impl Daemon {
             self.running.iter().map(|(name, running)| (name, running.project.summary())).collect();
         let holds = self.holds().in_force(now).count();
         let refused = self.in_force.refused.is_some();
-        self.supervisor.status(&summary::line(self.settings().mode, &projects, holds, refused, now.wall));
+        self.supervisor.status(&summary::line(
+            self.configuration().mode,
+            &projects,
+            holds,
+            refused,
+            now.wall,
+        ));
     }
 
-    /// A scheduler has ended: because its project is gone from the settings, or because something panicked. Then all
+    /// A scheduler has ended: because its project is gone from the configuration, or because something panicked. Then all
     /// are stopped, so that nothing is left half-alive.
     fn ended(
         &mut self,
@@ -252,7 +258,7 @@ impl Daemon {
             self.builder.let_go(&name);
             info!(project = %name, "project {name} is not watched any more");
         } else if !self.stopping.is_cancelled() {
-            // It came back into the settings before its last reconcile had ended.
+            // It came back into the configuration before its last reconcile had ended.
             running.stop = running.halt.child_token();
             let (project, nudge) = (Arc::clone(&running.project), Arc::clone(&running.nudge));
             let stop = running.stop.clone();
@@ -308,9 +314,9 @@ impl Daemon {
             journal: self.builder.share_journal(),
             post: self.builder.post.clone(),
             started: self.started,
-            mode: self.settings().mode,
+            mode: self.configuration().mode,
             in_force: self.in_force.clone(),
-            policies: self.settings().policies.iter().map(PolicyReport::new).collect(),
+            policies: self.configuration().policies.iter().map(PolicyReport::new).collect(),
             projects: self.running.values().cloned().collect(),
         }
     }
@@ -339,8 +345,8 @@ impl Daemon {
         self.builder.holds.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn settings(&self) -> &Settings {
-        &self.loaded.settings
+    pub(super) fn configuration(&self) -> &Configuration {
+        &self.loaded.configuration
     }
 
     pub(super) fn clock(&self) -> &SystemClock {

@@ -22,6 +22,6 @@ pub(super) struct Running {
     pub(super) nudge: Arc<Notify>,
     /// Answered while its scheduler's loop turns.
     pub(super) liveness: LivenessProbe,
-    /// It is gone from the settings: nothing is sent, and its scheduler ends once no attempt is open.
+    /// It is gone from the configuration: nothing is sent, and its scheduler ends once no attempt is open.
     pub(super) leaving: bool,
 }

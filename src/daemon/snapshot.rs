@@ -51,7 +51,7 @@ impl Snapshot {
             at: now.wall,
             started: self.started,
             mode: self.mode,
-            settings: self.in_force.clone(),
+            configuration: self.in_force.clone(),
             conditions: ConditionReport::all(self.projects.iter().flat_map(|seen| seen.project.conditions())),
             projects: self.projects.iter().map(report).collect(),
             holds,

@@ -14,7 +14,7 @@ use crate::model::reason::Reason;
 /// The state of a project that may hold a PUT back.
 #[derive(Clone, Copy)]
 pub struct Preconditions<'a> {
-    /// The project's name in the settings.
+    /// The project's name in the configuration.
     pub project: &'a ProjectName,
     /// What the journal knows of the project.
     pub project_state: &'a ProjectState,

@@ -23,13 +23,13 @@ pub(super) const NOT_JOURNALED: u64 = u64::MAX;
 /// What a step is worked out from, beside the project's state and the moment.
 #[derive(Clone, Copy)]
 pub struct StepInput<'a> {
-    /// The project's name in the settings.
+    /// The project's name in the configuration.
     pub project: &'a ProjectName,
     /// The cluster that was polled.
     pub cluster: &'a Cluster,
     /// What its lists of tasks showed.
     pub reading: &'a Reading,
-    /// What the settings say.
+    /// What the configuration says.
     pub rules: &'a Rules,
     /// What operators said is to be left alone.
     pub holds: &'a Holds,

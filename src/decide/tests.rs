@@ -118,7 +118,7 @@ impl Harness {
         self.cluster_record().tasks[&TaskId::new("t").unwrap()].clone()
     }
 
-    /// What the settings say, with no mode below the policy's.
+    /// What the configuration says, with no mode below the policy's.
     fn rules(&self) -> Rules {
         let policy = |terms: &Terms| Policy {
             matches: Match::default(),

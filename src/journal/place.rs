@@ -1,6 +1,6 @@
 //! Where a journal lies, and what can be known of it without opening it as a database.
 //!
-//! Takes the path of the settings; gives the real path, and refuses what can never be a journal. Changes nothing
+//! Takes the path of the configuration; gives the real path, and refuses what can never be a journal. Changes nothing
 //! on disk.
 
 use std::ffi::OsString;

@@ -1,4 +1,4 @@
-//! Where the settings say the journal is: the only place that knows which kinds of stores there are.
+//! Where the configuration says the journal is: the only place that knows which kinds of stores there are.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -42,7 +42,7 @@ impl JournalUrl {
         Self::Sqlite(path.into())
     }
 
-    /// Whether such a text, as it stands in the settings, can bear no secret.
+    /// Whether such a text, as it stands in the configuration, can bear no secret.
     pub fn is_harmless(text: &str) -> bool {
         text.starts_with(FILE)
     }
@@ -91,7 +91,7 @@ impl JournalUrl {
     }
 }
 
-/// As it stands in the settings.
+/// As it stands in the configuration.
 impl fmt::Display for JournalUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{FILE}{}", self.path().display())

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// How one channel fares, since the process began.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelCounts {
-    /// Its name in the settings.
+    /// Its name in the configuration.
     pub name: String,
     /// The word under `type`.
     pub kind: String,

@@ -268,7 +268,7 @@ const FORMER_WORDS: [(&str, &str); 4] = [
 /// What an entry is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
-    /// The project, by the name in the settings.
+    /// The project, by the name in the configuration.
     pub project: ProjectName,
     /// The cluster.
     pub cluster: ClusterId,

@@ -32,7 +32,7 @@ pub struct Peek {
 pub struct Explanation {
     /// When this was asked.
     pub at: Timestamp,
-    /// The project's name in the settings.
+    /// The project's name in the configuration.
     pub project: ProjectName,
     /// The cluster's id.
     pub cluster: ClusterId,

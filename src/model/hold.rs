@@ -18,7 +18,7 @@ use super::text::{shown, utc};
 pub enum Scope {
     /// Every cluster of every project.
     All,
-    /// Every cluster of a project, by its name in the settings.
+    /// Every cluster of a project, by its name in the configuration.
     Project(ProjectName),
     /// One cluster, by its id.
     Cluster(ClusterId),

@@ -120,7 +120,7 @@ impl TaskId {
 }
 
 id!(
-    /// The name an operator gave to a project in the settings.
+    /// The name an operator gave to a project in the configuration.
     ProjectName,
     "project name"
 );

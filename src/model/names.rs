@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::id::{ProjectId, ProjectName};
 
-/// A project as the settings have it.
+/// A project as the configuration has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
     /// Its name.

@@ -22,7 +22,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// The word in the settings, and in JSON.
+    /// The word in the configuration, and in JSON.
     pub fn word(self) -> &'static str {
         match self {
             Self::DryRun => "dry-run",
@@ -171,7 +171,7 @@ pub struct Match {
     pub tags: BTreeMap<String, Pattern>,
 }
 
-/// How long a RUNNING task is expected to take: the settings' `[policy.expect]`. Only told, for nothing stops a task that
+/// How long a RUNNING task is expected to take: the configuration's `[policy.expect]`. Only told, for nothing stops a task that
 /// runs. No part of the [`Terms`]: a change of it is no change of policy, and no abort turns into an escalation by it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expect {

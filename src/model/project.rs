@@ -1,4 +1,4 @@
-//! What belongs to a project as a whole: its settings for looking and acting, and whether it rests.
+//! What belongs to a project as a whole: how it is polled and acted in, and whether it is paused.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::policy::{Mode, Policy};
 
-/// How often to poll, and how long to wait for an effect: the settings' `[poll]`.
+/// How often to poll, and how long to wait for an effect: the configuration's `[poll]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Poll {
     /// List the clusters of the project.
@@ -48,7 +48,7 @@ impl Default for Poll {
     }
 }
 
-/// How much at once: the settings' `[limits]`, each for one project.
+/// How much at once: the configuration's `[limits]`, each for one project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Requests without an answer yet.
@@ -72,7 +72,7 @@ impl Default for Limits {
     }
 }
 
-/// Many failures at once mean that the cloud is ill: the settings' `[breaker]`, for each project.
+/// Many failures at once mean that the cloud is ill: the configuration's `[breaker]`, for each project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Breaker {
     /// So many different tasks seen to fail …
@@ -96,7 +96,7 @@ impl Default for Breaker {
     }
 }
 
-/// Everything the settings say of how a project is looked after: what a reload may change.
+/// Everything the configuration says of how a project is looked after: what a reload may change.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rules {
     /// The policies in force, in their order.
@@ -113,14 +113,14 @@ pub struct Rules {
     pub mode: Mode,
 }
 
-/// Idle clusters are read less often than the settings ask for, for want of requests.
+/// Idle clusters are read less often than the configuration asks for, for want of requests.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stretch {
-    /// The settings' `idle_interval`.
+    /// The configuration's `idle_interval`.
     pub wanted: Duration,
     /// How long it takes to read each of them once.
     pub actual: Duration,
-    /// The requests that may begin in a second: the settings' limit, or less after a 429.
+    /// The requests that may begin in a second: the configuration's limit, or less after a 429.
     pub per_second: f64,
 }
 

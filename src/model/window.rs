@@ -24,7 +24,7 @@ const WEEK: u16 = 7 * DAY;
 /// How far ahead a change is looked for.
 pub const HORIZON: SignedDuration = SignedDuration::from_hours(400 * 24);
 
-/// The days as the settings write them, from Monday.
+/// The days as the configuration writes them, from Monday.
 pub const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
 /// A span of time on some days of the week.

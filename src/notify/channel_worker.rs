@@ -193,7 +193,7 @@ impl<C: Clock> ChannelWorker<C> {
         }
     }
 
-    /// Takes the channel as the settings have it now. `false`: it is no more.
+    /// Takes the channel as the configuration has it now. `false`: it is no more.
     fn reload(&mut self) -> bool {
         let routes = Arc::clone(&self.routes.borrow_and_update());
         let Some(channel) = routes.channels.get(&self.name) else { return false };

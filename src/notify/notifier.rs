@@ -1,4 +1,4 @@
-//! Puts outbox writer and channel workers together, and follows the settings.
+//! Puts outbox writer and channel workers together, and follows the configuration.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -30,7 +30,7 @@ pub(super) enum Transient {
     Renamed(Naming),
 }
 
-/// The letter box: for those who tell, for those who change the settings, and for those who want to know how it goes.
+/// The letter box: for those who tell, for those who change the configuration, and for those who want to know how it goes.
 #[derive(Debug, Clone)]
 pub struct NotifyQueue {
     inner: Arc<Inner>,

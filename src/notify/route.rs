@@ -1,4 +1,4 @@
-//! Who hears of what, by the settings.
+//! Who hears of what, by the configuration.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::channel::Channel;
 
-/// What the settings say of telling people.
+/// What the configuration says of telling people.
 #[derive(Clone, Default)]
 pub struct Routes {
     /// The channels, by their names.

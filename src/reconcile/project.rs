@@ -216,7 +216,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         Ok(())
     }
 
-    /// What the settings say now.
+    /// What the configuration says now.
     pub fn rules(&self) -> Arc<Rules> {
         Arc::clone(&self.in_force.read().unwrap_or_else(PoisonError::into_inner).rules)
     }
@@ -226,7 +226,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         Arc::clone(&self.in_force.read().unwrap_or_else(PoisonError::into_inner).css)
     }
 
-    /// Takes other settings, and another client where there is one. No intent is committed meanwhile, and every
+    /// Takes another configuration, and another client where there is one. No intent is committed meanwhile, and every
     /// later one is judged by these.
     pub async fn reload(&self, rules: Rules, css: Option<S>) {
         let _commit_lock = self.pause().await;
@@ -261,7 +261,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         }
     }
 
-    /// How the project stands, for people. `leaving`: it is gone from the settings.
+    /// How the project stands, for people. `leaving`: it is gone from the configuration.
     pub fn report(&self, leaving: bool) -> ProjectReport {
         let (now, rules) = (self.clock.now(), self.rules());
         let (holds, state) = self.known();

@@ -79,7 +79,7 @@ pub trait Project: Send + Sync + 'static {
     fn remembered(&self) -> Vec<Cluster>;
     /// Clusters came or went.
     fn changed(&self, came: usize, went: &[ClusterId], watched: usize);
-    /// What the settings say now.
+    /// What the configuration says now.
     fn rules(&self) -> Arc<Rules>;
     /// How many requests may begin in a second, as of now. `None`: any number.
     fn requests_per_second(&self) -> Option<f64>;
@@ -91,7 +91,7 @@ pub trait Project: Send + Sync + 'static {
 pub struct Scheduler<P, C> {
     project: Arc<P>,
     clock: Arc<C>,
-    /// What the settings say. Reconciles at once are as many as requests in flight: each has at most one.
+    /// What the configuration says. Reconciles at once are as many as requests in flight: each has at most one.
     rules: Arc<Rules>,
     fleet: Fleet,
     queue: Queue,
@@ -105,7 +105,7 @@ pub struct Scheduler<P, C> {
     stretch: Option<Stretch>,
     /// Answers liveness probes from the loop.
     liveness: Option<LivenessResponder>,
-    /// Felt when something changed for which clusters with an unfinished task are to be polled at once: other settings, or
+    /// Felt when something changed for which clusters with an unfinished task are to be polled at once: another configuration, or
     /// the end of a hold.
     nudge: Arc<Notify>,
 }

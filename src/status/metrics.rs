@@ -209,7 +209,7 @@ impl Metrics {
         self.request_durations.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
-    /// Counts one request to IAM, with the credentials of this name in the settings.
+    /// Counts one request to IAM, with the credentials of this name in the configuration.
     pub fn iam_call(&self, credentials: &str, operation: &str, result: &str) {
         let told = [("credentials", credentials), ("operation", operation), ("result", result)];
         self.iam_requests.get_or_create(&labels(None, &told)).inc();
@@ -350,11 +350,17 @@ fn of_the_daemon(page: &mut Registry, report: &Report, beside: &MetricsInput) {
         Gauges::new(page, name, help).set(&vec![(label, value.to_owned())], 1.0);
     };
     info(page, "build_info", "1, with the version", "version", &report.version);
-    info(page, "config_info", "1, with the hash of the settings in force", "hash", &report.settings.hash);
-    let taken = report.settings.refused.is_none();
+    info(
+        page,
+        "config_info",
+        "1, with the hash of the configuration in force",
+        "hash",
+        &report.configuration.hash,
+    );
+    let taken = report.configuration.refused.is_none();
     gauge(page, "config_last_reload_successful", "Whether the last reload was taken", flag(taken));
-    let since = seconds(report.settings.since);
-    gauge(page, "config_last_reload_success_timestamp_seconds", "When settings were last taken", since);
+    let since = seconds(report.configuration.since);
+    gauge(page, "config_last_reload_success_timestamp_seconds", "When a configuration was last taken", since);
     let enforcing = flag(report.mode == Mode::Enforce);
     gauge(page, "enforcing", "Whether the global mode is enforce", enforcing);
     gauge(page, "projects", "Projects that are looked after", count(report.projects.len()));

@@ -36,8 +36,8 @@ pub struct Report {
     pub started: Timestamp,
     /// The global mode in force.
     pub mode: Mode,
-    /// The settings in force.
-    pub settings: InForce,
+    /// The configuration in force.
+    pub configuration: InForce,
     /// The conditions in force, the gravest first.
     #[serde(default)]
     pub conditions: Vec<ConditionReport>,
@@ -52,7 +52,7 @@ pub struct Report {
     pub channels: Vec<ChannelCounts>,
 }
 
-/// The settings in force, and whether newer ones were refused.
+/// The configuration in force, and whether newer ones were refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InForce {
     /// The file.
@@ -129,11 +129,11 @@ impl ConditionReport {
 /// One project.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProjectReport {
-    /// Its name in the settings.
+    /// Its name in the configuration.
     pub name: ProjectName,
     /// Clusters that the list of clusters has shown.
     pub clusters: usize,
-    /// It is gone from the settings, and only what is open is still settled.
+    /// It is gone from the configuration, and only what is open is still settled.
     pub leaving: bool,
     /// How its breaker stands.
     pub breaker: BreakerState,
@@ -222,7 +222,7 @@ impl Live {
 pub struct Pace {
     /// Requests without an answer yet.
     pub requests_in_flight: u32,
-    /// Requests begun in a second, by the settings.
+    /// Requests begun in a second, by the configuration.
     pub requests_per_second: u32,
     /// The same as of now: fewer after the service asked for that.
     pub requests_per_second_now: Option<f64>,
@@ -305,7 +305,7 @@ pub struct PolicyReport {
 }
 
 impl PolicyReport {
-    /// In words, as the settings have it.
+    /// In words, as the configuration has it.
     pub fn new(policy: &Policy) -> Self {
         let (terms, retry) = (&policy.terms, &policy.terms.retry);
         let mode = terms.mode.word();
@@ -334,11 +334,11 @@ impl PolicyReport {
 
 /// What is known of a project beside its project's state.
 pub struct ReportInput<'a> {
-    /// Its name in the settings.
+    /// Its name in the configuration.
     pub name: &'a ProjectName,
     /// Clusters that the list of clusters has shown.
     pub clusters: usize,
-    /// It is gone from the settings.
+    /// It is gone from the configuration.
     pub leaving: bool,
     /// PUTs that are allowed within an hour.
     pub max_actions_per_hour: u32,

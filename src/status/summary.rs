@@ -62,7 +62,7 @@ pub fn line(
 ) -> String {
     let mut parts = Vec::new();
     if projects.is_empty() {
-        parts.push("nothing to watch: no [[project]] in the settings".to_owned());
+        parts.push("nothing to watch: no [[project]] in the configuration".to_owned());
     } else {
         let clusters: usize = projects.values().map(|project| project.clusters).sum();
         let running: usize = projects.values().map(|project| project.running).sum();
@@ -173,7 +173,7 @@ mod tests {
     fn a_daemon_without_a_project_says_so() {
         assert_eq!(
             line_of(Mode::DryRun, &[], 0, false),
-            "dry-run: nothing to watch: no [[project]] in the settings"
+            "dry-run: nothing to watch: no [[project]] in the configuration"
         );
     }
 }

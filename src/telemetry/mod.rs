@@ -20,7 +20,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::settings::{Environment, LogFormat};
+use crate::configuration::{Environment, LogFormat};
 
 mod journald;
 pub mod queue;

@@ -6,7 +6,7 @@ use crate::status::{ProjectReport, Report};
 /// What is missing for that, a line each.
 pub(super) fn missing(report: &Report) -> Vec<String> {
     if report.projects.is_empty() {
-        return vec!["there is no project in the settings".to_owned()];
+        return vec!["there is no project in the configuration".to_owned()];
     }
     report
         .projects

@@ -245,15 +245,15 @@ impl Index {
             .iter()
             .flat_map(|project| project.ended.iter().map(move |ended| Ended::new(project, ended, report.at)))
             .collect();
-        let refused = report.settings.refused.as_ref().map(|refused| {
+        let refused = report.configuration.refused.as_ref().map(|refused| {
             (Time(refused.at), refused.problems.iter().map(|problem| clean(problem)).collect())
         });
         Self {
             head: Head::new("Upgrades".to_owned(), report.at),
             dry_run: report.mode == Mode::DryRun,
-            file: clean(&report.settings.file),
-            since: Time(report.settings.since),
-            warnings: report.settings.warnings.iter().map(|warning| clean(warning)).collect(),
+            file: clean(&report.configuration.file),
+            since: Time(report.configuration.since),
+            warnings: report.configuration.warnings.iter().map(|warning| clean(warning)).collect(),
             refused,
             conditions: report.conditions.iter().map(Condition::new).collect(),
             sums,
@@ -319,7 +319,7 @@ impl Project {
     fn new(project: &ProjectReport, report: &Report) -> Self {
         let mut notes = Vec::new();
         if project.leaving {
-            notes.push("it is gone from the settings; what is open is still settled".to_owned());
+            notes.push("it is gone from the configuration; what is open is still settled".to_owned());
         }
         let (sent, allowed) = project.actions_last_hour;
         let mut facts = vec![

@@ -179,7 +179,7 @@ async fn check_exits_by_what_it_finds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_shipped_settings_can_be_checked() {
+async fn the_shipped_configuration_can_be_checked() {
     let check = |file: &str| {
         let mut command = program();
         command.arg("check").arg("--config").arg(shipped(file));
@@ -215,7 +215,7 @@ async fn the_shipped_settings_can_be_checked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_problems_of_broken_settings_are_told_at_once_by_every_command() {
+async fn all_problems_of_a_broken_configuration_are_told_at_once_by_every_command() {
     let bench = Bench::new(FAILED_ONCE, RETRIES).await;
     let broken = "mode = \"enforced\"\n[poll]\nidle_interval = \"soon\"\nactive_intervall = \"1s\"\n[limits]\nrequests_per_second = -1\n";
     fs::write(bench.config(), broken).unwrap();
@@ -251,7 +251,7 @@ async fn all_problems_of_broken_settings_are_told_at_once_by_every_command() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_secret_that_cannot_be_had_is_a_fault_of_the_settings() {
+async fn a_secret_that_cannot_be_had_is_a_fault_of_the_configuration() {
     let bench = Bench::new(FAILED_ONCE, RETRIES).await;
     for arguments in [["run"].as_slice(), &["plan"], &["check"]] {
         let mut command = bench.command(arguments);

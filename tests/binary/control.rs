@@ -410,13 +410,13 @@ async fn a_daemon_without_its_socket_gets_it_later_and_is_not_led_to_send_before
     daemon.says("started in mode").await;
     bench.edit("mode = \"dry-run\"", "mode = \"enforce\"");
     daemon.signal("HUP");
-    daemon.says("the settings were not reloaded and nothing changed").await;
+    daemon.says("the configuration was not reloaded and nothing changed").await;
     bench.looks_on(10).await;
     assert_eq!(bench.puts().len(), 0);
     std::fs::create_dir(&folder).unwrap();
     daemon.says("commands reach this daemon").await;
     daemon.signal("HUP");
-    daemon.says("the settings were reloaded").await;
+    daemon.says("the configuration was reloaded").await;
     let (code, out, err) = bench.runs(&["hold", "all", "--reason", "x"]).await;
     assert_eq!(code, 0, "{out}{err}");
 }
@@ -425,7 +425,7 @@ async fn a_daemon_without_its_socket_gets_it_later_and_is_not_led_to_send_before
 async fn what_lies_at_the_place_of_the_socket_stops_a_daemon_that_sends_and_no_other() {
     let bench = Bench::new(FAILED_ONCE, RETRIES).await;
     let socket = bench.socket().display().to_string();
-    // As long as the settings allow, which is as long as it can be made.
+    // As long as the configuration allows, which is as long as it can be made.
     let room = 103 - bench.folder.path().as_os_str().len() - 1;
     let long = bench.folder.path().join("x".repeat(room)).display().to_string();
     // Something of somebody else's that listens, if not to this kind of talk.

@@ -38,7 +38,7 @@ domain = "other"
 const PASSWORD: &str =
     "type = \"password\"\nuser = \"robot\"\npassword = { env = \"TEST_PASSWORD\" }\ndomain = \"account\"\n";
 
-/// Settings whose project uses these credentials instead of an access key.
+/// Configuration whose project uses these credentials instead of an access key.
 async fn bench(scenario: &str, credentials: &str) -> Bench {
     let bench = Bench::new(&format!("{FAILED_ONCE}{scenario}"), RETRIES).await;
     bench.edit(

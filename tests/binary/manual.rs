@@ -88,7 +88,7 @@ async fn nobody_passes_over_a_hold_dry_run_or_another_task() {
     }
     bench.edit("mode = \"enforce\"", "mode = \"dry-run\"");
     daemon.signal("HUP");
-    daemon.says("the settings were reloaded").await;
+    daemon.says("the configuration was reloaded").await;
     for verb in ["retry-now", "abort"] {
         let yes: &[&str] = if verb == "abort" { &["--yes"] } else { &[] };
         let (code, said) = orders(&bench, &[&[verb, "logs"], yes].concat()).await;
@@ -218,7 +218,7 @@ async fn who_may_not_use_the_socket_orders_nothing_and_a_member_of_its_group_doe
         // Nobody but root can become somebody else.
         return;
     }
-    // The settings may be read by others: they hold no secret. The journal may not.
+    // The configuration may be read by others: it holds no secret. The journal may not.
     for (mode, path) in [("755", bench.folder.path().to_owned()), ("600", bench.journal())] {
         assert!(Command::new("chmod").arg(mode).arg(path).status().unwrap().success());
     }
@@ -226,7 +226,7 @@ async fn who_may_not_use_the_socket_orders_nothing_and_a_member_of_its_group_doe
         let mut command = alone("setpriv");
         command.args(["--reuid=65534", &format!("--regid={group}"), "--clear-groups"]);
         command.arg(env!("CARGO_BIN_EXE_upgrade-remediator"));
-        let mut process = Process::start(bench.with_settings(command, arguments));
+        let mut process = Process::start(bench.with_configuration(command, arguments));
         (process.code().await.unwrap(), format!("{}{}", process.stdout(), process.stderr()))
     };
     let nobody = user(65534);

@@ -56,7 +56,7 @@ async fn an_idle_daemon_stops_in_order_at_either_signal_and_not_at_sighup() {
         let mut daemon = bench.daemon();
         bench.looks_on(2).await;
         daemon.signal("HUP");
-        daemon.says("the settings were reloaded").await;
+        daemon.says("the configuration was reloaded").await;
         bench.looks_on(2).await;
         assert!(daemon.runs());
         daemon.signal(signal);
@@ -263,7 +263,7 @@ async fn a_hold_at_the_second_daemon_holds_and_the_first_takes_none() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_lock_and_socket_two_daemons_with_the_same_settings_send_once_at_most() {
+async fn without_lock_and_socket_two_daemons_with_the_same_configuration_send_once_at_most() {
     let bench = Bench::new(FAILED_ONCE, &slowly(RETRIES)).await;
     let mut first = bench.daemon();
     bench.journaled("the failure", |event| matches!(event, Event::Failed(_))).await;
@@ -325,7 +325,7 @@ async fn one_look_that_cannot_list_the_clusters_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn warnings_about_the_settings_are_logged_in_one_line_each() {
+async fn warnings_about_the_configuration_are_logged_in_one_line_each() {
     let bench = Bench::new(QUIET, &format!("{RETRIES}[[policy]]\nname = \"never\"\n")).await;
     let mut once = Process::start(bench.command(&["run", "--once"]));
     assert_eq!(once.code().await, Some(0));
@@ -460,10 +460,10 @@ message = "no {access} {secret} {token}"
 "#
     );
     let bench = Bench::new(&scenario, RETRIES).await;
-    let settings = fs::read_to_string(bench.config()).unwrap();
-    let settings =
-        settings.replace("secret_key =", "security_token = { env = \"TEST_TOKEN\" }\nsecret_key =");
-    fs::write(bench.config(), settings).unwrap();
+    let configuration = fs::read_to_string(bench.config()).unwrap();
+    let configuration =
+        configuration.replace("secret_key =", "security_token = { env = \"TEST_TOKEN\" }\nsecret_key =");
+    fs::write(bench.config(), configuration).unwrap();
     let keys = [("TEST_ACCESS_KEY", access), ("TEST_SECRET_KEY", secret), ("TEST_TOKEN", token)];
     let mut printed = String::new();
     let mut command = bench.command(&["run"]);

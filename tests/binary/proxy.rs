@@ -1,5 +1,5 @@
 //! A proxy that asks for user and password: everything goes through it, a changed password is taken at a reload, and who
-//! is refused is told what to mend. No host of these settings exists anywhere but at the proxy.
+//! is refused is told what to mend. No host of this configuration exists anywhere but at the proxy.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use std::fs;
@@ -199,7 +199,7 @@ async fn a_refused_password_is_told_with_what_to_mend_and_a_reload_takes_the_new
 
     behind.password(PASSWORD);
     daemon.signal("HUP");
-    daemon.says("the settings were reloaded").await;
+    daemon.says("the configuration was reloaded").await;
     assert_eq!(behind.bench.ended(&["logs"]).await["logs"], "retries-exhausted", "{}", daemon.stderr());
     eventually("a message at each channel", || {
         (!behind.hook.got().is_empty() && !behind.chat.got().is_empty()).then_some(())

@@ -14,13 +14,13 @@ fn retries_in(time: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn good_settings_take_effect_and_what_changed_is_told() {
+async fn a_good_configuration_takes_effect_and_what_changed_is_told() {
     let bench = Bench::new(FAILED_ONCE, &retries_in("1h")).await;
     let daemon = bench.daemon();
     bench.journaled("the wait", |event| matches!(event, Event::Decided { .. })).await;
     bench.edit("initial_interval = \"1h\"", "initial_interval = \"1s\"");
     daemon.signal("HUP");
-    daemon.says("the settings were reloaded").await;
+    daemon.says("the configuration was reloaded").await;
     daemon.says("changed: policy.test.retry.initial_interval: \"1h\" → \"1s\"").await;
     assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved");
     // The timer went on from the first sight of the failure; it did not begin anew.
@@ -42,7 +42,7 @@ async fn what_was_in_force_since_when_and_that_the_daemon_lived_stand_in_the_jou
     bench.looks_on(1).await;
     bench.edit("mode = \"enforce\"", "mode = \"dry-run\"");
     daemon.signal("HUP");
-    daemon.says("the settings were reloaded").await;
+    daemon.says("the configuration was reloaded").await;
     let modes = |all: &[serde_json::Value]| -> Vec<String> {
         all.iter().map(|one| one["mode"].as_str().unwrap().to_owned()).collect()
     };
@@ -50,8 +50,8 @@ async fn what_was_in_force_since_when_and_that_the_daemon_lived_stand_in_the_jou
         .await;
     let all = in_force(&bench);
     assert_eq!(all[1]["version"], env!("CARGO_PKG_VERSION"));
-    assert!(all[1]["settings"]["poll.active_interval"].is_string(), "{}", all[1]);
-    assert_ne!(all[0]["configuration"], all[1]["configuration"]);
+    assert!(all[1]["configuration"]["poll.active_interval"].is_string(), "{}", all[1]);
+    assert_ne!(all[0]["hash"], all[1]["hash"]);
     daemon.signal("TERM");
     assert_eq!(daemon.code().await, Some(0));
     let journal = Connection::open(bench.journal()).unwrap();
@@ -69,21 +69,21 @@ async fn a_bad_file_changes_nothing_and_its_problems_are_told() {
     bench.edit("mode = \"enforce\"", "mode = \"dry-run\"");
     bench.edit("max_retries = 3", "max_retrys = 3");
     daemon.signal("HUP");
-    daemon.says("the settings were not reloaded and nothing changed").await;
+    daemon.says("the configuration was not reloaded and nothing changed").await;
     daemon.says("max_retrys").await;
     assert!(daemon.runs());
     let (code, out, err) = bench.runs(&["status"]).await;
-    assert_eq!(code, 0, "the settings on the disk cannot be used, and the daemon can be asked: {err}");
+    assert_eq!(code, 0, "the configuration on the disk cannot be used, and the daemon can be asked: {err}");
     assert!(out.contains("mode enforce") && out.contains("changed nothing:\n  error: "), "{out}");
     assert!(out.contains("max_retrys") && out.contains("backoff"), "{out}");
     assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved", "it went on in mode enforce");
     bench.edit("max_retrys = 3", "max_retries = 3");
     daemon.signal("HUP");
-    daemon.says("the settings were reloaded").await;
+    daemon.says("the configuration was reloaded").await;
     let (_, out, _) = bench.runs(&["status", "--json"]).await;
     let status: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(
-        (&status["mode"], &status["settings"]["refused"]),
+        (&status["mode"], &status["configuration"]["refused"]),
         (&"dry-run".into(), &serde_json::Value::Null),
         "{out}"
     );
@@ -96,7 +96,7 @@ async fn a_secret_that_is_gone_changes_nothing_either() {
     bench.journaled("the wait", |event| matches!(event, Event::Decided { .. })).await;
     bench.edit("{ env = \"TEST_SECRET_KEY\" }", "{ file = \"/nowhere/secret\" }");
     daemon.signal("HUP");
-    daemon.says("the settings were not reloaded and nothing changed").await;
+    daemon.says("the configuration was not reloaded and nothing changed").await;
     assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved");
 }
 
@@ -203,10 +203,10 @@ async fn a_changed_ca_file_of_a_channel_is_taken_and_what_waited_is_told_at_once
     // A file that holds no certificate any more changes nothing.
     std::fs::write(&ca, "none").unwrap();
     daemon.signal("HUP");
-    daemon.says("the settings were not reloaded and nothing changed").await;
+    daemon.says("the configuration was not reloaded and nothing changed").await;
 
     std::fs::write(&ca, &private.ca_pem).unwrap();
     daemon.signal("HUP");
-    daemon.says("the settings were reloaded").await;
+    daemon.says("the configuration was reloaded").await;
     eventually("the message", || (!chat.got().is_empty()).then_some(())).await;
 }

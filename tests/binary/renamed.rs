@@ -11,19 +11,19 @@ use upgrade_remediator::simulator::scenario::DEFAULT_PROJECT_ID;
 use crate::support::edited::waiting;
 use crate::support::{self, ABORTS, Bench, FAILED_ONCE, Process, RETRIES};
 
-/// How the new settings come into force.
+/// How a new configuration comes into force.
 #[derive(Debug, Clone, Copy)]
 enum By {
     Restart,
     Reload,
 }
 
-/// A daemon under new settings.
-async fn under_new_settings(bench: &Bench, mut daemon: Process, by: By) -> Process {
+/// A daemon under a new configuration.
+async fn under_a_new_configuration(bench: &Bench, mut daemon: Process, by: By) -> Process {
     match by {
         By::Reload => {
             daemon.signal("HUP");
-            daemon.says("the settings were reloaded").await;
+            daemon.says("the configuration was reloaded").await;
             daemon
         }
         By::Restart => {
@@ -58,7 +58,7 @@ async fn an_aborted_task_is_not_aborted_again(by: By) {
     let aborted = |event: &Event| matches!(event, Event::Ended(Outcome::Aborted));
     bench.journaled("the abort", aborted).await;
     rename(&bench, "test", "renamed");
-    let daemon = under_new_settings(&bench, daemon, by).await;
+    let daemon = under_a_new_configuration(&bench, daemon, by).await;
     daemon.says("project test is renamed now").await;
     bench.looks_on(30).await;
     assert_eq!((bench.puts().len(), intents(&bench)), (1, 1), "{by:?}");
@@ -82,7 +82,7 @@ async fn an_open_request_goes_with_its_project(by: By) {
     let daemon = bench.daemon();
     bench.journaled("the answer", |event| matches!(event, Event::Answered { .. })).await;
     rename(&bench, "test", "renamed");
-    let _daemon = under_new_settings(&bench, daemon, by).await;
+    let _daemon = under_a_new_configuration(&bench, daemon, by).await;
     bench.looks_on(10).await;
     assert_eq!(intents(&bench), 1, "{by:?}: whether it was accepted is not known yet");
     let settled = |event: &Event| matches!(event, Event::Confirmed { .. });
@@ -108,7 +108,7 @@ async fn a_request_under_way_while_its_project_is_renamed_is_one_request() {
     let daemon = bench.daemon();
     bench.journaled("the intent", |event| matches!(event, Event::Intent { .. })).await;
     rename(&bench, "test", "renamed");
-    let _daemon = under_new_settings(&bench, daemon, By::Reload).await;
+    let _daemon = under_a_new_configuration(&bench, daemon, By::Reload).await;
     let resolved = |event: &Event| matches!(event, Event::Ended(_));
     bench.journaled("the end", resolved).await;
     assert_eq!((bench.puts().len(), intents(&bench)), (1, 1));
@@ -123,7 +123,7 @@ async fn a_hold_on_the_old_name_still_holds(by: By) {
     let (code, _, err) = bench.runs(&["hold", "project:test", "--reason", "maintenance"]).await;
     assert_eq!(code, 0, "{err}");
     rename(&bench, "test", "renamed");
-    let _daemon = under_new_settings(&bench, daemon, by).await;
+    let _daemon = under_a_new_configuration(&bench, daemon, by).await;
     let (_, out, _) = bench.runs(&["holds"]).await;
     assert!(out.contains("project:renamed") && !out.contains("project:test"), "{by:?}: {out}");
     support::let_pass(std::time::Duration::from_secs(4)).await;
@@ -172,7 +172,7 @@ async fn two_projects_exchange_their_names(by: By) {
     rename(&bench, "test", "between");
     rename(&bench, "other", "test");
     rename(&bench, "between", "other");
-    let _daemon = under_new_settings(&bench, daemon, by).await;
+    let _daemon = under_a_new_configuration(&bench, daemon, by).await;
     bench.looks_on(20).await;
     other.looks_on(20).await;
     assert_eq!((bench.puts().len(), other.puts().len(), intents(&bench)), (1, 1, 2), "{by:?}");
@@ -228,16 +228,16 @@ async fn a_name_that_another_project_takes_leaves_its_history_to_the_former_one(
     };
     support::eventually("the abort", || aborts(1)).await;
     with_id("of-other", &other.simulator.url());
-    let daemon = under_new_settings(&bench, daemon, By::Reload).await;
+    let daemon = under_a_new_configuration(&bench, daemon, By::Reload).await;
     support::eventually("the abort of the other project", || aborts(2)).await;
     assert_eq!((bench.puts().len(), other.puts().len()), (1, 1));
     assert_eq!(kept_under(&bench), [format!("former-{DEFAULT_PROJECT_ID}-1"), "test".to_owned()]);
     // And back, by a restart: each finds its own again.
     with_id(DEFAULT_PROJECT_ID, &bench.simulator.url());
-    let daemon = under_new_settings(&bench, daemon, By::Restart).await;
+    let daemon = under_a_new_configuration(&bench, daemon, By::Restart).await;
     bench.looks_on(20).await;
     with_id("of-other", &other.simulator.url());
-    let _daemon = under_new_settings(&bench, daemon, By::Reload).await;
+    let _daemon = under_a_new_configuration(&bench, daemon, By::Reload).await;
     other.looks_on(20).await;
     assert_eq!((bench.puts().len(), other.puts().len(), intents(&bench)), (1, 1, 2));
 }
@@ -272,7 +272,7 @@ async fn a_journal_of_an_older_version_learns_the_ids_at_its_first_start() {
     let daemon = bench.daemon();
     bench.looks_on(10).await;
     rename(&bench, "test", "renamed");
-    let _daemon = under_new_settings(&bench, daemon, By::Restart).await;
+    let _daemon = under_a_new_configuration(&bench, daemon, By::Restart).await;
     bench.looks_on(20).await;
     assert_eq!((bench.puts().len(), intents(&bench)), (1, 1));
     assert_eq!(kept_under(&bench), ["renamed"]);

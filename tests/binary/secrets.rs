@@ -94,7 +94,7 @@ async fn all_that_came_out(bench: &Bench) -> Vec<(String, Vec<u8>)> {
         all.push((arguments.join(" "), (process.stdout() + &process.stderr()).into()));
     }
     daemon.signal("HUP");
-    daemon.says("the settings were reloaded").await;
+    daemon.says("the configuration was reloaded").await;
     bench.looks_on(4).await;
     daemon.signal("TERM");
     assert_eq!(daemon.code().await, Some(0));

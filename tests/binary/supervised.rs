@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use upgrade_remediator::clock::{Clock as _, SystemClock};
+use upgrade_remediator::configuration::{self, Environment, FileText};
 use upgrade_remediator::daemon::{Broken, Builder, Daemon, ProjectStates};
 use upgrade_remediator::journal::{Answer, Fence, JournalError, Layer, MemoryJournal, Store};
 use upgrade_remediator::model::answer::Meaning;
@@ -18,7 +19,6 @@ use upgrade_remediator::model::event::{Entry, Event, Subject};
 use upgrade_remediator::model::moment::Moment;
 use upgrade_remediator::model::reason::Reason;
 use upgrade_remediator::notify::log::LogObserver;
-use upgrade_remediator::settings::{self, Environment, FileText};
 use upgrade_remediator::simulator::log::{Operation, PutKind};
 use upgrade_remediator::simulator::scenario::{DEFAULT_ACCESS_KEY, DEFAULT_PROJECT_ID, DEFAULT_SECRET_KEY};
 
@@ -257,8 +257,8 @@ async fn ends(wrong: Wrong) -> Broken {
         .replace(DEFAULT_PROJECT_ID, "other");
     let text = format!("{before}[[project]]{project}[[project]]{other}[credentials.test]{after}");
     let main = FileText { file: bench.config(), text };
-    let loaded = settings::load_texts(&main, &[], &environment).unwrap();
-    assert_eq!(loaded.settings.projects.len(), 2);
+    let loaded = configuration::load_texts(&main, &[], &environment).unwrap();
+    assert_eq!(loaded.configuration.projects.len(), 2);
     let mut states = ProjectStates::default();
     let stopping = CancellationToken::new();
     let parts = (Ill(MemoryJournal::default(), wrong).into(), &mut states);

@@ -103,7 +103,7 @@ async fn traced(policy: &str, end: &str) -> (Bench, Vec<Call>) {
     strace.args(["-f", "--seccomp-bpf", "-y", "-tt", "-s", "8192", "-e", "signal=none", "-e"]);
     strace.arg(format!("trace={CALLS}")).arg("-o").arg(&trace);
     strace.arg(env!("CARGO_BIN_EXE_upgrade-remediator"));
-    let mut strace = Process::start(bench.with_settings(strace, &["run"]));
+    let mut strace = Process::start(bench.with_configuration(strace, &["run"]));
     let mut ended = None;
     while ended.is_none() && bench.ends().get("logs").is_none_or(|found| found != end) {
         support::let_pass(Duration::from_millis(50)).await;

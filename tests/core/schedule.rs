@@ -158,7 +158,7 @@ impl Project for ScriptedProject {
     }
 }
 
-/// What the settings say, with so many reconciles at once.
+/// What the configuration says, with so many reconciles at once.
 fn rules(poll: Poll, at_once: u32) -> Arc<Rules> {
     let limits = Limits { max_requests_in_flight: at_once, ..Limits::default() };
     Arc::new(Rules { poll, limits, ..Rules::default() })
@@ -471,7 +471,7 @@ async fn a_slow_project_changes_nothing_for_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_settings_are_followed_from_the_next_look_on() {
+async fn another_configuration_is_followed_from_the_next_poll_on() {
     let script = Arc::new(ScriptedProject {
         next_poll: poll().idle_interval,
         ..ScriptedProject::new(vec![Some(list(&["a"]))])

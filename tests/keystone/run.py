@@ -133,8 +133,8 @@ def main():
             stderr=subprocess.DEVNULL,
         )
         time.sleep(1)
-        settings = PLACE / "config.toml"
-        settings.write_text(
+        configuration = PLACE / "config.toml"
+        configuration.write_text(
             f'[journal]\nurl = "sqlite:{PLACE}/journal.db"\n'
             '[[project]]\nname = "keystone"\nregion = "eu-west-101"\ncredentials = "robot"\n'
             f'endpoint = "http://127.0.0.1:5001"\niam_endpoint = "http://127.0.0.1:{KEYSTONE}"\n'
@@ -143,7 +143,7 @@ def main():
         )
         good = {**os.environ, "ROBOT": "made-up-password", "UPGRADE_REMEDIATOR__LOG__FILTER": "debug"}
         wrong = {**good, "ROBOT": "wrong-password"}
-        common = ["--config", settings]
+        common = ["--config", configuration]
         told = run(BINARY, "doctor", *common, env=good)
         assert "1 cluster" in told, "the project was found, and listed"
         told = run(BINARY, "plan", *common, env=good)

@@ -27,7 +27,7 @@ use upgrade_remediator::simulator::scenario::{DEFAULT_ACCESS_KEY, DEFAULT_SECRET
 /// Messages of one project are a minute apart.
 const TWO_MESSAGES: Duration = Duration::from_secs(100);
 
-/// A secret in a file for its owner alone, as the settings refer to it.
+/// A secret in a file for its owner alone, as the configuration refers to it.
 fn secret(bench: &Bench, name: &str, text: &str) -> String {
     let path = bench.folder.path().join(name);
     fs::write(&path, text).unwrap();
@@ -35,7 +35,7 @@ fn secret(bench: &Bench, name: &str, text: &str) -> String {
     format!("{{ file = \"{}\" }}", path.display())
 }
 
-/// Settings with this channel, the default one.
+/// Configuration with this channel, the default one.
 fn channel(bench: &Bench, keys: &str) {
     let policy = format!(
         "{RETRIES}\n[notify]\ndefault = [\"ops\"]\npage = \"https://status.example\"\n[[channel]]\nname = \"ops\"\n{keys}\n"

@@ -139,14 +139,14 @@ pub(crate) fn user(uid: u32) -> String {
     String::from_utf8(found.stdout).unwrap().trim().to_owned()
 }
 
-/// A simulated service, and a directory with the settings and the journal of a daemon that watches it.
+/// A simulated service, and a directory with the configuration and the journal of a daemon that watches it.
 pub(crate) struct Bench {
     pub(crate) folder: TempDir,
     pub(crate) simulator: Simulator,
 }
 
 impl Bench {
-    /// A service by this scenario, and settings that enforce this policy.
+    /// A service by this scenario, and a configuration that enforces this policy.
     pub(crate) async fn new(scenario: &str, policy: &str) -> Self {
         let clock = Arc::new(SystemClock::new());
         let scenario = Scenario::parse(scenario, "test").unwrap();
@@ -158,9 +158,9 @@ impl Bench {
         bench
     }
 
-    /// Writes the settings anew.
+    /// Writes the configuration anew.
     pub(crate) fn configure(&self, endpoint: &str, policy: &str) {
-        let settings = format!(
+        let configuration = format!(
             r#"
 mode = "enforce"
 [journal]
@@ -192,7 +192,7 @@ secret_key = {{ env = "TEST_SECRET_KEY" }}
             journal = self.journal().display(),
             socket = self.socket().display(),
         );
-        fs::write(self.config(), settings).unwrap();
+        fs::write(self.config(), configuration).unwrap();
     }
 
     pub(crate) fn config(&self) -> PathBuf {
@@ -212,11 +212,11 @@ secret_key = {{ env = "TEST_SECRET_KEY" }}
         self.folder.path().join("control.sock")
     }
 
-    /// Replaces something in the settings.
+    /// Replaces something in the configuration.
     pub(crate) fn edit(&self, before: &str, after: &str) {
-        let settings = fs::read_to_string(self.config()).unwrap();
-        assert!(settings.contains(before), "{before:?} is not in the settings");
-        fs::write(self.config(), settings.replace(before, after)).unwrap();
+        let configuration = fs::read_to_string(self.config()).unwrap();
+        assert!(configuration.contains(before), "{before:?} is not in the configuration");
+        fs::write(self.config(), configuration.replace(before, after)).unwrap();
     }
 
     /// Runs a command to its end: its exit code, and what it printed.
@@ -241,13 +241,13 @@ secret_key = {{ env = "TEST_SECRET_KEY" }}
         (ended.status.code().unwrap(), String::from_utf8_lossy(&ended.stdout).into_owned())
     }
 
-    /// The binary with these arguments and these settings, in an environment of its own.
+    /// The binary with these arguments and this configuration, in an environment of its own.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        self.with_settings(program(), arguments)
+        self.with_configuration(program(), arguments)
     }
 
     /// The same of another binary, or by way of another program.
-    pub(crate) fn with_settings(&self, mut command: Command, arguments: &[&str]) -> Command {
+    pub(crate) fn with_configuration(&self, mut command: Command, arguments: &[&str]) -> Command {
         command.args(arguments).arg("--config").arg(self.config());
         command.env("TEST_ACCESS_KEY", DEFAULT_ACCESS_KEY).env("TEST_SECRET_KEY", DEFAULT_SECRET_KEY);
         command

@@ -24,9 +24,9 @@ const BINARY: &str = "upgrade-remediator";
 const CONFIG: &str = "/etc/upgrade-remediator/config.toml";
 const JOURNAL: &str = "/var/lib/upgrade-remediator/journal.db";
 
-/// The settings of the bench as they are on a machine: journal and socket where the unit has them, and the key as a
+/// The configuration of the bench as it is on a machine: journal and socket where the unit has them, and the key as a
 /// credential.
-fn settings(bench: &Bench, policy: &str) -> String {
+fn configuration(bench: &Bench, policy: &str) -> String {
     bench.configure(&bench.simulator.url(), policy);
     let text = std::fs::read_to_string(bench.config()).unwrap();
     let elsewhere = |line: &&str| !line.starts_with("url = ") && !line.starts_with("socket = ");
@@ -36,10 +36,10 @@ fn settings(bench: &Bench, policy: &str) -> String {
         .replace("{ env = \"TEST_SECRET_KEY\" }", "{ credential = \"secret-key\" }")
 }
 
-/// A machine with the package, the settings of the bench and its key. The service is not started yet.
+/// A machine with the package, the configuration of the bench and its key. The service is not started yet.
 async fn machine(bench: &Bench, policy: &str) -> Machine {
     let machine = Machine::with_the_package().await;
-    machine.write(CONFIG, settings(bench, policy));
+    machine.write(CONFIG, configuration(bench, policy));
     machine.write("/etc/credstore/upgrade-remediator.access-key", DEFAULT_ACCESS_KEY);
     machine.write("/etc/credstore/upgrade-remediator.secret-key", DEFAULT_SECRET_KEY);
     machine.runs(&["chmod", "-R", "go=", "/etc/credstore"]);
@@ -84,7 +84,7 @@ async fn the_package_installs_a_service_that_starts_and_says_what_to_do_next() {
     machine.says(UNIT, "nothing is watched yet: write a [[project]]").await;
     assert_eq!(
         machine.shows(UNIT, "StatusText"),
-        "dry-run: nothing to watch: no [[project]] in the settings"
+        "dry-run: nothing to watch: no [[project]] in the configuration"
     );
     let_pass(Duration::from_secs(1)).await;
     assert_eq!(machine.shows(UNIT, "ActiveState"), "active");
@@ -162,9 +162,10 @@ async fn a_reload_takes_a_good_file_and_a_bad_one_changes_nothing() {
     machine.runs(&["systemctl", "start", UNIT]);
     stands_in_history(&machine, "backoff").await;
     let pid = machine.shows(UNIT, "MainPID");
-    machine.write(CONFIG, settings(&bench, &waiting(RETRIES, "1h").replace("max_retries", "max_retrys")));
+    machine
+        .write(CONFIG, configuration(&bench, &waiting(RETRIES, "1h").replace("max_retries", "max_retrys")));
     machine.runs(&["systemctl", "reload", UNIT]);
-    machine.says(UNIT, "the settings were not reloaded and nothing changed").await;
+    machine.says(UNIT, "the configuration was not reloaded and nothing changed").await;
     let refused = || machine.shows(UNIT, "StatusText").ends_with("the last reload was refused").then_some(());
     eventually("the refusal in the status", refused).await;
     let refusals = machine.logged(&["--unit", UNIT, "--priority=err"]);
@@ -173,9 +174,9 @@ async fn a_reload_takes_a_good_file_and_a_bad_one_changes_nothing() {
         "{refusals:?}"
     );
 
-    machine.write(CONFIG, settings(&bench, RETRIES));
+    machine.write(CONFIG, configuration(&bench, RETRIES));
     machine.runs(&["systemctl", "reload", UNIT]);
-    machine.says(UNIT, "the settings were reloaded").await;
+    machine.says(UNIT, "the configuration was reloaded").await;
     stands_in_history(&machine, "resolved").await;
     assert_eq!(machine.shows(UNIT, "MainPID"), pid);
     assert_eq!(machine.shows(UNIT, "ActiveState"), "active");
@@ -258,7 +259,7 @@ async fn a_process_that_gives_no_sign_of_life_is_restarted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn settings_that_cannot_be_used_are_78_and_no_loop() {
+async fn a_configuration_that_cannot_be_used_is_78_and_no_loop() {
     if !is_possible() {
         return;
     }
@@ -311,7 +312,7 @@ async fn members_of_the_group_may_use_the_socket_and_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_upgrade_keeps_journal_and_settings_removal_keeps_the_state_and_purging_does_not() {
+async fn an_upgrade_keeps_journal_and_configuration_removal_keeps_the_state_and_purging_does_not() {
     if !is_possible() {
         return;
     }
@@ -364,7 +365,7 @@ async fn encrypted_credentials_a_second_instance_and_check_with_the_keys_of_the_
     machine.write(CONFIG, "mode = \"dry-run\"\n");
     let own = "[journal]\nurl = \"sqlite:/var/lib/upgrade-remediator@two/journal.db\"\n\
                [control]\nsocket = \"/run/upgrade-remediator@two/control.sock\"\n";
-    let second = settings(&bench, RETRIES)
+    let second = configuration(&bench, RETRIES)
         .replace("[journal]\n[poll]", &format!("{own}[poll]"))
         .replace("[control]\n[[project]]", "[[project]]");
     machine.write("/etc/upgrade-remediator/two/config.toml", second);

@@ -183,7 +183,7 @@ async fn the_page_has_the_names_of_the_document_and_is_sound() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_daemon_tells_how_fresh_its_looks_are() {
     let report = real_report().await;
-    assert_eq!(report.settings.hash.len(), 12);
+    assert_eq!(report.configuration.hash.len(), 12);
     let project = &report.projects[0];
     assert_eq!((project.breaker, project.unknown_outcomes), (BreakerState::Closed, 0));
     assert_eq!(project.tasks[0].outlook.phase, Some(PhaseWord::Escalated));

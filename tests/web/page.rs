@@ -124,7 +124,7 @@ async fn what_check_warns_of_is_logged_at_start_and_shown_by_status_and_the_page
     assert!(page.contains("Warning of the configuration") && page.contains(words), "{page}");
     let (_, _, json) = get(address, "/api/v1/status");
     let report: Value = serde_json::from_str(&json).unwrap();
-    let warnings = report["settings"]["warnings"].as_array().unwrap();
+    let warnings = report["configuration"]["warnings"].as_array().unwrap();
     assert!(warnings.len() == 1 && warnings[0].as_str().unwrap().contains(words), "{warnings:?}");
     let (_, status, _) = bench.runs(&["status"]).await;
     assert!(status.contains("warning of the configuration: ") && status.contains(words), "{status}");

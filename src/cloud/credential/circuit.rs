@@ -1,5 +1,5 @@
 //! The gate before an account: an access key, a token, a user who signs in. It belongs to the account and not to
-//! whoever uses it, so that all projects, and all names in the settings, that lead to one account share it.
+//! whoever uses it, so that all projects, and all names in the configuration, that lead to one account share it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};

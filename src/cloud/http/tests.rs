@@ -393,7 +393,7 @@ async fn a_407_where_no_proxy_is_named_is_an_answer() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_the_settings_name_is_used_and_a_missing_one_proves_that_nothing_left() {
+async fn a_proxy_that_the_configuration_names_is_used_and_a_missing_one_proves_that_nothing_left() {
     let proxy = Server::new(vec![vec![Step::Write(OK)], vec![Step::Write(OK)]]).await;
     let service = Server::new(vec![]).await;
     let endpoint = Endpoint::parse(&service.base).unwrap();

@@ -63,7 +63,7 @@ impl Daemon {
         };
         drop(gates);
         warn!(hold = hold.number, scope = %hold.scope, by = hold.by, "{}: {hold}", hold.effect());
-        Ok(Answer::Held { hold, dry_run: self.settings().mode == Mode::DryRun, written })
+        Ok(Answer::Held { hold, dry_run: self.configuration().mode == Mode::DryRun, written })
     }
 
     /// Whether answers have shown our clock right, as far as any project compares it.

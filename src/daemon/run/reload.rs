@@ -1,4 +1,4 @@
-//! Reloads: reading the settings again, all or nothing; and building projects anew that turned out to be others, or that
+//! Reloads: reading the configuration again, all or nothing; and building projects anew that turned out to be others, or that
 //! have another name.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,6 +9,7 @@ use tracing::{error, info, warn};
 
 use super::Daemon;
 use crate::clock::Clock as _;
+use crate::configuration::{self, Configuration, JournalUrl, Loaded, Problem, Project, Severity};
 use crate::daemon::build::{self, Builder, Connection};
 use crate::daemon::changes::changes;
 use crate::daemon::channels::Channels;
@@ -25,7 +26,6 @@ use crate::model::policy::Mode;
 use crate::model::project::Rules;
 use crate::model::project_state::ProjectState;
 use crate::model::text::chain;
-use crate::settings::{self, JournalUrl, Loaded, Problem, Project, Settings, Severity};
 use crate::status::Refused;
 
 /// What a reload has made ready. Making it ready may fail; taking it cannot.
@@ -55,23 +55,24 @@ impl Moving {
 }
 
 impl Daemon {
-    /// Reads the settings again, all or nothing.
+    /// Reads the configuration again, all or nothing.
     ///
     /// # Errors
     /// Where a part of the daemon panicked.
     pub(super) async fn reload(&mut self) -> Result<(), JoinError> {
-        info!(config = %self.config.display(), "reloading the settings");
+        info!(config = %self.config.display(), "reloading the configuration");
         while let Some(carried_out) = self.orders.try_join_next() {
             carried_out?;
         }
-        let loaded = match settings::load(&self.config, &self.environment) {
+        let loaded = match configuration::load(&self.config, &self.environment) {
             Ok(loaded) => loaded,
             Err(problems) => {
                 self.tell_why_not("they cannot be used".to_owned(), &problems.0);
                 return Ok(());
             }
         };
-        let begins_to_send = loaded.settings.mode == Mode::Enforce && self.settings().mode != Mode::Enforce;
+        let begins_to_send =
+            loaded.configuration.mode == Mode::Enforce && self.configuration().mode != Mode::Enforce;
         if begins_to_send && self.reachable.as_ref().is_some_and(|reachable| !reachable.now()) {
             let why = "the mode is \"enforce\" now, and no command can reach this daemon to hold what it sends, as its control \
                        socket cannot be made: mend the place, and reload again";
@@ -81,12 +82,12 @@ impl Daemon {
         let identities = Arc::clone(&self.builder.identities);
         self.forget_left().await;
         let known = &mut *identities.known.lock().await;
-        let moving = self.moving(known, &loaded.settings);
+        let moving = self.moving(known, &loaded.configuration);
         if let Some(why) = self.why_not_now(&moving) {
             self.tell_why_not(why, &[]);
             return Ok(());
         }
-        let (journal, now) = (self.settings().journal.clone(), self.builder.clock.now());
+        let (journal, now) = (self.configuration().journal.clone(), self.builder.clock.now());
         let ready = self.ready(loaded, &moving.moved, |name| match moving.source(&known.names, name) {
             // It is with the one that watches it.
             Some(source) if moving.moved.contains(source) && !known.outdated.contains(source) => {
@@ -131,11 +132,11 @@ impl Daemon {
         Ok(())
     }
 
-    /// One line for the fact, and one for each problem of the settings.
+    /// One line for the fact, and one for each problem of the configuration.
     fn tell_why_not(&mut self, why: String, found: &[Problem]) {
         let at = self.builder.clock.now().wall;
         let config = self.config.display();
-        error!(%config, "the settings were not reloaded and nothing changed: {why}");
+        error!(%config, "the configuration was not reloaded and nothing changed: {why}");
         let line = |problem: &Problem| format!("{}: {}", problem.severity.word(), problem.in_one_line());
         let mut problems: Vec<String> = found.iter().map(line).collect();
         for problem in found {
@@ -150,19 +151,19 @@ impl Daemon {
         self.in_force.refused = Some(Refused { at, problems });
     }
 
-    /// Makes everything ready that these settings need and that may fail.
+    /// Makes everything ready that this configuration needs and that may fail.
     pub(super) fn ready(
         &self,
         loaded: Loaded,
         moved: &BTreeSet<ProjectName>,
         project_state: impl Fn(&ProjectName) -> Result<ProjectState, JournalError>,
     ) -> Result<Ready, BuildFault> {
-        let settings = &loaded.settings;
-        let credentials = self.builder.credentials(settings)?;
-        let channels = self.builder.channels(settings, &credentials)?;
+        let configuration = &loaded.configuration;
+        let credentials = self.builder.credentials(configuration)?;
+        let channels = self.builder.channels(configuration, &credentials)?;
         let (mut links, mut states) = (Vec::new(), BTreeMap::new());
-        for project in &settings.projects {
-            let Some(link) = Builder::link(settings, project, &credentials)? else { continue };
+        for project in &configuration.projects {
+            let Some(link) = Builder::link(configuration, project, &credentials)? else { continue };
             let before = self.running.get(&project.name).filter(|_| !moved.contains(&project.name));
             let same = before.is_some_and(|running| *running.link == link);
             let client = if same { None } else { Some(self.builder.client(project, &link)?) };
@@ -175,13 +176,13 @@ impl Daemon {
         Ok(Ready { loaded, links, states, credentials, channels })
     }
 
-    /// Takes new settings: no timer, no attempt and, where nothing of it changed, no connection is lost.
+    /// Takes a new configuration: no timer, no attempt and, where nothing of it changed, no connection is lost.
     async fn take(&mut self, ready: Ready, known: &mut Known) {
         let lines = changes(&self.loaded, &ready.loaded);
         for warning in ready.loaded.warnings_at(self.builder.clock.now().wall) {
             warn!("{}", warning.in_one_line());
         }
-        let rules = build::rules(&ready.loaded.settings);
+        let rules = build::rules(&ready.loaded.configuration);
         let mut clients: BTreeMap<ProjectName, Option<HttpClient>> = BTreeMap::new();
         let mut ready = ready;
         for (project, link, client) in &mut ready.links {
@@ -209,23 +210,23 @@ impl Daemon {
         ready.credentials.wake();
         self.begin(ready, known);
         self.note_in_force().await;
-        info!(changes = lines.len(), projects = self.running.len(), came, "the settings were reloaded");
+        info!(changes = lines.len(), projects = self.running.len(), came, "the configuration was reloaded");
         for line in lines {
             info!("changed: {line}");
         }
     }
 
-    /// Takes the settings and credentials, and begins to watch the projects that are new.
+    /// Takes the configuration and credentials, and begins to watch the projects that are new.
     pub(super) fn begin(&mut self, ready: Ready, known: &mut Known) {
         let Ready { loaded, links, mut states, credentials, channels, .. } = ready;
-        build::tell_of_limits(&loaded.settings);
+        build::tell_of_limits(&loaded.configuration);
         self.builder.take_credentials(credentials);
-        self.builder.take_channels(channels, &loaded.settings);
+        self.builder.take_channels(channels, &loaded.configuration);
         for (project, link, client) in links {
             let (Some(project_state), Some(client)) = (states.remove(&project.name), client) else {
                 continue;
             };
-            self.put_under_watch(&loaded.settings, &project, link, client, project_state, known);
+            self.put_under_watch(&loaded.configuration, &project, link, client, project_state, known);
         }
         self.in_force.hash = loaded.hash();
         let now = self.builder.clock.now().wall;
@@ -237,7 +238,7 @@ impl Daemon {
 
     fn put_under_watch(
         &mut self,
-        settings: &Settings,
+        configuration: &Configuration,
         project: &Project,
         link: Arc<Connection>,
         client: HttpClient,
@@ -247,24 +248,26 @@ impl Daemon {
         let name = project.name.clone();
         known.watch(&name, link.project());
         let halt = self.stopping.child_token();
-        let project = self.builder.project(settings, project, client, project_state, halt.clone());
+        let project = self.builder.project(configuration, project, client, project_state, halt.clone());
         let stop = halt.child_token();
         let nudge = Arc::default();
         let liveness = self.watch(name.clone(), Arc::clone(&project), Arc::clone(&nudge), stop.clone());
         self.running.insert(name, Running { project, link, halt, stop, nudge, liveness, leaving: false });
     }
 
-    /// What these settings do to the names of projects.
-    fn moving(&self, known: &Known, settings: &Settings) -> Moving {
-        let wanted = named(settings);
+    /// What this configuration does to the names of projects.
+    fn moving(&self, known: &Known, configuration: &Configuration) -> Moving {
+        let wanted = named(configuration);
         // What is kept under other names is of no concern here: nobody watches it.
         let naming = known.names.naming(&wanted, |name| self.running.contains_key(name));
         let mut moved = known.outdated.clone();
         moved.extend(naming.renames.iter().flat_map(|rename| [rename.from.clone(), rename.to.clone()]));
         // Where an id is looked up, another way may lead to another project.
-        let looked_up = settings.projects.iter().filter(|project| project.project_id.is_none());
+        let looked_up = configuration.projects.iter().filter(|project| project.project_id.is_none());
         moved.extend(
-            looked_up.filter(|project| !self.settings().projects.contains(project)).map(|p| p.name.clone()),
+            looked_up
+                .filter(|project| !self.configuration().projects.contains(project))
+                .map(|p| p.name.clone()),
         );
         moved.retain(|name| self.running.contains_key(name));
         Moving { wanted, naming, moved }
@@ -332,7 +335,7 @@ impl Daemon {
         let identities = Arc::clone(&self.builder.identities);
         let known = &mut *identities.known.lock().await;
         let names = known.outdated.iter().filter(|name| self.running.contains_key(*name)).cloned().collect();
-        let (journal, now) = (self.settings().journal.clone(), self.builder.clock.now());
+        let (journal, now) = (self.configuration().journal.clone(), self.builder.clock.now());
         for (name, running) in self.halt(&names).await? {
             match state_of(&name, &journal, now) {
                 Ok(project_state) => self.again(&name, running.link, project_state, known),
@@ -344,7 +347,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// Watches a project of the settings in force once more, with a client of its own.
+    /// Watches a project of the configuration in force once more, with a client of its own.
     fn again(
         &mut self,
         name: &ProjectName,
@@ -352,14 +355,15 @@ impl Daemon {
         project_state: ProjectState,
         known: &mut Known,
     ) {
-        let Some(project) = self.settings().projects.iter().find(|project| project.name == *name).cloned()
+        let Some(project) =
+            self.configuration().projects.iter().find(|project| project.name == *name).cloned()
         else {
             return known.leave(name);
         };
         match self.builder.client(&project, &link) {
             Ok(client) => {
                 self.put_under_watch(
-                    &self.loaded.settings.clone(),
+                    &self.loaded.configuration.clone(),
                     &project,
                     link,
                     client,
@@ -388,7 +392,7 @@ impl Daemon {
     }
 }
 
-/// What the journal knows of a project that is new in the settings, and may be an old one.
+/// What the journal knows of a project that is new in the configuration, and may be an old one.
 fn state_of(name: &ProjectName, journal: &JournalUrl, now: Moment) -> Result<ProjectState, JournalError> {
     let mut states = ProjectStates::default();
     let entries = journal.reader()?.entries(&Query { project: Some(name.clone()), ..Query::default() })?;

@@ -87,7 +87,7 @@ fn the_numbers_that_decided_are_told() {
     };
     assert_eq!(too_long, TooLong::NoProgress { without: 13 * HOUR, expected: 12 * HOUR });
 
-    // The longest times that the settings take are no trouble.
+    // The longest times that the configuration takes are no trouble.
     let endless = Expect { per_node: Duration::MAX, allowance: Duration::MAX, no_progress: Duration::MAX };
     assert_eq!(told(&running(1), 1_000_000 * HOUR, &endless), None);
 }

@@ -175,7 +175,7 @@ fn a_time_of_day_is_two_digits_and_two() {
     }
 }
 
-/// The same by the words of the settings: day by day, and nothing joined.
+/// The same by the words of the configuration: day by day, and nothing joined.
 fn by_the_book(
     zone: &TimeZone,
     allow: Option<&[Span]>,
@@ -248,7 +248,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn it_agrees_with_the_words_of_the_settings_minute_by_minute((name, start, allow, deny) in cases()) {
+    fn it_agrees_with_the_words_of_the_configuration_minute_by_minute((name, start, allow, deny) in cases()) {
         let zone = zone(name).unwrap();
         let window = Window::new(name, allow.as_deref(), &deny).unwrap();
         let by_the_book = |now| by_the_book(&zone, allow.as_deref(), &deny, now);

@@ -1,6 +1,6 @@
 //! How channels post: one client for each, to one URL that is a secret.
 //!
-//! No redirect (a secret goes where it was meant to go), no proxy but one that the settings name, no resend, no
+//! No redirect (a secret goes where it was meant to go), no proxy but one that the configuration names, no resend, no
 //! unverified certificate.
 
 use std::fmt;

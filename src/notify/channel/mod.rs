@@ -33,7 +33,7 @@ pub struct Taken {
 
 /// A way to people.
 pub trait Channel: Send + Sync + 'static {
-    /// The word under `type` in the settings.
+    /// The word under `type` in the configuration.
     fn kind(&self) -> &'static str;
 
     /// Sends it, once.

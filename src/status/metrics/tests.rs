@@ -10,7 +10,7 @@ fn time(text: &str) -> Timestamp {
 
 fn report() -> Report {
     let at = time("2026-01-02T03:04:05Z");
-    let settings = InForce {
+    let configuration = InForce {
         file: "config.toml".to_owned(),
         since: at,
         hash: "abc".to_owned(),
@@ -22,7 +22,7 @@ fn report() -> Report {
         at,
         started: at,
         mode: Mode::DryRun,
-        settings,
+        configuration,
         conditions: Vec::new(),
         projects: Vec::new(),
         holds: Vec::new(),
@@ -70,7 +70,7 @@ fn a_refused_reload_and_the_mode_are_told() {
     assert!(page.contains("\nupgrade_remediator_config_info{hash=\"abc\"} 1.0\n"), "{page}");
     assert!(page.contains("timestamp_seconds 1767323045.0\n"), "{page}");
     report.mode = Mode::Enforce;
-    report.settings.refused = Some(Refused { at: report.at, problems: Vec::new() });
+    report.configuration.refused = Some(Refused { at: report.at, problems: Vec::new() });
     let page = metrics.render(&report, &MetricsInput::default()).unwrap();
     assert!(page.contains("\nupgrade_remediator_config_last_reload_successful 0.0\n"), "{page}");
     assert!(page.contains("\nupgrade_remediator_enforcing 1.0\n"), "{page}");

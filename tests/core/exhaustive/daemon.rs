@@ -19,7 +19,7 @@ use upgrade_remediator::model::hold::{Holds, NewHold, StoredHold};
 use upgrade_remediator::model::id::{ClusterId, ProjectName, TaskId};
 use upgrade_remediator::model::moment::Moment;
 use upgrade_remediator::model::policy::{Expect, Match, Mode, Policy, Terms};
-use upgrade_remediator::model::project::{Poll as PollSettings, Rules};
+use upgrade_remediator::model::project::{Poll as PollConfiguration, Rules};
 use upgrade_remediator::model::project_state::ProjectState;
 use upgrade_remediator::model::task::{Abortable, Reading, TaskKind, TaskList};
 use upgrade_remediator::reconcile::{execute, what_came_back};
@@ -31,16 +31,16 @@ static CLUSTER: LazyLock<ClusterId> = LazyLock::new(|| ClusterId::new("c").unwra
 static WATCHED: LazyLock<Cluster> =
     LazyLock::new(|| Cluster::recalled(CLUSTER.clone(), "logs".to_owned(), Traits::default()));
 
-/// What the settings say.
+/// What the configuration says.
 #[derive(Debug)]
-pub(crate) struct Settings {
+pub(crate) struct Configuration {
     /// Those in force, and those after a reload.
     pub(crate) rules: [Rules; 2],
 }
 
-impl Settings {
+impl Configuration {
     /// These terms for every task, and others after a reload.
-    pub(crate) fn new(poll: &PollSettings, terms: [Terms; 2]) -> Self {
+    pub(crate) fn new(poll: &PollConfiguration, terms: [Terms; 2]) -> Self {
         let rules = |terms| Rules {
             policies: vec![Policy { matches: Match::default(), terms, expect: Expect::default() }],
             poll: poll.clone(),
@@ -50,7 +50,7 @@ impl Settings {
         Self { rules: terms.map(rules) }
     }
 
-    pub(crate) fn poll(&self) -> &PollSettings {
+    pub(crate) fn poll(&self) -> &PollConfiguration {
         &self.rules[0].poll
     }
 
@@ -251,12 +251,17 @@ impl Daemon {
     }
 
     /// As `Reconciler::understand`: takes the poll in.
-    fn understand(&mut self, settings: &Settings, reading: &Reading, brought: &mut Brought) -> Decision {
+    fn understand(
+        &mut self,
+        configuration: &Configuration,
+        reading: &Reading,
+        brought: &mut Brought,
+    ) -> Decision {
         let input = StepInput {
             project: &PROJECT,
             cluster: &WATCHED,
             reading,
-            rules: &settings.rules[self.terms],
+            rules: &configuration.rules[self.terms],
             holds: &self.holds,
             seed: 1,
             clock_offset: None,
@@ -273,9 +278,9 @@ impl Daemon {
     }
 
     /// One of the readings of a reconcile.
-    pub(crate) fn read(&mut self, settings: &Settings, reading: &Reading) -> Brought {
+    pub(crate) fn read(&mut self, configuration: &Configuration, reading: &Reading) -> Brought {
         let mut brought = Brought::default();
-        let decision = self.understand(settings, reading, &mut brought);
+        let decision = self.understand(configuration, reading, &mut brought);
         let again = matches!(self.phase, Phase::ReadsAgain);
         self.phase = match (&decision.verdict, again) {
             (Verdict::Act(_), false) => Phase::ReadsAgain,
@@ -293,8 +298,8 @@ impl Daemon {
     }
 
     /// The cluster could not be read.
-    pub(crate) fn miss(&mut self, settings: &Settings) {
-        self.phase = Phase::Waits { due: ticks(settings.poll().active_interval) };
+    pub(crate) fn miss(&mut self, configuration: &Configuration) {
+        self.phase = Phase::Waits { due: ticks(configuration.poll().active_interval) };
     }
 
     /// Commits the intent.
@@ -319,7 +324,7 @@ impl Daemon {
     /// Journals what came back.
     pub(crate) fn journal_answer(
         &mut self,
-        settings: &Settings,
+        configuration: &Configuration,
         journaled: &Journaled<Intent>,
         outcome: &Delivery,
     ) -> Brought {
@@ -329,7 +334,7 @@ impl Daemon {
         let lines = what_came_back(journaled.attempt(), action, outcome);
         let lines = lines.into_iter().map(|event| (subject.clone(), event)).collect();
         self.record(self.now, lines, &mut brought);
-        self.phase = Phase::Waits { due: ticks(settings.poll().settle_interval) };
+        self.phase = Phase::Waits { due: ticks(configuration.poll().settle_interval) };
         brought
     }
 

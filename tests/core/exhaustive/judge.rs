@@ -4,7 +4,7 @@ use upgrade_remediator::model::decision::Action;
 use upgrade_remediator::model::event::{Entry, Event, Outcome};
 use upgrade_remediator::model::reason::Reason;
 
-use super::daemon::{Settings, ticks};
+use super::daemon::{Configuration, ticks};
 use super::world::{Status, Version, World, task_id};
 
 /// What a person did.
@@ -18,7 +18,7 @@ pub(crate) enum Act {
     CompleteNode,
     /// Holds everything, for a while.
     Hold,
-    /// Reloads settings with another policy.
+    /// Reloads a configuration with another policy.
     Reload,
 }
 
@@ -70,8 +70,8 @@ pub(crate) struct Truth {
 }
 
 impl Truth {
-    pub(crate) fn tick(&mut self, settings: &Settings) {
-        let waits = settings.waits();
+    pub(crate) fn tick(&mut self, configuration: &Configuration) {
+        let waits = configuration.waits();
         let ages = [
             (&mut self.failed, waits.backoff),
             (&mut self.pending, waits.grace),
@@ -116,11 +116,11 @@ impl Truth {
 
     /// Whether so many retries of whomever were used up that the policy allows no more. A PUT of unknown outcome that
     /// never arrived counts where a person changed the failed task: that may be taken for its effect ('What remains').
-    fn used_up(&self, world: &World, settings: &Settings, terms: usize) -> bool {
+    fn used_up(&self, world: &World, configuration: &Configuration, terms: usize) -> bool {
         let changed = matches!(self.act, Some(Act::Terminate { .. } | Act::CompleteNode));
         let unclear = if changed { self.never_taken } else { 0 };
         let used = u32::from(world.restarts) + u32::from(self.without_effect) + u32::from(unclear);
-        used >= settings.terms(terms).retry.max_retries
+        used >= configuration.terms(terms).retry.max_retries
     }
 
     /// What was journaled: is it true?
@@ -128,7 +128,7 @@ impl Truth {
         &mut self,
         entry: &Entry,
         world: &World,
-        settings: &Settings,
+        configuration: &Configuration,
         terms: usize,
     ) -> Result<(), String> {
         if entry.subject.task != task_id() {
@@ -145,7 +145,7 @@ impl Truth {
             }
             Event::Decided { reason: Reason::AbortPending { .. }, .. } => {
                 self.pending.get_or_insert(0);
-                if !self.used_up(world, settings, terms) {
+                if !self.used_up(world, configuration, terms) {
                     return Err("I4: an abort is told, and retries are left".to_owned());
                 }
             }
@@ -163,7 +163,7 @@ impl Truth {
                 if given_up && self.runs_by_us && !self.hidden {
                     return Err("I3: it is given up, and our retry still runs".to_owned());
                 }
-                if given_up && !self.used_up(world, settings, terms) {
+                if given_up && !self.used_up(world, configuration, terms) {
                     return Err("I3: it is given up, and retries are left".to_owned());
                 }
             }
@@ -179,7 +179,12 @@ impl Truth {
     }
 
     /// A PUT leaves.
-    pub(crate) fn put(&mut self, action: Action, world: &World, settings: &Settings) -> Result<(), String> {
+    pub(crate) fn put(
+        &mut self,
+        action: Action,
+        world: &World,
+        configuration: &Configuration,
+    ) -> Result<(), String> {
         let terms = self.committed_under;
         if !world.late.is_empty() {
             return Err("I2: an earlier PUT is still on its way".to_owned());
@@ -203,7 +208,7 @@ impl Truth {
         let lags = self.hidden && shown.execution < world.now.execution;
         self.hidden = lags || (self.act == Some(Act::Retry) && shown.execution < self.by_hand);
         self.shown_completed = shown.completed;
-        let terms_now = settings.terms(terms);
+        let terms_now = configuration.terms(terms);
         match action {
             Action::Retry => {
                 let mut interval = terms_now.retry.initial_interval;
@@ -225,14 +230,14 @@ impl Truth {
                 if !world.shown().any(|version| safe(&version)) {
                     return Err("I4: it must not be aborted, and any reading would have shown it".to_owned());
                 }
-                if !self.used_up(world, settings, terms) {
+                if !self.used_up(world, configuration, terms) {
                     return Err("I4: an abort, and retries are left".to_owned());
                 }
                 let grace = ticks(terms_now.abort_grace);
                 if self.pending.is_none_or(|pending| pending < grace) {
                     return Err(format!("I4: {:?} ticks of a grace of {grace}", self.pending));
                 }
-                if self.put.is_some_and(|put| put < ticks(settings.poll().settle_timeout)) {
+                if self.put.is_some_and(|put| put < ticks(configuration.poll().settle_timeout)) {
                     return Err("I4: an abort within settle_timeout of our last PUT".to_owned());
                 }
                 if self.failed_under != terms {
@@ -247,7 +252,7 @@ impl Truth {
     pub(crate) fn retry_taken(
         &mut self,
         world: &World,
-        settings: &Settings,
+        configuration: &Configuration,
         terms: usize,
     ) -> Result<(), String> {
         self.runs_by_us = true;
@@ -256,7 +261,7 @@ impl Truth {
         if world.now.completed <= self.shown_completed {
             self.taken += 1;
         }
-        let allowed = settings.terms(terms).retry.max_retries;
+        let allowed = configuration.terms(terms).retry.max_retries;
         if u32::from(self.taken) > allowed {
             return Err(format!("I3: {} retries were taken since the last progress", self.taken));
         }

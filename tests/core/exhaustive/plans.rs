@@ -5,7 +5,7 @@ use std::time::Duration;
 use upgrade_remediator::model::policy::{Mode, Retry, Terms};
 use upgrade_remediator::model::project::Poll;
 
-use super::daemon::Settings;
+use super::daemon::Configuration;
 use super::judge::Act;
 use super::world::{Shows, TICK};
 
@@ -13,7 +13,7 @@ use super::world::{Shows, TICK};
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) name: &'static str,
-    pub(crate) settings: Settings,
+    pub(crate) configuration: Configuration,
     pub(crate) shows: Shows,
     /// A failed task that the one walked has replaced is listed too.
     pub(crate) older: bool,
@@ -113,10 +113,10 @@ fn plain(name: &'static str, lag: u8) -> Plan {
         max_failure_age: Duration::from_hours(1_000_000),
         ..Poll::default()
     };
-    let settings = Settings::new(&poll, [terms("one"), terms("other")]);
+    let configuration = Configuration::new(&poll, [terms("one"), terms("other")]);
     Plan {
         name,
-        settings,
+        configuration,
         shows: Shows { executions: true, endings: true },
         older: false,
         lag,
@@ -185,7 +185,7 @@ pub(crate) fn short() -> Vec<Plan> {
 fn older_and_timed() -> Plan {
     let mut plan =
         Plan { older: true, crashes: 1, least: 1_500, ..plain("an older task and little time", 1) };
-    for rules in &mut plan.settings.rules {
+    for rules in &mut plan.configuration.rules {
         rules.policies[0].terms.retry.max_elapsed_time = Some(TICK);
     }
     plan

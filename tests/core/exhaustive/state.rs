@@ -199,7 +199,7 @@ impl State {
             Step::CannotRead => {
                 reach("a reconcile that fails");
                 self.left.unread -= 1;
-                self.daemon.miss(&plan.settings);
+                self.daemon.miss(&plan.configuration);
                 self.truth.forget_reading();
             }
             Step::Commits => {
@@ -219,7 +219,7 @@ impl State {
             }
             Step::Journals => {
                 let Phase::Heard { journaled, outcome } = self.daemon.phase.clone() else { return Ok(()) };
-                let brought = self.daemon.journal_answer(&plan.settings, &journaled, &outcome);
+                let brought = self.daemon.journal_answer(&plan.configuration, &journaled, &outcome);
                 told.entries(&brought);
                 self.truth.heard();
                 self.journaled(plan, &brought)?;
@@ -256,7 +256,7 @@ impl State {
     fn tick(&mut self, plan: &Plan) {
         self.daemon.now = self.daemon.now.after(TICK);
         self.world.tick(plan.lag);
-        self.truth.tick(&plan.settings);
+        self.truth.tick(&plan.configuration);
         match &mut self.daemon.phase {
             Phase::Down { left: n } | Phase::Waits { due: n } => *n -= 1,
             _ => {}
@@ -325,7 +325,7 @@ impl State {
     ) -> Result<(), String> {
         let version = self.world.shown().nth(usize::from(nth)).unwrap();
         let reading = world::reading(self.daemon.now, version, plan.shows, plan.older);
-        let brought = self.daemon.read(&plan.settings, &reading);
+        let brought = self.daemon.read(&plan.configuration, &reading);
         let acted_on = matches!(self.daemon.phase, Phase::Decided { .. });
         if nth > 0 {
             reach("a stale reading");
@@ -353,7 +353,7 @@ impl State {
 
     fn journaled(&mut self, plan: &Plan, brought: &Brought) -> Result<(), String> {
         for entry in &brought.entries {
-            self.truth.journaled(entry, &self.world, &plan.settings, self.daemon.terms)?;
+            self.truth.journaled(entry, &self.world, &plan.configuration, self.daemon.terms)?;
         }
         Ok(())
     }
@@ -372,7 +372,7 @@ impl State {
         if !self.daemon.holds_intent(journaled) {
             return Err("I1: the journal has no such intent".to_owned());
         }
-        self.truth.put(action, &self.world, &plan.settings)?;
+        self.truth.put(action, &self.world, &plan.configuration)?;
         let abort = action == Action::Abort;
         reach(if abort { "an abort sent" } else { "a retry sent" });
         self.left.odd -= u8::from(fate != Fate::Answered);
@@ -449,7 +449,7 @@ impl State {
             return Ok(());
         }
         if self.world.retry() {
-            self.truth.retry_taken(&self.world, &plan.settings, self.daemon.terms)?;
+            self.truth.retry_taken(&self.world, &plan.configuration, self.daemon.terms)?;
         }
         Ok(())
     }
@@ -483,7 +483,7 @@ impl State {
             (left / i64::try_from(TICK.as_millis()).unwrap()).max(-8)
         });
         hold.hash(&mut hasher);
-        let waits = plan.settings.waits();
+        let waits = plan.configuration.waits();
         let mut digest = Digest { hasher: &mut hasher, now: self.daemon.now, waits };
         digest.project_state(&self.daemon.project_state);
         if let Some(folded) = &self.daemon.folded {

@@ -109,7 +109,7 @@ impl Setup {
         }
     }
 
-    /// What the settings would say, with this policy in force.
+    /// What the configuration would say, with this policy in force.
     fn rules(&self, terms: Option<Terms>) -> Rules {
         let policy = |terms| Policy { matches: Match::default(), terms, expect: Expect::default() };
         let policies = terms.into_iter().map(policy).collect();

@@ -69,7 +69,7 @@ pub(crate) enum Planned {
     Release(Held),
     /// Nothing is held any more.
     ReleaseAll,
-    /// The settings are read again: these of the plan's policies, and perhaps another client.
+    /// The configuration is read again: these of the plan's policies, and perhaps another client.
     Reload {
         epoch: usize,
         client: bool,
@@ -156,7 +156,7 @@ impl Plan {
         })
     }
 
-    /// What the settings say.
+    /// What the configuration says.
     pub(crate) fn rules(&self, epoch: usize) -> Rules {
         Rules {
             policies: self.policies(epoch),

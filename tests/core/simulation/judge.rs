@@ -378,7 +378,7 @@ impl<'a> Judge<'a> {
 
     /// I3: not while the breaker is open, and not where it should be.
     fn breaker(&self, intent: &Intent<'_>, say: &mut impl FnMut(String)) {
-        let settings = &self.plan.breaker;
+        let configuration = &self.plan.breaker;
         // It was judged when its commit began: what another poll journaled meanwhile stood in nobody's way.
         let overtook =
             |kept: &Kept| kept.process == intent.kept.process && intent.kept.at - kept.at <= LONGEST_COMMIT;
@@ -401,7 +401,7 @@ impl<'a> Judge<'a> {
         let steady = |kept: &Kept| !self.plan.wall_jumps || kept.process == intent.kept.process;
         if let Some((opened @ Entry { event: Event::BreakerOpened { .. }, .. }, kept)) = last {
             let since = since((opened, kept));
-            if since + 100 < millis(settings.cooldown) && steady(kept) {
+            if since + 100 < millis(configuration.cooldown) && steady(kept) {
                 say(format!("the breaker opened {since} ms before"));
             }
             return;
@@ -412,16 +412,16 @@ impl<'a> Judge<'a> {
             .filter(|(entry, kept)| {
                 let counts =
                     matches!(&entry.event, Event::Failed(seen) if seen.seen_to_happen && !seen.too_old);
-                let recent = since((entry, kept)) + 1_000 < millis(settings.within);
+                let recent = since((entry, kept)) + 1_000 < millis(configuration.within);
                 counts && !kept.in_doubt && recent && steady(kept) && !overtook(kept)
             })
             .map(|(entry, _)| entry.subject.task.as_str())
             .collect();
-        if recent.len() >= usize::try_from(settings.failures).unwrap_or(usize::MAX) {
+        if recent.len() >= usize::try_from(configuration.failures).unwrap_or(usize::MAX) {
             say(format!(
                 "{} tasks failed within {:?}, and the breaker is closed",
                 recent.len(),
-                settings.within
+                configuration.within
             ));
         }
     }

@@ -136,7 +136,7 @@ struct Player {
     notes: Arc<std::sync::Mutex<Notes>>,
     announced: Arc<std::sync::Mutex<Vec<Announced>>>,
     processes: u32,
-    /// The project's name in the settings, and the dice for another one.
+    /// The project's name in the configuration, and the dice for another one.
     name: ProjectName,
     names: StdRng,
 }

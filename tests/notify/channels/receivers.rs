@@ -109,11 +109,11 @@ impl Alertmanager {
     pub(crate) async fn start() -> Self {
         tools::need(ALERTMANAGER, "prometheus-alertmanager");
         let folder = TempDir::new().unwrap();
-        let settings = folder.path().join("alertmanager.yml");
-        fs::write(&settings, "route:\n  receiver: nobody\nreceivers:\n  - name: nobody\n").unwrap();
+        let configuration = folder.path().join("alertmanager.yml");
+        fs::write(&configuration, "route:\n  receiver: nobody\nreceivers:\n  - name: nobody\n").unwrap();
         let url = format!("http://127.0.0.1:{}", free_port());
         let process = Command::new(ALERTMANAGER)
-            .arg(format!("--config.file={}", settings.display()))
+            .arg(format!("--config.file={}", configuration.display()))
             .arg(format!("--storage.path={}", folder.path().join("data").display()))
             .arg(format!("--web.listen-address={}", url.trim_start_matches("http://")))
             .arg("--cluster.listen-address=")

@@ -249,7 +249,7 @@ impl Layer for Kept {
     }
 }
 
-/// The settings' defaults, and one policy that covers every task and acts.
+/// The configuration's defaults, and one policy that covers every task and acts.
 pub(crate) fn rules() -> Rules {
     let terms = Terms::defaults("all", Mode::Enforce);
     let policy = Policy { matches: Match::default(), terms, expect: Expect::default() };

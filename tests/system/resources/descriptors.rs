@@ -110,17 +110,17 @@ async fn with_64_of_them_and_a_flood_of_idle_connections_every_failed_task_gets_
     bench.edit("listen = \"\"", "listen = \"127.0.0.1:0\"");
     bench.edit("request_timeout = \"800ms\"", "request_timeout = \"5s\"");
     bench.edit("settle_timeout = \"900ms\"", "settle_timeout = \"6s\"");
-    let mut settings = fs::read_to_string(bench.config()).unwrap();
+    let mut configuration = fs::read_to_string(bench.config()).unwrap();
     for (n, other) in benches.iter().enumerate().skip(1) {
         let endpoint = other.simulator.url();
         write!(
-            settings,
+            configuration,
             "\n[[project]]\nname = \"test-{n}\"\nregion = \"eu-west-101\"\nproject_id = \"test-{n}\"\n\
              endpoint = \"{endpoint}\"\ncredentials = \"test\"\n"
         )
         .unwrap();
     }
-    fs::write(bench.config(), settings).unwrap();
+    fs::write(bench.config(), configuration).unwrap();
     let mut daemon = with_few(bench);
     let page = page_of(&daemon).await;
     daemon.says("each project has at most 5 requests in flight instead of 16").await;

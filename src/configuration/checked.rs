@@ -1,0 +1,120 @@
+//! The configuration as it is used: checked values, with what there is to say of it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::channel::{Channel, Notify};
+use super::credentials::Credentials;
+use super::environment::Environment;
+use super::files;
+use super::key::KeyPath;
+use super::problem::Problem;
+use super::project::Project;
+use super::sections::{Http, Log};
+use crate::journal::JournalUrl;
+use crate::model::policy::{Mode, Policy};
+use crate::model::project::{Breaker, Limits, Poll};
+use crate::model::window::{HORIZON, WindowState};
+
+/// A checked configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Configuration {
+    /// The global mode; each policy's own is in its terms, never above this one.
+    pub mode: Mode,
+    /// The journal.
+    pub journal: JournalUrl,
+    /// How long the journal keeps what is finished.
+    pub retention: Duration,
+    /// How often to look.
+    pub poll: Poll,
+    /// How much at once, for each project.
+    pub limits: Limits,
+    /// When to take the cloud for ill, for each project.
+    pub breaker: Breaker,
+    /// Where commands reach the daemon, an absolute path; `None` turns it off.
+    pub control: Option<PathBuf>,
+    /// The status page, the JSON API and the metrics; `None` turns them off.
+    pub http: Option<Http>,
+    /// The log.
+    pub log: Log,
+    /// Whom to tell of what.
+    pub notify: Notify,
+    /// In the order of the file.
+    pub channels: Vec<Channel>,
+    /// By name. Each project's are among them.
+    pub credentials: BTreeMap<String, Credentials>,
+    /// In the order of the file.
+    pub projects: Vec<Project>,
+    /// Enabled policies in the order in which they are tried: the first that matches governs a task.
+    pub policies: Vec<Policy>,
+}
+
+/// Configuration that can be used, and what there is to say of them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// The configuration.
+    pub configuration: Configuration,
+    /// What was accepted and an operator should look at, as far as the files alone tell; see [`Loaded::warnings_at`].
+    pub warnings: Vec<Problem>,
+    /// Where each key that was given comes from: `FILE:LINE` or `environment NAME`. All others have their defaults.
+    pub origins: BTreeMap<String, String>,
+    /// For what is found only when it is used: the places of secrets, windows and paths, by their keys.
+    pub(super) places: BTreeMap<String, Problem>,
+}
+
+impl Loaded {
+    /// Everything that was accepted and that an operator should look at, as it stands at this time: `check`, the log at
+    /// start and at a reload, the status report and the page say the same.
+    pub fn warnings_at(&self, now: Timestamp) -> Vec<Problem> {
+        let closed = self.configuration.policies.iter().filter(|policy| {
+            let window = policy.terms.window.as_ref();
+            window.is_some_and(|window| window.at(now) == WindowState::Closed { opens: None })
+        });
+        let days = HORIZON.as_hours() / 24;
+        let never_opens = closed.map(|policy| {
+            let message = format!("it does not open within the next {days} days: this policy does not act");
+            let key = KeyPath::of(&["policy", policy.name(), "window"]).to_string();
+            self.located(Problem::error(message).at_key(key).as_warning())
+        });
+        self.warnings.iter().cloned().chain(never_opens).collect()
+    }
+
+    /// The directories of the journal and of the control socket that do not exist, which the daemon never creates.
+    /// `systemd`: the machine runs systemd, which creates the default ones when it starts the unit.
+    pub fn check_directories(&self, env: &Environment, systemd: bool) -> Vec<Problem> {
+        let socket = match self.configuration.mode {
+            Mode::DryRun => "no command can reach the daemon",
+            Mode::Enforce => "the daemon does not start in enforce",
+        };
+        let journal = Some(self.configuration.journal.path());
+        let places = [
+            ("journal", "url", "STATE_DIRECTORY", journal, "the daemon does not start"),
+            ("control", "socket", "RUNTIME_DIRECTORY", self.configuration.control.as_deref(), socket),
+        ];
+        let missing = places.into_iter().filter_map(|(section, key, variable, path, effect)| {
+            let directory = path?.parent()?;
+            let key = KeyPath::of(&[section, key]).to_string();
+            let created = systemd && !self.origins.contains_key(&key) && env.directory(variable).is_none();
+            let what = if created { None } else { files::not_a_directory(directory) }?;
+            let message = format!("the directory {} {what}: {effect}", directory.display());
+            let hint = "create the directory for the daemon's user, or correct the path";
+            Some(self.located(Problem::error(message).at_key(key).with_hint(hint).as_warning()))
+        });
+        missing.collect()
+    }
+
+    /// The same problem at the place of its key, where that is known and not told yet.
+    #[must_use]
+    pub fn located(&self, mut problem: Problem) -> Problem {
+        let place = problem.key.as_ref().and_then(|key| self.places.get(key));
+        if let (None, Some(place)) = (&problem.file, place) {
+            problem.file.clone_from(&place.file);
+            (problem.line, problem.column) = (place.line, place.column);
+            problem.snippet.clone_from(&place.snippet);
+        }
+        problem
+    }
+}

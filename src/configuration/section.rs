@@ -1,0 +1,417 @@
+//! What the files say as values, a table of it that is being read and checked, and where its problems go.
+//!
+//! `config` converts types silently when it deserialises (2.7 becomes 3, `"yes"` becomes true). It is therefore asked
+//! for JSON values only, which keep the kinds of TOML; [`super::kind`] reads them, strictly. Every problem is told, not
+//! the first.
+
+use std::cell::RefCell;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::key::{KeyPath, Segment};
+use super::layer::{Layer, Origin};
+use super::problem::{MAX_PROBLEMS, Problem, Severity, nearest};
+
+/// What a file (with the layers around it) says, where each key of it stands, and what is wrong with it.
+#[derive(Default)]
+pub(super) struct Tree {
+    values: Value,
+    origins: BTreeMap<KeyPath, Origin>,
+    /// What stands there and could not be read: told already.
+    dropped: RefCell<BTreeSet<KeyPath>>,
+    found: RefCell<Vec<Problem>>,
+    file: Option<PathBuf>,
+}
+
+/// What is wrong with a key that is not known in its place, and how to put it right.
+pub(super) type Unknown = (String, Option<String>);
+
+/// Which end of an entry a message points at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    Key,
+    Value,
+}
+
+impl Tree {
+    /// Merges the layers, the last one winning.
+    pub(super) fn of(layers: Vec<Layer>) -> Self {
+        let mut tree = Self::default();
+        let mut builder = config::Config::builder();
+        for layer in layers {
+            tree.origins.extend(layer.origins.clone());
+            tree.dropped.get_mut().extend(layer.dropped.clone());
+            tree.file = layer.file.clone().or(tree.file);
+            builder = builder.add_source(layer);
+        }
+        match builder.build().and_then(config::Config::try_deserialize::<Value>) {
+            Ok(values) => tree.values = values,
+            // Nothing that the layers hold leads here; without the error's text, which may repeat a value.
+            Err(_) => Section::of(&tree).error_here("the configuration cannot be put together"),
+        }
+        tree
+    }
+
+    /// What was found wrong.
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        self.found.into_inner()
+    }
+
+    /// A problem at this key, or at the nearest table around it that has a place.
+    fn problem(&self, path: &KeyPath, at: At, message: impl Into<String>) -> Problem {
+        let mut problem = Problem::error(message);
+        if !path.segments().is_empty() {
+            problem.key = Some(path.label(&self.values));
+        }
+        let mut place = Some(path.clone());
+        while let Some(here) = place {
+            match self.origins.get(&here) {
+                Some(Origin::File { source, key, value }) => {
+                    // For what is missing, the table that lacks it is named by its head.
+                    let meant = if at == At::Key || here != *path { key } else { value };
+                    return problem.pointing_at(source, meant);
+                }
+                Some(Origin::Environment(name)) => {
+                    problem.message = format!("{} (from the environment variable {name})", problem.message);
+                    return problem;
+                }
+                None => place = here.parent(),
+            }
+        }
+        problem.file.clone_from(&self.file);
+        problem
+    }
+
+    /// Errors and warnings are counted apart: however many warnings there are, they refuse nothing.
+    fn report(&self, path: &KeyPath, at: At, message: impl Into<String>, hint: Option<String>) {
+        self.tell(Severity::Error, path, at, message, hint);
+    }
+
+    fn tell(
+        &self,
+        severity: Severity,
+        path: &KeyPath,
+        at: At,
+        message: impl Into<String>,
+        hint: Option<String>,
+    ) {
+        let mut found = self.found.borrow_mut();
+        let so_far = found.iter().filter(|problem| problem.severity == severity).count();
+        match so_far.cmp(&MAX_PROBLEMS) {
+            Ordering::Less => found.push(Problem { hint, severity, ..self.problem(path, at, message) }),
+            Ordering::Equal => {
+                let more = "too many problems; those that follow are not shown";
+                found.push(Problem { severity, ..self.problem(&KeyPath::default(), At::Key, more) });
+            }
+            Ordering::Greater => {}
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.found.borrow().len() >= MAX_PROBLEMS
+    }
+
+    /// All keys by their labels, with their origins.
+    pub(super) fn labelled_origins(&self) -> impl Iterator<Item = (String, String)> {
+        self.origins.iter().map(|(path, origin)| (path.label(&self.values), origin.to_string()))
+    }
+
+    /// The places of secrets, windows and paths, by their labels, each as a problem that is yet to be found.
+    pub(super) fn places(&self) -> impl Iterator<Item = (String, Problem)> {
+        let wanted = |path: &&KeyPath| match path.segments() {
+            [Segment::Key(top), _, Segment::Key(_)] if top == "credentials" || top == "channel" => true,
+            [Segment::Key(top), _, Segment::Key(key)] => {
+                (top == "policy" && key == "window") || (top == "project" && key == "proxy_password")
+            }
+            [Segment::Key(top), Segment::Key(key)] => {
+                (top == "journal" && key == "url") || (top == "control" && key == "socket")
+            }
+            _ => false,
+        };
+        let place = |path: &KeyPath| {
+            let window = path.last() == Some(&Segment::Key("window".to_owned()));
+            let at = if window { At::Key } else { At::Value };
+            (path.label(&self.values), self.problem(path, at, ""))
+        };
+        self.origins.keys().filter(wanted).map(place)
+    }
+}
+
+/// What stands at one place: a table, a list or a single value.
+#[derive(Clone)]
+pub(super) struct Section<'a> {
+    tree: &'a Tree,
+    path: KeyPath,
+    value: &'a Value,
+}
+
+impl<'a> Section<'a> {
+    /// The whole file.
+    pub(super) fn of(tree: &'a Tree) -> Self {
+        Self { tree, path: KeyPath::default(), value: &tree.values }
+    }
+
+    /// What stands under a key of this table.
+    pub(super) fn child(&self, key: &str) -> Self {
+        Self { path: self.path.key(key), value: self.value.get(key).unwrap_or(&Value::Null), tree: self.tree }
+    }
+
+    /// An element of this list.
+    pub(super) fn element(&self, index: usize) -> Self {
+        Self {
+            path: self.path.index(index),
+            value: self.value.get(index).unwrap_or(&Value::Null),
+            tree: self.tree,
+        }
+    }
+
+    /// The elements of this list, also those that could not be read.
+    pub(super) fn elements(&self) -> impl Iterator<Item = Self> {
+        (0..self.value.as_array().map_or(0, Vec::len)).map(|index| self.element(index))
+    }
+
+    /// The tables of this list.
+    pub(super) fn tables(&self) -> impl Iterator<Item = Self> {
+        self.elements().filter(|element| element.value.is_object())
+    }
+
+    /// The keys of this table, with what stands there.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&'a str, Self)> {
+        let keys = self.value.as_object().into_iter().flat_map(serde_json::Map::keys);
+        keys.map(|key| (key.as_str(), self.child(key)))
+    }
+
+    /// What stands here; nothing also where it could not be read.
+    pub(super) fn value(&self) -> &'a Value {
+        self.value
+    }
+
+    /// Whether something stands under this key, which may be wrong.
+    pub(super) fn has(&self, key: &str) -> bool {
+        !self.child(key).value.is_null()
+    }
+
+    /// The last step of the path, where it is a key.
+    pub(super) fn key(&self) -> Option<&str> {
+        match self.path.last() {
+            Some(Segment::Key(key)) => Some(key),
+            _ => None,
+        }
+    }
+
+    /// What stands here cannot be read. It is told once.
+    pub(super) fn refuse(&self, message: impl Into<String>, hint: Option<String>) {
+        if self.tree.dropped.borrow_mut().insert(self.path.clone()) {
+            self.tree.report(&self.path, At::Value, message, hint);
+        }
+    }
+
+    /// Refuses the keys of this table that are not known here. `foreign` says what is wrong with one, where more is known.
+    pub(super) fn only(&self, known: &[&str], foreign: impl Fn(&str) -> Option<Unknown>) {
+        for (key, here) in self.entries().filter(|(key, _)| !known.contains(key)) {
+            here.tree.dropped.borrow_mut().insert(here.path.clone());
+            if let Some((message, hint)) = foreign(key) {
+                self.tree.report(&here.path, At::Key, message, hint);
+                continue;
+            }
+            let hint = match self.nearest(key, known.iter().copied()) {
+                Some(near) => format!("did you mean {near}?"),
+                None if known == ["policy"] => {
+                    "a file of policies.d holds [[policy]] only; the rest belongs in config.toml".to_owned()
+                }
+                None => format!("known here: {}", known.join(", ")),
+            };
+            self.tree.report(&here.path, At::Key, "unknown key", Some(hint));
+        }
+    }
+
+    /// The known word that is nearest to what was written; not looked for where no more problems are shown.
+    pub(super) fn nearest<'k>(
+        &self,
+        written: &str,
+        known: impl IntoIterator<Item = &'k str>,
+    ) -> Option<&'k str> {
+        if self.tree.is_full() { None } else { nearest(written, known) }
+    }
+
+    /// An error at the value of a key.
+    pub(super) fn error(&self, key: &str, message: impl Into<String>) {
+        self.tree.report(&self.path.key(key), At::Value, message, None);
+    }
+
+    /// The same, with advice.
+    pub(super) fn error_with_hint(&self, key: &str, message: impl Into<String>, hint: impl Into<String>) {
+        self.tree.report(&self.path.key(key), At::Value, message, Some(hint.into()));
+    }
+
+    /// An error at a key itself.
+    pub(super) fn error_at_key(&self, key: &str, message: impl Into<String>) {
+        self.tree.report(&self.path.key(key), At::Key, message, None);
+    }
+
+    /// An error at this value as a whole.
+    pub(super) fn error_here(&self, message: impl Into<String>) {
+        self.tree.report(&self.path, At::Value, message, None);
+    }
+
+    /// A key that must be there is not. Silent where it is there and could not be read.
+    pub(super) fn missing(&self, key: &str, message: impl Into<String>) {
+        let path = self.path.key(key);
+        let told = self.tree.dropped.borrow().contains(&path);
+        if !told {
+            self.tree.report(&path, At::Key, message, None);
+        }
+    }
+
+    /// Whether each of these keys could be read, or is absent: only then their values can be held against each other.
+    pub(super) fn can_compare(&self, keys: &[&str]) -> bool {
+        !keys.iter().any(|key| self.child(key).any_dropped())
+    }
+
+    /// Whether something in this table was told as a problem already, because it could not be read.
+    pub(super) fn any_dropped(&self) -> bool {
+        let dropped = self.tree.dropped.borrow();
+        let first = dropped.range(&self.path..).next();
+        first.is_some_and(|found| found.segments().starts_with(self.path.segments()))
+    }
+
+    fn warning(&self, path: &KeyPath, message: impl Into<String>, hint: Option<String>) {
+        self.tree.tell(Severity::Warning, path, At::Key, message, hint);
+    }
+
+    /// A warning at a key.
+    pub(super) fn warn(&self, key: &str, message: impl Into<String>) {
+        self.warning(&self.path.key(key), message, None);
+    }
+
+    /// A warning at this table as a whole.
+    pub(super) fn warn_here(&self, message: impl Into<String>) {
+        self.warning(&self.path, message, None);
+    }
+
+    /// The same, with advice.
+    pub(super) fn warn_with_hint(&self, message: impl Into<String>, hint: impl Into<String>) {
+        self.warning(&self.path, message, Some(hint.into()));
+    }
+
+    /// Whether a user set this key, in a file or in the environment.
+    pub(super) fn is_set(&self, key: &str) -> bool {
+        self.tree.origins.contains_key(&self.path.key(key))
+    }
+
+    /// `FILE:LINE` of this key's value, for messages that name a second place.
+    pub(super) fn place(&self, key: &str) -> String {
+        let origin = self.tree.origins.get(&self.path.key(key));
+        origin.map_or_else(|| "another place".to_owned(), ToString::to_string)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::super::environment::Environment;
+    use super::super::problem::Problems;
+    use super::super::schema::Masking;
+    use super::super::{check, document};
+    use super::*;
+
+    fn layer(file: &str, text: &str) -> (Option<Layer>, Vec<Problem>) {
+        document::parse(Path::new(file), text, &Arc::new(Masking::new(check::keys())))
+    }
+
+    /// The errors of reading it.
+    fn problems(text: &str) -> Vec<String> {
+        let (layer, mut found) = layer("c.toml", text);
+        let tree = Tree::of(vec![layer.unwrap()]);
+        check::check(&tree, &[], false, &Environment::default());
+        found.extend(tree.into_problems().into_iter().filter(Problem::is_error));
+        Problems::in_order(found, &["c.toml".into()]).0.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_table_written_as_a_list_is_not_taken_for_one() {
+        let found = problems("journal = ['sqlite:/x', '1d']\n");
+        let marked = "   |\n 1 | journal = [***, ***]\n   |           ^^^^^^^^^^";
+        assert_eq!(
+            found,
+            [format!(
+                "error: c.toml:1:11: journal\n  found a list; a table is needed\n{marked}\n  help: write journal = {{ url = …, \
+                 retention = … }}"
+            )]
+        );
+    }
+
+    #[test]
+    fn all_bad_values_of_a_list_are_told() {
+        let text = "[[policy]]\nname = 'a'\nmatch.cluster = [1, 'x', true]\n";
+        let found = problems(text);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].starts_with("error: c.toml:3:18: policy.a.match.cluster[0]"), "{found:?}");
+        assert!(found[1].starts_with("error: c.toml:3:26: policy.a.match.cluster[2]"), "{found:?}");
+    }
+
+    #[test]
+    fn an_unknown_key_is_pointed_at_itself_and_the_nearest_is_named() {
+        let found = problems("[poll]\n  idle_intervall = '5m'\n[xyz]\n");
+        assert_eq!(
+            found[0],
+            "error: c.toml:2:3: poll.idle_intervall\n  unknown key\n   |\n 2 |   idle_intervall = ***\n   \
+             |   ^^^^^^^^^^^^^^\n  help: did you mean idle_interval?"
+        );
+        assert!(
+            found[1].starts_with("error: c.toml:3:2: xyz\n  unknown key\n   |\n 3 | [xyz]\n")
+                && found[1].contains("\n  help: known here: mode,"),
+            "{found:?}"
+        );
+        assert_eq!(found.len(), 2);
+    }
+
+    #[test]
+    fn one_bracket_too_few_is_explained() {
+        let found = problems("[policy]\nname = 'a'\n");
+        assert!(found[0].contains("write [[policy]]"), "{found:?}");
+    }
+
+    #[test]
+    fn a_value_where_a_table_should_be_is_not_repeated() {
+        let found =
+            problems("[credentials]\nmain = 'canary-7f3a'\nb.access_key = 'canary-7f3a'\nb.user = 5\n");
+        assert_eq!(found.len(), 4, "with the type that is missing: {found:?}");
+        assert!(found.iter().all(|problem| !problem.contains("canary")), "{found:?}");
+    }
+
+    #[test]
+    fn there_is_an_end_to_problems() {
+        let text = (0..1_000).fold(String::new(), |text, n| text + &format!("k{n} = 1\n"));
+        let found = problems(&text);
+        assert_eq!(found.len(), MAX_PROBLEMS + 1);
+        assert!(found.iter().any(|problem| problem.contains("too many problems")), "{found:?}");
+    }
+
+    #[test]
+    fn however_many_warnings_there_are_they_refuse_nothing() {
+        let text = (0..1_000)
+            .fold(String::new(), |text, n| text + &format!("[credentials.c{n}]\ntype='ecs-agency'\n"));
+        let (layer, _) = layer("c.toml", &text);
+        let tree = Tree::of(vec![layer.unwrap()]);
+        assert!(check::check(&tree, &[], false, &Environment::default()).is_some());
+        let found = tree.into_problems();
+        assert_eq!(found.len(), MAX_PROBLEMS + 1);
+        assert!(found.iter().all(|problem| !problem.is_error()));
+    }
+
+    #[test]
+    fn the_higher_layer_wins_and_is_named() {
+        let (low, _) = layer("low.toml", "[journal]\nurl = 'a'\nretention = '1d'\n");
+        let (high, _) = layer("high.toml", "[journal]\nurl = 'b'\n");
+        let tree = Tree::of(vec![low.unwrap(), high.unwrap()]);
+        let journal = Section::of(&tree).child("journal");
+        assert_eq!(journal.child("url").value(), "b");
+        assert_eq!([journal.place("url"), journal.place("retention")], ["high.toml:2", "low.toml:3"]);
+    }
+}

@@ -1,0 +1,212 @@
+//! The sections of config.toml that say how the daemon itself works: their keys, their defaults and what must fit together.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::duration;
+use super::environment::Environment;
+use super::kind::{AtLeastOne, List, Positive, Scalar};
+use super::section::Section;
+use super::table::table;
+use super::text::{Directives, HostName, Journal as Url, Listen, LogFormat, Socket};
+use crate::journal::JournalUrl;
+use crate::model::project::{Breaker, Limits, Poll};
+
+/// Where the journal lies outside a unit with a `StateDirectory=`.
+const STATE_DIRECTORY: &str = "/var/lib/upgrade-remediator";
+/// How long finished tasks are kept.
+const RETENTION: Duration = Duration::from_hours(365 * 24);
+/// Where the control socket lies outside a unit with a `RuntimeDirectory=`.
+const RUNTIME_DIRECTORY: &str = "/run/upgrade-remediator";
+/// The cloud's times carry no zone, and may be up to 14 hours ahead of ours.
+const RETENTION_BEYOND_AGE: Duration = Duration::from_hours(24);
+
+table! {
+    /// `[journal]`
+    pub(super) struct WrittenJournal {
+        url: Url,
+        retention: Positive<Duration>,
+    }
+}
+
+table! {
+    /// `[poll]`
+    pub(super) struct WrittenPoll of Poll {
+        discovery_interval: Positive<Duration>,
+        idle_interval: Positive<Duration>,
+        active_interval: Positive<Duration>,
+        settle_interval: Positive<Duration>,
+        settle_timeout: Positive<Duration>,
+        max_failure_age: Positive<Duration>,
+        request_timeout: Positive<Duration>,
+    }
+}
+
+table! {
+    /// `[limits]`
+    pub(super) struct WrittenLimits of Limits {
+        max_requests_in_flight: AtLeastOne<u32>,
+        requests_per_second: AtLeastOne<u32>,
+        max_actions_in_flight: AtLeastOne<u32>,
+        max_actions_per_hour: AtLeastOne<u32>,
+    }
+}
+
+table! {
+    /// `[breaker]`
+    pub(super) struct WrittenBreaker of Breaker {
+        failures: AtLeastOne<u32>,
+        within: Positive<Duration>,
+        cooldown: Positive<Duration>,
+        probe: Positive<Duration>,
+    }
+}
+
+table! {
+    /// `[control]`
+    pub(super) struct WrittenControl {
+        socket: Socket,
+    }
+}
+
+table! {
+    /// `[http]`
+    pub(super) struct WrittenHttp {
+        listen: Listen,
+        hosts: List<HostName>,
+        expose_without_authentication: bool,
+    }
+}
+
+table! {
+    /// `[log]`
+    pub(super) struct WrittenLog of Log {
+        filter: Directives,
+        format: LogFormat,
+    }
+}
+
+/// Where the status page is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// The address; another one than a loopback address only where the configuration acknowledges that anybody can read it.
+    pub listen: SocketAddr,
+    /// Names under which it may be asked for, beside `localhost` and addresses.
+    pub hosts: Vec<String>,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Directives of `tracing`, valid ones.
+    pub filter: String,
+    /// The form.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".to_owned(), format: LogFormat::Auto }
+    }
+}
+
+/// A default that comes from the environment, and may be none.
+fn default<K: Scalar>(section: &Section<'_>, key: &str, text: String) -> Option<K::Value> {
+    K::take(&text.into()).map_err(|problem| section.error(key, problem)).ok()
+}
+
+impl WrittenJournal {
+    /// Where the journal is, and how long it keeps what is finished. `top` is the whole file.
+    pub(super) fn check(
+        self,
+        top: &Section<'_>,
+        poll: &Poll,
+        env: &Environment,
+    ) -> (Option<JournalUrl>, Duration) {
+        let section = &top.child("journal");
+        let of_the_unit = || {
+            let folder = env.directory("STATE_DIRECTORY").unwrap_or_else(|| STATE_DIRECTORY.into());
+            default::<Url>(section, "url", JournalUrl::file(folder.join("journal.db")).to_string())
+        };
+        let least = poll.max_failure_age.saturating_add(RETENTION_BEYOND_AGE);
+        let comparable = top.child("poll").can_compare(&["max_failure_age"]);
+        if self.retention.is_some_and(|retention| retention < least) && comparable {
+            section.warn(
+                "retention",
+                format!(
+                    "it is shorter than poll.max_failure_age and a day, which is {}, and that long is kept: what was forgotten \
+                     earlier could be taken for a new failure",
+                    duration::quoted(least)
+                ),
+            );
+        }
+        (self.url.or_else(of_the_unit), self.retention.unwrap_or(RETENTION).max(least))
+    }
+}
+
+impl WrittenPoll {
+    /// With the defaults, and whether all fits together.
+    pub(super) fn check(self, section: &Section<'_>) -> Poll {
+        let poll = self.or(Poll::default());
+        let comparable = section.can_compare(&["request_timeout", "settle_timeout"]);
+        if poll.request_timeout >= poll.settle_timeout && comparable {
+            let key = if section.is_set("settle_timeout") { "settle_timeout" } else { "request_timeout" };
+            section.warn(
+                key,
+                format!(
+                    "request_timeout is {} and settle_timeout {}: a request still under way could count as not accepted",
+                    duration::quoted(poll.request_timeout),
+                    duration::quoted(poll.settle_timeout)
+                ),
+            );
+        }
+        poll
+    }
+}
+
+/// Where the control socket lies where the configuration does not say.
+pub(super) fn control_socket(env: &Environment) -> PathBuf {
+    env.directory("RUNTIME_DIRECTORY").unwrap_or_else(|| RUNTIME_DIRECTORY.into()).join("control.sock")
+}
+
+impl WrittenControl {
+    /// Where it lies; nowhere where it is turned off.
+    pub(super) fn check(self, section: &Section<'_>, env: &Environment) -> Option<PathBuf> {
+        let of_the_unit = || default::<Socket>(section, "socket", control_socket(env).display().to_string());
+        self.socket.or_else(of_the_unit)?
+    }
+}
+
+impl WrittenHttp {
+    /// Where it is served, and to whom.
+    pub(super) fn check(self, section: &Section<'_>) -> Option<Http> {
+        let default = SocketAddr::from(([127, 0, 0, 1], 9187));
+        let listen = self.listen.unwrap_or(Some(default))?;
+        if !listen.ip().is_loopback() && self.expose_without_authentication != Some(true) {
+            if !section.can_compare(&["expose_without_authentication"]) {
+                return None;
+            }
+            section.error_with_hint(
+                "listen",
+                format!(
+                    "{listen} is no loopback address, and whoever reaches it reads the page without a password"
+                ),
+                "listen at 127.0.0.1 and put a proxy with authentication before it, or acknowledge it with \
+                 expose_without_authentication = true",
+            );
+            return None;
+        }
+        Some(Http { listen, hosts: self.hosts.into_iter().flatten().flatten().collect() })
+    }
+
+    /// What is in force.
+    pub(super) fn of(http: Option<&Http>) -> Self {
+        let hosts = http.map_or(&[][..], |http| &http.hosts);
+        Self {
+            listen: Some(http.map(|http| http.listen)),
+            hosts: Some(hosts.iter().cloned().map(Some).collect()),
+            expose_without_authentication: Some(http.is_some_and(|http| !http.listen.ip().is_loopback())),
+        }
+    }
+}
