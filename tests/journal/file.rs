@@ -18,8 +18,12 @@ use upgrade_remediator::model::cluster::Traits;
 use upgrade_remediator::model::event::{Event, Shape, StoredEntry, Subject};
 use upgrade_remediator::model::id::{ClusterId, ProjectName, TaskId};
 use upgrade_remediator::model::moment::{Moment, Mono};
+use upgrade_remediator::model::outbox::OutboxWrite;
 use upgrade_remediator::model::setup::Nodes;
 use upgrade_remediator::model::task::TaskKind;
+
+use crate::conformance::outbox::{name, note};
+use crate::conformance::{Kind as _, file};
 
 /// In the environment of the other process: the journal it is to hold.
 const HELD: &str = "JOURNAL_TO_HOLD";
@@ -410,4 +414,17 @@ async fn a_reader_finds_clusters_by_name_or_id_and_entries_by_time() {
         reader.clusters().unwrap(),
         [known("c1", "logs"), known("c2", "logs"), known("c3", "search-renamed")]
     );
+}
+
+#[tokio::test]
+async fn writes_to_the_outbox_are_done_whole_or_not_at_all() {
+    let outbox = file();
+    let journal = outbox.open();
+    journal.write(vec![OutboxWrite::Join { channel: name("ops") }]).await.unwrap();
+    let connection = rusqlite::Connection::open(outbox.0.path()).unwrap();
+    connection.execute_batch("DROP TABLE reading").unwrap();
+    let writes = vec![OutboxWrite::Note(note("prod", &["ops"])), OutboxWrite::Read { through: 1 }];
+    journal.write(writes).await.unwrap_err();
+    let notes: i64 = connection.query_row("SELECT count(*) FROM note", (), |row| row.get(0)).unwrap();
+    assert_eq!(notes, 0);
 }

@@ -3,6 +3,5 @@
 mod conformance;
 mod file;
 mod migration;
-mod outbox;
-mod store;
+mod simulated;
 mod views;

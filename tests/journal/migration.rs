@@ -14,6 +14,8 @@ use upgrade_remediator::model::id::{AttemptId, ClusterId, ProjectName, TaskId};
 use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::model::project_state::ProjectState;
 
+use crate::conformance::{Kind as _, file};
+
 /// Those that were, and the one that is.
 const SCHEMAS: [&str; 4] = [
     concat!(
@@ -195,4 +197,20 @@ fn an_older_version_refuses_what_a_newer_one_wrote_and_says_what_to_do() {
         assert!(refused.contains("use the version that wrote it, or a newer one"), "{refused}");
     }
     assert_eq!(fs::read(&path).unwrap(), before, "nothing of it was changed");
+}
+
+#[tokio::test]
+async fn a_journal_without_an_outbox_gets_one() {
+    let kind = file();
+    drop(kind.open());
+    let connection = rusqlite::Connection::open(kind.0.path()).unwrap();
+    connection
+        .execute_batch(
+            "DROP TABLE in_force; DROP VIEW holds; DROP VIEW breaker; DROP VIEW outbox; DROP TABLE note; DROP TABLE channel; DROP TABLE delivery; DROP TABLE condition; \
+             DROP TABLE reading; DROP TABLE project; PRAGMA user_version = 2",
+        )
+        .unwrap();
+    connection.execute_batch(include_str!("../../src/journal/schema/0002_holds.sql")).unwrap();
+    drop(connection);
+    assert_eq!(kind.open().kept().await.unwrap().notes, []);
 }

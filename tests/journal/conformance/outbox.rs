@@ -1,31 +1,18 @@
-//! What every outbox keeps, asked of each kind of journal: over a restart as before it.
+//! What the outbox keeps.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::path::PathBuf;
-
-use jiff::Timestamp;
-use tempfile::TempDir;
-use upgrade_remediator::journal::memory::Failure;
-use upgrade_remediator::journal::{Journal, MemoryJournal, SqliteJournal, SqliteOptions};
 use upgrade_remediator::model::condition::{Condition, Standing};
 use upgrade_remediator::model::event::{Event, Subject};
-use upgrade_remediator::model::id::{ClusterId, ProjectName, TaskId};
-use upgrade_remediator::model::moment::{Moment, Mono};
-use upgrade_remediator::model::outbox::{Delivery, NewNote, OutboxWrite};
+use upgrade_remediator::model::id::ProjectName;
+use upgrade_remediator::model::outbox::{Delivery, Kept, NewNote, OutboxWrite};
 
-fn wall() -> Timestamp {
-    "2026-01-02T03:04:05.678Z".parse().unwrap()
-}
+use super::{Kind, at, wall};
 
 fn subject(task: &str) -> Subject {
-    Subject {
-        project: ProjectName::new("prod").unwrap(),
-        cluster: ClusterId::new("c-1").unwrap(),
-        task: TaskId::new(task).unwrap(),
-    }
+    super::subject("prod", "c-1", task)
 }
 
-fn note(project: &str, channels: &[&str]) -> NewNote {
+pub(crate) fn note(project: &str, channels: &[&str]) -> NewNote {
     NewNote {
         at: wall(),
         project: project.to_owned(),
@@ -37,7 +24,7 @@ fn note(project: &str, channels: &[&str]) -> NewNote {
     }
 }
 
-fn name(text: &str) -> String {
+pub(crate) fn name(text: &str) -> String {
     text.to_owned()
 }
 
@@ -45,32 +32,7 @@ fn delivered(channel: &str, project: &str, through: u64) -> OutboxWrite {
     OutboxWrite::Delivered { channel: name(channel), project: name(project), through }
 }
 
-/// A journal that can be left and come back to.
-trait Kind {
-    fn open(&self) -> Journal;
-}
-
-struct Sqlite(#[expect(dead_code, reason = "it is removed with this")] TempDir, PathBuf);
-
-fn sqlite() -> Sqlite {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("journal.db");
-    Sqlite(folder, path)
-}
-
-impl Kind for Sqlite {
-    fn open(&self) -> Journal {
-        SqliteJournal::open(&self.1, &SqliteOptions::new(wall(), 1)).unwrap().0.into()
-    }
-}
-
-impl Kind for MemoryJournal {
-    fn open(&self) -> Journal {
-        self.clone().into()
-    }
-}
-
-async fn what_is_kept_comes_back(kind: &impl Kind) {
+pub(super) async fn what_the_outbox_keeps_comes_back(kind: &impl Kind) {
     let outbox = kind.open();
     assert_eq!(outbox.kept().await.unwrap().read_through, None);
     let standing = |seconds| Standing {
@@ -111,7 +73,7 @@ async fn what_is_kept_comes_back(kind: &impl Kind) {
     assert_eq!(kept.conditions, [standing(500)]);
 }
 
-async fn a_note_goes_when_the_last_channel_has_told_it(kind: &impl Kind) {
+pub(super) async fn a_note_goes_when_the_last_channel_has_told_it(kind: &impl Kind) {
     let outbox = kind.open();
     let join = |channel: &str| OutboxWrite::Join { channel: name(channel) };
     outbox.write(vec![join("ops"), join("night")]).await.unwrap();
@@ -123,9 +85,7 @@ async fn a_note_goes_when_the_last_channel_has_told_it(kind: &impl Kind) {
         ])
         .await
         .unwrap();
-    let numbers = |kept: upgrade_remediator::model::outbox::Kept| {
-        kept.notes.iter().map(|note| note.number).collect::<Vec<_>>()
-    };
+    let numbers = |kept: Kept| kept.notes.iter().map(|note| note.number).collect::<Vec<_>>();
     outbox.write(vec![delivered("ops", "prod", 2)]).await.unwrap();
     assert_eq!(numbers(outbox.kept().await.unwrap()), [1, 3], "the night has not heard of 1 yet");
     // A channel that is gone is not waited for, and what it knew goes with it.
@@ -145,7 +105,7 @@ async fn a_note_goes_when_the_last_channel_has_told_it(kind: &impl Kind) {
     assert_eq!(numbers(kept), [4]);
 }
 
-async fn what_has_a_key_is_kept_once(kind: &impl Kind) {
+pub(super) async fn what_has_a_key_is_kept_once(kind: &impl Kind) {
     let outbox = kind.open();
     outbox.write(vec![OutboxWrite::Join { channel: name("ops") }]).await.unwrap();
     let keyed = || OutboxWrite::Note(NewNote { key: Some(name("reminder/1/1")), ..note("prod", &["ops"]) });
@@ -164,7 +124,7 @@ async fn what_has_a_key_is_kept_once(kind: &impl Kind) {
     assert_eq!(outbox.write(vec![keyed()]).await.unwrap().len(), 1);
 }
 
-async fn no_more_notes_are_kept_than_it_is_told(kind: &impl Kind) {
+pub(super) async fn no_more_notes_are_kept_than_it_is_told(kind: &impl Kind) {
     let outbox = kind.open();
     let mut writes = vec![OutboxWrite::Join { channel: name("ops") }];
     writes.extend((0..10).map(|_| OutboxWrite::Note(note("prod", &["ops"]))));
@@ -174,12 +134,11 @@ async fn no_more_notes_are_kept_than_it_is_told(kind: &impl Kind) {
     assert_eq!(numbers, [8, 9, 10]);
 }
 
-async fn entries_are_read_as_they_are_wanted(kind: &impl Kind) {
+pub(super) async fn the_notifier_reads_entries_in_parts_and_tasks_whole(kind: &impl Kind) {
     let journal = kind.open();
-    let at = Moment { wall: wall(), mono: Mono(0) };
     for completed in 1..=3 {
         let line = |task| (subject(task), Event::Progress { completed });
-        journal.record(at, vec![line("t-1"), line("t-2")]).await.unwrap();
+        journal.record(at(0), vec![line("t-1"), line("t-2")]).await.unwrap();
     }
     assert_eq!(journal.kept().await.unwrap().last_entry, 6);
     let after = journal.entries_after(2, 3).await.unwrap();
@@ -188,62 +147,4 @@ async fn entries_are_read_as_they_are_wanted(kind: &impl Kind) {
     let story = journal.lifecycle(subject("t-2"), 4).await.unwrap();
     assert_eq!(story.iter().map(|entry| entry.number).collect::<Vec<_>>(), [2, 4]);
     assert!(story.iter().all(|entry| entry.subject == subject("t-2") && entry.at == wall()));
-}
-
-macro_rules! of_each_kind {
-    ($($question:ident => $memory:ident, $sqlite:ident;)*) => {
-        $(
-            #[tokio::test]
-            async fn $memory() {
-                $question(&MemoryJournal::new(1)).await;
-            }
-            #[tokio::test]
-            async fn $sqlite() {
-                $question(&sqlite()).await;
-            }
-        )*
-    };
-}
-
-of_each_kind! {
-    what_is_kept_comes_back => what_is_kept_comes_back_from_memory, what_is_kept_comes_back_from_sqlite;
-    a_note_goes_when_the_last_channel_has_told_it => a_note_goes_from_memory, a_note_goes_from_sqlite;
-    what_has_a_key_is_kept_once => a_key_in_memory, a_key_in_sqlite;
-    no_more_notes_are_kept_than_it_is_told => memory_is_bounded, sqlite_is_bounded;
-    entries_are_read_as_they_are_wanted => entries_from_memory, entries_from_sqlite;
-}
-
-#[tokio::test]
-async fn what_fails_is_done_whole_or_not_at_all() {
-    let outbox = sqlite();
-    let journal = outbox.open();
-    journal.write(vec![OutboxWrite::Join { channel: name("ops") }]).await.unwrap();
-    let connection = rusqlite::Connection::open(&outbox.1).unwrap();
-    connection.execute_batch("DROP TABLE reading").unwrap();
-    let writes = vec![OutboxWrite::Note(note("prod", &["ops"])), OutboxWrite::Read { through: 1 }];
-    journal.write(writes).await.unwrap_err();
-    let notes: i64 = connection.query_row("SELECT count(*) FROM note", (), |row| row.get(0)).unwrap();
-    assert_eq!(notes, 0);
-
-    let memory = MemoryJournal::new(1);
-    memory.fail_next(Failure::BeforeKeeping);
-    let journal = memory.open();
-    journal.write(vec![OutboxWrite::Read { through: 1 }]).await.unwrap_err();
-    assert_eq!(journal.kept().await.unwrap().read_through, None);
-}
-
-#[tokio::test]
-async fn a_journal_without_an_outbox_gets_one() {
-    let kind = sqlite();
-    drop(kind.open());
-    let connection = rusqlite::Connection::open(&kind.1).unwrap();
-    connection
-        .execute_batch(
-            "DROP TABLE in_force; DROP VIEW holds; DROP VIEW breaker; DROP VIEW outbox; DROP TABLE note; DROP TABLE channel; DROP TABLE delivery; DROP TABLE condition; \
-             DROP TABLE reading; DROP TABLE project; PRAGMA user_version = 2",
-        )
-        .unwrap();
-    connection.execute_batch(include_str!("../../src/journal/schema/0002_holds.sql")).unwrap();
-    drop(connection);
-    assert_eq!(kind.open().kept().await.unwrap().notes, []);
 }

@@ -1,97 +1,17 @@
-//! What every store does, asked of each kind through the one seam: reads, what is of scopes, the fence, what reports need.
-//! A further store joins by one line of `stores!`.
+//! What can be asked of what was kept, who may write, and what reports need.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::time::Duration;
-
 use jiff::Timestamp;
-use tempfile::TempDir;
-use upgrade_remediator::journal::{
-    Fence, History, HistoryError, Journal, JournalError, JournalUrl, MemoryJournal, Query,
-};
+use upgrade_remediator::journal::{Fence, History, HistoryError, Journal, JournalError, Query};
 use upgrade_remediator::model::cluster::Traits;
-use upgrade_remediator::model::event::{Event, StoredEntry, Subject};
+use upgrade_remediator::model::event::{Event, StoredEntry};
 use upgrade_remediator::model::hold::{NewHold, Scope};
 use upgrade_remediator::model::id::{ClusterId, ProjectName, TaskId};
-use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::model::scope_entry::Line;
 use upgrade_remediator::model::setup::Nodes;
 use upgrade_remediator::model::task::TaskKind;
 
-/// A store that can be left and come back to.
-trait Kind {
-    fn open(&self) -> Journal;
-}
-
-impl Kind for MemoryJournal {
-    fn open(&self) -> Journal {
-        self.clone().into()
-    }
-}
-
-/// One that a URL leads to.
-struct AtUrl(JournalUrl, #[expect(dead_code, reason = "it is removed with this")] TempDir);
-
-impl Kind for AtUrl {
-    fn open(&self) -> Journal {
-        self.0.open(at(0).wall, 1, |_| {}).unwrap().journal
-    }
-}
-
-fn file() -> AtUrl {
-    let folder = TempDir::new().unwrap();
-    AtUrl(JournalUrl::file(folder.path().join("journal.db")), folder)
-}
-
-macro_rules! questions {
-    ($kind:expr; $($question:ident)*) => {
-        $(
-            #[tokio::test]
-            async fn $question() {
-                super::$question(&$kind).await;
-            }
-        )*
-    };
-}
-
-macro_rules! stores {
-    ($($name:ident = $kind:expr;)*) => {
-        $(
-            mod $name {
-                use super::*;
-                questions! { $kind;
-                    the_history_shows_holds_among_what_happened
-                    the_history_of_a_cluster_shows_the_holds_that_cover_it
-                    a_long_history_comes_in_parts_and_every_line_once
-                    what_is_of_scopes_is_no_entry_of_a_task
-                    entries_are_those_that_are_asked_for
-                    the_clusters_are_known_by_their_last_names
-                    whoever_has_lost_the_lease_keeps_nothing
-                    what_was_in_force_is_kept_once_for_each_change
-                    the_last_sign_of_life_comes_back
-                }
-            }
-        )*
-    };
-}
-
-stores! {
-    memory = MemoryJournal::new(1);
-    sqlite = file();
-}
-
-fn at(seconds: u64) -> Moment {
-    let wall = "2026-01-02T03:04:05.678Z".parse().unwrap();
-    Moment { wall, mono: Mono(0) }.after(Duration::from_secs(seconds))
-}
-
-fn subject(project: &str, cluster: &str, task: &str) -> Subject {
-    Subject {
-        project: ProjectName::new(project).unwrap(),
-        cluster: ClusterId::new(cluster).unwrap(),
-        task: TaskId::new(task).unwrap(),
-    }
-}
+use super::{Kind, at, subject};
 
 fn first_seen(name: &str) -> Event {
     Event::FirstSeen {
@@ -140,7 +60,7 @@ fn of(cluster: &str) -> Query {
     Query { cluster: Some(cluster.to_owned()), ..Query::default() }
 }
 
-async fn the_history_shows_holds_among_what_happened(kind: &impl Kind) {
+pub(super) async fn the_history_shows_holds_among_what_happened(kind: &impl Kind) {
     let journal = kind.open();
     seen(&journal, "prod", "c-1", "logs", 1).await;
     let placed = journal.place_hold(hold("all", 2)).await.unwrap();
@@ -160,7 +80,7 @@ async fn the_history_shows_holds_among_what_happened(kind: &impl Kind) {
     assert_eq!(history(&journal, &Query { after: 1, ..Query::default() }).await, all[1..]);
 }
 
-async fn the_history_of_a_cluster_shows_the_holds_that_cover_it(kind: &impl Kind) {
+pub(super) async fn the_history_of_a_cluster_shows_the_holds_that_cover_it(kind: &impl Kind) {
     let journal = kind.open();
     seen(&journal, "prod", "c-1", "logs", 1).await;
     seen(&journal, "test", "c-2", "search", 1).await;
@@ -179,7 +99,7 @@ async fn the_history_of_a_cluster_shows_the_holds_that_cover_it(kind: &impl Kind
     assert!(matches!(unknown, HistoryError::UnknownCluster { .. }), "{unknown}");
 }
 
-async fn a_long_history_comes_in_parts_and_every_line_once(kind: &impl Kind) {
+pub(super) async fn a_long_history_comes_in_parts_and_every_line_once(kind: &impl Kind) {
     let journal = kind.open();
     for part in 0..21 {
         let events = (0..200).map(|completed| (subject("prod", "c-1", "t"), Event::Progress { completed }));
@@ -199,7 +119,7 @@ async fn a_long_history_comes_in_parts_and_every_line_once(kind: &impl Kind) {
     assert!(numbers.into_iter().eq(1..=21 * 201));
 }
 
-async fn what_is_of_scopes_is_no_entry_of_a_task(kind: &impl Kind) {
+pub(super) async fn what_is_of_scopes_is_no_entry_of_a_task(kind: &impl Kind) {
     let journal = kind.open();
     journal.place_hold(hold("project:prod", 1)).await.unwrap();
     seen(&journal, "prod", "c-1", "logs", 2).await;
@@ -213,7 +133,7 @@ async fn what_is_of_scopes_is_no_entry_of_a_task(kind: &impl Kind) {
     assert_eq!(history(&journal, &Query::default()).await.len(), 1);
 }
 
-async fn entries_are_those_that_are_asked_for(kind: &impl Kind) {
+pub(super) async fn entries_are_those_that_are_asked_for(kind: &impl Kind) {
     let journal = kind.open();
     for (n, (project, cluster, task)) in
         [("a", "c-1", "t-1"), ("a", "c-1", "t-2"), ("a", "c-2", "t-1"), ("b", "c-1", "t-1")]
@@ -244,7 +164,7 @@ async fn entries_are_those_that_are_asked_for(kind: &impl Kind) {
     assert_eq!(renamed.len(), 1, "its project has another name by now");
 }
 
-async fn the_clusters_are_known_by_their_last_names(kind: &impl Kind) {
+pub(super) async fn the_clusters_are_known_by_their_last_names(kind: &impl Kind) {
     let journal = kind.open();
     for (project, cluster, name) in
         [("b", "c-1", "logs"), ("a", "c-2", "search"), ("b", "c-1", "logs-eu"), ("a", "c-1", "logs-eu")]
@@ -262,7 +182,7 @@ async fn the_clusters_are_known_by_their_last_names(kind: &impl Kind) {
     assert_eq!(journal.entries(of("logs")).await.unwrap().len(), 2);
 }
 
-async fn whoever_has_lost_the_lease_keeps_nothing(kind: &impl Kind) {
+pub(super) async fn whoever_has_lost_the_lease_keeps_nothing(kind: &impl Kind) {
     let journal = kind.open();
     let project = ProjectName::new("prod").unwrap();
     let holds = journal.store().lease(&project).await.unwrap();
@@ -275,7 +195,7 @@ async fn whoever_has_lost_the_lease_keeps_nothing(kind: &impl Kind) {
     assert_eq!(leased.record(at(1), lines()).await.unwrap()[0].number, 1);
 }
 
-async fn what_was_in_force_is_kept_once_for_each_change(kind: &impl Kind) {
+pub(super) async fn what_was_in_force_is_kept_once_for_each_change(kind: &impl Kind) {
     let journal = kind.open();
     for (seconds, what) in [(1, "{\"a\":1}"), (2, "{\"a\":1}"), (3, "{\"a\":2}"), (4, "{\"a\":1}")] {
         journal.note_in_force(at(seconds).wall, what.to_owned()).await.unwrap();
@@ -286,7 +206,7 @@ async fn what_was_in_force_is_kept_once_for_each_change(kind: &impl Kind) {
     assert_eq!(kept, expected.map(|(seconds, what)| (at(seconds).wall, what.to_owned())));
 }
 
-async fn the_last_sign_of_life_comes_back(kind: &impl Kind) {
+pub(super) async fn the_last_sign_of_life_comes_back(kind: &impl Kind) {
     let journal = kind.open();
     assert_eq!(journal.last_alive().await.unwrap(), None::<Timestamp>);
     journal.mark_alive(at(1).wall);
