@@ -32,6 +32,7 @@ mod retries;
 mod sequences;
 mod settling;
 mod shown_late;
+mod steps;
 mod waits;
 
 const MINUTE: Duration = Duration::from_mins(1);

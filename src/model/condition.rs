@@ -17,6 +17,8 @@ use super::text::{counted, longer_span, shown, span, utc};
 use super::turn::Opening;
 
 mod standing;
+#[cfg(test)]
+mod tests;
 
 pub use standing::{Change, Conditions, Found, Standing, Told};
 

@@ -18,7 +18,7 @@ const MINUTE: Duration = Duration::from_mins(1);
 struct Harness {
     now: Moment,
     project_state: ProjectState,
-    configuration: Breaker,
+    breaker: Breaker,
     number: u64,
 }
 
@@ -26,8 +26,8 @@ impl Harness {
     /// A breaker that opens at three failures.
     fn new() -> Self {
         let now = Moment { wall: "2026-01-02T12:00:00Z".parse().unwrap(), mono: Mono(0) };
-        let configuration = Breaker { failures: 3, ..Breaker::default() };
-        Self { now, project_state: ProjectState::default(), configuration, number: 0 }
+        let breaker = Breaker { failures: 3, ..Breaker::default() };
+        Self { now, project_state: ProjectState::default(), breaker, number: 0 }
     }
 
     fn pass(&mut self, wait: Duration) {
@@ -83,7 +83,7 @@ impl Harness {
 
     /// Journals what the breaker does, if it does something, and tells its word.
     fn turn(&mut self) -> Option<&'static str> {
-        let (event, of) = turn(&self.project_state, &self.configuration, self.now)?;
+        let (event, of) = turn(&self.project_state, &self.breaker, self.now)?;
         let word = event.word();
         let cluster = of.map_or_else(|| "any".to_owned(), |(cluster, _)| cluster.to_string());
         self.record(&cluster, event);
@@ -91,7 +91,7 @@ impl Harness {
     }
 
     fn held(&self) -> Option<&'static str> {
-        hold_back(&self.project_state, &self.configuration, self.now).map(|reason| reason.code())
+        hold_back(&self.project_state, &self.breaker, self.now).map(|reason| reason.code())
     }
 
     fn send(&mut self, cluster: &str, action: Action, meaning: Option<Meaning>) -> AttemptId {

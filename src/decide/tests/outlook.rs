@@ -125,3 +125,57 @@ fn a_time_is_announced_by_the_wall_clock_as_it_stands() {
     let announced = harness.announced(&[failed(1)]);
     assert_eq!(announced.1, Some((Action::Retry, "14:01:00".to_owned())), "the wait goes by the other clock");
 }
+
+/// The decision of a cluster is about its newest task. Any other is shown as what it is by itself.
+#[test]
+fn a_task_that_is_not_the_newest_is_shown_by_itself_and_has_nothing_announced() {
+    let newer = || named("u", "2026-01-02T11:30:00", failed(1));
+    let mut harness = Harness::new();
+    harness.read(&[running(1)]);
+    let outlook = harness.outlook(&[running(1), newer()]);
+    assert_eq!((outlook.reason.code.as_str(), outlook.next), ("running", None));
+    assert!(outlook.reason.text.contains("of 3 nodes"), "{}", outlook.reason.text);
+    let mut harness = Harness::new();
+    harness.read(&[failed(1)]);
+    assert_eq!(harness.announced(&[failed(1), newer()]), none(), "the retry of the newer one is not its own");
+    harness.pass(2 * MINUTE);
+    harness.send(&[failed(1)], Meaning::Unknown);
+    let outlook = harness.outlook(&[failed(1), newer()]);
+    assert_eq!((outlook.reason.code.as_str(), outlook.next), ("outcome-unknown", None));
+}
+
+/// What the newest poll shows of the task itself comes before what the journal knows of it.
+#[test]
+fn what_the_poll_shows_of_a_task_that_runs_or_waits_for_its_outcome_is_its_reason() {
+    let strange = || [Task { status: TaskStatus::Other("HALTED".to_owned()), ..running(1) }];
+    let mut harness = Harness::new();
+    harness.read(&[running(1)]);
+    assert_eq!(harness.outlook(&strange()).reason.code, "unknown-status");
+    let mut harness = Harness::new();
+    harness.read(&[failed(1)]);
+    harness.pass(2 * MINUTE);
+    harness.send(&[failed(1)], Meaning::Unknown);
+    assert_eq!(harness.outlook(&[]).reason.code, "newest-missing");
+}
+
+#[test]
+fn how_long_the_last_poll_took_keeps_no_request_from_being_announced() {
+    let mut harness = Harness::new();
+    harness.read(&[failed(1)]);
+    let asked = harness.now;
+    harness.pass(MINUTE);
+    let slow = Reading { asked, ..harness.reading(&[failed(1)]) };
+    let (id, known) = (TaskId::new("t").unwrap(), harness.known());
+    let outlook = harness.judge(&slow, |state, input| outlook(state, input, (&id, &known), harness.now));
+    let next = outlook.next.map(|next| next.at.strftime("%T").to_string());
+    assert_eq!(next.as_deref(), Some("12:02:00"));
+}
+
+#[test]
+fn of_what_leads_to_no_request_nothing_is_said_to_block_one() {
+    let mut harness = Harness::new();
+    harness.read(&[failed(1)]);
+    harness.hold("all", None);
+    let strange = Task { status: TaskStatus::Other("HALTED".to_owned()), ..failed(1) };
+    assert_eq!(harness.announced(&[strange]), none());
+}

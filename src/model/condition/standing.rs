@@ -200,6 +200,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::names::Rename;
     use crate::model::project::PauseCause;
 
     fn prod() -> ProjectName {
@@ -250,6 +251,78 @@ mod tests {
             }
         }
         all
+    }
+
+    fn named(name: &str) -> ProjectName {
+        ProjectName::new(name).unwrap()
+    }
+
+    fn lost(id: &str) -> Condition {
+        let cluster = ClusterId::new(id).unwrap();
+        let text = String::new;
+        Condition::ClusterUnreachable { cluster, name: text(), trouble: text(), error: text() }
+    }
+
+    fn one(condition: Condition) -> Found {
+        Found { conditions: vec![condition], unknown: Vec::new() }
+    }
+
+    fn words(all: &Conditions) -> Vec<String> {
+        all.all().map(|standing| format!("{} {}", standing.project, standing.word())).collect()
+    }
+
+    #[test]
+    fn each_cluster_has_conditions_of_its_own() {
+        let mut all = Conditions::default();
+        let (one_id, two_id) = (ClusterId::new("c-1").unwrap(), ClusterId::new("c-2").unwrap());
+        all.update(&prod(), Some(&one_id), one(lost("c-1")), at(1));
+        all.update(&prod(), Some(&two_id), one(lost("c-2")), at(2));
+        assert_eq!(words(&all), ["prod cluster-unreachable/c-1", "prod cluster-unreachable/c-2"]);
+        let known = all.get(&prod(), Some(&two_id), Code::ClusterUnreachable).unwrap();
+        assert_eq!((known.since, known.lasted(at(62))), (at(2), Duration::from_mins(1)));
+        assert_eq!(all.get(&prod(), None, Code::ClusterUnreachable), None);
+        // A poll of one says nothing of the other, nor does one of the project.
+        let ended = all.update(&prod(), Some(&one_id), Found::default(), at(3));
+        assert!(ended.len() == 1 && ended[0].ended && !ended[0].lasts());
+        all.update(&prod(), None, Found::default(), at(3));
+        assert_eq!(words(&all), ["prod cluster-unreachable/c-2"]);
+        all.update(&prod(), Some(&two_id), Found::default(), at(4));
+        assert_eq!(all, Conditions::default(), "what is empty takes no room");
+    }
+
+    #[test]
+    fn a_project_is_renamed_and_forgotten_with_its_conditions() {
+        let mut all = Conditions::default();
+        all.update(&prod(), None, one(condition(0, 1)), at(1));
+        all.update(&named("test"), None, one(condition(1, 1)), at(1));
+        let rename = Rename { from: prod(), to: named("live"), aside: false };
+        all.rename(&Naming { renames: vec![rename], ..Naming::default() });
+        assert_eq!(words(&all), ["live project-paused", "test unreachable"]);
+        assert_eq!(all.forget(&named("live")).len(), 1);
+        assert_eq!(words(&all), ["test unreachable"]);
+    }
+
+    #[test]
+    fn operators_are_reminded_of_what_lasts_and_notifies_alone() {
+        let change = |condition, ended| {
+            let standing = Standing { project: prod(), since: at(1), condition, recalled: false };
+            Change { at: at(1), standing, before: None, ended }
+        };
+        assert!(change(condition(0, 1), false).lasts());
+        assert!(!change(condition(0, 1), true).lasts(), "it is over");
+        assert!(!change(condition(2, 1), false).lasts(), "nobody is notified of it");
+        let never_told = Change { before: Some(condition(2, 1)), ..change(condition(0, 1), true) };
+        assert_eq!(never_told.told(), None, "what nobody was notified of has no end to tell");
+    }
+
+    #[test]
+    fn what_an_earlier_process_found_is_logged_once_more_when_it_is_found_again() {
+        let mut all = Conditions::default();
+        all.update(&prod(), None, one(condition(0, 1)), at(1));
+        let mut again = Conditions::recall(all.all().cloned().collect());
+        let changes = again.update(&prod(), None, one(condition(0, 1)), at(9));
+        assert!(changes.len() == 1 && changes[0].told().is_none() && changes[0].standing.since == at(1));
+        assert!(again.update(&prod(), None, one(condition(0, 1)), at(10)).is_empty());
     }
 
     proptest! {
