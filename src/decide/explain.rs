@@ -11,7 +11,7 @@ use crate::model::id::ClusterId;
 use crate::model::moment::Moment;
 use crate::model::outlook::NextRequest;
 use crate::model::policy::{Mode, OnExhausted, Terms};
-use crate::model::project::{MAX_CLOCK_OFFSET, is_clock_off};
+use crate::model::project::{MAX_CLOCK_OFFSET, Poll, is_clock_off};
 use crate::model::project_state::ProjectState;
 use crate::model::reason::Reason;
 use crate::model::record::TaskRecord;
@@ -55,7 +55,7 @@ pub fn facts(task: &Task) -> TaskFacts {
 
 /// What is still to come if the task goes on failing at the same node, in its order. `next`: the request that is sent if
 /// nobody does anything.
-pub fn schedule(known: &TaskRecord, terms: &Terms, next: Option<NextRequest>) -> Vec<Step> {
+pub fn schedule(known: &TaskRecord, terms: &Terms, poll: &Poll, next: Option<NextRequest>) -> Vec<Step> {
     let failure = known.failure.as_ref().filter(|failure| !failure.seen.too_old);
     if !known.is_pending() || failure.is_none() {
         return Vec::new();
@@ -89,8 +89,13 @@ pub fn schedule(known: &TaskRecord, terms: &Terms, next: Option<NextRequest>) ->
     }
     let what = match terms.on_exhausted {
         OnExhausted::Abort => format!(
-            "the abort, {} after the retries are used up, if no node is completed; else an operator is called",
-            span(terms.abort_grace)
+            "the abort, {} after the retries are used up{}, if no node is completed; else an operator is called",
+            span(terms.abort_grace),
+            if terms.abort_grace < poll.settle_timeout && (used > 0 || retry.max_retries > 0) {
+                format!(" and {} after the last request at the earliest", span(poll.settle_timeout))
+            } else {
+                String::new()
+            }
         ),
         OnExhausted::Escalate => "an operator is called, once the retries are used up".to_owned(),
     };

@@ -72,7 +72,8 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         explanation.policies = explain::policies(self.policies_for(&cluster, known.kind));
         let policy = govern::governing(&rules.policies, &self.project, &cluster, known.kind);
         if let Some(policy) = policy {
-            explanation.schedule = explain::schedule(&known, &policy.terms, explanation.outlook.next);
+            explanation.schedule =
+                explain::schedule(&known, &policy.terms, &rules.poll, explanation.outlook.next);
         }
         Some(explanation)
     }
@@ -89,7 +90,7 @@ fn by_reading(state: &ProjectState, input: StepInput<'_>, now: Moment, limits: V
     let known = task.and_then(|task| Some((&task.id, input.record(&state).tasks.get(&task.id)?)));
     let terms = task.and_then(|task| input.terms(task));
     let schedule = match (terms, known) {
-        (Some(terms), Some((_, known))) => explain::schedule(known, terms, outlook.next),
+        (Some(terms), Some((_, known))) => explain::schedule(known, terms, &input.rules.poll, outlook.next),
         _ => Vec::new(),
     };
     Explanation {

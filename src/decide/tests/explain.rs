@@ -11,10 +11,40 @@ impl Harness {
     fn steps(&mut self, tasks: &[Task]) -> Vec<(Option<String>, String)> {
         self.read(tasks);
         let next = self.outlook(tasks).next;
-        let steps = explain::schedule(&self.known(), self.terms.as_ref().unwrap(), next);
+        let steps = explain::schedule(&self.known(), self.terms.as_ref().unwrap(), &self.poll, next);
         let at = |step: &crate::model::explanation::Step| step.at.map(|at| at.strftime("%T").to_string());
         steps.iter().map(|step| (at(step), step.what.clone())).collect()
     }
+}
+
+/// An abort waits for the grace, and until what the last request did must be known.
+#[test]
+fn the_wait_before_an_abort_is_the_one_that_applies() {
+    let mut harness = Harness::new();
+    let (terms, settle_timeout) = (harness.terms.as_mut().unwrap(), harness.poll.settle_timeout);
+    terms.retry.max_retries = 1;
+    terms.abort_grace = Duration::from_secs(20);
+    let told = |steps: Vec<(Option<String>, String)>| {
+        steps.into_iter().find(|(_, what)| what.starts_with("the abort")).unwrap()
+    };
+    let (at, what) = told(harness.steps(&[failed(1)]));
+    assert!(at.is_none() && what.contains("20s after the retries"), "{what}");
+    assert!(what.contains("5m after the last request at the earliest"), "{what}");
+    harness.pass(2 * MINUTE);
+    harness.send(&[failed(1)], Meaning::Accepted);
+    let sent = harness.now;
+    harness.pass(MINUTE);
+    harness.read(&[failed(2)]);
+    harness.pass(MINUTE);
+    let (at, _) = told(harness.steps(&[failed(2)]));
+    assert_eq!(at, Some(sent.after(settle_timeout).wall.strftime("%T").to_string()));
+    // Without any request before it, the grace alone applies.
+    let mut harness = Harness::new();
+    let terms = harness.terms.as_mut().unwrap();
+    terms.retry.max_retries = 0;
+    terms.abort_grace = Duration::from_secs(20);
+    let (at, what) = told(harness.steps(&[failed(1)]));
+    assert!(at.as_deref() == Some("12:00:20") && !what.contains("the last request"), "{at:?} {what}");
 }
 
 #[test]
