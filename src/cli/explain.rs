@@ -11,9 +11,10 @@ use super::table::{table, text};
 use super::{CommandResult, Failure, print, print_json};
 use crate::configuration::Loaded;
 use crate::control::{Answer, Request};
+use crate::journal::HistoryError;
 use crate::model::explanation::{Explanation, Lifecycle, TaskFacts};
 use crate::model::outlook::Block;
-use crate::model::text::{counted, shown, span, utc};
+use crate::model::text::{counted, nearest, shown, span, utc};
 
 /// Which cluster.
 #[derive(Debug, Args)]
@@ -68,7 +69,10 @@ fn by_journal(loaded: &Loaded, text: &str, down: &str) -> Result<Explanation, Fa
     match (found.pop(), found.is_empty()) {
         (Some(one), true) => Ok(one),
         (None, _) => {
-            Err(Failure::Other(anyhow::anyhow!("the journal knows no cluster {:?}", shown(text, 80))))
+            let clusters = known.states.iter().flat_map(|(_, project)| &project.clusters);
+            let names: Vec<String> = clusters.map(|(id, history)| history.recall(id).name).collect();
+            let nearest = nearest(text, names.iter().map(String::as_str)).map(str::to_owned);
+            Err(Failure::Other(HistoryError::UnknownCluster { name: text.to_owned(), nearest }.into()))
         }
         (Some(one), false) => {
             let ids = found.iter().chain([&one]).map(|one| one.cluster.to_string()).collect::<Vec<_>>();

@@ -309,5 +309,7 @@ async fn a_cluster_is_explained_by_the_daemon_and_by_the_journal_while_it_is_dow
     assert!(code == 0 && err.contains("this is what the journal knows"), "{err}");
     assert!(out.contains("hold #1") && out.contains("logs") && out.contains("backoff"), "{out}");
     let (code, _, err) = bench.runs(&["explain", "nobody"]).await;
-    assert!(code == 1 && err.contains("knows no cluster"), "{err}");
+    assert!(code == 1 && err.contains("knows no cluster \"nobody\"") && !err.contains("mean"), "{err}");
+    let (code, _, err) = bench.runs(&["explain", "lgos"]).await;
+    assert!(code == 1 && err.contains("did you mean \"logs\"?"), "{err}");
 }
