@@ -2,9 +2,10 @@
 //! [`Clock`] or a [`Moment`], so that tests run in virtual time.
 
 use std::future::Future;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::model::moment::{Moment, Mono};
 
@@ -17,17 +18,16 @@ pub trait Clock: Send + Sync + 'static {
     fn sleep(&self, wait: Duration) -> impl Future<Output = ()> + Send;
 }
 
-/// The machine's clocks.
+/// The machine's clocks. The monotonic one goes on while the machine is suspended: what was due, or too late, by then is.
 #[derive(Debug, Clone, Copy)]
 pub struct SystemClock {
-    origin: Instant,
+    origin: Duration,
 }
 
 impl SystemClock {
     /// A clock whose monotonic time begins now.
-    #[expect(clippy::disallowed_methods, reason = "this module is the one that reads the clock")]
     pub fn new() -> Self {
-        Self { origin: Instant::now() }
+        Self { origin: since_boot() }
     }
 }
 
@@ -41,12 +41,18 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this module is the one that reads the clock")]
     fn now(&self) -> Moment {
         let wall = Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH);
-        Moment { wall, mono: Mono(i64::try_from(self.origin.elapsed().as_millis()).unwrap_or(i64::MAX)) }
+        let elapsed = since_boot().saturating_sub(self.origin);
+        Moment { wall, mono: Mono(i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)) }
     }
 
     async fn sleep(&self, wait: Duration) {
         tokio::time::sleep(wait).await;
     }
+}
+
+/// How long the machine has been up, suspended or not.
+fn since_boot() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
 }
 
 /// Long waits are told of so often.

@@ -4,7 +4,8 @@
 //! compiled, and no variable of the environment is read. What is shipped is built without it.
 //!
 //! With it, `UPGRADE_REMEDIATOR_FAILPOINT="write.begun intent 1"` kills the process by SIGKILL when it passes that
-//! point with that subject for the first time (`-` where a point has no subject), and
+//! point with that subject for the first time (`-` where a point has no subject); with
+//! `UPGRADE_REMEDIATOR_FAILPOINT_STOPS` set, the process is stopped there by SIGSTOP, and goes on after SIGCONT.
 //! `UPGRADE_REMEDIATOR_FAILPOINTS_PASSED` names a file to which every passage is appended as a line.
 //! `tests/crash_points.rs` reads the names below and fails where one of them is never reached.
 
@@ -60,7 +61,6 @@ points! {
     /// Before its connection.
     PutLeaving = "put.leaving",
     /// Its connection stands; no byte was sent.
-    #[cfg(feature = "failpoints")]
     PutConnected = "put.connected",
     /// The head of the answer is there.
     PutAnswered = "put.answered",
@@ -98,11 +98,15 @@ mod armed {
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
+    use rustix::process::{Signal, getpid, kill_process};
+
     static ARMED: LazyLock<Armed> = LazyLock::new(Armed::by_environment);
 
     struct Armed {
         /// The point with its subject, and at which passage.
         at: Option<(String, u64)>,
+        /// Whether the process is stopped there, and not killed.
+        stops: bool,
         passages: AtomicU64,
         passed: Option<File>,
     }
@@ -115,9 +119,10 @@ mod armed {
                 let (passage, nth) = at.rsplit_once(' ')?;
                 Some((passage.to_owned(), nth.parse().ok()?))
             });
+            let stops = std::env::var_os("UPGRADE_REMEDIATOR_FAILPOINT_STOPS").is_some();
             let passed = std::env::var_os("UPGRADE_REMEDIATOR_FAILPOINTS_PASSED");
             let passed = passed.and_then(|path| File::options().append(true).create(true).open(path).ok());
-            Self { at, passages: AtomicU64::new(0), passed }
+            Self { at, stops, passages: AtomicU64::new(0), passed }
         }
     }
 
@@ -134,8 +139,9 @@ mod armed {
         }
         let Some((at, nth)) = &armed.at else { return };
         if *at == passage && armed.passages.fetch_add(1, Ordering::SeqCst) + 1 == *nth {
-            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-            loop {
+            let signal = if armed.stops { Signal::STOP } else { Signal::KILL };
+            let _ = kill_process(getpid(), signal);
+            while !armed.stops {
                 // Nothing of this thread goes on while the signal is on its way.
                 std::thread::park();
             }

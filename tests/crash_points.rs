@@ -386,9 +386,43 @@ async fn an_abort_of_which_the_last_byte_has_left_is_a_humans() {
     killed_with_all_sent(Story::Abort).await;
 }
 
+/// Whether a signal keeps the process from going on.
+fn is_stopped(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") T ")
+}
+
+/// A process that is paused after its intent is durable, for longer than the intent may wait, sends nothing for it. The
+/// failure is handled again by a later intent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_put_that_was_paused_for_too_long_is_journaled_as_not_sent() {
+    for (policy, kind) in [(RETRIES, PutKind::Retry), (ABORTS, PutKind::Abort)] {
+        for point in ["put.intended", "put.leaving", "put.connected"] {
+            let bench = Bench::new(FAILED_ONCE, policy).await;
+            let mut command = bench.with_configuration(alone(&*ARMED), &["run"]);
+            command.env("UPGRADE_REMEDIATOR_FAILPOINT", format!("{point} - 1"));
+            command.env("UPGRADE_REMEDIATOR_FAILPOINT_STOPS", "1");
+            let mut daemon = Process::start(command);
+            let pid = daemon.pid();
+            assert_eq!(until(&bench, &mut daemon, || is_stopped(pid)).await, None);
+            let intents =
+                || bench.events().iter().filter(|event| matches!(event, Event::Intent { .. })).count();
+            assert_eq!((intents(), bench.puts().len()), (1, 0), "{point}");
+            // Longer than a quarter of settle_timeout.
+            let_pass(Duration::from_millis(700)).await;
+            daemon.signal("CONT");
+            assert_eq!(until(&bench, &mut daemon, || bench.ends().contains_key("logs")).await, None);
+            let not_sent =
+                bench.events().iter().filter(|event| matches!(event, Event::NotSent { .. })).count();
+            assert_eq!((not_sent, bench.puts()), (1, vec![kind]), "{point}: {:#?}", bench.events());
+            daemon.signal("TERM");
+            assert_eq!(daemon.ends_within(PATIENCE).await.code(), Some(0));
+        }
+    }
+}
+
 #[test]
 fn what_is_shipped_has_no_failpoint() {
-    let variables = ["UPGRADE_REMEDIATOR_FAILPOINT"];
+    let variables = ["UPGRADE_REMEDIATOR_FAILPOINT", "UPGRADE_REMEDIATOR_FAILPOINT_STOPS"];
     let text = |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
     let (shipped, armed) = (text(env!("CARGO_BIN_EXE_upgrade-remediator").as_ref()), text(&ARMED));
     let points = points();

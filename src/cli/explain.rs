@@ -69,7 +69,7 @@ fn by_journal(loaded: &Loaded, text: &str, down: &str) -> Result<Explanation, Fa
     match (found.pop(), found.is_empty()) {
         (Some(one), true) => Ok(one),
         (None, _) => {
-            let clusters = known.states.iter().flat_map(|(_, project)| &project.clusters);
+            let clusters = known.states.values().flat_map(|project| &project.clusters);
             let names: Vec<String> = clusters.map(|(id, history)| history.recall(id).name).collect();
             let nearest = nearest(text, names.iter().map(String::as_str)).map(str::to_owned);
             Err(Failure::Other(HistoryError::UnknownCluster { name: text.to_owned(), nearest }.into()))

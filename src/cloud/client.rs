@@ -17,10 +17,10 @@ use super::project::ProjectSource;
 use super::proxy_circuit::ProxyCircuit;
 use super::request::{Call, Endpoint, Site};
 use super::retry::Retries;
-use super::transport::{Transport, TransportError};
+use super::transport::{SendingLimits, Transport, TransportError};
 use super::wire::shape::{self, Shape};
 use super::wire::{self, WireError};
-use super::{Css, Delivery, Meter, Permit};
+use super::{Css, Delivery, Meter, Permit, SendingSpan};
 use crate::clock::Clock;
 use crate::model::answer::Answer;
 use crate::model::cluster::{Cluster, ClusterList};
@@ -131,7 +131,7 @@ impl<T: Transport, C: Clock> Client<T, C> {
         let pass = self.credential.enter(&*self.clock).await?;
         let asked = self.clock.now();
         let (head, body) = self
-            .exchange(call, project, pass)
+            .exchange(call, project, pass, None)
             .await
             .map_err(|error| CloudError::from_transport(error, None))?;
         match body {
@@ -152,10 +152,10 @@ impl<T: Transport, C: Clock> Client<T, C> {
         let Some(project) = self.project.known() else {
             return not_sent(CloudError::CredentialUnproven);
         };
-        let Permit { place, reserve } = permit;
+        let Permit { place, reserve, span } = permit;
         // Its connection takes what was set aside.
         drop(reserve);
-        let exchanged = self.exchange(call, project, pass).await;
+        let exchanged = self.exchange(call, project, pass, span).await;
         drop(place);
         match exchanged {
             Ok((head, Err(error))) if was_cut(&head, &error) => {
@@ -183,10 +183,18 @@ impl<T: Transport, C: Clock> Client<T, C> {
         call: Call<'_>,
         project: &ProjectId,
         pass: Pass<'_>,
+        span: Option<SendingSpan>,
     ) -> Result<(Head, Body), TransportError> {
         let begin = self.clock.now();
         let site = Site { endpoint: &self.endpoint, project };
-        let request = call.render(site, pass.key(), begin.wall);
+        let mut request = call.render(site, pass.key(), begin.wall);
+        if let Some(span) = span {
+            let clock = Arc::clone(&self.clock);
+            request.limits = Some(SendingLimits {
+                may_begin: Arc::new(move || clock.now().mono <= span.begins_by),
+                at_most: span.over_by.since(begin.mono),
+            });
+        }
         let sent = self.transport.send(request).await;
         let now = self.clock.now();
         let duration_ms = u64::try_from(now.since(begin).as_millis()).unwrap_or(u64::MAX);
@@ -267,7 +275,7 @@ impl<T: Transport, C: Clock> Css for Client<T, C> {
         let place = self.pace.place(&*self.clock, Rank::Acting).await;
         self.credential.proven(self.clock.now())?;
         let reserve = self.transport.reserve().map_err(|error| CloudError::from_transport(error, None))?;
-        Ok(Permit { place: Some(place), reserve })
+        Ok(Permit { place: Some(place), reserve, span: None })
     }
 
     async fn retry(&self, cluster: &ClusterId, task: &TaskId, permit: Permit) -> Delivery {

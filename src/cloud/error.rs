@@ -291,9 +291,10 @@ impl CloudError {
             TransportError::Encoded { .. } => "wrong-address",
             TransportError::Timeout(_) => "timeout",
             TransportError::Proxy { .. } => "proxy",
-            TransportError::Invalid(_) | TransportError::Connect(_) | TransportError::Broken(_) => {
-                "transport"
-            }
+            TransportError::Invalid(_)
+            | TransportError::TooLate(_)
+            | TransportError::Connect(_)
+            | TransportError::Broken(_) => "transport",
         }
     }
 
@@ -305,9 +306,10 @@ impl CloudError {
             }
             TransportError::Timeout(_) => Self::Timeout(error),
             TransportError::Proxy { .. } => Self::Proxy(error),
-            TransportError::Invalid(_) | TransportError::Connect(_) | TransportError::Broken(_) => {
-                Self::Transport(error)
-            }
+            TransportError::Invalid(_)
+            | TransportError::TooLate(_)
+            | TransportError::Connect(_)
+            | TransportError::Broken(_) => Self::Transport(error),
         }
     }
 }

@@ -12,17 +12,22 @@
 //! - **No compression**: `identity` alone is accepted, so the bytes that are counted are the bytes that are received. An
 //!   answer that is encoded all the same is not read.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HOST, HeaderMap, HeaderValue};
 use reqwest::{Certificate, redirect, retry};
 use tokio::sync::Semaphore;
+use tower::util::MapResultLayer;
 
 use super::error::BuildError;
 use super::proxy_circuit::ProxyCircuit;
 use super::request::Endpoint;
-use super::transport::{Method, READ_HEADERS, Request, Reserve, Response, Transport, TransportError};
+use super::transport::{
+    Cause, Method, READ_HEADERS, Request, Reserve, Response, SendingLimits, TooLate, Transport,
+    TransportError,
+};
 use crate::failpoint::{self, Point};
 use crate::model::proxy::Proxy;
 use crate::model::secret::ExposeSecret as _;
@@ -111,8 +116,7 @@ impl HttpTransport {
         let build = |builder: reqwest::ClientBuilder| builder.build().map_err(http_error);
         // A connection that serves one request gains nothing from HTTP/2, and HTTP/1.1 has fewer ways to fail.
         let puts = builder().http1_only().pool_max_idle_per_host(0);
-        #[cfg(feature = "failpoints")]
-        let puts = puts.connector_layer(tower::util::MapResponseLayer::new(connected));
+        let puts = puts.connector_layer(MapResultLayer::new(connected));
         let (reads, puts) = (build(builder())?, build(puts)?);
         let tunnels = endpoint.is_https();
         let (long, through) = (Semaphore::new(LONG_AT_ONCE), through.cloned());
@@ -125,16 +129,35 @@ impl HttpTransport {
     fn not_answered(&self, error: reqwest::Error) -> TransportError {
         match &self.through {
             Some(through) if Proxy::asks_for_login(&error) => through.refused(),
+            _ if is_too_late(&error) => TransportError::TooLate(TooLate),
             _ => transport_error(error),
         }
     }
 }
 
-/// Passes the connection of a PUT on as it is.
-#[cfg(feature = "failpoints")]
-fn connected<T>(connection: T) -> T {
+tokio::task_local! {
+    /// Of the request whose connection is being made. reqwest makes it within the future that sends the request.
+    static LIMITS: Option<SendingLimits>;
+}
+
+/// Passes the connection of a request on, where the request may still begin. Who asks for a connection outside of
+/// [`HttpTransport::send`] gets none.
+fn connected<T>(connection: Result<T, Cause>) -> Result<T, Cause> {
+    let connection = connection?;
     failpoint::pass(Point::PutConnected);
-    connection
+    LIMITS.try_with(|limits| SendingLimits::check(limits.as_ref()))??;
+    Ok(connection)
+}
+
+fn is_too_late(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.is::<TooLate>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn certificates(ca_pem: Option<&[u8]>) -> Result<Vec<Certificate>, BuildError> {
@@ -165,11 +188,16 @@ impl Transport for HttpTransport {
             }
         };
         pass(Point::PutLeaving);
+        SendingLimits::check(request.limits.as_ref()).map_err(TransportError::TooLate)?;
         let mut sending = client.request(method, request.url()).headers(headers(&request)?);
+        if let Some(limits) = &request.limits {
+            sending = sending.timeout(limits.at_most.min(self.request_timeout));
+        }
         if !request.body.is_empty() {
             sending = sending.body(request.body);
         }
-        let response = sending.send().await.map_err(|error| self.not_answered(error))?;
+        let sent = LIMITS.scope(request.limits, sending.send()).await;
+        let response = sent.map_err(|error| self.not_answered(error))?;
         pass(Point::PutAnswered);
         let status = response.status().as_u16();
         if let Some(through) = &self.through {

@@ -33,7 +33,7 @@ use jiff::SignedDuration;
 use crate::model::answer::Answer;
 use crate::model::cluster::{Cluster, ClusterList};
 use crate::model::id::{ClusterId, TaskId};
-use crate::model::moment::Moment;
+use crate::model::moment::{Moment, Mono};
 use crate::model::task::{Abortable, TaskKind, TaskList};
 
 mod answer;
@@ -155,12 +155,42 @@ pub struct Permit {
     place: Option<pace::Place>,
     /// What its connection takes from the system. A PUT that was journaled must not find that there is nothing left.
     reserve: transport::Reserve,
+    /// Absent: at any time.
+    span: Option<SendingSpan>,
+}
+
+/// When a PUT may be under way: so that it is over before anybody counts it as not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SendingSpan {
+    /// Its first byte leaves by then, or none does.
+    pub begins_by: Mono,
+    /// Its answer is not waited for any longer.
+    pub over_by: Mono,
+}
+
+impl SendingSpan {
+    /// Of the time from the intent on to when its outcome is told by polls, so much is for beginning, …
+    const SHARE: u32 = 4;
+    /// … and never more than this.
+    const AT_MOST: Duration = Duration::from_secs(5);
+
+    /// That of a PUT whose intent was about to be committed at `intended`, and which counts as not accepted
+    /// `settle_timeout` later if its task shows no effect.
+    pub fn new(intended: Moment, settle_timeout: Duration) -> Self {
+        let begins_by = intended.mono.after((settle_timeout / Self::SHARE).min(Self::AT_MOST));
+        Self { begins_by, over_by: intended.mono.after(settle_timeout) }
+    }
 }
 
 impl Permit {
     /// A permit that holds no place: for another [`Css`] than [`Client`], such as one for tests.
     pub fn without_place() -> Self {
-        Self { place: None, reserve: transport::Reserve::default() }
+        Self { place: None, reserve: transport::Reserve::default(), span: None }
+    }
+
+    /// The same, for a PUT that must be sent within this span.
+    pub fn within(self, span: SendingSpan) -> Self {
+        Self { span: Some(span), ..self }
     }
 }
 
@@ -169,7 +199,7 @@ impl Permit {
 pub enum Delivery {
     /// It left, or may have left: its answer, or [that there is none](Answer::none).
     Sent(Answer),
-    /// It certainly never reached the service: the credential began to rest, or there was no connection. Why, with all
-    /// causes.
+    /// It certainly never reached the service: the credential began to rest, there was no connection, or it was too late. Why,
+    /// with all causes.
     NotSent(String),
 }

@@ -227,6 +227,6 @@ impl Plain {
             headers.push(("content-length", body.len().to_string()));
         }
         let query = sign::canonical_query(&query);
-        Request { method, base: endpoint.base.clone(), path, query, headers, body, body_limit }
+        Request { method, base: endpoint.base.clone(), path, query, headers, body, body_limit, limits: None }
     }
 }

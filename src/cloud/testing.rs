@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::credential::{AccessKey, Credential};
-use super::transport::{Request, Response, Transport, TransportError};
+use super::transport::{Request, Response, SendingLimits, Transport, TransportError};
 
 pub(super) fn key() -> AccessKey {
     AccessKey::new("AKEXAMPLE0000000TEST".into(), "SKexample0000000000000000000000000000test".into(), None)
@@ -49,6 +49,7 @@ impl ScriptedTransport {
 
 impl Transport for ScriptedTransport {
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
+        SendingLimits::check(request.limits.as_ref()).map_err(TransportError::TooLate)?;
         self.sent.lock().unwrap().push(request);
         tokio::time::sleep(Duration::from_secs(1)).await;
         let next = self.answers.lock().unwrap().pop_front();

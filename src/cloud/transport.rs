@@ -3,6 +3,8 @@
 use std::fmt;
 use std::future::Future;
 use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Sends one request as it stands and returns the answer: no retry, no redirect, no second thought.
 pub trait Transport: Send + Sync + 'static {
@@ -79,7 +81,41 @@ pub struct Request {
     pub body: Vec<u8>,
     /// The longest body of an answer that is read, in bytes.
     pub body_limit: usize,
+    /// In time; absent: as long as any request may take.
+    pub limits: Option<SendingLimits>,
 }
+
+/// When a request may be under way. A transport asks directly before the first byte leaves, when the connection stands.
+#[derive(Clone)]
+pub struct SendingLimits {
+    /// Whether it may still begin.
+    pub may_begin: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// How long it may take in all.
+    pub at_most: Duration,
+}
+
+impl SendingLimits {
+    /// Whether a request with these limits may still begin.
+    ///
+    /// # Errors
+    /// [`TooLate`].
+    pub fn check(limits: Option<&Self>) -> Result<(), TooLate> {
+        if limits.is_none_or(|limits| (limits.may_begin)()) { Ok(()) } else { Err(TooLate) }
+    }
+}
+
+impl fmt::Debug for SendingLimits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendingLimits").field("at_most", &self.at_most).finish_non_exhaustive()
+    }
+}
+
+/// A request was not begun in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "too much time had passed since its intent was journaled: this process was paused, or the journal or the connection was slow"
+)]
+pub struct TooLate;
 
 impl Request {
     /// The whole URL.
@@ -160,6 +196,9 @@ pub enum TransportError {
     /// No connection: name, route, refusal, TLS. The request never left.
     #[error("no connection to the service")]
     Connect(#[source] Cause),
+    /// It was not begun in time. It never left.
+    #[error("the request was not sent")]
+    TooLate(#[source] TooLate),
     /// The proxy answered in the place of the service, with a 407. The request never left it.
     #[error("{refusal}")]
     Proxy {
@@ -194,7 +233,7 @@ impl TransportError {
     /// Whether it is certain that the request never reached the service.
     pub fn never_left(&self) -> bool {
         match self {
-            Self::Invalid(_) | Self::Connect(_) | Self::Proxy { .. } => true,
+            Self::Invalid(_) | Self::Connect(_) | Self::TooLate(_) | Self::Proxy { .. } => true,
             Self::Timeout(_) | Self::Broken(_) | Self::TooLong { .. } | Self::Encoded { .. } => false,
         }
     }
@@ -219,6 +258,7 @@ mod tests {
             ],
             body: b"hunter5".to_vec(),
             body_limit: 1,
+            limits: None,
         };
         let response = Response {
             status: 201,

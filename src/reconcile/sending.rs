@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Exclusive, ReconcileError, Reconciler, Unwritten};
 use crate::clock::Clock;
-use crate::cloud::{CloudError, Css, Delivery, Permit};
+use crate::cloud::{CloudError, Css, Delivery, Permit, SendingSpan};
 use crate::failpoint::{self, Point};
 use crate::journal::{Intent, Journaled};
 use crate::model::answer::{Answer, Meaning};
@@ -98,6 +98,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
     ) -> Result<Delivery, ReconcileError> {
         let Ready { permit, commit_lock, now } = ready;
         let subject = intent.subject.clone();
+        let settle_timeout = self.rules().poll.settle_timeout;
         let journaled = self.journal.begin(now, intent).await?;
         self.fold(cluster, std::slice::from_ref(journaled.entry()));
         drop(commit_lock);
@@ -105,7 +106,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
 
         let outcome = tokio::select! {
             biased;
-            outcome = execute(&**css, &journaled, permit) => outcome,
+            outcome = execute(&**css, &journaled, permit, settle_timeout) => outcome,
             () = self.cut() => left_behind(),
         };
         failpoint::pass(Point::PutOver);
@@ -138,11 +139,18 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
 }
 
 /// Sends the PUT that was journaled, once: only the journal makes a [`Journaled`] intent. The permit was taken before the
-/// intent was committed, so nothing waits here.
+/// intent was committed, so nothing waits here. It is over before the request can count as not accepted, `settle_timeout`
+/// after the intent.
 ///
 /// Cancel safety: none. Dropped half-way, the PUT may have been taken; its intent stays open in the journal and
 /// is settled by reading.
-pub async fn execute<S: Css>(css: &S, intent: &Journaled<Intent>, permit: Permit) -> Delivery {
+pub async fn execute<S: Css>(
+    css: &S,
+    intent: &Journaled<Intent>,
+    permit: Permit,
+    settle_timeout: Duration,
+) -> Delivery {
+    let permit = permit.within(SendingSpan::new(intent.entry().at, settle_timeout));
     let cluster = &intent.value().subject.cluster;
     match &intent.value().order {
         Order::Retry(task) => css.retry(cluster, task, permit).await,

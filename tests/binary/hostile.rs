@@ -244,7 +244,7 @@ async fn each_is_a_named_error_for_that_cluster_alone() {
     bench.configure(&peer.base, RETRIES);
     // Floods must reach their limits in it, also where the machine is busy.
     bench.edit("request_timeout = \"800ms\"", "request_timeout = \"3s\"");
-    bench.edit("settle_timeout = \"900ms\"", "settle_timeout = \"4s\"");
+    bench.edit("settle_timeout = \"2s\"", "settle_timeout = \"4s\"");
     let (_, out, err) = bench.runs(&["plan", "--json"]).await;
     let lines: Vec<Value> = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{err}"));
     let of = |name: &str| lines.iter().find(|line| line["cluster"] == name).unwrap();

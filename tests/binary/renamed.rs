@@ -78,7 +78,7 @@ async fn an_aborted_task_of_a_project_renamed_by_a_reload_is_not_aborted_again()
 async fn an_open_request_goes_with_its_project(by: By) {
     let lost = "[[fault]]\non = \"retry\"\nwhat = \"status\"\nstatus = 503\n";
     let bench = Bench::new(&format!("{FAILED_ONCE}{lost}"), RETRIES).await;
-    bench.edit("settle_timeout = \"900ms\"", "settle_timeout = \"4s\"");
+    bench.edit("settle_timeout = \"2s\"", "settle_timeout = \"4s\"");
     let daemon = bench.daemon();
     bench.journaled("the answer", |event| matches!(event, Event::Answered { .. })).await;
     rename(&bench, "test", "renamed");

@@ -170,7 +170,7 @@ discovery_interval = "1s"
 idle_interval = "200ms"
 active_interval = "100ms"
 settle_interval = "100ms"
-settle_timeout = "900ms"
+settle_timeout = "2s"
 request_timeout = "800ms"
 [limits]
 requests_per_second = 500

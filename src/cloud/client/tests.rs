@@ -324,6 +324,36 @@ async fn a_put_needs_a_proven_credential_when_it_leaves() {
     assert_eq!(harness.client.permit().await.unwrap_err().code(), "credential-unproven");
 }
 
+/// A process that was paused between the commit of the intent and the PUT sends nothing.
+#[tokio::test(start_paused = true)]
+async fn a_put_that_comes_too_late_is_not_sent() {
+    for (wait, is_sent) in [(Duration::from_secs(5), true), (Duration::from_millis(5_001), false)] {
+        let harness = Harness::new([answer(200, NO_TASKS), answer(200, "")]);
+        harness.read().await.unwrap();
+        let permit = harness.client.permit().await.unwrap();
+        let span = SendingSpan::new(harness.clock.now(), Duration::from_mins(5));
+        tokio::time::advance(wait).await;
+        let delivery = harness.client.retry(&cluster(), &task(), permit.within(span)).await;
+        assert_eq!(harness.puts(), usize::from(is_sent));
+        match delivery {
+            Delivery::Sent(_) => assert!(is_sent),
+            Delivery::NotSent(why) => {
+                assert!(!is_sent && why.contains("since its intent was journaled"), "{why}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_put_begins_within_a_quarter_of_the_time_after_which_it_counts_as_not_accepted() {
+    let now = VirtualClock::new().now();
+    for (settle_timeout, begins_within) in [(300_000, 5_000), (20_000, 5_000), (2_000, 500)] {
+        let span = SendingSpan::new(now, Duration::from_millis(settle_timeout));
+        assert_eq!(span.begins_by.since(now.mono), Duration::from_millis(begins_within));
+        assert_eq!(span.over_by.since(now.mono), Duration::from_millis(settle_timeout));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_refused_put_begins_a_rest() {
     let harness = Harness::new([answer(200, NO_TASKS), answer(401, "")]);

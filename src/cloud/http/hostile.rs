@@ -68,6 +68,7 @@ async fn send(base: String, method: Method, ca_pem: &[u8]) -> Result<Response, T
         headers: Vec::new(),
         body: Vec::new(),
         body_limit: 64 * 1024,
+        limits: None,
     };
     // Far longer than any of them may take, and far shorter than for ever.
     tokio::time::timeout(Duration::from_secs(20), transport.send(request)).await.unwrap()

@@ -65,6 +65,7 @@ impl Server {
             ],
             body: Vec::new(),
             body_limit: 1024,
+            limits: None,
         }
     }
 
@@ -307,6 +308,7 @@ async fn over_https(ca_pem: Option<&[u8]>) -> Result<Response, TransportError> {
         headers: Vec::new(),
         body: Vec::new(),
         body_limit: 1024,
+        limits: None,
     };
     transport.send(request).await
 }
@@ -436,4 +438,40 @@ fn a_body_is_the_same_in_whatever_parts_it_comes() {
         assert!(blocks.joined(whole.len()) == whole, "in parts of {size}");
     }
     assert!(Blocks(vec![Vec::new()]).joined(0).is_empty());
+}
+
+/// Limits by which a request may begin the first `asked` times that it is asked.
+fn may_begin(asked: usize, at_most: Duration) -> SendingLimits {
+    let left = std::sync::atomic::AtomicUsize::new(asked);
+    let take = move || {
+        let order = std::sync::atomic::Ordering::SeqCst;
+        left.fetch_update(order, order, |left| left.checked_sub(1)).is_ok()
+    };
+    SendingLimits { may_begin: Arc::new(take), at_most }
+}
+
+/// The time is asked for again when the connection stands: a process may have been paused while it was made.
+#[tokio::test]
+async fn a_request_that_is_too_late_when_its_connection_stands_leaves_no_byte() {
+    let server = Server::new(vec![vec![Step::Write(OK)], vec![Step::Write(OK)]]).await;
+    let transport = server.transport(LONG);
+    for asked in [0, 1] {
+        let late = Request { limits: Some(may_begin(asked, LONG)), ..server.request(Method::Put) };
+        let error = transport.send(late).await.unwrap_err();
+        assert!(matches!(error, TransportError::TooLate(_)) && error.never_left(), "{error:?}");
+    }
+    assert_eq!(server.heads(), []);
+    let in_time = Request { limits: Some(may_begin(2, LONG)), ..server.request(Method::Put) };
+    assert_eq!(transport.send(in_time).await.unwrap().status, 200);
+    assert_eq!(server.heads().len(), 1);
+}
+
+#[tokio::test]
+async fn the_answer_to_a_request_is_not_waited_for_beyond_its_limit() {
+    let server = Server::new(vec![vec![Step::Silence]]).await;
+    let limits = Some(may_begin(2, Duration::from_millis(50)));
+    let request = Request { limits, ..server.request(Method::Put) };
+    let error = server.transport(LONG).send(request).await.unwrap_err();
+    assert!(matches!(error, TransportError::Timeout(_)) && !error.never_left(), "{error:?}");
+    assert_eq!(server.heads().len(), 1);
 }

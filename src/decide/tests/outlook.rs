@@ -135,6 +135,8 @@ fn a_task_that_is_not_the_newest_is_shown_by_itself_and_has_nothing_announced() 
     let outlook = harness.outlook(&[running(1), newer()]);
     assert_eq!((outlook.reason.code.as_str(), outlook.next), ("running", None));
     assert!(outlook.reason.text.contains("of 3 nodes"), "{}", outlook.reason.text);
+    // Nor does the newer one's decision become its reason where the poll shows that it runs no longer.
+    assert_eq!(harness.outlook(&[failed(1), newer()]).reason.code, "running");
     let mut harness = Harness::new();
     harness.read(&[failed(1)]);
     assert_eq!(harness.announced(&[failed(1), newer()]), none(), "the retry of the newer one is not its own");

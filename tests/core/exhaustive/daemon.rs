@@ -316,7 +316,7 @@ impl Daemon {
     /// Sends the PUT, with this reply to come. What was asked for on the wire.
     pub(crate) fn put(&mut self, journaled: &Arc<Journaled<Intent>>, reply: Delivery) -> Vec<Action> {
         let wire = Wire { asked: Mutex::default(), reply: Mutex::new(Some(reply)) };
-        let outcome = at_once(execute(&wire, journaled, Permit::without_place()));
+        let outcome = at_once(execute(&wire, journaled, Permit::without_place(), Duration::MAX));
         self.phase = Phase::Sent { journaled: journaled.clone(), outcome };
         wire.asked.into_inner().unwrap_or_else(PoisonError::into_inner)
     }

@@ -109,7 +109,7 @@ async fn with_64_of_them_and_a_flood_of_idle_connections_every_failed_task_gets_
     bench.edit("max_interval = \"300ms\"", "max_interval = \"3s\"");
     bench.edit("listen = \"\"", "listen = \"127.0.0.1:0\"");
     bench.edit("request_timeout = \"800ms\"", "request_timeout = \"5s\"");
-    bench.edit("settle_timeout = \"900ms\"", "settle_timeout = \"6s\"");
+    bench.edit("settle_timeout = \"2s\"", "settle_timeout = \"6s\"");
     let mut configuration = fs::read_to_string(bench.config()).unwrap();
     for (n, other) in benches.iter().enumerate().skip(1) {
         let endpoint = other.simulator.url();

@@ -124,7 +124,7 @@ async fn normal(service: &Service, ceiling: &Ceiling, limit: Option<u64>) -> (Be
     bench.edit("idle_interval = \"200ms\"", "idle_interval = \"2s\"");
     bench.edit("requests_per_second = 500", "requests_per_second = 2000");
     bench.edit("request_timeout = \"800ms\"", "request_timeout = \"5s\"");
-    bench.edit("settle_timeout = \"900ms\"", "settle_timeout = \"6s\"");
+    bench.edit("settle_timeout = \"2s\"", "settle_timeout = \"6s\"");
     let daemon = Process::start(ceiling.over(&bench.command(&["run"]), limit));
     daemon.says("1000 clusters watched").await;
     service.asked(3 * 2 * CLUSTERS).await;
