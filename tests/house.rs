@@ -6,6 +6,8 @@
 
 #[path = "house/circles.rs"]
 mod circles;
+#[path = "house/languages.rs"]
+mod languages;
 #[path = "house/source.rs"]
 mod source;
 
