@@ -6,6 +6,8 @@
 
 #[path = "house/circles.rs"]
 mod circles;
+#[path = "house/languages.rs"]
+mod languages;
 #[path = "house/source.rs"]
 mod source;
 
@@ -129,13 +131,12 @@ const CIRCLES: &[(&str, &[&str])] = &[];
 /// Who formats a time by hand: forms that others prescribe. For people and in JSON, `model::text` prints it.
 const FORMATS_TIME: &[&str] = &[
     "cloud/sign.rs",
+    // As the configuration writes a day and a time without a zone.
+    "configuration/window.rs",
     "journal/stored.rs",
     "model/text.rs",
     // In the window's own zone.
     "model/window.rs",
-    // Part of a key, and never shown.
-    // As the configuration writes a day and a time without a zone.
-    "configuration/window.rs",
     // The service's own forms.
     "simulator/iam.rs",
     "simulator/render.rs",
