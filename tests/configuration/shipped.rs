@@ -102,7 +102,7 @@ fn config_toml_shows_every_key() {
     ] {
         assert!(loaded.origins.contains_key(key), "{key}");
     }
-    assert_eq!(loaded.configuration.channels.len(), 5);
+    assert_eq!(loaded.configuration.channels.len(), 6);
     assert_eq!(
         loaded.configuration.http.as_ref().map(|http| http.listen.to_string()).as_deref(),
         Some("127.0.0.1:9187")
