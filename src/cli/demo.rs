@@ -2,7 +2,7 @@
 //! happen, and judged at the end by the simulator's own log. Needs no account and leaves nothing behind.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +15,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::table::{table, text};
-use super::{CommandResult, Failure, block_on, print, print_json};
+use super::{CommandResult, Failure, block_on, print, print_json, simulator};
 use crate::clock::{Clock as _, SystemClock};
-use crate::configuration::{self, Environment, FileText};
+use crate::configuration::{self, Environment, FileText, Loaded};
 use crate::daemon::{self, Builder, Daemon};
 use crate::lifecycle::Signals;
 use crate::model::event::Event;
@@ -27,11 +27,22 @@ use crate::model::project_state::ProjectState;
 use crate::model::record::Phase;
 use crate::notify::{Notification, Observer};
 use crate::simulator::log::{LogEntry, PutKind, PutRecord, Record};
-use crate::simulator::{Scenario, Simulator, World, scenario};
+use crate::simulator::{Scenario, Simulator, World};
 
 /// Every story ends well before this.
 const PATIENCE: Duration = Duration::from_secs(55);
-const CONFIGURATION: &str = include_str!("demo.toml");
+/// The policy of the demo. All else is the configuration that `simulator --print-config` prints, with [`OVERRIDES`].
+const POLICY: &str = include_str!("demo.toml");
+/// What the demo's daemon does otherwise than one beside the simulator: it sends, and it polls faster.
+const OVERRIDES: [(&str, &str); 7] = [
+    ("UPGRADE_REMEDIATOR__MODE", "enforce"),
+    ("UPGRADE_REMEDIATOR__POLL__DISCOVERY_INTERVAL", "5s"),
+    ("UPGRADE_REMEDIATOR__POLL__IDLE_INTERVAL", "1s"),
+    ("UPGRADE_REMEDIATOR__POLL__ACTIVE_INTERVAL", "500ms"),
+    ("UPGRADE_REMEDIATOR__POLL__SETTLE_INTERVAL", "400ms"),
+    ("UPGRADE_REMEDIATOR__POLL__SETTLE_TIMEOUT", "3s"),
+    ("UPGRADE_REMEDIATOR__POLL__REQUEST_TIMEOUT", "2s"),
+];
 
 /// How a story must end.
 struct Story {
@@ -129,31 +140,23 @@ async fn stories(quiet: bool, stopping: &CancellationToken) -> Result<Vec<Ending
     let clock = Arc::new(SystemClock::new());
     let began = clock.now();
     let scenario = Scenario::load("demo")?;
-    let project = scenario.project_id.clone();
     let seed = scenario.seed;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("cannot listen on a loopback port")?;
-    let simulator = Simulator::start(listener, World::new(scenario, seed, began.wall), Arc::clone(&clock))?;
+    let simulator =
+        Simulator::start(listener, World::new(scenario.clone(), seed, began.wall), Arc::clone(&clock))?;
 
     // Removed when it is dropped, however this ends.
     let folder = tempfile::Builder::new()
         .prefix("upgrade-remediator-demo-")
         .tempdir()
         .context("no folder for the journal")?;
-    let text = CONFIGURATION
-        .replace("ENDPOINT", &simulator.url())
-        .replace("FOLDER", &folder.path().to_string_lossy())
-        .replace("PROJECT", &project);
-    let environment = Environment::new([
-        ("DEMO_ACCESS_KEY", scenario::DEFAULT_ACCESS_KEY),
-        ("DEMO_SECRET_KEY", scenario::DEFAULT_SECRET_KEY),
-    ]);
-    let main = FileText { file: PathBuf::from("demo.toml"), text };
-    let loaded = configuration::load_texts(&main, &[], &environment).map_err(Failure::Configuration)?;
+    let environment = environment(&scenario);
+    let loaded = load(&scenario, &simulator.url(), folder.path(), &environment)?;
     let (opened, mut states) = daemon::open_journal(&loaded.configuration, &*clock)?;
     let observer = Arc::new(Storyteller { clock: Arc::clone(&clock), began, quiet });
     let parts = (opened.journal.clone(), &mut states);
     let builder = Builder::new(&environment, parts, &clock, &observer, stopping);
-    let daemon = Daemon::build(main.file, loaded, environment, builder, states)?;
+    let daemon = Daemon::build(PathBuf::from("demo.toml"), loaded, environment, builder, states)?;
     let projects = daemon.projects();
     if !quiet {
         print(&introduction(&simulator.url()))?;
@@ -184,6 +187,23 @@ async fn stories(quiet: bool, stopping: &CancellationToken) -> Result<Vec<Ending
         return Err(interrupted());
     }
     if endings.is_empty() { Err(anyhow!("no story was told").into()) } else { Ok(endings) }
+}
+
+fn environment(scenario: &Scenario) -> Environment {
+    let secrets = simulator::secrets(scenario).into_iter().map(|(_, variable, value)| (variable, value));
+    Environment::new(OVERRIDES.into_iter().chain(secrets))
+}
+
+fn load(
+    scenario: &Scenario,
+    endpoint: &str,
+    folder: &Path,
+    environment: &Environment,
+) -> Result<Loaded, Failure> {
+    let text = simulator::configuration(scenario, endpoint, folder)?;
+    let main = FileText { file: PathBuf::from("simulator.toml"), text };
+    let policy = FileText { file: PathBuf::from("demo.toml"), text: POLICY.to_owned() };
+    configuration::load_texts(&main, &[policy], environment).map_err(Failure::Configuration)
 }
 
 fn all_ended(project_state: &ProjectState) -> bool {
@@ -334,13 +354,10 @@ mod tests {
     }
 
     #[test]
-    fn the_demos_configuration_are_valid_but_for_what_is_filled_in() {
-        let text = CONFIGURATION
-            .replace("ENDPOINT", "http://127.0.0.1:1")
-            .replace("FOLDER", "/nowhere")
-            .replace("PROJECT", "6204a5bd270343b5885144cf9c8c158d");
-        let main = FileText { file: PathBuf::from("demo.toml"), text };
-        let loaded = configuration::load_texts(&main, &[], &Environment::default()).unwrap();
+    fn the_demos_configuration_is_valid() {
+        let scenario = Scenario::load("demo").unwrap();
+        let environment = environment(&scenario);
+        let loaded = load(&scenario, "http://127.0.0.1:1", Path::new("/nowhere"), &environment).ok().unwrap();
         // The demo tells whoever looks on, by no channel.
         let keys: Vec<_> = loaded.warnings.iter().map(|warning| warning.key.as_deref()).collect();
         assert_eq!(keys, [Some("mode")]);

@@ -15,6 +15,7 @@ mod proxy;
 mod reload;
 mod renamed;
 mod secrets;
+mod simulator;
 mod supervised;
 mod trace;
 

@@ -34,6 +34,11 @@ fn values(loaded: &Loaded) -> BTreeMap<String, Value> {
     loaded.effective().into_iter().map(|effective| (effective.key, effective.value)).collect()
 }
 
+/// A line that begins with '#' and no blank, without the '#'.
+fn put_to_use(line: &str) -> Option<&str> {
+    line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '['))
+}
+
 /// config.toml with every line that begins with '#' and no blank put to use.
 fn all_keys(folder: &Path) -> String {
     let ca_file = folder.join("ca.pem");
@@ -41,10 +46,7 @@ fn all_keys(folder: &Path) -> String {
     let text = fs::read_to_string(shipped("config.toml")).unwrap();
     let mut out = String::new();
     for line in text.lines() {
-        let key = line
-            .strip_prefix('#')
-            .filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '['));
-        out.push_str(key.unwrap_or(line));
+        out.push_str(put_to_use(line).unwrap_or(line));
         out.push('\n');
     }
     out.replace("/etc/ssl/private-cloud.pem", ca_file.to_str().unwrap())
@@ -100,7 +102,7 @@ fn config_toml_shows_every_key() {
     ] {
         assert!(loaded.origins.contains_key(key), "{key}");
     }
-    assert_eq!(loaded.configuration.channels.len(), 5);
+    assert_eq!(loaded.configuration.channels.len(), 6);
     assert_eq!(
         loaded.configuration.http.as_ref().map(|http| http.listen.to_string()).as_deref(),
         Some("127.0.0.1:9187")
@@ -130,10 +132,11 @@ fn minimal_toml_and_the_policies_beside_it_work_together() {
 }
 
 #[test]
-fn the_recipe_of_the_readme_works_with_the_shipped_policies() {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let (_, rest) = readme.split_once("```toml\n").unwrap();
-    let text = rest.split("```").next().unwrap().replace("/srv/upgrade-remediator", "FOLDER");
+fn minimal_toml_says_which_lines_to_use_without_systemd() {
+    let minimal = fs::read_to_string(shipped("minimal.toml")).unwrap();
+    let instead = minimal.lines().filter(|line| !line.contains("{ credential = "));
+    let text: String = instead.map(|line| format!("{}\n", put_to_use(line).unwrap_or(line))).collect();
+    let text = text.replace("/srv/upgrade-remediator", "FOLDER");
     let (folder, path) = alone("x");
     fs::write(&path, text.replace("FOLDER", &folder.path().display().to_string())).unwrap();
     let policies = folder.path().join("policies.d");
