@@ -41,6 +41,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "cloud::Delivery",
             // Taken before the gate, for the PUT behind it.
             "cloud::Permit",
+            "cloud::SendingSpan",
             // Why there is none.
             "cloud::transport::TransportError",
             "decide",
