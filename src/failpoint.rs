@@ -97,6 +97,7 @@ mod armed {
     use std::io::Write as _;
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
 
     use rustix::process::{Signal, getpid, kill_process};
 
@@ -139,12 +140,13 @@ mod armed {
         }
         let Some((at, nth)) = &armed.at else { return };
         if *at == passage && armed.passages.fetch_add(1, Ordering::SeqCst) + 1 == *nth {
-            let signal = if armed.stops { Signal::STOP } else { Signal::KILL };
+            let (signal, long) = match armed.stops {
+                true => (Signal::STOP, Duration::from_millis(100)),
+                false => (Signal::KILL, Duration::MAX),
+            };
             let _ = kill_process(getpid(), signal);
-            while !armed.stops {
-                // Nothing of this thread goes on while the signal is on its way.
-                std::thread::park();
-            }
+            // Nothing of this thread goes on while the signal is on its way.
+            std::thread::sleep(long);
         }
     }
 }

@@ -155,7 +155,7 @@ impl WrittenPoll {
             section.warn(
                 key,
                 format!(
-                    "request_timeout is {} and settle_timeout {}: a request still under way could count as not accepted",
+                    "request_timeout is {} and settle_timeout {}: a retry or abort is given up after settle_timeout already",
                     duration::quoted(poll.request_timeout),
                     duration::quoted(poll.settle_timeout)
                 ),
