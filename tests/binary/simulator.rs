@@ -16,13 +16,19 @@ async fn ran(command: Command) -> (Option<i32>, String, String) {
     (code, process.stdout(), process.stderr())
 }
 
+/// The lines that a printed configuration says to type before any command.
+fn exports(printed: &str) -> Vec<String> {
+    let lines = printed.lines().filter_map(|line| line.strip_prefix("#   "));
+    lines.filter(|line| line.starts_with("export SIMULATOR")).map(str::to_owned).collect()
+}
+
 /// The command in a shell, in this folder, after the lines that the configuration there says to type before.
 fn in_shell(folder: &Path, command: &str) -> Command {
     let printed = fs::read_to_string(folder.join("simulator.toml")).unwrap();
-    let exports = printed.lines().filter_map(|line| line.strip_prefix("#   export SIMULATOR"));
-    let exports: String = exports.map(|rest| format!("export SIMULATOR{rest}\n")).collect();
+    let mut script = exports(&printed);
+    script.push(command.to_owned());
     let mut shell = alone("sh");
-    shell.arg("-c").arg(format!("{exports}{command}")).current_dir(folder);
+    shell.arg("-c").arg(script.join("\n")).current_dir(folder);
     let folder = Path::new(env!("CARGO_BIN_EXE_upgrade-remediator")).parent().unwrap();
     let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
     shell.env("PATH", path).env("UPGRADE_REMEDIATOR__HTTP__LISTEN", "127.0.0.1:0");
@@ -123,7 +129,9 @@ fn commands(document: &str) -> Vec<String> {
         let text = text.replace("\\\n", " ");
         match language {
             "console" => {
-                commands.extend(text.lines().filter_map(|line| Some(line.strip_prefix("$ ")?.to_owned())))
+                commands.extend(
+                    text.lines().filter_map(|line| line.trim_start().strip_prefix("$ ")).map(str::to_owned),
+                );
             }
             "sh" => commands.extend(text.lines().map(str::to_owned)),
             _ => {}
@@ -139,8 +147,7 @@ async fn the_five_minutes_of_the_readme_are_what_the_printed_configuration_asks_
     let folder = TempDir::new().unwrap();
     print_config(folder.path(), &[]).await;
     let printed = fs::read_to_string(folder.path().join("simulator.toml")).unwrap();
-    let exports = printed.lines().filter_map(|line| line.strip_prefix("#   export SIMULATOR"));
-    let exports: Vec<String> = exports.map(|rest| format!("export SIMULATOR{rest}")).collect();
+    let exports = exports(&printed);
     let mut expected = vec![
         "upgrade-remediator simulator",
         "upgrade-remediator simulator --print-config >simulator.toml",

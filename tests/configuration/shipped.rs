@@ -135,8 +135,8 @@ fn minimal_toml_and_the_policies_beside_it_work_together() {
 fn minimal_toml_says_which_lines_to_use_without_systemd() {
     let minimal = fs::read_to_string(shipped("minimal.toml")).unwrap();
     let instead = minimal.lines().filter(|line| !line.contains("{ credential = "));
-    let text: String = instead.map(|line| format!("{}\n", put_to_use(line).unwrap_or(line))).collect();
-    let text = text.replace("/srv/upgrade-remediator", "FOLDER");
+    let lines: Vec<&str> = instead.map(|line| put_to_use(line).unwrap_or(line)).collect();
+    let text = lines.join("\n").replace("/srv/upgrade-remediator", "FOLDER");
     let (folder, path) = alone("x");
     fs::write(&path, text.replace("FOLDER", &folder.path().display().to_string())).unwrap();
     let policies = folder.path().join("policies.d");
