@@ -73,6 +73,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         let policy = govern::governing(&rules.policies, &self.project, &cluster, known.kind);
         if let Some(policy) = policy {
             explanation.schedule = explain::schedule(&known, &policy.terms, explanation.outlook.next);
+            explanation.window.clone_from(&policy.terms.window);
         }
         Some(explanation)
     }

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::model::event::StoredEntry;
 use crate::model::explanation::Explanation;
+use crate::model::hold::StoredHold;
 use crate::model::id::ClusterId;
 use crate::status::{Report, json as status_json};
 
@@ -26,6 +27,7 @@ mod health;
 mod host_filter;
 mod live;
 mod page;
+mod picture;
 mod server;
 
 pub use host_filter::HostFilter;
@@ -68,6 +70,8 @@ pub struct ClusterView {
     pub timeline: Vec<StoredEntry>,
     /// There is more than is shown.
     pub cut: bool,
+    /// The holds on it, in force or over.
+    pub holds: Vec<StoredHold>,
 }
 
 /// So many entries of the history are given at most; `since` and `cluster` narrow it.

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::ClusterView;
+use super::picture::Picture;
 use crate::model::decision::Action;
 use crate::model::explanation::{PolicyVerdict, Precondition};
 use crate::model::level::Level;
@@ -62,6 +63,7 @@ pub(super) struct Cluster {
     schedule: Vec<(Option<Time>, String)>,
     policies: Vec<PolicyVerdict>,
     preconditions: Vec<Precondition>,
+    picture: Option<Picture>,
     timeline: Vec<Line>,
     cut: bool,
 }
@@ -465,6 +467,7 @@ impl Cluster {
             schedule: known.schedule.iter().map(|step| (step.at.map(Time), clean(&step.what))).collect(),
             policies: known.policies.clone(),
             preconditions: known.preconditions.clone(),
+            picture: Picture::new(view),
             timeline: view.timeline.iter().rev().map(line).collect(),
             cut: view.cut,
         }
