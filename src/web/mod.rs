@@ -28,7 +28,10 @@ mod host_filter;
 mod live;
 mod page;
 mod picture;
+mod rows;
+mod search;
 mod server;
+mod words;
 
 pub use host_filter::HostFilter;
 pub use server::{BindError, Server};
@@ -129,9 +132,10 @@ fn text(status: StatusCode, text: impl Into<String>) -> Response {
 fn json(value: &impl serde::Serialize) -> Response {
     match serde_json::to_string(value) {
         Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
-        Err(error) => {
-            text(StatusCode::INTERNAL_SERVER_ERROR, format!("it cannot be written as JSON: {error}\n"))
-        }
+        Err(error) => text(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("the answer cannot be written as JSON: {error}\n"),
+        ),
     }
 }
 
@@ -142,8 +146,12 @@ fn rendered(page: &impl askama::Template) -> Response {
     }
 }
 
-async fn index<S: Source>(State(shared): State<Shared<S>>) -> Response {
-    rendered(&page::Index::new(&shared.source.report()))
+async fn index<S: Source>(
+    State(shared): State<Shared<S>>,
+    Query(parameters): Query<Vec<(String, String)>>,
+) -> Response {
+    let search = search::Search::new(&parameters);
+    rendered(&page::Index::new(&shared.source.report(), &search))
 }
 
 async fn view<S: Source>(shared: &Shared<S>, id: &str) -> Result<ClusterView, Response> {
@@ -182,7 +190,7 @@ async fn cluster_json<S: Source>(State(shared): State<Shared<S>>, Path(id): Path
 
 /// Whoever asks whether the daemon lives has to find a place.
 fn too_many_read() -> Response {
-    let why = "as many read the journal as may at once: ask again soon\n";
+    let why = "too many requests read the journal at once: send it again in a second\n";
     ([(header::RETRY_AFTER, "1")], text(StatusCode::SERVICE_UNAVAILABLE, why)).into_response()
 }
 
