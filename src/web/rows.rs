@@ -100,7 +100,7 @@ fn standing(task: &TaskReport) -> (&'static str, &'static str) {
         Some(PhaseWord::Running) => ("running", "running"),
         Some(PhaseWord::OutcomeUnknown) => ("hands", "outcome unknown"),
         _ if outlook.next.is_some_and(|next| next.action == Action::Abort) => ("eyes", "will be aborted"),
-        _ if outlook.needs_attention => ("eyes", "not handled by the daemon"),
+        _ if outlook.needs_attention => ("eyes", "not handled"),
         _ if outlook.blocked_by.iter().any(|block| block.code == "dry-run") => ("dry", "would be retried"),
         _ => ("hands", "failed"),
     }

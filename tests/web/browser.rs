@@ -282,7 +282,7 @@ async fn the_timeline_is_seen_whole_on_a_phone_and_says_the_same_in_words() {
     for label in &labels {
         assert!(words.contains(label), "{label}: {words}");
     }
-    assert!(words.contains("accepted") && words.contains("failed, waiting from"), "{words}");
+    assert!(words.contains("accepted") && words.contains("failed from"), "{words}");
     let page = browser.url();
     assert_fits(&mut browser, &page, "ended");
     assert_clean(&mut browser, address);

@@ -47,7 +47,7 @@ impl State {
     pub(super) fn words(self) -> &'static str {
         match self {
             Self::Running => "running",
-            Self::Waiting => "failed, waiting",
+            Self::Waiting => "failed",
             Self::Confirming => "request sent, outcome unknown",
             Self::Operator => "needs an operator",
         }
@@ -186,8 +186,10 @@ impl Story {
             to = ends.map(|end| end.min(horizon)).fold(to, Timestamp::max);
         }
         let room = (to.duration_since(first) / 40).max(SignedDuration::from_secs(5));
-        self.from = later(first, -room);
-        self.to = later(to, room).max(later(self.from, SHORTEST));
+        self.to = later(to, room);
+        self.from = later(first, -room).min(later(self.to, -SHORTEST));
+        // At the beginning of all time there is no room before it.
+        self.to = self.to.max(later(self.from, SHORTEST));
     }
 
     /// When the window in force is closed from now on.

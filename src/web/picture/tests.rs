@@ -185,7 +185,7 @@ fn a_lifecycle_is_drawn_with_every_fact_and_told_in_the_same_words() {
     assert_eq!(lane(&picture, "Next: retry at").marks[0].class, "next");
     for words in [
         "running from 2026-11-30 10:00:00 UTC to 2026-11-30 10:40:00 UTC",
-        "failed, waiting from 2026-11-30 10:40:00 UTC to 2026-11-30 11:00:00 UTC",
+        "failed from 2026-11-30 10:40:00 UTC to 2026-11-30 11:00:00 UTC",
         "failure 1 at 2026-11-30 10:40:00 UTC",
         "1 node completed from 2026-11-30 10:20:00 UTC",
         "retry request #5 at 2026-11-30 11:00:00 UTC, accepted",

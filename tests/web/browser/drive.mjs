@@ -49,10 +49,11 @@ const verbs = {
   url: async () => page.url(),
   forward: async (millis) => { await page.clock.fastForward(millis); },
   // Where an element is seen, and how large its letters are.
-  box: async (selector) => page.locator(selector).first().evaluate((one) => {
+  box: async (selector) => page.evaluate((selector) => {
+    const one = document.querySelector(selector);
     const { left, right, width, height } = one.getBoundingClientRect();
     return { left, right, width, height, letters: parseFloat(getComputedStyle(one).fontSize) };
-  }),
+  }, selector),
   // A mark that a page read anew does not bear.
   mark: async () => { await page.evaluate(() => { window.mark = true; }); },
   marked: async () => page.evaluate(() => window.mark === true),
@@ -76,7 +77,10 @@ const verbs = {
       help: one.help,
       nodes: one.nodes.map((node) => `${node.html} ${node.failureSummary ?? ""}`),
     }));
-    return { passed: found.passes.length, violations: told(found.violations), incomplete: told(found.incomplete) };
+    // It cannot tell the contrast of text in a drawing. Colours and paper are those of text elsewhere, of which it can.
+    const isDrawn = (node) => node.html.startsWith("<text ");
+    const unsure = found.incomplete.map((one) => ({ ...one, nodes: one.nodes.filter((node) => one.id !== "color-contrast" || !isDrawn(node)) }));
+    return { passed: found.passes.length, violations: told(found.violations), incomplete: told(unsure.filter((one) => one.nodes.length > 0)) };
   },
   async screenshot(path) { await page.screenshot({ path, fullPage: true }); },
 };
