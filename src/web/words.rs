@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::model::outlook::Outlook;
+use crate::model::outlook::{Block, Outlook};
 use crate::model::text::{named, shown, utc, utc_for_programs};
 
 /// No text is longer on a page.
@@ -45,10 +45,12 @@ pub(super) fn one_or(number: usize, one: &'static str, many: &'static str) -> &'
     if number == 1 { one } else { many }
 }
 
-/// What blocks the next request, with what ends it.
+/// What blocks the next request, with what ends it: code, sentence, command. What the reason says already is not said twice.
 pub(super) fn blocks(outlook: &Outlook) -> Vec<(String, String, Option<String>)> {
-    let blocks = outlook.blocked_by.iter();
-    // What the reason says already is not said twice.
-    let others = blocks.filter(|block| block.code != outlook.reason.code || block.ended_by.is_some());
-    others.map(|block| (block.code.clone(), clean(&block.text), block.ended_by.clone())).collect()
+    let block = |block: &Block| {
+        let is_said = block.code == outlook.reason.code;
+        let text = if is_said { String::new() } else { clean(&block.text) };
+        (!is_said || block.ended_by.is_some()).then(|| (block.code.clone(), text, block.ended_by.clone()))
+    };
+    outlook.blocked_by.iter().filter_map(block).collect()
 }

@@ -80,7 +80,8 @@ async fn a_failure_is_seen_to_its_remedy_without_a_reload() {
     let (code, _, told) = bench.runs(&["hold", "cluster:logs", "--reason", "an audit"]).await;
     assert_eq!(code, 0, "{told}");
     browser.shows(".note", "On hold: nothing is sent for this cluster.");
-    browser.shows(".task.eyes .next", "Blocked by on-hold: hold #1");
+    browser.shows(".task.eyes", "hold #1 by");
+    browser.shows(".task.eyes .next", "Blocked by on-hold; to end it: upgrade-remediator release cluster:");
     assert_eq!(bench.runs(&["release", "cluster:logs"]).await.0, 0);
     browser.hides(".note");
     browser.shows(".task.hands .next", "Next: retry at");
@@ -282,7 +283,9 @@ async fn the_timeline_is_seen_whole_on_a_phone_and_says_the_same_in_words() {
     for label in &labels {
         assert!(words.contains(label), "{label}: {words}");
     }
-    assert!(words.contains("accepted") && words.contains("failed from"), "{words}");
+    for fact in ["accepted", "failure 1 at", "Hold #1 from", "2 nodes completed", "running"] {
+        assert!(words.contains(fact), "{fact}: {words}");
+    }
     let page = browser.url();
     assert_fits(&mut browser, &page, "ended");
     assert_clean(&mut browser, address);

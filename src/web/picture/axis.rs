@@ -32,8 +32,6 @@ const STEPS: [i64; 22] = [
 const DAY: i64 = 86_400;
 /// So many fit on a phone.
 const MOST: i64 = 6;
-/// Nearer to an edge than this a label begins or ends at its tick, in percent.
-const EDGE: f64 = 8.0;
 
 pub(super) fn ticks(from: Timestamp, to: Timestamp, x: impl Fn(Timestamp) -> f64) -> Vec<Tick> {
     let (first, last) = (from.as_second(), to.as_second());
@@ -46,17 +44,11 @@ pub(super) fn ticks(from: Timestamp, to: Timestamp, x: impl Fn(Timestamp) -> f64
     });
     let mut before = String::new();
     let tick = |at: Timestamp| {
-        let x = x(at);
-        let anchor = match x {
-            x if x < EDGE => "start",
-            x if x > 100.0 - EDGE => "end",
-            _ => "middle",
-        };
         let [time, day, year] = utc_of_tick(at);
         let (label, larger) = if step < DAY { (time, day) } else { (day, year) };
         let is_new = larger != before;
         before.clone_from(&larger);
-        Tick { x: Percent(x), anchor, label, larger: if is_new { larger } else { String::new() } }
+        Tick { x: Percent(x(at)), label, larger: if is_new { larger } else { String::new() } }
     };
     times.map(tick).collect()
 }

@@ -96,7 +96,6 @@ enum Shape {
 #[derive(Debug)]
 struct Tick {
     x: Percent,
-    anchor: &'static str,
     label: String,
     /// The day, or the year, where it is another one than before.
     larger: String,
@@ -385,8 +384,8 @@ fn nodes(story: &Story, scale: Scale) -> Option<Lane> {
         |done: &u32| u32::try_from(u64::from(FULL) * u64::from(*done) / u64::from(all)).unwrap_or(FULL);
     let words = |done: &u32| format!("{} completed", counted(u64::from(*done), "node", "nodes"));
     let label = match story.all_nodes {
-        Some(_) => format!("{most} of {} completed", counted(u64::from(all), "node", "nodes")),
-        None => format!("{} completed", counted(u64::from(most), "node", "nodes")),
+        Some(_) => format!("{most} of {} seen completed", counted(u64::from(all), "node", "nodes")),
+        None => format!("{} seen completed", counted(u64::from(most), "node", "nodes")),
     };
     Lane::of(label, pieces(story, scale, &done, |_| "nodes", |done| height(done).max(2), words), Vec::new())
 }

@@ -181,7 +181,7 @@ fn a_lifecycle_is_drawn_with_every_fact_and_told_in_the_same_words() {
     let requests: Vec<&str> =
         lane(&picture, "2 retry requests").marks.iter().map(|mark| mark.class).collect();
     assert_eq!(requests, ["accepted", "refused"]);
-    assert_eq!(lane(&picture, "3 of 9 nodes completed").pieces.len(), 2);
+    assert_eq!(lane(&picture, "3 of 9 nodes seen completed").pieces.len(), 2);
     assert_eq!(lane(&picture, "Next: retry at").marks[0].class, "next");
     for words in [
         "running from 2026-11-30 10:00:00 UTC to 2026-11-30 10:40:00 UTC",
