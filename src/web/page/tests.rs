@@ -172,6 +172,23 @@ fn a_page_of_ten_thousand_tasks_holds_and_conditions_is_as_long_as_one_of_a_few_
 }
 
 #[test]
+fn what_the_reason_says_is_not_said_again_by_the_block() {
+    let mut held = failed(1);
+    let (scope, until) = (Scope::All, None);
+    let reason = Reason::OnHold { hold: 7, scope, by: "uid 0".to_owned(), why: "an audit".to_owned(), until };
+    held.projects[0].tasks[0].outlook =
+        Outlook::new(None, &reason, &[reason.clone(), Reason::NoPolicy], None);
+    let page = page(&held, &[]);
+    assert_eq!(page.matches("hold #7 by uid 0").count(), 1, "{page}");
+    for words in [
+        "Blocked by <code>on-hold</code>; to end it: <code>upgrade-remediator release all</code>",
+        "Blocked by <code>no-policy</code>: no policy matches it",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+}
+
+#[test]
 fn one_of_a_thing_is_not_called_many() {
     let mut one = failed(1);
     one.projects[0].tasks[0].outlook.phase = Some(PhaseWord::Escalated);
