@@ -202,14 +202,6 @@ impl Picture {
         self.height - BELOW
     }
 
-    fn now_top(&self) -> u32 {
-        TOP - 4
-    }
-
-    fn grid_top(&self) -> u32 {
-        TOP
-    }
-
     fn axis_label(&self) -> u32 {
         self.bottom() + 14
     }
