@@ -51,6 +51,7 @@ impl Clock for SystemClock {
 }
 
 /// How long the machine has been up, suspended or not.
+#[expect(clippy::disallowed_methods, reason = "this module is the one that reads the clock")]
 fn since_boot() -> Duration {
     Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
 }

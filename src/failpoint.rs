@@ -127,7 +127,8 @@ mod armed {
         }
     }
 
-    /// Notes the passage, and ends the process where it is the one.
+    /// Notes the passage, and ends or stops the process where it is the one.
+    #[expect(clippy::disallowed_methods, reason = "whatever else the process does stands still too")]
     pub(super) fn pass(point: &str, subject: impl FnOnce() -> String) {
         let armed = &*ARMED;
         if armed.at.is_none() && armed.passed.is_none() {
@@ -140,9 +141,10 @@ mod armed {
         }
         let Some((at, nth)) = &armed.at else { return };
         if *at == passage && armed.passages.fetch_add(1, Ordering::SeqCst) + 1 == *nth {
-            let (signal, long) = match armed.stops {
-                true => (Signal::STOP, Duration::from_millis(100)),
-                false => (Signal::KILL, Duration::MAX),
+            let (signal, long) = if armed.stops {
+                (Signal::STOP, Duration::from_millis(100))
+            } else {
+                (Signal::KILL, Duration::MAX)
             };
             let _ = kill_process(getpid(), signal);
             // Nothing of this thread goes on while the signal is on its way.

@@ -197,6 +197,7 @@ mod tests {
             policies: Vec::new(),
             schedule: Vec::new(),
             preconditions: Vec::new(),
+            window: None,
         }
     }
 

@@ -11,6 +11,7 @@ use super::running::Running;
 use super::{liveness, process};
 use crate::clock::{Clock as _, SystemClock};
 use crate::journal::{Journal, JournalError, Query};
+use crate::model::explanation::Explanation;
 use crate::model::hold::Holds;
 use crate::model::id::ClusterId;
 use crate::model::policy::Mode;
@@ -78,11 +79,16 @@ impl Source for View {
     }
 
     async fn cluster(&self, id: &ClusterId) -> Result<Option<ClusterView>, String> {
-        let (explained, journal) = {
+        let (explained, holds, journal) = {
             let snapshot = self.snapshot.borrow();
             let mut projects = snapshot.projects.iter();
             let explained = projects.find_map(|running| running.project.explain_without_reading(id));
-            (explained, snapshot.journal.clone())
+            // The lock is free again: explaining takes it itself.
+            let known = snapshot.holds.read().unwrap_or_else(PoisonError::into_inner);
+            let on_it = |explained: &Explanation| known.all_on(&explained.project, id).cloned().collect();
+            let holds = explained.as_ref().map(on_it).unwrap_or_default();
+            drop(known);
+            (explained, holds, snapshot.journal.clone())
         };
         let Some(explanation) = explained else { return Ok(None) };
         let project = Some(explanation.project.clone());
@@ -90,7 +96,7 @@ impl Source for View {
         let mut timeline = journal.entries(query).await.map_err(|error| cannot_be_read(&error))?;
         let cut = timeline.len() > TIMELINE;
         timeline.drain(..timeline.len().saturating_sub(TIMELINE));
-        Ok(Some(ClusterView { explanation, timeline, cut }))
+        Ok(Some(ClusterView { explanation, timeline, cut, holds }))
     }
 
     async fn history(

@@ -15,6 +15,7 @@ pub use super::reason::Why;
 use super::record::{ClusterRecord, TaskRecord};
 use super::task::{Reading, Task, TaskKind};
 use super::text::{counted, shown};
+use super::window::Window;
 
 /// What a poll shows that nothing is made of.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,6 +65,9 @@ pub struct Explanation {
     pub schedule: Vec<Step>,
     /// Everything that can hold a PUT back.
     pub preconditions: Vec<Precondition>,
+    /// When the policy that governs the task may act, where it has a window. Drawn, and no part of the JSON.
+    #[serde(skip)]
+    pub window: Option<Window>,
 }
 
 impl Explanation {
@@ -87,6 +91,7 @@ impl Explanation {
             policies: Vec::new(),
             schedule: Vec::new(),
             preconditions: Vec::new(),
+            window: None,
         }
     }
 

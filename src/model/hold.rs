@@ -274,6 +274,11 @@ impl Holds {
         covering.max_by_key(last).map(|hold| &hold.stored)
     }
 
+    /// All that are known to cover this cluster, in force or over.
+    pub fn all_on(&self, project: &ProjectName, cluster: &ClusterId) -> impl Iterator<Item = &StoredHold> {
+        self.of(project, cluster).map(|hold| &hold.stored)
+    }
+
     /// When the cluster was last held after `since`, where it no longer is.
     pub fn ended_since(
         &self,
@@ -374,6 +379,9 @@ mod tests {
         holds.release(&[2], now().after(Duration::from_mins(6)), "uid 0");
         assert_eq!([covering(&holds, "a", 7), covering(&holds, "b", 7)], [Some(1), None]);
         assert_eq!(covering(&holds, "a", 10), None, "it ends by itself");
+        let all_on =
+            |id: &str| holds.all_on(&project(), &cluster(id)).map(|hold| hold.number).collect::<Vec<_>>();
+        assert_eq!([all_on("a"), all_on("b")], [vec![1, 2], vec![2]], "over or not");
     }
 
     #[test]

@@ -71,6 +71,11 @@ pub fn utc_of_day(time: Timestamp) -> String {
     time.strftime("%H:%M UTC").to_string()
 }
 
+/// The parts of a time, for the ticks of an axis: `14:05`, `30 Nov`, `2026`.
+pub fn utc_of_tick(time: Timestamp) -> [String; 3] {
+    ["%H:%M", "%-d %b", "%Y"].map(|part| time.strftime(part).to_string())
+}
+
 /// A time as programs read it: UTC, to the second, by RFC 3339.
 pub fn utc_for_programs(time: Timestamp) -> String {
     time.strftime("%FT%TZ").to_string()

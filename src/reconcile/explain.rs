@@ -74,6 +74,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         if let Some(policy) = policy {
             explanation.schedule =
                 explain::schedule(&known, &policy.terms, &rules.poll, explanation.outlook.next);
+            explanation.window.clone_from(&policy.terms.window);
         }
         Some(explanation)
     }

@@ -23,7 +23,7 @@ fn of(project: &ProjectReport, report: &Report) -> Option<String> {
         of_it.any(|condition| condition.code == code.word())
     };
     let Some(live) = &project.live else {
-        return Some(format!("project {name}: nothing is known of it yet"));
+        return Some(format!("project {name}: the daemon knows nothing of it yet"));
     };
     if is(Code::JournalFailing) {
         return Some(format!("project {name}: the journal cannot be written, so nothing is sent"));
@@ -35,12 +35,12 @@ fn of(project: &ProjectReport, report: &Report) -> Option<String> {
         return Some(format!("project {name}: its clusters were not completely listed yet"));
     }
     if live.never_read > 0 && live.oldest_poll.is_none() {
-        return Some(format!("project {name}: none of its clusters was read yet"));
+        return Some(format!("project {name}: none of its clusters was polled yet"));
     }
     let age = report.at.duration_since(live.oldest()?).as_secs_f64();
     (age > live.poll_age_limit_seconds).then(|| {
         format!(
-            "project {name}: a cluster was last read {age:.0} s ago, and {:.0} s is too long",
+            "project {name}: a cluster was last polled {age:.0} s ago, and {:.0} s is too long",
             live.poll_age_limit_seconds
         )
     })

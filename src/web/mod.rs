@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::model::event::StoredEntry;
 use crate::model::explanation::Explanation;
+use crate::model::hold::StoredHold;
 use crate::model::id::ClusterId;
 use crate::status::{Report, json as status_json};
 
@@ -26,7 +27,11 @@ mod health;
 mod host_filter;
 mod live;
 mod page;
+mod picture;
+mod rows;
+mod search;
 mod server;
+mod words;
 
 pub use host_filter::HostFilter;
 pub use server::{BindError, Server};
@@ -68,6 +73,8 @@ pub struct ClusterView {
     pub timeline: Vec<StoredEntry>,
     /// There is more than is shown.
     pub cut: bool,
+    /// The holds on it, in force or over.
+    pub holds: Vec<StoredHold>,
 }
 
 /// So many entries of the history are given at most; `since` and `cluster` narrow it.
@@ -125,9 +132,10 @@ fn text(status: StatusCode, text: impl Into<String>) -> Response {
 fn json(value: &impl serde::Serialize) -> Response {
     match serde_json::to_string(value) {
         Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
-        Err(error) => {
-            text(StatusCode::INTERNAL_SERVER_ERROR, format!("it cannot be written as JSON: {error}\n"))
-        }
+        Err(error) => text(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("the answer cannot be written as JSON: {error}\n"),
+        ),
     }
 }
 
@@ -138,8 +146,12 @@ fn rendered(page: &impl askama::Template) -> Response {
     }
 }
 
-async fn index<S: Source>(State(shared): State<Shared<S>>) -> Response {
-    rendered(&page::Index::new(&shared.source.report()))
+async fn index<S: Source>(
+    State(shared): State<Shared<S>>,
+    Query(parameters): Query<Vec<(String, String)>>,
+) -> Response {
+    let search = search::Search::new(&parameters);
+    rendered(&page::Index::new(&shared.source.report(), &search))
 }
 
 async fn view<S: Source>(shared: &Shared<S>, id: &str) -> Result<ClusterView, Response> {
@@ -178,7 +190,7 @@ async fn cluster_json<S: Source>(State(shared): State<Shared<S>>, Path(id): Path
 
 /// Whoever asks whether the daemon lives has to find a place.
 fn too_many_read() -> Response {
-    let why = "as many read the journal as may at once: ask again soon\n";
+    let why = "too many requests read the journal at once: send it again in a second\n";
     ([(header::RETRY_AFTER, "1")], text(StatusCode::SERVICE_UNAVAILABLE, why)).into_response()
 }
 

@@ -6,19 +6,17 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::ClusterView;
+use super::picture::Picture;
+use super::rows::{Group, MOST_TASKS, Rows};
+use super::search::{Form, Search};
+use super::words::{Prose, Time, blocks, clean, name, one_or};
 use crate::model::decision::Action;
 use crate::model::explanation::{PolicyVerdict, Precondition};
 use crate::model::level::Level;
-use crate::model::outlook::Outlook;
 use crate::model::policy::Mode;
 use crate::model::record::PhaseWord;
-use crate::model::text::{away, counted, named, shown, span, utc, utc_for_programs};
+use crate::model::text::{away, counted, span};
 use crate::status::{ConditionReport, EndedReport, ProjectReport, Report, TaskReport};
-
-/// More tasks of one kind are only counted: a page for people.
-const MOST_TASKS: usize = 100;
-/// No text is longer on a page.
-const LONGEST: usize = 2_000;
 
 /// The status page.
 #[derive(Template)]
@@ -31,12 +29,18 @@ pub(super) struct Index {
     warnings: Vec<String>,
     refused: Option<(Time, Vec<String>)>,
     conditions: Vec<Condition>,
+    conditions_more: usize,
     sums: Vec<Sum>,
+    /// No task is unfinished, asked for or not.
+    quiet: bool,
+    search: Form,
+    is_table: bool,
     groups: Vec<Group>,
     ended: Vec<Ended>,
     ended_more: usize,
     projects: Vec<Project>,
     holds: Vec<(&'static str, String)>,
+    holds_more: usize,
     policies: Vec<(String, String)>,
     channels: Vec<Channel>,
 }
@@ -62,6 +66,7 @@ pub(super) struct Cluster {
     schedule: Vec<(Option<Time>, String)>,
     policies: Vec<PolicyVerdict>,
     preconditions: Vec<Precondition>,
+    picture: Option<Picture>,
     timeline: Vec<Line>,
     cut: bool,
 }
@@ -79,59 +84,12 @@ impl Head {
     }
 }
 
-/// A time for people and for machines.
-struct Time(Timestamp);
-
-impl Time {
-    fn words(&self) -> String {
-        utc(self.0)
-    }
-
-    fn machine(&self) -> String {
-        utc_for_programs(self.0)
-    }
-}
-
-/// Words of ours, with `commands` in backticks.
-struct Prose(Vec<(String, bool)>);
-
-impl Prose {
-    fn new(text: &str) -> Self {
-        // What stands between two backticks is every other part.
-        let parts = text.split('`').enumerate().filter(|(_, part)| !part.is_empty());
-        Self(parts.map(|(place, part)| (part.to_owned(), place % 2 == 1)).collect())
-    }
-}
-
 /// One number at the top.
 struct Sum {
     number: usize,
     what: &'static str,
     /// It needs attention.
     alarms: bool,
-}
-
-/// Tasks that belong together.
-struct Group {
-    title: &'static str,
-    id: &'static str,
-    tasks: Vec<Task>,
-    more: usize,
-}
-
-struct Task {
-    cluster: String,
-    name: String,
-    project: String,
-    kind: &'static str,
-    state: &'static str,
-    code: String,
-    words: String,
-    /// What blocks the next request: code, sentence, and the command that ends it.
-    blocked_by: Vec<(String, String, Option<String>)>,
-    next: Option<(Action, Time, String)>,
-    what_next: String,
-    next_step: Prose,
 }
 
 struct Project {
@@ -182,69 +140,35 @@ struct Line {
     words: String,
 }
 
-fn clean(text: &str) -> String {
-    shown(text, LONGEST)
-}
-
-/// A name that somebody gave, or that there is none.
-fn name(text: &str) -> String {
-    named(text, 200)
-}
-
 impl Index {
-    pub(super) fn new(report: &Report) -> Self {
-        let all = || {
-            report.projects.iter().flat_map(|project| project.tasks.iter().map(move |task| (project, task)))
-        };
-        let (mut eyes, mut hand, mut dry, mut run) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for (project, task) in all() {
-            let outlook = &task.outlook;
-            let (into, state) = match outlook.phase {
-                Some(PhaseWord::Escalated) => (&mut eyes, "needs an operator"),
-                Some(PhaseWord::Running) if task.runs_too_long_since.is_some() => {
-                    (&mut eyes, "runs too long")
-                }
-                Some(PhaseWord::Running) => (&mut run, "running"),
-                Some(PhaseWord::OutcomeUnknown) => (&mut hand, "outcome unknown"),
-                _ if outlook.next.is_some_and(|next| next.action == Action::Abort) => {
-                    (&mut eyes, "will be aborted")
-                }
-                _ if outlook.needs_attention => (&mut eyes, "left alone"),
-                _ if outlook.blocked_by.iter().any(|block| block.code == "dry-run") => {
-                    (&mut dry, "would be retried")
-                }
-                _ => (&mut hand, "failed"),
-            };
-            into.push(Task::new(project, task, state, report.at));
-        }
+    pub(super) fn new(report: &Report, search: &Search) -> Self {
+        let all = || report.projects.iter().flat_map(|project| &project.tasks);
+        let rows = Rows::new(report, search);
         let silent = report.projects.iter().filter(|project| is_stopped(project, report)).count();
-        let needs_operator =
-            all().filter(|(_, task)| task.outlook.phase == Some(PhaseWord::Escalated)).count();
+        let needs_operator = all().filter(|task| task.outlook.phase == Some(PhaseWord::Escalated)).count();
         let will_be_aborted =
-            |task: &TaskReport| task.outlook.next.is_some_and(|next| next.action == Action::Abort);
-        let aborts = all().filter(|(_, task)| will_be_aborted(task)).count();
+            |task: &&TaskReport| task.outlook.next.is_some_and(|next| next.action == Action::Abort);
+        let aborts = all().filter(will_be_aborted).count();
         let sum = |number, what, alarms: bool| Sum { number, what, alarms: alarms && number > 0 };
         let clusters = report.projects.iter().map(|project| project.clusters).sum();
         let sums = vec![
             sum(clusters, one_or(clusters, "cluster watched", "clusters watched"), false),
-            sum(run.len(), "running", false),
-            sum(hand.len(), "in the daemon's hands", false),
+            sum(rows.running, "running", false),
+            sum(rows.handled, "handled by the daemon", false),
             sum(needs_operator, one_or(needs_operator, "needs an operator", "need an operator"), true),
             sum(aborts, one_or(aborts, "abort to come", "aborts to come"), true),
             sum(silent, one_or(silent, "project stopped by a fault", "projects stopped by a fault"), true),
             sum(report.holds.len(), one_or(report.holds.len(), "hold", "holds"), false),
         ];
-        let groups = vec![
-            Group::new("Needs attention", "eyes", eyes),
-            Group::new("In the daemon's hands", "hands", hand),
-            Group::new("Would be retried (dry-run)", "dry", dry),
-            Group::new("Running", "running", run),
-        ];
-        let ended: Vec<Ended> = report
-            .projects
-            .iter()
-            .flat_map(|project| project.ended.iter().map(move |ended| Ended::new(project, ended, report.at)))
-            .collect();
+        let every_ended = || {
+            let projects = report.projects.iter();
+            projects.flat_map(|project| project.ended.iter().map(move |ended| (project, ended)))
+        };
+        let of_search = || every_ended().filter(|(project, ended)| search.covers_ended(project, ended));
+        let (ended_all, ended_matching) = (every_ended().count(), of_search().count());
+        let ended = of_search().take(MOST_TASKS);
+        let ended = ended.map(|(project, ended)| Ended::new(project, ended, report.at)).collect();
+        let holds = report.holds.iter().take(MOST_TASKS);
         let refused = report.configuration.refused.as_ref().map(|refused| {
             (Time(refused.at), refused.problems.iter().map(|problem| clean(problem)).collect())
         });
@@ -255,13 +179,18 @@ impl Index {
             since: Time(report.configuration.since),
             warnings: report.configuration.warnings.iter().map(|warning| clean(warning)).collect(),
             refused,
-            conditions: report.conditions.iter().map(Condition::new).collect(),
+            conditions: report.conditions.iter().take(MOST_TASKS).map(Condition::new).collect(),
+            conditions_more: report.conditions.len().saturating_sub(MOST_TASKS),
             sums,
-            groups,
-            ended_more: ended.len().saturating_sub(MOST_TASKS),
-            ended: ended.into_iter().take(MOST_TASKS).collect(),
+            quiet: rows.all == 0,
+            search: search.form(report, rows.matching + ended_matching, rows.all + ended_all),
+            is_table: rows.is_table,
+            groups: rows.groups,
+            ended_more: ended_matching.saturating_sub(MOST_TASKS),
+            ended,
             projects: report.projects.iter().map(|project| Project::new(project, report)).collect(),
-            holds: report.holds.iter().map(|hold| (hold.effect(), clean(&hold.to_string()))).collect(),
+            holds: holds.map(|hold| (hold.effect(), clean(&hold.to_string()))).collect(),
+            holds_more: report.holds.len().saturating_sub(MOST_TASKS),
             policies: report
                 .policies
                 .iter()
@@ -270,83 +199,40 @@ impl Index {
             channels: report.channels.iter().map(Channel::new).collect(),
         }
     }
-
-    fn quiet(&self) -> bool {
-        self.groups.iter().all(|group| group.tasks.is_empty())
-    }
-}
-
-fn one_or(number: usize, one: &'static str, many: &'static str) -> &'static str {
-    if number == 1 { one } else { many }
-}
-
-impl Group {
-    fn new(title: &'static str, id: &'static str, mut tasks: Vec<Task>) -> Self {
-        let more = tasks.len().saturating_sub(MOST_TASKS);
-        tasks.truncate(MOST_TASKS);
-        Self { title, id, tasks, more }
-    }
-}
-
-impl Task {
-    fn new(project: &ProjectReport, task: &TaskReport, state: &'static str, now: Timestamp) -> Self {
-        let outlook = &task.outlook;
-        Self {
-            cluster: task.cluster.to_string(),
-            name: name(&task.cluster_name),
-            project: project.name.to_string(),
-            kind: task.kind.word(),
-            state,
-            code: outlook.reason.code.clone(),
-            words: clean(&outlook.reason.text),
-            blocked_by: blocks(outlook),
-            next: outlook.next.map(|next| (next.action, Time(next.at), away(next.at, now))),
-            what_next: outlook.next_in_words(),
-            next_step: Prose::new(outlook.next_step.as_deref().unwrap_or_default()),
-        }
-    }
-}
-
-/// What blocks the next request, with what ends it.
-fn blocks(outlook: &Outlook) -> Vec<(String, String, Option<String>)> {
-    let blocks = outlook.blocked_by.iter();
-    // What the reason says already is not said twice.
-    let others = blocks.filter(|block| block.code != outlook.reason.code || block.ended_by.is_some());
-    others.map(|block| (block.code.clone(), clean(&block.text), block.ended_by.clone())).collect()
 }
 
 impl Project {
     fn new(project: &ProjectReport, report: &Report) -> Self {
         let mut notes = Vec::new();
         if project.leaving {
-            notes.push("it is gone from the configuration; what is open is still settled".to_owned());
+            notes.push("the project is no longer in the configuration; the daemon only confirms the outcome of requests that it sent".to_owned());
         }
         let (sent, allowed) = project.actions_last_hour;
         let mut facts = vec![
             ("breaker", project.breaker.word().to_owned()),
-            ("actions in the last hour", format!("{sent} of {allowed}")),
+            ("requests to retry or abort in the last hour", format!("{sent} of {allowed} allowed")),
         ];
         if project.unknown_outcomes > 0 {
-            facts.push(("PUTs of unknown outcome", project.unknown_outcomes.to_string()));
+            facts.push(("requests of unknown outcome", project.unknown_outcomes.to_string()));
         }
         if let Some(live) = &project.live {
             let time =
                 |time: Option<Timestamp>| time.map_or_else(|| "never".to_owned(), |time| Time(time).words());
             facts.extend(live.credential.as_ref().map(|stands| ("credential", clean(stands))));
-            facts.push(("last whole list", time(live.last_list)));
+            facts.push(("last complete list of clusters", time(live.last_list)));
             facts.push(("oldest poll", time(live.oldest())));
             if live.never_read > 0 {
-                facts.push(("not read yet", counted(live.never_read as u64, "cluster", "clusters")));
+                facts.push(("not polled yet", counted(live.never_read as u64, "cluster", "clusters")));
             }
             if live.unreachable > 0 {
                 facts.push(("cannot be polled", counted(live.unreachable as u64, "cluster", "clusters")));
             }
             if let Some(offset) = live.clock_offset_seconds {
-                facts.push(("our clock minus the service's", format!("{offset} s")));
+                facts.push(("the daemon's clock minus the CSS API's", format!("{offset} s")));
             }
             let pace = &live.limits;
             facts.push((
-                "requests in flight, and a second",
+                "limits: requests in flight, and per second",
                 format!("{} and {}", pace.requests_in_flight, pace.requests_per_second),
             ));
         }
@@ -401,10 +287,10 @@ impl Channel {
     fn new(channel: &crate::model::channel::ChannelCounts) -> Self {
         let mut words = format!("{} sent", counted(channel.sent, "message", "messages"));
         if channel.waiting > 0 {
-            let _ = write!(words, ", {} waiting", counted(channel.waiting, "notice", "notices"));
+            let _ = write!(words, ", {} waiting", counted(channel.waiting, "notification", "notifications"));
         }
         if let Some(since) = channel.failing_since {
-            let error = channel.last_error.as_deref().unwrap_or("no error was told");
+            let error = channel.last_error.as_deref().unwrap_or("no error is known");
             let _ = write!(words, "; failing since {}: {}", Time(since).words(), clean(error));
         }
         Self {
@@ -426,15 +312,17 @@ impl Cluster {
             facts.push(("failures", lifecycle.failures.to_string()));
             let allowed = lifecycle
                 .allowed
-                .map_or_else(|| "none allowed".to_owned(), |allowed| format!("of {allowed}"));
+                .map_or_else(|| "(no policy is known)".to_owned(), |allowed| format!("of {allowed}"));
             let others = if lifecycle.by_others > 0 {
                 format!(", {} by others", lifecycle.by_others)
             } else {
                 String::new()
             };
             facts.push(("retries used", format!("{} {allowed}{others}", lifecycle.used)));
-            facts.push(("PUTs sent", lifecycle.puts.to_string()));
-            facts.extend(lifecycle.open.as_ref().map(|open| ("open", clean(open))));
+            facts.push(("requests sent", lifecycle.puts.to_string()));
+            facts.extend(
+                lifecycle.open.as_ref().map(|open| ("request without a confirmed outcome", clean(open))),
+            );
             facts.extend(
                 lifecycle.needs_operator.as_ref().map(|(since, _)| ("escalated since", Time(*since).words())),
             );
@@ -465,8 +353,12 @@ impl Cluster {
             schedule: known.schedule.iter().map(|step| (step.at.map(Time), clean(&step.what))).collect(),
             policies: known.policies.clone(),
             preconditions: known.preconditions.clone(),
+            picture: Picture::new(view),
             timeline: view.timeline.iter().rev().map(line).collect(),
             cut: view.cut,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

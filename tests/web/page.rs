@@ -178,6 +178,46 @@ async fn hostile_names_stay_text() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_query_narrows_the_page_alone_and_no_query_is_a_fault() {
+    let (_bench, _daemon, address) = escalated(FAILED_ONCE).await;
+    let (_, head, page) = get(address, "/?q=LOGS&project=test&phase=escalated");
+    assert!(page.contains("1 of 1 task matches: name or id contains “logs”"), "{page}");
+    assert!(head.contains("form-action 'self'"), "{head}");
+    let long = format!("/?q={}", "x".repeat(50_000));
+    for query in ["/?q=nowhere", "/?project=nowhere", "/?phase=%ff%00&phase=x", "/?q=zz&q=b&&=&%", &long] {
+        let (status, _, page) = get(address, query);
+        assert_eq!(status, 200, "{query}");
+        assert!(page.contains("No task matches: ") && page.len() < 30_000, "{query}: {page}");
+    }
+    let (_, _, json) = get(address, "/api/v1/status?q=nowhere&phase=ended");
+    let report: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(report["projects"][0]["tasks"].as_array().map(Vec::len), Some(1), "{json}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_timeline_shows_when_the_window_in_force_will_be_closed() {
+    let window =
+        "window = { timezone = \"UTC\", allow = [{ from = \"00:00\", to = \"23:00\" }] }\n[policy.retry]";
+    let policy = waiting(RETRIES, "48h").replacen("[policy.retry]", window, 1);
+    let bench = Bench::new(FAILED_ONCE, &policy).await;
+    let (_daemon, address) = bench.daemon_with_page().await;
+    bench.journaled("the failure", |event| matches!(event, Event::Failed(_))).await;
+    let (_, _, json) = get(address, "/api/v1/status");
+    let report: Value = serde_json::from_str(&json).unwrap();
+    let id = report["projects"][0]["tasks"][0]["cluster"].as_str().unwrap();
+    let page = eventually("the next request", || {
+        let page = get(address, &format!("/clusters/{id}")).2;
+        page.contains("Next: retry at").then_some(page)
+    });
+    let page = page.await;
+    // Two days hold two closings, whenever they begin.
+    assert!(page.contains("Window closed until ") && page.contains("23:00:00 UTC to "), "{page}");
+    let (_, _, json) = get(address, &format!("/api/v1/clusters/{id}"));
+    let view: Value = serde_json::from_str(&json).unwrap();
+    assert!(view["explanation"].get("window").is_none(), "{json}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_live_page_hears_of_a_change_at_once() {
     let bench = Bench::new(FAILED_ONCE, RETRIES).await;
     let (_daemon, address) = bench.daemon_with_page().await;

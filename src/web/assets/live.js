@@ -8,7 +8,7 @@
     if (reading) { again = true; return; }
     reading = true;
     try {
-      const answer = await fetch(location.pathname, { headers: { Accept: "text/html" } });
+      const answer = await fetch(location.pathname + location.search, { headers: { Accept: "text/html" } });
       if (!answer.ok) return;
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
       const shown = document.querySelector("main");
@@ -27,6 +27,8 @@
       if (again) { again = false; refresh(); }
     }
   };
+  // How far away times are changes while nothing else does.
+  setInterval(() => { if (!document.hidden && state.className === "live") refresh().catch(() => {}); }, 30_000);
   const source = new EventSource("/events");
   source.addEventListener("changed", () => { state.textContent = "live"; state.className = "live"; refresh().catch(() => {}); });
   source.addEventListener("error", () => { state.textContent = "not live: the daemon does not answer"; state.className = "lost"; });

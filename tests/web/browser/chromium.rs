@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -58,6 +59,17 @@ pub(crate) struct Seen {
     pub(crate) dialogs: Vec<String>,
 }
 
+/// Where an element is seen, in pixels of the window.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Seat {
+    pub(crate) left: f64,
+    pub(crate) right: f64,
+    pub(crate) width: f64,
+    pub(crate) height: f64,
+    /// The size of its letters.
+    pub(crate) letters: f64,
+}
+
 /// What axe says of a page.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Accessibility {
@@ -103,6 +115,16 @@ impl Browser {
         self.call(&json!(["open", url, { "width": width, "dark": dark, "script": script }]));
     }
 
+    /// The same, with timers that go by a clock of the test.
+    pub(crate) fn open_with_clock(&mut self, url: &str) {
+        self.call(&json!(["open", url, { "clock": true }]));
+    }
+
+    /// Moves the clock of the page.
+    pub(crate) fn forward(&mut self, time: Duration) {
+        self.call(&json!(["forward", u64::try_from(time.as_millis()).unwrap()]));
+    }
+
     /// Waits until an element holds this text.
     pub(crate) fn shows(&mut self, selector: &str, text: &str) {
         self.call(&json!(["shows", selector, text]));
@@ -125,6 +147,24 @@ impl Browser {
     /// The id of what has the keyboard.
     pub(crate) fn focused(&mut self) -> String {
         self.call(&json!(["focused"])).as_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn types(&mut self, text: &str) {
+        self.call(&json!(["type", text]));
+    }
+
+    /// What stands in a field.
+    pub(crate) fn value(&mut self, selector: &str) -> String {
+        self.call(&json!(["value", selector])).as_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn url(&mut self) -> String {
+        self.call(&json!(["url"])).as_str().unwrap().to_owned()
+    }
+
+    /// Where the first such element is seen.
+    pub(crate) fn seat(&mut self, selector: &str) -> Seat {
+        serde_json::from_value(self.call(&json!(["box", selector]))).unwrap()
     }
 
     pub(crate) fn press(&mut self, key: &str) {

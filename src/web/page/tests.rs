@@ -1,0 +1,202 @@
+use std::fmt::Write as _;
+
+use super::*;
+use crate::model::hold::{NewHold, Scope, StoredHold};
+use crate::model::id::{ClusterId, ProjectName, TaskId};
+use crate::model::outlook::Outlook;
+use crate::model::reason::Reason;
+use crate::model::task::TaskKind;
+use crate::status::{BreakerState, InForce};
+
+fn at() -> Timestamp {
+    "2026-11-30T10:00:00Z".parse().unwrap()
+}
+
+fn task(number: usize, phase: PhaseWord) -> TaskReport {
+    let outlook = Outlook::new(None, &Reason::StalePoll, &[], None);
+    TaskReport {
+        cluster: ClusterId::new(&format!("id-{number}")).unwrap(),
+        cluster_name: format!("Logs-{number}"),
+        task: TaskId::new(&format!("t-{number}")).unwrap(),
+        kind: TaskKind::Upgrade,
+        outlook: Outlook { phase: Some(phase), ..outlook },
+        runs_too_long_since: None,
+    }
+}
+
+fn project(name: &str, tasks: Vec<TaskReport>) -> ProjectReport {
+    ProjectReport {
+        name: ProjectName::new(name).unwrap(),
+        clusters: tasks.len(),
+        leaving: false,
+        breaker: BreakerState::Closed,
+        unknown_outcomes: 0,
+        actions_last_hour: (0, 120),
+        live: None,
+        tasks,
+        ended: Vec::new(),
+    }
+}
+
+fn report(projects: Vec<ProjectReport>) -> Report {
+    Report {
+        version: "1".to_owned(),
+        at: at(),
+        started: at(),
+        mode: Mode::Enforce,
+        configuration: InForce {
+            file: "config.toml".to_owned(),
+            since: at(),
+            hash: String::new(),
+            warnings: Vec::new(),
+            refused: None,
+        },
+        conditions: Vec::new(),
+        projects,
+        holds: Vec::new(),
+        policies: Vec::new(),
+        channels: Vec::new(),
+    }
+}
+
+fn failed(count: usize) -> Report {
+    report(vec![project("prod", (0..count).map(|n| task(n, PhaseWord::Failed)).collect())])
+}
+
+/// The page for a query.
+fn page(report: &Report, query: &[(&str, &str)]) -> String {
+    let parameters: Vec<(String, String)> =
+        query.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    Index::new(report, &Search::new(&parameters)).render().unwrap()
+}
+
+fn links(page: &str) -> usize {
+    page.matches("href=\"/clusters/").count()
+}
+
+#[test]
+fn from_twenty_tasks_on_there_is_a_table_of_the_same_rows() {
+    let (cards, table) = (page(&failed(19), &[]), page(&failed(20), &[]));
+    assert!(cards.contains("<ul class=\"tasks\">") && !cards.contains("<table"), "{cards}");
+    assert!(table.contains("<table class=\"rows\">") && !table.contains("<ul class=\"tasks\">"), "{table}");
+    assert_eq!([links(&cards), links(&table)], [19, 20]);
+    // What is asked for decides, and not what there is.
+    assert!(page(&failed(40), &[("q", "logs-3")]).contains("<ul class=\"tasks\">"));
+    for words in ["Logs-7", "upgrade in prod", "<span class=\"state\">failed</span> <code>stale-poll</code>"]
+    {
+        assert!(cards.contains(words) && table.contains(words), "{words}: {table}");
+    }
+}
+
+#[test]
+fn a_search_by_name_id_project_and_phase_shows_what_matches_all_of_them() {
+    let tasks = |phase| vec![task(1, phase), task(2, PhaseWord::Escalated)];
+    let both =
+        report(vec![project("prod", tasks(PhaseWord::Failed)), project("test", tasks(PhaseWord::Running))]);
+    for (query, shown) in [
+        (&[][..], 4),
+        (&[("q", "LOGS-1")], 2),
+        (&[("q", "id-2")], 2),
+        (&[("project", "prod")], 2),
+        (&[("phase", "escalated")], 2),
+        (&[("q", "logs-1"), ("project", "test"), ("phase", "running")], 1),
+        (&[("q", "logs-1"), ("phase", "escalated")], 0),
+        (&[("other", "x")], 4),
+    ] {
+        let page = page(&both, query);
+        assert_eq!(links(&page), shown, "{query:?}");
+        assert_eq!(page.contains("class=\"found"), !matches!(query, [] | [("other", _)]), "{query:?}");
+        // The sums are of everything.
+        assert!(page.contains("<span class=\"number\">2</span> need an operator"), "{query:?}: {page}");
+    }
+    let page = page(&both, &[("q", "logs-1"), ("project", "test"), ("phase", "running")]);
+    for words in [
+        "1 of 4 tasks matches: name or id contains “logs-1”, project “test”, phase “running”.",
+        "value=\"logs-1\"",
+        "<option value=\"test\" selected>",
+        "<option value=\"running\" selected>",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+}
+
+#[test]
+fn what_does_not_exist_is_said_to_be_unknown_and_hides_nothing_else() {
+    let page = page(&failed(3), &[("project", "nowhere"), ("phase", "sleeping")]);
+    for words in [
+        "No task matches: project “nowhere”, phase “sleeping”.",
+        "No project is named “nowhere”.",
+        "No phase is named “sleeping”; the phases are running, failed, outcome-unknown, escalated, ended.",
+        "<a href=\"/\">Show all tasks</a>",
+        "<option value=\"nowhere\" selected>",
+        "Policies in force",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    assert!(!page.contains("No task is unfinished"), "{page}");
+}
+
+#[test]
+fn a_query_is_text_and_is_cut_off() {
+    let markup = "\"><script>alert(1)</script>\u{202e}";
+    let page = page(&failed(1), &[("q", markup), ("project", markup), ("phase", &"x".repeat(100_000))]);
+    assert!(!page.contains("<script>alert") && !page.contains('\u{202e}'), "{page}");
+    assert!(page.len() < 20_000, "{}", page.len());
+}
+
+#[test]
+fn a_page_of_ten_thousand_tasks_holds_and_conditions_is_as_long_as_one_of_a_few_hundred() {
+    let mut large = failed(10_000);
+    let hold = |number| {
+        let (reason, by) = ("an audit".to_owned(), "uid 0".to_owned());
+        let scope = Scope::All;
+        StoredHold::new(number, NewHold { at: at(), scope, cluster_name: None, until: None, reason, by })
+    };
+    large.holds = (1..=10_000).map(hold).collect();
+    let condition = |n| ConditionReport {
+        code: "unclear".to_owned(),
+        level: Level::Warning,
+        project: None,
+        cluster: Some(ClusterId::new(&format!("id-{n}")).unwrap()),
+        since: at(),
+        text: "its order is unclear".to_owned(),
+        next_step: None,
+    };
+    large.conditions = (0..10_000).map(condition).collect();
+    let page = page(&large, &[]);
+    assert_eq!(links(&page), MOST_TASKS);
+    assert!(page.len() < 150_000, "{}", page.len());
+    assert_eq!(page.matches("… and 9900 more").count(), 3, "{page}");
+    // The last one is found all the same.
+    assert_eq!(links(&self::page(&large, &[("q", "logs-9999")])), 1);
+}
+
+#[test]
+fn what_the_reason_says_is_not_said_again_by_the_block() {
+    let mut held = failed(1);
+    let (scope, until) = (Scope::All, None);
+    let reason = Reason::OnHold { hold: 7, scope, by: "uid 0".to_owned(), why: "an audit".to_owned(), until };
+    held.projects[0].tasks[0].outlook =
+        Outlook::new(None, &reason, &[reason.clone(), Reason::NoPolicy], None);
+    let page = page(&held, &[]);
+    assert_eq!(page.matches("hold #7 by uid 0").count(), 1, "{page}");
+    for words in [
+        "Blocked by <code>on-hold</code>; to end it: <code>upgrade-remediator release all</code>",
+        "Blocked by <code>no-policy</code>: no policy matches it",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+}
+
+#[test]
+fn one_of_a_thing_is_not_called_many() {
+    let mut one = failed(1);
+    one.projects[0].tasks[0].outlook.phase = Some(PhaseWord::Escalated);
+    let page = page(&one, &[]);
+    let mut sums = String::new();
+    for part in page.split("<span class=\"number\">").skip(1) {
+        let _ = writeln!(sums, "{}", part.split("</li>").next().unwrap().replace("</span>", ""));
+    }
+    assert!(sums.contains("1 cluster watched") && sums.contains("1 needs an operator"), "{sums}");
+    assert!(page.contains("<p>1 cluster</p>"), "{page}");
+}

@@ -1,0 +1,126 @@
+//! The unfinished tasks of the index page, in groups: one value, whether it is shown as cards or as a table.
+
+use jiff::Timestamp;
+
+use super::search::Search;
+use super::words::{Prose, Time, blocks, clean, name};
+use crate::model::decision::Action;
+use crate::model::record::PhaseWord;
+use crate::model::text::away;
+use crate::status::{ProjectReport, Report, TaskReport};
+
+/// More tasks of one group are only counted: a page for people.
+pub(super) const MOST_TASKS: usize = 100;
+/// From so many tasks on they are a table.
+const TABLE_FROM: usize = 20;
+
+/// All groups, with how many tasks there are.
+pub(super) struct Rows {
+    pub(super) groups: Vec<Group>,
+    /// A table, and not cards.
+    pub(super) is_table: bool,
+    /// Tasks that are asked for.
+    pub(super) matching: usize,
+    /// All of them.
+    pub(super) all: usize,
+    pub(super) running: usize,
+    pub(super) handled: usize,
+}
+
+/// Tasks that belong together.
+pub(super) struct Group {
+    pub(super) title: &'static str,
+    pub(super) id: &'static str,
+    pub(super) tasks: Vec<Task>,
+    pub(super) more: usize,
+}
+
+pub(super) struct Task {
+    pub(super) cluster: String,
+    pub(super) name: String,
+    pub(super) project: String,
+    pub(super) kind: &'static str,
+    pub(super) state: &'static str,
+    pub(super) code: String,
+    pub(super) words: String,
+    /// What blocks the next request: code, sentence, and the command that ends it.
+    pub(super) blocked_by: Vec<(String, String, Option<String>)>,
+    pub(super) next: Option<(Action, Time, String)>,
+    pub(super) what_next: String,
+    pub(super) next_step: Prose,
+}
+
+/// A task of the report, with the words for its state.
+type Known<'a> = (&'a ProjectReport, &'a TaskReport, &'static str);
+
+impl Rows {
+    /// Those that are asked for. Only what is shown is put into words.
+    pub(super) fn new(report: &Report, search: &Search) -> Self {
+        let (mut eyes, mut hands, mut dry, mut running) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for project in &report.projects {
+            for task in &project.tasks {
+                let (id, state) = standing(task);
+                let into = match id {
+                    "eyes" => &mut eyes,
+                    "hands" => &mut hands,
+                    "dry" => &mut dry,
+                    _ => &mut running,
+                };
+                into.push((project, task, state));
+            }
+        }
+        let all = eyes.len() + hands.len() + dry.len() + running.len();
+        let (running_count, handled) = (running.len(), hands.len());
+        let mut matching = 0;
+        let mut group = |title, id, mut known: Vec<Known<'_>>| {
+            known.retain(|(project, task, _)| search.covers(project, task));
+            matching += known.len();
+            let more = known.len().saturating_sub(MOST_TASKS);
+            let shown = known.into_iter().take(MOST_TASKS);
+            let task = |(project, task, state)| Task::new(project, task, state, report.at);
+            Group { title, id, tasks: shown.map(task).collect(), more }
+        };
+        let groups = vec![
+            group("Needs attention", "eyes", eyes),
+            group("Handled by the daemon", "hands", hands),
+            group("Would be retried (dry-run)", "dry", dry),
+            group("Running", "running", running),
+        ];
+        let is_table = matching >= TABLE_FROM;
+        Self { groups, is_table, matching, all, running: running_count, handled }
+    }
+}
+
+/// In which group a task stands, and the words for its state.
+fn standing(task: &TaskReport) -> (&'static str, &'static str) {
+    let outlook = &task.outlook;
+    match outlook.phase {
+        Some(PhaseWord::Escalated) => ("eyes", "needs an operator"),
+        Some(PhaseWord::Running) if task.runs_too_long_since.is_some() => ("eyes", "runs too long"),
+        Some(PhaseWord::Running) => ("running", "running"),
+        Some(PhaseWord::OutcomeUnknown) => ("hands", "outcome unknown"),
+        _ if outlook.next.is_some_and(|next| next.action == Action::Abort) => ("eyes", "will be aborted"),
+        _ if outlook.needs_attention => ("eyes", "not handled"),
+        _ if outlook.blocked_by.iter().any(|block| block.code == "dry-run") => ("dry", "would be retried"),
+        _ => ("hands", "failed"),
+    }
+}
+
+impl Task {
+    fn new(project: &ProjectReport, task: &TaskReport, state: &'static str, now: Timestamp) -> Self {
+        let outlook = &task.outlook;
+        Self {
+            cluster: task.cluster.to_string(),
+            name: name(&task.cluster_name),
+            project: project.name.to_string(),
+            kind: task.kind.word(),
+            state,
+            code: outlook.reason.code.clone(),
+            words: clean(&outlook.reason.text),
+            blocked_by: blocks(outlook),
+            next: outlook.next.map(|next| (next.action, Time(next.at), away(next.at, now))),
+            what_next: outlook.next_in_words(),
+            next_step: Prose::new(outlook.next_step.as_deref().unwrap_or_default()),
+        }
+    }
+}
