@@ -228,7 +228,10 @@ impl<S> Read<S> {
         let (sleep, told) = self.waiting.get_or_insert_with(|| (Box::pin(tokio::time::sleep(UNREAD)), false));
         while sleep.as_mut().poll(cx).is_ready() {
             if *told {
-                return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the answer was not read"));
+                return Poll::Ready(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the peer did not read the response",
+                ));
             }
             *told = true;
             let end = sleep.deadline() + READING.saturating_sub(UNREAD);
@@ -287,13 +290,13 @@ pub async fn next<L: Listen>(
             match listener.take().await {
                 Ok(stream) => {
                     if told {
-                        info!("connections to {to} are taken again");
+                        info!("connections to {to} are accepted again");
                     }
                     return Some((places.take(L::peer(&stream)).await, stream));
                 }
                 Err(error) => {
                     if !told {
-                        warn!(error = %error, "no connection to {to} can be taken: {error}; this is tried again");
+                        warn!(error = %error, "no connection to {to} can be accepted: {error}; the daemon tries again");
                         told = true;
                     }
                     tokio::time::sleep(UNTIL_THERE_IS_ROOM).await;

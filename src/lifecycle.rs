@@ -38,11 +38,13 @@ impl Signals {
     /// Cancels `stopping` at the first signal to stop, and returns at the second: what is left is then to be cut.
     pub async fn run(mut self, stopping: CancellationToken) {
         self.stop().await;
-        info!("stopping: no further PUT is sent; one that is under way is finished and journaled");
+        info!(
+            "stopping: no further request is sent; a request in flight is completed and written to the journal"
+        );
         stopping.cancel();
         self.stop().await;
         warn!(
-            "stopping at once; a PUT that is under way stays open in the journal and is settled by reading"
+            "stopping at once: a request in flight stays open in the journal, and the next start confirms its outcome"
         );
     }
 

@@ -188,13 +188,13 @@ struct Unwritten {
 /// Why a reconcile ended early.
 #[derive(Debug, thiserror::Error)]
 enum ReconcileError {
-    #[error("the cluster cannot be read")]
+    #[error("the cluster cannot be polled")]
     Cloud(#[from] CloudError),
     #[error("the journal cannot be written")]
     Journal(#[from] JournalError),
-    #[error("nothing can be sent, as no connection can be begun")]
+    #[error("no request can be sent, because no connection can be opened")]
     NoConnection(#[source] TransportError),
-    #[error("a PUT was sent, and the journal cannot be written")]
+    #[error("a request was sent, and the journal cannot be written")]
     SentUnwritten(#[source] JournalError),
     #[error("the daemon is stopping")]
     Stopping,

@@ -95,7 +95,7 @@ impl Supervisor {
         });
         // A service manager that does not hear must not hold the daemon back.
         let sent = socket.send(message.as_bytes());
-        sent.inspect_err(|error| debug!(%error, "the service manager could not be told")).is_ok()
+        sent.inspect_err(|error| debug!(%error, "the service manager could not be notified")).is_ok()
     }
 }
 

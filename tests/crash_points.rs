@@ -395,7 +395,9 @@ fn is_stopped(pid: u32) -> bool {
 /// failure is handled again by a later intent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_put_that_was_paused_for_too_long_is_journaled_as_not_sent() {
-    for (policy, kind) in [(RETRIES, PutKind::Retry), (ABORTS, PutKind::Abort)] {
+    // After a request that was not sent, an abort waits once more for the first wait of a retry.
+    let aborts = Edited::of(ABORTS).set("policy.retry.initial_interval", "300ms").text();
+    for (policy, kind) in [(RETRIES, PutKind::Retry), (aborts.as_str(), PutKind::Abort)] {
         for point in ["put.intended", "put.leaving", "put.connected"] {
             let bench = Bench::new(FAILED_ONCE, policy).await;
             let mut command = bench.with_configuration(alone(&*ARMED), &["run"]);

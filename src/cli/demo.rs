@@ -56,21 +56,21 @@ struct Story {
 const STORIES: [Story; 5] = [
     Story {
         cluster: "second-retry",
-        about: "fails twice, then works",
+        about: "fails twice, then succeeds",
         end: "resolved",
         retries: 2,
         aborts: 0,
     },
     Story {
         cluster: "exhausted-abort",
-        about: "never works, no node done",
+        about: "always fails, no node completed",
         end: "aborted",
         retries: 3,
         aborts: 1,
     },
     Story {
         cluster: "node-completed",
-        about: "never works, one node done",
+        about: "always fails, one node completed",
         end: "escalated",
         retries: 3,
         aborts: 0,
@@ -84,7 +84,7 @@ const STORIES: [Story; 5] = [
     },
     Story {
         cluster: "lost-answer",
-        about: "the retry's answer is lost",
+        about: "the retry's response is lost",
         end: "resolved",
         retries: 1,
         aborts: 0,
@@ -186,7 +186,7 @@ async fn stories(quiet: bool, stopping: &CancellationToken) -> Result<Vec<Ending
     if !ended {
         return Err(interrupted());
     }
-    if endings.is_empty() { Err(anyhow!("no story was told").into()) } else { Ok(endings) }
+    if endings.is_empty() { Err(anyhow!("no scenario ran").into()) } else { Ok(endings) }
 }
 
 fn environment(scenario: &Scenario) -> Environment {
@@ -253,12 +253,12 @@ fn judge(project_state: &ProjectState, log: &[LogEntry]) -> Vec<Ending> {
 fn introduction(url: &str) -> String {
     format!(
         "A daemon and a simulated CSS API at {url}, in one process, over real HTTP.\n\
-         Five tasks fail. Waits are seconds here; in real life they are minutes and hours.\n\n"
+         Five tasks fail. Waits are seconds here; in production they are minutes and hours.\n\n"
     )
 }
 
 fn closing_table(endings: &[Ending]) -> String {
-    let mut rows = table(&["CLUSTER", "STORY", "ENDED", "RETRIES", "ABORTS", "AS IT SHOULD"]);
+    let mut rows = table(&["CLUSTER", "SCENARIO", "OUTCOME", "RETRIES", "ABORTS", "AS EXPECTED"]);
     for ending in endings {
         rows.add_row([
             ending.story.cluster.to_owned(),
@@ -271,7 +271,7 @@ fn closing_table(endings: &[Ending]) -> String {
     }
     let puts: usize = endings.iter().map(|ending| ending.retries + ending.aborts).sum();
     format!(
-        "\n{}\n{puts} PUTs reached the simulator by its own log; each had its intent in the journal first.\n",
+        "\n{}\n{puts} retry and abort requests reached the simulator, by its own log; each was in the journal first.\n",
         text(&rows)
     )
 }
@@ -307,7 +307,7 @@ impl Observer for Storyteller {
         let style = Style::new().fg_color(Some(colour.into())).bold();
         let since = self.clock.now().since(self.began);
         let (tenths, cluster) = (since.as_millis() / 100, cluster_name);
-        let words = entry.event.to_string();
+        let words = entry.event.words(entry.number);
         // A terminal that is gone must not stop the stories.
         let _ = print(&format!(
             "{:>4}.{}s  {cluster:<16} {style}{label:<9}{style:#} {words}\n",

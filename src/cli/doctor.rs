@@ -146,11 +146,11 @@ fn proxy_of(
     match one.resolve_proxies(environment) {
         Ok(mut proxies) => Ok(proxies.remove(&project.name)),
         Err(_) if one.credentials_need_the_unit(environment) => {
-            Err(Result::Skipped("the password of the proxy is the unit's: see the end"))
+            Err(Result::Skipped("only the unit has the password of the proxy: see the end"))
         }
         Err(problems) => {
             let told: Vec<String> = problems.0.iter().map(configuration::Problem::in_one_line).collect();
-            let todo = "check what proxy_password refers to".to_owned();
+            let todo = "check the secret that proxy_password refers to".to_owned();
             Err(Result::Wrong { what: told.join("; "), todo })
         }
     }
@@ -191,7 +191,7 @@ async fn of_project(
         (Result::Skipped("a connection is needed first"), None)
     };
     let well = add("tls", tls);
-    add("clock", if well { of_clock(offset) } else { Result::Skipped("an answer is needed first") });
+    add("clock", if well { of_clock(offset) } else { Result::Skipped("a response is needed first") });
     let Some(built) = built.filter(|_| well) else {
         let why =
             if well { "the unit's credentials are needed: see the end" } else { "it must be reached first" };
@@ -221,14 +221,15 @@ async fn of_project(
         }
         Ok(list) => Result::Wrong {
             what: format!("the list shows {} clusters and says there are more", list.clusters.len()),
-            todo: "ask again later; what it does not show is not watched".to_owned(),
+            todo: "try again later; the daemon does not watch clusters that the list does not show"
+                .to_owned(),
         },
         Err(error) => wrong(error),
     };
     add("list", list);
     let first = listed.iter().flat_map(|list| &list.clusters).find(|cluster| cluster.may_have_tasks());
     let detail = match first {
-        None => Result::Skipped("there is no cluster to read"),
+        None => Result::Skipped("there is no cluster to poll"),
         Some(cluster) => {
             let read = async {
                 let (_, upgrades) = css.tasks(&cluster.id, TaskKind::Upgrade).await?;
@@ -272,7 +273,7 @@ fn wrong(error: &CloudError) -> Result {
 fn rights() -> Result {
     Result::Note(
         "not tried: a retry or an abort needs css:cluster:retryAction, with ecs:cloudServerFlavors:get and \
-         evs:types:get; looking needs css:cluster:list and css:cluster:listUpgradeCluster"
+         evs:types:get; a poll needs css:cluster:list and css:cluster:listUpgradeCluster"
             .to_owned(),
     )
 }
@@ -320,7 +321,7 @@ async fn connected(addresses: &[SocketAddr]) -> Result {
         match tokio::time::timeout(PATIENCE, TcpStream::connect(address)).await {
             Ok(Ok(_)) => return Result::Ok(format!("{address} answers")),
             Ok(Err(error)) => failures.push(format!("{address}: {error}")),
-            Err(_) => failures.push(format!("{address}: no answer within {}s", PATIENCE.as_secs())),
+            Err(_) => failures.push(format!("{address}: no response within {}s", PATIENCE.as_secs())),
         }
     }
     let todo = "check the network, its firewall and, where there is one, the proxy key".to_owned();
@@ -334,7 +335,8 @@ async fn reached(
     through: Option<&Arc<ProxyCircuit>>,
     clock: &Arc<SystemClock>,
 ) -> (Result, Option<SignedDuration>) {
-    let todo = || "check its endpoint, and what answers there; the certificate is always checked".to_owned();
+    let todo =
+        || "check its endpoint, and which server answers there; the certificate is always checked".to_owned();
     let ca_pem = match ca_file.map(fs::read).transpose() {
         Ok(ca_pem) => ca_pem,
         Err(error) => {
@@ -355,7 +357,7 @@ async fn reached(
     };
     match reach.ask(&**clock).await {
         Ok(offset) if endpoint.starts_with("https:") => {
-            (Result::Ok("the certificate is good, and HTTP is spoken".to_owned()), offset)
+            (Result::Ok("the certificate is valid, and the server speaks HTTP".to_owned()), offset)
         }
         Ok(offset) => (Result::Note("not encrypted: a loopback address".to_owned()), offset),
         Err(error @ CloudError::Proxy(_)) => (wrong(&error), None),
@@ -369,11 +371,11 @@ async fn reached(
 fn of_clock(offset: Option<SignedDuration>) -> Result {
     let Some(offset) = offset else {
         return Result::Note(
-            "the service tells no time; a wrong clock would show as a refused signature".to_owned(),
+            "the response has no Date header; a wrong clock would cause a refused signature".to_owned(),
         );
     };
     let (off, way) = (offset.abs().as_secs(), if offset.is_negative() { "behind" } else { "ahead" });
-    let what = format!("the clock is off by {off}s: {way} of the service's");
+    let what = format!("this machine's clock is off by {off}s: {way} of the CSS API's");
     if offset.unsigned_abs() > MAX_CLOCK_OFFSET {
         let todo = "set this machine's clock (NTP): beyond 5 minutes no retry and no abort is sent, and beyond 15 \
                     signatures are refused";
@@ -392,7 +394,7 @@ async fn channels(
 ) -> Vec<Step> {
     let step = |result| Step { project: None, name: "channels", result };
     if configuration.channels.is_empty() {
-        let note = "no channels configured: what is told stands in the log".to_owned();
+        let note = "no channels are configured: notifications are in the log only".to_owned();
         return vec![step(Result::Note(note))];
     }
     let mut steps = Vec::new();
@@ -411,10 +413,9 @@ async fn of_channel(
 ) -> Result {
     let (name, kind) = (&channel.name, channel.way.word());
     if configuration.channel_needs_the_unit(name, environment) {
-        return Result::Skipped("a channel's secrets are the unit's: see the end");
+        return Result::Skipped("only the unit has the channel's secrets: see the end");
     }
-    let todo =
-        || format!("check its keys and what they refer to; then: upgrade-remediator notify-test {name}");
+    let todo = || format!("check its keys and their secrets; then: upgrade-remediator notify-test {name}");
     let wrong = |what: String| Result::Wrong { what: format!("{name} ({kind}): {what}"), todo: todo() };
     let one = Configuration { channels: vec![channel.clone()], ..configuration.clone() };
     let secrets = match one.resolve_channels(environment) {
@@ -478,12 +479,12 @@ fn journal(configuration: &Configuration) -> Result {
     match configuration.journal.reader() {
         Ok(_) => Result::Ok(place),
         Err(JournalError::Missing { .. }) => {
-            Result::Note(format!("{place}: there is none yet; the first start makes it"))
+            Result::Note(format!("{place}: there is no journal yet; the first start creates it"))
         }
         Err(error) => Result::Wrong {
             what: chain(&error),
             todo:
-                "check journal.url, its directory and who may write there; without a journal nothing is sent"
+                "check journal.url, its directory and who may write there; without a journal no request is sent"
                     .to_owned(),
         },
     }
@@ -533,7 +534,7 @@ fn as_text(steps: &[Step], wrong: usize, command: Option<&str>) -> String {
     if let Some(command) = command {
         let _ = writeln!(
             text,
-            "Secrets are given by systemd, and this is outside the unit. With the unit's credentials:\n  {command}"
+            "systemd gives the secrets to the unit only. To run doctor with the unit's credentials:\n  {command}"
         );
     }
     text

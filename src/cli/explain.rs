@@ -34,7 +34,7 @@ pub(super) fn explain(
         Ok(Answer::Explained { explanation }) => *explanation,
         Ok(answer) => return Err(unexpected(answer)),
         Err(Unanswered::Nobody(nobody)) => {
-            control.note_of_journal(&nobody, "this is what the journal knows.");
+            control.note_of_journal(&nobody, "the following comes from the daemon's journal.");
             by_journal(&configuration()?, &options.cluster, &nobody)?
         }
         Err(Unanswered::Failed(error)) => return Err(Failure::Other(error.into())),
@@ -109,7 +109,7 @@ fn as_text(it: &Explanation) -> String {
     }
     if let Some(seconds) = it.next_poll_seconds {
         let seconds = std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default();
-        row("NEXT LOOK", format!("in {} at the latest", span(seconds)));
+        row("NEXT POLL", format!("in {} at the latest", span(seconds)));
     }
     if let Some(task) = &it.task {
         row("TASK", task_in_words(task));
@@ -123,15 +123,15 @@ fn as_text(it: &Explanation) -> String {
     }
     for policy in &it.policies {
         let says = match (&policy.mismatch, policy.governs) {
-            (Some(mismatch), _) => format!("does not cover it: {mismatch}"),
-            (None, true) => "governs it".to_owned(),
-            (None, false) => "would cover it too, and comes later".to_owned(),
+            (Some(mismatch), _) => format!("does not cover the task: {mismatch}"),
+            (None, true) => "governs the task".to_owned(),
+            (None, false) => "covers the task too, but an earlier policy governs".to_owned(),
         };
         row("POLICY", format!("{}: {says}", shown(&policy.policy, 60)));
     }
     let _ = write!(out, "{}", text(&rows));
     if !it.preconditions.is_empty() {
-        let mut rows = table(&["PRECONDITION", "", "STANDS AT", "ALLOWED"]);
+        let mut rows = table(&["PRECONDITION", "", "VALUE", "REQUIRED"]);
         for precondition in &it.preconditions {
             let verdict = if precondition.passes { "ok" } else { "NO" };
             rows.add_row([
@@ -162,16 +162,16 @@ fn task_in_words(task: &TaskFacts) -> String {
         let _ = write!(words, ", {}", shown(step, 80));
     }
     if let Some(n) = task.executions {
-        let _ = write!(words, ", execution {n}");
+        let _ = write!(words, ", run {n}");
     }
     if let Some(started) = &task.started {
-        let _ = write!(words, ", began {started}");
+        let _ = write!(words, ", started {started}");
     }
     if let Some(ended) = &task.ended {
         let _ = write!(words, ", ended {ended}");
     }
     if task.started.is_some() || task.ended.is_some() {
-        words.push_str(" (the service's clock)");
+        words.push_str(" (cloud time)");
     }
     words
 }
@@ -189,9 +189,9 @@ fn lifecycle_in_words(lifecycle: &Lifecycle) -> String {
         None => format!("{} used", counted(u64::from(lifecycle.used), "retry", "retries")),
     };
     if lifecycle.by_others > 0 {
-        let _ = write!(words, " ({} by others)", lifecycle.by_others);
+        let _ = write!(words, " ({} external)", lifecycle.by_others);
     }
-    let _ = write!(words, ", {} sent", counted(u64::from(lifecycle.puts), "PUT", "PUTs"));
+    let _ = write!(words, ", {} sent", counted(u64::from(lifecycle.puts), "request", "requests"));
     if let Some(failed) = lifecycle.failed {
         let _ = write!(words, ", failure {} first seen {}", lifecycle.failures, utc(failed));
     }

@@ -16,7 +16,6 @@ use crate::control::{Answer, Request};
 use crate::journal::history::HistoryError;
 use crate::journal::reader::Query;
 use crate::journal::{History, JournalReader};
-use crate::model::event::Event;
 use crate::model::hold::Scope;
 use crate::model::id::ClusterId;
 use crate::model::scope_entry::Line;
@@ -26,10 +25,10 @@ use crate::status::json;
 /// Which part of the history.
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// Only of this cluster, by name or id.
+    /// Print the entries of this cluster only, by name or id.
     #[arg(long)]
     cluster: Option<String>,
-    /// Only since then: a date (2026-01-02), a time (2026-01-02T03:04:05Z), a duration (2h, 3d), today or yesterday.
+    /// Print the entries since then only: a date (2026-01-02), a time (2026-01-02T03:04:05Z), a duration (2h, 3d), today or yesterday.
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
 }
@@ -56,7 +55,7 @@ pub(super) fn history(
             None => match of_daemon(control, &query)? {
                 Ok(part) => part,
                 Err(nobody) => {
-                    control.note_of_journal(&nobody, "this is what the journal knows.");
+                    control.note_of_journal(&nobody, "the following comes from the daemon's journal.");
                     journal = Some(configuration()?.configuration.journal.reader()?);
                     continue;
                 }
@@ -110,7 +109,9 @@ fn as_lines(part: &History) -> String {
     };
     let line = |line: Line<'_>| {
         let (at, of, words) = match line {
-            Line::Task(entry) => (entry.at, name(&entry.subject.cluster), words(&entry.event)),
+            Line::Task(entry) => {
+                (entry.at, name(&entry.subject.cluster), shown(&entry.event.words(entry.number), 2_000))
+            }
             Line::Scope(entry) => {
                 let of = match &entry.scope {
                     Scope::Cluster(cluster) => name(cluster),
@@ -122,8 +123,4 @@ fn as_lines(part: &History) -> String {
         format!("{}  #{:<5} {of}: {words}\n", utc(at), line.number())
     };
     part.lines().into_iter().map(line).collect()
-}
-
-fn words(event: &Event) -> String {
-    shown(&event.to_string(), 2_000)
 }

@@ -25,10 +25,10 @@ use crate::model::text::{chain, shown, utc};
 pub(super) struct HoldOptions {
     /// A cluster's name or id, project:NAME, or all.
     scope: String,
-    /// For so long ("2h", "1h 30m", "3d"); without it until `release`.
+    /// The duration of the hold ("2h", "1h 30m", "3d"); without it the hold lasts until `release`.
     #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
     lasts: Option<Duration>,
-    /// Why, for those who find the hold later.
+    /// The reason, shown wherever the hold is shown.
     #[arg(long, value_name = "TEXT")]
     reason: String,
 }
@@ -36,7 +36,7 @@ pub(super) struct HoldOptions {
 /// Which holds to end.
 #[derive(Debug, Args)]
 pub(super) struct ReleaseOptions {
-    /// A cluster's name or id, project:NAME, or all: holds of exactly this scope are ended.
+    /// A cluster's name or id, project:NAME, or all; ends the holds of exactly this scope.
     scope: String,
 }
 
@@ -44,15 +44,16 @@ pub(super) struct ReleaseOptions {
 pub(super) fn hold(control: &Control<'_>, options: HoldOptions, as_json: bool) -> CommandResult {
     let HoldOptions { scope, lasts, reason } = options;
     let down = how_to_stop_for_good(control.config);
-    match put(control, &Request::Hold { scope, lasts, reason }, "nothing was held", &down)? {
+    match put(control, &Request::Hold { scope, lasts, reason }, "no hold was placed", &down)? {
         Answer::Held { hold, dry_run, written } => {
             if as_json {
                 print_json(&json!({ "hold": hold, "dry_run": dry_run }))?;
             } else {
                 let release = control.hints.in_text(&format!("upgrade-remediator release {written}"));
-                let note = if dry_run { "\nThe daemon is in dry-run, and sends nothing anyway." } else { "" };
+                let note =
+                    if dry_run { "\nThe daemon is in dry-run and sends no request anyway." } else { "" };
                 print(&format!(
-                    "{hold}\nNo retry or abort will be sent for it. Polling continues.{note}\nTo end it: {release}\n"
+                    "{hold}\nNo retry or abort will be sent in this scope. Polling continues.{note}\nTo end it: {release}\n"
                 ))?;
             }
             Ok(ExitCode::SUCCESS)
@@ -64,7 +65,7 @@ pub(super) fn hold(control: &Control<'_>, options: HoldOptions, as_json: bool) -
 /// Ends holds.
 pub(super) fn release(control: &Control<'_>, options: ReleaseOptions, as_json: bool) -> CommandResult {
     let request = Request::Release { scope: options.scope };
-    match put(control, &request, "nothing was released, and holds outlive a restart", START_IT)? {
+    match put(control, &request, "no hold was released, and holds outlive a restart", START_IT)? {
         Answer::Released { released, still } => {
             if as_json {
                 print_json(&json!({ "released": released, "still_held_by": still }))?;
@@ -74,7 +75,7 @@ pub(super) fn release(control: &Control<'_>, options: ReleaseOptions, as_json: b
                 lines.extend(still.iter().map(|hold| format!("still held by: {hold}\n")));
                 if still.is_empty() {
                     lines.push(
-                        "Overdue actions are re-checked and wait one more interval; nothing is sent immediately.\n"
+                        "Overdue requests are checked again and wait one more interval; no request is sent immediately.\n"
                             .to_owned(),
                     );
                 }
@@ -98,7 +99,8 @@ pub(super) fn holds(
         Err(Unanswered::Nobody(nobody)) => {
             let holds = journaled(&configuration()?)?;
             let stop = how_to_stop_for_good(control.config);
-            let when_down = format!("these stand in the journal, and are in force when it starts. {stop}");
+            let when_down =
+                format!("these holds are in the journal, and are in force when the daemon starts. {stop}");
             control.note_of_journal(&nobody, &when_down);
             holds
         }
@@ -107,7 +109,7 @@ pub(super) fn holds(
     if as_json {
         print_json(&json!(holds))?;
     } else if holds.is_empty() {
-        print("nothing is held\n")?;
+        print("no hold is in force\n")?;
     } else {
         print(&as_table(&holds))?;
     }
@@ -130,7 +132,7 @@ impl Control<'_> {
     /// Asks the daemon.
     pub(super) fn ask(&self, request: &Request) -> Result<Answer, Unanswered> {
         let Some(socket) = self.socket.as_deref() else {
-            let why = "control.socket is \"\" in the configuration, so the daemon cannot be spoken to";
+            let why = "control.socket is \"\" in the configuration, so no command can reach the daemon";
             return Err(Unanswered::Nobody(why.to_owned()));
         };
         let answer = ask(socket, request).map_err(|error| match error {
@@ -178,7 +180,7 @@ impl Control<'_> {
         match self.presence() {
             Presence::Down => note(&format!("{nobody}: {when_down}")),
             Presence::Runs(how) | Presence::Unknown(how) => note(&format!(
-                "{nobody}, but {how}. This is what the daemon's journal knows, and may be older than what the daemon does."
+                "{nobody}, but {how}. The following comes from the daemon's journal and may be older than the daemon's state."
             )),
         }
     }
@@ -197,8 +199,8 @@ pub(super) enum Presence {
 impl Presence {
     fn unknown(why: &str) -> Self {
         Self::Unknown(format!(
-            "whether a daemon runs cannot be told{why}: take it that one does, and sends what is due. Ask again as root or \
-             as the daemon's user; to stop it: systemctl stop upgrade-remediator"
+            "whether a daemon runs cannot be determined{why}: assume that one runs and sends due requests. Repeat the \
+             command as root or as the daemon's user; to stop the daemon: systemctl stop upgrade-remediator"
         ))
     }
 }
@@ -212,9 +214,9 @@ fn running(Holder { pid, journal }: &Holder) -> String {
         None => String::new(),
     };
     format!(
-        "a daemon runs ({who}; it holds {}), cannot be reached there, and goes on sending what is due. To stop it: \
-         {kill}systemctl stop upgrade-remediator. It makes its control socket anew within a second where that was removed; \
-         for one at another place it has to be started with that configuration and RUNTIME_DIRECTORY",
+        "a daemon runs ({who}; it locks {}), cannot be reached there, and continues to send due requests. To stop it: \
+         {kill}systemctl stop upgrade-remediator. A daemon creates a removed control socket again within a second; to reach \
+         a daemon whose socket has another path, use its configuration and RUNTIME_DIRECTORY",
         journal.display(),
     )
 }
@@ -234,8 +236,7 @@ pub(super) enum Unanswered {
 }
 
 /// What to do first where an order needs the daemon.
-pub(super) const START_IT: &str =
-    "Start it first: systemctl start upgrade-remediator; why it is down: journalctl -u upgrade-remediator";
+pub(super) const START_IT: &str = "Start the daemon first: systemctl start upgrade-remediator; to see why it is down: journalctl -u upgrade-remediator";
 
 /// Has the daemon do something. `undone`: what was not done where it cannot be reached; `when_down`: what to do where it is
 /// down.
@@ -261,8 +262,8 @@ pub(super) fn put(
 /// What to do instead while there is no daemon to tell.
 fn how_to_stop_for_good(config: &Path) -> String {
     format!(
-        "While it is down nothing is sent. To keep it so: systemctl disable --now upgrade-remediator, or set \
-         mode = \"dry-run\" in {} before it is started again.",
+        "While the daemon is down, no request is sent. To keep it down: systemctl disable --now upgrade-remediator, or set \
+         mode = \"dry-run\" in {} before the daemon is started again.",
         config.display()
     )
 }
@@ -293,7 +294,7 @@ fn as_table(holds: &[StoredHold]) -> String {
 pub(super) fn unexpected(answer: Answer) -> Failure {
     let why = match answer {
         Answer::Refused { why } => why,
-        _ => "the daemon answered something else than was asked".to_owned(),
+        _ => "the daemon's response does not fit the command".to_owned(),
     };
     Failure::Other(anyhow::anyhow!(why))
 }

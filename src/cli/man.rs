@@ -12,7 +12,7 @@ use super::{CommandResult, print};
 /// What `man` takes.
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// Write every page into this folder, instead of printing the first one.
+    /// Write the pages of all commands to this folder instead of printing the first page.
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
 }

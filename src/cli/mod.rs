@@ -54,7 +54,7 @@ const DEFAULT_CONFIG: &str = "/etc/upgrade-remediator/config.toml";
 
 #[derive(Debug, Args)]
 struct Common {
-    /// The configuration; policies.d beside it is read too.
+    /// The configuration file; the policies.d folder beside it is read too.
     // After the options of the command itself.
     #[arg(long, global = true, display_order = 100, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     config: PathBuf,
@@ -65,45 +65,45 @@ struct Common {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The daemon, in the foreground.
+    /// Run the daemon in the foreground.
     Run {
-        /// Look at everything once, acting as the mode says, then end.
+        /// Poll every cluster once, send what is due as the mode allows, then exit.
         #[arg(long)]
         once: bool,
     },
-    /// Look at everything once and print what would be done and why; sends and records nothing.
+    /// Poll every cluster once and print what would be done and why; sends no retry or abort, records nothing.
     Plan,
     /// Read all files and print every problem, or the values in effect with secrets masked.
     Check,
-    /// Reach each project step by step, and say what is wrong and what to do about it; sends no retry or abort.
+    /// Test the access to each project step by step, and print what is wrong and what to do; sends no retry or abort.
     Doctor,
     /// Send a test message to one channel.
     NotifyTest(notify_test::Options),
-    /// What was seen, decided, sent and answered; from the journal while the daemon is down.
+    /// Print what was observed, decided and sent, with the responses; from the journal while the daemon is down.
     History(history::Options),
-    /// What the daemon does and why; what the journal knows while it is down.
+    /// Print what the daemon does and why; from the journal while the daemon is down.
     Status(status::Options),
-    /// Why what is done about a cluster is done, and what would have to change.
+    /// Print why the daemon is or is not acting on a cluster, and what would have to change.
     Explain(explain::Options),
-    /// Send nothing for a cluster, a project or everything, for a while or until `release`.
+    /// Send no retry or abort for a cluster, a project or all, for a duration or until `release`.
     Hold(hold::HoldOptions),
     /// End the holds of a scope.
     Release(hold::ReleaseOptions),
-    /// The holds in force.
+    /// List the holds in force.
     Holds,
-    /// Send one retry now, past backoff, budget, window, breaker, limits and escalation.
+    /// Send one retry now; bypasses backoff, retry limit, window, circuit breaker, limits and escalation.
     RetryNow(order::Options),
-    /// Send the abort now, past budget, policy and grace too; never with a completed node.
+    /// Send the abort now; bypasses retry limit, policy and grace too; never with a completed node.
     Abort(order::AbortOptions),
-    /// Take a task back from an operator, with no retry counted as used and a new backoff.
+    /// Return an escalated task to the daemon, with no retry counted as used and a new backoff.
     Reset(order::Options),
-    /// A CSS API with tasks that fail by script, to point the daemon or any client at.
+    /// Run a simulated CSS API with tasks that fail by scenario, for the daemon or any other client.
     Simulator(simulator::Options),
-    /// Daemon and simulator in one process: five stories of failed tasks, live. Needs no account.
+    /// Run daemon and simulator in one process: five scenarios of failed tasks, live. Needs no account.
     Demo,
-    /// What a shell needs to complete this command line, on stdout.
+    /// Print the completion script for a shell.
     Completions(completions::Options),
-    /// The manual page, on stdout.
+    /// Print the manual page.
     Man(man::Options),
     /// Named in the interface already: says that it is not there, and not that nobody knows it.
     #[command(hide = true, disable_help_flag = true)]
@@ -205,7 +205,8 @@ pub fn main() -> ExitCode {
         Command::Completions(options) => completions::completions(&options, Arguments::command()),
         Command::Man(options) => man::man(&options, Arguments::command()),
         Command::Rehearse { .. } => Err(Failure::Usage(
-            "rehearse comes in a later version; try a policy against `simulator`, or with `plan`".to_owned(),
+            "this version has no command rehearse; test a policy against `simulator`, or with `plan`"
+                .to_owned(),
         )),
     };
     outcome.unwrap_or_else(|failure| tell(&failure, &hints, &environment, is_waited_for))

@@ -21,7 +21,7 @@ use crate::notify::notice::{self, Todo};
 /// Which channel.
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// Its name in the configuration.
+    /// The name of the channel in the configuration.
     channel: String,
 }
 
@@ -37,9 +37,9 @@ pub(super) fn notify_test(
     let Some(known) = configuration.channels.iter().find(|channel| channel.name == *name) else {
         let names: Vec<&str> = configuration.channels.iter().map(|channel| channel.name.as_str()).collect();
         let known = if names.is_empty() {
-            "they have none".to_owned()
+            "there are no channels".to_owned()
         } else {
-            format!("they have {}", names.join(", "))
+            format!("the channels are {}", names.join(", "))
         };
         return Err(Failure::Usage(format!(
             "there is no channel of the name \"{}\" in the configuration{}; {known}",
@@ -50,19 +50,18 @@ pub(super) fn notify_test(
     if configuration.channel_needs_the_unit(name, environment) {
         let command = in_the_unit(config, configuration, &format!("notify-test {name}"));
         return Err(Failure::Other(anyhow!(
-            "the channel's secrets are given to the unit alone; run it with them:\n  {command}"
+            "only the systemd unit has the channel's secrets; run the command with the unit's credentials:\n  {command}"
         )));
     }
     let clock = Arc::new(SystemClock::new());
     let channel = daemon::channel_of(configuration, name, environment, &clock).map_err(Failure::of_build)?;
     let channel = channel.ok_or_else(|| anyhow!("the channel {name} cannot be built"))?;
     let at = clock.now().wall;
-    let what = format!("this is a test of the channel \"{name}\", sent by hand; nothing has happened");
+    let what = format!("this is a test of the channel \"{name}\", sent by an operator; nothing has happened");
     let mut told = notice::of_project(Kind::Test, at, "", what, None);
     told.title = format!("test of the channel {name}");
     "nothing".clone_into(&mut told.next);
-    told.todo =
-        vec![Todo { purpose: "nothing: who reads this is reached".to_owned(), command: String::new() }];
+    told.todo = vec![Todo { purpose: "nothing: the channel works".to_owned(), command: String::new() }];
     told.link = notice::link(configuration.notify.page.as_deref(), None);
     let message = Message::of_one(format!("{:016x}{:016x}", random_seed(), random_seed()), told);
     let sent = block_on(async { Ok(channel.send(&message).await) })?;
@@ -75,15 +74,17 @@ pub(super) fn notify_test(
         }
         Ok(taken) => {
             print(&format!(
-                "channel {name} ({kind}): the message was taken (id {}); see whether it arrived\n",
+                "channel {name} ({kind}): the message was accepted (id {}); check that it arrived\n",
                 message.id
             ))?;
             for (who, why) in &taken.refused {
-                print(&format!("it was not taken for {}: {}\n", shown(who, 100), shown(why, 300)))?;
+                print(&format!("it was not accepted for {}: {}\n", shown(who, 100), shown(why, 300)))?;
             }
         }
         Err(error) => {
-            return Err(Failure::Other(anyhow!("channel {name} ({kind}) did not take the message: {error}")));
+            return Err(Failure::Other(anyhow!(
+                "channel {name} ({kind}) did not accept the message: {error}"
+            )));
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -20,10 +20,10 @@ use crate::model::text::{counted, shown};
 pub(super) struct Options {
     /// Its name or its id.
     cluster: String,
-    /// Why, for those who read the history.
+    /// The reason, recorded in the history.
     #[arg(long, value_name = "TEXT")]
     reason: String,
-    /// The task that is meant: refused if it is not the newest any more.
+    /// The id of the task; the command is refused if the task is no longer the newest of its cluster.
     #[arg(long, value_name = "ID")]
     task: Option<String>,
 }
@@ -33,14 +33,14 @@ pub(super) struct Options {
 pub(super) struct AbortOptions {
     #[command(flatten)]
     options: Options,
-    /// Do not ask. Needed where nobody can be asked.
+    /// Do not ask for confirmation; required without a terminal.
     #[arg(long)]
     yes: bool,
 }
 
 /// Sends one retry.
 pub(super) fn retry_now(control: &Control<'_>, options: Options, as_json: bool) -> CommandResult {
-    carry_out(control, &Request::RetryNow(options.order()?), "nothing was sent", as_json)
+    carry_out(control, &Request::RetryNow(options.order()?), "no request was sent", as_json)
 }
 
 /// Sends the abort. Without `--yes` the task is shown before, and the order is for the task that was shown.
@@ -52,18 +52,18 @@ pub(super) fn abort(control: &Control<'_>, options: AbortOptions, as_json: bool)
             return Err(Failure::Usage("abort needs --yes where there is no terminal to ask on".to_owned()));
         }
         let request = Request::Explain { cluster: order.cluster.clone() };
-        let explanation = match put(control, &request, "nothing was sent", START_IT)? {
+        let explanation = match put(control, &request, "no request was sent", START_IT)? {
             Answer::Explained { explanation } => explanation,
             answer => return Err(unexpected(answer)),
         };
-        let (task, question) =
-            question(&explanation, order.task.as_ref()).map_err(|why| anyhow!("nothing was sent: {why}"))?;
+        let (task, question) = question(&explanation, order.task.as_ref())
+            .map_err(|why| anyhow!("no request was sent: {why}"))?;
         if !is_meant(&question)? {
-            return Err(Failure::Other(anyhow!("nothing was sent")));
+            return Err(Failure::Other(anyhow!("no request was sent")));
         }
         order.task = Some(task);
     }
-    carry_out(control, &Request::Abort(order), "nothing was sent", as_json)
+    carry_out(control, &Request::Abort(order), "no request was sent", as_json)
 }
 
 /// Takes a task back from an operator.
@@ -99,7 +99,7 @@ fn question(it: &Explanation, meant: Option<&TaskId>) -> Result<(TaskId, String)
     let name = shown(&it.cluster_name, 80);
     let Some(task) = &it.task else {
         let limits: Vec<String> = it.limits.iter().map(|limit| shown(limit, 400)).collect();
-        let why = if limits.is_empty() { "it has no task".to_owned() } else { limits.join("; ") };
+        let why = if limits.is_empty() { "the cluster has no task".to_owned() } else { limits.join("; ") };
         return Err(format!("no task of {name} can be shown: {why}"));
     };
     if let Some(meant) = meant.filter(|meant| **meant != task.id) {
@@ -188,7 +188,7 @@ mod tests {
                 nodes: 3,
                 nodes_done: Some(0),
                 current_node: "ess-esn-1-1".to_owned(),
-                leaves: "the task ends for good, and the cluster keeps the version that it had".to_owned(),
+                leaves: "the task ends permanently, and the cluster keeps the version that it had".to_owned(),
             }),
             lifecycle: None,
             verdict: "wait".to_owned(),
@@ -210,7 +210,7 @@ mod tests {
             "logs (c-1) in project prod, upgrade t-1: FAILED\n\
              Nodes:         0 of 3 nodes completed; failed at ess-esn-1-1\n\
              Failing step:  step 2 Data migration\n\
-             Consequence:   the task ends for good, and the cluster keeps the version that it had. The daemon does \
+             Consequence:   the task ends permanently, and the cluster keeps the version that it had. The daemon does \
              nothing more for this task.\n\
              Abort it? [y/N] "
         );

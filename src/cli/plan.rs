@@ -105,9 +105,9 @@ async fn poll_all(projects: &Projects, work: &Work) -> Result<Polled, Failure> {
         if !list.is_complete() {
             let (name, seen) = (&project.project, list.clusters.len());
             let total =
-                list.total_size.map_or_else(|| "an unknown number".to_owned(), |total| total.to_string());
+                list.total_size.map_or_else(|| "an unknown number of".to_owned(), |total| total.to_string());
             polled.short.push(format!(
-                "Project {name}: the list shows {seen} of {total} clusters; the others are not watched.\n"
+                "Project {name}: the list shows {seen} of {total} clusters; the daemon does not watch the others.\n"
             ));
         }
         polled.lines.extend(reconcile_at(project, list.clusters, work).await?);
@@ -165,8 +165,8 @@ fn verdict(decision: &Decision) -> &'static str {
     match decision.verdict {
         Verdict::Act(_) => "would send",
         Verdict::Wait => "wait",
-        Verdict::Blocked => "held back",
-        Verdict::Escalate => "call an operator",
+        Verdict::Blocked => "blocked",
+        Verdict::Escalate => "escalate",
     }
 }
 
@@ -185,18 +185,18 @@ fn as_text(lines: &[Line]) -> String {
                     }
                 }
                 if let Some(abort) = abort_of(line) {
-                    let _ = write!(why, "\nAn abort: {}", abort.words());
+                    let _ = write!(why, "\nan abort: {}", abort.words());
                 }
                 (verdict(decision), why)
             }
-            Err(error) => ("unreadable", shown(error, 400)),
+            Err(error) => ("cannot poll", shown(error, 400)),
         };
         table.add_row([line.project.clone(), shown(&line.cluster.name, 40), would.to_owned(), why]);
     }
     let quiet = lines.iter().filter(|line| is_quiet(line)).count();
     let shown_lines = lines.len() - quiet;
     let rows = if shown_lines > 0 { text(&table) } else { String::new() };
-    format!("{rows}{} clusters polled, {quiet} with nothing to do. Nothing was sent.\n", lines.len())
+    format!("{rows}{} clusters polled, {quiet} with nothing to do. No request was sent.\n", lines.len())
 }
 
 fn as_json(line: &Line) -> Value {

@@ -83,7 +83,10 @@ pub(super) fn run(
         post.renamed(states.naming());
         let watched = loaded.configuration.projects.iter().map(|project| &project.name);
         if let Err(error) = post.recall(&opened.journal, watched).await {
-            warn!("which conditions were in force cannot be read, so they are told anew: {}", chain(&error));
+            warn!(
+                "the conditions that were in force cannot be read from the daemon's journal, so they are notified again: {}",
+                chain(&error)
+            );
         }
         let notifying = Notifying { post: post.clone(), clock: Arc::clone(&clock), start };
         let metrics = Arc::new(Metrics::default());
@@ -224,8 +227,8 @@ async fn listen(
     match server.bind().await {
         Ok(()) => {}
         Err(error) if configuration.mode == Mode::Enforce => {
-            let todo = "the control socket cannot be made, and without it nobody could hold what this daemon sends: mend the \
-                        place, set another control.socket, or \"\" to do without commands";
+            let todo = "the control socket cannot be created, and without it no operator could place a hold: correct the \
+                        directory, set another control.socket, or \"\" for no commands";
             return Err(Failure::Other(anyhow::Error::from(error).context(todo)));
         }
         Err(error) => {
@@ -233,8 +236,8 @@ async fn listen(
             warn!(
                 socket = %path,
                 error,
-                "no command can reach this daemon, as its control socket cannot be made: {error}; it is tried again every \
-                 second, and control.socket is read at the start only",
+                "no command can reach this daemon, because its control socket cannot be created: {error}; the daemon tries \
+                 again every second, and reads control.socket at the start only",
             );
         }
     }
@@ -260,7 +263,7 @@ async fn serve_page<S: web::Source>(
         }
         Err(error) => error!(
             listen = %http.listen, error = chain(&error),
-            "there is no status page and there are no metrics: {}; another http.listen, or \"\" for none, is needed",
+            "the status page and the metrics cannot be served: {}; set another http.listen, or \"\" for none, and restart",
             chain(&error),
         ),
     }
@@ -268,7 +271,7 @@ async fn serve_page<S: web::Source>(
 
 fn tell_start((config, hints): (&Path, &Hints), configuration: &Configuration, opened: &Opened) {
     let mode = match configuration.mode {
-        Mode::DryRun => "dry-run: decides and tells, sends nothing",
+        Mode::DryRun => "dry-run: decides and notifies, sends no retry or abort",
         Mode::Enforce => "enforce: sends retries and aborts",
     };
     info!(
@@ -283,16 +286,16 @@ fn tell_start((config, hints): (&Path, &Hints), configuration: &Configuration, o
         let check = hints.in_text("upgrade-remediator check");
         info!(
             config = %config.display(),
-            "nothing is watched yet: write a [[project]] and its [credentials] into {}; then `{check}` tells what is wrong, \
-             and a reload (SIGHUP) takes it",
+            "no project is watched yet: add a [[project]] and its [credentials] to {}; then `{check}` prints what is wrong, \
+             and a reload (SIGHUP) applies the file",
             config.display(),
         );
     }
     if opened.is_restored {
         warn!(
             journal = %opened.place,
-            "the journal was restored from a backup or lost its end: what was sent, aborted or held since is not known, so a \
-             hold on all was placed. Look at each failed task (`{}`), place the holds that are missing, then: {}",
+            "the journal was restored from a backup or lost its end: later requests and holds are unknown, so the daemon \
+             placed a hold on all. Check each failed task (`{}`), place the holds that are missing, then: {}",
             hints.in_text("upgrade-remediator status"),
             hints.in_text("upgrade-remediator release all"),
         );
@@ -306,7 +309,7 @@ fn tell_start((config, hints): (&Path, &Hints), configuration: &Configuration, o
     } else if opened.is_new {
         info!(
             journal = %opened.place,
-            "created the journal, as at a first start: earlier runs of a task count against its retry limit"
+            "created a new journal (first start): earlier runs of a task count against its retry limit"
         );
     }
 }

@@ -19,13 +19,13 @@ use crate::simulator::{Scenario, Simulator, World, scenario};
 /// What to simulate, and where.
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// Where to listen; port 0 takes a free one.
+    /// The address to listen at; port 0 chooses a free port.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9180")]
     listen: SocketAddr,
-    /// A scenario: the name of a shipped one, or a file.
+    /// The name of a shipped scenario, or a file.
     #[arg(long, value_name = "FILE-OR-NAME", default_value = "demo")]
     scenario: String,
-    /// Write what happens as JSON lines to this file.
+    /// Write a log of requests and task changes to this file, as JSON lines.
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
     /// Print a configuration for a daemon that watches this simulator, and end. Its journal and its control socket are in

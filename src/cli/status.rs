@@ -30,7 +30,7 @@ use crate::status::{ProjectReport, Report, ReportInput};
 /// How.
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// Show it anew every two seconds, until it is interrupted.
+    /// Print the status every two seconds, until interrupted.
     #[arg(long)]
     watch: bool,
 }
@@ -91,7 +91,7 @@ fn once(
             } else {
                 control.note_of_journal(
                     &nobody,
-                    "this is what the journal knows. Nothing is sent while it is down.",
+                    "the following comes from the daemon's journal. No request is sent while the daemon is down.",
                 );
                 let mut out = String::new();
                 write_holds(&mut out, &known.holds);
@@ -150,7 +150,7 @@ impl Known {
 
 fn as_text(report: &Report) -> String {
     let mode = match report.mode {
-        Mode::DryRun => "dry-run: decides and tells, sends nothing",
+        Mode::DryRun => "dry-run: decides and notifies, sends no retry or abort",
         Mode::Enforce => "enforce: sends retries and aborts",
     };
     let mut out = format!(
@@ -195,7 +195,8 @@ fn write_channel(out: &mut String, channel: &ChannelCounts) {
     out.push('\n');
     if let (Some(since), Some(error)) = (channel.failing_since, &channel.last_error) {
         let since = utc(since);
-        let _ = writeln!(out, "  it takes no messages since {since}: {}", shown(error, 200));
+        let _ =
+            writeln!(out, "  the channel has not accepted a message since {since}: {}", shown(error, 200));
     }
 }
 
@@ -214,10 +215,10 @@ fn write_project(out: &mut String, project: &ProjectReport) {
         counted(project.clusters as u64, "cluster", "clusters"),
     );
     if project.leaving {
-        out.push_str("  it is gone from the configuration; what is open is still settled\n");
+        out.push_str("  no longer in the configuration; open requests are still confirmed\n");
     }
     if project.tasks.is_empty() {
-        out.push_str("  no task that is unfinished\n");
+        out.push_str("  no unfinished task\n");
     } else {
         write_tasks(out, project);
     }

@@ -52,7 +52,7 @@ impl Head {
         // A wrong clock is a common cause of a refused signature, and the answer does not always say so.
         if self.status == 401 && off.abs() >= TOLD_OFFSET {
             let way = if off > 0 { "ahead" } else { "behind" };
-            let told = format!("this machine's clock is off by {} s ({way} of the service's)", off.abs());
+            let told = format!("this machine's clock is off by {} s ({way} of the API's clock)", off.abs());
             message = if message.is_empty() { told } else { format!("{told}: {message}") };
         }
         Refusal {

@@ -160,7 +160,7 @@ impl<T: Transport, C: Clock> Client<T, C> {
         match exchanged {
             Ok((head, Err(error))) if was_cut(&head, &error) => {
                 let id = head.request_id.map(|id| format!(", request id {id}")).unwrap_or_default();
-                let why = format!("the answer {} was cut off: {}{id}", head.status, chain(&error));
+                let why = format!("the response {} was cut off: {}{id}", head.status, chain(&error));
                 Delivery::Sent(Answer::none(why))
             }
             Ok((head, body)) => {
@@ -199,7 +199,12 @@ impl<T: Transport, C: Clock> Client<T, C> {
         let now = self.clock.now();
         let duration_ms = u64::try_from(now.since(begin).as_millis()).unwrap_or(u64::MAX);
         let response = sent.inspect_err(|error| {
-            tracing::debug!(operation = call.name(), duration_ms, error = chain(error), "no answer");
+            tracing::debug!(
+                operation = call.name(),
+                duration_ms,
+                error = chain(error),
+                "request failed without a response"
+            );
             self.measure(call, || CloudError::code_without_answer(error), begin, now);
         })?;
         let head = Head::of(&response, now.wall, |text| self.credential.scrub(text));
@@ -207,7 +212,13 @@ impl<T: Transport, C: Clock> Client<T, C> {
             *self.clock_offset.lock().unwrap_or_else(PoisonError::into_inner) = Some(offset);
         }
         let request_id = head.request_id.as_deref();
-        tracing::debug!(operation = call.name(), status = head.status, request_id, duration_ms, "answer");
+        tracing::debug!(
+            operation = call.name(),
+            status = head.status,
+            request_id,
+            duration_ms,
+            "response received"
+        );
         let result = || match &response.body {
             Ok(_) if head.status == 200 => "ok",
             Err(error) if was_cut(&head, error) => CloudError::code_without_answer(error),

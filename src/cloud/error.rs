@@ -49,29 +49,29 @@ impl fmt::Display for Refusal {
 #[derive(Debug, thiserror::Error)]
 pub enum CloudError {
     /// The service could not be reached, or the connection broke. Passes by itself, or is the network's.
-    #[error("the service could not be reached")]
+    #[error("the API could not be reached")]
     Transport(#[source] TransportError),
     /// The proxy wants a user and password, or others. An operator must look.
-    #[error("the service could not be reached")]
+    #[error("the API could not be reached")]
     Proxy(#[source] TransportError),
     /// No answer in time. Passes by itself, or is the network's.
-    #[error("the service did not answer in time")]
+    #[error("the API did not respond in time")]
     Timeout(#[source] TransportError),
     /// The service failed (5xx). Passes by itself.
-    #[error("the service failed: {0}")]
+    #[error("the API returned a server error: {0}")]
     Server(Refusal),
     /// The service asked to slow down (429): not before `retry_after`.
-    #[error("the service asked to slow down: {0}")]
+    #[error("the API throttled the request: {0}")]
     Throttled(Refusal),
     /// The service is busy with something else, or the cluster is in another state. Later.
-    #[error("the service is busy: {0}")]
+    #[error("the API is busy: {0}")]
     Busy(Refusal),
     /// The signature or the key was refused (401), and the credential rests from now on. An operator must look at
     /// the key, or at this machine's clock.
     #[error("the credential was refused: {0}")]
     Unauthorized(Refusal),
     /// Nothing was sent: the credential rests after a refusal, so that the service does not lock its key.
-    #[error("the credential rests until {} after it was refused: {refusal}", utc(until.wall))]
+    #[error("the credential was refused and is paused until {}: {refusal}", utc(until.wall))]
     CredentialResting {
         /// When one request may go out again.
         until: Moment,
@@ -79,10 +79,10 @@ pub enum CloudError {
         refusal: Arc<Refusal>,
     },
     /// Nothing was sent: no answer has shown yet that the credential is good. Read something first.
-    #[error("the credential is not proven yet")]
+    #[error("no response has shown yet that the credential is accepted")]
     CredentialUnproven,
     /// Nothing was sent: whoever gives out keys (IAM, the metadata service) gave none.
-    #[error("signing in failed, so nothing was asked for")]
+    #[error("signing in failed, so no request was sent")]
     SignIn(#[source] Arc<Self>),
     /// The secrets that keys are made of, or got with, cannot be had. An operator must look.
     #[error("the secrets cannot be used: {detail}")]
@@ -91,7 +91,7 @@ pub enum CloudError {
         detail: String,
     },
     /// A key that was given out has no time left. An operator must look at the clocks.
-    #[error("the key that was given out has ended already, or is about to")]
+    #[error("the temporary key has expired, or is about to")]
     SpentKey,
     /// The machine has no agency that its metadata service could give keys of. An operator must set one up.
     #[error("this machine has no agency: {0}")]
@@ -103,19 +103,19 @@ pub enum CloudError {
         detail: String,
     },
     /// Not allowed for this key or this project (403 and some codes). An operator must look at the rights.
-    #[error("the service forbids it: {0}")]
+    #[error("the API refused the request as forbidden: {0}")]
     Forbidden(Refusal),
     /// The cluster or task is gone, or hidden from this key: the service has one code for both.
-    #[error("it is gone, or hidden from this credential: {0}")]
+    #[error("the requested object is gone, or hidden from this credential: {0}")]
     Gone(Refusal),
     /// Something other than the service answered: a wrong endpoint, or a proxy. An operator must look.
-    #[error("something other than the service answered: {0}")]
+    #[error("something other than the API answered: {0}")]
     WrongAddress(Refusal),
     /// The service does not take the request as it is. Repeating it does not help.
-    #[error("the service does not take the request: {0}")]
+    #[error("the API does not accept the request: {0}")]
     Refused(Refusal),
     /// The answer is not what the API describes, or longer than we read. It says nothing, and never means 'none'.
-    #[error("the answer cannot be read: {detail}")]
+    #[error("the response cannot be read: {detail}")]
     Unreadable {
         /// What was found instead.
         detail: String,
@@ -212,14 +212,14 @@ impl CloudError {
         match self {
             Self::Unauthorized(_) | Self::CredentialResting { .. } | Self::CredentialUnproven => (
                 Self::OF_THE_CREDENTIAL,
-                "check the keys of its credentials and this machine's clock, then reload; it is tried again by itself, seldom \
-                 enough not to lock the key",
+                "check the keys of its credentials and this machine's clock, then reload; the daemon tries again \
+                 automatically, seldom enough not to lock the key",
             ),
             Self::Secrets { .. } => {
                 (Self::OF_THE_CREDENTIAL, "check the files and variables of its credentials, then reload")
             }
             Self::SpentKey => {
-                (Self::OF_THE_CREDENTIAL, "check this machine's clock; it is tried again by itself")
+                (Self::OF_THE_CREDENTIAL, "check this machine's clock; the daemon tries again automatically")
             }
             Self::NoAgency(_) => (
                 Self::OF_THE_CREDENTIAL,
@@ -229,11 +229,12 @@ impl CloudError {
             Self::SignIn(cause) => match &**cause {
                 Self::Transport(_) | Self::Timeout(_) => (
                     "sign-in",
-                    "check its iam_endpoint (or this machine's metadata service) and the network; it is tried again by itself",
+                    "check its iam_endpoint (or this machine's metadata service) and the network; the daemon tries again \
+                     automatically",
                 ),
                 Self::Forbidden(_) | Self::Refused(_) | Self::Gone(_) => (
                     "sign-in",
-                    "check the names in its credentials, and that they may take on the agency (Agent Operator)",
+                    "check the names in its credentials, and that they may assume the agency (Agent Operator)",
                 ),
                 Self::WrongAddress(_) => ("sign-in", "check its iam_endpoint"),
                 cause => cause.usual_trouble(),
@@ -246,15 +247,15 @@ impl CloudError {
             Self::WrongAddress(_) => ("address", "check its endpoint, and any proxy before it"),
             Self::Transport(_) | Self::Timeout(_) | Self::Proxy(_) => (
                 "unreachable",
-                "check its endpoint, the name service and the network; it is tried again by itself",
+                "check its endpoint, the name service and the network; the daemon tries again automatically",
             ),
             Self::Throttled(_) => (
                 "throttled",
-                "lower limits.requests_per_second, or ask for a higher quota; it is tried again by itself",
+                "lower limits.requests_per_second, or ask for a higher quota; the daemon tries again automatically",
             ),
-            Self::Server(_) | Self::Busy(_) => ("service", "it is tried again by itself"),
+            Self::Server(_) | Self::Busy(_) => ("service", "the daemon tries again automatically"),
             Self::Refused(_) | Self::Unreadable { .. } => {
-                ("answer", "the service answers otherwise than its documentation says: please report this")
+                ("answer", "the response differs from the API's documentation: please report this")
             }
         }
     }

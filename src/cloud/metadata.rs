@@ -161,7 +161,7 @@ impl<T: Transport, C: Clock> MetadataSource<T, C> {
         };
         let token = String::from_utf8(body).unwrap_or_default().trim().to_owned();
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let detail = format!("the answer of {WHOSE}: what should be a token is none");
+            let detail = format!("the response of {WHOSE}: the value for a token is not a token");
             return Err(CloudError::Unreadable { detail, request_id: head.request_id });
         }
         let token = Secret::from(token);

@@ -51,7 +51,9 @@ impl ProxyCircuit {
     pub(super) fn enter(&self) -> Result<(), TransportError> {
         let now = (self.now)();
         match self.with(|state| state.paused_until).filter(|until| now.mono < until.mono) {
-            Some(until) => Err(self.error(&format!("; it is not asked again before {}", utc(until.wall)))),
+            Some(until) => {
+                Err(self.error(&format!("; the daemon does not use it again before {}", utc(until.wall))))
+            }
             None => Ok(()),
         }
     }
@@ -143,7 +145,7 @@ mod tests {
             }
             clock.sleep(Duration::from_secs(minutes * 60 - 1)).await;
             let told = through.enter().unwrap_err();
-            assert!(told.never_left() && told.to_string().contains("not asked again before"), "{told}");
+            assert!(told.never_left() && told.to_string().contains("does not use it again before"), "{told}");
             // What was under way over a connection of before says nothing of the password.
             through.passed();
             assert!(through.enter().is_err());

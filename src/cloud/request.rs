@@ -35,14 +35,14 @@ impl Endpoint {
             let endpoint = "(masked)".to_owned();
             return Err(EndpointError::Refused {
                 endpoint,
-                problem: "it must not hold a user or a password",
+                problem: "it must not contain a user or a password",
             });
         }
         let Some(name) = url.host_str() else { return refused("it has no host") };
         match url.scheme() {
             "https" => {}
             "http" if is_loopback(name) => {}
-            "http" => return refused("http:// is taken only for a loopback address; write https://"),
+            "http" => return refused("http:// is allowed only for a loopback address; write https://"),
             _ => return refused("its scheme must be https"),
         }
         if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {

@@ -69,7 +69,7 @@ impl Retries {
                 return Err(error);
             }
             let wait = self.with(|state| state.wait(retries));
-            tracing::debug!(error = error.code(), retry = retries + 1, "reading again");
+            tracing::debug!(error = error.code(), retry = retries + 1, "repeating the read request");
             clock.sleep(wait.max(asked)).await;
             retries += 1;
         }

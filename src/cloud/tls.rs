@@ -6,7 +6,7 @@ use std::io;
 use rustls::{AlertDescription, CertificateError, Error as TlsError};
 
 /// What this program can do, for those whose server cannot.
-const TAKEN: &str = "this program takes TLS 1.2 and 1.3 with ECDHE and AES-GCM or ChaCha20, and keys that are RSA with 2048 bits \
+const TAKEN: &str = "this program accepts TLS 1.2 and 1.3 with ECDHE and AES-GCM or ChaCha20, and keys that are RSA with 2048 bits \
                      or more, P-256, P-384 or Ed25519";
 
 /// What to do, where TLS is at fault. `ca_file`: whether one is given, where that is known.
@@ -17,16 +17,16 @@ pub(super) fn advice(error: &(dyn Error + 'static), ca_file: Option<bool>) -> Op
             AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity,
         ) => Some(format!(
             "the server refused the handshake: it has no cipher suite in common with this program, or a key (such as P-521) \
-                 that this program does not take; {TAKEN}"
+                 that this program does not accept; {TAKEN}"
         )),
         TlsError::AlertReceived(AlertDescription::ProtocolVersion) | TlsError::PeerIncompatible(_) => {
-            Some(format!("the server speaks too old a TLS, or none of its suites fits; {TAKEN}"))
+            Some(format!("the server's TLS version is too old, or none of its cipher suites fits; {TAKEN}"))
         }
         TlsError::AlertReceived(AlertDescription::CertificateRequired | AlertDescription::BadCertificate) => {
             Some("the server wants a client certificate, which this program does not have".to_owned())
         }
         TlsError::InvalidMessage(_) => Some(
-            "what answers there does not speak TLS: check the port, and that no plain HTTP listens there"
+            "the server does not speak TLS: check the port, and that no plain HTTP server listens there"
                 .to_owned(),
         ),
         _ => None,
@@ -37,15 +37,15 @@ fn of_the_certificate(fault: &CertificateError, ca_file: Option<bool>) -> String
     let text = match fault {
         CertificateError::UnknownIssuer => match ca_file {
             Some(false) => {
-                "the certificate is of no CA that this system trusts: for a private CA give ca_file"
+                "no CA that this system trusts issued the certificate: for a private CA set ca_file"
             }
             Some(true) => {
-                "the certificate is of no CA in ca_file, and of none that this system trusts: ca_file must hold the CA that \
+                "neither a CA in ca_file nor one that this system trusts issued the certificate: ca_file must hold the CA that \
                  signed it, and the server must send the certificates between them"
             }
             None => {
-                "the certificate is of no CA that is trusted: for a private CA give ca_file; where one is given, it must hold the \
-                 CA that signed it"
+                "no trusted CA issued the certificate: for a private CA set ca_file; where ca_file is set, it must hold the CA \
+                 that signed the certificate"
             }
         },
         CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
@@ -75,8 +75,8 @@ fn of_the_certificate(fault: &CertificateError, ca_file: Option<bool>) -> String
         // A fault of the library beneath, of which only the words are known here.
         CertificateError::Other(other) => match format!("{other:?}") {
             words if words.contains("CaUsedAsEndEntity") => {
-                "the server's certificate is itself a CA (as `openssl req -x509` makes one), and is never taken for a server's, \
-                 also where ca_file holds it: issue it one with basicConstraints=CA:FALSE"
+                "the server's certificate is itself a CA (as `openssl req -x509` makes one), and is never accepted as a \
+                 server's, not even if ca_file holds it: issue one with basicConstraints=CA:FALSE"
             }
             words if words.contains("UnsupportedCertVersion") => {
                 "the certificate is of X.509 version 1: issue one of version 3, with a subjectAltName"

@@ -194,7 +194,7 @@ pub enum TransportError {
     #[error("the request could not be built")]
     Invalid(#[source] Cause),
     /// No connection: name, route, refusal, TLS. The request never left.
-    #[error("no connection to the service")]
+    #[error("no connection to the API")]
     Connect(#[source] Cause),
     /// It was not begun in time. It never left.
     #[error("the request was not sent")]
@@ -208,21 +208,21 @@ pub enum TransportError {
         advice: &'static str,
     },
     /// The time for the whole exchange ran out.
-    #[error("no answer within the time limit")]
+    #[error("no response within the time limit")]
     Timeout(#[source] Cause),
     /// The connection broke, or what came over it was no HTTP.
     #[error("the connection broke")]
     Broken(#[source] Cause),
     /// The body is compressed or otherwise encoded, although every request says that it must not be.
     #[error(
-        "the answer has a Content-Encoding ({coding}), though none was asked for; a proxy or gateway on the way adds it"
+        "the response has a Content-Encoding ({coding}), though none was requested; a proxy or gateway on the way adds it"
     )]
     Encoded {
         /// What the header says.
         coding: String,
     },
     /// The body is longer than we read.
-    #[error("the answer is longer than {limit} bytes")]
+    #[error("the response is longer than {limit} bytes")]
     TooLong {
         /// The limit, in bytes.
         limit: usize,

@@ -245,7 +245,8 @@ impl WrittenNotify {
         if default.is_empty() && channels.are_some() && section.can_compare(&["default"]) {
             section.warn(
                 "default",
-                "no channel hears of a project that cannot be polled, of tasks that no policy covers, and of policies without notify",
+                "no channel is notified of a project that cannot be polled, of tasks that no policy covers, and for policies \
+                 without notify",
             );
         }
         Notify { default, reminders, page: self.page, by_policy: BTreeMap::new() }
@@ -274,7 +275,7 @@ impl<'a> Channels<'a> {
             let proxy = network.proxy(&section);
             match written.as_deref() {
                 Some("slack") if section.has("secret") => {
-                    section.warn("secret", "Slack knows no signature of messages: this is not used");
+                    section.warn("secret", "Slack has no message signatures: the key is not used");
                 }
                 Some("smn") => {
                     let project = section.child("project").value().as_str();
@@ -308,7 +309,7 @@ impl<'a> Channels<'a> {
         for channel in self.good.iter().filter(|channel| !named(&channel.name)) {
             let name = shown(&channel.name, 60);
             list.warn_here(format!(
-                "nothing is told to the channel \"{name}\": notify.default and no policy name it"
+                "the channel \"{name}\" receives no notification: neither notify.default nor a policy names it"
             ));
         }
     }
@@ -346,6 +347,6 @@ fn check_email(section: &Section<'_>) {
     }
     if section.has("user") != section.has("password") {
         let key = if section.has("user") { "password" } else { "user" };
-        section.missing(key, "missing; a user signs in with a password, and nobody without");
+        section.missing(key, "missing; user and password go together");
     }
 }

@@ -96,7 +96,7 @@ pub(super) fn check(
     }
     if whole && policies.is_empty() && !told("policy") {
         top.warn_with_hint(
-            "there is no enabled [[policy]]: every task is watched and none is touched",
+            "there is no enabled [[policy]]: the daemon watches every task and sends no retry or abort",
             "copy 99-standard.toml (config/policies.d of the sources, examples/policies.d of the package) into policies.d \
              beside this file, or write a policy",
         );

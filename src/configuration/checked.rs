@@ -75,7 +75,9 @@ impl Loaded {
         });
         let days = HORIZON.as_hours() / 24;
         let never_opens = closed.map(|policy| {
-            let message = format!("it does not open within the next {days} days: this policy does not act");
+            let message = format!(
+                "the window does not open within the next {days} days: no request is sent under this policy"
+            );
             let key = KeyPath::of(&["policy", policy.name(), "window"]).to_string();
             self.located(Problem::error(message).at_key(key).as_warning())
         });

@@ -149,7 +149,8 @@ impl Table for Assumed {
             (false, false, _) => at.missing("agency_name", "missing; agency_name or agency_urn is needed"),
             (true, false, false) => at.missing("domain_name", "missing; it goes with agency_name"),
             (false, true, true) => {
-                let message = "it goes with agency_name; the account stands in agency_urn";
+                let message =
+                    "not allowed with agency_urn, which contains the account; it belongs to agency_name";
                 at.error_at_key("domain_name", message);
             }
             _ => {}
@@ -271,9 +272,9 @@ impl<'a> AllCredentials<'a> {
                 at = next;
             }
             if name == source {
-                section.error("source", "these are the credentials themselves; others are needed");
+                section.error("source", "the source is the same credentials; name others");
             } else if self.sources.contains_key(at) {
-                section.error("source", "these lead back to themselves: at the end there must be no agency");
+                section.error("source", "the sources form a circle: the last source must not be an agency");
             }
         }
     }

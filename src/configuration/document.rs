@@ -39,7 +39,7 @@ pub(super) fn parse(file: &Path, text: &str, masking: &Arc<Masking>) -> (Option<
                 None => problem.in_file(file),
             };
             if error.message().contains("must be quoted") {
-                return problem.with_hint("text, durations too, stands in quotes: \"30s\"");
+                return problem.with_hint("write text and durations in quotes: \"30s\"");
             }
             problem
         });
@@ -113,7 +113,11 @@ impl Reader {
                 return self.drop(path.clone(), &span, message);
             }
             DeValue::Array(_) | DeValue::Table(_) if path.segments().len() >= MAX_DEPTH => {
-                return self.drop(path.clone(), &span, "it lies deeper than any key of the configuration");
+                return self.drop(
+                    path.clone(),
+                    &span,
+                    "the key is nested deeper than any key of the configuration",
+                );
             }
             DeValue::Array(list) => {
                 let mut values = Vec::new();

@@ -29,7 +29,7 @@ pub(super) enum ReadError {
     Empty,
     #[error("the file is not UTF-8 text (line {line})")]
     NotText { line: usize },
-    #[error("the file can be read by others than its owner (mode {mode:04o})")]
+    #[error("other users than the owner can read the file (mode {mode:04o})")]
     Open { mode: u32 },
     #[error("the file cannot be read: {0}")]
     Unreadable(io::Error),
@@ -91,7 +91,7 @@ pub(super) fn read_text(path: &Path, readers: Readers) -> Result<String, ReadErr
 pub(super) fn not_a_directory(path: &Path) -> Option<&'static str> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => None,
-        Ok(_) => Some("is no directory"),
+        Ok(_) => Some("is not a directory"),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Some("does not exist")
         }

@@ -287,7 +287,7 @@ impl Scalar for Positive<Duration> {
     fn take(found: &Value) -> Result<Duration, String> {
         let duration = Duration::take(found)?;
         if duration.is_zero() {
-            Err("found \"0s\"; it must be longer than that".to_owned())
+            Err("found \"0s\"; a longer duration is needed".to_owned())
         } else {
             Ok(duration)
         }
@@ -341,7 +341,7 @@ impl Scalar for Endless {
             return Ok(None);
         }
         match Duration::take(found) {
-            Ok(Duration::ZERO) => Err("found \"0s\"; it must be longer than that, or \"none\"".to_owned()),
+            Ok(Duration::ZERO) => Err("found \"0s\"; a longer duration is needed, or \"none\"".to_owned()),
             Ok(duration) => Ok(Some(duration)),
             Err(error) => Err(format!("{error} (or \"none\")")),
         }
@@ -401,7 +401,7 @@ impl Kind for SecretReference {
     fn read(at: &Section<'_>) -> Option<Self> {
         let Value::Object(table) = at.value() else {
             let message = format!(
-                "found {} (not shown); a secret is never written in the configuration, only where it is to be found",
+                "found {} (not shown); the configuration never contains a secret, only a reference to it",
                 kind(at.value())
             );
             let hint = "write { credential = \"NAME\" } (systemd), { file = \"/PATH\" } or { env = \"NAME\" }; \

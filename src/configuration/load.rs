@@ -40,7 +40,7 @@ pub struct FileText {
 }
 
 /// What to do where there is no config.toml yet.
-const TO_BEGIN_WITH: &str = "give its place with --config, or write it: minimal.toml with policies.d beside it (config/ of the sources, examples/ of the package) is one to begin with";
+const TO_BEGIN_WITH: &str = "give its path with --config, or create it from minimal.toml with policies.d beside it (config/ of the sources, examples/ of the package)";
 
 /// Reads config.toml at `path`, the files of `policies.d` beside it, and the overrides of the environment.
 ///

@@ -61,13 +61,13 @@ impl Network {
                 None
             }
             (None, Some(_)) => {
-                section.missing("proxy_user", "missing; the password needs its user");
+                section.missing("proxy_user", "missing; proxy_user and proxy_password go together");
                 None
             }
             (None, None) => None,
         };
         if self.proxy.is_none() && login.is_some() {
-            section.missing("proxy", "missing; proxy_user and proxy_password are for a proxy");
+            section.missing("proxy", "missing; proxy_user and proxy_password need a proxy");
         }
         Some(Proxy { url: self.proxy.clone()?, login })
     }

@@ -166,7 +166,7 @@ impl<'a> Policies<'a> {
                 *left == 0 || pattern.covers(name)
             });
             if !covered {
-                let message = format!("there is no project that \"{}\" covers", shown(pattern.as_str(), 60));
+                let message = format!("\"{}\" covers no project", shown(pattern.as_str(), 60));
                 let near = section.nearest(pattern.as_str(), projects.all());
                 let hint = match near {
                     Some(near) => format!("did you mean \"{near}\"?"),
@@ -191,10 +191,10 @@ impl<'a> Policies<'a> {
         let why = if before.matches == Match::default() {
             format!("the policy \"{name}\" before it covers every task")
         } else {
-            format!("the policy \"{name}\" before it covers everything that this one does")
+            format!("the policy \"{name}\" before it covers every task that this one covers")
         };
         section.warn_with_hint(
-            format!("it is never tried: {why}"),
+            format!("the policy never applies: {why}"),
             "the first policy that matches governs a task: put the narrower one first",
         );
     }
@@ -243,11 +243,7 @@ fn covers(wide: &Match, narrow: &Match, left: &mut usize) -> bool {
 fn matches(section: &Section<'_>, written: WrittenMatch) -> Match {
     let empty = |key: &str| section.child(key).value().as_array().is_some_and(Vec::is_empty);
     for key in WrittenMatch::KEYS.iter().filter(|key| empty(key)) {
-        section.error_with_hint(
-            key,
-            "an empty list covers nothing",
-            "leave the key away to cover everything",
-        );
+        section.error_with_hint(key, "an empty list covers nothing", "omit the key to cover everything");
     }
     let tags = written.tags.unwrap_or_default();
     if tags.contains_key("") {
@@ -281,7 +277,7 @@ fn retry(section: &Section<'_>, written: Option<WrittenRetry>, default: Retry) -
     let comparable = section.can_compare(&["initial_interval", "max_elapsed_time", "max_retries"]);
     if retry.max_elapsed_time.is_some_and(|elapsed| elapsed < initial) && retry.max_retries > 0 && comparable
     {
-        section.warn("max_elapsed_time", "it ends before the first retry: nothing is ever retried");
+        section.warn("max_elapsed_time", "the time ends before the first retry, so no retry is ever sent");
     }
     retry
 }

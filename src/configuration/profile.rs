@@ -52,7 +52,7 @@ pub(super) fn read(path: Option<&Path>, env: &Environment) -> Result<CredentialS
     }
     let looked = if looked.is_empty() { "no file: HOME is not set".to_owned() } else { looked.join(", ") };
     Err(format!(
-        "neither the variables of an official tool are set nor is there its file (looked at: {looked})"
+        "neither the environment variables nor a file of an official tool exist (searched: {looked})"
     ))
 }
 
@@ -114,7 +114,7 @@ fn sdk(text: &str, place: &str) -> Result<CredentialSecrets, String> {
             _ => continue,
         };
         if slot.replace(value.trim().to_owned()).is_some() {
-            return Err(format!("{place}:{number}: {key} stands there twice"));
+            return Err(format!("{place}:{number}: {key} is given twice"));
         }
     }
     if !basic {
@@ -158,7 +158,7 @@ fn hcloud(text: &str, place: &str) -> Result<CredentialSecrets, String> {
     }
     if secret.chars().count() != SECRET_KEY_LENGTH {
         return Err(format!(
-            "{place}: the secret key of the profile in use is encrypted; write it anew after `hcloud configure set \
+            "{place}: the secret key of the profile in use is encrypted; write it again after `hcloud configure set \
              --cli-auth-encrypt=false`, or use type = \"ak-sk\""
         ));
     }
@@ -239,7 +239,7 @@ mod tests {
             ("[global]\nak = canary\nsk = canary\n", "no section [basic]"),
             ("[basic]\nsk = canary\n", "ak is missing"),
             ("[basic]\nak = canary\n", "sk is missing"),
-            ("[basic]\nak = canary\nak = canary\n", ":3: ak stands there twice"),
+            ("[basic]\nak = canary\nak = canary\n", ":3: ak is given twice"),
             ("[basic]\ncanary\n", ":2: neither"),
             ("[basic]\nak =\nsk = canary\n", "the access key is empty"),
             (r#"{"profiles": "canary"}"#, "not a profile of hcloud"),

@@ -140,7 +140,7 @@ impl Projects {
         }
         if let Some(id) = project_id.as_ref().filter(|id| !is_of_the_form(id)) {
             section.child("project_id").warn_with_hint(
-                format!("\"{}\" is no project id: a project id has 32 hexadecimal digits", shown(id.as_str(), 60)),
+                format!("\"{}\" is not a project id: a project id has 32 hexadecimal digits", shown(id.as_str(), 60)),
                 "copy the id from the console, under 'My Credentials', or remove the key: then the daemon looks up the id of \
                  the region's project",
             );
@@ -187,14 +187,14 @@ impl Projects {
         if let Some(other) = twice {
             section.error(
                 "project_id",
-                format!("the same project stands at {other}, and both would act on it: one of them must go"),
+                format!("{other} configures the same project, and both would act on it: remove one of them"),
             );
         } else if let Some((what, other)) = could_be_one {
             section.missing(
                 "project_id",
                 format!(
-                    "another project stands {what} ({other}), and without both ids they could be one: give \
-                     project_id in both"
+                    "another project is {what} ({other}), and without both ids they could be the same: \
+                     give project_id in both"
                 ),
             );
         }

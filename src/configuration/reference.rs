@@ -132,7 +132,7 @@ fn plain(mut text: String) -> Result<Secret, &'static str> {
         return Err("the secret is empty");
     }
     if text.chars().any(char::is_control) {
-        return Err("the secret has a line break or a control character in it");
+        return Err("the secret contains a line break or a control character");
     }
     Ok(Secret::from(text))
 }
@@ -142,7 +142,7 @@ impl Unavailable {
     pub(super) fn problem_at(self, at: String) -> Problem {
         match self {
             Self::GivenAtStart { name } => Problem::error(format!(
-                "the credential {name:?} is given by systemd at start, and ${CREDENTIALS_DIRECTORY} is not set"
+                "systemd gives the credential {name:?} at start, but ${CREDENTIALS_DIRECTORY} is not set"
             ))
             .at_key(at)
             .with_hint(format!(
@@ -183,7 +183,7 @@ mod tests {
         let absent = failure(&SecretReference::credential("other").unwrap(), &env);
         assert!(absent.contains("/other: the file does not exist"), "{absent}");
         let outside = failure(&SecretReference::credential("other").unwrap(), &Environment::default());
-        assert!(outside.contains("given by systemd at start"), "{outside}");
+        assert!(outside.contains("systemd gives the credential"), "{outside}");
     }
 
     #[test]

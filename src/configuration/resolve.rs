@@ -225,8 +225,8 @@ impl Configuration {
     pub fn secrets(&self, env: &Environment) -> BTreeMap<String, &'static str> {
         let state = |reference: &SecretReference| match reference.fetch(env) {
             Ok(_) => "found, not shown",
-            Err(Unavailable::GivenAtStart { .. }) => "given by systemd at start",
-            Err(Unavailable::Broken(..)) => "cannot be had",
+            Err(Unavailable::GivenAtStart { .. }) => "systemd gives it at start",
+            Err(Unavailable::Broken(..)) => "not available",
         };
         self.wanted().map(|wanted| (wanted.owner.at(wanted.key), state(wanted.reference))).collect()
     }

@@ -50,7 +50,7 @@ impl Tree {
         match builder.build().and_then(config::Config::try_deserialize::<Value>) {
             Ok(values) => tree.values = values,
             // Nothing that the layers hold leads here; without the error's text, which may repeat a value.
-            Err(_) => Section::of(&tree).error_here("the configuration cannot be put together"),
+            Err(_) => Section::of(&tree).error_here("the configuration cannot be combined"),
         }
         tree
     }

@@ -135,8 +135,8 @@ impl WrittenJournal {
             section.warn(
                 "retention",
                 format!(
-                    "it is shorter than poll.max_failure_age and a day, which is {}, and that long is kept: what was forgotten \
-                     earlier could be taken for a new failure",
+                    "the retention is shorter than poll.max_failure_age plus a day, so the daemon keeps entries for {}: an older \
+                     failure whose entries were deleted earlier could count as a new failure",
                     duration::quoted(least)
                 ),
             );
@@ -190,7 +190,7 @@ impl WrittenHttp {
             section.error_with_hint(
                 "listen",
                 format!(
-                    "{listen} is no loopback address, and whoever reaches it reads the page without a password"
+                    "{listen} is not a loopback address, so everybody who reaches it can read the page without a password"
                 ),
                 "listen at 127.0.0.1 and put a proxy with authentication before it, or acknowledge it with \
                  expose_without_authentication = true",

@@ -120,7 +120,7 @@ texts! {
     Directives: String, Shown::Open, |text: &str| match EnvFilter::builder().parse(text) {
         Ok(_) => Ok(text.to_owned()),
         Err(error) => {
-            Err(format!("found \"{}\"; these are no directives of tracing: {error}", shown(text, 60)))
+            Err(format!("found \"{}\"; not a valid filter (tracing directives): {error}", shown(text, 60)))
         }
     };
     /// Where a journal is kept. A URL of another kind bears a password, and is not repeated.
@@ -202,7 +202,7 @@ pub(super) fn check_name(name: &str) -> Result<(), String> {
 fn glob(text: &str) -> Result<Pattern, String> {
     check_name(text)?;
     Pattern::new(text)
-        .map_err(|error| format!("found \"{}\"; it is no glob: {}", shown(text, 60), error.kind()))
+        .map_err(|error| format!("found \"{}\"; not a valid glob: {}", shown(text, 60), error.kind()))
 }
 
 fn region(text: &str) -> Result<String, String> {
@@ -219,7 +219,7 @@ fn absolute(path: &str) -> Result<PathBuf, String> {
     let problem = if !path.starts_with('/') || path.starts_with("//") {
         "the path must be absolute"
     } else if path.chars().any(|c| c.is_control() || c == '\u{fffd}') {
-        "the path has a control character, or is no text"
+        "the path contains a control character, or is not text"
     } else if path.ends_with('/') {
         "the path is that of a folder; a file is needed"
     } else {
@@ -234,7 +234,7 @@ fn ca_file(text: &str) -> Result<PathBuf, String> {
     let bytes = read_bytes(&path, Readers::Anybody).map_err(|error| format!("{place}: {error}"))?;
     let mark = b"-----BEGIN CERTIFICATE-----";
     let is_pem = bytes.windows(mark.len()).any(|part| part == mark);
-    if is_pem { Ok(path) } else { Err(format!("{place}: no PEM certificate stands in the file")) }
+    if is_pem { Ok(path) } else { Err(format!("{place}: the file contains no PEM certificate")) }
 }
 
 fn socket(text: &str) -> Result<Option<PathBuf>, String> {

@@ -114,13 +114,13 @@ pub(super) fn window(section: &Section<'_>, written: &Written) -> Option<Window>
     }
     let allow = written.allow.as_deref().map(|written| {
         if written.is_empty() {
-            section.error_with_hint("allow", "an empty list is never open", "leave the key away for: always");
+            section.error_with_hint("allow", "an empty list is never open", "omit the key for: always");
         }
         entries(&section.child("allow"), written, allowed)
     });
     let deny = entries(&section.child("deny"), written.deny.as_deref().unwrap_or_default(), denied);
     if written.allow.is_none() && written.deny.is_none() && section.can_compare(&["allow", "deny"]) {
-        section.warn_here("without allow and deny it is always open, as if it were not there");
+        section.warn_here("without allow and deny the window is always open");
     }
     Window::new(written.timezone.as_deref()?, allow.as_deref(), &deny)
 }
@@ -148,7 +148,7 @@ fn allowed(section: &Section<'_>, written: &Allowed) -> Option<Span> {
         }
     }
     if written.days.as_ref().is_some_and(Vec::is_empty) {
-        section.error_with_hint("days", "an empty list names no day", "leave the key away for: every day");
+        section.error_with_hint("days", "an empty list names no day", "omit the key for: every day");
     }
     let from = written.from.map_or(0, |from| from.0);
     let to = written.to.map_or(DAY, |to| to.0);
@@ -165,7 +165,7 @@ fn allowed(section: &Section<'_>, written: &Allowed) -> Option<Span> {
             section.error_with_hint(
                 "to",
                 "from and to are the same: the span is empty",
-                "leave both away for the whole day",
+                "omit both for the whole day",
             );
         }
         return None;
@@ -176,12 +176,12 @@ fn allowed(section: &Section<'_>, written: &Allowed) -> Option<Span> {
 fn denied(section: &Section<'_>, written: &Denied) -> Option<(civil::DateTime, civil::DateTime)> {
     for (key, given) in [("from", written.from.is_some()), ("to", written.to.is_some())] {
         if !given {
-            section.missing(key, "missing; what is denied has a from and a to, such as \"2026-12-20T00:00\"");
+            section.missing(key, "missing; an entry of deny needs from and to, such as \"2026-12-20T00:00\"");
         }
     }
     let (from, to) = (written.from?.0, written.to?.0);
     if from >= to {
-        section.error("to", "it is not later than from: nothing is denied");
+        section.error("to", "to is not later than from, so the entry denies nothing");
         return None;
     }
     Some((from, to))

@@ -24,14 +24,14 @@ pub enum AskError {
         source: io::Error,
     },
     /// The socket's mode says no.
-    #[error("you may not speak to the daemon at {}: its owner and its group may", path.display())]
+    #[error("you may not use the control socket of the daemon at {}: only its owner and its group may", path.display())]
     Forbidden {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
     /// The conversation broke off, so whether the request was carried out is unknown.
-    #[error("the daemon at {} did not answer; whether it did what was asked is unknown", path.display())]
+    #[error("the daemon at {} did not respond; whether it carried out the command is unknown", path.display())]
     Broken {
         path: PathBuf,
         #[source]

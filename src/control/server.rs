@@ -39,7 +39,7 @@ pub enum BindError {
     #[error("another process listens at {}", .0.display())]
     InUse(PathBuf),
     /// Something that is no socket lies there.
-    #[error("{} is there, and is no socket", .0.display())]
+    #[error("{} exists and is not a socket", .0.display())]
     NoSocket(PathBuf),
     /// The system refuses.
     #[error("cannot listen at {}", path.display())]
@@ -173,7 +173,7 @@ impl Server {
             let taken = tokio::select! {
                 taken = connections::next(&bound.listener, &places, "the control socket", &stop) => taken,
                 () = bound.is_lost() => {
-                    warn!(socket = path, "the control socket {path} is gone: it is made anew");
+                    warn!(socket = path, "the control socket {path} was removed: the daemon creates it again");
                     self.bound = None;
                     self.reachable.0.store(false, Ordering::Relaxed);
                     is_told = false;
@@ -185,7 +185,7 @@ impl Server {
             // Left to end when the daemon stops: whoever asks is told so.
             tokio::spawn(async move {
                 if let Err(error) = converse(stream, questions, place).await {
-                    debug!(error = %error, "a conversation on the control socket broke off");
+                    debug!(error = %error, "a connection to the control socket broke");
                 }
             });
         }
@@ -199,7 +199,7 @@ impl Server {
                 error!(
                     socket = %path,
                     error,
-                    "no command can reach this daemon, as its control socket cannot be made: {error}; it is tried again"
+                    "no command can reach this daemon, because its control socket cannot be created: {error}; the daemon tries again"
                 );
             }
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -220,7 +220,7 @@ async fn converse(stream: UnixStream, questions: mpsc::Sender<Question>, place: 
             biased;
             read = read => drop(read??),
             () = place.given_up() => {
-                return Err(io::Error::other("it asked nothing, and made room for another one"));
+                return Err(io::Error::other("the client sent no request, and was disconnected to make room for another one"));
             }
         }
     }
@@ -248,7 +248,7 @@ async fn converse(stream: UnixStream, questions: mpsc::Sender<Question>, place: 
     tokio::select! {
         biased;
         written = written => written,
-        () = place.given_up() => Err(io::Error::other("it did not read its answer, and made room for another one")),
+        () = place.given_up() => Err(io::Error::other("the client did not read its response, and was disconnected to make room for another one")),
     }
 }
 
@@ -258,7 +258,7 @@ pub fn understand(line: &[u8]) -> Result<Request, String> {
         .map_err(|error| format!("the request cannot be read: {}", shown(&chain(&error), 200)))?;
     if asked.version != VERSION {
         return Err(format!(
-            "the request speaks version {} of the control protocol, and this daemon version {VERSION}: use the command \
+            "the command uses version {} of the control protocol, and this daemon version {VERSION}: use the command \
              of the daemon's own version",
             asked.version
         ));

@@ -90,7 +90,7 @@ pub(super) fn tell_of_limits(configuration: &Configuration) {
     if at_once < wanted {
         warn!(
             descriptors = descriptors::limit(),
-            "few files may be open: each project has at most {at_once} requests in flight instead of {wanted} \
+            "the limit of open files is low: each project sends at most {at_once} requests at once instead of {wanted} \
              (limits.max_requests_in_flight); raise `ulimit -n`, or LimitNOFILE= of the unit",
         );
     }

@@ -88,7 +88,7 @@ impl Daemon {
         if self.orders.len() < at_once {
             return Ok(());
         }
-        Err(format!("{at_once} commands are being carried out already; try again"))
+        Err(format!("{at_once} commands are in progress already; try again"))
     }
 
     /// The project of a cluster that something is to be done with, the cluster's id and its name.
@@ -96,8 +96,9 @@ impl Daemon {
         self.room()?;
         let (cluster, name, project) = self.find_cluster(text)?;
         let running = self.running.get(&project).filter(|running| !running.leaving);
-        let running =
-            running.ok_or("its project is gone from the configuration, so nothing is done in it")?;
+        let running = running.ok_or(
+            "the cluster's project is no longer in the configuration, so the daemon does not act in it",
+        )?;
         Ok((running.clone(), cluster, name))
     }
 
@@ -119,11 +120,11 @@ impl Daemon {
             (None, _) => {
                 let known = self.names();
                 Err(format!(
-                    "no cluster {:?} is known by name or id{}",
+                    "the daemon knows no cluster {:?}, by name or id{}",
                     shown(text, 80),
                     match nearest(text, known.iter().map(String::as_str)) {
                         Some(word) => did_you_mean(Some(word)),
-                        None => "; a cluster is known once a list has shown it".to_owned(),
+                        None => "; the daemon knows a cluster once a list has shown it".to_owned(),
                     }
                 ))
             }
@@ -169,7 +170,7 @@ impl Daemon {
 /// The reason for what is asked, where there is a usable one.
 fn reason(text: &str, of: &str) -> Result<String, String> {
     if text.trim().is_empty() {
-        return Err(format!("{of} needs a reason, for those who find it later"));
+        return Err(format!("{of} needs a reason, which is recorded"));
     }
     if text.chars().count() > MAX_REASON {
         return Err(format!("the reason is longer than {MAX_REASON} characters"));

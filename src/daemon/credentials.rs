@@ -149,13 +149,15 @@ impl Credentials {
         let before =
             journal.refusals.as_deref().map(serde_json::from_str).transpose().unwrap_or_else(|error| {
                 // Another version's, most likely: each key is then tried once.
-                tracing::debug!(%error, "what was kept of refused credentials cannot be read");
+                tracing::debug!(%error, "the record of refused credentials cannot be read from the journal");
                 None
             });
         let keeper = journal.journal.clone();
         let keep = move |kept: Vec<Refused>| match serde_json::to_string(&kept) {
             Ok(text) => keeper.keep_refusals(text),
-            Err(error) => tracing::debug!(%error, "a refused credential could not be remembered"),
+            Err(error) => {
+                tracing::debug!(%error, "the refusal of a credential could not be written to the journal")
+            }
         };
         let gates =
             AccountCircuits::remembering(&journal.journal.meta().id, before.unwrap_or_default(), keep);
@@ -271,8 +273,10 @@ impl Making<'_> {
             Kind::AkSk(_) | Kind::Token(_) | Kind::Profile(_) => {
                 let reader = self.reader(name);
                 LocalSource::new(Box::new(move || {
-                    let read =
-                        reader.as_ref().ok_or("the credentials are gone from the configuration")?.read()?;
+                    let read = reader
+                        .as_ref()
+                        .ok_or("the credentials are no longer in the configuration")?
+                        .read()?;
                     let key = key(read).map_err(|error| error.to_string())?;
                     key.ok_or_else(|| "there is no key in them".to_owned())
                 }))
@@ -281,7 +285,11 @@ impl Making<'_> {
                 let iam = site.iam(self.clock).map_err(fault)?.metered(self.before.meter(name));
                 let reader = self.reader(name);
                 let password = Box::new(move || {
-                    match reader.as_ref().ok_or("the credentials are gone from the configuration")?.read()? {
+                    match reader
+                        .as_ref()
+                        .ok_or("the credentials are no longer in the configuration")?
+                        .read()?
+                    {
                         CredentialSecrets::Password(password) => Ok(password),
                         _ => Err("there is no password in them".to_owned()),
                     }

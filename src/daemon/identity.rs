@@ -112,12 +112,12 @@ impl Identities {
         let known = &mut *self.known.lock().await;
         if let Some(other) = known.other_with(name, &id) {
             return no(format!(
-                "the region's project is {id}, which is watched already as project {other}; nothing is read or sent \
-                 by project {name}, as both would act on it"
+                "the region's project is {id}, which is already watched as project {other}; project {name} is not \
+                 polled and sends no request, because both would act on it"
             ));
         }
         if known.outdated.contains(name) {
-            return no(format!("what the journal keeps of project {id} is taken up first"));
+            return no(format!("the daemon loads the journal of project {id} first"));
         }
         known.watched.insert(name.clone(), Some(id.clone()));
         let is_its_own = match known.names.id_of(name) {
@@ -132,7 +132,10 @@ impl Identities {
             Ok(identified) => identified,
             Err(error) => {
                 known.watched.insert(name.clone(), None);
-                return no(format!("which project this is could not be journaled: {}", chain(&error)));
+                return no(format!(
+                    "the id of the project could not be written to the journal: {}",
+                    chain(&error)
+                ));
             }
         };
         for rename in &identified.naming.renames {
@@ -149,7 +152,7 @@ impl Identities {
         known.outdated.insert(name.clone());
         self.outdated.notify_one();
         no(format!(
-            "project {name} is another one than before, {id}; what the journal keeps of it is taken up first"
+            "project {name} now has another id, {id}; the daemon loads the journal of that project first"
         ))
     }
 }
@@ -159,9 +162,9 @@ pub(super) fn tell(identified: &Identified) {
     for rename in &identified.naming.renames {
         let (from, to) = (&rename.from, &rename.to);
         if rename.aside {
-            info!(project = %from, "the journal keeps the project that was {from} as {to}, as another one takes the name");
+            info!(project = %from, "the journal renames the former project {from} to {to}, because another project takes the name");
         } else {
-            info!(project = %to, "project {from} is {to} now: its history, holds and open requests go with it");
+            info!(project = %to, "project {from} was renamed to {to}: its history, holds and open requests are kept");
         }
     }
 }
@@ -261,7 +264,7 @@ mod tests {
         watch(&identities, "private", None).await;
         for _ in 0..2 {
             let refused = identities.claim(&name("private"), id("1")).await.unwrap_err();
-            assert!(refused.to_string().contains("watched already as project public"), "{refused}");
+            assert!(refused.to_string().contains("already watched as project public"), "{refused}");
         }
         // The other one goes.
         identities.known.lock().await.leave(&name("public"));
@@ -290,7 +293,7 @@ mod tests {
         // The history of project 2 is kept under b, which is not watched any more.
         for _ in 0..2 {
             let refused = identities.claim(&name("a"), id("2")).await.unwrap_err();
-            assert!(refused.to_string().contains("is taken up first"), "{refused}");
+            assert!(refused.to_string().contains("the daemon loads the journal of"), "{refused}");
         }
         assert_eq!(outdated(&identities).await, ["a"]);
         assert_eq!(kept_under(&journal), ["former-1-1/of-a", "a/of-b"]);

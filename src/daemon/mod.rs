@@ -65,7 +65,7 @@ pub enum BuildFault {
         source: crate::cloud::error::KeyError,
     },
     /// The configuration checks this; it is told all the same.
-    #[error("the credentials {name} take an agency on with others, which are not there")]
+    #[error("the credentials {name} assume an agency with source credentials that do not exist")]
     NoSource { name: String },
     /// The file of a private CA.
     #[error("cannot read the ca_file {path} of project {project}")]
@@ -89,7 +89,7 @@ pub enum BuildFault {
     #[error("the journal cannot be used")]
     Journal(#[from] JournalError),
     /// The journal, at a reload.
-    #[error("the journal cannot be read for a project that is new")]
+    #[error("the journal cannot be read for a new project")]
     NewProject(#[source] JournalError),
 }
 
@@ -107,7 +107,7 @@ pub enum Broken {
     #[error("a part of the daemon panicked; everything else was stopped")]
     Panicked(#[from] tokio::task::JoinError),
     /// Whoever keeps the journal is gone.
-    #[error("nothing can be journaled any more; everything was stopped")]
+    #[error("the journal can no longer be written, so the daemon stopped")]
     Journal(#[from] JournalError),
 }
 

@@ -218,7 +218,7 @@ impl Daemon {
             let error = chain(&error);
             warn!(
                 error,
-                "what is in force from now on could not be journaled, and reports will not tell: {error}"
+                "the configuration in force could not be written to the journal, so the views of the journal do not show it: {error}"
             );
         }
     }
@@ -287,7 +287,7 @@ impl Daemon {
                 let waits = project.awaits_its_first_list();
                 if waits {
                     let waited = span(waited);
-                    info!(project = %name, "project {name}: the first list of its clusters is awaited, for {waited} so far");
+                    info!(project = %name, "project {name}: waiting for the first list of its clusters, for {waited} so far");
                 }
                 waits
             };
@@ -331,7 +331,7 @@ impl Daemon {
 
     fn tell_ended_holds(&self, since: Moment, now: Moment) {
         for hold in self.holds().ended_by_themselves(since, now) {
-            info!(hold = hold.number, "the hold has ended: {hold}");
+            info!(hold = hold.number, "a hold ended: {hold}");
             self.nudge_all();
         }
     }

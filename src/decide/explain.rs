@@ -74,7 +74,7 @@ pub fn schedule(known: &TaskRecord, terms: &Terms, poll: &Poll, next: Option<Nex
         let first = number == used;
         let what = match (first, due) {
             (true, Some(_)) => format!("retry {n} of {}", retry.max_retries),
-            (true, None) => format!("retry {n} of {}, once nothing holds it back", retry.max_retries),
+            (true, None) => format!("retry {n} of {}, once it is no longer blocked", retry.max_retries),
             (false, _) => {
                 let wait = span(backoff::interval(retry, number));
                 format!("retry {n} of {}, {wait} after the next failure{jitter}", retry.max_retries)
@@ -89,7 +89,7 @@ pub fn schedule(known: &TaskRecord, terms: &Terms, poll: &Poll, next: Option<Nex
     }
     let what = match terms.on_exhausted {
         OnExhausted::Abort => format!(
-            "the abort, {} after the retries are used up{}, if no node is completed; else an operator is called",
+            "an abort, {} after the retries are exhausted{}, if no node is completed; otherwise an escalation to an operator",
             span(terms.abort_grace),
             if terms.abort_grace < poll.settle_timeout && (used > 0 || retry.max_retries > 0) {
                 format!(" and {} after the last request at the earliest", span(poll.settle_timeout))
@@ -97,14 +97,14 @@ pub fn schedule(known: &TaskRecord, terms: &Terms, poll: &Poll, next: Option<Nex
                 String::new()
             }
         ),
-        OnExhausted::Escalate => "an operator is called, once the retries are used up".to_owned(),
+        OnExhausted::Escalate => "an escalation to an operator, once the retries are exhausted".to_owned(),
     };
     steps.push(Step { at: at(Action::Abort), what });
     if let Some(limit) = retry.max_elapsed_time {
         let so_far =
             if known.waited.is_zero() { String::new() } else { format!(" ({} so far)", span(known.waited)) };
         let what = format!(
-            "an operator is called before a retry that would make it wait more than {} in all{so_far}",
+            "an escalation to an operator before a retry that would make the task wait more than {} in total{so_far}",
             span(limit)
         );
         steps.push(Step { at: None, what });
@@ -161,19 +161,19 @@ fn of_task(state: &ProjectState, input: StepInput<'_>) -> Vec<Precondition> {
     let standing = input.newest(state);
     let (newest, certain) = match &standing {
         NewestTask::Newest(task) => (format!("task {}", task.id), true),
-        NewestTask::Running(task) => (format!("task {} runs", task.id), false),
+        NewestTask::Running(task) => (format!("task {} is running", task.id), false),
         NewestTask::Nothing => ("no task".to_owned(), false),
         NewestTask::Uncertain(reason) => (reason.to_string(), false),
     };
-    add("newest", newest, "a certain newest task, and none that runs", certain);
+    add("newest", newest, "a certain newest task, and none that is running", certain);
     let task = standing.task();
     let known = task.and_then(|task| input.record(state).tasks.get(&task.id));
     let status = task.map_or_else(|| "none".to_owned(), |task| shown(task.status.word(), 40));
     add("status", status, "FAILED", task.is_some_and(|task| task.status.is_failure()));
     let open = known.and_then(|known| known.open.as_ref());
     add(
-        "open PUT",
-        open.map_or_else(|| "none".to_owned(), |open| format!("{} {}", open.action, open.id)),
+        "open request",
+        open.map_or_else(|| "none".to_owned(), |open| format!("{} request {}", open.action, open.id)),
         "none",
         open.is_none(),
     );

@@ -221,7 +221,7 @@ impl FailedTask<'_> {
             [Some(open.sent.after(poll.settle_timeout)), Some(open.settle_from), open.first_reading];
         let could_settle = could_settle.into_iter().flatten().max_by_key(|from| from.mono);
         if could_settle.is_some_and(|from| self.now.since(from) >= SETTLING_PATIENCE) {
-            let detail = format!("no two readings agreed for {}", crate::model::text::span(age));
+            let detail = format!("no two polls agreed for {}", crate::model::text::span(age));
             return Some(self.escalate(Reason::CannotConfirm { attempt: open.id, detail }));
         }
         let answered = open.is_answered();

@@ -48,7 +48,7 @@ pub(super) fn mark_alive(owner: &mut Owner, at: Timestamp) {
     );
     if let Err(failure) = kept {
         let error = failure.error(&owner.place);
-        tracing::debug!(%error, "that the daemon lives could not be kept");
+        tracing::debug!(%error, "the daemon's sign of life could not be written to the journal");
     }
 }
 

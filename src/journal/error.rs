@@ -21,7 +21,7 @@ pub enum JournalError {
     DirectoryMissing { path: PathBuf, directory: PathBuf },
     /// Files cannot be created in the directory, by its permissions or because the file system is read-only.
     #[error(
-        "files cannot be created in {directory}, where the journal {path} lies; make it writable for this user"
+        "files cannot be created in {directory}, the directory of the journal {path}; make it writable for this user"
     )]
     DirectoryNotWritable { path: PathBuf, directory: PathBuf, source: io::Error },
     /// A reader found no journal.
@@ -75,8 +75,8 @@ pub enum JournalError {
     /// Files of an interrupted write lie beside the journal, and what they belong to is missing or was written
     /// by another program. Going on could mix two journals.
     #[error(
-        "{left} lies beside the journal {path} and belongs to a journal that was removed, or to a write that another program began; \
-         restore the journal that it belongs to, or move it away"
+        "{left} is in the directory of the journal {path} and belongs to a removed journal, or to an unfinished write of \
+         another program; restore the journal that it belongs to, or move it away"
     )]
     LeftOver { path: PathBuf, left: PathBuf },
 
@@ -88,11 +88,11 @@ pub enum JournalError {
     )]
     Held { path: PathBuf, lock: PathBuf, pid: Option<u32> },
     /// The lock file cannot be used.
-    #[error("the lock {lock} of the journal {path} cannot be taken; look at the file and its permissions")]
+    #[error("the lock {lock} of the journal {path} cannot be taken; check the file and its permissions")]
     Lock { path: PathBuf, lock: PathBuf, source: io::Error },
     /// Another program (a shell, a backup) holds a lock in the database. Nothing was kept.
     #[error(
-        "the journal {path} is locked by another program; end what has it open, such as an sqlite3 shell"
+        "another program locks the journal {path}; end the program that has it open, such as an sqlite3 shell"
     )]
     Busy { path: PathBuf, source: Arc<rusqlite::Error> },
     /// The file was moved, deleted or replaced while it was in use. Nothing was kept: it would be lost at the
@@ -104,32 +104,34 @@ pub enum JournalError {
     /// kept.
     #[error(
         "the lock file {lock} of the journal {path} was removed or replaced while in use, and a second daemon may hold \
-         the new one, so nothing is journaled or sent by this one; stop every daemon of this journal, start one, and \
+         the new one, so this daemon writes no entry and sends no request; stop every daemon of this journal, start one, and \
          never remove its lock file"
     )]
     Unlocked { path: PathBuf, lock: PathBuf },
     /// Somebody wrote into the file, or into its log, beside `SQLite`. What is committed now would be lost at the next
     /// start.
     #[error(
-        "{file} was truncated or overwritten while the journal {path} was in use, so nothing is journaled or sent; \
-         restart the daemon, with a backup in the journal's place if it is newer than what is left"
+        "{file} was truncated or overwritten while the journal {path} was in use, so no entry is written and no request is \
+         sent; restart the daemon, with a backup in the journal's place if the backup is newer than the rest of the file"
     )]
     Overwritten { path: PathBuf, file: PathBuf },
 
     // The disk.
     /// No space, or a quota is used up. Nothing was kept; the next record works by itself once there is space.
-    #[error("no space is left for the journal {path}; free some, and it goes on by itself")]
+    #[error(
+        "no space is left for the journal {path}; free disk space, then the daemon continues automatically"
+    )]
     DiskFull { path: PathBuf, source: Arc<rusqlite::Error> },
     /// Reading or writing failed. Nothing was kept.
-    #[error("the disk failed at the journal {path}; look at the kernel's log, the disk and its quota")]
+    #[error("the disk failed at the journal {path}; check the kernel's log, the disk and its quota")]
     Disk { path: PathBuf, source: Arc<rusqlite::Error> },
     /// An operation on the file system failed.
-    #[error("{doing} failed at the journal {path}; look at the file system")]
+    #[error("{doing} failed at the journal {path}; check the file system")]
     File { path: PathBuf, doing: &'static str, source: io::Error },
     /// The commit itself failed. In this process the entries are not kept; after a crash of the machine they may
     /// turn out to be. A failed commit sends nothing, and an intent found after a restart is settled by reading.
     #[error(
-        "whether the journal {path} kept the last entries is not known; look at the kernel's log and the disk"
+        "whether the journal {path} kept the last entries is unknown; check the kernel's log and the disk"
     )]
     InDoubt { path: PathBuf, source: Arc<rusqlite::Error> },
     /// Anything else that `SQLite` reports. Nothing was kept.
@@ -142,7 +144,8 @@ pub enum JournalError {
     Lost,
     /// Somebody else writes by now. Nothing was kept.
     #[error(
-        "another process has taken the journal over (its term is {term}, not {ours}), so this one journals and sends nothing"
+        "another process has taken over the journal (fencing token {term}, not {ours}), so this one writes no entry and sends \
+         no request"
     )]
     Fenced { ours: u64, term: u64 },
     /// An intent carries an order for another task than its own. Nothing was kept.
@@ -173,10 +176,10 @@ pub enum EntryFault {
     #[error("its number is not a positive one")]
     Number,
     /// Its time is not RFC 3339.
-    #[error("its time is not a time")]
+    #[error("its time is not an RFC 3339 time")]
     Time(#[source] jiff::Error),
     /// Its project, cluster or task is not an id.
-    #[error("what it is about is not an id")]
+    #[error("its project, cluster or task is not an id")]
     Subject(#[from] IdError),
     /// Its data is not an event that this version knows.
     #[error("its data is not an event that this version knows")]

@@ -40,7 +40,7 @@ pub enum HolderUnknown {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A daemon leaves its lock file where it is, so somebody else removed it, and its holder may run on.
-    #[error("{} is missing beside the journal: whoever held it may still run", .0.display())]
+    #[error("{} is missing beside the journal: the daemon that locked it may still run", .0.display())]
     LockMissing(PathBuf),
 }
 
@@ -118,7 +118,7 @@ impl Lock {
                 return Ok(lock);
             }
         }
-        Err(fault(io::Error::other("the lock file vanishes again and again")))
+        Err(fault(io::Error::other("the lock file is removed repeatedly")))
     }
 
     /// The file.

@@ -304,9 +304,8 @@ fn after_a_restore(now: Timestamp, seen: Numbers, kept: Numbers) -> NewHold {
         cluster_name: None,
         until: None,
         reason: format!(
-            "the journal was restored from a backup or lost its end: it has {} of {} entries and {} of {} holds, and what \
-             was sent, aborted or held since is not known. Look at each failed task, place the holds that are missing, \
-             then release all",
+            "the journal was restored from a backup or lost its end: it has {} of {} entries and {} of {} holds, and later \
+             requests and holds are unknown. Check each failed task, place the holds that are missing, then release all",
             kept.entry, seen.entry, kept.hold, seen.hold
         ),
         by: "the daemon".to_owned(),

@@ -32,6 +32,21 @@ pub enum Meaning {
 }
 
 impl Meaning {
+    /// Returns the meaning in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Busy => "not accepted, the CSS API is busy",
+            Self::GoneOrForbidden => "gone or forbidden",
+            Self::WrongAddress => "not answered by the CSS API",
+            Self::NotAcceptable => "not accepted",
+            Self::Unauthorized => "credential refused",
+            Self::ForbiddenCluster => "forbidden for the cluster",
+            Self::ForbiddenProject => "forbidden for the project",
+            Self::Unknown => "outcome unknown",
+        }
+    }
+
     /// The stable word.
     pub fn word(self) -> &'static str {
         match self {
@@ -83,7 +98,7 @@ impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.status {
             Some(status) => write!(f, "{status}")?,
-            None => f.write_str("no answer")?,
+            None => f.write_str("no response")?,
         }
         if let Some(code) = &self.code {
             write!(f, " {}", shown(code, 40))?;

@@ -108,7 +108,7 @@ conditions! {
     /// A request is due, and the system gives no connection for it.
     NoConnection { error: String }
         "no-connection" Critical "UpgradeRemediatorNoConnection",
-        "no connection can be begun", "connects" "connections can be begun again";
+        "no connection can be opened", "connects" "connections can be opened again";
     /// The lists of a cluster's tasks do not show what to do about it. `long`: a failed task has waited for an hour.
     Unclear { cluster: ClusterId, name: String, reason: Reason, long: bool }
         "unclear" Critical "UpgradeTaskUnclear",
@@ -120,7 +120,7 @@ conditions! {
     /// More clusters cannot be polled than stand in conditions of their own.
     ClustersUnreachable { error: String }
         "clusters-unreachable" Warning "UpgradeRemediatorClustersUnreachable",
-        "more clusters cannot be polled", "clusters-reachable" "no more clusters than those named cannot be polled";
+        "more clusters cannot be polled", "clusters-reachable" "only the clusters named before cannot be polled";
     /// The list of the project's clusters is shorter than its `totalSize`, or has entries that cannot be used.
     ClusterListIncomplete { shown: usize, total: Option<u64>, unusable: Vec<String> }
         "cluster-list-incomplete" Warning "UpgradeRemediatorClusterListIncomplete",
@@ -201,42 +201,46 @@ impl Condition {
                 format!("its clusters cannot be polled, and no request is sent: {error}")
             }
             Self::ProjectPaused { cause, refusals, until } => format!(
-                "no request is sent until {}, then one as a probe: {} ({})",
-                utc(*until),
+                "the project is paused because {} ({}): no request is sent until {}, then one as a probe",
                 match cause {
-                    PauseCause::Forbidden => "the CSS API forbids what was sent",
-                    PauseCause::WrongAddress => "something other than the CSS API answered",
+                    PauseCause::Forbidden => "the CSS API refused a request as forbidden",
+                    PauseCause::WrongAddress => "something other than the CSS API answered a request",
                 },
                 counted(u64::from(*refusals), "refusal in a row", "refusals in a row"),
+                utc(*until),
             ),
-            Self::BreakerOpen { opening, until, probing: false } => {
-                format!("no request is sent until {}, then one as a probe: {opening}", utc(*until))
-            }
-            Self::BreakerOpen { opening, probing: true, .. } => {
-                format!("one request is let through as a probe; what becomes of its task decides: {opening}")
-            }
+            Self::BreakerOpen { opening, until, probing: false } => format!(
+                "the circuit breaker is open because {opening}: no request is sent until {}, then one as a probe",
+                utc(*until)
+            ),
+            Self::BreakerOpen { opening, probing: true, .. } => format!(
+                "the circuit breaker is half-open because {opening}: one request is sent as a probe, and the outcome of \
+                 its task decides whether the circuit breaker closes"
+            ),
             Self::ClockOff { seconds } => Reason::ClockOff { seconds: *seconds }.to_string(),
             Self::JournalFailing { error } => {
                 format!("no request is sent while the journal cannot be written: {error}")
             }
             Self::NoConnection { error } => {
-                format!("a request is due and waits, as no connection can be begun: {error}")
+                format!("a request is due and is not sent, because no connection can be opened: {error}")
             }
-            Self::Unclear { reason, long: false, .. } => format!("no request is sent for it: {reason}"),
+            Self::Unclear { reason, long: false, .. } => {
+                format!("no request is sent for the cluster: {reason}")
+            }
             Self::Unclear { reason, long: true, .. } => {
                 let long = span(UNCLEAR_PATIENCE);
                 format!(
-                    "no request has been sent for it for more than {long}; an operator should look: {reason}"
+                    "no request has been sent for the cluster for more than {long}; an operator should check it: {reason}"
                 )
             }
-            Self::ClusterUnreachable { error, .. } => format!("it cannot be polled: {error}"),
+            Self::ClusterUnreachable { error, .. } => format!("the cluster cannot be polled: {error}"),
             Self::ClustersUnreachable { error } => {
                 format!("more clusters cannot be polled; the latest: {error}")
             }
             Self::ClusterListIncomplete { shown: seen, total, unusable } => {
                 let total = total.map_or_else(|| "no number".to_owned(), |total| total.to_string());
                 let mut text = format!(
-                    "the list shows {} and says that there are {total}; some are not watched",
+                    "the list shows {} of {total}; the daemon does not watch the others",
                     counted(*seen as u64, "cluster", "clusters")
                 );
                 if !unusable.is_empty() {
@@ -257,7 +261,7 @@ impl Condition {
     pub fn meanwhile(&self) -> &'static str {
         match self {
             Self::Unreachable { .. } => {
-                "the daemon tries again by itself; overdue requests are spread over time afterwards"
+                "the daemon tries again automatically; overdue requests are spread over time afterwards"
             }
             Self::ProjectPaused { .. } | Self::BreakerOpen { .. } => {
                 "polling continues; no request but the probe is sent"
@@ -268,9 +272,9 @@ impl Condition {
             }
             Self::Unclear { .. } => "polling continues; no request is sent for the cluster",
             Self::ClusterUnreachable { .. } | Self::ClustersUnreachable { .. } => {
-                "the daemon tries again by itself; no request is sent for such a cluster"
+                "the daemon tries again automatically; no request is sent for such a cluster"
             }
-            Self::ClusterListIncomplete { .. } => "clusters that the list has shown are watched",
+            Self::ClusterListIncomplete { .. } => "the daemon watches the clusters that the list has shown",
             Self::IdleIntervalStretched { .. } => {
                 "clusters with a running or failed task are polled as configured"
             }
@@ -280,7 +284,7 @@ impl Condition {
     /// What an operator can do, the most useful first.
     pub fn advice(&self) -> Vec<Advice> {
         let plain = |what: &str| (what.to_owned(), None);
-        let doctor = || ("to have each step tried".to_owned(), Some(DOCTOR));
+        let doctor = || ("to test each step".to_owned(), Some(DOCTOR));
         match self {
             Self::Unreachable { advice, .. } => vec![(shown(advice, 500), None), doctor()],
             Self::ProjectPaused { cause: PauseCause::Forbidden, .. } => vec![
@@ -298,23 +302,22 @@ impl Condition {
             }
             Self::BreakerOpen { .. } => vec![
                 ("to see which tasks failed".to_owned(), Some("upgrade-remediator status")),
-                plain("look for a fault of the cloud that is behind them all"),
+                plain("check whether the failures have one cause in the cloud"),
             ],
             Self::ClockOff { .. } => {
                 vec![("to set this machine's clock".to_owned(), Some("timedatectl set-ntp true")), doctor()]
             }
             Self::JournalFailing { .. } => {
-                vec![
-                    ("to see the space that is left where the journal lies".to_owned(), Some("df -h")),
-                    doctor(),
-                ]
+                vec![("to see the free space of the journal's disk".to_owned(), Some("df -h")), doctor()]
             }
             Self::NoConnection { .. } => {
                 vec![plain("raise LimitNOFILE= of the unit, or free ports"), doctor()]
             }
-            Self::Unclear { .. } => vec![plain("look at the cluster in the console")],
+            Self::Unclear { .. } => vec![plain("check the cluster in the console")],
             Self::ClusterUnreachable { .. } | Self::ClustersUnreachable { .. } => vec![doctor()],
-            Self::ClusterListIncomplete { .. } => vec![plain("look at the list of clusters in the console")],
+            Self::ClusterListIncomplete { .. } => {
+                vec![plain("compare with the list of clusters in the console")]
+            }
             Self::IdleIntervalStretched { .. } => {
                 vec![plain("raise limits.requests_per_second or poll.idle_interval")]
             }

@@ -135,8 +135,8 @@ impl Lifecycle {
             puts: known.attempts,
             open: known.open.as_ref().map(|open| {
                 let (action, attempt) = (open.action, open.id);
-                let answered = if open.is_answered() { "accepted" } else { "no clear answer" };
-                format!("{action}, PUT {attempt}, {answered}; its effect is not certain yet")
+                let answered = if open.is_answered() { "accepted" } else { "no clear response" };
+                format!("{action} request {attempt}: {answered}; its effect is not confirmed yet")
             }),
             needs_operator: known
                 .escalated
@@ -212,13 +212,13 @@ impl AbortEffect {
         let node = if task.current_node.is_empty() {
             String::new()
         } else {
-            format!("; node {}, at which it failed, stays as it is now", shown(&task.current_node, 80))
+            format!("; node {}, at which the task failed, stays as it is now", shown(&task.current_node, 80))
         };
         let leaves = match &doubt {
-            None => format!("the task ends for good, and the cluster keeps {what}{node}"),
+            None => format!("the task ends permanently, and the cluster keeps {what}{node}"),
             Some(doubt) => {
                 format!(
-                    "never sent: {doubt}; it could leave a cluster of mixed {mixed}, which nothing rolls back"
+                    "never sent: {doubt}; an abort could leave a cluster of mixed {mixed}, which nothing rolls back"
                 )
             }
         };
@@ -351,27 +351,27 @@ mod tests {
                 failed(TaskKind::Upgrade, none()),
                 &known,
                 true,
-                "0 of 3 nodes completed; the task ends for good, and the cluster keeps the version that it had \
-                 (elasticsearch 7.10.2); node a, at which it failed, stays as it is now",
+                "0 of 3 nodes completed; the task ends permanently, and the cluster keeps the version that it had \
+                 (elasticsearch 7.10.2); node a, at which the task failed, stays as it is now",
             ),
             (
                 failed(TaskKind::AzSwitchover, none()),
                 &known,
                 true,
-                "0 of 3 nodes completed; the task ends for good, and the cluster keeps the availability zones that it \
-                 had; node a, at which it failed, stays as it is now",
+                "0 of 3 nodes completed; the task ends permanently, and the cluster keeps the availability zones that it \
+                 had; node a, at which the task failed, stays as it is now",
             ),
             (
                 Task { current_node: String::new(), ..failed(TaskKind::Upgrade, none()) },
                 &cluster("", ""),
                 true,
-                "0 of 3 nodes completed; the task ends for good, and the cluster keeps the version that it had",
+                "0 of 3 nodes completed; the task ends permanently, and the cluster keeps the version that it had",
             ),
             (
                 failed(TaskKind::Upgrade, one),
                 &known,
                 false,
-                "1 of 3 nodes completed; never sent: 1 of 3 nodes is completed; it could leave a cluster of mixed \
+                "1 of 3 nodes completed; never sent: 1 of 3 nodes is completed; an abort could leave a cluster of mixed \
                  versions, which nothing rolls back",
             ),
             (
@@ -379,7 +379,7 @@ mod tests {
                 &known,
                 false,
                 "how many of 3 nodes are completed cannot be read; never sent: completedNodes cannot be read (null), so \
-                 some node may be completed; it could leave a cluster of mixed zones, which nothing rolls back",
+                 some node may be completed; an abort could leave a cluster of mixed zones, which nothing rolls back",
             ),
         ] {
             assert_eq!(told(&task, cluster), (safe, words.to_owned()));

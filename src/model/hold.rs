@@ -127,9 +127,9 @@ impl StoredHold {
     /// What it does, as far as it reaches.
     pub fn effect(&self) -> &'static str {
         match self.scope {
-            Scope::All => "nothing is sent",
-            Scope::Project(_) => "nothing is sent in this project",
-            Scope::Cluster(_) => "nothing is sent for this cluster",
+            Scope::All => "no request is sent",
+            Scope::Project(_) => "no request is sent in this project",
+            Scope::Cluster(_) => "no request is sent for this cluster",
         }
     }
 }

@@ -70,7 +70,7 @@ impl Block {
     /// No daemon runs.
     pub fn not_running() -> Self {
         let ended_by = Some("systemctl start upgrade-remediator".to_owned());
-        Self { ended_by, ..Self::of("not-running", "no daemon answers, so nothing is sent") }
+        Self { ended_by, ..Self::of("not-running", "no daemon is reachable, so no request is sent") }
     }
 
     /// No project of the daemon knows the task.
@@ -158,12 +158,12 @@ impl Outlook {
             None | Some(PhaseWord::Ended) => "",
             Some(PhaseWord::Running) => "nothing while the task runs",
             Some(PhaseWord::OutcomeUnknown) => {
-                "polls show the outcome of the request; nothing is sent meanwhile"
+                "the next polls confirm the outcome of the request; no other request is sent until then"
             }
             Some(PhaseWord::Escalated) => "nothing until an operator acts",
-            Some(PhaseWord::Failed) if !self.blocked_by.is_empty() => "nothing while that blocks it",
+            Some(PhaseWord::Failed) if !self.blocked_by.is_empty() => "nothing while the request is blocked",
             Some(PhaseWord::Failed) if self.needs_attention => "nothing until an operator acts",
-            Some(PhaseWord::Failed) => "what the next polls show decides",
+            Some(PhaseWord::Failed) => "the next polls decide",
         };
         words.to_owned()
     }
@@ -175,7 +175,7 @@ impl Outlook {
             return next;
         }
         let blocks: Vec<String> = self.blocked_by.iter().map(Block::in_words).collect();
-        let link = if self.next.is_some() { ", after what blocks it" } else { "" };
+        let link = if self.next.is_some() { ", once it is no longer blocked" } else { "" };
         format!("{next}{link}: {}", blocks.join("; "))
     }
 

@@ -62,7 +62,7 @@ impl Proxy {
 /// What to do about a 407. `given`: whether a user and password were given.
 fn advice(given: bool) -> &'static str {
     if given {
-        "check proxy_user and what proxy_password refers to, then reload; it is tried again by itself, seldom enough not to lock \
+        "check proxy_user and what proxy_password refers to, then reload; the daemon tries again automatically, seldom enough not to lock \
          the user"
     } else {
         "give proxy_user and proxy_password beside proxy, then reload"

@@ -180,7 +180,7 @@ pub struct Task {
 #[expect(missing_docs, reason = "the variants' docs tell their fields")]
 pub enum AbortDoubt {
     /// Its status is not exactly FAILED.
-    #[error("its status is {status}, not FAILED")]
+    #[error("the task's status is {status}, not FAILED")]
     NotFailed { status: String },
     /// Nodes are completed.
     #[error("{done} of {total} nodes {} completed", if *done == 1 { "is" } else { "are" })]
@@ -189,10 +189,10 @@ pub enum AbortDoubt {
     #[error("completedNodes cannot be read ({found}), so some node may be completed")]
     Unreadable { found: String },
     /// All steps of the current node succeeded.
-    #[error("every step of the current node {node} succeeded, so it may be completed")]
+    #[error("every step of the current node {node} succeeded, so the node may be completed")]
     CurrentNodeDone { node: String },
     /// Several nodes are worked on at once.
-    #[error("{nodes} nodes are worked on at once, so some of them may be completed")]
+    #[error("the task works on {nodes} nodes at once, so some of them may be completed")]
     Batch { nodes: u32 },
     /// `currentBatchNodes` has a name that `totalNodes` lacks: it may stand for several nodes.
     #[error(

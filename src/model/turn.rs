@@ -24,13 +24,13 @@ impl fmt::Display for Opening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ManyFailed { failures, within } => {
-                write!(f, "{failures} tasks were seen to fail within {}", super::text::span(*within))
+                write!(f, "{failures} tasks failed within {}", super::text::span(*within))
             }
             Self::ProbeFailed { attempt } => {
-                write!(f, "the task of PUT {attempt}, let through as a probe, failed again")
+                write!(f, "the task of probe request {attempt} failed again")
             }
             Self::ProbeUnknown { attempt } => {
-                write!(f, "what became of PUT {attempt}, let through as a probe, is unknown")
+                write!(f, "the outcome of probe request {attempt} is unknown")
             }
         }
     }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use super::decision::Action;
 use super::event::{Confirmation, Entry, Event, Outcome, TooLong};
 use super::level::Level;
 use super::reason::Reason;
@@ -47,7 +46,7 @@ impl Event {
             | Self::Answered { .. }
             | Self::NotSent { .. }
             | Self::StillThere { .. } => Level::Warning,
-            // The service has no PUT for a task that runs: whatever there is to be done, an operator does it.
+            // The CSS API has no request for a task that runs: only an operator can act.
             Self::Escalated { .. } | Self::BreakerOpened { .. } | Self::RunningTooLong { .. } => {
                 Level::Critical
             }
@@ -59,12 +58,22 @@ impl Entry {
     /// The command that an operator wants to know with this, and what it is for.
     pub fn advice(&self) -> Option<String> {
         let purpose = match &self.event {
-            Event::Decided { reason: Reason::AbortPending { .. }, .. } => "to stop it",
+            Event::Decided { reason: Reason::AbortPending { .. }, .. } => "to stop the abort",
             Event::Escalated { .. } => "before acting by hand",
             _ => return None,
         };
         let cluster = &self.subject.cluster;
         Some(format!("{purpose}: upgrade-remediator hold cluster:{cluster} --reason \"…\""))
+    }
+}
+
+impl Event {
+    /// Returns the sentence of an entry of the journal with this number, which is that of the request that it sends.
+    pub fn words(&self, number: u64) -> String {
+        match self {
+            Self::Intent { action, reason, .. } => format!("sending {action} request #{number}: {reason}"),
+            event => event.to_string(),
+        }
     }
 }
 
@@ -75,16 +84,16 @@ impl fmt::Display for Event {
             Self::FirstSeen { kind, execute_times, external, .. } => {
                 write!(f, "{kind} first seen")?;
                 if let Some(n) = execute_times {
-                    write!(f, " in execution {n}")?;
+                    write!(f, " in run {n}")?;
                 }
                 match external {
                     0 => Ok(()),
-                    1 => f.write_str("; its earlier retry counts as used"),
-                    _ => write!(f, "; its {external} earlier retries count as used"),
+                    1 => f.write_str("; 1 earlier retry counts against the retry limit"),
+                    _ => write!(f, "; {external} earlier retries count against the retry limit"),
                 }
             }
-            Self::Running { execute_times: Some(n) } => write!(f, "running, execution {n}"),
-            Self::Running { execute_times: None } => f.write_str("running"),
+            Self::Running { execute_times: Some(n) } => write!(f, "the task is running, run {n}"),
+            Self::Running { execute_times: None } => f.write_str("the task is running"),
             Self::Progress { completed } => {
                 write!(f, "progress: {} completed", counted(u64::from(*completed), "node", "nodes"))
             }
@@ -94,22 +103,22 @@ impl fmt::Display for Event {
                 match too_long {
                     TooLong::Whole { ran, expected } => write!(
                         f,
-                        "running too long: for {}, and policy {policy} expects {} at most for {total}",
+                        "running too long: for {}; policy {policy} expects at most {} for {total}",
                         span(*ran),
                         span(*expected)
                     )?,
                     TooLong::NoProgress { without, expected } => write!(
                         f,
-                        "running too long: no node was seen to complete for {}, and policy {policy} expects one within {}",
+                        "running too long: no node completed for {}; policy {policy} expects one within {}",
                         span(*without),
                         span(*expected)
                     )?,
                 }
                 match completed {
                     Some(done) => write!(f, "; {done} of {total} completed")?,
-                    None => f.write_str("; how many nodes are completed cannot be read")?,
+                    None => f.write_str("; the number of completed nodes cannot be read")?,
                 }
-                f.write_str("; the service cannot stop it, so only an operator can find out why")
+                f.write_str("; a running task cannot be stopped, so an operator has to find the cause")
             }
             Self::Failed(seen) => {
                 write!(
@@ -127,94 +136,96 @@ impl fmt::Display for Event {
                             counted(u64::from(seen.total), "node", "nodes")
                         )?;
                     }
-                    None => f.write_str(", how many nodes are completed cannot be read")?,
+                    None => f.write_str(", the number of completed nodes cannot be read")?,
                 }
                 if let Some(n) = seen.shape.execute_times {
-                    write!(f, ", execution {n}")?;
+                    write!(f, ", run {n}")?;
                 }
                 if seen.external > 0 {
-                    let retries = counted(u64::from(seen.external), "retry", "retries");
-                    write!(f, ", after {retries} by others")?;
+                    let retries = counted(u64::from(seen.external), "external retry", "external retries");
+                    write!(f, ", after {retries}")?;
                 }
                 match &seen.terms {
                     Some(terms) => write!(f, ", policy {}", shown(&terms.policy, 60)),
                     None => f.write_str(", no policy"),
                 }
             }
-            Self::AgeJudged { too_old: true } => {
-                f.write_str("the clock is right again: the failure had ended too long before it was first seen")
-            }
-            Self::AgeJudged { too_old: false } => {
-                f.write_str("the clock is right again: the failure is recent enough to be acted on")
-            }
-            Self::Unpolled => f.write_str(
-                "readable again after a while in which nobody could read it; what fell due meanwhile waits once more",
+            Self::AgeJudged { too_old: true } => f.write_str(
+                "the clock is correct again: the failure is too old, so the daemon does not act on it",
             ),
+            Self::AgeJudged { too_old: false } => f.write_str(
+                "the clock is correct again: the failure is recent enough for the daemon to act on it",
+            ),
+            Self::Unpolled => {
+                f.write_str("the cluster can be polled again; an overdue request waits one more interval")
+            }
             Self::NewestSeen { start_time } => {
-                write!(f, "the newest task of the cluster, begun at {start_time} (cloud time)")
+                write!(f, "the newest task of the cluster, started at {start_time} (cloud time)")
             }
             Self::Changed { .. } => f.write_str("the failed task changed soon after it was first seen"),
             Self::ChangedExternally { changed } => {
                 write!(f, "somebody else changed the failed task: {}", shown(changed, 200))
             }
             Self::FellBack { highest, read } => {
-                write!(f, "executeTimes fell from {highest} to {read}; {highest} still counts")
+                write!(f, "executeTimes fell from {highest} to {read}; the daemon continues with {highest}")
             }
-            Self::Missing => f.write_str("missing from the list; another poll tells whether it is gone"),
-            Self::Reappeared => f.write_str("in the list again"),
+            Self::Missing => {
+                f.write_str("the task is missing from the list; another poll decides whether it is gone")
+            }
+            Self::Reappeared => f.write_str("the task is in the list again"),
             Self::ConfirmingPoll { attempt, effect, status, .. } => {
-                let shows = if *effect { "so it was accepted" } else { "so it had no effect yet" };
+                let shows = if *effect { "it had an effect" } else { "it had no effect yet" };
                 let status = shown(status.word(), 40);
-                write!(f, "the first of two readings that settle PUT {attempt}: {status}, {shows}")
+                write!(f, "first of two polls that confirm request {attempt}: {shows} (status {status})")
             }
             Self::Confirmed { attempt, settlement } => {
                 write!(f, "request {attempt} is confirmed: ")?;
                 f.write_str(match settlement {
                     Confirmation::Accepted => "accepted",
-                    Confirmation::WithoutEffect => "accepted without effect; the retry is used",
-                    Confirmation::NotAccepted => "not accepted; no retry is used",
+                    Confirmation::WithoutEffect => "accepted without effect; it counts as a used retry",
+                    Confirmation::NotAccepted => "not accepted; it does not count as a used retry",
                 })
             }
-            Self::Intent { action, reason, .. } => {
-                let verb = match action {
-                    Action::Retry => "sending retry",
-                    Action::Abort => "sending abort",
-                };
-                write!(f, "{verb}: {reason}")
-            }
+            Self::Intent { action, reason, .. } => write!(f, "sending {action} request: {reason}"),
             Self::Answered { attempt, answer } => {
-                write!(f, "PUT {attempt}: {} ({answer})", answer.meaning.word())
+                write!(f, "request {attempt}: {} ({answer})", answer.meaning.words())
             }
             Self::NotSent { attempt } => {
-                write!(f, "PUT {attempt} could not be sent; the service never saw it")
+                write!(f, "request {attempt} could not be sent; the CSS API did not receive it")
             }
             Self::StillThere { attempt } => {
-                write!(f, "the list and a reading still show it, so PUT {attempt} was refused as forbidden")
+                write!(
+                    f,
+                    "the list and another poll still show the task, so request {attempt} was refused as forbidden"
+                )
             }
             Self::Decided { verdict, reason } => write!(f, "{}: {reason}", verdict.word()),
-            Self::Escalated { reason } => write!(f, "an operator is needed: {reason}"),
+            Self::Escalated { reason } => write!(f, "needs an operator: {reason}"),
             Self::Reset { by, why, .. } => write!(
                 f,
-                "{by} gave it back to the daemon: {}; no retry counts as used, and a new backoff begins",
+                "{by} reset the task: {}; no retry counts as used, and a new backoff begins",
                 shown(why, 200)
             ),
             Self::Ended(outcome) => match outcome {
-                Outcome::ResolvedByRetry => f.write_str("resolved by retry: it succeeded after a retry"),
-                Outcome::ResolvedExternally => {
-                    f.write_str("resolved externally: it succeeded without a retry of ours")
+                Outcome::ResolvedByRetry => {
+                    f.write_str("resolved by retry: the task succeeded after a retry")
                 }
-                Outcome::Aborted => f.write_str("aborted"),
-                Outcome::Superseded { by } => write!(f, "superseded by the newer task {by}"),
-                Outcome::Gone => f.write_str("gone: two polls did not find it"),
+                Outcome::ResolvedExternally => {
+                    f.write_str("resolved externally: the task succeeded without a retry by the daemon")
+                }
+                Outcome::Aborted => f.write_str("the task was aborted"),
+                Outcome::Superseded { by } => write!(f, "the task is superseded by the newer task {by}"),
+                Outcome::Gone => f.write_str("the task is gone: two polls did not find it"),
             },
             Self::BreakerOpened { opening, cooldown } => write!(
                 f,
-                "the breaker of the project is open: {opening}; nothing is sent in the project for {}, then one PUT as a probe",
+                "the circuit breaker of the project opened: {opening}; no request is sent in the project for {}, then \
+                 one as a probe",
                 span(*cooldown)
             ),
             Self::BreakerClosed { attempt, because } => write!(
                 f,
-                "the breaker of the project is closed: after PUT {attempt}, let through as a probe, its task {}",
+                "the circuit breaker of the project closed: the task of probe request {attempt} {}",
                 because.words()
             ),
         }
@@ -229,7 +240,7 @@ mod tests {
 
     use super::*;
     use crate::model::answer::{Answer, Meaning};
-    use crate::model::decision::PassiveVerdict;
+    use crate::model::decision::{Action, PassiveVerdict};
     use crate::model::event::{FailureSeen, Shape};
     use crate::model::id::{AttemptId, TaskId};
     use crate::model::policy::{Mode, Terms};
@@ -293,11 +304,11 @@ mod tests {
         let terms = || Some(Terms::defaults("standard", Mode::Enforce));
         let due = || Reason::RetryDue { retry: 1, max_retries: 5, waited: Duration::from_mins(2) };
         let table = [
-            (first_seen(0), "upgrade first seen in execution 1"),
-            (first_seen(1), "upgrade first seen in execution 2; its earlier retry counts as used"),
-            (first_seen(2), "upgrade first seen in execution 3; its 2 earlier retries count as used"),
-            (Event::Running { execute_times: Some(2) }, "running, execution 2"),
-            (Event::Running { execute_times: None }, "running"),
+            (first_seen(0), "upgrade first seen in run 1"),
+            (first_seen(1), "upgrade first seen in run 2; 1 earlier retry counts against the retry limit"),
+            (first_seen(2), "upgrade first seen in run 3; 2 earlier retries count against the retry limit"),
+            (Event::Running { execute_times: Some(2) }, "the task is running, run 2"),
+            (Event::Running { execute_times: None }, "the task is running"),
             (Event::Progress { completed: 1 }, "progress: 1 node completed"),
             (Event::Progress { completed: 2 }, "progress: 2 nodes completed"),
             (
@@ -305,26 +316,26 @@ mod tests {
                     ran: Duration::from_mins(290),
                     expected: Duration::from_mins(285),
                 }),
-                "running too long: for 4h 50m, and policy standard expects 4h 45m at most for 3 nodes; 1 of 3 nodes \
-                 completed; the service cannot stop it, so only an operator can find out why",
+                "running too long: for 4h 50m; policy standard expects at most 4h 45m for 3 nodes; 1 of 3 \
+                 nodes completed; a running task cannot be stopped, so an operator has to find the cause",
             ),
             (
                 too_long(TooLong::NoProgress {
                     without: Duration::from_hours(13),
                     expected: Duration::from_hours(12),
                 }),
-                "running too long: no node was seen to complete for 13h, and policy standard expects one within 12h; \
-                 1 of 3 nodes completed; the service cannot stop it, so only an operator can find out why",
+                "running too long: no node completed for 13h; policy standard expects one within 12h; 1 of \
+                 3 nodes completed; a running task cannot be stopped, so an operator has to find the cause",
             ),
             (
                 failed(Some(1), 1, terms()),
-                "failure 2: FAILED at ess-1, step 0 Data migration, 1 of 3 nodes completed, execution 3, \
-                 after 1 retry by others, policy standard",
+                "failure 2: FAILED at ess-1, step 0 Data migration, 1 of 3 nodes completed, run 3, after 1 \
+                 external retry, policy standard",
             ),
             (
                 failed(None, 0, None),
-                "failure 2: FAILED at ess-1, step 0 Data migration, how many nodes are completed cannot be read, \
-                 execution 3, no policy",
+                "failure 2: FAILED at ess-1, step 0 Data migration, the number of completed nodes cannot be \
+                 read, run 3, no policy",
             ),
             (
                 Event::Changed { whole: String::new(), shape: shape() },
@@ -334,16 +345,20 @@ mod tests {
                 Event::ChangedExternally { changed: "agencyName".to_owned() },
                 "somebody else changed the failed task: agencyName",
             ),
-            (Event::FellBack { highest: 3, read: 1 }, "executeTimes fell from 3 to 1; 3 still counts"),
-            (Event::Missing, "missing from the list; another poll tells whether it is gone"),
-            (Event::Reappeared, "in the list again"),
+            (
+                Event::FellBack { highest: 3, read: 1 },
+                "executeTimes fell from 3 to 1; the daemon continues \
+                                                       with 3",
+            ),
+            (Event::Missing, "the task is missing from the list; another poll decides whether it is gone"),
+            (Event::Reappeared, "the task is in the list again"),
             (
                 Event::ConfirmingPoll { attempt, effect: true, status: TaskStatus::Running, shape: shape() },
-                "the first of two readings that settle PUT #7: RUNNING, so it was accepted",
+                "first of two polls that confirm request #7: it had an effect (status RUNNING)",
             ),
             (
                 Event::ConfirmingPoll { attempt, effect: false, status: TaskStatus::Failed, shape: shape() },
-                "the first of two readings that settle PUT #7: FAILED, so it had no effect yet",
+                "first of two polls that confirm request #7: it had no effect yet (status FAILED)",
             ),
             (
                 Event::Confirmed { attempt, settlement: Confirmation::Accepted },
@@ -351,11 +366,11 @@ mod tests {
             ),
             (
                 Event::Confirmed { attempt, settlement: Confirmation::WithoutEffect },
-                "request #7 is confirmed: accepted without effect; the retry is used",
+                "request #7 is confirmed: accepted without effect; it counts as a used retry",
             ),
             (
                 Event::Confirmed { attempt, settlement: Confirmation::NotAccepted },
-                "request #7 is confirmed: not accepted; no retry is used",
+                "request #7 is confirmed: not accepted; it does not count as a used retry",
             ),
             (
                 Event::Intent {
@@ -364,26 +379,30 @@ mod tests {
                     waited: Duration::from_mins(2),
                     reason: due(),
                 },
-                "sending retry: retry 1 of 5 is due after waiting 2m",
+                "sending retry request: retry 1 of 5 is due after waiting 2m",
             ),
-            (answered(Meaning::Accepted, Some(200), ""), "PUT #7: accepted (200)"),
-            (answered(Meaning::Busy, Some(409), "Try later."), "PUT #7: busy (409: Try later)"),
+            (answered(Meaning::Accepted, Some(200), ""), "request #7: accepted (200)"),
+            (
+                answered(Meaning::Busy, Some(409), "Try later."),
+                "request #7: not accepted, the CSS API is \
+                                                                busy (409: Try later)",
+            ),
             (
                 answered(Meaning::Unknown, None, "connection reset"),
-                "PUT #7: unknown (no answer: connection reset)",
+                "request #7: outcome unknown (no response: connection reset)",
             ),
-            (Event::NotSent { attempt }, "PUT #7 could not be sent; the service never saw it"),
+            (Event::NotSent { attempt }, "request #7 could not be sent; the CSS API did not receive it"),
             (
                 Event::StillThere { attempt },
-                "the list and a reading still show it, so PUT #7 was refused as forbidden",
+                "the list and another poll still show the task, so request #7 was refused as forbidden",
             ),
             (
                 Event::Decided { verdict: PassiveVerdict::Blocked, reason: Reason::NoPolicy },
-                "blocked: no policy matches it, so it is watched and never touched",
+                "blocked: no policy covers the task, so the daemon watches it and sends no request",
             ),
             (
                 Event::Escalated { reason: Reason::WithoutEffect { times: 2 } },
-                "an operator is needed: 2 retries in a row were accepted and had no effect on the task",
+                "needs an operator: 2 retries in a row were accepted and had no effect on the task",
             ),
             (
                 Event::Reset {
@@ -392,20 +411,20 @@ mod tests {
                     command: "c".to_owned(),
                     failed: None,
                 },
-                "uid 1000 gave it back to the daemon: the zone has room again; no retry counts as used, and a new \
+                "uid 1000 reset the task: the zone has room again; no retry counts as used, and a new \
                  backoff begins",
             ),
-            (Event::Ended(Outcome::ResolvedByRetry), "resolved by retry: it succeeded after a retry"),
+            (Event::Ended(Outcome::ResolvedByRetry), "resolved by retry: the task succeeded after a retry"),
             (
                 Event::Ended(Outcome::ResolvedExternally),
-                "resolved externally: it succeeded without a retry of ours",
+                "resolved externally: the task succeeded without a retry by the daemon",
             ),
-            (Event::Ended(Outcome::Aborted), "aborted"),
+            (Event::Ended(Outcome::Aborted), "the task was aborted"),
             (
                 Event::Ended(Outcome::Superseded { by: TaskId::new("t-2").unwrap() }),
-                "superseded by the newer task t-2",
+                "the task is superseded by the newer task t-2",
             ),
-            (Event::Ended(Outcome::Gone), "gone: two polls did not find it"),
+            (Event::Ended(Outcome::Gone), "the task is gone: two polls did not find it"),
         ];
         let mut told = std::collections::BTreeSet::new();
         for (event, sentence) in table {

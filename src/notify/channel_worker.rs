@@ -248,7 +248,11 @@ impl<C: Clock> ChannelWorker<C> {
             if through > 0
                 && let Err(error) = self.shared.outbox.write(vec![write]).await
             {
-                warn!(channel = self.name, "a message goes out without a note of it: {}", chain(&error));
+                warn!(
+                    channel = self.name,
+                    "the outbox cannot be written; the message is sent all the same: {}",
+                    chain(&error)
+                );
             }
         }
         let Some(message) = self.compose(project, through).await else {
@@ -261,7 +265,7 @@ impl<C: Clock> ChannelWorker<C> {
         let sent = tokio::select! {
             sent = channel.send(&message) => sent,
             () = clock.sleep(PATIENCE) => {
-                Err(SendError::passing(format!("no answer within {}", span(PATIENCE))))
+                Err(SendError::passing(format!("no response within {}", span(PATIENCE))))
             }
             () = stopped(stop, &*clock) => return,
         };
@@ -294,7 +298,7 @@ impl<C: Clock> ChannelWorker<C> {
         }
         if let Some(total) = told {
             if self.failures > 0 {
-                info!(channel = self.name, "channel {} takes messages again", self.name);
+                info!(channel = self.name, "channel {} accepts messages again", self.name);
             }
             self.failures = 0;
             self.count(|counts| {
@@ -311,7 +315,7 @@ impl<C: Clock> ChannelWorker<C> {
         {
             warn!(
                 channel = self.name,
-                "that a message was taken cannot be noted, and after a restart it goes out again: {}",
+                "a message was sent, but this cannot be recorded in the outbox, so a restart sends it again: {}",
                 chain(&error)
             );
         }
@@ -341,7 +345,7 @@ impl<C: Clock> ChannelWorker<C> {
         if changed {
             warn!(
                 channel = self.name,
-                "channel {} did not take a message: {detail}; it is kept and sent again, next in {}",
+                "channel {} did not accept a message: {detail}; the daemon keeps the message and sends it again in {}",
                 self.name,
                 span(Duration::from_secs(wait.as_secs()))
             );
@@ -353,7 +357,7 @@ impl<C: Clock> ChannelWorker<C> {
         for (who, why) in taken.refused.iter().filter(|(who, _)| !self.refused.contains(*who)) {
             warn!(
                 channel = self.name,
-                "channel {}: a message was taken, but not for {}: {}; the others get every message; check the address",
+                "channel {}: a message was accepted, but not for {}: {}; the other receivers get every message; check the address",
                 self.name,
                 shown(who, 100),
                 shown(why, 300)
@@ -377,7 +381,7 @@ impl<C: Clock> ChannelWorker<C> {
         let Some(sending) = channel.repeat(now.wall) else { return };
         let sent = tokio::select! {
             sent = sending => sent,
-            () = clock.sleep(PATIENCE) => Err(SendError::passing(format!("no answer within {}", span(PATIENCE)))),
+            () = clock.sleep(PATIENCE) => Err(SendError::passing(format!("no response within {}", span(PATIENCE)))),
             () = stopped(stop, &*clock) => return,
         };
         match sent {

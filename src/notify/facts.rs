@@ -79,14 +79,14 @@ impl Facts {
             if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) }
         };
         let mut words = match self.nodes_done {
-            Some(done) => format!("{done} of {of} done{}", list(&self.done)),
-            None => format!("how many of {of} are done cannot be read"),
+            Some(done) => format!("{done} of {of} completed{}", list(&self.done)),
+            None => format!("how many of {of} are completed cannot be read"),
         };
         if !self.current.is_empty() {
-            words = format!("{words}; at work: {}", self.current);
+            words = format!("{words}; current: {}", self.current);
         }
         if !self.left.is_empty() {
-            words = format!("{words}; left: {}", self.left.join(", "));
+            words = format!("{words}; not completed: {}", self.left.join(", "));
         }
         words
     }
@@ -145,12 +145,12 @@ fn sent(lifecycle: &[StoredEntry]) -> Vec<Sent> {
                 number: entry.number,
                 action: action.verb().to_owned(),
                 at: entry.at,
-                outcome: "no answer yet".to_owned(),
+                outcome: "no response yet".to_owned(),
                 request_id: None,
             }),
             Event::Answered { attempt, answer } => of(attempt.0, &mut |sent| {
                 let bare = crate::model::answer::Answer { request_id: None, ..answer.clone() };
-                sent.outcome = format!("{} ({bare})", answer.meaning.word());
+                sent.outcome = format!("{} ({bare})", answer.meaning.words());
                 sent.request_id = answer.request_id.as_deref().map(|id| shown(id, 80));
             }),
             Event::NotSent { attempt } => {
@@ -161,9 +161,9 @@ fn sent(lifecycle: &[StoredEntry]) -> Vec<Sent> {
             }
             Event::Confirmed { attempt, settlement } => of(attempt.0, &mut |sent| {
                 sent.outcome.push_str(match settlement {
-                    Confirmation::Accepted => "; settled: accepted",
-                    Confirmation::WithoutEffect => "; settled: accepted without effect",
-                    Confirmation::NotAccepted => "; settled: not accepted",
+                    Confirmation::Accepted => "; confirmed: accepted",
+                    Confirmation::WithoutEffect => "; confirmed: accepted without effect",
+                    Confirmation::NotAccepted => "; confirmed: not accepted",
                 });
             }),
             _ => {}

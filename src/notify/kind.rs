@@ -68,7 +68,7 @@ kinds! {
     /// In dry-run: an abort would be sent.
     WouldAbort "would-abort" Info "would abort (dry-run)";
     /// Retries are used up, and the abort waits for its grace.
-    Exhausted "exhausted" Warning "retries used up, abort to come";
+    Exhausted "exhausted" Warning "retries exhausted, abort pending";
     /// The daemon aborted it.
     Aborted "aborted" Warning "aborted";
     /// It succeeded after a retry.
@@ -76,7 +76,7 @@ kinds! {
     /// It had failed, and succeeded without a retry of ours.
     ResolvedExternally "resolved-externally" Info "resolved externally";
     /// It was handed to an operator.
-    Escalated "escalated" Critical "an operator is needed";
+    Escalated "escalated" Critical "needs an operator";
     /// Somebody else changed the failed task.
     ChangedExternally "changed-externally" Critical "changed externally";
     /// It had failed long before it was first seen.
@@ -94,7 +94,7 @@ kinds! {
     /// It still waits for an operator.
     Reminder "reminder" Critical "still needs an operator";
     /// A new journal was begun in the place of one that is gone.
-    NewJournal "new-journal" Warning "new journal begun";
+    NewJournal "new-journal" Warning "new journal created";
     /// An operator tries the channel.
     Test "test" Info "test message";
 }

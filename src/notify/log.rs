@@ -28,6 +28,7 @@ impl Observer for LogObserver {
         match notification {
             Notification::Journaled { cluster_name, entry } => {
                 let (subject, event) = (&entry.subject, &entry.event);
+                let words = event.words(entry.number);
                 line!(
                     event.level(),
                     project = %subject.project,
@@ -35,7 +36,7 @@ impl Observer for LogObserver {
                     task = %subject.task,
                     entry = entry.number,
                     event = event.word(),
-                    "{}: {event}{}",
+                    "{}: {words}{}",
                     name(cluster_name),
                     entry.advice().map(|advice| format!("; {advice}")).unwrap_or_default(),
                 );
@@ -44,7 +45,7 @@ impl Observer for LogObserver {
             Notification::LeftAlone { project, code, more } => {
                 warn!(
                     %project, reason = *code,
-                    "project {project}: {more} more failed tasks are left alone ({code}); see: upgrade-remediator history",
+                    "project {project}: the daemon does not act on {more} more failed tasks ({code}); to list them: upgrade-remediator history",
                 );
             }
             Notification::Clusters { project, came, went, watched } => {
@@ -72,8 +73,8 @@ fn tell_condition(change: &Change) {
             None => format!("; {purpose}"),
         });
         let since = change.standing.since;
-        let lasts = if since < change.at { format!("; since {}", utc(since)) } else { String::new() };
-        (condition.level(), format!("{subject}: {}{}{lasts}", condition.text(), advice.unwrap_or_default()))
+        let lasts = if since < change.at { format!(" (since {})", utc(since)) } else { String::new() };
+        (condition.level(), format!("{subject}: {}{lasts}{}", condition.text(), advice.unwrap_or_default()))
     };
     match condition.cluster() {
         Some((cluster, _)) => line!(level, %project, %cluster, condition = code.word(), "{text}"),

@@ -212,7 +212,7 @@ fn full(notice: &Notice) -> String {
             let _ = write!(what, ", started {started} (cloud time)");
         }
         if let Some(execution) = facts.execution {
-            let _ = write!(what, ", execution {execution}");
+            let _ = write!(what, ", run {execution}");
         }
         match &facts.policy {
             Some(policy) => {
@@ -228,7 +228,7 @@ fn full(notice: &Notice) -> String {
             line("Step:", &format!("failed at {}", facts.failing));
         }
         if facts.earlier_attempts > 0 {
-            line("Sent:", &format!("{} earlier PUTs are left out here", facts.earlier_attempts));
+            line("Sent:", &format!("{} earlier requests are not listed here", facts.earlier_attempts));
         }
         for sent in &facts.attempts {
             let id = sent.request_id.as_ref().map(|id| format!(", request id {id}")).unwrap_or_default();

@@ -144,7 +144,7 @@ pub fn reminder(
     let since = std::time::Duration::from_secs(since.as_secs());
     notice.at = now;
     notice.what = format!(
-        "it has been waiting for an operator for {}, since {}: {}",
+        "the task has been waiting for an operator for {}, since {}: {}",
         crate::model::text::span(since),
         at(escalation.at.wall),
         escalation.reason
@@ -202,7 +202,7 @@ pub fn of_standing(standing: &Standing, at: Timestamp, page: Option<&str>) -> No
     notice.why = Some(why);
     condition.meanwhile().clone_into(&mut notice.next);
     let explain = condition.cluster().map(|(cluster, _)| Todo {
-        purpose: "to see what it shows".to_owned(),
+        purpose: "to see what the polls show".to_owned(),
         command: format!("upgrade-remediator explain {cluster}"),
     });
     let advice = condition
@@ -210,7 +210,7 @@ pub fn of_standing(standing: &Standing, at: Timestamp, page: Option<&str>) -> No
         .into_iter()
         .map(|(purpose, command)| Todo { purpose, command: command.unwrap_or_default().to_owned() });
     let hold = (condition.code() == Code::BreakerOpen).then(|| Todo {
-        purpose: "to stop everything in the project".to_owned(),
+        purpose: "to stop all requests in the project".to_owned(),
         command: format!("upgrade-remediator hold project:{project} --reason \"…\""),
     });
     notice.todo = explain.into_iter().chain(advice).chain(hold).collect();
@@ -233,7 +233,7 @@ pub fn of_end(standing: &Standing, at: Timestamp) -> Notice {
     let code = standing.condition.code();
     let what = format!("{}, after {}", code.end_title(), span(standing.lasted(at)));
     let mut notice = of_condition(Kind::Ended(code), standing, at, what);
-    "the daemon goes on as before".clone_into(&mut notice.next);
+    "the daemon continues as before".clone_into(&mut notice.next);
     notice
 }
 
@@ -268,12 +268,12 @@ fn title(
         (Kind::FirstFailure, _) => format!("{name}: {task} failed"),
         (Kind::Exhausted, _) => match outlook {
             Some(Outlook { next: Some(next), .. }) => {
-                format!("{name}: retries used up, {} at {}", next.action, at(next.at))
+                format!("{name}: retries exhausted, {} at {}", next.action, at(next.at))
             }
             Some(outlook) if !outlook.blocked_by.is_empty() => {
-                format!("{name}: retries used up, abort blocked")
+                format!("{name}: retries exhausted, abort blocked")
             }
-            _ => format!("{name}: retries used up"),
+            _ => format!("{name}: retries exhausted"),
         },
         (Kind::RetrySent, Event::Intent { reason: Reason::RetryDue { retry, max_retries, .. }, .. }) => {
             format!("{name}: retry {retry} of {max_retries} sent")
@@ -290,7 +290,7 @@ fn what(entry: &StoredEntry, known: Option<&TaskRecord>) -> String {
             Event::Failed(Box::new(failure.seen.clone())).to_string()
         }
         (Event::Intent { action, failure, .. }, _) => {
-            format!("the {action} for failure {failure} goes out as PUT #{}", entry.number)
+            format!("the daemon sends {action} request #{} for failure {failure}", entry.number)
         }
         (event, _) => event.to_string(),
     };
@@ -330,33 +330,33 @@ fn todo(kind: Kind, cluster: &ClusterId) -> Vec<Todo> {
         command: format!("upgrade-remediator {command}"),
     };
     let hold = |purpose| todo(purpose, format!("hold cluster:{cluster} --reason \"…\""));
-    let explain = || todo("to see why, and what would have to change", format!("explain {cluster}"));
+    let explain = || todo("to see why, and what has to change", format!("explain {cluster}"));
     let retry = |purpose| todo(purpose, format!("retry-now {cluster} --reason \"…\""));
     match kind {
         Kind::Exhausted => {
-            vec![hold("to stop the abort"), retry("to have it retried once more instead"), explain()]
+            vec![hold("to stop the abort"), retry("to send one more retry instead"), explain()]
         }
         Kind::Escalated | Kind::ChangedExternally | Kind::Reminder | Kind::FailedAgain => vec![
             hold("before acting by hand"),
             explain(),
             todo(
-                "to give it back to the daemon, with no retry counted as used",
+                "to return the task to the daemon, with no retry counted as used",
                 format!("reset {cluster} --reason \"…\""),
             ),
-            retry("to have one retry sent"),
+            retry("to send one retry"),
         ],
         Kind::ResolvedByRetry | Kind::ResolvedExternally | Kind::Superseded | Kind::Gone => {
-            vec![todo("to read what happened", format!("history --cluster {cluster}"))]
+            vec![todo("to see what happened", format!("history --cluster {cluster}"))]
         }
         Kind::Aborted => vec![
-            todo("to read what happened", format!("history --cluster {cluster}")),
+            todo("to see what happened", format!("history --cluster {cluster}")),
             Todo {
-                purpose: "to upgrade or move the cluster all the same: start it anew in the console"
+                purpose: "to upgrade or move the cluster nevertheless: start a new task in the console"
                     .to_owned(),
                 command: String::new(),
             },
         ],
-        Kind::StaleFailure => vec![explain(), retry("to have it retried all the same")],
+        Kind::StaleFailure => vec![explain(), retry("to send one retry nevertheless")],
         _ => vec![explain(), hold("before acting by hand")],
     }
 }

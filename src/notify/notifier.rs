@@ -75,7 +75,10 @@ impl Notifier {
             Dispatcher { shared, outbox, routes, stopping, stop_couriers, inboxes, channel_workers, start };
         let kept = dispatcher.outbox.kept().await;
         let mut kept = kept.unwrap_or_else(|error| {
-            warn!("the outbox cannot be read, and what waits in it is not told: {}", chain(&error));
+            warn!(
+                "the outbox cannot be read, so the notifications in it are not sent yet: {}",
+                chain(&error)
+            );
             Kept::default()
         });
         let now_routes = Arc::clone(&dispatcher.routes.borrow_and_update());
@@ -208,7 +211,9 @@ impl<C: Clock> Dispatcher<C> {
         loop {
             match self.outbox.kept().await {
                 Ok(kept) => return Some(kept),
-                Err(error) => warn!("the outbox cannot be read, and nobody is told: {}", chain(&error)),
+                Err(error) => {
+                    warn!("the outbox cannot be read, so no notification is sent: {}", chain(&error))
+                }
             }
             let mut stopping = self.stopping.clone();
             let now = stopping.wait_for(|stop| *stop != Stop::No);
@@ -239,7 +244,9 @@ impl<C: Clock> Dispatcher<C> {
                     *kept = now;
                 }
             }
-            Err(error) => warn!("which channels there are cannot be kept: {}", chain(&error)),
+            Err(error) => {
+                warn!("the list of channels cannot be written to the daemon's journal: {}", chain(&error))
+            }
         }
     }
 

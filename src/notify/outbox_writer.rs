@@ -88,14 +88,15 @@ impl<C: Clock> OutboxWriter<C> {
             shown(journal, 200)
         );
         let mut notice = notice::of_project(Kind::NewJournal, at, "", what, None);
-        "watches every task anew, by its policies".clone_into(&mut notice.next);
+        "the daemon watches every task as if it had not seen it before, by its policies"
+            .clone_into(&mut notice.next);
         notice.todo = vec![
             Todo {
                 purpose: "if the old journal was lost or moved: stop the daemon and put it back".to_owned(),
                 command: "systemctl stop upgrade-remediator".to_owned(),
             },
             Todo {
-                purpose: "to keep it from acting until you have polled".to_owned(),
+                purpose: "to send no request until you have checked the failed tasks".to_owned(),
                 command: "upgrade-remediator hold all --reason \"…\"".to_owned(),
             },
         ];
@@ -110,7 +111,10 @@ impl<C: Clock> OutboxWriter<C> {
         match self.entries(&mut notes).await {
             Ok(()) => {}
             Err(error) => {
-                warn!("what is to be told cannot be read from the journal: {}", chain(&error));
+                warn!(
+                    "new entries of the daemon's journal cannot be read, so they are not notified yet: {}",
+                    chain(&error)
+                );
                 again = Some(AFTER_FAULT);
             }
         }
@@ -245,7 +249,10 @@ impl<C: Clock> OutboxWriter<C> {
             Ok(notes) => notes,
             Err(error) => {
                 if let Some(error) = error {
-                    warn!("what is to be told cannot be kept, and goes out all the same: {}", chain(&error));
+                    warn!(
+                        "notifications cannot be written to the outbox, so they are sent from memory: {}",
+                        chain(&error)
+                    );
                 }
                 let mut notes = Vec::new();
                 for (place, write) in writes.into_iter().enumerate() {

@@ -20,7 +20,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         let listed = self.state().listed.get(cluster).cloned();
         let mut limits = Vec::new();
         if listed.is_none() {
-            limits.push("no list of clusters has shown it since the daemon started".to_owned());
+            limits.push("no list of clusters has shown the cluster since the daemon started".to_owned());
         }
         let cluster = match listed {
             Some((cluster, _)) => (*cluster).clone(),
@@ -58,7 +58,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
             let record = state.project.cluster(id);
             let mut limits = Vec::new();
             if !state.polled.contains_key(id) {
-                limits.push("the daemon has not read it since it started".to_owned());
+                limits.push("the daemon has not polled the cluster since it started".to_owned());
             }
             let newest = record.newest().map(|(_, task)| task.clone());
             let mut explanation =

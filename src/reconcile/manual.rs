@@ -39,10 +39,12 @@ pub enum ManualError {
     #[error("{0} [{code}]", code = .0.code())]
     Refused(Reason),
     /// No list of the project's clusters has shown the cluster since the start.
-    #[error("no list of clusters has shown it since the daemon started, so it cannot be acted on yet")]
+    #[error(
+        "no list of clusters has shown the cluster since the daemon started, so the daemon cannot act on it yet"
+    )]
     NotListed,
     /// The service did not accept the PUT.
-    #[error("the service did not accept the {action}: {answer}")]
+    #[error("the CSS API did not accept the {action}: {answer}")]
     NotAccepted {
         /// What was sent.
         action: Action,
@@ -50,7 +52,7 @@ pub enum ManualError {
         answer: Answer,
     },
     /// Whether the service accepted the PUT is unknown.
-    #[error("whether the service accepted the {action} is unknown ({answer}); {then}")]
+    #[error("whether the CSS API accepted the {action} is unknown ({answer}); {then}")]
     Unknown {
         /// What was sent.
         action: Action,
@@ -60,7 +62,7 @@ pub enum ManualError {
         then: &'static str,
     },
     /// The PUT never left.
-    #[error("the {action} could not be sent, and the service never saw it: {detail}")]
+    #[error("the {action} request could not be sent; the CSS API did not receive it: {detail}")]
     NotSent {
         /// What was to be sent.
         action: Action,
@@ -68,13 +70,13 @@ pub enum ManualError {
         detail: String,
     },
     /// The PUT was sent, and the journal does not know yet what came of it.
-    #[error("{0}; the history will tell once the journal can be written")]
+    #[error("{0}; `history` will show it once the journal can be written")]
     Unjournaled(String),
     /// The cluster could not be read, or the journal not be written.
     #[error("{0}")]
     Poll(String),
     /// Waiting for the permit took so long that the reading was no longer fresh, or a reload came between.
-    #[error("the reading was no longer fresh when the PUT could have left; try again")]
+    #[error("the poll was too old when the request could have been sent; try again")]
     NotFresh,
 }
 
@@ -189,10 +191,8 @@ fn of_outcome(action: Action, task: TaskId, outcome: Delivery) -> Result<Done, M
             Meaning::Accepted => Ok(Done::Accepted { task, answer }),
             Meaning::Unknown => {
                 let then = match action {
-                    Action::Retry => "readings will show it, and the history tells",
-                    Action::Abort => {
-                        "an abort leaves no trace in the API: look at the cluster in the console"
-                    }
+                    Action::Retry => "the next polls will show it, and `history` lists the result",
+                    Action::Abort => "an abort leaves no trace in the API: check the cluster in the console",
                 };
                 Err(ManualError::Unknown { action, answer, then })
             }

@@ -172,7 +172,7 @@ pub fn what_came_back(attempt: AttemptId, action: Action, outcome: &Delivery) ->
 
 /// The outcome of a PUT that is not waited for any longer, as the daemon is stopping: it may have been taken.
 fn left_behind() -> Delivery {
-    Delivery::Sent(Answer::none("the daemon was stopped before there was one".to_owned()))
+    Delivery::Sent(Answer::none("the daemon was stopped before a response arrived".to_owned()))
 }
 
 #[cfg(test)]

@@ -188,8 +188,8 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
             project = %self.project,
             "{}",
             match anew {
-                Anew::ByWall => "the clock was set: the times in the daemon's journal are understood by it anew",
-                Anew::AsNow => "the clock is wrong: waits that the daemon's journal knows do not end before it is right",
+                Anew::ByWall => "this machine's clock was corrected: the daemon computes all waits again from its journal",
+                Anew::AsNow => "this machine's clock is wrong: waits in the daemon's journal do not end until it is correct",
             }
         );
         Ok(())

@@ -180,7 +180,7 @@ impl Stage {
             return;
         }
         if let Err(error) = sink.write_all(log::lines(new).as_bytes()).and_then(|()| sink.flush()) {
-            warn!(error = &error as &dyn std::error::Error, "the simulator's log cannot be written any more");
+            warn!(error = &error as &dyn std::error::Error, "the simulator's log can no longer be written");
             self.sink = None;
         }
         self.written = log.len();

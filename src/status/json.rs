@@ -15,7 +15,7 @@ pub fn entry(entry: &StoredEntry) -> Value {
         "project": entry.subject.project,
         "cluster": entry.subject.cluster,
         "task": entry.subject.task,
-        "words": entry.event.to_string(),
+        "words": entry.event.words(entry.number),
         "event": plain(&entry.event),
     })
 }

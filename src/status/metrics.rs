@@ -262,18 +262,26 @@ impl Metrics {
     }
 
     fn register(&self, page: &mut Registry) {
-        page.register("api_requests", "Requests to the service", self.requests.clone());
-        let help = "How long requests to the service took";
+        page.register("api_requests", "Requests to the CSS API", self.requests.clone());
+        let help = "Duration of requests to the CSS API";
         page.register("api_request_duration_seconds", help, self.request_durations.clone());
         let help = "Requests to IAM: signing in, keys, projects";
         page.register("iam_requests", help, self.iam_requests.clone());
-        page.register("decisions", "Decisions that told something new", self.decisions.clone());
-        page.register("attempts", "PUTs by what was answered", self.attempts.clone());
-        page.register("settlements", "PUTs that readings settled", self.settlements.clone());
-        page.register("escalations", "Tasks handed to an operator", self.escalations.clone());
+        page.register("decisions", "Decisions that differ from the one before", self.decisions.clone());
+        page.register(
+            "attempts",
+            "Retry and abort requests by the meaning of the response",
+            self.attempts.clone(),
+        );
+        page.register(
+            "settlements",
+            "Retry and abort requests whose outcome polls confirmed",
+            self.settlements.clone(),
+        );
+        page.register("escalations", "Tasks escalated to an operator", self.escalations.clone());
         page.register("outcomes", "Tasks that ended", self.outcomes.clone());
-        page.register("budgets_used_up", "Tasks whose retries were used up", self.budgets_used_up.clone());
-        let help = "How long commits to the journal took";
+        page.register("budgets_used_up", "Tasks whose retries were exhausted", self.budgets_used_up.clone());
+        let help = "Duration of commits to the journal";
         page.register("journal_commit_duration_seconds", help, self.commits.clone());
     }
 
@@ -358,12 +366,17 @@ fn of_the_daemon(page: &mut Registry, report: &Report, beside: &MetricsInput) {
         &report.configuration.hash,
     );
     let taken = report.configuration.refused.is_none();
-    gauge(page, "config_last_reload_successful", "Whether the last reload was taken", flag(taken));
+    gauge(page, "config_last_reload_successful", "Whether the last reload was applied", flag(taken));
     let since = seconds(report.configuration.since);
-    gauge(page, "config_last_reload_success_timestamp_seconds", "When a configuration was last taken", since);
+    gauge(
+        page,
+        "config_last_reload_success_timestamp_seconds",
+        "When a configuration was last applied",
+        since,
+    );
     let enforcing = flag(report.mode == Mode::Enforce);
     gauge(page, "enforcing", "Whether the global mode is enforce", enforcing);
-    gauge(page, "projects", "Projects that are looked after", count(report.projects.len()));
+    gauge(page, "projects", "Projects in the configuration", count(report.projects.len()));
     gauge(page, "holds", "Holds in force", count(report.holds.len()));
     if let Some(bytes) = beside.journal_bytes {
         gauge(page, "journal_size_bytes", "The size of the journal on disk", number(bytes));
@@ -390,32 +403,40 @@ fn of_the_projects(page: &mut Registry, report: &Report) {
     let mut each =
         |name, help, value: &dyn Fn(&ProjectReport) -> Option<f64>| each(page, projects, (name, help), value);
     each("clusters", "Clusters that are watched", &|it| Some(count(it.live.as_ref()?.watched)));
-    each("last_list_timestamp_seconds", "The last complete reading of the list of clusters", &|it| {
+    each("last_list_timestamp_seconds", "The last complete poll of the list of clusters", &|it| {
         it.live.as_ref()?.last_list.map(seconds)
     });
-    each("oldest_poll_timestamp_seconds", "Of all watched clusters, the oldest last good poll", &|it| {
-        it.live.as_ref()?.oldest().map(seconds)
-    });
+    each(
+        "oldest_poll_timestamp_seconds",
+        "Of all watched clusters, the oldest last successful poll",
+        &|it| it.live.as_ref()?.oldest().map(seconds),
+    );
     each("poll_age_limit_seconds", "A poll that is older than this is too old", &|it| {
         Some(it.live.as_ref()?.poll_age_limit_seconds)
     });
     each("tasks_running_too_long", "Tasks that run longer than their policies expect", &|it| {
         Some(count(it.tasks.iter().filter(|task| task.runs_too_long_since.is_some()).count()))
     });
-    each("unknown_outcomes", "PUTs whose outcome is not known yet", &|it| {
+    each("unknown_outcomes", "Retry and abort requests whose outcome is unknown", &|it| {
         Some(f64::from(it.unknown_outcomes))
     });
-    each("actions_last_hour", "PUTs within the last hour", &|it| Some(f64::from(it.actions_last_hour.0)));
-    each("actions_per_hour_limit", "So many PUTs are allowed within an hour", &|it| {
+    each("actions_last_hour", "Retry and abort requests within the last hour", &|it| {
+        Some(f64::from(it.actions_last_hour.0))
+    });
+    each("actions_per_hour_limit", "Limit of retry and abort requests within an hour", &|it| {
         Some(f64::from(it.actions_last_hour.1))
     });
     #[expect(clippy::cast_precision_loss, reason = "clocks are not 2^52 seconds apart")]
-    each("clock_offset_seconds", "Our clock minus that of the service", &|it| {
+    each("clock_offset_seconds", "This machine's clock minus the CSS API's clock", &|it| {
         it.live.as_ref()?.clock_offset_seconds.map(|offset| offset as f64)
     });
 
     let tasks = Gauges::new(page, "tasks", "Unfinished tasks");
-    let breakers = Gauges::new(page, "breaker_state", "1 at the state that the breaker is in");
+    let breakers = Gauges::new(
+        page,
+        "breaker_state",
+        "1 for the current state of the circuit breaker, 0 for the others",
+    );
     let conditions = Gauges::new(page, "conditions", "Conditions in force");
     for project in projects {
         let name = Some(&project.name);
@@ -448,7 +469,7 @@ fn of_the_process(page: &mut Registry, process: &Process) {
         ("process_start_time_seconds", "When the process started", *started),
         ("process_resident_memory_bytes", "Memory in use", resident_bytes.map(number)),
         ("process_open_fds", "Open files and sockets", open_fds.map(number)),
-        ("process_max_fds", "So many open files are allowed", max_fds.map(number)),
+        ("process_max_fds", "Limit of open files and sockets", max_fds.map(number)),
     ] {
         if let Some(value) = value {
             gauge(page, name, help, value);

@@ -321,11 +321,11 @@ impl PolicyReport {
         let end = match terms.on_exhausted {
             OnExhausted::Abort => {
                 format!(
-                    "then an abort after {} where no node is done, else an operator",
+                    "then an abort after {} if no node is completed, otherwise an escalation",
                     span(terms.abort_grace)
                 )
             }
-            OnExhausted::Escalate => "then an operator".to_owned(),
+            OnExhausted::Escalate => "then an escalation".to_owned(),
         };
         let window = if terms.window.is_some() { "; within its window" } else { "" };
         Self { name: policy.name().to_owned(), words: format!("{mode}: {retries}; {end}{window}") }

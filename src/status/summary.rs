@@ -62,7 +62,7 @@ pub fn line(
 ) -> String {
     let mut parts = Vec::new();
     if projects.is_empty() {
-        parts.push("nothing to watch: no [[project]] in the configuration".to_owned());
+        parts.push("no project is watched: no [[project]] in the configuration".to_owned());
     } else {
         let clusters: usize = projects.values().map(|project| project.clusters).sum();
         let running: usize = projects.values().map(|project| project.running).sum();
@@ -95,7 +95,7 @@ pub fn line(
     }
     let silent = [Code::ProjectPaused, Code::ClockOff, Code::JournalFailing, Code::NoConnection];
     if let Some(silent) = of(&|project| silent.iter().any(|code| project.conditions.contains(code))) {
-        parts.push(format!("nothing is sent in {silent}"));
+        parts.push(format!("no request is sent in {silent}"));
     }
     if holds > 0 {
         parts.push(counted(holds, "hold"));
@@ -164,8 +164,8 @@ mod tests {
         let paused = Summary { conditions, ..Summary::default() };
         assert_eq!(
             line_of(Mode::Enforce, &[("late", late), ("paused", paused)], 0, false),
-            "1 cluster, 2 running, paused cannot be polled, next abort 2026-01-05 08:00:00 UTC, breaker closed, nothing is \
-             sent in paused"
+            "1 cluster, 2 running, paused cannot be polled, next abort 2026-01-05 08:00:00 UTC, breaker closed, no request \
+             is sent in paused"
         );
     }
 
@@ -173,7 +173,7 @@ mod tests {
     fn a_daemon_without_a_project_says_so() {
         assert_eq!(
             line_of(Mode::DryRun, &[], 0, false),
-            "dry-run: nothing to watch: no [[project]] in the configuration"
+            "dry-run: no project is watched: no [[project]] in the configuration"
         );
     }
 }

@@ -73,7 +73,7 @@ pub fn start(filter: &str, format: LogFormat, environment: &Environment) -> Resu
         }
     };
     if let Some(error) = lost {
-        warn!(%error, "the journal of the system cannot be reached: the log is written to stderr as text");
+        warn!(%error, "systemd's journal cannot be reached: the log is written to stderr as text");
     }
     tell_panics();
     Ok(Log(queue))
@@ -83,7 +83,7 @@ pub fn start(filter: &str, format: LogFormat, environment: &Environment) -> Resu
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages tell the fields")]
 pub enum StartError {
-    #[error("log.filter is none")]
+    #[error("log.filter is not a valid filter")]
     Filter(#[from] ParseError),
     #[error("the system gives no thread to write the log")]
     Thread(#[source] io::Error),
@@ -119,7 +119,7 @@ fn write_by(queue: &Arc<Queue>, sink: impl Sink) -> Result<(), StartError> {
     let tell = |lost| {
         warn!(
             lost,
-            "{lost} lines of the log were lost: it could not be written, or nobody read it quickly enough"
+            "{lost} lines of the log were lost: the log could not be written, or its reader was too slow"
         );
     };
     let thread = std::thread::Builder::new().name("log".to_owned());

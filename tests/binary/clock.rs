@@ -125,7 +125,7 @@ async fn a_hold_placed_by_a_clock_that_is_behind_lasts_as_long_as_was_said_also_
     let placed = SystemClock::new().now().wall;
     let daemon = machine.held_while_behind().await;
     machine.is_off_by(0);
-    daemon.says("the clock is right: hold #1 is now hold #2").await;
+    daemon.says("the clock is correct again: hold #1 is now hold #2").await;
     daemon.kill();
     let _again = machine.daemon();
     machine.bench.looks_on(4).await;

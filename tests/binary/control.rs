@@ -70,10 +70,10 @@ async fn a_hold_with_a_time_ends_by_itself() {
     eventually("the socket", || bench.socket().exists().then_some(())).await;
     let (code, out, err) = bench.runs(&["hold", "all", "--for", "2s", "--reason", "a short one"]).await;
     assert_eq!(code, 0, "{out}{err}");
-    daemon.says("the hold has ended: hold #1").await;
+    daemon.says("a hold ended: hold #1").await;
     assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved");
     let (_, out, _) = bench.runs(&["holds"]).await;
-    assert_eq!(out, "nothing is held\n");
+    assert_eq!(out, "no hold is in force\n");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -101,9 +101,9 @@ async fn what_cannot_be_held_or_released_is_told_why() {
     twin.looks_on(4).await;
     for (arguments, code, told) in [
         (vec!["hold", "cluster:logs", "--reason", "x"], 1, "several clusters are named"),
-        (vec!["hold", "cluster:nobody", "--reason", "x"], 1, "no cluster \"nobody\" is known"),
+        (vec!["hold", "cluster:nobody", "--reason", "x"], 1, "knows no cluster \"nobody\""),
         (vec!["hold", "logs", "--reason", "x"], 1, "several clusters are named"),
-        (vec!["hold", "fisrt", "--reason", "x"], 1, "is known by name or id; did you mean \"first\"?"),
+        (vec!["hold", "fisrt", "--reason", "x"], 1, "by name or id; did you mean \"first\"?"),
         (vec!["release", "fisrt"], 1, "did you mean \"first\"?"),
         (vec!["explain", "fisrt"], 1, "did you mean \"first\"?"),
         (vec!["retry-now", "fisrt", "--reason", "x"], 1, "did you mean \"first\"?"),
@@ -117,16 +117,16 @@ async fn what_cannot_be_held_or_released_is_told_why() {
             "a cluster's name or id, project:NAME or all is allowed",
         ),
         (vec!["hold", "all", "--reason", " "], 1, "needs a reason"),
-        (vec!["hold", "all", "--for", "0s", "--reason", "x"], 1, "holds nothing"),
+        (vec!["hold", "all", "--for", "0s", "--reason", "x"], 1, "longer than zero"),
         (vec!["hold", "all", "--for", "soon", "--reason", "x"], 2, "duration"),
         (vec!["hold", "all"], 2, "--reason"),
-        (vec!["release", "all"], 1, "nothing is held on all; holds in force: none"),
+        (vec!["release", "all"], 1, "there is no hold on all; holds in force: none"),
     ] {
         let (exit, out, err) = bench.runs(&arguments).await;
         assert_eq!((exit, out.as_str()), (code, ""), "{arguments:?}: {err}");
         assert!(err.contains(told), "{arguments:?}: {err}");
     }
-    assert!(bench.runs(&["holds"]).await.1.contains("nothing is held"));
+    assert!(bench.runs(&["holds"]).await.1.contains("no hold is in force"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -150,10 +150,10 @@ async fn while_the_daemon_is_down_they_say_how_to_stop_it_for_good() {
     daemon.kill();
     let (code, out, err) = bench.runs(&["hold", "all", "--reason", "x"]).await;
     assert_eq!((code, out.as_str()), (1, ""));
-    assert!(err.contains("no daemon answers at") && err.contains("nothing was held"), "{err}");
+    assert!(err.contains("no daemon answers at") && err.contains("no hold was placed"), "{err}");
     assert!(err.contains("systemctl disable --now upgrade-remediator") && err.contains("dry-run"), "{err}");
     let (code, out, err) = bench.runs(&["holds"]).await;
-    assert!(code == 0 && out.contains("#1") && err.contains("stand in the journal"), "{out}{err}");
+    assert!(code == 0 && out.contains("#1") && err.contains("these holds are in the journal"), "{out}{err}");
     for order in [["release", "all"].as_slice(), &["retry-now", "logs", "--reason", "x"]] {
         let (code, out, err) = bench.runs(order).await;
         assert_eq!((code, out.as_str()), (1, ""));
@@ -207,7 +207,7 @@ async fn nonsense_on_the_socket_is_answered_and_changes_nothing() {
     }
     drop(UnixStream::connect(bench.socket()).unwrap());
     assert!(daemon.runs());
-    assert!(bench.runs(&["holds"]).await.1.contains("nothing is held"));
+    assert!(bench.runs(&["holds"]).await.1.contains("no hold is in force"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -249,7 +249,7 @@ async fn a_daemon_that_runs_and_cannot_be_reached_is_told_from_one_that_is_down(
         assert_eq!((code, out.as_str()), (1, ""), "{order:?}");
         assert!(err.contains(&format!("a daemon runs (pid {pid};")), "{order:?}: {err}");
         assert!(
-            err.contains(&format!("kill -TERM {pid}")) && !err.contains("nothing is sent"),
+            err.contains(&format!("kill -TERM {pid}")) && !err.contains("no request is sent"),
             "{order:?}: {err}"
         );
     }
@@ -257,7 +257,7 @@ async fn a_daemon_that_runs_and_cannot_be_reached_is_told_from_one_that_is_down(
         let (code, out, err) = bench.runs(question).await;
         assert!(code == 0 && !out.is_empty(), "{question:?}: {out}{err}");
         assert!(
-            err.contains("may be older than what the daemon does") && !err.contains("down"),
+            err.contains("may be older than the daemon's state") && !err.contains("down"),
             "{question:?}: {err}"
         );
     }
@@ -265,7 +265,10 @@ async fn a_daemon_that_runs_and_cannot_be_reached_is_told_from_one_that_is_down(
     assert_eq!(serde_json::from_str::<serde_json::Value>(&out).unwrap()["running"], true);
     daemon.kill();
     let (_, _, err) = bench.runs(&["hold", "all", "--reason", "x"]).await;
-    assert!(err.contains("While it is down nothing is sent"), "a lock that nobody holds is no daemon: {err}");
+    assert!(
+        err.contains("While the daemon is down, no request is sent"),
+        "a lock that nobody holds is no daemon: {err}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -280,7 +283,7 @@ async fn a_socket_that_was_removed_or_replaced_is_made_anew() {
     daemon.says("commands reach this daemon again").await;
     std::fs::remove_file(bench.socket()).unwrap();
     std::fs::write(bench.socket(), "no socket").unwrap();
-    daemon.says("is no socket; it is tried again").await;
+    daemon.says("is not a socket; the daemon tries again").await;
     std::fs::remove_file(bench.socket()).unwrap();
     eventually("the socket", || bench.socket().exists().then_some(())).await;
     assert_eq!(bench.runs(&["release", "all"]).await.0, 0);
@@ -295,7 +298,7 @@ async fn a_daemon_that_sends_does_not_start_without_the_socket_it_was_given() {
     let (code, _, err) = bench.runs(&["run"]).await;
     assert_eq!(code, 1);
     assert!(
-        err.contains("the control socket cannot be made") && err.contains(".nowhere/control.sock"),
+        err.contains("the control socket cannot be created") && err.contains(".nowhere/control.sock"),
         "{err}"
     );
     assert_eq!(bench.puts().len(), 0);
@@ -320,7 +323,7 @@ async fn where_it_cannot_be_told_whether_a_daemon_runs_nobody_says_that_nothing_
     bench.edit("mode = \"enforce\"", "mode = 7");
     let (code, _, err) = bench.runs(&["hold", "all", "--reason", "x"]).await;
     assert_eq!(code, 1);
-    assert!(err.contains("cannot be told") && !err.contains("nothing is sent"), "{err}");
+    assert!(err.contains("cannot be determined") && !err.contains("no request is sent"), "{err}");
     bench.edit("mode = 7", "mode = \"enforce\"");
     // The lock is there, and is no file that can be asked.
     std::fs::write(bench.journal(), "").unwrap();
@@ -328,7 +331,7 @@ async fn where_it_cannot_be_told_whether_a_daemon_runs_nobody_says_that_nothing_
     std::os::unix::fs::symlink(&lock, &lock).unwrap();
     let (code, _, err) = bench.runs(&["hold", "all", "--reason", "x"]).await;
     assert_eq!(code, 1);
-    assert!(err.contains("cannot be told by") && !err.contains("nothing is sent"), "{err}");
+    assert!(err.contains("cannot be determined by") && !err.contains("no request is sent"), "{err}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -367,12 +370,12 @@ async fn a_lock_that_was_removed_does_not_mean_that_no_daemon_runs() {
     std::fs::remove_file(bench.folder.path().join("journal.db.lock")).unwrap();
     let (code, out, err) = bench.runs(&["hold", "all", "--reason", "x"]).await;
     assert_eq!((code, out.as_str()), (1, ""), "{err}");
-    assert!(err.contains("cannot be told by") && err.contains("journal.db.lock is missing"), "{err}");
-    assert!(err.contains("systemctl stop") && !err.contains("nothing is sent"), "{err}");
+    assert!(err.contains("cannot be determined by") && err.contains("journal.db.lock is missing"), "{err}");
+    assert!(err.contains("systemctl stop") && !err.contains("no request is sent"), "{err}");
     let (_, out, err) = bench.runs(&["status", "--json"]).await;
     let status: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{err}"));
     assert!(
-        status["running"].is_null() && status["why"].as_str().unwrap().contains("cannot be told"),
+        status["running"].is_null() && status["why"].as_str().unwrap().contains("cannot be determined"),
         "{out}"
     );
 }
@@ -387,7 +390,7 @@ async fn a_daemon_whose_socket_is_turned_off_is_told_like_one_that_cannot_be_rea
     let (code, _, err) = bench.runs(&["hold", "all", "--reason", "x"]).await;
     assert!(code == 1 && err.contains("control.socket is \"\""), "{err}");
     assert!(
-        err.contains("nothing was held") && err.contains(&format!("kill -TERM {}", daemon.pid())),
+        err.contains("no hold was placed") && err.contains(&format!("kill -TERM {}", daemon.pid())),
         "{err}"
     );
     let (code, out, err) = bench.runs(&["status"]).await;
@@ -395,7 +398,10 @@ async fn a_daemon_whose_socket_is_turned_off_is_told_like_one_that_cannot_be_rea
     assert!(err.contains(&format!("pid {}", daemon.pid())), "{err}");
     daemon.kill();
     let (_, _, err) = bench.runs(&["hold", "all", "--reason", "x"]).await;
-    assert!(err.contains("While it is down nothing is sent") && !err.contains("a daemon runs"), "{err}");
+    assert!(
+        err.contains("While the daemon is down, no request is sent") && !err.contains("a daemon runs"),
+        "{err}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -410,7 +416,7 @@ async fn a_daemon_without_its_socket_gets_it_later_and_is_not_led_to_send_before
     daemon.says("started in mode").await;
     bench.edit("mode = \"dry-run\"", "mode = \"enforce\"");
     daemon.signal("HUP");
-    daemon.says("the configuration was not reloaded and nothing changed").await;
+    daemon.says("the reload was refused and the former configuration stays in force").await;
     bench.looks_on(10).await;
     assert_eq!(bench.puts().len(), 0);
     std::fs::create_dir(&folder).unwrap();
@@ -433,12 +439,12 @@ async fn what_lies_at_the_place_of_the_socket_stops_a_daemon_that_sends_and_no_o
     let _listens = std::os::unix::net::UnixDatagram::bind(&datagrams).unwrap();
     let datagrams = datagrams.display().to_string();
     let mut written = socket;
-    for (place, why) in [(datagrams, "cannot listen at"), ("/dev/null".to_owned(), "is no socket")] {
+    for (place, why) in [(datagrams, "cannot listen at"), ("/dev/null".to_owned(), "is not a socket")] {
         bench.edit(&written, &place);
         written = place;
         let (code, _, err) = bench.runs(&["run"]).await;
         assert_eq!(code, 1, "{err}");
-        assert!(err.contains("the control socket cannot be made") && err.contains(why), "{err}");
+        assert!(err.contains("the control socket cannot be created") && err.contains(why), "{err}");
         bench.edit("mode = \"enforce\"", "mode = \"dry-run\"");
         let daemon = bench.daemon();
         daemon.says("no command can reach this daemon").await;

@@ -252,7 +252,7 @@ async fn six_restarts_with_a_wrong_secret_are_one_refusal_and_a_corrected_one_is
         for n in 0..6 {
             let mut process = start("canary-wrong");
             process.says("project test: its clusters cannot be polled").await;
-            assert!(n == 0 || process.stderr().contains("rests until"), "{}", process.stderr());
+            assert!(n == 0 || process.stderr().contains("is paused until"), "{}", process.stderr());
             process.signal("TERM");
             assert_eq!(process.code().await, Some(0));
         }

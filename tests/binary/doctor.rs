@@ -74,7 +74,7 @@ async fn a_clock_that_is_off_is_told_by_how_much() {
     assert_eq!(code, 3);
     let clock = &steps[3];
     assert_eq!((clock.0.as_str(), clock.1.as_str()), ("clock", "wrong"), "{steps:#?}");
-    assert!(clock.2.contains("the clock is off by 1") && clock.2.contains("behind"), "{clock:?}");
+    assert!(clock.2.contains("this machine's clock is off by 1") && clock.2.contains("behind"), "{clock:?}");
     // The refusal tells it too.
     assert!(steps[4].2.contains("this machine's clock is off by 1"), "{steps:#?}");
 }

@@ -60,13 +60,13 @@ fn deeds() -> BTreeMap<&'static str, (Deed, &'static str)> {
     BTreeMap::from([
         (
             "slow-head",
-            (Deed::Drips(text("HTTP/1.1 200 OK\r\nx: yyyyyyyyyyyyyyyy")), "did not answer in time"),
+            (Deed::Drips(text("HTTP/1.1 200 OK\r\nx: yyyyyyyyyyyyyyyy")), "did not respond in time"),
         ),
         (
             "slow-body",
-            (Deed::Drips(text("HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{")), "did not answer in time"),
+            (Deed::Drips(text("HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{")), "did not respond in time"),
         ),
-        ("silence", (Deed::Drips(Vec::new()), "did not answer in time")),
+        ("silence", (Deed::Drips(Vec::new()), "did not respond in time")),
         (
             "endless-body",
             (
@@ -77,7 +77,7 @@ fn deeds() -> BTreeMap<&'static str, (Deed, &'static str)> {
                 "longer than",
             ),
         ),
-        ("gzip-bomb", (Deed::Says(bomb), "a Content-Encoding (gzip), though none was asked for")),
+        ("gzip-bomb", (Deed::Says(bomb), "a Content-Encoding (gzip), though none was requested")),
         (
             "promises-more",
             (
@@ -118,17 +118,14 @@ fn deeds() -> BTreeMap<&'static str, (Deed, &'static str)> {
         ),
         (
             "redirect-to-another-host",
-            (Deed::Says(redirect("https://elsewhere.invalid/")), "something other than the service"),
+            (Deed::Says(redirect("https://elsewhere.invalid/")), "something other than the API"),
         ),
-        (
-            "redirect-to-http",
-            (Deed::Says(redirect("http://127.0.0.1:1/")), "something other than the service"),
-        ),
+        ("redirect-to-http", (Deed::Says(redirect("http://127.0.0.1:1/")), "something other than the API")),
         ("no-http", (Deed::SaysAndCloses(text("SSH-2.0-OpenSSH_9.2\r\n")), "could not be reached")),
-        ("html", (Deed::Says(ok("<html>sign in</html>")), "something other than the service")),
+        ("html", (Deed::Says(ok("<html>sign in</html>")), "something other than the API")),
         ("cut-json", (Deed::Says(ok(r#"{"totalSize":1,"detailList":[{"id":"#)), "cannot be read")),
         ("wrong-types", (Deed::Says(ok(r#"{"totalSize":1,"detailList":"FAILED"}"#)), "cannot be read")),
-        ("deep-nesting", (Deed::Says(ok(&nested)), "shorter than it says")),
+        ("deep-nesting", (Deed::Says(ok(&nested)), "shorter than its totalSize")),
         ("twin-a", (Deed::Says(ok(&failed("t-twin"))), "")),
         ("twin-b", (Deed::Echoes("twin-a"), "")),
     ])
@@ -297,7 +294,7 @@ async fn a_task_that_two_clusters_show_is_sent_to_neither() {
     let bench = Bench::new(FAILED_ONCE, RETRIES).await;
     bench.configure(&peer.base, RETRIES);
     let daemon = bench.daemon();
-    daemon.says("shows this task too, so whose task it is cannot be told").await;
+    daemon.says("shows this task too, so its cluster is unclear").await;
     eventually("the good one's retry", || (!peer.puts().is_empty()).then_some(())).await;
     support::let_pass(Duration::from_secs(1)).await;
     let puts = peer.puts();

@@ -40,7 +40,7 @@ async fn orders(bench: &Bench, arguments: &[&str]) -> (i32, String) {
 async fn a_retry_by_hand_ends_the_wait_and_is_written_down_with_who_and_why() {
     let (bench, _daemon) = with_failure(FAILED_ONCE, &patient(RETRIES)).await;
     let (code, said) = orders(&bench, &["retry-now", "logs"]).await;
-    assert!(code == 0 && said.contains("the service accepted the PUT (200"), "{said}");
+    assert!(code == 0 && said.contains("the CSS API accepted the request (200"), "{said}");
     assert_eq!(bench.puts(), [PutKind::Retry]);
     assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved");
     let user = user(bench.uid());
@@ -51,7 +51,7 @@ async fn a_retry_by_hand_ends_the_wait_and_is_written_down_with_who_and_why() {
         })
         .await;
     let (_, out, _) = bench.runs(&["history", "--cluster", "logs"]).await;
-    assert!(out.contains(&format!("sending retry: {user} orders the retry: by a test")), "{out}");
+    assert!(out.contains(&format!(": {user} orders the retry: by a test")), "{out}");
     bench.judge();
 }
 
@@ -77,7 +77,7 @@ async fn nobody_passes_over_a_hold_dry_run_or_another_task() {
         let (code, said) = orders(&bench, &[&[verb, "logs", "--task", "another"], yes].concat()).await;
         assert!(code == 1 && said.contains("[not-newest]"), "{said}");
         let (code, said) = orders(&bench, &[&[verb, "nobody"], yes].concat()).await;
-        assert!(code == 1 && said.contains("no cluster \"nobody\" is known"), "{said}");
+        assert!(code == 1 && said.contains("knows no cluster \"nobody\""), "{said}");
         assert_eq!(orders(&bench, &["hold", "all"]).await.0, 0);
         let (code, said) = orders(&bench, &[&[verb, "logs"], yes].concat()).await;
         assert!(code == 1 && said.contains("[on-hold]") && said.contains("by a test"), "{said}");
@@ -118,10 +118,10 @@ async fn an_abort_on_a_terminal_shows_what_it_touches_and_waits_for_a_yes() {
     let (bench, _daemon) = with_failure(FAILED_ONCE, &patient(ABORTS)).await;
     let abort = ["abort", "logs", "--reason", "x"];
     let (code, said) = bench.on_a_terminal(&abort, "n\n").await;
-    for words in ["of 3 nodes completed; failed at", "Failing step:", "the task ends for good", "[y/N]"] {
+    for words in ["of 3 nodes completed; failed at", "Failing step:", "the task ends permanently", "[y/N]"] {
         assert!(said.contains(words), "{words}: {said}");
     }
-    assert!(code == 1 && said.contains("nothing was sent"), "{said}");
+    assert!(code == 1 && said.contains("no request was sent"), "{said}");
     assert_eq!(bench.puts(), []);
     let (code, said) = bench.on_a_terminal(&abort, "y\n").await;
     assert!(code == 0 && said.contains("accepted"), "{said}");
@@ -172,7 +172,7 @@ async fn a_task_that_is_given_back_is_the_daemons_again_also_after_a_restart() {
     bench.journaled("the escalation", |event| matches!(event, Event::Escalated { .. })).await;
     let before = bench.puts().len();
     let (code, said) = orders(&bench, &["reset", "logs"]).await;
-    assert!(code == 0 && said.contains("it is the daemon's again"), "{said}");
+    assert!(code == 0 && said.contains("the daemon handles the task again"), "{said}");
     daemon.kill();
     let _daemon = bench.daemon();
     assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved");
@@ -263,8 +263,11 @@ async fn who_may_not_use_the_socket_orders_nothing_and_a_member_of_its_group_doe
     bench.edit(&socket, &format!("{socket}.elsewhere"));
     for arguments in [["hold", "all", "--reason", "an audit"].as_slice(), &["release", "all"]] {
         let (code, said) = as_somebody_else("65533", arguments).await;
-        assert!(code == 1 && said.contains("cannot be told") && said.contains("journal.db.lock"), "{said}");
-        assert!(!said.contains("nothing is sent") && !said.contains("Start it first"), "{said}");
+        assert!(
+            code == 1 && said.contains("cannot be determined") && said.contains("journal.db.lock"),
+            "{said}"
+        );
+        assert!(!said.contains("no request is sent") && !said.contains("Start the daemon first"), "{said}");
     }
 }
 
@@ -298,7 +301,7 @@ async fn a_cluster_is_explained_by_the_daemon_and_by_the_journal_while_it_is_dow
 
     drop(daemon);
     let (code, out, err) = bench.runs(&["explain", "logs", "--json"]).await;
-    assert!(code == 0 && err.contains("this is what the journal knows"), "{err}");
+    assert!(code == 0 && err.contains("the following comes from the daemon's journal"), "{err}");
     let explained: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(
         (&explained["reason"]["code"], &explained["task"]),
@@ -306,7 +309,7 @@ async fn a_cluster_is_explained_by_the_daemon_and_by_the_journal_while_it_is_dow
         "{out}"
     );
     let (code, out, err) = bench.runs(&["status"]).await;
-    assert!(code == 0 && err.contains("this is what the journal knows"), "{err}");
+    assert!(code == 0 && err.contains("the following comes from the daemon's journal"), "{err}");
     assert!(out.contains("hold #1") && out.contains("logs") && out.contains("backoff"), "{out}");
     let (code, _, err) = bench.runs(&["explain", "nobody"]).await;
     assert!(code == 1 && err.contains("knows no cluster \"nobody\"") && !err.contains("mean"), "{err}");

@@ -330,7 +330,7 @@ async fn warnings_about_the_configuration_are_logged_in_one_line_each() {
     let mut once = Process::start(bench.command(&["run", "--once"]));
     assert_eq!(once.code().await, Some(0));
     let log = once.stderr();
-    let line = log.lines().find(|line| line.contains("never tried")).unwrap();
+    let line = log.lines().find(|line| line.contains("the policy never applies")).unwrap();
     let place = format!(" WARN {}:", bench.config().display());
     assert!(line.contains(&place) && line.contains("policy.never"), "{log}");
 }
@@ -544,7 +544,7 @@ async fn a_first_start_warns_of_nothing_and_a_restart_names_once_what_still_need
         Edited::of(RETRIES).set("policy.retry.max_retries", 0).set("policy.on_exhausted", "escalate");
     let bench = Bench::new(FAILED_ONCE, &escalates.text()).await;
     let daemon = bench.daemon();
-    daemon.says("INFO created the journal, as at a first start").await;
+    daemon.says("INFO created a new journal (first start)").await;
     bench.journaled("the escalation", |event| matches!(event, Event::Escalated { .. })).await;
     let told = "project test: 1 task still needs an operator: logs [retries-exhausted]; to see each: ";
     assert!(

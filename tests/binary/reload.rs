@@ -69,7 +69,7 @@ async fn a_bad_file_changes_nothing_and_its_problems_are_told() {
     bench.edit("mode = \"enforce\"", "mode = \"dry-run\"");
     bench.edit("max_retries = 3", "max_retrys = 3");
     daemon.signal("HUP");
-    daemon.says("the configuration was not reloaded and nothing changed").await;
+    daemon.says("the reload was refused and the former configuration stays in force").await;
     daemon.says("max_retrys").await;
     assert!(daemon.runs());
     let (code, out, err) = bench.runs(&["status"]).await;
@@ -96,7 +96,7 @@ async fn a_secret_that_is_gone_changes_nothing_either() {
     bench.journaled("the wait", |event| matches!(event, Event::Decided { .. })).await;
     bench.edit("{ env = \"TEST_SECRET_KEY\" }", "{ file = \"/nowhere/secret\" }");
     daemon.signal("HUP");
-    daemon.says("the configuration was not reloaded and nothing changed").await;
+    daemon.says("the reload was refused and the former configuration stays in force").await;
     assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved");
 }
 
@@ -203,7 +203,7 @@ async fn a_changed_ca_file_of_a_channel_is_taken_and_what_waited_is_told_at_once
     // A file that holds no certificate any more changes nothing.
     std::fs::write(&ca, "none").unwrap();
     daemon.signal("HUP");
-    daemon.says("the configuration was not reloaded and nothing changed").await;
+    daemon.says("the reload was refused and the former configuration stays in force").await;
 
     std::fs::write(&ca, &private.ca_pem).unwrap();
     daemon.signal("HUP");

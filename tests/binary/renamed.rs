@@ -59,7 +59,7 @@ async fn an_aborted_task_is_not_aborted_again(by: By) {
     bench.journaled("the abort", aborted).await;
     rename(&bench, "test", "renamed");
     let daemon = under_a_new_configuration(&bench, daemon, by).await;
-    daemon.says("project test is renamed now").await;
+    daemon.says("project test was renamed to renamed").await;
     bench.looks_on(30).await;
     assert_eq!((bench.puts().len(), intents(&bench)), (1, 1), "{by:?}");
     assert_eq!(kept_under(&bench), ["renamed"], "{by:?}");

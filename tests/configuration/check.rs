@@ -98,7 +98,7 @@ fn each_value_has_its_origin_and_each_secret_is_masked() {
         "poll.idle_interval = \"10m\"  # default\n".to_owned(),
         "breaker.failures = 10  # default\n".to_owned(),
         format!(
-            "credentials.main.access_key = {{\"credential\":\"access-key\"}}  # {config}:9; given by systemd at start\n"
+            "credentials.main.access_key = {{\"credential\":\"access-key\"}}  # {config}:9; systemd gives it at start\n"
         ),
         format!(
             "credentials.main.secret_key = {{\"env\":\"TEST_SECRET_KEY\"}}  # {config}:10; found, not shown\n"
@@ -111,7 +111,7 @@ fn each_value_has_its_origin_and_each_secret_is_masked() {
     let (code, found) = folder.json();
     assert_eq!(code, Some(0));
     let effective = &found["effective"];
-    assert_eq!(effective["credentials.main.access_key"]["secret"], "given by systemd at start");
+    assert_eq!(effective["credentials.main.access_key"]["secret"], "systemd gives it at start");
     assert_eq!(effective["credentials.main.secret_key"]["secret"], "found, not shown");
     assert_eq!(effective["mode"]["origin"], format!("{config}:1"));
 }
@@ -170,7 +170,8 @@ fn a_window_that_does_not_open_any_more_is_a_warning() {
     let folder = Folder::new(&format!("{PROJECT}{NEVER}"));
     let Checked { code, stdout } = folder.check(&[]);
     assert_eq!(code, Some(3), "{stdout}");
-    let heading = format!("warning: {}: policy.never.window\n  it does not open within", folder.at(13, 9));
+    let heading =
+        format!("warning: {}: policy.never.window\n  the window does not open within", folder.at(13, 9));
     assert!(stdout.contains(&heading) && stdout.ends_with("0 errors, 1 warning\n"), "{stdout}");
     assert!(stdout.contains("policy.never.window is closed for the next 400 days at least"), "{stdout}");
     let (code, found) = folder.json();
@@ -194,7 +195,7 @@ fn a_secret_that_others_can_read_is_an_error_at_its_place_for_check_and_run() {
     let marks = "^".repeat(reference.len());
     for part in [
         format!("error: {}: credentials.main.secret_key\n", folder.at(10, 14)),
-        "can be read by others than its owner (mode 0644)".to_owned(),
+        "other users than the owner can read the file (mode 0644)".to_owned(),
         format!("\n 10 | secret_key = {reference}\n    |              {marks}\n"),
     ] {
         assert!(stdout.contains(&part), "{part} is missing in:\n{stdout}");
@@ -226,5 +227,5 @@ fn a_command_of_a_later_version_says_so() {
     let output = command.args(["rehearse", "--policy", "x.toml", "--scenario", "demo"]).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(2), &[][..]));
-    assert!(stderr.contains("rehearse comes in a later version"), "{stderr}");
+    assert!(stderr.contains("this version has no command rehearse"), "{stderr}");
 }

@@ -69,9 +69,9 @@ fn a_wrong_value_is_named_with_its_key_and_what_is_allowed() {
         ),
         (top("[poll]\nidle_interval = '5 bananas'"), &["found \"5 bananas\"", "a duration in quotes"]),
         (top("[poll]\nidle_interval = '1mo'"), &["months and years"]),
-        (top("[poll]\nidle_interval = '0s'"), &["longer than that"]),
+        (top("[poll]\nidle_interval = '0s'"), &["a longer duration is needed"]),
         (top("[poll]\nrequest_timeout = '-5s'"), &["negative"]),
-        (top("[poll]\nmax_failure_age = '0s'"), &["longer than that"]),
+        (top("[poll]\nmax_failure_age = '0s'"), &["a longer duration is needed"]),
         (top("[limits]\nrequests_per_second = 0"), &["limits.requests_per_second", "at least 1"]),
         (top("[limits]\nrequests_per_second = 2.5"), &["found the number 2.5", "whole number"]),
         (top("[limits]\nmax_actions_per_hour = -1"), &["found the number -1", "whole number"]),
@@ -84,11 +84,11 @@ fn a_wrong_value_is_named_with_its_key_and_what_is_allowed() {
         (top("[journal]\nurl = 'sqlite:relative.db'"), &["journal.url", "must be absolute"]),
         (top("[journal]\nurl = 'mysql:/x'"), &["unknown kind of journal"]),
         (top("[log]\nformat = 'xml'"), &["log.format", "\"auto\", \"text\", \"json\""]),
-        (top("[log]\nfilter = 'a=b=c'"), &["log.filter", "no directives"]),
+        (top("[log]\nfilter = 'a=b=c'"), &["log.filter", "not a valid filter"]),
         (top("[http]\nlisten = 'here'"), &["http.listen", "ADDRESS:PORT"]),
         (
             top("[http]\nlisten = '0.0.0.0:9187'"),
-            &["http.listen", "no loopback address", "expose_without_authentication = true"],
+            &["http.listen", "not a loopback address", "expose_without_authentication = true"],
         ),
         (top("[http]\nhosts = ['https://a.example/']"), &["http.hosts[0]", "without scheme and port"]),
         (top("[control]\nsocket = 'x'"), &["control.socket", "absolute"]),
@@ -116,13 +116,13 @@ fn a_wrong_project_is_told() {
         (project("project_id = 'a'"), &["project.x.credentials", "missing"]),
         (
             project("project_id = '6204a5bd270343b5885144cf9c8c158d'\ncredentials = 'main'"),
-            &["project.prod.project_id", "stands at config.toml:4"],
+            &["project.prod.project_id", "config.toml:4 configures the same project"],
         ),
         (
             project(
                 "project_id = '6204a5bd270343b5885144cf9c8c158d'\ncredentials = 'main'\nendpoint = 'https://10.0.0.5'",
             ),
-            &["project.prod.project_id", "stands at config.toml:4", "both would act"],
+            &["project.prod.project_id", "config.toml:4 configures the same project", "both would act"],
         ),
         (
             project("credentials = 'main'\nendpoint = 'https://10.0.0.5'"),
@@ -204,10 +204,13 @@ fn wrong_credentials_are_told_without_the_secret() {
         (credentials("type = 'password'\npassword = 'canary'"), &["credentials.b.password", "(not shown)"]),
         (credentials("type = 'ecs-agency'\ntoken = { env = 'T' }"), &["b.token", "no such key"]),
         (credentials("type = 'agency'"), &["b.source", "missing", "b.agency_name", "agency_urn is needed"]),
-        (credentials("type = 'agency'\nsource = 'b'\nagency_urn = 'u'"), &["b.source", "themselves"]),
+        (
+            credentials("type = 'agency'\nsource = 'b'\nagency_urn = 'u'"),
+            &["b.source", "the same credentials"],
+        ),
         (
             credentials("type = 'agency'\nsource = 'mian'\nagency_name = 'n'"),
-            &["b.source", "did you mean \"main\"?", "b.domain_name", "goes with agency_name"],
+            &["b.source", "did you mean \"main\"?", "b.domain_name", "belongs to agency_name"],
         ),
         (
             credentials("type = 'agency'\nsource = 'main'\nagency_name = 'n'\nagency_urn = 'u'"),
@@ -218,11 +221,11 @@ fn wrong_credentials_are_told_without_the_secret() {
                 "type = 'agency'\nsource = 'c'\nagency_urn = 'u'\n[credentials.c]\ntype = 'agency'\nsource = 'b'\n\
                  agency_urn = 'u'",
             ),
-            &["b.source", "c.source", "lead back to themselves"],
+            &["b.source", "c.source", "form a circle"],
         ),
         (
             credentials("type = 'agency'\nsource = 'main'\nagency_urn = 'u'\ndomain_name = 'd'"),
-            &["b.domain_name", "goes with agency_name"],
+            &["b.domain_name", "belongs to agency_name"],
         ),
         (credentials("type = 'profile'\npath = 'relative'"), &["credentials.b.path", "absolute"]),
         (credentials("type = 'aksk'"), &["credentials.b.type", "did you mean \"ak-sk\"?"]),
@@ -292,7 +295,7 @@ fn a_channel_that_reaches_nobody_is_told() {
         (email("from = 'a@example.com'\nto = []"), &["channel.c.to", "reaches nobody"]),
         (
             email("from = 'a@example.com'\nto = ['a@example.com']\nuser = 'u'"),
-            &["channel.c.password", "a user signs in with a password"],
+            &["channel.c.password", "user and password go together"],
         ),
         (
             email("from = 'a@example.com'\nto = ['a@example.com']\nport = 70000"),
@@ -333,16 +336,16 @@ fn channels_that_nobody_hears_of_are_warned_of() {
         warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     };
     let unused = told(&format!("{PROJECT}{ops}{POLICY}"));
-    assert!(unused.contains("nothing is told to the channel \"ops\""), "{unused}");
-    assert!(unused.contains("no channel hears of a project that cannot be polled"), "{unused}");
+    assert!(unused.contains("the channel \"ops\" receives no notification"), "{unused}");
+    assert!(unused.contains("no channel is notified of a project that cannot be polled"), "{unused}");
     let by_policy = told(&format!("{PROJECT}{ops}{POLICY}notify = ['ops']"));
-    assert!(!by_policy.contains("nothing is told to the channel"), "{by_policy}");
-    assert!(by_policy.contains("no channel hears of a project that cannot be polled"), "{by_policy}");
+    assert!(!by_policy.contains("receives no notification"), "{by_policy}");
+    assert!(by_policy.contains("no channel is notified of a project that cannot be polled"), "{by_policy}");
     let default = told(&format!("[notify]\ndefault = ['ops']\n{PROJECT}{ops}{POLICY}"));
     assert_eq!(default, "");
     let secret =
         told(&format!("[notify]\ndefault = ['ops']\n{PROJECT}{ops}secret = {{ env = 'S' }}\n{POLICY}"));
-    assert!(secret.contains("Slack knows no signature"), "{secret}");
+    assert!(secret.contains("Slack has no message signatures"), "{secret}");
 }
 
 #[test]
@@ -424,7 +427,7 @@ fn a_wrong_policy_is_told() {
         (policy("match.cluster = []"), &["match.cluster", "covers nothing"]),
         (policy("match.cluster = 'a'"), &["match.cluster", "write cluster = [\"…\"]"]),
         (policy("match.cluster = ['a', '']"), &["match.cluster[1]", "empty"]),
-        (policy("match.cluster = ['a[']"), &["match.cluster[0]", "no glob"]),
+        (policy("match.cluster = ['a[']"), &["match.cluster[0]", "not a valid glob"]),
         (policy("match.task = ['upgrades']"), &["match.task[0]", "did you mean \"upgrade\"?"]),
         (policy("match.tags = { team = 5 }"), &["match.tags.team", "text in quotes"]),
         (policy("match.tags = ['team']"), &["match.tags", "a table is needed"]),
@@ -455,7 +458,7 @@ fn a_wrong_window_is_told() {
         ),
         (window("").replace("Europe/Berlin", "europe/berlin"), &["did you mean \"Europe/Berlin\"?"]),
         (window("").replace("Europe/Berlin", "CET-1CEST"), &["no time zone", "\"CET-1CEST\""]),
-        (window("allow = []"), &["policy.logs.window.allow", "never open", "leave the key away"]),
+        (window("allow = []"), &["policy.logs.window.allow", "never open", "omit the key"]),
         (window("alow = []"), &["did you mean allow?"]),
         (window("allow = {}"), &["window.allow", "a list is needed"]),
         (allow("{ days = [] }"), &["window.allow[0].days", "no day"]),
@@ -673,7 +676,7 @@ fn a_policy_behind_a_wider_one_is_told_and_no_other() {
             let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
             assert_eq!(warning.key.as_deref(), Some("policy.b"));
             assert!(
-                warning.message.contains("\"a\" before it covers everything that this one does"),
+                warning.message.contains("\"a\" before it covers every task that this one covers"),
                 "{warning}"
             );
             return true;
@@ -797,7 +800,7 @@ fn secrets_are_fetched_apart_and_never_shown() {
     assert_eq!(loaded.configuration.check_secrets(&env), []);
     let problems = loaded.configuration.resolve_secrets(&env).unwrap_err().to_string();
     assert!(
-        problems.contains("credentials.main.access_key\n  the credential \"ak\" is given by systemd"),
+        problems.contains("credentials.main.access_key\n  systemd gives the credential \"ak\""),
         "{problems}"
     );
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
@@ -852,7 +855,7 @@ fn the_password_of_a_proxy_is_a_secret_like_the_others() {
     let states = loaded.configuration.secrets(&env);
     assert_eq!(
         (states["project.prod.proxy_password"], states["channel.c.proxy_password"]),
-        ("found, not shown", "given by systemd at start")
+        ("found, not shown", "systemd gives it at start")
     );
     let proxies = loaded.configuration.resolve_proxies(&env).unwrap();
     assert!(!format!("{proxies:?}{loaded:?}").contains(CANARY));

@@ -94,7 +94,7 @@ fn a_missing_directory_of_journal_or_socket_is_warned_of_with_what_follows() {
     assert!(socket.contains("no command can reach the daemon"), "{socket}");
     fs::write(folder.path().join("file"), "").unwrap();
     let [journal, _] = told(&configuration("enforce", "/file"), &none, true).try_into().unwrap();
-    assert!(journal.contains("is no directory"), "{journal}");
+    assert!(journal.contains("is not a directory"), "{journal}");
 
     // systemd creates the default ones at start, and has created those that it names.
     let default = texts(&format!("{PROJECT}{POLICY}"), &none).unwrap();

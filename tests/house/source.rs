@@ -104,6 +104,13 @@ impl Source {
     }
 }
 
+/// Parses a file and takes out what stands under `#[cfg(test)]`.
+pub(crate) fn without_tests(text: &str) -> syn::Result<syn::File> {
+    let mut file = syn::parse_file(text)?;
+    Strip::default().visit_file_mut(&mut file);
+    Ok(file)
+}
+
 /// The sources of this folder as they are without their tests.
 pub(crate) fn sources(files: &BTreeMap<String, String>) -> Result<Vec<Source>, String> {
     let mut all: Vec<Source> =

@@ -95,7 +95,7 @@ async fn an_alert_that_lasts_says_what_comes_next_by_now() {
     let next = "retry at 2026-06-01 12:02:00 UTC".to_owned();
     alertmanager.stands(vec![notice::Notice { cluster: Some(about), next, ..told }]);
     assert_eq!(alertmanager.lasting(), std::slice::from_ref(&subject));
-    let next = "nothing while that blocks it: on-hold: hold #3 by uid 1000 on all, until it is released: an incident";
+    let next = "nothing while the request is blocked: on-hold: hold #3 by uid 1000 on all, until it is released: an incident";
     alertmanager.comes_next(&subject, next);
     alertmanager.repeat(at).unwrap().await.unwrap();
     assert_eq!(receiver.got()[0].json()[0]["annotations"]["next"], next);
@@ -114,7 +114,7 @@ async fn email_arrives_with_everything_needed_to_take_over() {
     );
     let mut daemon = bench.daemon();
     let mail = within(TWO_MESSAGES + TWO_MESSAGES, "the email of the escalation", || {
-        smtp.mails().into_iter().find(|mail| mail["text"].as_str().unwrap().contains("an operator is needed"))
+        smtp.mails().into_iter().find(|mail| mail["text"].as_str().unwrap().contains("needs an operator"))
     })
     .await;
     let text = mail["text"].as_str().unwrap();
@@ -186,7 +186,7 @@ async fn in_dry_run_a_message_names_the_mode_and_announces_no_request() {
     let failure = told.iter().find(|event| event["type"] == "upgrade-remediator.first-failure").unwrap();
     let notice = &failure["data"]["notices"][0];
     let next = notice["next"].as_str().unwrap();
-    assert!(next.starts_with("nothing while that blocks it: dry-run: would retry now ("), "{notice}");
+    assert!(next.starts_with("nothing while the request is blocked: dry-run: would retry now ("), "{notice}");
     let outlook = &notice["outlook"];
     assert_eq!((&outlook["phase"], &outlook["next"]), (&"failed".into(), &Value::Null));
     assert_eq!(outlook["blocked_by"][0]["ended_by"], "systemctl reload upgrade-remediator");
@@ -201,13 +201,13 @@ async fn a_dead_channel_delays_no_remedy_and_its_url_is_told_nowhere() {
     let mut daemon = bench.daemon();
     bench.journaled("the remedy", |event| matches!(event, Event::Ended(Outcome::ResolvedByRetry))).await;
     eventually("the word on the channel", || {
-        daemon.stderr().contains("channel ops did not take a message").then_some(())
+        daemon.stderr().contains("channel ops did not accept a message").then_some(())
     })
     .await;
     let (code, out, err) = bench.runs(&["status"]).await;
     assert!(code == 0 && out.contains("channel ops (webhook): no messages sent, "), "{out}{err}");
     assert!(
-        out.contains(" waiting, the oldest since ") && out.contains("it takes no messages since "),
+        out.contains(" waiting, the oldest since ") && out.contains("has not accepted a message since "),
         "{out}"
     );
     assert!(!out.contains("canary"), "{out}");
@@ -243,7 +243,7 @@ async fn a_refused_message_comes_as_http_200_with_a_code() {
         receiver.answer(200, good);
         let (code, out, err) = bench.runs(&["notify-test", "ops"]).await;
         assert_eq!(code, 0, "{kind}: {out}{err}");
-        assert!(out.starts_with(&format!("channel ops ({kind}): the message was taken")), "{out}");
+        assert!(out.starts_with(&format!("channel ops ({kind}): the message was accepted")), "{out}");
         let (status, word) = if bad.is_empty() { (404, "no_service") } else { (200, bad) };
         receiver.answer(status, word);
         let (code, out, err) = bench.runs(&["notify-test", "ops"]).await;

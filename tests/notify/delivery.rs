@@ -87,7 +87,7 @@ async fn no_message_announces_a_request_that_something_in_force_will_stop() {
         assert_eq!(harness.channel("ops").kinds(), ["first-failure", "exhausted"]);
         for (_, message) in told {
             let notice = &message.notices[0];
-            let next = format!("nothing while that blocks it: {block}");
+            let next = format!("nothing while the request is blocked: {block}");
             assert!(notice.next.starts_with(&next), "{notice:?}");
             assert!(notice.next.contains(end), "{notice:?}");
             assert!(!notice.title.contains(" at "), "{notice:?}");
@@ -110,7 +110,7 @@ async fn a_block_that_ends_by_itself_is_named_with_the_request_after_it() {
     let (_, message) = harness.channel("ops").taken().remove(0);
     assert_eq!(
         message.notices[0].next,
-        "retry at 2026-06-01 22:02:00 UTC, after what blocks it: the policy's window is closed, and opens \
+        "retry at 2026-06-01 22:02:00 UTC, once it is no longer blocked: the policy's window is closed, and opens \
          at 2026-06-01 22:00:00 UTC"
     );
 }
@@ -157,7 +157,10 @@ async fn what_is_told_again_says_what_comes_next_by_then() {
     harness.pass(MINUTE).await;
     let told = channel.0.lock().unwrap().clone();
     assert_eq!(told[0], "retry at 2026-06-01 12:02:00 UTC");
-    assert!(told[1].starts_with("nothing while that blocks it: dry-run: would retry now "), "{told:?}");
+    assert!(
+        told[1].starts_with("nothing while the request is blocked: dry-run: would retry now "),
+        "{told:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -176,7 +179,7 @@ async fn what_stands_at_the_start_is_told_with_what_blocks_it_and_so_is_a_remind
     harness.start().await;
     harness.pass(SECOND).await;
     let told = channel.0.lock().unwrap().remove(0);
-    assert!(told.starts_with("nothing while that blocks it: dry-run: would retry now "), "{told}");
+    assert!(told.starts_with("nothing while the request is blocked: dry-run: would retry now "), "{told}");
     harness.foresees(&[], None);
     harness.journal("prod", "logs", vec![escalated()]).await;
     harness.pass(2 * HOUR).await;
@@ -195,7 +198,9 @@ async fn of_a_task_that_no_project_knows_no_request_is_announced() {
     harness.pass(MINUTE).await;
     let (_, message) = harness.channel("ops").taken().remove(0);
     assert!(
-        message.notices[0].next.starts_with("nothing while that blocks it: the daemon does not watch "),
+        message.notices[0]
+            .next
+            .starts_with("nothing while the request is blocked: the daemon does not watch "),
         "{message:?}"
     );
 }
@@ -283,7 +288,7 @@ async fn a_task_that_runs_too_long_is_told_to_whom_its_policy_names() {
     let (_, message) = harness.channel("search").taken().remove(0);
     let notice = &message.notices[0];
     assert_eq!(notice.title, "logs: running too long");
-    assert!(notice.what.contains("policy logs expects 5h at most for 3 nodes"), "{}", notice.what);
+    assert!(notice.what.contains("policy logs expects at most 5h for 3 nodes"), "{}", notice.what);
     assert_eq!(notice.next, "nothing while the task runs");
 }
 
@@ -307,7 +312,7 @@ async fn policies_say_whom_to_tell() {
         let taken = harness.channel(channel).taken();
         taken.iter().flat_map(|(_, message)| &message.notices).map(|notice| notice.title.clone()).collect()
     };
-    assert_eq!(names("search"), ["a: upgrade failed", "a: an operator is needed"]);
+    assert_eq!(names("search"), ["a: upgrade failed", "a: needs an operator"]);
     assert_eq!(names("ops"), ["c: upgrade failed", "d: upgrade failed"]);
     assert_eq!(names("quiet"), [""; 0]);
 }
@@ -445,7 +450,7 @@ async fn who_is_refused_while_others_are_not_is_named_once_and_holds_up_nothing(
     let named = || {
         let log = std::fs::read_to_string(log.path()).unwrap();
         let of = |who: &str| {
-            log.matches(&format!("a message was taken, but not for {who}: 550 no such user")).count()
+            log.matches(&format!("a message was accepted, but not for {who}: 550 no such user")).count()
         };
         (of("gone@example.com"), of("old@example.com"))
     };
@@ -601,7 +606,7 @@ async fn what_waits_for_a_human_is_told_again_thrice() {
     for ((at, whats), hours) in reminders.iter().zip([1, 4, 24]) {
         let due = MINUTE + hours * HOUR;
         assert!(*at >= due && *at <= due + MINUTE, "{at:?} is not {due:?}");
-        assert!(whats[0].starts_with("it has been waiting for an operator for"), "{whats:?}");
+        assert!(whats[0].starts_with("the task has been waiting for an operator for"), "{whats:?}");
     }
 }
 

@@ -100,7 +100,7 @@ async fn one_receiver_who_is_refused_takes_the_email_from_nobody_else() {
     // Where nobody is taken nothing is sent, and shorter would not do.
     let server = Smtp::start(None, |line| line.starts_with("RCPT").then_some(b"550 5.1.1 No\r\n")).await;
     let error = send(options(server.port)).await.unwrap_err();
-    let told = "no receiver is taken: ops@example.com: 550 5.1.1 No; night@example.com: 550 5.1.1 No";
+    let told = "no receiver is accepted: ops@example.com: 550 5.1.1 No; night@example.com: 550 5.1.1 No";
     assert_eq!(error, SendError::passing(told));
     assert_eq!(server.lines("DATA").len(), 0);
 }
@@ -170,7 +170,7 @@ async fn what_breaks_is_told_once() {
     // No SMTP at all.
     let server = Smtp::start(None, |line| line.is_empty().then_some(b"SSH-2.0-OpenSSH_9.2\r\n")).await;
     let error = send(options(server.port)).await.unwrap_err();
-    assert_eq!(error.detail, "the greeting: 127.0.0.1 ended the connection, or its answer is no SMTP");
+    assert_eq!(error.detail, "the greeting: 127.0.0.1 closed the connection, or its response is not SMTP");
 }
 
 /// Listens at port 465 of a loopback address that no other process of these tests takes. `None` where that is not allowed,

@@ -81,10 +81,10 @@ async fn the_package_installs_a_service_that_starts_and_says_what_to_do_next() {
     assert_eq!(machine.shows(UNIT, "ActiveState"), "inactive");
     assert_eq!(machine.tries(&["systemctl", "is-enabled", UNIT]), (false, "disabled\n".to_owned()));
     machine.runs(&["systemctl", "enable", "--now", UNIT]);
-    machine.says(UNIT, "nothing is watched yet: write a [[project]]").await;
+    machine.says(UNIT, "no project is watched yet: add a [[project]]").await;
     assert_eq!(
         machine.shows(UNIT, "StatusText"),
-        "dry-run: nothing to watch: no [[project]] in the configuration"
+        "dry-run: no project is watched: no [[project]] in the configuration"
     );
     let_pass(Duration::from_secs(1)).await;
     assert_eq!(machine.shows(UNIT, "ActiveState"), "active");
@@ -165,7 +165,7 @@ async fn a_reload_takes_a_good_file_and_a_bad_one_changes_nothing() {
     machine
         .write(CONFIG, configuration(&bench, &waiting(RETRIES, "1h").replace("max_retries", "max_retrys")));
     machine.runs(&["systemctl", "reload", UNIT]);
-    machine.says(UNIT, "the configuration was not reloaded and nothing changed").await;
+    machine.says(UNIT, "the reload was refused and the former configuration stays in force").await;
     let refused = || machine.shows(UNIT, "StatusText").ends_with("the last reload was refused").then_some(());
     eventually("the refusal in the status", refused).await;
     let refusals = machine.logged(&["--unit", UNIT, "--priority=err"]);
@@ -457,7 +457,7 @@ async fn where_the_journal_of_the_system_cannot_be_reached_the_log_is_lines() {
         );
     }
     machine.says("fields.service", "started in mode dry-run").await;
-    machine.says("lines.service", "the journal of the system cannot be reached").await;
+    machine.says("lines.service", "systemd's journal cannot be reached").await;
     machine.says("lines.service", "INFO started in mode dry-run").await;
     let transports = |unit| -> Vec<Value> {
         let lines = machine.logged(&["--unit", unit, "_COMM=upgrade-remedia"]);

@@ -79,7 +79,7 @@ async fn a_failure_is_seen_to_its_remedy_without_a_reload() {
     // A hold comes before whatever is due, and its end lets it go on.
     let (code, _, told) = bench.runs(&["hold", "cluster:logs", "--reason", "an audit"]).await;
     assert_eq!(code, 0, "{told}");
-    browser.shows(".note", "On hold: nothing is sent for this cluster.");
+    browser.shows(".note", "On hold: no request is sent for this cluster.");
     browser.shows(".task.eyes .next", "Blocked by on-hold: hold #1");
     assert_eq!(bench.runs(&["release", "cluster:logs"]).await.0, 0);
     browser.hides(".note");

@@ -35,7 +35,12 @@ async fn the_page_shows_what_needs_eyes_first_and_why() {
     assert_eq!(status, 200);
     assert!(head.contains("default-src 'none'; style-src 'self'; script-src 'self'"), "{head}");
     assert!(page.contains("Needs attention"), "{page}");
-    assert!(page.contains("no retry is allowed, and the policy says to call an operator"), "{page}");
+    assert!(
+        page.contains(
+            "retries exhausted (the policy allows none), and the policy says to escalate to an operator"
+        ),
+        "{page}"
+    );
     assert!(page.contains("<code>retries-exhausted</code>"), "{page}");
 
     let (_, _, json) = get(address, "/api/v1/status");
@@ -243,7 +248,7 @@ async fn a_daemon_whose_port_is_taken_works_on_without_a_page() {
     let bench = Bench::new(FAILED_ONCE, RETRIES).await;
     bench.edit("listen = \"\"", &format!("listen = \"{}\"", taken.local_addr().unwrap()));
     let daemon = bench.daemon();
-    daemon.says("there is no status page and there are no metrics").await;
+    daemon.says("the status page and the metrics cannot be served").await;
     bench.journaled("the remedy", |event| matches!(event, Event::Ended(_))).await;
 }
 

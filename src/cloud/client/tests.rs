@@ -181,7 +181,7 @@ async fn an_error_keeps_code_message_request_id_and_wish() {
     assert_eq!(error.retry_after(), Some(Duration::from_mins(2)));
     assert_eq!(
         error.to_string(),
-        "the service asked to slow down: 429 APIGW.0308 (slow), retry after 2m, request id r-1"
+        "the API throttled the request: 429 APIGW.0308 (slow), retry after 2m, request id r-1"
     );
     let error = Harness::new([answer_with(404, ("x-iam-trace-id", "t-1"), "")]).read().await.unwrap_err();
     assert_eq!(error.refusal().unwrap().request_id.as_deref(), Some("t-1"));
@@ -558,11 +558,11 @@ async fn an_answer_without_a_body_and_one_that_is_encoded_say_so_and_what_to_do(
         Ok(Response { status, headers: Vec::new(), body })
     };
     for (answered, code, told) in [
-        (answer(200, ""), "unreadable", "the answer cannot be read: an empty body"),
-        (answer(204, ""), "unreadable", "the answer cannot be read: 204"),
-        (encoded(200), "wrong-address", "answered: 200 (the answer has a Content-Encoding (gzip)"),
-        (encoded(400), "wrong-address", "answered: 400 (the answer has a Content-Encoding (gzip)"),
-        (encoded(403), "forbidden", "forbids it: 403 (the answer has a Content-Encoding (gzip)"),
+        (answer(200, ""), "unreadable", "the response cannot be read: an empty body"),
+        (answer(204, ""), "unreadable", "the response cannot be read: 204"),
+        (encoded(200), "wrong-address", "answered: 200 (the response has a Content-Encoding (gzip)"),
+        (encoded(400), "wrong-address", "answered: 400 (the response has a Content-Encoding (gzip)"),
+        (encoded(403), "forbidden", "as forbidden: 403 (the response has a Content-Encoding (gzip)"),
     ] {
         let error = Harness::new([answered]).read().await.unwrap_err();
         assert_eq!(error.code(), code, "{error}");

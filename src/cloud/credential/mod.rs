@@ -255,7 +255,7 @@ impl Credential {
                         return Err(error);
                     }
                     Err(error) => {
-                        tracing::debug!(error = error.code(), "the credential could not be asked for anew");
+                        tracing::debug!(error = error.code(), "a new credential could not be requested");
                         self.with(|held| held.ask = Ask::No);
                     }
                     Ok(()) => {}
@@ -367,11 +367,11 @@ impl Credential {
             }
             let end = current
                 .life
-                .map_or_else(String::new, |life| format!("; its key ends at {}", utc(life.end.wall)));
+                .map_or_else(String::new, |life| format!("; its key expires at {}", utc(life.end.wall)));
             match current.gate.standing(&current.print, now) {
                 Standing::Good => format!("good{end}"),
-                Standing::Unproven => format!("not proven yet{end}"),
-                Standing::Resting { until, .. } => format!("refused; it rests until {}", utc(until.wall)),
+                Standing::Unproven => format!("not yet known to be accepted{end}"),
+                Standing::Resting { until, .. } => format!("refused; paused until {}", utc(until.wall)),
             }
         })
     }

@@ -37,12 +37,12 @@ async fn an_unproven_credential_goes_out_alone_and_the_others_wait_for_its_answe
 #[tokio::test(start_paused = true)]
 async fn how_it_stands_is_told_in_words() {
     let (clock, credential) = (VirtualClock::new(), credential());
-    assert_eq!(credential.in_words(clock.now()), "not proven yet");
+    assert_eq!(credential.in_words(clock.now()), "not yet known to be accepted");
     credential.enter(&clock).await.unwrap().answered(clock.now(), None);
     assert_eq!(credential.in_words(clock.now()), "good");
     refuse(&credential, &clock).await;
     let told = credential.in_words(clock.now());
-    assert!(told.starts_with("refused; it rests until 2026-01-02 03:"), "{told}");
+    assert!(told.starts_with("refused; paused until 2026-01-02 03:"), "{told}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -559,7 +559,7 @@ async fn six_starts_with_a_wrong_key_are_one_refused_signature() {
         let credential = files.credential(&disk.gates());
         refused += sends(&credential, &clock, &secret(2)).await.1;
         let told = credential.in_words(clock.now());
-        assert!(told.starts_with("refused; it rests until 2026-01-02 03:"), "{told}");
+        assert!(told.starts_with("refused; paused until 2026-01-02 03:"), "{told}");
         clock.sleep(Duration::from_secs(40)).await;
     }
     assert_eq!(refused, 1);

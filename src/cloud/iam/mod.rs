@@ -124,7 +124,7 @@ impl<T: Transport, C: Clock> Iam<T, C> {
         let sent = self.transport.send(request).await;
         let at = self.clock.now();
         let response = sent.map_err(|error| {
-            tracing::debug!(operation = name, error = chain(&error), "no answer");
+            tracing::debug!(operation = name, error = chain(&error), "request failed without a response");
             CloudError::from_transport(error, None)
         })?;
         let head = Head::of(&response, at.wall, &scrub);

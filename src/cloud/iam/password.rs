@@ -104,17 +104,20 @@ impl<T: Transport, C: Clock> PasswordSource<T, C> {
         let Granted { at, head, token, body } = granted;
         let id = head.request_id.as_ref();
         let unreadable = |detail: String| CloudError::Unreadable { detail, request_id: id.cloned() };
-        let token = token.ok_or_else(|| unreadable("the answer of IAM has no X-Subject-Token".to_owned()))?;
+        let token =
+            token.ok_or_else(|| unreadable("the response of IAM has no X-Subject-Token".to_owned()))?;
         let TokenBody { token: described } = wire::read(&body, "IAM", id)?;
         if let (Scope::Project(wanted), Some(given)) = (&self.scope, &described.project)
             && given.id != wanted.as_str()
         {
-            return Err(unreadable("IAM gave a token for another project than it was asked for".to_owned()));
+            return Err(unreadable(
+                "IAM returned a token for another project than the requested one".to_owned(),
+            ));
         }
         let theirs = head.clock_offset.and_then(|offset| at.wall.checked_sub(offset).ok()).unwrap_or(at.wall);
         let life = wire::life(&described.expires_at, "IAM", id, (at, theirs))?;
         let token =
-            AuthToken::new(token).map_err(|error| unreadable(format!("the answer of IAM: {error}")))?;
+            AuthToken::new(token).map_err(|error| unreadable(format!("the response of IAM: {error}")))?;
         Ok(Fresh { key: Key::Token(token), life: Some(life) })
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn read<T: DeserializeOwned>(
             serde_json::error::Category::Syntax | serde_json::error::Category::Io => "it is not JSON",
         };
         let (line, column) = (error.line(), error.column());
-        let detail = format!("the answer of {whose}: {what} (line {line}, column {column})");
+        let detail = format!("the response of {whose}: {what} (line {line}, column {column})");
         CloudError::Unreadable { detail, request_id: request_id.cloned() }
     })
 }
@@ -86,7 +86,7 @@ pub(in crate::cloud) fn temporary_key(
     let life = life(&expires_at, whose, request_id, (now, theirs))?;
     let key = AccessKey::new(access.into(), secret.into(), Some(securitytoken.into()));
     let key = key.map_err(|error| CloudError::Unreadable {
-        detail: format!("the answer of {whose}: {error}"),
+        detail: format!("the response of {whose}: {error}"),
         request_id: request_id.cloned(),
     })?;
     Ok(Fresh { key: Key::Access(key), life: Some(life) })
@@ -100,7 +100,7 @@ pub(super) fn life(
     (now, theirs): (Moment, Timestamp),
 ) -> Result<Life, CloudError> {
     let end: Timestamp = expires_at.parse().map_err(|_| CloudError::Unreadable {
-        detail: format!("the answer of {whose}: expires_at is no point in time"),
+        detail: format!("the response of {whose}: expires_at is not a point in time"),
         request_id: request_id.cloned(),
     })?;
     let left = Duration::try_from(end.duration_since(theirs)).unwrap_or_default();

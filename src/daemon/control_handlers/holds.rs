@@ -34,7 +34,7 @@ impl Daemon {
         let reason = super::reason(reason, "a hold")?;
         let now = self.clock().now();
         let until = match lasts {
-            Some(Duration::ZERO) => return Err("a hold for no time holds nothing".to_owned()),
+            Some(Duration::ZERO) => return Err("a hold needs a duration longer than zero".to_owned()),
             Some(lasts) if lasts > LONGEST => None,
             Some(lasts) => {
                 SignedDuration::try_from(lasts).ok().and_then(|lasts| now.wall.checked_add(lasts).ok())
@@ -52,7 +52,7 @@ impl Daemon {
             gates.push(running.project.pause().await);
         }
         let hold = self.builder.journal().place_hold(new).await.map_err(|error| {
-            format!("the hold could not be journaled, so nothing is held by it: {}", chain(&error))
+            format!("the hold could not be written to the journal and is not in force: {}", chain(&error))
         })?;
         let hold = if let (Some(until), Some(lasts)) = (unjournaled, lasts) {
             self.holds_mut().place_without_journaled_end(hold.clone(), now.after(lasts), now);
@@ -92,7 +92,10 @@ impl Daemon {
                 Ok(stored) => self.holds_mut().end_was_journaled(number, stored),
                 Err(error) => {
                     let error = chain(&error);
-                    warn!(hold = number, error, "the end of hold #{number} cannot be journaled: {error}");
+                    warn!(
+                        hold = number,
+                        error, "the end of hold #{number} cannot be written to the journal: {error}"
+                    );
                 }
             }
         }
@@ -109,8 +112,8 @@ impl Daemon {
         let until = now.after(until.since(now)).wall;
         let new = NewHold { at: now.wall, scope, cluster_name, until: Some(until), reason, by };
         let stored = self.builder.journal().place_hold(new).await?;
-        self.journal_release(hold, "the clock, which is right now", now).await?;
-        info!(hold = stored.number, "the clock is right: hold #{} is now {stored}", hold.number);
+        self.journal_release(hold, "the corrected clock", now).await?;
+        info!(hold = stored.number, "the clock is correct again: hold #{} is now {stored}", hold.number);
         Ok(stored)
     }
 
@@ -130,13 +133,18 @@ impl Daemon {
         if released.is_empty() {
             let others: Vec<String> = still.iter().map(|hold| format!("\n  {hold}")).collect();
             let others = if others.is_empty() { "none".to_owned() } else { others.concat() };
-            return Err(format!("nothing is held on {scope}; holds in force: {others}"));
+            return Err(format!("there is no hold on {scope}; holds in force: {others}"));
         }
         let now = self.clock().now();
         let numbers: Vec<u64> = released.iter().map(|hold| hold.number).collect();
         let by = peer.to_string();
         self.builder.journal().release_holds(now.wall, numbers.clone(), by.clone()).await.map_err(
-            |error| format!("the release could not be journaled, so the hold goes on: {}", chain(&error)),
+            |error| {
+                format!(
+                    "the release could not be written to the journal, so the hold stays in force: {}",
+                    chain(&error)
+                )
+            },
         )?;
         self.holds_mut().release(&numbers, now, &by);
         for hold in &released {

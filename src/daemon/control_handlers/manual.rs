@@ -92,11 +92,12 @@ fn way_out(error: &ManualError, by_name: impl Fn(&str) -> String) -> String {
 fn as_answer(cluster: ClusterId, cluster_name: String, done: Done) -> Answer {
     let (task, words) = match done {
         Done::Accepted { task, answer } => {
-            let words = format!("the service accepted the PUT ({answer})");
+            let words = format!("the CSS API accepted the request ({answer})");
             (task, words)
         }
         Done::Reset(task) => {
-            let words = "it is the daemon's again: no retry counts as used, and a new backoff begins";
+            let words =
+                "the daemon handles the task again: no retry counts as used, and a new backoff begins";
             (task, words.to_owned())
         }
     };

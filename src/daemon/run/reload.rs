@@ -67,15 +67,15 @@ impl Daemon {
         let loaded = match configuration::load(&self.config, &self.environment) {
             Ok(loaded) => loaded,
             Err(problems) => {
-                self.tell_why_not("they cannot be used".to_owned(), &problems.0);
+                self.tell_why_not("the new configuration cannot be used".to_owned(), &problems.0);
                 return Ok(());
             }
         };
         let begins_to_send =
             loaded.configuration.mode == Mode::Enforce && self.configuration().mode != Mode::Enforce;
         if begins_to_send && self.reachable.as_ref().is_some_and(|reachable| !reachable.now()) {
-            let why = "the mode is \"enforce\" now, and no command can reach this daemon to hold what it sends, as its control \
-                       socket cannot be made: mend the place, and reload again";
+            let why = "the mode is \"enforce\" now, and no operator could place a hold, because the control socket cannot be \
+                       created: correct its directory, and reload again";
             self.tell_why_not(why.to_owned(), &[]);
             return Ok(());
         }
@@ -99,7 +99,10 @@ impl Daemon {
         let mut ready = match ready {
             Ok(ready) => ready,
             Err(BuildFault::Secrets(problems)) => {
-                self.tell_why_not("they cannot be used".to_owned(), &problems.0);
+                self.tell_why_not(
+                    "the secrets of the new configuration cannot be read".to_owned(),
+                    &problems.0,
+                );
                 return Ok(());
             }
             Err(fault) => {
@@ -125,7 +128,8 @@ impl Daemon {
             }
             Err(error) => {
                 self.revive(halted, known);
-                let why = format!("the names of projects could not be journaled: {}", chain(&error));
+                let why =
+                    format!("the names of projects could not be written to the journal: {}", chain(&error));
                 self.tell_why_not(why, &[]);
             }
         }
@@ -136,7 +140,7 @@ impl Daemon {
     fn tell_why_not(&mut self, why: String, found: &[Problem]) {
         let at = self.builder.clock.now().wall;
         let config = self.config.display();
-        error!(%config, "the configuration was not reloaded and nothing changed: {why}");
+        error!(%config, "the reload was refused and the former configuration stays in force: {why}");
         let line = |problem: &Problem| format!("{}: {}", problem.severity.word(), problem.in_one_line());
         let mut problems: Vec<String> = found.iter().map(line).collect();
         for problem in found {
@@ -276,9 +280,7 @@ impl Daemon {
     /// Why projects cannot be given other names now.
     fn why_not_now(&self, moving: &Moving) -> Option<String> {
         if !moving.moved.is_empty() && !self.orders.is_empty() {
-            return Some(
-                "projects have other names, and a command is being carried out: reload again".to_owned(),
-            );
+            return Some("projects were renamed while a command is in progress: reload again".to_owned());
         }
         let aside = moving.naming.renames.iter().filter(|rename| rename.aside).map(|rename| &rename.from);
         let open = |name: &&ProjectName| {
@@ -286,8 +288,8 @@ impl Daemon {
         };
         aside.into_iter().find(open).map(|name| {
             format!(
-                "project {name} is another one now, and what became of a request of the former project {name} is not \
-                 known yet: reload again once it is settled, or give the new one another name"
+                "project {name} now has another id, and the outcome of a request of the former project {name} is unknown: \
+                 reload again once the outcome is confirmed, or give the new project another name"
             )
         })
     }
@@ -340,7 +342,7 @@ impl Daemon {
             match state_of(&name, &journal, now) {
                 Ok(project_state) => self.again(&name, running.link, project_state, known),
                 Err(error) => {
-                    error!(project = %name, "project {name} is not watched until a reload or restart, as the journal cannot be read: {}", chain(&error));
+                    error!(project = %name, "project {name} is not watched until a reload or restart, because the journal cannot be read: {}", chain(&error));
                 }
             }
         }

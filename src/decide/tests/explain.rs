@@ -26,7 +26,7 @@ fn the_wait_before_an_abort_is_the_one_that_applies() {
     terms.retry.max_retries = 1;
     terms.abort_grace = Duration::from_secs(20);
     let told = |steps: Vec<(Option<String>, String)>| {
-        steps.into_iter().find(|(_, what)| what.starts_with("the abort")).unwrap()
+        steps.into_iter().find(|(_, what)| what.starts_with("an abort")).unwrap()
     };
     let (at, what) = told(harness.steps(&[failed(1)]));
     assert!(at.is_none() && what.contains("20s after the retries"), "{what}");
@@ -53,9 +53,9 @@ fn what_is_to_come_is_told_to_its_end() {
     let mut harness = Harness::new();
     let steps = harness.steps(&[failed(1)]);
     let step = |at: Option<&str>, what: &str| (at.map(str::to_owned), what.to_owned());
-    let end =
-        "the abort, 15m after the retries are used up, if no node is completed; else an operator is called";
-    let limit = "an operator is called before a retry that would make it wait more than 7d in all";
+    let end = "an abort, 15m after the retries are exhausted, if no node is completed; otherwise an escalation to an operator";
+    let limit =
+        "an escalation to an operator before a retry that would make the task wait more than 7d in total";
     assert_eq!(
         steps,
         [
@@ -111,8 +111,7 @@ fn steps_that_wait_for_something_else_than_time_say_so_and_many_are_told_as_one(
     harness.limits.max_actions_per_hour = 0;
     harness.pass(MINUTE);
     harness.terms.as_mut().unwrap().retry.randomization_factor = 0.2;
-    let so_far =
-        "an operator is called before a retry that would make it wait more than 7d in all (2m so far)";
+    let so_far = "an escalation to an operator before a retry that would make the task wait more than 7d in total (2m so far)";
     let whats = |harness: &mut Harness| harness.steps(&[failed(2)]).into_iter().map(|(_, what)| what);
     let told: Vec<_> = whats(&mut harness).collect();
     assert_eq!(told.len(), 13, "ten retries, the rest of them, the abort and the limit");
@@ -121,7 +120,7 @@ fn steps_that_wait_for_something_else_than_time_say_so_and_many_are_told_as_one(
     assert_eq!(told[10], "1 more retry");
     assert_eq!(told[12], so_far);
     harness.pass(5 * MINUTE);
-    assert_eq!(whats(&mut harness).next().unwrap(), "retry 2 of 12, once nothing holds it back");
+    assert_eq!(whats(&mut harness).next().unwrap(), "retry 2 of 12, once it is no longer blocked");
     harness.terms.as_mut().unwrap().retry.max_retries = 20;
     assert_eq!(whats(&mut harness).nth(10).unwrap(), "9 more retries");
     // Ten are told one by one.
@@ -161,7 +160,7 @@ fn the_next_step_has_the_time_at_which_its_wait_ends_whatever_it_waits_for() {
     harness.limits = Limits::default();
     assert_eq!(first(&mut harness), (Some("12:06:00".to_owned()), "retry 1 of 2".to_owned()));
     let told: Vec<_> = harness.steps(&[failed(1)]).into_iter().map(|(_, what)| what).collect();
-    assert_eq!(told[2], "an operator is called, once the retries are used up");
+    assert_eq!(told[2], "an escalation to an operator, once the retries are exhausted");
 }
 
 #[test]
@@ -169,7 +168,7 @@ fn without_a_limit_of_waiting_the_abort_comes_last() {
     let mut harness = Harness::new();
     harness.terms.as_mut().unwrap().retry.max_elapsed_time = None;
     let (_, last) = harness.steps(&[failed(1)]).pop().unwrap();
-    assert!(last.starts_with("the abort"), "{last}");
+    assert!(last.starts_with("an abort"), "{last}");
 }
 
 #[test]
@@ -238,9 +237,9 @@ fn every_precondition_is_told_with_its_value_its_limit_and_its_verdict() {
     assert_eq!(
         harness.preconditions(Mode::Enforce, &[failed(1)]),
         [
-            "newest: task t (a certain newest task, and none that runs) passes",
+            "newest: task t (a certain newest task, and none that is running) passes",
             "status: FAILED (FAILED) passes",
-            "open PUT: none (none) passes",
+            "open request: none (none) passes",
             "escalation: none (none) passes",
             "nodes (for an abort only): no node completed (no completed and no unreadable node) passes",
             "hold: none (none) passes",
@@ -260,10 +259,10 @@ fn the_preconditions_of_the_task_tell_what_is_uncertain_open_or_a_humans() {
     let mut harness = Harness::new();
     let undated = Task { start_time: None, ..success(1) };
     let newest = |harness: &Harness, tasks: &[Task]| harness.precondition("newest", tasks);
-    let limit = "(a certain newest task, and none that runs) HOLDS BACK";
+    let limit = "(a certain newest task, and none that is running) HOLDS BACK";
     assert_eq!(newest(&harness, &[]), format!("newest: no task {limit}"));
     assert_eq!(harness.precondition("status", &[]), "status: none (FAILED) HOLDS BACK");
-    assert_eq!(newest(&harness, &[running(1)]), format!("newest: task t runs {limit}"));
+    assert_eq!(newest(&harness, &[running(1)]), format!("newest: task t is running {limit}"));
     assert_eq!(harness.precondition("status", &[running(1)]), "status: RUNNING (FAILED) HOLDS BACK");
     let unclear = newest(&harness, &[undated]);
     assert!(unclear.ends_with(limit) && unclear.contains("startTime of task t"), "{unclear}");
@@ -277,8 +276,8 @@ fn the_preconditions_of_the_task_tell_what_is_uncertain_open_or_a_humans() {
     );
     harness.pass(2 * MINUTE);
     let attempt = harness.send(&[failed(1)], Meaning::Unknown);
-    let open = format!("open PUT: retry {attempt} (none) HOLDS BACK");
-    assert_eq!(harness.precondition("open PUT", &[failed(1)]), open);
+    let open = format!("open request: retry request {attempt} (none) HOLDS BACK");
+    assert_eq!(harness.precondition("open request", &[failed(1)]), open);
 
     let mut given_up = Harness::new();
     given_up.terms.as_mut().unwrap().retry.max_retries = 0;

@@ -23,6 +23,6 @@ pub(super) fn keep(owner: &mut Owner, text: &str) {
     );
     if let Err(failure) = kept {
         let error = failure.error(&owner.place);
-        tracing::debug!(%error, "a refused credential could not be remembered");
+        tracing::debug!(%error, "the refusal of a credential could not be written to the journal");
     }
 }

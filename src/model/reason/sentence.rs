@@ -13,43 +13,48 @@ use crate::model::text::{shown, span, utc};
 pub(super) fn running(done: Option<u32>, total: u32, execution: Option<u64>) -> String {
     let nodes = if total == 1 { "node" } else { "nodes" };
     let running = match done {
-        Some(done) => format!("the task is running, {done} of {total} {nodes} done"),
-        None => format!("the task is running; how many of its {total} {nodes} are done cannot be read"),
+        Some(done) => format!("the task is running, {done} of {total} {nodes} completed"),
+        None => format!("the task is running; how many of its {total} {nodes} are completed cannot be read"),
     };
     match execution {
-        Some(n) if n > 1 => format!("{running} (execution {n}); it cannot be stopped"),
-        _ => format!("{running}; it cannot be stopped"),
+        Some(n) if n > 1 => format!("{running} (run {n}); a running task cannot be stopped"),
+        _ => format!("{running}; a running task cannot be stopped"),
     }
 }
 
 pub(super) fn newest_missing(task: Option<&TaskId>) -> String {
     match task {
         Some(task) => format!(
-            "task {task}, the newest ever seen, is missing from the list, so older ones are left alone"
+            "task {task}, the newest ever seen, is missing from the list, so the daemon does not act on older tasks"
         ),
-        None => "the newest task ever seen is missing from the list, so older ones are left alone".to_owned(),
+        None => {
+            "the newest task ever seen is missing from the list, so the daemon does not act on older tasks"
+                .to_owned()
+        }
     }
 }
 
 pub(super) fn unknown_status(word: &str) -> String {
     if word.is_empty() {
-        return "it shows no status, so it is left alone".to_owned();
+        return "the task has no status, so the daemon does not act on it".to_owned();
     }
-    format!("its status \"{}\" is not one that we know, so it is left alone", shown(word, 60))
+    format!("the daemon does not know the task's status \"{}\", so it does not act on it", shown(word, 60))
 }
 
 pub(super) fn too_old(ended: Option<&str>, limit: Duration, in_future: bool) -> String {
     match ended {
         Some(ended) if in_future => format!(
-            "it is said to end at {ended} (cloud time), which lies in the future, and it was never seen running: its age \
-             cannot be told, so it is left alone"
+            "the end of the task, {ended} (cloud time), is in the future, and the task was never seen running: its age \
+             is unknown, so the daemon does not act on it"
         ),
         Some(ended) => format!(
-            "it ended at {ended} (cloud time), more than {} before it was first seen, so it is left alone",
+            "the task ended at {ended} (cloud time), more than {} before it was first seen, so the daemon does not act \
+             on it",
             span(limit)
         ),
         None => format!(
-            "it does not tell when it ended and was never seen running, so it counts as older than {} and is left alone",
+            "the task has no end time and was never seen running, so it counts as older than {} and the daemon does \
+             not act on it",
             span(limit)
         ),
     }
@@ -57,22 +62,20 @@ pub(super) fn too_old(ended: Option<&str>, limit: Duration, in_future: bool) -> 
 
 pub(super) fn outcome_unknown(attempt: AttemptId, action: Action, answered: bool) -> String {
     if answered {
-        format!(
-            "the service accepted the {action} (PUT {attempt}); readings do not show for certain yet what came of it"
-        )
+        format!("the CSS API accepted {action} request {attempt}; the next polls have to confirm its effect")
     } else {
-        format!("whether the service accepted the {action} (PUT {attempt}) is unknown; readings will show it")
+        format!(
+            "whether the CSS API accepted {action} request {attempt} is unknown; the next polls will show it"
+        )
     }
 }
 
-/// That retries are used up, and how many of them were somebody else's.
-pub(super) fn used_up(used: u32, external: u32) -> String {
+/// Returns that retries are exhausted, and how many of them were external.
+pub(super) fn exhausted(used: u32, external: u32) -> String {
     match (used, external) {
-        (0, _) => "no retry is allowed".to_owned(),
-        (1, 0) => "the one retry is used up".to_owned(),
-        (1, _) => "the one retry is used up (by others)".to_owned(),
-        (_, 0) => format!("all {used} retries are used up"),
-        _ => format!("all {used} retries are used up ({external} of them by others)"),
+        (0, _) => "retries exhausted (the policy allows none)".to_owned(),
+        (_, 0) => format!("retries exhausted ({used} used)"),
+        _ => format!("retries exhausted ({used} used, {external} of them external)"),
     }
 }
 
@@ -80,21 +83,21 @@ pub(super) fn used_up(used: u32, external: u32) -> String {
 pub(super) fn grace_of_abort(grace: Duration, after_put: Option<Duration>) -> String {
     match after_put {
         None => format!("grace {}", span(grace)),
-        Some(after) => format!("grace {}, and not within {} of the last PUT", span(grace), span(after)),
+        Some(after) => format!("grace {}, and not within {} of the last request", span(grace), span(after)),
     }
 }
 
 pub(super) fn refusal(cause: PauseCause) -> &'static str {
     match cause {
-        PauseCause::Forbidden => "the service refused a PUT as forbidden",
-        PauseCause::WrongAddress => "something other than the service answered a PUT",
+        PauseCause::Forbidden => "the CSS API refused a request as forbidden",
+        PauseCause::WrongAddress => "something other than the CSS API answered a request",
     }
 }
 
 pub(super) fn clock_off(seconds: i64) -> String {
     let way = if seconds < 0 { "behind" } else { "ahead of" };
     format!(
-        "our clock is {} {way} the service's, and nothing is sent while they differ by more than {}",
+        "this machine's clock is {} {way} the CSS API's clock; no request is sent while they differ by more than {}",
         span(Duration::from_secs(seconds.unsigned_abs())),
         span(MAX_CLOCK_OFFSET)
     )
@@ -108,7 +111,7 @@ pub(super) fn hold_ends(until: Option<Timestamp>) -> String {
 pub(super) fn window_opens(opens: Option<Timestamp>) -> String {
     match opens {
         Some(opens) => format!("opens at {}", utc(opens)),
-        None => "no opening of it can be found".to_owned(),
+        None => "no time at which it opens can be found".to_owned(),
     }
 }
 
@@ -126,5 +129,5 @@ pub(super) fn policies(first: Option<&str>, now: &str) -> String {
 }
 
 pub(super) fn recorded(answer: Option<&Answer>) -> String {
-    answer.map_or_else(|| "no answer was recorded".to_owned(), ToString::to_string)
+    answer.map_or_else(|| "no response was recorded".to_owned(), ToString::to_string)
 }

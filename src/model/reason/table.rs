@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::Class;
 use super::sentence::{
-    clock_off, grace_of_abort, hold_ends, newest_missing, outcome_unknown, policies, recorded, refusal,
-    retry_is_due, running, too_old, unknown_status, used_up, window_opens,
+    clock_off, exhausted, grace_of_abort, hold_ends, newest_missing, outcome_unknown, policies, recorded,
+    refusal, retry_is_due, running, too_old, unknown_status, window_opens,
 };
 use crate::model::action::Action;
 use crate::model::answer::Answer;
@@ -20,79 +20,79 @@ use crate::model::turn::Opening;
 
 /// A reload takes the files anew, and tries at once what is paused.
 const RELOAD: &str = "systemctl reload upgrade-remediator";
-const OPERATOR_ACTS: &str = "an operator has to act: mend the cause, then `reset` gives it back to the daemon, or `retry-now` \
-     sends one retry; to act in the console, `hold` it first";
-const WAIT_ENDS: &str = "the wait ends by itself; `retry-now` ends it at once, `hold` stops what follows";
-const MEND_AND_RELOAD: &str =
-    "the permission, the endpoint or the key has to be mended; a reload then tries at once, time by itself";
-const PROBE_GOES_WELL: &str =
-    "the task of one retry that is let through has to go well; `retry-now` passes over the breaker";
-const SENT_AT_NEXT_POLL: &str = "`hold` stops the request, which is sent at the next poll";
+const OPERATOR_ACTS: &str = "fix the cause, then `reset` returns the task to the daemon, or `retry-now` sends one retry; to act in \
+     the console, `hold` the cluster first";
+const WAIT_ENDS: &str =
+    "the wait ends automatically; `retry-now` sends the retry at once, `hold` blocks the request";
+const FIX_AND_RELOAD: &str = "fix the permission, the endpoint or the key; a reload then sends one request as a probe at once, \
+     otherwise the daemon sends it later";
+const PROBE_GOES_WELL: &str = "the task of one retry that is sent as a probe has to make progress; `retry-now` bypasses the circuit breaker";
+const SENT_AT_NEXT_POLL: &str = "the request is sent at the next poll; `hold` blocks it";
 
 reasons! {
     // Nothing to act on.
     /// No task of the cluster runs or failed.
     Idle = ("idle", NothingToDo) {
-        text: ("nothing to do: no task is running, and the newest, if there is one, did not fail"),
+        text: ("nothing to do: no task is running, and the newest task, if there is one, did not fail"),
     }
     /// A task runs; it cannot be stopped, and nothing else of the cluster is acted on.
     Running { done: Option<u32>, total: u32, execution: Option<u64> } = ("running", NothingToDo) {
         text: ("{}", running(*done, *total, *execution)),
-        step: "the task has to end: nobody can stop it while it runs",
+        step: "the task has to end; nobody can stop it while it runs",
     }
     /// A list of tasks is shorter than it says.
     ListIncomplete = ("list-incomplete", Waiting) {
-        text: ("the list of tasks is shorter than it says it is, so a newer task may be missing from it"),
-        step: "the service has to list all tasks that it says there are",
+        text: ("the list of tasks is shorter than its totalSize, so a newer task may be missing from it"),
+        step: "the CSS API has to list all tasks",
     }
     /// Which task is the newest cannot be told.
     OrderUnclear { detail: String } = ("order-unclear", Waiting) {
-        text: ("which task is the newest cannot be told: {detail}"),
-        step: "a newer task has to show, or an operator acts in the console: which one is the newest decides",
+        text: ("the newest task of the cluster cannot be determined: {detail}"),
+        step: "a newer task has to appear in the list, or an operator has to act in the console",
         attention: true,
     }
     /// A newer task was seen before, and is missing now.
     NewestMissing { task: Option<TaskId> } = ("newest-missing", Waiting) {
         text: ("{}", newest_missing(task.as_ref())),
-        step: "the service has to list that task again, or a newer one",
+        step: "the CSS API has to list that task again, or a newer one",
         attention: true,
     }
     /// A task that was running is missing now, and no second poll has said so yet.
     RunningMissing { task: TaskId } = ("running-missing", Waiting) {
         text: (
-            "task {task}, which was running when it was last read, is missing from the list, so nothing is sent before \
+            "task {task}, which was running at the last poll, is missing from the list, so no request is sent before \
              another poll"
         ),
-        step: "another poll has to tell what became of it; it is taken by itself",
+        step: "another poll has to show the task or confirm that it is gone; the daemon polls automatically",
     }
     /// The last answer about another cluster shows this task too, so whose it is cannot be told.
     SharedTask { other: ClusterId } = ("shared-task", Waiting) {
         text: (
-            "the last answer about cluster {other} shows this task too, so whose task it is cannot be told and nothing is \
+            "the last response about cluster {other} shows this task too, so its cluster is unclear and no request is \
              sent for it"
         ),
-        step: "the service has to show the task in one cluster alone; look in the console whose it is",
+        step: "the CSS API has to show the task in one cluster only; check in the console which cluster it belongs to",
         attention: true,
     }
     /// A status that we do not know.
     UnknownStatus { word: String } = ("unknown-status", Waiting) {
         text: ("{}", unknown_status(word)),
-        step: "the status has to become one that is known; look at it in the console",
+        step: "the status has to become a known one; check the task in the console",
         attention: true,
     }
     /// We aborted it. The API has no status for that.
     AbortedByUs = ("aborted-by-us", NothingToDo) {
-        text: ("we aborted it, and nothing more is sent for it, whatever the service goes on showing"),
+        text: ("the daemon aborted the task; no further request is sent for it, whatever the CSS API shows"),
     }
     /// It was closed: superseded by a newer task, or gone.
     #[serde(alias = "closed")]
     Ended = ("ended", NothingToDo) {
-        text: ("it is closed: a newer task took its place, or it was gone"),
+        text: ("the task ended: a newer task superseded it, or it is gone"),
     }
     /// It was handed to an operator.
     #[serde(alias = "with-human")]
     NeedsOperator { since: Timestamp, why: String } = ("needs-operator", NeedsOperator) {
-        text: ("it was escalated to an operator at {} ({why}), and nothing is sent for it", utc(*since)),
+        text: ("the task was escalated to an operator at {} ({why}), and no request is sent for it", utc(*since)),
         step: OPERATOR_ACTS,
     }
     /// A failure that had ended long before it was first seen.
@@ -104,7 +104,7 @@ reasons! {
         in_future: bool,
     } = ("too-old", NeedsOperator) {
         text: ("{}", too_old(ended.as_deref(), *limit, *in_future)),
-        step: "an operator decides about old failures: `retry-now` or `abort` sends one PUT; a new failure is looked after",
+        step: "decide about the old failure: `retry-now` or `abort` sends one request; the daemon handles a new failure",
     }
 
     // Waiting.
@@ -112,13 +112,13 @@ reasons! {
     #[serde(alias = "settling")]
     OutcomeUnknown { attempt: AttemptId, action: Action, answered: bool } = ("outcome-unknown", Waiting) {
         text: ("{}", outcome_unknown(*attempt, *action, *answered)),
-        step: "readings have to show what came of the PUT; they are taken by themselves",
+        step: "polls have to confirm the outcome of the request; the daemon polls automatically",
     }
     /// The reading shows the past: the failure that was already retried, or an even older one.
     #[serde(alias = "stale-reading")]
     StalePoll = ("stale-poll", Waiting) {
-        text: ("the reading may show the past, so nothing is sent before another one"),
-        step: "the service has to show the present; it is read again by itself",
+        text: ("the poll may show an old state, so no request is sent before another poll"),
+        step: "the CSS API has to show the current state; the daemon polls again automatically",
     }
     /// The next retry waits for its backoff.
     Backoff { retry: u32, max_retries: u32, wait: Duration, until: Timestamp } = ("backoff", Waiting) {
@@ -128,19 +128,19 @@ reasons! {
     }
     /// The service was busy; the same retry waits once more.
     ServiceBusy { answer: Answer, until: Timestamp } = ("service-busy", Waiting) {
-        text: ("the service was busy ({answer}); the same PUT is due again at {}", utc(*until)),
+        text: ("the CSS API was busy ({answer}); the same request is due again at {}", utc(*until)),
         step: "`hold` stops the same request from being sent again when the wait is over",
         until: Some(*until),
     }
     /// An answer said 'gone or forbidden': the list and another reading decide which.
     CheckingIfGone { answer: Answer } = ("checking-if-gone", Waiting) {
-        text: ("the answer ({answer}) means gone or forbidden; the list and another reading will tell which"),
-        step: "the list and another reading have to tell; both are taken by themselves",
+        text: ("the response ({answer}) means gone or forbidden; the list and another poll decide which"),
+        step: "the list and another poll have to show which; the daemon reads both automatically",
     }
     /// What held the task back has ended; nothing overdue fires at once.
     #[serde(alias = "held-until-now")]
     WasBlocked { until: Timestamp } = ("was-blocked", Waiting) {
-        text: ("what held it back has ended; it is due at {}", utc(*until)),
+        text: ("the request is no longer blocked and is due at {}", utc(*until)),
         step: WAIT_ENDS,
         until: Some(*until),
     }
@@ -154,12 +154,12 @@ reasons! {
         until: Timestamp,
     } = ("abort-pending", Waiting) {
         text: (
-            "{} and no node is completed: it will be aborted at {} ({})",
-            used_up(*used, *external),
+            "{} and no node is completed: the task will be aborted at {} ({})",
+            exhausted(*used, *external),
             utc(*until),
             grace_of_abort(*grace, *after_put)
         ),
-        step: "`hold` stops the abort, `retry-now` retries once more",
+        step: "`hold` stops the abort, `retry-now` sends one more retry",
         until: Some(*until),
     }
 
@@ -167,18 +167,18 @@ reasons! {
     #[serde(alias = "slow-reading")]
     SlowPoll { took: Duration } = ("slow-poll", Waiting) {
         text: (
-            "reading both lists of tasks took {}, and nothing is sent on what is older than {}: they are read again",
+            "polling both lists of tasks took {}, and no request is sent on data older than {}: the daemon polls again",
             span(*took),
             span(MAX_READING_AGE)
         ),
-        step: "the service has to answer sooner; the lists are read again by themselves, and `doctor` shows how long it takes",
+        step: "the CSS API has to respond faster; the daemon polls again automatically, and `doctor` shows how long it takes",
     }
 
-    // Held back.
+    // Blocked.
     /// No policy matches.
     NoPolicy = ("no-policy", Blocked) {
-        text: ("no policy matches it, so it is watched and never touched"),
-        step: "a policy has to cover it; then `systemctl reload upgrade-remediator`",
+        text: ("no policy covers the task, so the daemon watches it and sends no request"),
+        step: "a policy has to cover the task; then `systemctl reload upgrade-remediator`",
         ended_by: RELOAD,
         attention: true,
     }
@@ -192,27 +192,27 @@ reasons! {
     #[serde(alias = "project-resting")]
     ProjectPaused { cause: PauseCause, until: Timestamp } = ("project-paused", Blocked) {
         text: (
-            "the project is paused because {}; from {} on one PUT at a time tries again",
+            "the project is paused because {}; from {} on, one request at a time is sent as a probe",
             refusal(*cause),
             utc(*until)
         ),
-        step: MEND_AND_RELOAD,
+        step: FIX_AND_RELOAD,
         until: Some(*until),
         ended_by: RELOAD,
     }
     /// No list of the project's clusters has shown the cluster since the start, so which policy governs it is not certain.
     NotListed = ("not-listed", Blocked) {
-        text: ("no list of clusters has shown it since the start, so which policy covers it is not certain"),
-        step: "the list of clusters has to show it; it is read every `discovery_interval`",
+        text: ("no list of clusters has shown the cluster since the daemon started, so its policy is not certain"),
+        step: "the list of clusters has to show the cluster; the daemon reads the list every `discovery_interval`",
     }
     /// This cluster is paused after a refusal.
     #[serde(alias = "cluster-resting")]
     ClusterPaused { until: Timestamp } = ("cluster-paused", Blocked) {
         text: (
-            "the cluster is paused because the service refused a PUT as forbidden, until {}",
+            "the cluster is paused until {} because the CSS API refused a request as forbidden",
             utc(*until)
         ),
-        step: MEND_AND_RELOAD,
+        step: FIX_AND_RELOAD,
         until: Some(*until),
         ended_by: RELOAD,
     }
@@ -229,8 +229,8 @@ reasons! {
     }
     /// As many PUTs were sent within an hour as are allowed.
     ActionsPerHour { limit: u32 } = ("actions-per-hour", Blocked) {
-        text: ("as many PUTs were sent within the last hour as max_actions_per_hour allows ({limit})"),
-        step: "an hour has to pass since the earlier PUTs, or the limit has to be raised",
+        text: ("as many requests were sent within the last hour as max_actions_per_hour allows ({limit})"),
+        step: "an hour has to pass since the earlier requests, or the limit has to be raised",
     }
     /// An operator said that it is to be left alone.
     OnHold { hold: u64, scope: Scope, by: String, why: String, until: Option<Timestamp> } = ("on-hold", Blocked) {
@@ -243,13 +243,13 @@ reasons! {
     /// The policy acts at other times only.
     WindowClosed { opens: Option<Timestamp> } = ("window-closed", Blocked) {
         text: ("the policy's window is closed, and {}", window_opens(*opens)),
-        step: "the policy's window has to open; `retry-now` passes over it",
+        step: "the policy's window has to open; `retry-now` bypasses the window",
         until: *opens,
     }
     /// Too many tasks failed at once: the breaker of the project is open.
     BreakerOpen { opening: Opening, until: Timestamp } = ("breaker-open", Blocked) {
         text: (
-            "the breaker of the project is open because {opening}; from {} on one PUT tries again",
+            "the circuit breaker of the project is open because {opening}; from {} on, one request is sent as a probe",
             utc(*until)
         ),
         step: PROBE_GOES_WELL,
@@ -258,7 +258,7 @@ reasons! {
     /// One PUT was let through, and what becomes of its task decides whether the breaker closes.
     BreakerProbing { attempt: AttemptId, cluster: ClusterId } = ("breaker-probing", Blocked) {
         text: (
-            "the breaker of the project let PUT {attempt} on cluster {cluster} through, and waits for what becomes of it"
+            "the circuit breaker of the project waits for the outcome of probe request {attempt} on cluster {cluster}"
         ),
         step: PROBE_GOES_WELL,
     }
@@ -271,7 +271,7 @@ reasons! {
     }
     /// An abort is due: retries used up, no node completed, grace over.
     AbortDue { used: u32, max_retries: u32, grace: Duration } = ("abort-due", Due) {
-        text: ("{}, no node is completed and the grace of {} is over", used_up(*used, 0), span(*grace)),
+        text: ("{}, no node is completed and the grace of {} is over", exhausted(*used, 0), span(*grace)),
         step: SENT_AT_NEXT_POLL,
     }
     /// An operator orders it. `command`: what tells a repeated command from a new one.
@@ -289,45 +289,46 @@ reasons! {
     }
     /// The task's status is another one than FAILED.
     NotFailed { status: String } = ("not-failed", Refused) {
-        text: ("its status is \"{}\", and only a task that is FAILED is acted on", shown(status, 60)),
+        text: ("the task's status is \"{}\"; only a FAILED task can be retried or aborted", shown(status, 60)),
         step: "the task has to be FAILED",
     }
     /// An abort could leave a mixed cluster.
     NotAbortable { doubt: AbortDoubt } = ("not-abortable", Refused) {
-        text: ("it must not be aborted: {doubt}; aborting it could leave a cluster of mixed versions or zones"),
-        step: "nobody may abort it: a retry, or the service's support, has to bring it to its end",
+        text: ("the task must not be aborted: {doubt}; an abort could leave a cluster of mixed versions or zones"),
+        step: "do not abort the task in the console either: a retry, or the provider's support, has to complete it",
     }
     /// It is not escalated.
     #[serde(alias = "not-with-human")]
     NotEscalated = ("not-escalated", Refused) {
-        text: ("it is not escalated, so there is nothing to reset"),
-        step: "the daemon handles the task by itself; `hold` stops that",
+        text: ("the task is not escalated, so there is nothing to reset"),
+        step: "the daemon handles the task itself; `hold` stops that",
     }
     /// This very command was carried out before.
     AlreadyDone = ("already-done", Refused) {
-        text: ("this very command was carried out before, and acts once"),
-        step: "to do it once more, give the command again",
+        text: ("this command was carried out before and is not repeated"),
+        step: "to repeat it, give the command again",
     }
 
     // To an operator.
     /// Retries are used up, and the policy says to call an operator.
     #[serde(alias = "retries-used-up")]
     RetriesExhausted { used: u32, external: u32 } = ("retries-exhausted", NeedsOperator) {
-        text: ("{}, and the policy says to call an operator", used_up(*used, *external)),
+        text: ("{}, and the policy says to escalate to an operator", exhausted(*used, *external)),
         step: OPERATOR_ACTS,
     }
     /// Retries are used up, and an abort could leave a mixed cluster.
     NodeCompleted { used: u32, doubt: AbortDoubt } = ("node-completed", NeedsOperator) {
         text: (
-            "{}, and it must not be aborted: {doubt}; aborting it could leave a cluster of mixed versions or zones",
-            used_up(*used, 0)
+            "{}, and the task must not be aborted: {doubt}; an abort could leave a cluster of mixed versions or zones",
+            exhausted(*used, 0)
         ),
         step: OPERATOR_ACTS,
     }
     /// `PARTIAL_FAILED`: not to be retried, or its retries are used up; never aborted.
     PartialFailed { used: u32 } = ("partial-failed", NeedsOperator) {
         text: (
-            "it is PARTIAL_FAILED, with {} used; the policy allows no more, and such a task is never aborted",
+            "the task is PARTIAL_FAILED, with {} used; the policy allows no more, and a PARTIAL_FAILED task is never \
+             aborted",
             counted(u64::from(*used), "retry", "retries")
         ),
         step: OPERATOR_ACTS,
@@ -335,8 +336,8 @@ reasons! {
     /// Retries are used up under another policy than the one the failure was first seen under.
     PolicyChanged { used: u32, first: Option<String>, now: String } = ("policy-changed", NeedsOperator) {
         text: (
-            "{}, but it is not aborted: the failure was first seen under {}",
-            used_up(*used, 0),
+            "{}, but the task is not aborted: the failure was first seen under {}",
+            exhausted(*used, 0),
             policies(first.as_deref(), now)
         ),
         step: OPERATOR_ACTS,
@@ -344,7 +345,8 @@ reasons! {
     /// Waited as long as the policy allows, with retries left.
     MaxElapsedTime { waited: Duration, limit: Duration, left: u32 } = ("max-elapsed-time", NeedsOperator) {
         text: (
-            "it has waited {} since the first failure or the last progress, more than max_elapsed_time ({}), with {} left",
+            "the task has waited {} since the first failure or the last progress, more than max_elapsed_time ({}), with \
+             {} left",
             span(*waited),
             span(*limit),
             counted(u64::from(*left), "retry", "retries")
@@ -354,12 +356,12 @@ reasons! {
     /// Somebody else changed the failed task.
     #[serde(alias = "touched-by-others")]
     ChangedExternally { changed: String } = ("changed-externally", NeedsOperator) {
-        text: ("somebody else changed the failed task ({}), so it is left to them", shown(changed, 200)),
+        text: ("somebody else changed the failed task ({}), so the daemon does not act on it", shown(changed, 200)),
         step: OPERATOR_ACTS,
     }
     /// The service will never take this request.
     NotAcceptable { answer: Answer } = ("not-acceptable", NeedsOperator) {
-        text: ("the service will not take this request as it is: {answer}"),
+        text: ("the CSS API does not accept this request: {answer}"),
         step: OPERATOR_ACTS,
     }
     /// Accepted PUTs in a row without any effect.
@@ -369,28 +371,30 @@ reasons! {
     }
     /// PUTs of unknown outcome in a row that showed not to have been accepted.
     NotAccepted { times: u32 } = ("not-accepted", NeedsOperator) {
-        text: ("{times} PUTs in a row had no clear answer, or could not be sent, and none took effect"),
+        text: ("{times} requests in a row had no clear response, or could not be sent, and none took effect"),
         step: OPERATOR_ACTS,
     }
     /// The service has been busy for too long.
     BusyTooLong { since: Timestamp, answer: Answer } = ("busy-too-long", NeedsOperator) {
-        text: ("the service has been busy since {}; its last answer was {answer}", utc(*since)),
+        text: ("the CSS API has been busy since {}; its last response was {answer}", utc(*since)),
         step: OPERATOR_ACTS,
     }
     /// Whether a PUT was accepted cannot be told from this task.
     #[serde(alias = "cannot-settle")]
     CannotConfirm { attempt: AttemptId, detail: String } = ("cannot-confirm", NeedsOperator) {
-        text: ("whether PUT {attempt} was accepted cannot be told: {detail}"),
-        step: "an operator has to see in the console whether that PUT was taken; then `reset` gives it back to the daemon",
+        text: ("whether the CSS API accepted request {attempt} cannot be determined: {detail}"),
+        step: "check in the console whether the request was accepted; then `reset` returns the task to \
+               the daemon",
     }
     /// An abort leaves no trace, so one of unknown outcome is never sent again.
     AbortUnknown { attempt: AttemptId, answer: Option<Answer> } = ("abort-unknown", NeedsOperator) {
         text: (
-            "whether the abort (PUT {attempt}) was accepted is unknown ({}); an abort leaves no trace in the API, so it is \
-             never sent again",
+            "whether the CSS API accepted abort request {attempt} is unknown ({}); an abort leaves no trace in the API, so \
+             the daemon never sends it again",
             recorded(answer.as_ref())
         ),
-        step: "an operator has to see in the console whether the task was terminated; if it was not, `reset` gives it back",
+        step: "check in the console whether the task was aborted; if it was not, `reset` returns the task \
+               to the daemon",
     }
 }
 

@@ -77,62 +77,74 @@ fn every_reason_reads_as_an_operator_needs_it() {
     let minutes = Duration::from_mins;
     let (attempt, task) = (AttemptId(12), TaskId::new("t-1").unwrap());
     let table = [
-        (Reason::Idle, "nothing to do: no task is running, and the newest, if there is one, did not fail"),
+        (
+            Reason::Idle,
+            "nothing to do: no task is running, and the newest task, if there is one, did not \
+                        fail",
+        ),
         (
             Reason::Running { done: Some(1), total: 3, execution: Some(2) },
-            "the task is running, 1 of 3 nodes done (execution 2); it cannot be stopped",
+            "the task is running, 1 of 3 nodes completed (run 2); a running task cannot be stopped",
         ),
         (
             Reason::Running { done: Some(0), total: 1, execution: Some(1) },
-            "the task is running, 0 of 1 node done; it cannot be stopped",
+            "the task is running, 0 of 1 node completed; a running task cannot be stopped",
         ),
         (
             Reason::Running { done: None, total: 3, execution: None },
-            "the task is running; how many of its 3 nodes are done cannot be read; it cannot be stopped",
+            "the task is running; how many of its 3 nodes are completed cannot be read; a running task \
+             cannot be stopped",
         ),
         (
             Reason::ListIncomplete,
-            "the list of tasks is shorter than it says it is, so a newer task may be missing from it",
+            "the list of tasks is shorter than its totalSize, so a newer task may be missing from it",
         ),
         (
             Reason::OrderUnclear { detail: "tasks a and b have the same startTime".to_owned() },
-            "which task is the newest cannot be told: tasks a and b have the same startTime",
+            "the newest task of the cluster cannot be determined: tasks a and b have the same startTime",
         ),
         (
             Reason::NewestMissing { task: Some(task) },
-            "task t-1, the newest ever seen, is missing from the list, so older ones are left alone",
+            "task t-1, the newest ever seen, is missing from the list, so the daemon does not act on older \
+             tasks",
         ),
         (
             Reason::NewestMissing { task: None },
-            "the newest task ever seen is missing from the list, so older ones are left alone",
+            "the newest task ever seen is missing from the list, so the daemon does not act on older tasks",
         ),
         (
             Reason::RunningMissing { task: TaskId::new("t-2").unwrap() },
-            "task t-2, which was running when it was last read, is missing from the list, so nothing is sent \
+            "task t-2, which was running at the last poll, is missing from the list, so no request is sent \
              before another poll",
         ),
         (
             Reason::SharedTask { other: cluster() },
-            "the last answer about cluster c-2 shows this task too, so whose task it is cannot be told and \
-             nothing is sent for it",
+            "the last response about cluster c-2 shows this task too, so its cluster is unclear and no \
+             request is sent for it",
         ),
         (
             Reason::SlowPoll { took: minutes(2) },
-            "reading both lists of tasks took 2m, and nothing is sent on what is older than 5s: they are read again",
+            "polling both lists of tasks took 2m, and no request is sent on data older than 5s: the daemon \
+             polls again",
         ),
         (
             Reason::UnknownStatus { word: "TERMIN\u{1b}ATED".to_owned() },
-            r#"its status "TERMIN\u{1b}ATED" is not one that we know, so it is left alone"#,
+            r#"the daemon does not know the task's status "TERMIN\u{1b}ATED", so it does not act on it"#,
         ),
-        (Reason::UnknownStatus { word: String::new() }, "it shows no status, so it is left alone"),
+        (
+            Reason::UnknownStatus { word: String::new() },
+            "the task has no status, so the daemon does not act \
+                                                         on it",
+        ),
         (
             Reason::AbortedByUs,
-            "we aborted it, and nothing more is sent for it, whatever the service goes on showing",
+            "the daemon aborted the task; no further request is sent for it, whatever the CSS API shows",
         ),
-        (Reason::Ended, "it is closed: a newer task took its place, or it was gone"),
+        (Reason::Ended, "the task ended: a newer task superseded it, or it is gone"),
         (
             Reason::NeedsOperator { since: until, why: "node-completed".to_owned() },
-            "it was escalated to an operator at 2026-01-02 03:04:05 UTC (node-completed), and nothing is sent for it",
+            "the task was escalated to an operator at 2026-01-02 03:04:05 UTC (node-completed), and no \
+             request is sent for it",
         ),
         (
             Reason::TooOld {
@@ -140,11 +152,13 @@ fn every_reason_reads_as_an_operator_needs_it() {
                 limit: minutes(72 * 60),
                 in_future: false,
             },
-            "it ended at 2025-12-24T01:02:03 (cloud time), more than 3d before it was first seen, so it is left alone",
+            "the task ended at 2025-12-24T01:02:03 (cloud time), more than 3d before it was first seen, so \
+             the daemon does not act on it",
         ),
         (
             Reason::TooOld { ended: None, limit: minutes(72 * 60), in_future: false },
-            "it does not tell when it ended and was never seen running, so it counts as older than 3d and is left alone",
+            "the task has no end time and was never seen running, so it counts as older than 3d and the \
+             daemon does not act on it",
         ),
         (
             Reason::TooOld {
@@ -152,41 +166,46 @@ fn every_reason_reads_as_an_operator_needs_it() {
                 limit: minutes(72 * 60),
                 in_future: true,
             },
-            "it is said to end at 2027-12-24T01:02:03 (cloud time), which lies in the future, and it was never seen \
-             running: its age cannot be told, so it is left alone",
+            "the end of the task, 2027-12-24T01:02:03 (cloud time), is in the future, and the task was \
+             never seen running: its age is unknown, so the daemon does not act on it",
         ),
         (
             Reason::OutcomeUnknown { attempt, action: Action::Retry, answered: true },
-            "the service accepted the retry (PUT #12); readings do not show for certain yet what came of it",
+            "the CSS API accepted retry request #12; the next polls have to confirm its effect",
         ),
         (
             Reason::OutcomeUnknown { attempt, action: Action::Retry, answered: false },
-            "whether the service accepted the retry (PUT #12) is unknown; readings will show it",
+            "whether the CSS API accepted retry request #12 is unknown; the next polls will show it",
         ),
-        (Reason::StalePoll, "the reading may show the past, so nothing is sent before another one"),
+        (Reason::StalePoll, "the poll may show an old state, so no request is sent before another poll"),
         (
             Reason::Backoff { retry: 1, max_retries: 5, wait: minutes(2), until },
             "retry 1 of 5 waits 2m and is due at 2026-01-02 03:04:05 UTC",
         ),
         (
             Reason::ServiceBusy { answer: answer(), until },
-            "the service was busy (409 CSS.0029: Another operation runs, retry after 2m, request id r-1); \
-             the same PUT is due again at 2026-01-02 03:04:05 UTC",
+            "the CSS API was busy (409 CSS.0029: Another operation runs, retry after 2m, request id r-1); \
+             the same request is due again at 2026-01-02 03:04:05 UTC",
         ),
         (
             Reason::CheckingIfGone { answer: Answer { retry_after: None, ..answer() } },
-            "the answer (409 CSS.0029: Another operation runs, request id r-1) means gone or forbidden; \
-             the list and another reading will tell which",
+            "the response (409 CSS.0029: Another operation runs, request id r-1) means gone or forbidden; \
+             the list and another poll decide which",
         ),
-        (Reason::WasBlocked { until }, "what held it back has ended; it is due at 2026-01-02 03:04:05 UTC"),
+        (
+            Reason::WasBlocked { until },
+            "the request is no longer blocked and is due at 2026-01-02 03:04:05 \
+                                        UTC",
+        ),
         (
             Reason::AbortPending { used: 5, external: 2, grace: minutes(15), after_put: None, until },
-            "all 5 retries are used up (2 of them by others) and no node is completed: it will be aborted at \
-             2026-01-02 03:04:05 UTC (grace 15m)",
+            "retries exhausted (5 used, 2 of them external) and no node is completed: the task will be \
+             aborted at 2026-01-02 03:04:05 UTC (grace 15m)",
         ),
         (
             Reason::AbortPending { used: 0, external: 0, grace: minutes(15), after_put: None, until },
-            "no retry is allowed and no node is completed: it will be aborted at 2026-01-02 03:04:05 UTC (grace 15m)",
+            "retries exhausted (the policy allows none) and no node is completed: the task will be aborted \
+             at 2026-01-02 03:04:05 UTC (grace 15m)",
         ),
         (
             Reason::AbortPending {
@@ -196,32 +215,35 @@ fn every_reason_reads_as_an_operator_needs_it() {
                 after_put: Some(minutes(5)),
                 until,
             },
-            "the one retry is used up and no node is completed: it will be aborted at 2026-01-02 03:04:05 UTC \
-             (grace 1m, and not within 5m of the last PUT)",
+            "retries exhausted (1 used) and no node is completed: the task will be aborted at 2026-01-02 \
+             03:04:05 UTC (grace 1m, and not within 5m of the last request)",
         ),
-        (Reason::NoPolicy, "no policy matches it, so it is watched and never touched"),
+        (Reason::NoPolicy, "no policy covers the task, so the daemon watches it and sends no request"),
         (Reason::DryRun { action: Action::Abort }, "dry-run: would abort now"),
         (
             Reason::ProjectPaused { cause: PauseCause::Forbidden, until },
-            "the project is paused because the service refused a PUT as forbidden; from 2026-01-02 03:04:05 UTC on \
-             one PUT at a time tries again",
+            "the project is paused because the CSS API refused a request as forbidden; from 2026-01-02 \
+             03:04:05 UTC on, one request at a time is sent as a probe",
         ),
         (
             Reason::ProjectPaused { cause: PauseCause::WrongAddress, until },
-            "the project is paused because something other than the service answered a PUT; from \
-             2026-01-02 03:04:05 UTC on one PUT at a time tries again",
+            "the project is paused because something other than the CSS API answered a request; from \
+             2026-01-02 03:04:05 UTC on, one request at a time is sent as a probe",
         ),
         (
             Reason::ClusterPaused { until },
-            "the cluster is paused because the service refused a PUT as forbidden, until 2026-01-02 03:04:05 UTC",
+            "the cluster is paused until 2026-01-02 03:04:05 UTC because the CSS API refused a request as \
+             forbidden",
         ),
         (
             Reason::ClockOff { seconds: -301 },
-            "our clock is 5m 1s behind the service's, and nothing is sent while they differ by more than 5m",
+            "this machine's clock is 5m 1s behind the CSS API's clock; no request is sent while they differ \
+             by more than 5m",
         ),
         (
             Reason::ClockOff { seconds: 3_600 },
-            "our clock is 1h ahead of the service's, and nothing is sent while they differ by more than 5m",
+            "this machine's clock is 1h ahead of the CSS API's clock; no request is sent while they differ \
+             by more than 5m",
         ),
         (
             Reason::ActionsInFlight { limit: 1 },
@@ -229,11 +251,12 @@ fn every_reason_reads_as_an_operator_needs_it() {
         ),
         (
             Reason::ActionsPerHour { limit: 1 },
-            "as many PUTs were sent within the last hour as max_actions_per_hour allows (1)",
+            "as many requests were sent within the last hour as max_actions_per_hour allows (1)",
         ),
         (
             Reason::NotListed,
-            "no list of clusters has shown it since the start, so which policy covers it is not certain",
+            "no list of clusters has shown the cluster since the daemon started, so its policy is not \
+             certain",
         ),
         (on_hold(Some(until)), "hold #3 by uid 1000 on all, until 2026-01-02 03:04:05 UTC: an incident"),
         (on_hold(None), "hold #3 by uid 1000 on all, until it is released: an incident"),
@@ -243,16 +266,16 @@ fn every_reason_reads_as_an_operator_needs_it() {
         ),
         (
             Reason::WindowClosed { opens: None },
-            "the policy's window is closed, and no opening of it can be found",
+            "the policy's window is closed, and no time at which it opens can be found",
         ),
         (
             Reason::BreakerOpen { opening: Opening::ManyFailed { failures: 10, within: minutes(10) }, until },
-            "the breaker of the project is open because 10 tasks were seen to fail within 10m; from \
-             2026-01-02 03:04:05 UTC on one PUT tries again",
+            "the circuit breaker of the project is open because 10 tasks failed within 10m; from 2026-01-02 \
+             03:04:05 UTC on, one request is sent as a probe",
         ),
         (
             Reason::BreakerProbing { attempt, cluster: cluster() },
-            "the breaker of the project let PUT #12 on cluster c-2 through, and waits for what becomes of it",
+            "the circuit breaker of the project waits for the outcome of probe request #12 on cluster c-2",
         ),
         (
             Reason::RetryDue { retry: 1, max_retries: 5, waited: minutes(2) },
@@ -261,7 +284,7 @@ fn every_reason_reads_as_an_operator_needs_it() {
         (Reason::RetryDue { retry: 1, max_retries: 5, waited: Duration::ZERO }, "retry 1 of 5 is due again"),
         (
             Reason::AbortDue { used: 1, max_retries: 1, grace: minutes(15) },
-            "the one retry is used up, no node is completed and the grace of 15m is over",
+            "retries exhausted (1 used), no node is completed and the grace of 15m is over",
         ),
         (
             Reason::Manual {
@@ -278,60 +301,61 @@ fn every_reason_reads_as_an_operator_needs_it() {
         ),
         (
             Reason::NotFailed { status: "SUCCESS".to_owned() },
-            "its status is \"SUCCESS\", and only a task that is FAILED is acted on",
+            "the task's status is \"SUCCESS\"; only a FAILED task can be retried or aborted",
         ),
         (
             Reason::NotAbortable { doubt: AbortDoubt::Completed { done: 1, total: 3 } },
-            "it must not be aborted: 1 of 3 nodes is completed; aborting it could leave a cluster of mixed \
-             versions or zones",
+            "the task must not be aborted: 1 of 3 nodes is completed; an abort could leave a cluster of \
+             mixed versions or zones",
         ),
-        (Reason::NotEscalated, "it is not escalated, so there is nothing to reset"),
-        (Reason::AlreadyDone, "this very command was carried out before, and acts once"),
+        (Reason::NotEscalated, "the task is not escalated, so there is nothing to reset"),
+        (Reason::AlreadyDone, "this command was carried out before and is not repeated"),
         (
             Reason::RetriesExhausted { used: 1, external: 1 },
-            "the one retry is used up (by others), and the policy says to call an operator",
+            "retries exhausted (1 used, 1 of them external), and the policy says to escalate to an operator",
         ),
         (
             Reason::NodeCompleted { used: 5, doubt: AbortDoubt::Completed { done: 1, total: 3 } },
-            "all 5 retries are used up, and it must not be aborted: 1 of 3 nodes is completed; aborting it could \
-             leave a cluster of mixed versions or zones",
+            "retries exhausted (5 used), and the task must not be aborted: 1 of 3 nodes is completed; an \
+             abort could leave a cluster of mixed versions or zones",
         ),
         (
             Reason::NodeCompleted { used: 0, doubt: AbortDoubt::Completed { done: 2, total: 3 } },
-            "no retry is allowed, and it must not be aborted: 2 of 3 nodes are completed; aborting it could \
-             leave a cluster of mixed versions or zones",
+            "retries exhausted (the policy allows none), and the task must not be aborted: 2 of 3 nodes are \
+             completed; an abort could leave a cluster of mixed versions or zones",
         ),
         (
             Reason::PartialFailed { used: 1 },
-            "it is PARTIAL_FAILED, with 1 retry used; the policy allows no more, and such a task is never aborted",
+            "the task is PARTIAL_FAILED, with 1 retry used; the policy allows no more, and a PARTIAL_FAILED \
+             task is never aborted",
         ),
         (
             Reason::PolicyChanged { used: 2, first: None, now: "standard".to_owned() },
-            "all 2 retries are used up, but it is not aborted: the failure was first seen under no policy, and \
-             policy standard is in force",
+            "retries exhausted (2 used), but the task is not aborted: the failure was first seen under no \
+             policy, and policy standard is in force",
         ),
         (
             Reason::PolicyChanged { used: 2, first: Some("standard".to_owned()), now: "standard".to_owned() },
-            "all 2 retries are used up, but it is not aborted: the failure was first seen under other terms of \
-             policy standard",
+            "retries exhausted (2 used), but the task is not aborted: the failure was first seen under \
+             other terms of policy standard",
         ),
         (
             Reason::PolicyChanged { used: 2, first: Some("old".to_owned()), now: "standard".to_owned() },
-            "all 2 retries are used up, but it is not aborted: the failure was first seen under policy old, and \
-             policy standard is in force",
+            "retries exhausted (2 used), but the task is not aborted: the failure was first seen under \
+             policy old, and policy standard is in force",
         ),
         (
             Reason::MaxElapsedTime { waited: minutes(14), limit: minutes(10), left: 1 },
-            "it has waited 14m since the first failure or the last progress, more than max_elapsed_time (10m), \
-             with 1 retry left",
+            "the task has waited 14m since the first failure or the last progress, more than \
+             max_elapsed_time (10m), with 1 retry left",
         ),
         (
             Reason::ChangedExternally { changed: "agencyName, endTime".to_owned() },
-            "somebody else changed the failed task (agencyName, endTime), so it is left to them",
+            "somebody else changed the failed task (agencyName, endTime), so the daemon does not act on it",
         ),
         (
             Reason::NotAcceptable { answer: Answer { retry_after: None, ..answer() } },
-            "the service will not take this request as it is: 409 CSS.0029: Another operation runs, request id r-1",
+            "the CSS API does not accept this request: 409 CSS.0029: Another operation runs, request id r-1",
         ),
         (
             Reason::WithoutEffect { times: 2 },
@@ -339,26 +363,26 @@ fn every_reason_reads_as_an_operator_needs_it() {
         ),
         (
             Reason::NotAccepted { times: 3 },
-            "3 PUTs in a row had no clear answer, or could not be sent, and none took effect",
+            "3 requests in a row had no clear response, or could not be sent, and none took effect",
         ),
         (
             Reason::BusyTooLong { since: until, answer: Answer { retry_after: None, ..answer() } },
-            "the service has been busy since 2026-01-02 03:04:05 UTC; its last answer was 409 CSS.0029: \
+            "the CSS API has been busy since 2026-01-02 03:04:05 UTC; its last response was 409 CSS.0029: \
              Another operation runs, request id r-1",
         ),
         (
-            Reason::CannotConfirm { attempt, detail: "no two readings agreed for 1h 5m".to_owned() },
-            "whether PUT #12 was accepted cannot be told: no two readings agreed for 1h 5m",
+            Reason::CannotConfirm { attempt, detail: "no two polls agreed for 1h 5m".to_owned() },
+            "whether the CSS API accepted request #12 cannot be determined: no two polls agreed for 1h 5m",
         ),
         (
             Reason::AbortUnknown { attempt, answer: Some(Answer { retry_after: None, ..answer() }) },
-            "whether the abort (PUT #12) was accepted is unknown (409 CSS.0029: Another operation runs, request \
-             id r-1); an abort leaves no trace in the API, so it is never sent again",
+            "whether the CSS API accepted abort request #12 is unknown (409 CSS.0029: Another operation \
+             runs, request id r-1); an abort leaves no trace in the API, so the daemon never sends it again",
         ),
         (
             Reason::AbortUnknown { attempt, answer: None },
-            "whether the abort (PUT #12) was accepted is unknown (no answer was recorded); an abort leaves no \
-             trace in the API, so it is never sent again",
+            "whether the CSS API accepted abort request #12 is unknown (no response was recorded); an abort \
+             leaves no trace in the API, so the daemon never sends it again",
         ),
     ];
     let mut told = BTreeSet::new();

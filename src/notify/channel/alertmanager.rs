@@ -211,7 +211,7 @@ fn labels(name: &str, severity: Level, project: &str) -> BTreeMap<&'static str, 
 /// More happened at once than is told one by one.
 fn storm(message: &Message, untold: u64) -> (Of, Alert) {
     let labels = labels("UpgradeRemediatorManyNotices", message.severity(), &message.project);
-    let text = format!("{untold} more are not told one by one: see upgrade-remediator history");
+    let text = format!("{untold} more are not listed here: see upgrade-remediator history");
     let annotations = BTreeMap::from([("summary", message.title()), ("description", text)]);
     let ends = message.at.checked_add(SHORT).ok();
     let of = (State::Trial, message.project.clone(), "many".to_owned(), String::new());

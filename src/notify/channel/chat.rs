@@ -112,7 +112,7 @@ impl Chat {
             Some(0) if well => Ok(Taken::default()),
             None if well => {
                 let told = self.target.told(answered.text());
-                Err(answered.refusal(false, format!("an answer without a code: {told}")))
+                Err(answered.refusal(false, format!("a response without a code: {told}")))
             }
             None | Some(0) => Err(self.target.refused(answered)),
             Some(code) => {

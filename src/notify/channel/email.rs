@@ -71,7 +71,7 @@ pub struct EmailOptions {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EmailFault {
     /// A text that is no address.
-    #[error("\"{0}\" is no address")]
+    #[error("\"{0}\" is not an email address")]
     Address(String),
     /// No certificate can be read there.
     #[error("its ca_file holds no PEM certificate that can be used")]
@@ -219,7 +219,7 @@ impl Email {
                 self.converse(client, &offers, email).await
             }
             (Encryption::Required, _) => Err(SendError::passing(format!(
-                "{} offers no STARTTLS, and nothing is sent without encryption; for TLS from the first byte give port = {TLS_PORT}",
+                "{} offers no STARTTLS, and the daemon sends no email without encryption; for TLS from the first byte set port = {TLS_PORT}",
                 self.host
             ))),
             _ => self.converse(client, &offers, email).await,
@@ -235,7 +235,7 @@ impl Email {
             match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(error)) => failed.push(format!("{address}: {error}")),
-                Err(_) => failed.push(format!("{address}: no answer within {}", span(CONNECT_TIMEOUT))),
+                Err(_) => failed.push(format!("{address}: no response within {}", span(CONNECT_TIMEOUT))),
             }
         }
         Err(passing(if failed.is_empty() { "it has no address".to_owned() } else { failed.join("; ") }))
@@ -315,7 +315,7 @@ impl Email {
         }
         if refused.len() == self.to.len() {
             let told: Vec<String> = refused.iter().map(|(to, why)| format!("{to}: {why}")).collect();
-            return Err(SendError::passing(format!("no receiver is taken: {}", told.join("; "))));
+            return Err(SendError::passing(format!("no receiver is accepted: {}", told.join("; "))));
         }
         client.data(email).await.map_err(|error| {
             // That it will not be taken as it is: it is too long, or its words are not liked.
@@ -332,7 +332,7 @@ impl Email {
             mail_send::Error::AuthenticationFailed(reply) if (500..600).contains(&reply.code()) => {
                 SendError {
                     detail: format!(
-                        "the login of {user} is refused: {}; check user and password, then reload; it is tried once an hour",
+                        "the login of {user} is refused: {}; check user and password, then reload; the daemon tries once an hour",
                         self.told(&reply)
                     ),
                     refused: false,
@@ -342,9 +342,10 @@ impl Email {
             mail_send::Error::AuthenticationFailed(reply) => {
                 self.refused(&format!("the login of {user}"), &reply)
             }
-            mail_send::Error::UnsupportedAuthMechanism => {
-                SendError::passing(format!("{} offers no login that is known here (PLAIN, LOGIN)", self.host))
-            }
+            mail_send::Error::UnsupportedAuthMechanism => SendError::passing(format!(
+                "{} offers no login method that the daemon supports (PLAIN, LOGIN)",
+                self.host
+            )),
             error => self.failed(&format!("the login of {user}"), error),
         }
     }
@@ -355,9 +356,9 @@ impl Email {
         let host = &self.host;
         SendError::passing(match error {
             Error::UnexpectedReply(reply) => return self.refused(step, &reply),
-            Error::Timeout => format!("{step}: no answer of {host} within {}", span(TIMEOUT)),
+            Error::Timeout => format!("{step}: no response of {host} within {}", span(TIMEOUT)),
             Error::UnparseableReply => {
-                format!("{step}: {host} ended the connection, or its answer is no SMTP")
+                format!("{step}: {host} closed the connection, or its response is not SMTP")
             }
             Error::Io(error) => format!("{step}: {}", chain(&error)),
             Error::Tls(error) => {

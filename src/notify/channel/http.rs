@@ -37,7 +37,7 @@ pub enum UrlFault {
     #[error("its scheme must be https or http")]
     Scheme,
     /// A secret would travel in the clear.
-    #[error("it must be https; http is taken only to a loopback address")]
+    #[error("it must be https; http is allowed only to a loopback address")]
     Unencrypted,
     /// No certificate can be read there.
     #[error("its ca_file holds no PEM certificate that can be used")]

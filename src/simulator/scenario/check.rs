@@ -114,7 +114,7 @@ fn fails(cluster: &ClusterScript, rules: &[super::FailRule]) -> Result<(), Strin
 
 fn fault(fault: &Fault) -> Result<(), String> {
     ensure(fault.cluster.is_none() || !matches!(fault.on, On::List | On::Projects), || {
-        "no cluster stands in such a request".to_owned()
+        "such a request names no cluster".to_owned()
     })?;
     ensure(fault.nth > 0, || "nth must be above 0".to_owned())?;
     ensure((0.0..=1.0).contains(&fault.probability), || "probability must be 0 to 1".to_owned())?;

@@ -54,7 +54,7 @@ pub enum ScenarioError {
         source: std::io::Error,
     },
     /// Not TOML, an unknown key, or a value of the wrong kind. The source says where.
-    #[error("scenario {origin} is not written as a scenario")]
+    #[error("scenario {origin} is not a valid scenario")]
     Syntax {
         /// The file or the shipped name.
         origin: String,
@@ -63,7 +63,7 @@ pub enum ScenarioError {
         source: Box<toml::de::Error>,
     },
     /// Well written, but it cannot happen.
-    #[error("scenario {origin} cannot happen: {problem}")]
+    #[error("scenario {origin} is not possible: {problem}")]
     Impossible {
         /// The file or the shipped name.
         origin: String,

@@ -202,7 +202,7 @@ impl<'de> Deserialize<'de> for AfterAbort {
                 Ok(Self::Status(word))
             }
             _ => Err(D::Error::custom(format!(
-                "{word:?} is not what a termination can leave: \"nothing\", \"field\", \"vanishes\" or a status in capitals"
+                "{word:?} is not an allowed result of an abort: \"nothing\", \"field\", \"vanishes\" or a status in capitals"
             ))),
         }
     }

@@ -48,7 +48,7 @@ fn counters_are_named_alike_in_comments_and_samples() {
     let page = metrics.render(&report(), &MetricsInput::default()).unwrap();
     assert!(
         page.contains(
-            "# HELP upgrade_remediator_api_requests_total Requests to the service.\n\
+            "# HELP upgrade_remediator_api_requests_total Requests to the CSS API.\n\
              # TYPE upgrade_remediator_api_requests_total counter\n\
              upgrade_remediator_api_requests_total{project=\"prod\",operation=\"list-tasks\",result=\"ok\"} 1\n"
         ),

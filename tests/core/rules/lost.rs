@@ -159,7 +159,7 @@ async fn a_put_by_hand_that_left_is_not_told_as_one_that_did_not() {
     }
     harness.journal.set_full(true);
     let error = order.await.unwrap_err();
-    assert!(error.was_sent() && error.to_string().starts_with("a PUT was sent"), "{error}");
+    assert!(error.was_sent() && error.to_string().starts_with("a request was sent"), "{error}");
     harness.journal.set_full(false);
 }
 

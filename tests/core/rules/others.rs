@@ -164,7 +164,10 @@ async fn what_others_solved_replaced_or_took_away_is_told_once_and_closed() {
     let gone = by_hand(HOPELESS, "do = \"abort\"\nat = \"6m\"\nleaves = \"vanishes\"");
     let replaced = format!("{HOPELESS}[[cluster.task]]\nkind = \"upgrade\"\nstart = \"1m\"\n");
     for (text, told) in [
-        (solved, "resolved-externally: resolved externally: it succeeded without a retry of ours"),
+        (
+            solved,
+            "resolved-externally: resolved externally: the task succeeded without a retry by the daemon",
+        ),
         (gone, "gone: gone: two polls did not find it"),
         (replaced, "superseded: superseded by the newer task "),
     ] {

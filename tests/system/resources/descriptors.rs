@@ -123,7 +123,7 @@ async fn with_64_of_them_and_a_flood_of_idle_connections_every_failed_task_gets_
     fs::write(bench.config(), configuration).unwrap();
     let mut daemon = with_few(bench);
     let page = page_of(&daemon).await;
-    daemon.says("each project has at most 5 requests in flight instead of 16").await;
+    daemon.says("each project sends at most 5 requests at once instead of 16").await;
     let flood = Flood::begin(page, &bench.socket());
     for bench in &benches {
         eventually("its retry", || (!bench.puts().is_empty()).then_some(())).await;
@@ -170,8 +170,8 @@ async fn without_any_left_it_says_so_sends_nothing_rests_and_goes_on_by_itself()
     bench.journaled("the failure", |event| matches!(event, Event::Failed(_))).await;
     allow(&daemon, 5);
     let idle = TcpStream::connect(page).unwrap();
-    daemon.says("no connection to the status page can be taken: Too many open files").await;
-    daemon.says("a request is due and waits, as no connection can be begun: ").await;
+    daemon.says("no connection to the status page can be accepted: Too many open files").await;
+    daemon.says("a request is due and is not sent, because no connection can be opened: ").await;
     // What is due would have been sent three times by now, and the reconciles go on by the connection that there is.
     let before = processor_time(&daemon);
     let_pass(Duration::from_secs(3)).await;
@@ -189,14 +189,14 @@ async fn without_any_left_it_says_so_sends_nothing_rests_and_goes_on_by_itself()
     let intents = bench.events().iter().filter(|event| matches!(event, Event::Intent { .. })).count();
     assert_eq!((intents, bench.puts()), (0, vec![]));
     let log = daemon.stderr();
-    for told in ["no connection to the status page", "a request is due and waits"] {
+    for told in ["no connection to the status page", "a request is due and is not sent"] {
         assert_eq!(log.matches(told).count(), 1, "told once: {log}");
     }
     allow(&daemon, 1024);
     assert_eq!(bench.ended(&["logs"]).await["logs"], "resolved");
     assert_eq!(bench.puts(), [PutKind::Retry]);
-    daemon.says("connections to the status page are taken again").await;
-    daemon.says("connections can be begun again").await;
+    daemon.says("connections to the status page are accepted again").await;
+    daemon.says("connections can be opened again").await;
     drop(idle);
     assert!(lives(page).await);
     bench.judge();
