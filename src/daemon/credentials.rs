@@ -156,7 +156,7 @@ impl Credentials {
         let keep = move |kept: Vec<Refused>| match serde_json::to_string(&kept) {
             Ok(text) => keeper.keep_refusals(text),
             Err(error) => {
-                tracing::debug!(%error, "the refusal of a credential could not be written to the journal")
+                tracing::debug!(%error, "the refusal of a credential could not be written to the journal");
             }
         };
         let gates =

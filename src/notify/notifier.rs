@@ -212,7 +212,7 @@ impl<C: Clock> Dispatcher<C> {
             match self.outbox.kept().await {
                 Ok(kept) => return Some(kept),
                 Err(error) => {
-                    warn!("the outbox cannot be read, so no notification is sent: {}", chain(&error))
+                    warn!("the outbox cannot be read, so no notification is sent: {}", chain(&error));
                 }
             }
             let mut stopping = self.stopping.clone();
@@ -245,7 +245,7 @@ impl<C: Clock> Dispatcher<C> {
                 }
             }
             Err(error) => {
-                warn!("the list of channels cannot be written to the daemon's journal: {}", chain(&error))
+                warn!("the list of channels cannot be written to the daemon's journal: {}", chain(&error));
             }
         }
     }

@@ -210,7 +210,7 @@ fn wrong_credentials_are_told_without_the_secret() {
         ),
         (
             credentials("type = 'agency'\nsource = 'mian'\nagency_name = 'n'"),
-            &["b.source", "did you mean \"main\"?", "b.domain_name", "belongs to agency_name"],
+            &["b.source", "did you mean \"main\"?", "b.domain_name", "goes with agency_name"],
         ),
         (
             credentials("type = 'agency'\nsource = 'main'\nagency_name = 'n'\nagency_urn = 'u'"),

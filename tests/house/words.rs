@@ -94,7 +94,7 @@ const NOT_YET: &[&str] = &[
 const ALLOWED: &[(&str, &str, &str)] = &[];
 
 /// A text and where it stands.
-struct Text {
+struct Passage {
     place: String,
     line: usize,
     text: String,
@@ -217,7 +217,7 @@ fn help(item: &Item, add: &mut impl FnMut(usize, String)) {
 }
 
 /// The texts of one source file.
-fn texts_of(place: &str, text: &str) -> Vec<Text> {
+fn texts_of(place: &str, text: &str) -> Vec<Passage> {
     let file = without_tests(text).unwrap();
     let mut all = Vec::new();
     let mut add = |line: usize, text: String| {
@@ -226,7 +226,7 @@ fn texts_of(place: &str, text: &str) -> Vec<Text> {
                 .iter()
                 .any(|word| text.trim_start().starts_with(word));
         if text.trim().contains(' ') && !is_sql {
-            all.push(Text { place: format!("src/{place}"), line, text });
+            all.push(Passage { place: format!("src/{place}"), line, text });
         }
     };
     for item in &file.items {
@@ -237,7 +237,7 @@ fn texts_of(place: &str, text: &str) -> Vec<Text> {
 }
 
 /// The lines of a document without the code in them.
-fn lines_of(place: &str, text: &str) -> Vec<Text> {
+fn lines_of(place: &str, text: &str) -> Vec<Passage> {
     let without_code = |line: &str| {
         let mut parts = line.split('`').step_by(2).collect::<Vec<_>>().join(" x ");
         while let Some((before, rest)) = parts.split_once("](") {
@@ -247,7 +247,9 @@ fn lines_of(place: &str, text: &str) -> Vec<Text> {
         parts
     };
     let lines = text.lines().enumerate();
-    lines.map(|(at, line)| Text { place: place.to_owned(), line: at + 1, text: without_code(line) }).collect()
+    lines
+        .map(|(at, line)| Passage { place: place.to_owned(), line: at + 1, text: without_code(line) })
+        .collect()
 }
 
 /// The files of a place, which may be a folder.
@@ -263,7 +265,7 @@ fn files(place: &str) -> Vec<PathBuf> {
 }
 
 /// Every text that users read, with the terms that it must not have.
-fn everything() -> Vec<(Text, Vec<(&'static str, &'static str)>)> {
+fn everything() -> Vec<(Passage, Vec<(&'static str, &'static str)>)> {
     let files_of_src = files_of_src();
     let product = sources(&files_of_src).unwrap();
     let program = product.iter().flat_map(|source| texts_of(&source.place, &files_of_src[&source.place]));
@@ -288,7 +290,7 @@ fn everything() -> Vec<(Text, Vec<(&'static str, &'static str)>)> {
 fn no_text_that_users_read_has_a_replaced_term() {
     let all = everything();
     assert!(all.len() > 3_000, "only {} texts were found", all.len());
-    let is_allowed = |text: &Text| {
+    let is_allowed = |text: &Passage| {
         let is_it = |(place, part, _): &&(&str, &str, &str)| text.place == *place && text.text.contains(part);
         NOT_YET.contains(&text.place.as_str()) || ALLOWED.iter().any(|one| is_it(&one))
     };
@@ -310,7 +312,7 @@ fn no_text_that_users_read_has_a_replaced_term() {
 fn no_exception_is_left_that_nothing_needs() {
     let all = everything();
     let has_terms =
-        |is_it: &dyn Fn(&Text) -> bool| all.iter().any(|(text, terms)| !terms.is_empty() && is_it(text));
+        |is_it: &dyn Fn(&Passage) -> bool| all.iter().any(|(text, terms)| !terms.is_empty() && is_it(text));
     for place in NOT_YET {
         assert!(
             has_terms(&|text| text.place == *place),
@@ -318,7 +320,7 @@ fn no_exception_is_left_that_nothing_needs() {
         );
     }
     for (place, part, _) in ALLOWED {
-        let is_it = |text: &Text| text.place == *place && text.text.contains(part);
+        let is_it = |text: &Passage| text.place == *place && text.text.contains(part);
         assert!(has_terms(&is_it), "{place}: {part:?} needs no exception any more");
     }
 }
@@ -341,7 +343,7 @@ fn terms_are_found_in_texts_and_in_nothing_else() {
     ] {
         let texts = texts_of("x.rs", text);
         let terms =
-            |text: &Text| found(&text.text, TERMS).len() + found(&text.text, TERMS_OF_THE_PROGRAM).len();
+            |text: &Passage| found(&text.text, TERMS).len() + found(&text.text, TERMS_OF_THE_PROGRAM).len();
         assert_eq!(texts.iter().map(terms).sum::<usize>(), count, "{text}");
     }
     for (line, count) in [
@@ -349,7 +351,8 @@ fn terms_are_found_in_texts_and_in_nothing_else() {
         ("[used](README.md#readings)", 0),
         ("is settled, by a human", 2),
     ] {
-        let terms: usize = lines_of("x.md", line).iter().map(|text| found(&text.text, TERMS).len()).sum();
+        let terms: usize =
+            lines_of("README.md", line).iter().map(|text| found(&text.text, TERMS).len()).sum();
         assert_eq!(terms, count, "{line}");
     }
 }
