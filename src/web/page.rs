@@ -314,7 +314,7 @@ impl Cluster {
                 .allowed
                 .map_or_else(|| "(no policy is known)".to_owned(), |allowed| format!("of {allowed}"));
             let others = if lifecycle.by_others > 0 {
-                format!(", {} by others", lifecycle.by_others)
+                format!(", {} external", lifecycle.by_others)
             } else {
                 String::new()
             };
@@ -333,7 +333,7 @@ impl Cluster {
             number: entry.number,
             level: entry.event.level().word(),
             event: entry.event.word(),
-            words: clean(&entry.event.to_string()),
+            words: clean(&entry.event.words(entry.number)),
         };
         Self {
             head: Head::new(name.clone(), known.at),

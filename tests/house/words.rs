@@ -67,31 +67,14 @@ const DOCUMENTS: &[&str] = &[
 ];
 
 /// Files that still have such terms: the list only ever gets shorter.
-const NOT_YET: &[&str] = &[
-    "README.md",
-    "config/config.toml",
-    "config/minimal.toml",
-    "config/monitoring/alerts.yaml",
-    "config/monitoring/grafana-dashboard.json",
-    "config/policies.d/10-cautious.toml",
-    "config/policies.d/20-night-window.toml",
-    "config/policies.d/99-standard.toml",
-    "docs/decisions.md",
-    "docs/iam-policy.md",
-    "docs/json.md",
-    "docs/never.md",
-    "docs/notifications.md",
-    "docs/performance.md",
-    "docs/runbook.md",
-    "docs/safety.md",
-    "docs/terraform.md",
-    "src/web/page.rs",
-    "src/web/pages/cluster.html",
-    "src/web/pages/index.html",
-];
+const NOT_YET: &[&str] = &[];
 
 /// Where a term is right: the file, a part of the text, and why. One that is not needed fails.
-const ALLOWED: &[(&str, &str, &str)] = &[];
+const ALLOWED: &[(&str, &str, &str)] = &[
+    ("README.md", "Retry or Terminate (the console's", "the console's word, named once"),
+    ("docs/json.md", "\"executions\":", "a key"),
+    ("docs/json.md", "\"story\":", "a key of the demo's report"),
+];
 
 /// A text and where it stands.
 struct Passage {
