@@ -182,7 +182,7 @@ fn what_the_reason_says_is_not_said_again_by_the_block() {
     assert_eq!(page.matches("hold #7 by uid 0").count(), 1, "{page}");
     for words in [
         "Blocked by <code>on-hold</code>; to end it: <code>upgrade-remediator release all</code>",
-        "Blocked by <code>no-policy</code>: no policy matches it",
+        "Blocked by <code>no-policy</code>: no policy ",
     ] {
         assert!(page.contains(words), "{words}: {page}");
     }

@@ -168,8 +168,8 @@ async fn what_others_solved_replaced_or_took_away_is_told_once_and_closed() {
             solved,
             "resolved-externally: resolved externally: the task succeeded without a retry by the daemon",
         ),
-        (gone, "gone: gone: two polls did not find it"),
-        (replaced, "superseded: superseded by the newer task "),
+        (gone, "gone: the task is gone: two polls did not find it"),
+        (replaced, "superseded: the task is superseded by the newer task "),
     ] {
         let mut harness =
             Setup::new(&text).terms(|terms| terms.retry.initial_interval = 20 * MINUTE).start().await;

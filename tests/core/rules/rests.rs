@@ -173,7 +173,7 @@ async fn a_401_lets_the_credential_rest_and_nothing_at_all_is_sent_with_it() {
         let last = harness.requests().last().cloned().unwrap();
         assert_eq!((last.0, last.1.operation), (2 * MINUTE, Operation::Retry), "not even a reading");
         let problem = harness.reconcile_at("a").await.problem.unwrap();
-        assert!(problem.contains("rest"), "{problem}");
+        assert!(problem.contains("is paused until"), "{problem}");
         harness.pass(HOUR).await;
         let sent = harness.sent();
         assert_eq!(sent.len(), 4, "each goes out once more: {:?}", harness.sent_at());
