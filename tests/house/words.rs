@@ -48,7 +48,6 @@ const TERMS_OF_THE_PROGRAM: &[(&str, &str)] = &[("PUT|PUTs", "request")];
 /// Documents and configuration files that users read, beside the texts in `src`.
 const DOCUMENTS: &[&str] = &[
     "README.md",
-    "config/scenarios/README.md",
     "systemd/README.md",
     "docs/README.md",
     "docs/decisions.md",
