@@ -1,0 +1,233 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::cloud::Refusal;
+use crate::model::event::Subject;
+use crate::model::id::{ProjectName, TaskId};
+use crate::model::moment::Mono;
+
+fn cluster(name: &str) -> Cluster {
+    let id = ClusterId::new(name).unwrap();
+    ProjectState::default().cluster(&id).recall(&id)
+}
+
+fn now() -> Moment {
+    Moment { wall: jiff::Timestamp::UNIX_EPOCH, mono: Mono(0) }
+}
+
+fn found(faults: &Faults, about: &str) -> Found {
+    let project = ProjectState::default();
+    let known = Known { project: &project, clock_offset: Some(SignedDuration::ZERO), now: now() };
+    faults.conditions(&known, Some(&cluster(about).id))
+}
+
+fn codes(faults: &Faults, about: &str) -> Vec<&'static str> {
+    found(faults, about).conditions.iter().map(|condition| condition.code().word()).collect()
+}
+
+fn refusal(status: u16) -> Refusal {
+    Refusal { status, code: None, message: String::new(), request_id: None, retry_after: None }
+}
+
+fn cannot_poll(faults: &mut Faults, name: &str, error: CloudError) {
+    faults.met(&cluster(name), &ReconcileError::Cloud(error));
+}
+
+fn decided(reason: Reason) -> Decision {
+    Decision { task: None, verdict: Verdict::Wait, reason, next_poll: Duration::ZERO }
+}
+
+/// A poll of the cluster, and what was decided. `fails`: a task of it shows a failure that is not over.
+fn poll(faults: &mut Faults, name: &str, at: Moment, reason: Reason, fails: bool) {
+    faults.polled(&cluster(name), at, &decided(reason), fails, || false);
+}
+
+fn list(names: &[&str], total_size: Option<u64>, unusable: &[&str]) -> ClusterList {
+    ClusterList {
+        clusters: names.iter().map(|name| Arc::new(cluster(name))).collect(),
+        unusable: unusable.iter().map(|id| (*id).to_owned()).collect(),
+        total_size,
+    }
+}
+
+#[test]
+fn three_clusters_that_cannot_be_polled_are_conditions_of_their_own_and_more_are_one() {
+    let mut faults = Faults::default();
+    for name in ["a", "b", "c", "d", "e"] {
+        cannot_poll(&mut faults, name, CloudError::Server(refusal(500)));
+    }
+    assert_eq!(codes(&faults, "a"), ["clusters-unreachable", "cluster-unreachable"]);
+    assert_eq!(codes(&faults, "e"), ["clusters-unreachable"]);
+    assert_eq!(faults.unreachable_clusters(), 5);
+    faults.gone(&[cluster("d").id, cluster("e").id]);
+    assert_eq!(codes(&faults, "a"), ["cluster-unreachable"]);
+    // One that can be polled again makes no room for another one's own condition, but leaves the others theirs.
+    poll(&mut faults, "a", now(), Reason::Idle, false);
+    assert_eq!((codes(&faults, "a"), codes(&faults, "b")), (vec![], vec!["cluster-unreachable"]));
+}
+
+#[test]
+fn a_credential_that_is_refused_is_one_condition_of_the_project() {
+    let mut faults = Faults::default();
+    assert_eq!(codes(&faults, "a"), [""; 0]);
+    for name in ["a", "b"] {
+        cannot_poll(&mut faults, name, CloudError::Unauthorized(refusal(401)));
+    }
+    faults.cannot_list(&CloudError::Unauthorized(refusal(401)));
+    assert_eq!(codes(&faults, "a"), ["unreachable"]);
+    assert_eq!(faults.block(&cluster("z").id).unwrap().code, "unreachable");
+    assert_eq!(faults.unreachable_clusters(), 2);
+    // It is good for every cluster or for none: one poll that succeeds ends it for all, but not for the list.
+    poll(&mut faults, "a", now(), Reason::Idle, false);
+    assert!(faults.is_blind() && faults.unreachable_clusters() == 0);
+    faults.listed(&list(&["a", "b"], Some(2), &[]));
+    assert!(!faults.is_blind() && codes(&faults, "a").is_empty());
+}
+
+#[test]
+fn any_other_trouble_of_the_project_lasts_until_each_cluster_that_met_it_can_be_polled() {
+    let mut faults = Faults::default();
+    for name in ["a", "b"] {
+        cannot_poll(&mut faults, name, CloudError::WrongAddress(refusal(404)));
+    }
+    poll(&mut faults, "a", now(), Reason::Idle, false);
+    assert!(faults.is_blind(), "b still meets it");
+    poll(&mut faults, "b", now(), Reason::Idle, false);
+    assert!(!faults.is_blind());
+    // Or until it is gone.
+    cannot_poll(&mut faults, "a", CloudError::WrongAddress(refusal(404)));
+    faults.gone(&[cluster("a").id]);
+    poll(&mut faults, "b", now(), Reason::Idle, false);
+    assert!(!faults.is_blind());
+}
+
+#[test]
+fn that_a_project_can_be_polled_is_known_once_a_list_and_a_poll_have_shown_it() {
+    let unknown = |faults: &Faults| found(faults, "a").unknown;
+    let mut faults = Faults::default();
+    assert_eq!(unknown(&faults), [Code::Unreachable]);
+    poll(&mut faults, "a", now(), Reason::Idle, false);
+    assert_eq!(unknown(&faults), [Code::Unreachable], "a poll alone does not show it");
+    faults.listed(&list(&["a"], Some(1), &[]));
+    assert_eq!(unknown(&faults), [Code::Unreachable]);
+    poll(&mut faults, "a", now(), Reason::Idle, false);
+    assert_eq!(unknown(&faults), []);
+    // A project without a cluster has nothing to poll.
+    let mut empty = Faults::default();
+    empty.listed(&list(&[], Some(0), &[]));
+    assert_eq!(unknown(&empty), []);
+    // What cannot be seen is known at once.
+    let mut blind = Faults::default();
+    blind.cannot_list(&CloudError::Unauthorized(refusal(401)));
+    assert_eq!(unknown(&blind), []);
+    // Whether a cluster is unclear is not known while it cannot be polled.
+    cannot_poll(&mut faults, "a", CloudError::Server(refusal(500)));
+    assert_eq!(unknown(&faults), [Code::Unclear]);
+    let project = ProjectState::default();
+    let known = Known { project: &project, clock_offset: None, now: now() };
+    assert_eq!(faults.conditions(&known, None).unknown, [Code::ClockOff]);
+}
+
+#[test]
+fn a_list_that_is_shorter_than_it_says_is_a_condition_and_a_whole_one_ends_it() {
+    let mut faults = Faults::default();
+    for (list, is_short) in [
+        (list(&["a"], Some(2), &[]), true),
+        (list(&["a"], Some(1), &[]), false),
+        (list(&["a"], Some(1), &["x y"]), true),
+        (list(&["a"], None, &[]), true),
+    ] {
+        faults.listed(&list);
+        assert_eq!(codes(&faults, "a") == ["cluster-list-incomplete"], is_short, "{list:?}");
+    }
+}
+
+#[test]
+fn the_journal_and_connections_are_conditions_as_long_as_they_fail() {
+    let mut faults = Faults::default();
+    let closed = || JournalError::Closed { path: "journal.db".into() };
+    faults.met(&cluster("a"), &ReconcileError::Journal(closed()));
+    assert_eq!(codes(&faults, "a"), ["journal-failing"]);
+    assert_eq!(faults.block(&cluster("a").id).unwrap().code, "journal-failing");
+    faults.journal(None);
+    faults.met(&cluster("a"), &ReconcileError::SentUnwritten(closed()));
+    assert_eq!(codes(&faults, "a"), ["journal-failing"]);
+    faults.journal(None);
+    faults.met(&cluster("a"), &ReconcileError::NoConnection(TransportError::Connect("none left".into())));
+    assert_eq!(codes(&faults, "a"), ["no-connection"]);
+    faults.connection(None);
+    faults.met(&cluster("a"), &ReconcileError::Stopping);
+    assert_eq!((codes(&faults, "a"), faults.block(&cluster("a").id)), (vec![], None));
+    cannot_poll(&mut faults, "a", CloudError::Server(refusal(500)));
+    assert_eq!(faults.block(&cluster("a").id).unwrap().code, "cluster-unreachable");
+}
+
+#[test]
+fn a_cluster_is_unclear_for_long_once_a_failed_task_has_waited_for_an_hour() {
+    let hour = now().after(UNCLEAR_PATIENCE);
+    let unclear = |faults: &Faults| {
+        let found = found(faults, "a").conditions.pop();
+        found.map(|condition| matches!(condition, Condition::Unclear { long: true, .. }))
+    };
+    let newest = || Reason::NewestMissing { task: None };
+    // Each of these is said at once, and for long only where a failed task waits for it.
+    for reason in [Reason::ListIncomplete, Reason::OrderUnclear { detail: "x".to_owned() }, newest()] {
+        for fails in [true, false] {
+            let mut faults = Faults::default();
+            poll(&mut faults, "a", now(), reason.clone(), fails);
+            assert_eq!(unclear(&faults), Some(false), "{reason:?}");
+            poll(&mut faults, "a", hour, newest(), fails);
+            assert_eq!(unclear(&faults), Some(fails), "the hour goes on over another reason");
+            assert_eq!(faults.is_unclear_for_long(&cluster("a").id), fails);
+            poll(&mut faults, "a", hour, Reason::Idle, fails);
+            assert_eq!(unclear(&faults), None);
+        }
+    }
+    // These are said only once they have lasted.
+    let shared = Reason::SharedTask { other: ClusterId::new("b").unwrap() };
+    let unknown = Reason::UnknownStatus { word: "HALTED".to_owned() };
+    let slow = Reason::SlowPoll { took: Duration::from_mins(1) };
+    for (reason, fails, lasts) in
+        [(unknown, false, true), (slow.clone(), true, true), (slow, false, false), (shared, true, true)]
+    {
+        let mut faults = Faults::default();
+        poll(&mut faults, "a", now(), reason.clone(), fails);
+        assert_eq!(unclear(&faults), None, "{reason:?}");
+        poll(&mut faults, "a", hour, reason.clone(), fails);
+        assert_eq!(unclear(&faults), lasts.then_some(true), "{reason:?}");
+    }
+    // The hour counts from when a failed task first waits.
+    let mut faults = Faults::default();
+    poll(&mut faults, "a", now(), Reason::ListIncomplete, false);
+    poll(&mut faults, "a", hour, Reason::ListIncomplete, true);
+    assert_eq!(unclear(&faults), Some(false));
+    poll(&mut faults, "a", hour.after(UNCLEAR_PATIENCE), Reason::ListIncomplete, true);
+    assert_eq!(unclear(&faults), Some(true));
+    // It was unclear for long when an earlier process ended.
+    let mut faults = Faults::default();
+    faults.polled(&cluster("a"), now(), &decided(Reason::ListIncomplete), true, || true);
+    assert_eq!(unclear(&faults), Some(true));
+}
+
+#[test]
+fn of_many_tasks_that_are_never_acted_on_three_are_told_and_the_others_counted_once() {
+    let entry = |reason: Reason| Entry {
+        number: 1,
+        at: now(),
+        subject: Subject {
+            project: ProjectName::new("prod").unwrap(),
+            cluster: cluster("a").id,
+            task: TaskId::new("t").unwrap(),
+        },
+        event: Event::Decided { verdict: crate::model::decision::PassiveVerdict::Wait, reason },
+    };
+    let mut faults = Faults::default();
+    let told = (0..5).filter(|_| faults.is_told(&entry(Reason::NoPolicy))).count();
+    assert_eq!(told, 3);
+    assert!((0..5).all(|_| faults.is_told(&entry(Reason::ListIncomplete))), "these are told each");
+    assert_eq!(faults.left_alone(), [("no-policy", 2)]);
+    assert_eq!(faults.left_alone(), []);
+    assert!(!faults.is_told(&entry(Reason::NoPolicy)));
+    assert_eq!(faults.left_alone(), [("no-policy", 1)]);
+}
