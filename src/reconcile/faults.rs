@@ -145,8 +145,7 @@ impl Faults {
     }
 
     fn more_unreachable(&self) -> Option<Condition> {
-        let more = || self.unreachable.iter().find(|(id, _)| !self.one_by_one.contains(*id));
-        let (_, cluster) = (self.unreachable.len() > self.one_by_one.len()).then(more)??;
+        let (_, cluster) = self.unreachable.iter().find(|(id, _)| !self.one_by_one.contains(*id))?;
         Some(Condition::ClustersUnreachable { error: cluster.error.clone() })
     }
 

@@ -58,7 +58,16 @@ fn three_clusters_that_cannot_be_polled_are_conditions_of_their_own_and_more_are
         cannot_poll(&mut faults, name, CloudError::Server(refusal(500)));
     }
     assert_eq!(codes(&faults, "a"), ["clusters-unreachable", "cluster-unreachable"]);
+    assert_eq!(codes(&faults, "d"), ["clusters-unreachable"]);
     assert_eq!(codes(&faults, "e"), ["clusters-unreachable"]);
+    let more = |faults: &Faults| found(faults, "e").conditions.pop().unwrap().text();
+    assert!(!more(&faults).contains("503"));
+    cannot_poll(&mut faults, "d", CloudError::Server(refusal(503)));
+    assert!(
+        more(&faults).contains("503"),
+        "it is of one that has no condition of its own: {}",
+        more(&faults)
+    );
     assert_eq!(faults.unreachable_clusters(), 5);
     faults.gone(&[cluster("d").id, cluster("e").id]);
     assert_eq!(codes(&faults, "a"), ["cluster-unreachable"]);
@@ -204,6 +213,16 @@ fn a_cluster_is_unclear_for_long_once_a_failed_task_has_waited_for_an_hour() {
     assert_eq!(unclear(&faults), Some(false));
     poll(&mut faults, "a", hour.after(UNCLEAR_PATIENCE), Reason::ListIncomplete, true);
     assert_eq!(unclear(&faults), Some(true));
+    // A task that another cluster shows, too, is handed to an operator after as long, and is not unclear then.
+    let shared = || Reason::SharedTask { other: ClusterId::new("b").unwrap() };
+    for (verdict, fails) in [(Verdict::Escalate, true), (Verdict::Wait, false)] {
+        let mut faults = Faults::default();
+        for at in [now(), hour] {
+            let decision = Decision { verdict: verdict.clone(), ..decided(shared()) };
+            faults.polled(&cluster("a"), at, &decision, fails, || false);
+        }
+        assert_eq!(unclear(&faults), None, "{verdict:?} {fails}");
+    }
     // It was unclear for long when an earlier process ended.
     let mut faults = Faults::default();
     faults.polled(&cluster("a"), now(), &decided(Reason::ListIncomplete), true, || true);
@@ -230,4 +249,42 @@ fn of_many_tasks_that_are_never_acted_on_three_are_told_and_the_others_counted_o
     assert_eq!(faults.left_alone(), []);
     assert!(!faults.is_told(&entry(Reason::NoPolicy)));
     assert_eq!(faults.left_alone(), [("no-policy", 1)]);
+}
+
+/// The same trouble, met in two ways, is one condition with its first error; another trouble replaces it.
+#[test]
+fn the_error_of_a_project_that_cannot_be_polled_is_that_of_its_latest_trouble() {
+    let text = |faults: &Faults| found(faults, "a").conditions.remove(0).text();
+    let refused = |message: &str| Refusal { message: message.to_owned(), ..refusal(401) };
+    let mut faults = Faults::default();
+    cannot_poll(&mut faults, "a", CloudError::Unauthorized(refused("first")));
+    faults.cannot_list(&CloudError::Unauthorized(refused("second")));
+    assert!(text(&faults).contains("first"), "{}", text(&faults));
+    faults.cannot_list(&CloudError::WrongAddress(refused("third")));
+    assert!(text(&faults).contains("third"), "{}", text(&faults));
+}
+
+#[test]
+fn an_open_breaker_lets_a_probe_through_once_its_cooldown_is_over() {
+    let mut project = ProjectState::default();
+    let opening = crate::model::turn::Opening::ManyFailed { failures: 3, within: Duration::from_mins(10) };
+    let subject = Subject {
+        project: ProjectName::new("prod").unwrap(),
+        cluster: cluster("a").id,
+        task: TaskId::new("t").unwrap(),
+    };
+    let cooldown = Duration::from_mins(30);
+    project.apply(&Entry {
+        number: 1,
+        at: now(),
+        subject,
+        event: Event::BreakerOpened { opening, cooldown },
+    });
+    for (minutes, probes) in [(29, false), (30, true)] {
+        let now = now().after(Duration::from_mins(minutes));
+        let known = Known { project: &project, clock_offset: None, now };
+        let found = Faults::default().conditions(&known, None);
+        let [Condition::BreakerOpen { probing, .. }] = &found.conditions[..] else { panic!("{found:?}") };
+        assert_eq!(*probing, probes, "after {minutes} minutes");
+    }
 }
