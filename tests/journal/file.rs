@@ -14,16 +14,13 @@ use rusqlite::config::DbConfig;
 use tempfile::TempDir;
 use upgrade_remediator::journal::reader::{KnownCluster, Query};
 use upgrade_remediator::journal::{Journal, JournalError, JournalReader, SqliteJournal, SqliteOptions};
-use upgrade_remediator::model::cluster::Traits;
 use upgrade_remediator::model::event::{Event, Shape, StoredEntry, Subject};
 use upgrade_remediator::model::id::{ClusterId, ProjectName, TaskId};
 use upgrade_remediator::model::moment::{Moment, Mono};
 use upgrade_remediator::model::outbox::OutboxWrite;
-use upgrade_remediator::model::setup::Nodes;
-use upgrade_remediator::model::task::TaskKind;
 
 use crate::conformance::outbox::{name, note};
-use crate::conformance::{Kind as _, file};
+use crate::conformance::{Kind as _, file, first_seen};
 
 /// In the environment of the other process: the journal it is to hold.
 const HELD: &str = "JOURNAL_TO_HOLD";
@@ -45,20 +42,6 @@ fn subject(cluster: &str) -> Subject {
         project: ProjectName::new("prod").unwrap(),
         cluster: ClusterId::new(cluster).unwrap(),
         task: TaskId::new("task").unwrap(),
-    }
-}
-
-fn first_seen(name: &str) -> Event {
-    Event::FirstSeen {
-        kind: TaskKind::Upgrade,
-        cluster_name: name.to_owned(),
-        traits: Traits::default(),
-        start_time: None,
-        execute_times: Some(1),
-        completed: None,
-        external: 0,
-        setup: None,
-        nodes: Nodes::default(),
     }
 }
 

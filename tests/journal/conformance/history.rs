@@ -3,29 +3,12 @@
 
 use jiff::Timestamp;
 use upgrade_remediator::journal::{Fence, History, HistoryError, Journal, JournalError, Query};
-use upgrade_remediator::model::cluster::Traits;
 use upgrade_remediator::model::event::{Event, StoredEntry};
 use upgrade_remediator::model::hold::{NewHold, Scope};
 use upgrade_remediator::model::id::{ClusterId, ProjectName, TaskId};
 use upgrade_remediator::model::scope_entry::Line;
-use upgrade_remediator::model::setup::Nodes;
-use upgrade_remediator::model::task::TaskKind;
 
-use super::{Kind, at, subject};
-
-fn first_seen(name: &str) -> Event {
-    Event::FirstSeen {
-        kind: TaskKind::Upgrade,
-        cluster_name: name.to_owned(),
-        traits: Traits::default(),
-        start_time: None,
-        execute_times: Some(1),
-        completed: None,
-        external: 0,
-        setup: None,
-        nodes: Nodes::default(),
-    }
-}
+use super::{Kind, at, first_seen, subject};
 
 fn hold(scope: &str, seconds: u64) -> NewHold {
     NewHold {

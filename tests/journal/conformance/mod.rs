@@ -6,10 +6,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tempfile::TempDir;
 use upgrade_remediator::journal::{Journal, JournalUrl, MemoryJournal};
-use upgrade_remediator::model::event::{StoredEntry, Subject};
+use upgrade_remediator::model::cluster::Traits;
+use upgrade_remediator::model::event::{Event, StoredEntry, Subject};
 use upgrade_remediator::model::hold::StoredHold;
 use upgrade_remediator::model::id::{ClusterId, ProjectName, TaskId};
 use upgrade_remediator::model::moment::{Moment, Mono};
+use upgrade_remediator::model::setup::Nodes;
+use upgrade_remediator::model::task::TaskKind;
 
 pub(crate) mod entries;
 mod history;
@@ -73,6 +76,20 @@ pub(crate) fn subject(project: &str, cluster: &str, task: &str) -> Subject {
         project: ProjectName::new(project).unwrap(),
         cluster: ClusterId::new(cluster).unwrap(),
         task: TaskId::new(task).unwrap(),
+    }
+}
+
+pub(crate) fn first_seen(name: &str) -> Event {
+    Event::FirstSeen {
+        kind: TaskKind::Upgrade,
+        cluster_name: name.to_owned(),
+        traits: Traits::default(),
+        start_time: None,
+        execute_times: Some(1),
+        completed: None,
+        external: 0,
+        setup: None,
+        nodes: Nodes::default(),
     }
 }
 
