@@ -50,44 +50,42 @@ pub(super) struct Task {
     pub(super) next_step: Prose,
 }
 
-/// A task of the report, with the words for its state.
-type Known<'a> = (&'a ProjectReport, &'a TaskReport, &'static str);
+/// The groups: their ids and titles.
+const GROUPS: [(&str, &str); 4] = [
+    ("eyes", "Needs attention"),
+    ("hands", "Handled by the daemon"),
+    ("dry", "Would be retried (dry-run)"),
+    ("running", "Running"),
+];
+
+/// A task of the report, with its group and the words for its state.
+type Known<'a> = ((&'static str, &'static str), &'a ProjectReport, &'a TaskReport);
 
 impl Rows {
     /// Those that are asked for. Only what is shown is put into words.
     pub(super) fn new(report: &Report, search: &Search) -> Self {
-        let (mut eyes, mut hands, mut dry, mut running) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for project in &report.projects {
-            for task in &project.tasks {
-                let (id, state) = standing(task);
-                let into = match id {
-                    "eyes" => &mut eyes,
-                    "hands" => &mut hands,
-                    "dry" => &mut dry,
-                    _ => &mut running,
-                };
-                into.push((project, task, state));
-            }
-        }
-        let all = eyes.len() + hands.len() + dry.len() + running.len();
-        let (running_count, handled) = (running.len(), hands.len());
-        let mut matching = 0;
-        let mut group = |title, id, mut known: Vec<Known<'_>>| {
-            known.retain(|(project, task, _)| search.covers(project, task));
-            matching += known.len();
-            let more = known.len().saturating_sub(MOST_TASKS);
-            let shown = known.into_iter().take(MOST_TASKS);
-            let task = |(project, task, state)| Task::new(project, task, state, report.at);
-            Group { title, id, tasks: shown.map(task).collect(), more }
+        let tasks = report.projects.iter().flat_map(|project| {
+            let of_project = project.tasks.iter();
+            of_project.map(move |task| (standing(task), project, task))
+        });
+        let all: Vec<Known<'_>> = tasks.collect();
+        let count = |id| all.iter().filter(|((group, _), ..)| *group == id).count();
+        let asked: Vec<&Known<'_>> =
+            all.iter().filter(|(_, project, task)| search.covers(project, task)).collect();
+        let group = |(id, title)| {
+            let mut known = asked.iter().filter(|((group, _), ..)| *group == id);
+            let shown = known.by_ref().take(MOST_TASKS);
+            let tasks = shown.map(|((_, state), project, task)| Task::new(project, task, state, report.at));
+            Group { title, id, tasks: tasks.collect(), more: known.count() }
         };
-        let groups = vec![
-            group("Needs attention", "eyes", eyes),
-            group("Handled by the daemon", "hands", hands),
-            group("Would be retried (dry-run)", "dry", dry),
-            group("Running", "running", running),
-        ];
-        let is_table = matching >= TABLE_FROM;
-        Self { groups, is_table, matching, all, running: running_count, handled }
+        Self {
+            groups: GROUPS.map(group).into(),
+            is_table: asked.len() >= TABLE_FROM,
+            matching: asked.len(),
+            all: all.len(),
+            running: count("running"),
+            handled: count("hands"),
+        }
     }
 }
 
