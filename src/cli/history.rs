@@ -18,7 +18,7 @@ use crate::journal::reader::Query;
 use crate::journal::{History, JournalReader};
 use crate::model::hold::Scope;
 use crate::model::id::ClusterId;
-use crate::model::scope_entry::Line;
+use crate::model::scope_entry::{Line, Position};
 use crate::model::text::{shown, utc};
 use crate::status::json;
 
@@ -42,17 +42,17 @@ pub(super) fn history(
 ) -> CommandResult {
     let now = SystemClock::new().now().wall;
     let since = options.since.as_deref().map(|text| since(text, now)).transpose().map_err(Failure::Usage)?;
-    let mut query = Query { cluster: options.cluster.clone(), since, ..Query::default() };
+    let query = Query { cluster: options.cluster.clone(), since, ..Query::default() };
     let work = Work::default();
     // On a terminal the lines themselves show how far it is.
     let progress = Progress::show("entries", work.clone(), as_json || std::io::stdout().is_terminal());
-    let mut journal = None;
+    let (mut journal, mut past) = (None, None);
     let mut values = Vec::new();
     let mut empty = true;
     loop {
         let part = match &journal {
-            Some(journal) => of_journal(journal, &query)?,
-            None => match of_daemon(control, &query)? {
+            Some(journal) => of_journal(journal, &query, past.as_ref())?,
+            None => match of_daemon(control, &query, past.clone())? {
                 Ok(part) => part,
                 Err(nobody) => {
                     control.note_of_journal(&nobody, "the following comes from the daemon's journal.");
@@ -67,9 +67,11 @@ pub(super) fn history(
             print(&as_lines(&part))?;
         }
         work.did(part.lines().len());
-        let Some(last) = part.lines().last().map(|line| line.number()) else { break };
+        past = part.lines().last().map(|line| line.position());
+        if past.is_none() {
+            break;
+        }
         empty = false;
-        query.after = last;
         if !part.more {
             break;
         }
@@ -84,9 +86,13 @@ pub(super) fn history(
 }
 
 /// What the daemon answers, or that it is down.
-fn of_daemon(control: &Control<'_>, query: &Query) -> Result<Result<History, String>, Failure> {
-    let Query { cluster, since, after, .. } = query.clone();
-    match control.ask(&Request::History { cluster, since, after }) {
+fn of_daemon(
+    control: &Control<'_>,
+    query: &Query,
+    past: Option<Position>,
+) -> Result<Result<History, String>, Failure> {
+    let Query { cluster, since, .. } = query.clone();
+    match control.ask(&Request::History { cluster, since, past }) {
         Ok(Answer::History { entries, scopes, names, more }) => {
             Ok(Ok(History { entries, scopes, names, more }))
         }
@@ -96,8 +102,8 @@ fn of_daemon(control: &Control<'_>, query: &Query) -> Result<Result<History, Str
     }
 }
 
-fn of_journal(journal: &JournalReader, query: &Query) -> Result<History, Failure> {
-    History::read(journal, query).map_err(|error| match error {
+fn of_journal(journal: &JournalReader, query: &Query, past: Option<&Position>) -> Result<History, Failure> {
+    History::read(journal, query, past).map_err(|error| match error {
         HistoryError::SeveralClusters { .. } => Failure::Usage(error.to_string()),
         error => Failure::Other(error.into()),
     })

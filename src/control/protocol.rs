@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::model::event::StoredEntry;
 use crate::model::hold::StoredHold;
 use crate::model::id::{ClusterId, TaskId};
-use crate::model::scope_entry::ScopeEntry;
+use crate::model::scope_entry::{Position, ScopeEntry};
 use crate::status::{Explanation, Report};
 
 /// Both sides say which form they speak; another one is refused.
@@ -44,8 +44,8 @@ pub enum Request {
     Status,
     /// Everything about one cluster, and why what is done is done.
     Explain { cluster: String },
-    /// What happened, of one cluster or of all: the first part of what is numbered above `after`.
-    History { cluster: Option<String>, since: Option<Timestamp>, after: u64 },
+    /// What happened, of one cluster or of all: the first part of what comes after this place.
+    History { cluster: Option<String>, since: Option<Timestamp>, past: Option<Position> },
     /// Retry the newest task of a cluster now.
     RetryNow(Order),
     /// Abort the newest task of a cluster now.

@@ -110,8 +110,8 @@ pub fn channel_of(
 
 /// How things stand at the start, for those who tell people.
 pub fn start_of(states: &ProjectStates, configuration: &Configuration, journal_id: &str, seed: u64) -> Start {
-    let last_entry = states.last;
-    let mut start = Start { journal_id: journal_id.to_owned(), last_entry, seed, ..Start::default() };
+    let last = states.last.clone();
+    let mut start = Start { journal_id: journal_id.to_owned(), last, seed, ..Start::default() };
     for project in &configuration.projects {
         let Some(project_state) = states.of(&project.name) else { continue };
         for (cluster, history) in &project_state.clusters {

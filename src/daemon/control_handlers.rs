@@ -14,6 +14,7 @@ use crate::journal::reader::Query;
 use crate::model::decision::Action;
 use crate::model::hold::Scope;
 use crate::model::id::{ClusterId, ProjectName};
+use crate::model::scope_entry::Position;
 use crate::model::text::{chain, did_you_mean, nearest, shown};
 
 mod holds;
@@ -39,9 +40,8 @@ impl Daemon {
             Request::Abort(order) => return self.order(Ordering::Send(Action::Abort), order, &peer, answer),
             Request::Reset(order) => return self.order(Ordering::Reset, order, &peer, answer),
             Request::Explain { cluster } => return self.explain(&cluster, answer),
-            Request::History { cluster, since, after } => {
-                let query = Query { cluster, since, after, ..Query::default() };
-                return self.history(query, answer);
+            Request::History { cluster, since, past } => {
+                return self.history(Query { cluster, since, ..Query::default() }, past, answer);
             }
             Request::Hold { scope, lasts, reason } => self.hold(&scope, lasts, &reason, peer).await,
             Request::Release { scope } => self.release(&scope, peer).await,
@@ -67,13 +67,13 @@ impl Daemon {
     }
 
     /// Reads the journal.
-    pub(super) fn history(&mut self, query: Query, answer: oneshot::Sender<Answer>) {
+    pub(super) fn history(&mut self, query: Query, past: Option<Position>, answer: oneshot::Sender<Answer>) {
         if let Err(why) = self.room() {
             return drop(answer.send(Answer::Refused { why }));
         }
         let journal = self.builder.share_journal();
         self.orders.spawn(async move {
-            let said = match journal.history(&query).await {
+            let said = match journal.history(&query, past).await {
                 Ok(History { entries, scopes, names, more }) => {
                     Answer::History { entries, scopes, names, more }
                 }

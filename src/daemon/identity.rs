@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 use tracing::info;
 
 use crate::clock::{Clock as _, SystemClock};
@@ -95,6 +95,14 @@ impl Identities {
         let _ = self.post.set(post.clone());
     }
 
+    /// While the guard lives, no entry is turned into notes: names of projects, by which that is kept, may change.
+    pub(super) async fn pause_notes(&self) -> Option<OwnedMutexGuard<()>> {
+        match self.post.get() {
+            Some(post) => Some(post.pause_notes().await),
+            None => None,
+        }
+    }
+
     /// Takes over what the journal has done.
     pub(super) fn take(&self, known: &mut Known, identified: &Identified) {
         let now = self.clock.now();
@@ -128,6 +136,7 @@ impl Identities {
             return Ok(id);
         }
         let wanted = known.named();
+        let _paused = self.pause_notes().await;
         let identified = match self.journal.identify(wanted).await {
             Ok(identified) => identified,
             Err(error) => {

@@ -120,8 +120,8 @@ pub struct ProjectStates {
     names: Names,
     /// What the last start renamed, for those who tell people.
     naming: Naming,
-    /// The number of the last entry.
-    last: u64,
+    /// The number of the last entry of each project.
+    last: std::collections::BTreeMap<ProjectName, u64>,
 }
 
 impl ProjectStates {
@@ -133,7 +133,8 @@ impl ProjectStates {
     /// Folds one stored entry in, as a process that starts at `now` understands it.
     pub fn fold(&mut self, entry: StoredEntry, now: Moment) {
         let entry = entry.recall(now);
-        self.last = self.last.max(entry.number);
+        let last = self.last.entry(entry.subject.project.clone()).or_default();
+        *last = (*last).max(entry.number);
         self.projects.entry(entry.subject.project.clone()).or_default().apply(&entry);
     }
 
@@ -175,6 +176,8 @@ impl ProjectStates {
         self.projects = projects
             .map(|(name, project_state)| (identified.naming.renamed(&name).clone(), project_state))
             .collect();
+        let last = std::mem::take(&mut self.last).into_iter();
+        self.last = last.map(|(name, number)| (identified.naming.renamed(&name).clone(), number)).collect();
         self.names = identified.naming.names.clone();
         self.naming = identified.naming;
     }

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 use super::error::JournalError;
-use super::query::{KnownCluster, Query};
+use super::query::{KnownCluster, Part, Query};
 use super::reader::JournalReader;
 use crate::model::event::StoredEntry;
 use crate::model::id::{ClusterId, ProjectName};
-use crate::model::scope_entry::{Line, ScopeEntry};
+use crate::model::scope_entry::{Line, Position, ScopeEntry};
 use crate::model::text::{did_you_mean, nearest, shown};
 
 /// No part has more entries.
@@ -20,7 +20,7 @@ const PART: u32 = 2_000;
 pub struct History {
     /// Its entries that are of tasks, in order.
     pub entries: Vec<StoredEntry>,
-    /// Those that are of scopes, in order. All of them have numbers of one row.
+    /// Those that are of scopes, in order.
     pub scopes: Vec<ScopeEntry>,
     /// The names of its clusters.
     pub names: BTreeMap<ClusterId, String>,
@@ -44,18 +44,23 @@ pub enum HistoryError {
 }
 
 impl History {
-    /// The first part of what is asked for. Blocks.
+    /// The first part of what is asked for, after this place. Blocks.
     ///
     /// # Errors
     /// Where the journal cannot be read, or the cluster that is asked for cannot be told.
-    pub fn read(reader: &JournalReader, query: &Query) -> Result<Self, HistoryError> {
+    pub fn read(
+        reader: &JournalReader,
+        query: &Query,
+        past: Option<&Position>,
+    ) -> Result<Self, HistoryError> {
         let meant = match &query.cluster {
             Some(name) => Some(find(name, reader.clusters()?)?),
             None => None,
         };
-        let (entries, scopes) = (reader.entries(&part(query))?, reader.scopes(query.after)?);
+        let entries = reader.entries(&part(query, past.cloned()))?;
+        let scopes = scopes_of(reader.scopes()?, query, past, meant.as_deref());
         let names = reader.cluster_names(&clusters(&entries))?;
-        Ok(Self::new(entries, scopes_of(scopes, query, meant.as_deref()), names))
+        Ok(Self::new(entries, scopes, names))
     }
 
     /// Of these entries, which were asked for as a [`part`], and all that was said of scopes after its beginning.
@@ -64,13 +69,13 @@ impl History {
         mut scopes: Vec<ScopeEntry>,
         names: BTreeMap<ClusterId, String>,
     ) -> Self {
-        let mut numbers: Vec<u64> = entries.iter().map(|entry| entry.number).collect();
-        numbers.extend(scopes.iter().map(|entry| entry.number));
-        numbers.sort_unstable();
-        let more = numbers.len() >= PART as usize;
-        if let Some(&last) = numbers.get(PART as usize - 1) {
-            entries.retain(|entry| entry.number <= last);
-            scopes.retain(|entry| entry.number <= last);
+        let mut positions: Vec<Position> = entries.iter().map(Position::from).collect();
+        positions.extend(scopes.iter().map(Position::from));
+        positions.sort_unstable();
+        let more = positions.len() >= PART as usize;
+        if let Some(last) = positions.get(PART as usize - 1) {
+            entries.retain(|entry| Position::from(entry) <= *last);
+            scopes.retain(|entry| Position::from(entry) <= *last);
         }
         Self { entries, scopes, names, more }
     }
@@ -79,28 +84,30 @@ impl History {
     pub fn lines(&self) -> Vec<Line<'_>> {
         let mut lines: Vec<Line<'_>> = self.entries.iter().map(Line::Task).collect();
         lines.extend(self.scopes.iter().map(Line::Scope));
-        lines.sort_by_key(|line| line.number());
+        lines.sort_by_cached_key(|line| line.position());
         lines
     }
 }
 
-/// Those that are asked for: with the clusters that are meant, what covers one of them.
+/// Those that are asked for, after this place: with the clusters that are meant, what covers one of them.
 pub(super) fn scopes_of(
     scopes: Vec<ScopeEntry>,
     query: &Query,
+    past: Option<&Position>,
     meant: Option<&[KnownCluster]>,
 ) -> Vec<ScopeEntry> {
     let covers = |entry: &ScopeEntry, known: &KnownCluster| entry.scope.covers(&known.project, &known.id);
     let wanted = |entry: &ScopeEntry| {
         query.since.is_none_or(|since| entry.at >= since)
+            && past.is_none_or(|past| Position::from(entry) > *past)
             && meant.is_none_or(|meant| meant.iter().any(|known| covers(entry, known)))
     };
     scopes.into_iter().filter(wanted).collect()
 }
 
-/// The first part of what is asked for.
-pub(super) fn part(query: &Query) -> Query {
-    Query { at_most: Some(PART), ..query.clone() }
+/// The first part of what is asked for, after this place.
+pub(super) fn part(query: &Query, past: Option<Position>) -> Query {
+    Query { at_most: Some(PART), part: Part::History(past), ..query.clone() }
 }
 
 /// The clusters of these entries.

@@ -63,7 +63,7 @@ pub(super) fn copy(connection: &Connection, of: &ProjectName, to: &ProjectName) 
 /// Those that nobody released.
 fn open(connection: &Connection) -> rusqlite::Result<Vec<StoredHold>> {
     let unusable = |fault: EntryFault| rusqlite::Error::ToSqlConversionFailure(Box::new(fault));
-    let entries = stored::scopes(connection, 0)?.map_err(|(_, fault)| unusable(fault))?;
+    let entries = stored::scopes(connection)?.map_err(|(_, fault)| unusable(fault))?;
     Ok(fold(entries).into_iter().filter(|hold| hold.released.is_none()).collect())
 }
 
@@ -107,7 +107,7 @@ pub(super) fn read(path: &Path, connection: &Connection) -> Result<Vec<StoredHol
     if connection.table_exists(None, "hold").map_err(fault)? {
         return former(path, connection);
     }
-    let entries = stored::scopes(connection, 0).map_err(fault)?;
+    let entries = stored::scopes(connection).map_err(fault)?;
     let bad = |(number, source)| JournalError::BadEntry { path: path.to_owned(), number, source };
     Ok(fold(entries.map_err(bad)?))
 }

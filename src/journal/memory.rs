@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::{Timestamp, TimestampRound, Unit};
 
 use super::JournalError;
-use super::query::{KnownCluster, Query};
+use super::query::{KnownCluster, Part, Query};
 use super::schema::Meta;
 use super::store::{Answer, Fence, Store};
 use crate::model::event::{Entry, Event, StoredEntry, Subject};
@@ -19,7 +19,7 @@ use crate::model::id::{ClusterId, ProjectName, TaskId};
 use crate::model::moment::Moment;
 use crate::model::names::{Named, Names};
 use crate::model::outbox::{Kept, Note, OutboxWrite};
-use crate::model::scope_entry::{ScopeEntry, ScopeEvent, fold};
+use crate::model::scope_entry::{Position, ScopeEntry, ScopeEvent, fold};
 
 mod outbox;
 
@@ -213,17 +213,23 @@ impl Store for MemoryJournal {
                 && query.project.as_ref().is_none_or(|of| of == project)
                 && query.task.as_ref().is_none_or(of_task)
                 && query.since.is_none_or(|since| entry.at >= to_the_millisecond(since))
-                && entry.number > query.after
-                && query.through.is_none_or(|through| entry.number <= through)
+                && match &query.part {
+                    Part::Numbered { after, through } => entry.number > *after && entry.number <= *through,
+                    Part::History(past) => past.as_ref().is_none_or(|past| Position::from(entry) > *past),
+                }
         };
         let at_most = query.at_most.map_or(usize::MAX, |at_most| at_most.try_into().unwrap_or(usize::MAX));
         let all = state.entries.iter().cloned().map(stored);
-        at_once(Ok(all.filter(wanted).take(at_most).collect()))
+        let mut found: Vec<StoredEntry> = all.filter(wanted).collect();
+        if matches!(query.part, Part::History(_)) {
+            found.sort_by_cached_key(|entry| Position::from(entry));
+        }
+        found.truncate(at_most);
+        at_once(Ok(found))
     }
 
-    fn read_scopes(&self, after: u64) -> Answer<'_, Vec<ScopeEntry>> {
-        let state = self.state();
-        at_once(Ok(state.scopes.iter().filter(|entry| entry.number > after).cloned().collect()))
+    fn read_scopes(&self) -> Answer<'_, Vec<ScopeEntry>> {
+        at_once(Ok(self.state().scopes.clone()))
     }
 
     fn clusters(&self) -> Answer<'_, Vec<KnownCluster>> {
@@ -244,8 +250,7 @@ impl Store for MemoryJournal {
     }
 
     fn outbox(&self) -> Answer<'_, Kept> {
-        let state = self.state();
-        at_once(Ok(Kept { last_entry: state.last, ..state.outbox.kept() }))
+        at_once(Ok(self.state().outbox.kept()))
     }
 
     fn write_outbox(&self, writes: Vec<OutboxWrite>) -> Answer<'_, Vec<Note>> {

@@ -18,6 +18,7 @@ use crate::model::names::Named;
 use crate::model::outbox::{Kept, Note, OutboxWrite};
 use crate::model::reason::Reason;
 use crate::model::record::ClusterRecord;
+use crate::model::scope_entry::Position;
 
 mod chronicle;
 mod connect;
@@ -45,7 +46,7 @@ pub use error::JournalError;
 pub use history::{History, HistoryError};
 pub use lock::{Holder, HolderUnknown, holder};
 pub use memory::MemoryJournal;
-pub use query::Query;
+pub use query::{Part, Query};
 pub use reader::JournalReader;
 pub use schema::Meta;
 pub use sqlite::{SqliteJournal, SqliteOptions};
@@ -227,7 +228,7 @@ impl Journal {
         self.store.release_holds(at, numbers, by).await
     }
 
-    /// All entries of a project, in their order.
+    /// All entries of a project, in the order of their numbers.
     ///
     /// # Errors
     /// Where the journal cannot be read.
@@ -235,7 +236,7 @@ impl Journal {
         self.entries(Query { project: Some(project.clone()), ..Query::default() }).await
     }
 
-    /// The entries that are asked for, in their order.
+    /// The entries that are asked for, in the order that is asked for.
     ///
     /// # Errors
     /// Where the journal cannot be read.
@@ -243,19 +244,20 @@ impl Journal {
         self.store.read(query).await
     }
 
-    /// The first part of the history that is asked for, with the names of its clusters.
+    /// The first part of the history that is asked for, after this place of it, with the names of its clusters.
     ///
     /// # Errors
     /// Where the journal cannot be read, or the cluster that is asked for cannot be told.
-    pub async fn history(&self, query: &Query) -> Result<History, HistoryError> {
+    pub async fn history(&self, query: &Query, past: Option<Position>) -> Result<History, HistoryError> {
         let meant = match &query.cluster {
             Some(name) => Some(history::find(name, self.store.clusters().await?)?),
             None => None,
         };
-        let entries = self.entries(history::part(query)).await?;
-        let scopes = self.store.read_scopes(query.after).await?;
+        let entries = self.entries(history::part(query, past.clone())).await?;
+        let scopes = self.store.read_scopes().await?;
+        let scopes = history::scopes_of(scopes, query, past.as_ref(), meant.as_deref());
         let names = self.store.cluster_names(history::clusters(&entries)).await?;
-        Ok(History::new(entries, history::scopes_of(scopes, query, meant.as_deref()), names))
+        Ok(History::new(entries, scopes, names))
     }
 
     /// All of the history that is asked for, without the names of its clusters.
@@ -270,8 +272,8 @@ impl Journal {
             }
             None => None,
         };
-        let scopes = self.store.read_scopes(query.after).await?;
-        let scopes = history::scopes_of(scopes, &query, meant.as_deref());
+        let scopes = self.store.read_scopes().await?;
+        let scopes = history::scopes_of(scopes, &query, None, meant.as_deref());
         let entries = self.entries(query).await?;
         Ok(History { entries, scopes, names: BTreeMap::new(), more: false })
     }
@@ -333,12 +335,19 @@ impl Journal {
         self.store.outbox().await
     }
 
-    /// At most so many entries after this number, in order.
+    /// At most so many entries of a project after this number, in order.
     ///
     /// # Errors
     /// Where they cannot be read.
-    pub async fn entries_after(&self, number: u64, at_most: u32) -> Result<Vec<StoredEntry>, JournalError> {
-        self.entries(Query { after: number, at_most: Some(at_most), ..Query::default() }).await
+    pub async fn entries_after(
+        &self,
+        project: ProjectName,
+        number: u64,
+        at_most: u32,
+    ) -> Result<Vec<StoredEntry>, JournalError> {
+        let part = Part::Numbered { after: number, through: u64::MAX };
+        let query = Query { project: Some(project), part, at_most: Some(at_most), ..Query::default() };
+        self.entries(query).await
     }
 
     /// All entries of one task up to this number, in order.
@@ -347,7 +356,8 @@ impl Journal {
     /// Where they cannot be read.
     pub async fn lifecycle(&self, subject: Subject, through: u64) -> Result<Vec<StoredEntry>, JournalError> {
         let Subject { project, cluster, task } = subject;
-        let of_task = Query { task: Some((cluster, task)), through: Some(through), ..Query::default() };
+        let part = Part::Numbered { after: 0, through };
+        let of_task = Query { task: Some((cluster, task)), part, ..Query::default() };
         let lifecycle = self.entries(Query { project: Some(project), ..of_task.clone() }).await?;
         if lifecycle.is_empty() {
             // Its project has another name by now.

@@ -54,16 +54,13 @@ pub(super) fn identify(connection: &Connection, wanted: &[Named]) -> rusqlite::R
     let new_of = serde_json::to_string(&new_of)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     // All at once: names may be exchanged.
-    connection.execute(
-        "UPDATE entry SET project = (SELECT value FROM json_each(?1) WHERE key = entry.project) \
-         WHERE project IN (SELECT key FROM json_each(?1))",
-        [&new_of],
-    )?;
-    connection.execute(
-        "UPDATE condition SET project = (SELECT value FROM json_each(?1) WHERE key = condition.project) \
-         WHERE project IN (SELECT key FROM json_each(?1))",
-        [&new_of],
-    )?;
+    for table in ["entry", "condition", "reading"] {
+        let rename = format!(
+            "UPDATE {table} SET project = (SELECT value FROM json_each(?1) WHERE key = {table}.project) \
+             WHERE project IN (SELECT key FROM json_each(?1))"
+        );
+        connection.execute(&rename, [&new_of])?;
+    }
     let last = holds::last(connection)?;
     for rename in naming.renames.iter().filter(|rename| rename.aside) {
         holds::copy(connection, &rename.to, &rename.from)?;

@@ -28,10 +28,13 @@ const TOLD: &str = "key IS NULL AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.n
 fn one(connection: &Connection, write: OutboxWrite) -> rusqlite::Result<Option<Note>> {
     match write {
         OutboxWrite::Note(note) => return insert(connection, note),
-        OutboxWrite::Read { through } => {
+        OutboxWrite::Read { project, through } => {
             connection
-                .prepare_cached("INSERT OR REPLACE INTO reading (one, through) VALUES (1, ?1)")?
-                .execute([through.cast_signed()])?;
+                .prepare_cached("DELETE FROM reading WHERE project = ?1")?
+                .execute([project.as_str()])?;
+            connection
+                .prepare_cached("INSERT INTO reading (project, through) VALUES (?1, ?2)")?
+                .execute(params![project.as_str(), through.cast_signed()])?;
         }
         OutboxWrite::Condition { standing, ended } => {
             let (project, word) = (standing.project.as_str(), standing.word());
@@ -65,10 +68,17 @@ fn one(connection: &Connection, write: OutboxWrite) -> rusqlite::Result<Option<N
                 .execute(params![project, through.cast_signed()])?;
         }
         OutboxWrite::Join { channel } => {
-            let last = last_of(connection, "note")?;
-            connection
-                .prepare_cached("INSERT OR IGNORE INTO channel (name, since) VALUES (?1, ?2)")?
-                .execute(params![channel, last.cast_signed()])?;
+            let added = connection
+                .prepare_cached("INSERT OR IGNORE INTO channel (name) VALUES (?1)")?
+                .execute([&channel])?;
+            if added == 1 {
+                connection
+                    .prepare_cached(
+                        "INSERT INTO delivery (channel, project, through, sending) \
+                         SELECT ?1, project, max(number), NULL FROM note GROUP BY project",
+                    )?
+                    .execute([&channel])?;
+            }
         }
         OutboxWrite::Leave { channel } => {
             connection.prepare_cached("DELETE FROM channel WHERE name = ?1")?.execute([&channel])?;
@@ -76,7 +86,7 @@ fn one(connection: &Connection, write: OutboxWrite) -> rusqlite::Result<Option<N
             connection.prepare_cached(&format!("DELETE FROM note WHERE {TOLD}"))?.execute(())?;
         }
         OutboxWrite::Trim { notes, keys_since } => {
-            let oldest = last_of(connection, "note")?.saturating_sub(notes);
+            let oldest = last_note(connection)?.saturating_sub(notes);
             connection
                 .prepare_cached("DELETE FROM note WHERE number <= ?1 AND (key IS NULL OR at < ?2)")?
                 .execute(params![oldest.cast_signed(), time_text(keys_since)])?;
@@ -114,11 +124,11 @@ fn insert(connection: &Connection, note: NewNote) -> rusqlite::Result<Option<Not
     Ok((added == 1).then(|| Note { number: connection.last_insert_rowid().cast_unsigned(), note }))
 }
 
-/// The last number that was ever given in a table.
-fn last_of(connection: &Connection, table: &str) -> rusqlite::Result<u64> {
+/// The last number that was ever given to a note.
+fn last_note(connection: &Connection) -> rusqlite::Result<u64> {
     let last: Option<i64> = connection
-        .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = ?1")?
-        .query_row([table], |row| row.get(0))
+        .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'note'")?
+        .query_row((), |row| row.get(0))
         .optional()?;
     Ok(last.unwrap_or_default().cast_unsigned())
 }
@@ -130,22 +140,19 @@ pub(super) fn kept(path: &Path, connection: &Connection) -> Result<Kept, Journal
         path: path.to_owned(),
         detail: format!("the outbox cannot be read: {detail}"),
     };
-    let through: Option<i64> = connection
-        .query_row("SELECT through FROM reading", (), |row| row.get(0))
-        .optional()
-        .map_err(fault)?;
-    let mut kept = Kept {
-        read_through: through.map(i64::cast_unsigned),
-        last_entry: last_of(connection, "entry").map_err(fault)?,
-        ..Kept::default()
-    };
+    let mut kept = Kept::default();
+    let reading = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?.cast_unsigned()));
+    for (project, through) in
+        rows(connection, "SELECT project, through FROM reading", reading).map_err(fault)?
+    {
+        kept.read.insert(ProjectName::new(&project).map_err(|error| corrupt(error.to_string()))?, through);
+    }
     let sql = "SELECT number, at, project, kind, entry, cluster, task, key, channels, data FROM note \
                WHERE number IN (SELECT number FROM outbox) ORDER BY number";
     for note in rows(connection, sql, note).map_err(fault)? {
         kept.notes.push(note.map_err(corrupt)?);
     }
-    let channel = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned()));
-    kept.channels.extend(rows(connection, "SELECT name, since FROM channel", channel).map_err(fault)?);
+    kept.channels.extend(rows(connection, "SELECT name FROM channel", |row| row.get(0)).map_err(fault)?);
     let delivery = |row: &Row<'_>| {
         let (through, sending): (i64, Option<i64>) = (row.get(2)?, row.get(3)?);
         let through = through.cast_unsigned();

@@ -21,7 +21,7 @@ use super::error::JournalError;
 use super::holds;
 use super::names;
 use super::place::Place;
-pub use super::query::{KnownCluster, Query};
+pub use super::query::{KnownCluster, Part, Query};
 use super::schema::{self, Meta};
 use super::stored;
 use crate::model::event::StoredEntry;
@@ -83,16 +83,16 @@ impl JournalReader {
         read(&self.place, |connection| holds::read(self.place.path(), connection))
     }
 
-    /// All that was said of scopes and is numbered above this, in order; none of it from a journal of a schema that had
+    /// All that was said of scopes, in order; none of it from a journal of a schema that had
     /// holds elsewhere.
     ///
     /// # Errors
     /// Where the journal cannot be read.
-    pub fn scopes(&self, after: u64) -> Result<Vec<ScopeEntry>, JournalError> {
+    pub fn scopes(&self) -> Result<Vec<ScopeEntry>, JournalError> {
         let path = self.place.path();
         let bad = |(number, source)| JournalError::BadEntry { path: path.to_owned(), number, source };
         read(&self.place, |connection| {
-            let entries = stored::scopes(connection, after);
+            let entries = stored::scopes(connection);
             entries.map_err(|error| JournalError::sqlite(path, error))?.map_err(bad)
         })
     }

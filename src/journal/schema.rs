@@ -22,6 +22,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("schema/0002_holds.sql"),
     include_str!("schema/0003_outbox.sql"),
     include_str!("schema/0004_projects.sql"),
+    include_str!("schema/0005_positions.sql"),
 ];
 
 /// The newest schema that this version knows.

@@ -91,10 +91,10 @@ store! {
     /// Keeps these projects under their present names from now on, and all that it keeps of them with it: entries, and
     /// holds on a project. All or none.
     fn identify(projects: Vec<Named>) -> Answer<'_, Identified>;
-    /// The entries that are asked for, in their order.
+    /// The entries that are asked for, in the order that is asked for.
     fn read(query: Query) -> Answer<'_, Vec<StoredEntry>>;
-    /// All that was said of scopes and is numbered above this, in order: holds and releases.
-    fn read_scopes(after: u64) -> Answer<'_, Vec<ScopeEntry>>;
+    /// All that was said of scopes, in order: holds and releases.
+    fn read_scopes() -> Answer<'_, Vec<ScopeEntry>>;
     /// The clusters of which a task was ever seen, ordered by project and id. A name may stand there several times.
     fn clusters() -> Answer<'_, Vec<KnownCluster>>;
     /// The names of these clusters, as they were last seen.

@@ -8,11 +8,11 @@ use rusqlite::types::ToSql;
 use rusqlite::{Connection, Row};
 
 use super::error::{EntryFault, JournalError};
-use super::query::Query;
+use super::query::{Part, Query};
 use crate::model::event::{Event, StoredEntry, Subject};
 use crate::model::hold::Scope;
 use crate::model::id::{ClusterId, ProjectName, TaskId};
-use crate::model::scope_entry::{ScopeEntry, ScopeEvent};
+use crate::model::scope_entry::{Position, ScopeEntry, ScopeEvent};
 
 /// The columns in the order that [`Columns::of`] reads.
 pub(super) const COLUMNS: &str = "number, at, project, cluster, task, event, data";
@@ -125,20 +125,22 @@ impl Columns {
     }
 }
 
+/// The order of a history: that of [`Position`].
+const HISTORY: &str = "at, project, number";
+
 /// What is of a task, and not of a scope.
 const OF_TASKS: &str = "event NOT IN ('held', 'released')";
 
-/// The entries above this number whose subject is a scope, in order. The outer error is the database's, the inner one says
+/// The entries whose subject is a scope, in order. The outer error is the database's, the inner one says
 /// of which entry what does not make sense.
 pub(super) fn scopes(
     connection: &Connection,
-    after: u64,
 ) -> rusqlite::Result<Result<Vec<ScopeEntry>, (i64, EntryFault)>> {
     let mut select = connection.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM entry INDEXED BY entry_by_event \
-         WHERE event IN ('held', 'released') AND number > ?1 ORDER BY number"
+         WHERE event IN ('held', 'released') ORDER BY number"
     ))?;
-    let rows = select.query_map([i64::try_from(after).unwrap_or(i64::MAX)], Columns::of)?;
+    let rows = select.query_map((), Columns::of)?;
     let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
     let understand = |columns: Columns| {
         let number = columns.number;
@@ -153,7 +155,7 @@ pub(super) fn read(
     connection: &Connection,
     each: impl FnMut(StoredEntry),
 ) -> Result<(), JournalError> {
-    read_some(path, connection, &format!("WHERE {OF_TASKS}"), u32::MAX, &[], each)
+    read_some(path, connection, &format!("WHERE {OF_TASKS} ORDER BY number"), &[], each)
 }
 
 /// Reads those that are asked for.
@@ -165,7 +167,6 @@ pub(super) fn wanted(
     // SQLite's numbers end where those of `i64` do.
     let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let since = query.since.map(time_text);
-    let (after, through) = (number(query.after), query.through.map(number));
     let project = query.project.as_ref().map(ProjectName::as_str);
     let task = query.task.as_ref().map(|(cluster, task)| (cluster.as_str(), task.as_str()));
     let mut filters = vec![OF_TASKS];
@@ -189,31 +190,39 @@ pub(super) fn wanted(
         filters.push("at >= :since");
         parameters.push((":since", since));
     }
-    if query.after > 0 {
-        filters.push("number > :after");
-        parameters.push((":after", &after));
-    }
-    if let Some(through) = &through {
-        filters.push("number <= :through");
-        parameters.push((":through", through));
-    }
-    let filter = format!("WHERE {}", filters.join(" AND "));
-    let (mut entries, at_most) = (Vec::new(), query.at_most.unwrap_or(u32::MAX));
-    read_some(path, connection, &filter, at_most, &parameters, |entry| entries.push(entry))?;
+    let (first, last, past);
+    let order = match &query.part {
+        Part::Numbered { after, through } => {
+            (first, last) = (number(*after), number(*through));
+            filters.push("number > :after AND number <= :through");
+            parameters.extend([(":after", &first as &dyn ToSql), (":through", &last)]);
+            "number"
+        }
+        Part::History(None) => HISTORY,
+        Part::History(Some(Position { at, project, number: of })) => {
+            past = (time_text(*at), project, number(*of));
+            filters.push("(at, project, number) > (:at, :past, :number)");
+            parameters.extend([(":at", &past.0 as &dyn ToSql), (":past", past.1), (":number", &past.2)]);
+            HISTORY
+        }
+    };
+    let at_most = query.at_most.unwrap_or(u32::MAX);
+    let rest = format!("WHERE {} ORDER BY {order} LIMIT {at_most}", filters.join(" AND "));
+    let mut entries = Vec::new();
+    read_some(path, connection, &rest, &parameters, |entry| entries.push(entry))?;
     Ok(entries)
 }
 
-/// Reads so many entries at most, in the order of their numbers, one at a time. `filter` is SQL after `FROM entry`.
+/// Reads entries, one at a time. `rest` is SQL after `FROM entry`.
 fn read_some(
     path: &Path,
     connection: &Connection,
-    filter: &str,
-    at_most: u32,
+    rest: &str,
     parameters: &[(&str, &dyn ToSql)],
     mut each: impl FnMut(StoredEntry),
 ) -> Result<(), JournalError> {
     let fault = |error| JournalError::sqlite(path, error);
-    let sql = format!("SELECT {COLUMNS} FROM entry {filter} ORDER BY number LIMIT {at_most}");
+    let sql = format!("SELECT {COLUMNS} FROM entry {rest}");
     let mut select = connection.prepare(&sql).map_err(fault)?;
     let mut rows = select.query(parameters).map_err(fault)?;
     while let Some(row) = rows.next().map_err(fault)? {

@@ -279,7 +279,7 @@ pub struct Subject {
 /// One line of the journal, by this process's clocks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// Its number: grows by every entry, and is never used again.
+    /// Its number: grows by every entry of its project, and is never used again there.
     pub number: u64,
     /// When.
     pub at: Moment,

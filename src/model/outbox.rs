@@ -4,12 +4,13 @@
 //! far each channel has come is kept for each project, and so is where a message ends that is on its way: after a
 //! restart the same message goes out again, under the same id.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use super::condition::Standing;
 use super::event::Subject;
+use super::id::ProjectName;
 
 /// Something to be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub struct NewNote {
     pub data: String,
 }
 
-/// The same with its number, which grows and is never used again.
+/// The same with its number, which grows within a project and is never used again there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
     /// Its number.
@@ -54,33 +55,31 @@ pub struct Delivery {
 pub enum OutboxWrite {
     /// To keep a note. One whose key is there already is not kept again.
     Note(NewNote),
-    /// All entries up to this number are turned into notes.
-    Read { through: u64 },
+    /// The entries of this project up to this number are turned into notes.
+    Read { project: ProjectName, through: u64 },
     /// A condition that operators were notified of began, changed or ended.
     Condition { standing: Box<Standing>, ended: bool },
     /// A message of this channel that ends with this note goes out.
     Sending { channel: String, project: String, through: u64 },
     /// It was taken. Notes that no channel waits for any more are gone.
     Delivered { channel: String, project: String, through: u64 },
-    /// A channel is new. Older notes do not concern it.
+    /// A channel is new. The notes that are there do not concern it.
     Join { channel: String },
     /// A channel is no more.
     Leave { channel: String },
-    /// To keep no more than this many notes, the newest ones, and no key from before this time.
+    /// To keep no more than this many notes of a project, the newest ones, and no key from before this time.
     Trim { notes: u64, keys_since: Timestamp },
 }
 
 /// Everything that is kept.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Kept {
-    /// The entries up to this number are turned into notes; `None`: nobody ever began to.
-    pub read_through: Option<u64>,
-    /// The number of the last entry.
-    pub last_entry: u64,
-    /// The notes, in the order of their numbers.
+    /// Up to which number the entries of each project are turned into notes. Of a project that is missing, none are.
+    pub read: BTreeMap<ProjectName, u64>,
+    /// The notes, those of each project in the order of their numbers.
     pub notes: Vec<Note>,
-    /// The channels, with the number of the last note that does not concern them.
-    pub channels: BTreeMap<String, u64>,
+    /// The channels.
+    pub channels: BTreeSet<String>,
     /// By channel and project.
     pub deliveries: BTreeMap<(String, String), Delivery>,
     /// The conditions that operators were notified of and that had not ended.

@@ -50,7 +50,7 @@ impl fmt::Display for ScopeEvent {
     }
 }
 
-/// One line of the journal whose subject is a scope. It is numbered with all other lines.
+/// One line of the journal whose subject is a scope.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScopeEntry {
     /// Its number.
@@ -88,6 +88,43 @@ impl Line<'_> {
             Self::Task(entry) => entry.number,
             Self::Scope(entry) => entry.number,
         }
+    }
+
+    /// Its place in the history.
+    pub fn position(self) -> Position {
+        match self {
+            Self::Task(entry) => entry.into(),
+            Self::Scope(entry) => entry.into(),
+        }
+    }
+}
+
+/// A place in the history, which is ordered by time, and lines of one time by project and number: numbers of two projects
+/// say nothing about which line was first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Position {
+    /// When the line was journaled.
+    pub at: Timestamp,
+    /// The name of its project; empty where it is of none.
+    pub project: String,
+    /// Its number.
+    pub number: u64,
+}
+
+impl From<&StoredEntry> for Position {
+    fn from(entry: &StoredEntry) -> Self {
+        Self { at: entry.at, project: entry.subject.project.to_string(), number: entry.number }
+    }
+}
+
+impl From<&ScopeEntry> for Position {
+    fn from(entry: &ScopeEntry) -> Self {
+        let project = match &entry.scope {
+            Scope::Project(project) => project.to_string(),
+            Scope::All | Scope::Cluster(_) => String::new(),
+        };
+        Self { at: entry.at, project, number: entry.number }
     }
 }
 

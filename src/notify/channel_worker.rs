@@ -110,12 +110,11 @@ impl<C: Clock> ChannelWorker<C> {
         seed: u64,
     ) -> Self {
         let now = shared.clock.now().mono;
-        let since = kept.channels.get(name).copied().unwrap_or_default();
         let mut lines: BTreeMap<String, Line> = BTreeMap::new();
         for note in kept.notes.iter().filter(|note| note.note.channels.iter().any(|channel| channel == name))
         {
             let delivery = kept.deliveries.get(&(name.to_owned(), note.note.project.clone()));
-            let through = delivery.map_or(0, |delivery| delivery.through).max(since);
+            let through = delivery.map_or(0, |delivery| delivery.through);
             if note.number > through {
                 let line = lines.entry(note.note.project.clone()).or_default();
                 line.sending =

@@ -16,6 +16,7 @@ use super::route::Routes;
 use crate::clock::Clock;
 use crate::journal::Journal;
 use crate::model::event::{Event, Subject};
+use crate::model::id::ProjectName;
 use crate::model::outbox::{Kept, Note, OutboxWrite};
 use crate::model::record::TaskRecord;
 use crate::model::text::chain;
@@ -32,8 +33,8 @@ const STANDING: usize = 500;
 pub struct Start {
     /// Which journal it is.
     pub journal_id: String,
-    /// The number of its last entry, before this process writes any.
-    pub last_entry: u64,
+    /// The number of the last entry of each project, before this process writes any.
+    pub last: BTreeMap<ProjectName, u64>,
     /// Where a new one was begun in the place of another one that is gone.
     pub lost_journal: Option<String>,
     /// The tasks whose lifecycle is not over, with a failure.
@@ -82,8 +83,15 @@ impl Notifier {
             Kept::default()
         });
         let now_routes = Arc::clone(&dispatcher.routes.borrow_and_update());
-        let read = *kept.read_through.get_or_insert(dispatcher.start.last_entry);
-        dispatcher.join(&now_routes, &mut kept, read).await;
+        // Where nobody was ever to be notified, what is journaled is history.
+        if kept.read.is_empty() && kept.channels.is_empty() {
+            kept.read = dispatcher.start.last.clone();
+        }
+        for project in dispatcher.start.last.keys() {
+            kept.read.entry(project.clone()).or_default();
+        }
+        let read = kept.read.clone();
+        dispatcher.join(&now_routes, &mut kept, &read).await;
         tasks.spawn(dispatcher.run(kept));
         Self { stop, stop_couriers: hush, tasks }
     }
@@ -225,19 +233,23 @@ impl<C: Clock> Dispatcher<C> {
     }
 
     /// Notes in the outbox which channels there are.
-    async fn join(&self, routes: &Routes, kept: &mut Kept, read: u64) {
+    async fn join(&self, routes: &Routes, kept: &mut Kept, read: &BTreeMap<ProjectName, u64>) {
         let mut writes: Vec<OutboxWrite> = Vec::new();
-        for channel in kept.channels.keys().filter(|name| !routes.channels.contains_key(*name)) {
+        for channel in kept.channels.iter().filter(|name| !routes.channels.contains_key(*name)) {
             writes.push(OutboxWrite::Leave { channel: channel.clone() });
         }
-        for channel in routes.channels.keys().filter(|name| !kept.channels.contains_key(*name)) {
+        for channel in routes.channels.keys().filter(|name| !kept.channels.contains(*name)) {
             writes.push(OutboxWrite::Join { channel: channel.clone() });
         }
         if writes.is_empty() {
             return;
         }
         // What was journaled before anybody was to be told is history.
-        writes.push(OutboxWrite::Read { through: read });
+        let reading = |(project, through): (&ProjectName, &u64)| OutboxWrite::Read {
+            project: project.clone(),
+            through: *through,
+        };
+        writes.extend(read.iter().map(reading));
         match self.outbox.write(writes).await {
             Ok(_) => {
                 if let Ok(now) = self.outbox.kept().await {

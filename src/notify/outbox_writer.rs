@@ -12,10 +12,12 @@ use tracing::warn;
 
 use super::kind::Kind;
 use super::notice::{self, Notice, Todo};
-use super::queue::NotifyQueue;
+use super::queue::{NotifyQueue, Transient};
 use crate::clock::Clock;
 use crate::journal::{Journal, JournalError};
 use crate::model::event::{Event, StoredEntry, Subject};
+use crate::model::id::ProjectName;
+use crate::model::names::Naming;
 use crate::model::outbox::{Kept, NewNote, Note, OutboxWrite};
 use crate::model::text::{chain, shown};
 
@@ -46,10 +48,12 @@ pub(super) struct OutboxWriter<C> {
     post: NotifyQueue,
     outbox: Journal,
     clock: Arc<C>,
-    /// Entries up to this are turned into notes.
-    read: u64,
-    /// Up to this it stands in the outbox.
-    read_kept: u64,
+    /// Up to which number the entries of each project are turned into notes.
+    read: BTreeMap<ProjectName, u64>,
+    /// The same as it stands in the outbox.
+    read_kept: BTreeMap<ProjectName, u64>,
+    /// The projects with entries that may not be notes yet.
+    unread: BTreeSet<ProjectName>,
     waiting: BTreeMap<String, Waiting>,
     /// Reminders of conditions that were written by this process.
     reminded: BTreeSet<String>,
@@ -60,13 +64,13 @@ pub(super) struct OutboxWriter<C> {
 
 impl<C: Clock> OutboxWriter<C> {
     pub(super) fn new(post: NotifyQueue, outbox: Journal, clock: Arc<C>, kept: &Kept) -> Self {
-        let read = kept.read_through.unwrap_or_default();
         Self {
             post,
             outbox,
             clock,
-            read,
-            read_kept: read,
+            read: kept.read.clone(),
+            read_kept: kept.read.clone(),
+            unread: kept.read.keys().cloned().collect(),
             waiting: BTreeMap::new(),
             reminded: BTreeSet::new(),
             unkept: VecDeque::new(),
@@ -74,9 +78,9 @@ impl<C: Clock> OutboxWriter<C> {
         }
     }
 
-    /// Up to which entry it has come.
-    pub(super) fn read(&self) -> u64 {
-        self.read
+    /// Up to which entry of each project it has come.
+    pub(super) fn read(&self) -> &BTreeMap<ProjectName, u64> {
+        &self.read
     }
 
     /// Says that there is a new journal in the place of one that is gone.
@@ -108,6 +112,18 @@ impl<C: Clock> OutboxWriter<C> {
     pub(super) async fn work(&mut self) -> (Vec<Note>, Option<Duration>) {
         let mut notes = Vec::new();
         let mut again = None;
+        let names_stay = self.post.pause_notes().await;
+        let transients = self.post.transients();
+        for transient in &transients {
+            if let Transient::Renamed(naming) = transient {
+                self.rename(naming);
+            }
+        }
+        if !transients.is_empty() {
+            // The journal may work again, and have kept what it said it could not.
+            self.unread.extend(self.read.keys().cloned());
+        }
+        self.unread.extend(self.post.unread());
         match self.entries(&mut notes).await {
             Ok(()) => {}
             Err(error) => {
@@ -118,7 +134,8 @@ impl<C: Clock> OutboxWriter<C> {
                 again = Some(AFTER_FAULT);
             }
         }
-        for transient in self.post.transients() {
+        drop(names_stay);
+        for transient in transients {
             notes.extend(self.transient(transient).await);
         }
         notes.extend(self.reminders().await);
@@ -131,25 +148,41 @@ impl<C: Clock> OutboxWriter<C> {
 
     async fn entries(&mut self, notes: &mut Vec<Note>) -> Result<(), JournalError> {
         // They are read again once the journal can be written.
-        while !self.journal_fails() {
-            let entries = self.outbox.entries_after(self.read, AT_ONCE).await?;
-            let Some(last) = entries.last().map(|entry| entry.number) else { break };
+        while !self.journal_fails()
+            && let Some(project) = self.unread.first().cloned()
+        {
+            let read = self.read.get(&project).copied().unwrap_or_default();
+            let entries = self.outbox.entries_after(project.clone(), read, AT_ONCE).await?;
+            let Some(last) = entries.last().map(|entry| entry.number) else {
+                self.unread.remove(&project);
+                continue;
+            };
             let mut writes = Vec::new();
             for entry in &entries {
                 self.entry(entry, &mut writes).await?;
             }
             // What tells nothing may be read again after a restart: that costs less than to write it down each time.
-            let overdue = last.saturating_sub(self.read_kept) >= u64::from(AT_ONCE);
+            let read_kept = self.read_kept.entry(project.clone()).or_default();
+            let overdue = last.saturating_sub(*read_kept) >= u64::from(AT_ONCE);
             let anybody = !self.post.routes().channels.is_empty();
             if !writes.is_empty() || (overdue && anybody) {
-                writes.push(OutboxWrite::Read { through: last });
+                writes.push(OutboxWrite::Read { project: project.clone(), through: last });
                 notes.extend(self.outbox.write(writes).await?);
-                self.read_kept = last;
+                *read_kept = last;
             }
-            self.read = last;
+            self.read.insert(project, last);
         }
         self.trim(notes.len() as u64).await;
         Ok(())
+    }
+
+    /// Projects have other names.
+    fn rename(&mut self, naming: &Naming) {
+        self.rename_waiting(naming);
+        for read in [&mut self.read, &mut self.read_kept] {
+            let renamed = |(name, through)| (naming.renamed(&name).clone(), through);
+            *read = std::mem::take(read).into_iter().map(renamed).collect();
+        }
     }
 
     async fn trim(&mut self, added: u64) {

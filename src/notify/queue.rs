@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OwnedMutexGuard, watch};
 
 use super::outlooks::Outlooks;
 use super::route::Routes;
@@ -44,6 +44,10 @@ struct Inner {
     conditions: Arc<Mutex<Conditions>>,
     counts: Mutex<BTreeMap<String, ChannelCounts>>,
     outlooks: Outlooks,
+    /// The projects with entries that may not be notes yet.
+    unread: Mutex<BTreeSet<ProjectName>>,
+    /// Held while entries are turned into notes, or while names of projects change.
+    notes: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl NotifyQueue {
@@ -56,6 +60,8 @@ impl NotifyQueue {
             conditions: Arc::default(),
             counts: Mutex::default(),
             outlooks: Outlooks::default(),
+            unread: Mutex::default(),
+            notes: Arc::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -75,7 +81,12 @@ impl NotifyQueue {
         self.lock_counts().values().cloned().collect()
     }
 
-    /// Projects have other names from now on.
+    /// While the guard lives, no entry is turned into notes.
+    pub async fn pause_notes(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.inner.notes).lock_owned().await
+    }
+
+    /// Projects have other names from now on. To be called while [notes are paused](Self::pause_notes).
     pub fn renamed(&self, naming: &Naming) {
         if !naming.renames.is_empty() {
             self.conditions().rename(naming);
@@ -147,6 +158,11 @@ impl NotifyQueue {
         self.inner.words.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
     }
 
+    /// The projects of which something was journaled since the last time.
+    pub(super) fn unread(&self) -> BTreeSet<ProjectName> {
+        std::mem::take(&mut *self.inner.unread.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Returns once something was told since the last time.
     pub(super) async fn woken(&self) {
         self.inner.wake.notified().await;
@@ -170,7 +186,10 @@ impl Observer for NotifyQueue {
     fn tell(&self, notification: &Notification<'_>) {
         match notification {
             // What is journaled is read from the journal: nothing of it is lost, and nothing is told twice.
-            Notification::Journaled { .. } => {}
+            Notification::Journaled { entry, .. } => {
+                let mut unread = self.inner.unread.lock().unwrap_or_else(PoisonError::into_inner);
+                unread.insert(entry.subject.project.clone());
+            }
             Notification::Condition(change) => self.put(Transient::Condition(Box::new((*change).clone()))),
             // The log tells these; nobody needs to act on one of them at once.
             Notification::LeftAlone { .. } | Notification::Clusters { .. } => return,

@@ -104,7 +104,7 @@ pub struct Metrics {
 #[derive(Debug, Default)]
 struct UnderWay {
     /// What was sent, by PUTs without an answer yet.
-    actions: BTreeMap<AttemptId, Action>,
+    actions: BTreeMap<(ProjectName, AttemptId), Action>,
     /// Tasks whose retries were told to be used up: each counts once.
     used_up: BTreeSet<(ProjectName, ClusterId, TaskId)>,
 }
@@ -145,10 +145,13 @@ impl Metrics {
             }
             Event::Intent { action, reason, .. } => {
                 count(&self.decisions, &[("reason", reason.code())]);
-                self.under_way().actions.insert(AttemptId(entry.number), *action);
+                let request = (project.clone(), AttemptId(entry.number));
+                self.under_way().actions.insert(request, *action);
             }
-            Event::Answered { attempt, answer } => self.attempt(*attempt, outcome(answer.meaning), &count),
-            Event::NotSent { attempt } => self.attempt(*attempt, NOT_SENT, &count),
+            Event::Answered { attempt, answer } => {
+                self.attempt(&(project.clone(), *attempt), outcome(answer.meaning), &count);
+            }
+            Event::NotSent { attempt } => self.attempt(&(project.clone(), *attempt), NOT_SENT, &count),
             Event::Confirmed { settlement, .. } => {
                 let outcome = match settlement {
                     Confirmation::Accepted => "accepted",
@@ -191,12 +194,12 @@ impl Metrics {
 
     fn attempt(
         &self,
-        attempt: AttemptId,
+        request: &(ProjectName, AttemptId),
         outcome: &str,
         count: &impl Fn(&Counters, &[(&'static str, &str)]),
     ) {
         // Whoever sent it journaled its intent first.
-        let action = self.under_way().actions.remove(&attempt);
+        let action = self.under_way().actions.remove(request);
         if let Some(action) = action {
             count(&self.attempts, &[("action", action_word(action)), ("outcome", outcome)]);
         }

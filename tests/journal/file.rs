@@ -147,7 +147,7 @@ fn the_database_of_another_program_is_refused() {
 async fn a_newer_schema_is_refused() {
     let (_directory, path) = closed_journal().await;
     shell(&path, "PRAGMA user_version = 99");
-    assert_matches!(refused(&path), JournalError::Newer { found: 99, known: 4, .. });
+    assert_matches!(refused(&path), JournalError::Newer { found: 99, known: 5, .. });
     assert_matches!(JournalReader::open(&path).unwrap_err(), JournalError::Newer { .. });
 }
 
@@ -406,7 +406,10 @@ async fn writes_to_the_outbox_are_done_whole_or_not_at_all() {
     journal.write(vec![OutboxWrite::Join { channel: name("ops") }]).await.unwrap();
     let connection = rusqlite::Connection::open(outbox.0.path()).unwrap();
     connection.execute_batch("DROP TABLE reading").unwrap();
-    let writes = vec![OutboxWrite::Note(note("prod", &["ops"])), OutboxWrite::Read { through: 1 }];
+    let writes = vec![
+        OutboxWrite::Note(note("prod", &["ops"])),
+        OutboxWrite::Read { project: ProjectName::new("prod").unwrap(), through: 1 },
+    ];
     journal.write(writes).await.unwrap_err();
     let notes: i64 = connection.query_row("SELECT count(*) FROM note", (), |row| row.get(0)).unwrap();
     assert_eq!(notes, 0);

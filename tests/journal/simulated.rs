@@ -29,6 +29,6 @@ async fn a_simulated_failure_keeps_nothing_of_the_outbox() {
     let memory = MemoryJournal::new(1);
     memory.fail_next(Failure::BeforeKeeping);
     let journal = Journal::from(memory.clone());
-    journal.write(vec![OutboxWrite::Read { through: 1 }]).await.unwrap_err();
-    assert_eq!(journal.kept().await.unwrap().read_through, None);
+    journal.write(vec![OutboxWrite::Join { channel: "ops".to_owned() }]).await.unwrap_err();
+    assert!(journal.kept().await.unwrap().channels.is_empty());
 }

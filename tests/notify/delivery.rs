@@ -512,6 +512,51 @@ async fn a_kill_loses_nothing_and_repeats_only_what_was_on_its_way() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn projects_that_exchange_their_names_lose_no_notification_and_repeat_none() {
+    let named = |names: [(&str, &str); 2]| {
+        let named = |(name, id): (&str, &str)| Named {
+            name: ProjectName::new(name).unwrap(),
+            id: Some(ProjectId::new(id).unwrap()),
+        };
+        names.map(named).to_vec()
+    };
+    for killed in [false, true] {
+        let mut harness = Harness::new(&["ops"]).await;
+        let journal = Journal::from(harness.journal.clone());
+        journal.identify(named([("a", "1"), ("b", "2")])).await.unwrap();
+        // The numbers of one project are behind those of the other.
+        for (project, name) in [("a", "of-1"), ("b", "of-2"), ("b", "of-2-too")] {
+            harness.journal(project, name, fails(name, Some("standard"))).await;
+            harness.pass(5 * MINUTE).await;
+        }
+        let paused = harness.post.pause_notes().await;
+        let exchanged = journal.identify(named([("b", "1"), ("a", "2")])).await.unwrap();
+        // Journaled before anybody knows of the names.
+        harness.journal("b", "of-1-too", fails("of-1-too", Some("standard"))).await;
+        harness.pass(5 * MINUTE).await;
+        harness.post.renamed(&exchanged.naming);
+        drop(paused);
+        if killed {
+            harness.kill().await;
+            harness.start().await;
+        }
+        harness.journal("a", "of-2-again", fails("of-2-again", Some("standard"))).await;
+        harness.pass(5 * MINUTE).await;
+        let taken = harness.channel("ops").taken();
+        let notices = taken.iter().flat_map(|(_, message)| &message.notices);
+        let mut found: Vec<_> =
+            notices.map(|notice| (notice.title.clone(), notice.project.clone())).collect();
+        found.sort();
+        let expected =
+            [("of-1", "a"), ("of-1-too", "b"), ("of-2", "b"), ("of-2-again", "a"), ("of-2-too", "b")];
+        let mut expected =
+            expected.map(|(name, project)| (format!("{name}: upgrade failed"), project.to_owned()));
+        expected.sort();
+        assert_eq!(found, expected, "killed: {killed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_whose_answer_was_lost_goes_out_again_under_the_same_id() {
     let mut harness = Harness::new(&["ops"]).await;
     harness.channel("ops").set(Manner::TakesAndFails);

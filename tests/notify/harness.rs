@@ -184,8 +184,9 @@ impl Harness {
         }
         let project = ProjectName::new("prod").unwrap();
         let project_state = states.take(&project, self.clock.now());
-        let last_entry = self.journal.stored().last().map_or(0, |entry| entry.number);
-        let mut start = Start { journal_id: "j".to_owned(), last_entry, seed: 1, ..Start::default() };
+        let stored = self.journal.stored().into_iter();
+        let last = stored.map(|entry| (entry.subject.project, entry.number)).collect();
+        let mut start = Start { journal_id: "j".to_owned(), last, seed: 1, ..Start::default() };
         for (cluster, history) in &project_state.clusters {
             for (task, known) in history.tasks.iter().filter(|(_, task)| !task.is_ended()) {
                 if known.failure.is_some() {

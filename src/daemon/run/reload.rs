@@ -111,6 +111,7 @@ impl Daemon {
             }
         };
         let halted = self.halt(&moving.moved).await?;
+        let paused = identities.pause_notes().await;
         match self.builder.journal().identify(moving.wanted).await {
             Ok(identified) => {
                 for (name, running) in &halted {
@@ -124,6 +125,7 @@ impl Daemon {
                     known.leave(name);
                 }
                 identities.take(known, &identified);
+                drop(paused);
                 self.take(ready, known).await;
             }
             Err(error) => {

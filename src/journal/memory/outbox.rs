@@ -20,11 +20,8 @@ impl OutboxInMemory {
     /// Whether a channel still waits for this note.
     fn waits(kept: &Kept, note: &Note) -> bool {
         note.note.channels.iter().any(|channel| {
-            let through = |since: &u64| {
-                let delivery = kept.deliveries.get(&(channel.clone(), note.note.project.clone()));
-                (*since).max(delivery.map_or(0, |delivery| delivery.through))
-            };
-            kept.channels.get(channel).is_some_and(|since| note.number > through(since))
+            let delivery = kept.deliveries.get(&(channel.clone(), note.note.project.clone()));
+            kept.channels.contains(channel) && note.number > delivery.map_or(0, |delivery| delivery.through)
         })
     }
 
@@ -38,9 +35,11 @@ impl OutboxInMemory {
         for standing in &mut self.kept.conditions {
             standing.project = naming.renamed(&standing.project).clone();
         }
+        let read = std::mem::take(&mut self.kept.read).into_iter();
+        self.kept.read = read.map(|(name, through)| (naming.renamed(&name).clone(), through)).collect();
     }
 
-    /// Everything that it keeps, but for the number of the last entry.
+    /// Everything that it keeps.
     pub(super) fn kept(&self) -> Kept {
         let mut kept = self.kept.clone();
         kept.notes.retain(|note| Self::waits(&self.kept, note));
@@ -62,7 +61,7 @@ impl OutboxInMemory {
                 kept.notes.push(note.clone());
                 return Some(note);
             }
-            OutboxWrite::Read { through } => kept.read_through = Some(through),
+            OutboxWrite::Read { project, through } => drop(kept.read.insert(project, through)),
             OutboxWrite::Condition { standing, ended } => {
                 let is_other =
                     |other: &Standing| (&other.project, other.word()) != (&standing.project, standing.word());
@@ -79,7 +78,12 @@ impl OutboxInMemory {
                 self.let_go();
             }
             OutboxWrite::Join { channel } => {
-                kept.channels.entry(channel).or_insert(self.last_note);
+                if kept.channels.insert(channel.clone()) {
+                    for Note { number, note } in &kept.notes {
+                        let to = (channel.clone(), note.project.clone());
+                        kept.deliveries.insert(to, Delivery { through: *number, sending: None });
+                    }
+                }
             }
             OutboxWrite::Leave { channel } => {
                 kept.channels.remove(&channel);

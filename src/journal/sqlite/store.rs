@@ -88,8 +88,8 @@ impl Store for SqliteJournal {
         })
     }
 
-    fn read_scopes(&self, after: u64) -> Answer<'_, Vec<ScopeEntry>> {
-        Box::pin(self.beside(move |reader| reader.scopes(after)))
+    fn read_scopes(&self) -> Answer<'_, Vec<ScopeEntry>> {
+        Box::pin(self.beside(JournalReader::scopes))
     }
 
     fn clusters(&self) -> Answer<'_, Vec<KnownCluster>> {

@@ -31,10 +31,8 @@ impl<C: Clock> OutboxWriter<C> {
                 let end = |standing| OutboxWrite::Condition { standing: Box::new(standing), ended: true };
                 self.keep(standing.into_iter().map(end).collect()).await
             }
-            Transient::Renamed(naming) => {
-                self.rename_waiting(&naming);
-                Vec::new()
-            }
+            // The names were changed before any entry was read.
+            Transient::Renamed(_) => Vec::new(),
         }
     }
 

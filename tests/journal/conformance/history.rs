@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use jiff::Timestamp;
-use upgrade_remediator::journal::{Fence, History, HistoryError, Journal, JournalError, Query};
+use upgrade_remediator::journal::{Fence, History, HistoryError, Journal, JournalError, Part, Query};
 use upgrade_remediator::model::event::{Event, StoredEntry};
 use upgrade_remediator::model::hold::{NewHold, Scope};
 use upgrade_remediator::model::id::{ClusterId, ProjectName, TaskId};
@@ -29,14 +29,14 @@ async fn seen(journal: &Journal, project: &str, cluster: &str, name: &str, secon
 /// Each line in short.
 fn short(history: &History) -> Vec<String> {
     let line = |line: Line<'_>| match line {
-        Line::Task(entry) => format!("{} {} {}", entry.number, entry.subject.cluster, entry.event.word()),
-        Line::Scope(entry) => format!("{} {} {}", entry.number, entry.scope, entry.event),
+        Line::Task(entry) => format!("{} {}", entry.subject.cluster, entry.event.word()),
+        Line::Scope(entry) => format!("{} {}", entry.scope, entry.event),
     };
     history.lines().into_iter().map(line).collect()
 }
 
 async fn history(journal: &Journal, query: &Query) -> Vec<String> {
-    short(&journal.history(query).await.unwrap())
+    short(&journal.history(query, None).await.unwrap())
 }
 
 fn of(cluster: &str) -> Query {
@@ -52,15 +52,17 @@ pub(super) async fn the_history_shows_holds_among_what_happened(kind: &impl Kind
     drop(journal);
     let journal = kind.open();
     let all = [
-        "1 c-1 first-seen",
-        "2 all hold #1 by uid 0 until it is released: maintenance",
-        "3 c-2 first-seen",
-        "4 all hold #1 released by uid 7",
+        "c-1 first-seen",
+        "all hold #1 by uid 0 until it is released: maintenance",
+        "c-2 first-seen",
+        "all hold #1 released by uid 7",
     ];
     assert_eq!(history(&journal, &Query::default()).await, all);
     let since = |seconds| Query { since: Some(at(seconds).wall), ..Query::default() };
     assert_eq!(history(&journal, &since(3)).await, all[2..]);
-    assert_eq!(history(&journal, &Query { after: 1, ..Query::default() }).await, all[1..]);
+    let first = journal.history(&Query::default(), None).await.unwrap().lines()[0].position();
+    let later = journal.history(&Query::default(), Some(first)).await.unwrap();
+    assert_eq!(short(&later), all[1..]);
 }
 
 pub(super) async fn the_history_of_a_cluster_shows_the_holds_that_cover_it(kind: &impl Kind) {
@@ -72,45 +74,54 @@ pub(super) async fn the_history_of_a_cluster_shows_the_holds_that_cover_it(kind:
     }
     let scopes = |lines: Vec<String>| {
         let words =
-            lines.iter().filter(|line| line.contains("hold #")).map(|line| line.split(' ').nth(1).unwrap());
+            lines.iter().filter(|line| line.contains("hold #")).map(|line| line.split(' ').next().unwrap());
         words.map(str::to_owned).collect::<Vec<_>>()
     };
     for query in [of("logs"), of("c-1")] {
-        assert_eq!(scopes(history(&journal, &query).await), ["all", "project:prod", "cluster:c-1"]);
+        assert_eq!(scopes(history(&journal, &query).await), ["all", "cluster:c-1", "project:prod"]);
     }
-    let unknown = journal.history(&of("nobody")).await.unwrap_err();
+    let unknown = journal.history(&of("nobody"), None).await.unwrap_err();
     assert!(matches!(unknown, HistoryError::UnknownCluster { .. }), "{unknown}");
 }
 
 pub(super) async fn a_long_history_comes_in_parts_and_every_line_once(kind: &impl Kind) {
     let journal = kind.open();
     for part in 0..21 {
-        let events = (0..200).map(|completed| (subject("prod", "c-1", "t"), Event::Progress { completed }));
-        journal.record(at(part), events.collect()).await.unwrap();
+        for project in ["b", "a"] {
+            let events =
+                (0..100).map(|completed| (subject(project, "c-1", "t"), Event::Progress { completed }));
+            journal.record(at(part), events.collect()).await.unwrap();
+        }
         journal.place_hold(hold("all", part)).await.unwrap();
     }
-    let (mut query, mut numbers) = (Query::default(), Vec::new());
+    let (mut past, mut positions) = (None, Vec::new());
     loop {
-        let part = journal.history(&query).await.unwrap();
+        let part = journal.history(&Query::default(), past).await.unwrap();
         assert!(part.lines().len() <= 2_000);
-        numbers.extend(part.lines().iter().map(|line| line.number()));
-        query.after = *numbers.last().unwrap();
+        positions.extend(part.lines().iter().map(|line| line.position()));
+        past = positions.last().cloned();
         if !part.more {
             break;
         }
     }
-    assert!(numbers.into_iter().eq(1..=21 * 201));
+    assert!(positions.is_sorted_by(|earlier, later| earlier < later), "each once, in order of time");
+    assert_eq!(positions.len(), 21 * 201);
 }
 
 pub(super) async fn what_is_of_scopes_is_no_entry_of_a_task(kind: &impl Kind) {
     let journal = kind.open();
     journal.place_hold(hold("project:prod", 1)).await.unwrap();
     seen(&journal, "prod", "c-1", "logs", 2).await;
-    let numbers = |entries: Vec<StoredEntry>| entries.iter().map(|entry| entry.number).collect::<Vec<_>>();
-    assert_eq!(numbers(journal.entries(Query::default()).await.unwrap()), [2]);
-    assert_eq!(numbers(journal.read_project(&subject("prod", "c", "t").project).await.unwrap()), [2]);
-    assert_eq!(numbers(journal.entries_after(0, 1).await.unwrap()), [2], "they take no place either");
-    assert_eq!(journal.kept().await.unwrap().last_entry, 2);
+    let words =
+        |entries: Vec<StoredEntry>| entries.iter().map(|entry| entry.event.word()).collect::<Vec<_>>();
+    let project = subject("prod", "c", "t").project;
+    assert_eq!(words(journal.entries(Query::default()).await.unwrap()), ["first-seen"]);
+    assert_eq!(words(journal.read_project(&project).await.unwrap()), ["first-seen"]);
+    assert_eq!(
+        words(journal.entries_after(project, 0, 1).await.unwrap()),
+        ["first-seen"],
+        "they take no place either"
+    );
     // Nor are they forgotten with anything.
     journal.forget(vec![subject("prod", "c-1", "t")]).await.unwrap();
     assert_eq!(history(&journal, &Query::default()).await.len(), 1);
@@ -126,9 +137,17 @@ pub(super) async fn entries_are_those_that_are_asked_for(kind: &impl Kind) {
         let lines = vec![(subject(project, cluster, task), Event::Missing)];
         journal.record(at(n as u64), lines).await.unwrap();
     }
+    let numbers: Vec<u64> = {
+        let all = Query { part: Part::History(None), ..Query::default() };
+        journal.entries(all).await.unwrap().iter().map(|entry| entry.number).collect()
+    };
+    // Which of them, in the order in which they were recorded, and those of each project in the order of their numbers.
     let ask = async |query: Query| {
         let entries = journal.entries(query).await.unwrap();
-        entries.iter().map(|entry| entry.number).collect::<Vec<_>>()
+        let mut found: Vec<_> =
+            entries.iter().map(|entry| entry.at.duration_since(at(0).wall).as_secs() + 1).collect();
+        found.sort_unstable();
+        found
     };
     let any = Query::default;
     let task = Some((ClusterId::new("c-1").unwrap(), TaskId::new("t-1").unwrap()));
@@ -139,10 +158,15 @@ pub(super) async fn entries_are_those_that_are_asked_for(kind: &impl Kind) {
     assert_eq!(ask(Query { task, project, ..any() }).await, [1]);
     assert_eq!(ask(of("c-1")).await, [1, 2, 4]);
     assert_eq!(ask(Query { since: Some(at(2).wall), ..any() }).await, [3, 4]);
-    assert_eq!(ask(Query { after: 1, through: Some(3), ..any() }).await, [2, 3]);
-    assert_eq!(ask(Query { after: 1, at_most: Some(1), ..any() }).await, [2]);
-    assert_eq!(ask(Query { after: u64::MAX, ..any() }).await, [0; 0]);
-    assert_eq!(ask(Query { through: Some(u64::MAX), ..any() }).await, [1, 2, 3, 4]);
+    let numbered = |after, through| Query {
+        project: Some(ProjectName::new("a").unwrap()),
+        part: Part::Numbered { after, through },
+        ..any()
+    };
+    assert_eq!(ask(numbered(numbers[0], numbers[2])).await, [2, 3]);
+    assert_eq!(ask(Query { at_most: Some(1), ..numbered(numbers[0], u64::MAX) }).await, [2]);
+    assert_eq!(ask(numbered(u64::MAX, u64::MAX)).await, [0; 0]);
+    assert_eq!(ask(numbered(0, u64::MAX)).await, [1, 2, 3]);
     let renamed = journal.lifecycle(subject("gone", "c-1", "t-2"), 9).await.unwrap();
     assert_eq!(renamed.len(), 1, "its project has another name by now");
 }
@@ -158,7 +182,7 @@ pub(super) async fn the_clusters_are_known_by_their_last_names(kind: &impl Kind)
     let known: Vec<_> =
         known.iter().map(|known| format!("{}/{} {}", known.project, known.id, known.name)).collect();
     assert_eq!(known, ["a/c-1 logs-eu", "a/c-2 search", "b/c-1 logs-eu"]);
-    let history = journal.history(&Query { after: 1, ..Query::default() }).await.unwrap();
+    let history = journal.history(&Query::default(), None).await.unwrap();
     let names: Vec<_> = history.names.iter().map(|(id, name)| format!("{id} {name}")).collect();
     assert_eq!(names, ["c-1 logs-eu", "c-2 search"]);
     // By a name that it once had, too.

@@ -71,9 +71,13 @@ pub(crate) fn at(seconds: u64) -> Moment {
     Moment { wall: wall(), mono: Mono(0) }.after(Duration::from_secs(seconds))
 }
 
-pub(crate) fn subject(project: &str, cluster: &str, task: &str) -> Subject {
+pub(crate) fn project(name: &str) -> ProjectName {
+    ProjectName::new(name).unwrap()
+}
+
+pub(crate) fn subject(of: &str, cluster: &str, task: &str) -> Subject {
     Subject {
-        project: ProjectName::new(project).unwrap(),
+        project: project(of),
         cluster: ClusterId::new(cluster).unwrap(),
         task: TaskId::new(task).unwrap(),
     }

@@ -1,12 +1,13 @@
 //! What the outbox keeps.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::collections::BTreeMap;
+
 use upgrade_remediator::model::condition::{Condition, Standing};
 use upgrade_remediator::model::event::{Event, Subject};
-use upgrade_remediator::model::id::ProjectName;
 use upgrade_remediator::model::outbox::{Delivery, Kept, NewNote, OutboxWrite};
 
-use super::{Kind, at, wall};
+use super::{Kind, at, project, wall};
 
 fn subject(task: &str) -> Subject {
     super::subject("prod", "c-1", task)
@@ -34,9 +35,9 @@ fn delivered(channel: &str, project: &str, through: u64) -> OutboxWrite {
 
 pub(super) async fn what_the_outbox_keeps_comes_back(kind: &impl Kind) {
     let outbox = kind.open();
-    assert_eq!(outbox.kept().await.unwrap().read_through, None);
+    assert_eq!(outbox.kept().await.unwrap().read, BTreeMap::new());
     let standing = |seconds| Standing {
-        project: ProjectName::new("prod").unwrap(),
+        project: project("prod"),
         since: wall(),
         condition: Condition::ClockOff { seconds },
         recalled: false,
@@ -50,7 +51,9 @@ pub(super) async fn what_the_outbox_keeps_comes_back(kind: &impl Kind) {
             OutboxWrite::Join { channel: name("night") },
             OutboxWrite::Note(note("prod", &["ops", "night"])),
             OutboxWrite::Note(note("", &["ops"])),
-            OutboxWrite::Read { through: 9 },
+            OutboxWrite::Read { project: project("prod"), through: 8 },
+            OutboxWrite::Read { project: project("prod"), through: 9 },
+            OutboxWrite::Read { project: project("other"), through: 2 },
             condition(&standing(400), false),
             condition(&over, false),
             condition(&standing(500), false),
@@ -59,13 +62,13 @@ pub(super) async fn what_the_outbox_keeps_comes_back(kind: &impl Kind) {
         ])
         .await
         .unwrap();
-    assert_eq!(added.iter().map(|note| note.number).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(added[0].number, 1);
     drop(outbox);
     let kept = kind.open().kept().await.unwrap();
-    assert_eq!(kept.read_through, Some(9));
+    assert_eq!(kept.read, [(project("other"), 2), (project("prod"), 9)].into());
     assert_eq!(kept.notes, added);
     assert_eq!(kept.notes[0].note, note("prod", &["ops", "night"]));
-    assert_eq!(kept.channels, [(name("night"), 0), (name("ops"), 0)].into());
+    assert_eq!(kept.channels, [name("night"), name("ops")].into());
     assert_eq!(
         kept.deliveries,
         [((name("ops"), name("prod")), Delivery { through: 0, sending: Some(1) })].into()
@@ -85,24 +88,26 @@ pub(super) async fn a_note_goes_when_the_last_channel_has_told_it(kind: &impl Ki
         ])
         .await
         .unwrap();
-    let numbers = |kept: Kept| kept.notes.iter().map(|note| note.number).collect::<Vec<_>>();
+    let notes = |kept: Kept| {
+        let mut notes: Vec<_> = kept.notes.into_iter().map(|kept| kept.note.project).collect();
+        notes.sort();
+        notes
+    };
     outbox.write(vec![delivered("ops", "prod", 2)]).await.unwrap();
-    assert_eq!(numbers(outbox.kept().await.unwrap()), [1, 3], "the night has not heard of 1 yet");
+    assert_eq!(notes(outbox.kept().await.unwrap()), ["other", "prod"], "the night has not heard of one yet");
     // A channel that is gone is not waited for, and what it knew goes with it.
     outbox.write(vec![OutboxWrite::Leave { channel: name("night") }]).await.unwrap();
     let kept = outbox.kept().await.unwrap();
-    assert!(!kept.channels.contains_key("night"));
-    assert_eq!(numbers(kept), [3]);
+    assert!(!kept.channels.contains("night"));
+    assert_eq!(notes(kept), ["other"]);
     // It comes back as a new one: older notes do not concern it.
     outbox.write(vec![join("night"), OutboxWrite::Note(note("prod", &["night"]))]).await.unwrap();
     let kept = outbox.kept().await.unwrap();
-    assert_eq!(kept.channels["night"], 3);
-    assert_eq!(numbers(kept), [3, 4]);
+    assert_eq!(kept.deliveries[&(name("night"), name("other"))].through, kept.notes[0].number);
+    assert_eq!(notes(kept), ["other", "prod"]);
     // To join twice is to join once.
     outbox.write(vec![join("night"), delivered("ops", "other", 3)]).await.unwrap();
-    let kept = outbox.kept().await.unwrap();
-    assert_eq!(kept.channels["night"], 3);
-    assert_eq!(numbers(kept), [4]);
+    assert_eq!(notes(outbox.kept().await.unwrap()), ["prod"]);
 }
 
 pub(super) async fn what_has_a_key_is_kept_once(kind: &impl Kind) {
@@ -140,10 +145,10 @@ pub(super) async fn the_notifier_reads_entries_in_parts_and_tasks_whole(kind: &i
         let line = |task| (subject(task), Event::Progress { completed });
         journal.record(at(0), vec![line("t-1"), line("t-2")]).await.unwrap();
     }
-    assert_eq!(journal.kept().await.unwrap().last_entry, 6);
-    let after = journal.entries_after(2, 3).await.unwrap();
+    let after = journal.entries_after(project("prod"), 2, 3).await.unwrap();
     assert_eq!(after.iter().map(|entry| entry.number).collect::<Vec<_>>(), [3, 4, 5]);
-    assert_eq!(journal.entries_after(6, 3).await.unwrap(), []);
+    assert_eq!(journal.entries_after(project("prod"), 6, 3).await.unwrap(), []);
+    assert_eq!(journal.entries_after(project("other"), 0, 3).await.unwrap(), []);
     let story = journal.lifecycle(subject("t-2"), 4).await.unwrap();
     assert_eq!(story.iter().map(|entry| entry.number).collect::<Vec<_>>(), [2, 4]);
     assert!(story.iter().all(|entry| entry.subject == subject("t-2") && entry.at == wall()));
