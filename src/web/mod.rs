@@ -31,6 +31,7 @@ mod picture;
 mod rows;
 mod search;
 mod server;
+mod texts;
 mod words;
 
 pub use host_filter::HostFilter;

@@ -9,6 +9,7 @@ use super::ClusterView;
 use super::picture::Picture;
 use super::rows::{Group, MOST_TASKS, Rows};
 use super::search::{Form, Search};
+use super::texts;
 use super::words::{Prose, Time, blocks, clean, name, one_or};
 use crate::model::decision::Action;
 use crate::model::explanation::{PolicyVerdict, Precondition};

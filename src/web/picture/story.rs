@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::ClusterView;
+use super::super::{ClusterView, texts};
 use crate::model::action::Action;
 use crate::model::answer::Meaning;
 use crate::model::decision::PassiveVerdict;
@@ -46,10 +46,10 @@ impl State {
 
     pub(super) fn words(self) -> &'static str {
         match self {
-            Self::Running => "running",
-            Self::Waiting => "failed",
-            Self::Confirming => "request sent, outcome unknown",
-            Self::Operator => "needs an operator",
+            Self::Running => texts::RUNNING,
+            Self::Waiting => texts::FAILED,
+            Self::Confirming => texts::CONFIRMING,
+            Self::Operator => texts::NEEDS_OPERATOR,
         }
     }
 
@@ -76,9 +76,9 @@ impl Fate {
 
     pub(super) fn words(self) -> &'static str {
         match self {
-            Self::Accepted => "accepted",
-            Self::NotAccepted => "not accepted",
-            Self::Unknown => "outcome unknown",
+            Self::Accepted => texts::ACCEPTED,
+            Self::NotAccepted => texts::NOT_ACCEPTED,
+            Self::Unknown => texts::UNKNOWN,
         }
     }
 
@@ -351,7 +351,7 @@ impl Walk {
         self.story.next = outlook.next;
         let mut open = self.blocked.take();
         for hold in holds {
-            let what = Block { name: format!("Hold #{}", hold.number), ..Block::of(ON_HOLD) };
+            let what = Block { name: texts::hold(hold.number), ..Block::of(ON_HOLD) };
             let to = hold.released.as_ref().map(|(at, _)| *at).or(hold.until);
             self.story.blocks.push(Span { what, from: hold.at, to: to.map(|to| to.max(hold.at)) });
         }
