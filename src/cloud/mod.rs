@@ -8,7 +8,7 @@
 //!
 //! ```text
 //!   Client ─► pace ─► credential ─► request + sign ─► Transport ─► wire ─► model
-//!             place    circuit:      pure              http          lenient where the API
+//!             place    circuit:       pure              http          lenient where the API
 //!             & rate   alone, proven                                 varies, strict on ids
 //! ```
 //!
