@@ -1,4 +1,4 @@
-//! `notify-test`: sends one message to one channel, and says what came of it.
+//! `notify-test`: sends one message to one channel, and prints the result.
 
 use std::path::Path;
 use std::process::ExitCode;

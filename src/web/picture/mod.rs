@@ -1,5 +1,5 @@
-//! The timeline of one task as a drawing: what stands where, in percent of the width, and the same in words. Nothing here knows of
-//! markup; the template writes what it is given as text and numbers.
+//! The timeline of one task as a drawing: the positions in percent of the width, and the same in
+//! words. This module makes no markup; the template writes its texts and numbers.
 
 use std::fmt::{self, Write as _};
 
@@ -16,14 +16,15 @@ mod story;
 #[cfg(test)]
 mod tests;
 
-/// The height of what stands above the lanes, of a lane, and of what stands below them, in pixels.
+/// The height above the lanes, of a lane, and below the lanes, in pixels.
 const TOP: u32 = 18;
 const LANE: u32 = 40;
 const BELOW: u32 = 34;
-/// What is narrower is drawn together with what follows it.
+/// A narrower piece is drawn together with the next one.
 const NARROWEST: f64 = 0.4;
-/// Marks that are nearer to each other than this become one with a number: first the one, and the other where a number has several
-/// digits. On the narrowest screen a mark is 4 % wide, and a number of three digits 10 %.
+/// Marks that are nearer to each other than this become one with a number: the second distance
+/// applies if a number has several digits. On the narrowest screen a mark is 4 % wide, and a number
+/// of three digits 10 %.
 const DISTANCES: [f64; 2] = [4.5, 11.0];
 /// A number of more digits than this would not fit.
 const MOST_COUNTED: usize = 999;
@@ -43,14 +44,14 @@ impl fmt::Display for Percent {
 #[template(path = "picture.html")]
 pub(super) struct Picture {
     title: String,
-    /// Everything that is drawn, in words.
+    /// The whole drawing, in words.
     description: String,
     height: u32,
     lanes: Vec<Lane>,
     ticks: Vec<Tick>,
     now: Option<Percent>,
     keys: Vec<(&'static str, &'static str)>,
-    /// Marks stand for several things.
+    /// Some marks stand for several events.
     is_counted: bool,
     is_cut: bool,
 }
@@ -64,7 +65,7 @@ struct Lane {
     marks: Vec<Mark>,
 }
 
-/// Something that lasts.
+/// A state with a duration.
 #[derive(Debug)]
 struct Piece {
     x: Percent,
@@ -75,7 +76,7 @@ struct Piece {
     words: String,
 }
 
-/// Something that happened.
+/// An event.
 #[derive(Debug)]
 struct Mark {
     x: Percent,
@@ -97,7 +98,7 @@ enum Shape {
 struct Tick {
     x: Percent,
     label: String,
-    /// The day, or the year, where it is another one than before.
+    /// The day, or the year, if it differs from that of the tick before.
     larger: String,
 }
 
@@ -107,7 +108,7 @@ impl Lane {
         (!is_empty).then_some(Self { label, top: 0, pieces, marks })
     }
 
-    /// The whole lane in words.
+    /// Returns the whole lane in words.
     fn words(&self) -> String {
         let pieces = self.pieces.iter().map(|piece| piece.words.as_str());
         let all: Vec<&str> = pieces.chain(self.marks.iter().map(|mark| mark.words.as_str())).collect();
@@ -116,7 +117,7 @@ impl Lane {
 }
 
 impl Mark {
-    /// What stands in it, where it stands for several.
+    /// Returns the number in the mark, if it stands for several events.
     fn number(&self) -> Option<String> {
         match self.count {
             0 | 1 => None,
@@ -125,7 +126,7 @@ impl Mark {
         }
     }
 
-    /// The width of what holds that number.
+    /// Returns the width of the shape with that number.
     fn pill(&self) -> u32 {
         let digits = self.number().map_or(0, |number| number.len());
         8 + 7 * u32::try_from(digits).unwrap_or(0)
@@ -136,7 +137,7 @@ impl Mark {
     }
 }
 
-/// Where a moment stands.
+/// The position of a moment.
 #[derive(Debug, Clone, Copy)]
 struct Scale {
     from: Timestamp,
@@ -154,7 +155,7 @@ impl Scale {
 }
 
 impl Picture {
-    /// Of the task that is shown, where the journal knows something of it.
+    /// Makes the drawing of the task of the explanation, if the journal has entries of it.
     pub(super) fn new(view: &ClusterView) -> Option<Self> {
         let story = Story::new(view)?;
         let known = &view.explanation;
@@ -197,7 +198,7 @@ impl Picture {
         }
     }
 
-    /// Where the lanes end.
+    /// Returns the lower end of the lanes.
     fn bottom(&self) -> u32 {
         self.height - BELOW
     }
@@ -211,7 +212,7 @@ impl Picture {
     }
 }
 
-/// The same in words.
+/// Returns the drawing in words.
 fn described(story: &Story, lanes: &[Lane], is_cut: bool) -> String {
     let mut words = texts::range(&utc(story.from), &utc(story.to), &utc(story.now));
     if is_cut {
@@ -223,7 +224,7 @@ fn described(story: &Story, lanes: &[Lane], is_cut: bool) -> String {
     words
 }
 
-/// What the classes and shapes of this drawing mean.
+/// Returns the meaning of the classes and shapes of this drawing.
 fn keys(lanes: &[Lane]) -> Vec<(&'static str, &'static str)> {
     let mut used: Vec<&str> = Vec::new();
     for lane in lanes {
@@ -244,7 +245,8 @@ fn from_to<T>(span: &Span<T>) -> String {
     }
 }
 
-/// Where these lie. What is too narrow to be seen becomes one with what follows it at once.
+/// Returns the pieces of these spans. Spans that are too narrow to be seen become one with the next
+/// ones.
 fn pieces<T>(
     story: &Story,
     scale: Scale,
@@ -302,7 +304,7 @@ fn pieces<T>(
     pieces
 }
 
-/// Those that are too near to each other to be seen apart, together, with the place of the first.
+/// Groups those that are too near to each other to be distinguished, with the place of the first.
 fn grouped<T>(mut all: Vec<(f64, T)>) -> Vec<(f64, Vec<T>)> {
     all.sort_by(|a, b| a.0.total_cmp(&b.0));
     let count = |distance: f64| {
@@ -329,7 +331,7 @@ fn grouped<T>(mut all: Vec<(f64, T)>) -> Vec<(f64, Vec<T>)> {
     groups
 }
 
-/// Like [`from_to`], of the first and the last of a group.
+/// As [`from_to`], for the first and the last of a group.
 fn between(times: impl Iterator<Item = Timestamp> + Clone) -> String {
     let ends = times.clone().min().zip(times.max());
     ends.map_or_else(String::new, |(from, to)| texts::from_to(&utc(from), &utc(to)))
@@ -423,7 +425,7 @@ fn next(story: &Story, scale: Scale) -> Option<Lane> {
     Lane::of(texts::next_label(&words), Vec::new(), vec![mark])
 }
 
-/// A lane for each code, in the order in which they first came into force.
+/// Returns a lane for each code, in the order in which they first came into force.
 fn blocks(story: &Story, scale: Scale) -> Vec<Lane> {
     let mut codes: Vec<&str> = Vec::new();
     for block in &story.blocks {
