@@ -35,7 +35,7 @@ macro_rules! first {
 ///
 /// - `text`: the sentence, as `format!` takes it;
 /// - `step`: what would have to change for another decision, or what an operator can do; absent:
-/// nothing;
+///   nothing;
 /// - `until`: when it ends by itself, if it does and the time is known;
 /// - `ended_by`: the command that ends it, if there is one;
 /// - `attention`: whether the daemon will not act on a failed task while this is true. All reasons of the class
