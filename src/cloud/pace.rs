@@ -178,7 +178,7 @@ struct Rate {
     /// Requests in a second that the configuration allows.
     limit: f64,
     reduced: Option<Reduced>,
-    /// Nothing begins before this: the service asked to wait.
+    /// Nothing begins before this: the API asked to wait.
     paused_until: Option<Mono>,
     /// When the last admitted request would have begun at an even pace, and one interval more: in
     /// microseconds.
@@ -420,7 +420,7 @@ mod tests {
             });
         }
         clock.sleep(Duration::from_millis(1)).await;
-        // A minute passes in which nobody runs.
+        // A minute passes without a request.
         tokio::time::advance(Duration::from_mins(1)).await;
         let stood_still = clock.now();
         let begins = waiting.join_all().await;

@@ -25,7 +25,7 @@ pub struct Pause {
     pub cause: PauseCause,
     /// How many refusals in a row.
     pub refusals: u32,
-    /// Until when nothing is sent. Then one PUT goes out as a probe.
+    /// Until when nothing is sent. Then one PUT is sent as a probe.
     pub until: Moment,
     /// The probe that was sent.
     pub probe: Option<AttemptId>,

@@ -27,7 +27,7 @@ pub enum Agency {
         /// The name of the account that created it.
         domain: String,
     },
-    /// By its URN (v5, at the service of temporary keys).
+    /// By its URN (v5, at the security token service).
     Urn(String),
 }
 
