@@ -6,11 +6,12 @@
 //!                             └─still due─► permit ─► [ step · commit the intent ] ─► PUT ─► commit the answer
 //! ```
 //!
-//! A poll reads both lists of tasks. A step (`decide::step`) is pure: it says what the poll adds and what to do. All of its
-//! events are committed at once.
+//! A poll reads both lists of tasks. A step (`decide::step`) is pure: it returns the events that
+//! the poll adds, and what to do. All of its events are committed at once.
 //!
-//! A reconcile never sleeps and never repeats anything: it returns when to poll again. Its memory is the project's
-//! [`ProjectState`], which is the fold of the journal and changes only by what the journal has accepted.
+//! A reconcile never sleeps and never repeats a request: it returns the time of the next poll. Its
+//! memory is the project's [`ProjectState`], the fold of the journal, which changes only by what
+//! the journal has accepted.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
@@ -56,16 +57,17 @@ pub use report::Report;
 pub use sending::{execute, what_came_back};
 use tie::Tie;
 
-/// The list that is read last, but before an abort.
+/// The list that a poll reads last, except before an abort.
 const READ_LAST: TaskKind = TaskKind::AzSwitchover;
 
-/// The list that is read last before this order: for an abort the task's own, as a node may complete meanwhile.
+/// Returns the list that is read last before this order: for an abort the task's own, because a
+/// node may complete meanwhile.
 fn read_last(reading: &Reading, order: &Order) -> TaskKind {
     let task = reading.task(order.task()).filter(|_| order.action() == Action::Abort);
     task.map_or(READ_LAST, |task| task.kind)
 }
 
-/// One project, with everything that a reconcile at one of its clusters needs.
+/// One project, with everything that a reconcile of one of its clusters needs.
 pub struct Reconciler<S, C> {
     /// The project's name in the configuration.
     pub project: ProjectName,
@@ -73,29 +75,30 @@ pub struct Reconciler<S, C> {
     in_force: RwLock<InForce<S>>,
     journal: Journal,
     clock: Arc<C>,
-    /// What people said is to be left alone, in all projects.
+    /// The operators' holds, of all projects.
     holds: Arc<RwLock<Holds>>,
     /// The journal's seed for jitter.
     seed: u64,
-    /// Cancelled once the daemon is stopping: readings are dropped, and no further intent is committed.
+    /// Cancelled when the daemon stops: polls are then dropped, and no further intent is committed.
     stopping: CancellationToken,
     observer: Arc<dyn Observer>,
     /// The conditions in force, of all projects. Locked after `state`.
     conditions: Arc<Mutex<Conditions>>,
     state: Mutex<State>,
-    /// Shared by whoever journals what a poll adds, until that is folded in. Held exclusively from the last judgement of the
-    /// preconditions to the end of the intent's commit, while the circuit breaker turns, while the project's state is folded
-    /// anew, and while what the preconditions judge by is changed from outside.
+    /// Held shared while the events of a poll are journaled and folded. Held exclusively from the
+    /// last check of the preconditions to the end of the intent's commit, while the circuit breaker
+    /// turns, while the project's state is folded anew, and while an operator or a reload changes
+    /// what the preconditions check.
     commit_lock: tokio::sync::RwLock<()>,
-    /// One reconcile of a cluster at a time: the scheduler's, or one that an operator orders.
+    /// Allows one reconcile of a cluster at a time, scheduled or ordered by an operator.
     one_at_a_time: KeyedLock,
 }
 
-/// What a reload exchanges, all at once.
+/// What a reload exchanges, as one value.
 struct InForce<S> {
-    /// The service.
+    /// The client of the CSS API.
     css: Arc<S>,
-    /// What the configuration says.
+    /// The configuration.
     rules: Arc<Rules>,
 }
 
@@ -103,25 +106,25 @@ struct InForce<S> {
 pub struct Parts<S, C> {
     /// The project's name in the configuration.
     pub project: ProjectName,
-    /// The service.
+    /// The client of the CSS API.
     pub css: S,
     /// The journal.
     pub journal: Journal,
     /// The clock.
     pub clock: Arc<C>,
-    /// Who is told.
+    /// Is notified of journaled entries and of conditions.
     pub observer: Arc<dyn Observer>,
     /// The conditions in force, of all projects, with those that an earlier process left.
     pub conditions: Arc<Mutex<Conditions>>,
-    /// What the configuration says.
+    /// The configuration.
     pub rules: Rules,
-    /// What people said is to be left alone, shared by all projects.
+    /// The operators' holds, shared by all projects.
     pub holds: Arc<RwLock<Holds>>,
     /// The journal's seed for jitter.
     pub seed: u64,
-    /// To be cancelled once the daemon is stopping.
+    /// Cancelled when the daemon stops.
     pub stopping: CancellationToken,
-    /// The fold of what the journal holds of the project.
+    /// The fold of the project's entries in the journal.
     pub project_state: ProjectState,
 }
 
@@ -130,28 +133,31 @@ struct State {
     project: ProjectState,
     /// How the project's times are tied to the monotonic clock.
     tie: Tie,
-    /// Answers that could not be journaled yet. Until they are, their attempts are open and no intent is
+    /// Answers that are not journaled yet. Until they are, their requests are open and no intent is
     /// committed.
     unwritten: Vec<Unwritten>,
-    /// Clusters that this process has read, and when last completely: what is new after that was seen to happen.
+    /// The clusters that this process has polled, each with the time of the last complete poll:
+    /// changes after it are seen as they happen.
     polled: BTreeMap<ClusterId, Moment>,
-    /// Watched clusters that it has not read yet, and when a list first showed them.
+    /// The watched clusters that this process has not polled yet, and when a list first showed
+    /// them.
     unread: BTreeMap<ClusterId, Moment>,
-    /// When the list of clusters was last read completely.
+    /// The time of the last complete list of clusters.
     last_list: Option<Moment>,
-    /// The clusters that a list has shown, as the latest one did.
+    /// The clusters, as the latest list that showed them did.
     listed: BTreeMap<ClusterId, (Arc<Cluster>, Moment)>,
-    /// The last poll of each cluster with a task that is not over: what its outlook is worked out from.
+    /// The last poll of each cluster with an unfinished task: the outlook is worked out from it.
     unfinished: BTreeMap<ClusterId, Arc<Reading>>,
-    /// What keeps the daemon from seeing the project or from acting in it.
+    /// What keeps the daemon from polling the project or from acting in it.
     faults: Faults,
 }
 
 impl State {
-    /// Keeps what a reading shows and the journal need not know: that a task still runs, and which is the newest.
+    /// Keeps what a poll shows and the journal does not record: that a task still runs, and which
+    /// task is the newest.
     fn remember(&mut self, cluster: &Cluster, reading: &Reading) {
         match self.polled.get_mut(&cluster.id) {
-            // What a short answer leaves out is not seen.
+            // An incomplete answer does not show every task, so it does not count as a poll.
             Some(at) if reading.complete => *at = reading.at,
             Some(_) => {}
             None => {
@@ -176,7 +182,7 @@ trait Locked: Sync {}
 impl Locked for Exclusive<'_> {}
 impl Locked for tokio::sync::RwLockReadGuard<'_, ()> {}
 
-/// What came back from a PUT, and is not in the journal yet.
+/// An answer to a PUT that is not in the journal yet.
 #[derive(Clone)]
 struct Unwritten {
     attempt: AttemptId,
@@ -201,7 +207,7 @@ enum ReconcileError {
 }
 
 impl<S: Css, C: Clock> Reconciler<S, C> {
-    /// Puts a project together.
+    /// Makes the reconciler of a project.
     pub fn new(parts: Parts<S, C>) -> Self {
         let Parts {
             project,
@@ -245,7 +251,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
 
     /// Reconciles the cluster once: polls it, and acts if something is due.
     ///
-    /// Cancel safety: none. Once begun it must be left to end: a PUT may be under way.
+    /// Cancel safety: none. A reconcile that has begun must run to its end: it may have sent a PUT.
     pub async fn reconcile(&self, cluster: &Cluster) -> Report {
         let _lock = self.one_at_a_time.lock(&cluster.id).await;
         let result = self.reconcile_and_act(cluster).await;
@@ -262,7 +268,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         }
         let decision = self.step_and_commit(cluster, &reading).await?;
         let Verdict::Act(order) = &decision.verdict else { return Ok((decision, false)) };
-        // Something is due. What is acted on is another reading than the one that said so.
+        // An action is due. The decision to act needs a second poll.
         let last = read_last(&reading, order);
         let fresh = self.read(&css, &cluster.id, last).await?;
         if self.stood_still(&reading, &fresh) {
@@ -275,8 +281,8 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         self.act(&css, cluster, &fresh, decision).await
     }
 
-    /// Reads both lists, one right after the other; that of `last` last. A reading changes nothing but what is known to be
-    /// shown, so a stop cuts it short.
+    /// Reads both lists, one right after the other; that of `last` last. A poll changes only what
+    /// is known to be shown, so a stop cancels it.
     async fn read(&self, css: &S, cluster: &ClusterId, last: TaskKind) -> Result<Reading, ReconcileError> {
         let both = async {
             let (asked, first) = css.tasks(cluster, last.other()).await?;
@@ -291,12 +297,14 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         Ok(reading)
     }
 
-    /// Whether something stood still between the two readings of a reconcile: they are one reconcile, and must not be taken for two.
+    /// Returns whether the time between the two polls was so long that the two would count as
+    /// separate observations.
     fn stood_still(&self, first: &Reading, second: &Reading) -> bool {
         second.asked.age(first.at) >= self.rules().poll.settle_interval
     }
 
-    /// Takes the poll in: works out one step, journals all of its events at once, and remembers what no journal needs.
+    /// Works out one step from the poll, journals all of its events at once, and remembers what the
+    /// journal does not record.
     async fn step_and_commit(
         &self,
         cluster: &Cluster,
@@ -304,14 +312,15 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
     ) -> Result<Decision, ReconcileError> {
         let decision = {
             let shared = self.commit_lock.read().await;
-            // Whoever held it exclusively may have waited for a journal that is locked; a stop must not wait for it once more.
+            // The exclusive holder of the lock may have waited for a locked journal. A stop must
+            // not wait for the journal a second time.
             if self.stopping.is_cancelled() {
                 return Err(ReconcileError::Stopping);
             }
             let step = self.step(cluster, reading, reading.at);
             if step.turns_breaker() {
                 drop(shared);
-                // Steps that are worked out at the same time turn it once.
+                // Several steps may be worked out at the same time; only one turns the breaker.
                 let exclusive = self.commit_lock.write().await;
                 let step = self.step(cluster, reading, reading.at);
                 self.commit(&exclusive, cluster, reading, step).await?
@@ -350,12 +359,12 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         Ok(step.decision)
     }
 
-    /// What the poll adds to what is known, and what to do.
+    /// Works out what the poll adds and what to do.
     fn step(&self, cluster: &Cluster, reading: &Reading, now: Moment) -> Step {
         self.judge(cluster, reading, |state, input| decide::step(state, input, now))
     }
 
-    /// Has something judged by all that is known.
+    /// Calls `judge` with the state and the input of a step.
     fn judge<R>(
         &self,
         cluster: &Cluster,
@@ -389,10 +398,11 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         }
     }
 
-    /// Polls the cluster without journaling, telling or sending anything: what would be decided now.
+    /// Polls the cluster and works out the decision, without journaling, notifying or sending
+    /// anything.
     ///
     /// # Errors
-    /// With the whole chain of causes, where the cluster cannot be read.
+    /// With the whole chain of causes, if the cluster cannot be polled.
     pub async fn peek(&self, cluster: &Cluster) -> Result<Peek, String> {
         let reading = self.read(&self.css(), &cluster.id, READ_LAST).await;
         let reading = reading.map_err(|error| chain(&error))?;
@@ -403,7 +413,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         Ok(Peek { reading, decision, outlook })
     }
 
-    /// Journals these events, folds them in and tells of them.
+    /// Journals these events, folds them and notifies the observer.
     async fn record(
         &self,
         _lock: &impl Locked,
@@ -420,8 +430,9 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         Ok(())
     }
 
-    /// Journals the answers that are not in the journal yet, oldest first, and what the circuit breaker makes of each.
-    /// With the commit lock held exclusively, so that none is journaled twice.
+    /// Journals the answers that are not in the journal yet, oldest first, with the turns of the
+    /// circuit breaker that follow. The commit lock is held exclusively, so that no answer is
+    /// journaled twice.
     async fn write_what_is_unwritten(&self, exclusive: &Exclusive<'_>) -> Result<(), JournalError> {
         loop {
             let Some(next) = self.state().unwritten.first().cloned() else { return Ok(()) };
@@ -432,23 +443,23 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         }
     }
 
-    /// Folds entries that the journal accepted into the project's state, and tells of them.
+    /// Folds entries that the journal accepted into the project's state, and notifies the observer.
     fn fold(&self, cluster: &Cluster, entries: &[Entry]) {
         let mut state = self.state();
         for entry in entries {
             state.tie.journaled(entry);
             state.project.apply(entry);
         }
-        let told: Vec<&Entry> = entries.iter().filter(|entry| state.faults.is_told(entry)).collect();
+        let notified: Vec<&Entry> = entries.iter().filter(|entry| state.faults.is_notified(entry)).collect();
         drop(state);
-        for entry in told {
+        for entry in notified {
             let other = (entry.subject.cluster != cluster.id).then(|| self.name_of(&entry.subject.cluster));
             let cluster_name = other.as_deref().unwrap_or(&cluster.name);
             self.observer.tell(&Notification::Journaled { cluster_name, entry });
         }
     }
 
-    /// Turns the result of a reconcile into a report, and takes note of what went wrong.
+    /// Turns the result of a reconcile into a report, and adds errors to the faults.
     fn report_of(&self, cluster: &Cluster, result: Result<(Decision, bool), ReconcileError>) -> Report {
         match result {
             Ok((decision, sent)) => {
@@ -470,19 +481,20 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         }
     }
 
-    /// Works out which conditions are in force of the project, and of this cluster, and tells what changed.
+    /// Works out which conditions are in force of the project and of this cluster, and notifies the
+    /// observer of changes.
     fn update_conditions(&self, cluster: Option<&ClusterId>) {
         let (clock_offset, now) = (self.css().clock_offset(), self.clock.now());
         let state = self.state();
         let found = state.faults.conditions(&Known { project: &state.project, clock_offset, now }, cluster);
-        // They are told while the lock is held, so in the order in which they happened.
+        // Notified while the lock is held, so in the order in which the changes happened.
         let mut conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
         for change in conditions.update(&self.project, cluster, found, now.wall) {
             self.observer.tell(&Notification::Condition(&change));
         }
     }
 
-    /// A cluster with something under way is polled again soon, any other when its time comes.
+    /// Returns when to poll again: soon if a task of the cluster is unfinished.
     fn after_an_error(&self, cluster: &ClusterId) -> Duration {
         let state = self.state();
         let mut tasks = state.project.cluster(cluster).tasks.values();
@@ -495,13 +507,14 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         Subject { project: self.project.clone(), cluster: cluster.id.clone(), task: task.clone() }
     }
 
-    /// The holds and the state, locked in this order wherever both are needed: whoever waits to write the holds keeps out all who
-    /// come to read them, so that the other order would end with three who wait for each other.
+    /// Locks the holds and the state, always in this order: a thread that waits to write the holds
+    /// blocks further readers of the holds, so the other order could deadlock three threads.
     fn known(&self) -> (RwLockReadGuard<'_, Holds>, MutexGuard<'_, State>) {
         (self.holds.read().unwrap_or_else(PoisonError::into_inner), self.state())
     }
 
-    /// A panic of another poll cannot leave the state half-changed: every change is one assignment or one fold.
+    /// Locks the state, also after a panic of another poll: every change is one assignment or one
+    /// fold, so the state is consistent.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -14,7 +14,7 @@ use crate::configuration::{self, Coloured, Configuration, Environment, Loaded, P
 use crate::model::text::{counted, span};
 use crate::model::window::{HORIZON, Window, WindowState};
 
-/// It exists where systemd is the machine's init, as `sd_booted` has it.
+/// This folder exists if systemd is the machine's init, as `sd_booted` checks.
 const SYSTEMD: &str = "/run/systemd/system";
 
 /// Prints the problems, or the configuration.
@@ -57,7 +57,7 @@ pub(super) fn check(loaded: Result<Loaded, Failure>, environment: &Environment, 
     })
 }
 
-/// The windows by the names of their policies.
+/// Returns the windows by the names of their policies.
 fn windows(loaded: &Loaded) -> impl Iterator<Item = (&str, &Window)> {
     loaded
         .configuration
@@ -66,7 +66,7 @@ fn windows(loaded: &Loaded) -> impl Iterator<Item = (&str, &Window)> {
         .filter_map(|policy| Some((policy.name(), policy.terms.window.as_ref()?)))
 }
 
-/// That nothing is wrong, and what the daemon would run with.
+/// Prints that nothing is wrong, and what the daemon would run with.
 fn all_good(configuration: &Configuration) -> String {
     let count = |all: usize, one, many| counted(all as u64, one, many);
     format!(
@@ -78,7 +78,7 @@ fn all_good(configuration: &Configuration) -> String {
     )
 }
 
-/// What is not sure of values, by their keys.
+/// Returns the doubtful values, by their keys.
 fn doubts(loaded: &Loaded) -> BTreeMap<String, String> {
     let of = |project: &Project| {
         let key = |key| configuration::key_of(&["project", project.name.as_str(), key]);
@@ -87,12 +87,12 @@ fn doubts(loaded: &Loaded) -> BTreeMap<String, String> {
     loaded.configuration.projects.iter().flat_map(of).collect()
 }
 
-/// As the listing of the values names it.
+/// Returns the name in the listing of the values.
 fn window_key(policy: &str) -> String {
     configuration::key_of(&["policy", policy, "window"])
 }
 
-/// One line for each value, and for each window what it does next.
+/// Prints one line for each value, and for each window its next change.
 fn effective(loaded: &Loaded, environment: &Environment, now: Timestamp) -> String {
     let secrets = loaded.configuration.secrets(environment);
     let doubts = doubts(loaded);

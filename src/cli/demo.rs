@@ -1,5 +1,6 @@
-//! `demo`: daemon and simulator in one process, over real HTTP: five stories of failed tasks, told as they
-//! happen, and judged at the end by the simulator's own log. Needs no account and leaves nothing behind.
+//! `demo`: daemon and simulator in one process, over real HTTP: five lifecycles of failed tasks,
+//! printed as they happen, and checked at the end against the simulator's own log. Needs no account
+//! and leaves nothing behind.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,11 +30,12 @@ use crate::notify::{Notification, Observer};
 use crate::simulator::log::{LogEntry, PutKind, PutRecord, Record};
 use crate::simulator::{Scenario, Simulator, World};
 
-/// Every story ends well before this.
+/// Every lifecycle ends well before this.
 const PATIENCE: Duration = Duration::from_secs(55);
-/// The policy of the demo. All else is the configuration that `simulator --print-config` prints, with [`OVERRIDES`].
+/// The policy of the demo. The rest is the configuration that `simulator --print-config` prints,
+/// with [`OVERRIDES`].
 const POLICY: &str = include_str!("demo.toml");
-/// What the demo's daemon does otherwise than one beside the simulator: it sends, and it polls faster.
+/// The differences from a daemon beside the simulator: it sends, and it polls faster.
 const OVERRIDES: [(&str, &str); 7] = [
     ("UPGRADE_REMEDIATOR__MODE", "enforce"),
     ("UPGRADE_REMEDIATOR__POLL__DISCOVERY_INTERVAL", "5s"),
@@ -44,7 +46,7 @@ const OVERRIDES: [(&str, &str); 7] = [
     ("UPGRADE_REMEDIATOR__POLL__REQUEST_TIMEOUT", "2s"),
 ];
 
-/// How a story must end.
+/// The expected end of a lifecycle.
 struct Story {
     cluster: &'static str,
     about: &'static str,
@@ -91,7 +93,7 @@ const STORIES: [Story; 5] = [
     },
 ];
 
-/// How a story ended.
+/// The real end of a lifecycle.
 struct Ending {
     story: &'static Story,
     end: String,
@@ -112,7 +114,7 @@ impl Ending {
     }
 }
 
-/// Runs the stories, prints them, and judges them.
+/// Runs the lifecycles, prints them, and checks them.
 pub(super) fn demo(json: bool) -> CommandResult {
     let endings = block_on(async {
         let signals = Signals::listen().context("cannot listen to signals")?;
@@ -145,7 +147,7 @@ async fn stories(quiet: bool, stopping: &CancellationToken) -> Result<Vec<Ending
     let simulator =
         Simulator::start(listener, World::new(scenario.clone(), seed, began.wall), Arc::clone(&clock))?;
 
-    // Removed when it is dropped, however this ends.
+    // Removed when it is dropped, whatever the result.
     let folder = tempfile::Builder::new()
         .prefix("upgrade-remediator-demo-")
         .tempdir()
@@ -167,7 +169,7 @@ async fn stories(quiet: bool, stopping: &CancellationToken) -> Result<Vec<Ending
         while clock.now().since(began) < PATIENCE && !all_ended(&project_state()) {
             clock.sleep(Duration::from_millis(100)).await;
         }
-        // A PUT too many would come now.
+        // Another PUT would come now.
         clock.sleep(Duration::from_secs(1)).await;
     };
     let ended = async {
@@ -175,7 +177,7 @@ async fn stories(quiet: bool, stopping: &CancellationToken) -> Result<Vec<Ending
         stopping.cancel();
         ended
     };
-    // Nobody reloads it, and nobody asks anything of it.
+    // There are no reloads and no commands.
     let (_ask, questions) = mpsc::channel(1);
     let (watched, ended) = tokio::join!(daemon.run(Arc::default(), questions), ended);
     watched.context("a part of the daemon panicked")?;
@@ -210,7 +212,7 @@ fn all_ended(project_state: &ProjectState) -> bool {
     STORIES.iter().all(|story| end_of(project_state, story.cluster).is_some())
 }
 
-/// How the story of a cluster ended, if it has.
+/// Returns how the lifecycle of a cluster's task ended, if it has.
 fn end_of(project_state: &ProjectState, cluster: &str) -> Option<String> {
     let tasks = project_state.clusters.values().flat_map(|history| history.tasks.values());
     let task = tasks.into_iter().find(|task| task.cluster_name == cluster)?;
@@ -221,7 +223,7 @@ fn end_of(project_state: &ProjectState, cluster: &str) -> Option<String> {
     }
 }
 
-/// Holds what the journal says against what the simulator saw.
+/// Compares the journal with the simulator's log.
 fn judge(project_state: &ProjectState, log: &[LogEntry]) -> Vec<Ending> {
     let mut puts: BTreeMap<&str, Vec<&PutRecord>> = BTreeMap::new();
     for entry in log {
@@ -290,7 +292,7 @@ fn as_json(ending: &Ending) -> serde_json::Value {
     })
 }
 
-/// Tells the stories as they happen.
+/// Prints the lifecycles as they happen.
 struct Storyteller {
     clock: Arc<SystemClock>,
     began: Moment,
@@ -308,7 +310,7 @@ impl Observer for Storyteller {
         let since = self.clock.now().since(self.began);
         let (tenths, cluster) = (since.as_millis() / 100, cluster_name);
         let words = entry.event.words(entry.number);
-        // A terminal that is gone must not stop the stories.
+        // A closed terminal must not stop the lifecycles.
         let _ = print(&format!(
             "{:>4}.{}s  {cluster:<16} {style}{label:<9}{style:#} {words}\n",
             tenths / 10,
@@ -358,7 +360,7 @@ mod tests {
         let scenario = Scenario::load("demo").unwrap();
         let environment = environment(&scenario);
         let loaded = load(&scenario, "http://127.0.0.1:1", Path::new("/nowhere"), &environment).ok().unwrap();
-        // The demo tells whoever looks on, by no channel.
+        // The demo notifies on the terminal, by no channel.
         let keys: Vec<_> = loaded.warnings.iter().map(|warning| warning.key.as_deref()).collect();
         assert_eq!(keys, [Some("mode")]);
     }

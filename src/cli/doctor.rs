@@ -1,5 +1,6 @@
-//! `doctor`: reaches each project step by step, as the daemon does, and says of each step whether it is well, or what is
-//! wrong and what to do. It reads, and never tries a retry or an abort.
+//! `doctor`: reaches each project step by step, as the daemon does, and prints for each step
+//! whether it succeeded, or what is wrong and what to do. It reads, and never sends a retry or an
+//! abort.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -36,32 +37,32 @@ use crate::notify::log::LogObserver;
 
 type DoctorProject = HttpProject;
 
-/// Steps that wait for nothing but the network take no longer.
+/// The time limit of steps that only wait for the network.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// From here on a clock is worth a word.
+/// From this difference on the clock is reported.
 const CLOCK_WORD: SignedDuration = SignedDuration::from_mins(1);
 
-/// How a step went.
+/// The result of a step.
 enum Result {
-    /// Well.
+    /// It succeeded.
     Ok(String),
-    /// Something to know, and nothing to do.
+    /// A fact, with nothing to do.
     Note(String),
-    /// Wrong, and what to do.
+    /// A fault, and what to do.
     Wrong { what: String, todo: String },
-    /// Not tried, and why.
+    /// It was not tried, and why.
     Skipped(&'static str),
 }
 
 /// One step.
 struct Step {
-    /// Of which project; none where it is of them all.
+    /// The project; `None` if it concerns all of them.
     project: Option<String>,
     name: &'static str,
     result: Result,
 }
 
-/// Goes through everything and prints it.
+/// Runs all steps and prints them.
 pub(super) fn doctor(
     config: &Path,
     loaded: &Loaded,
@@ -121,8 +122,8 @@ fn build(
     Projects::build(configuration, builder, states).map_err(Failure::of_build)
 }
 
-/// The command that runs this with the unit's credentials. Only those are taken over: another unit with the same
-/// directories would take them away from the daemon.
+/// Returns the command that runs this with the unit's credentials. Only those are taken over:
+/// another unit with the same directories would take them away from the daemon.
 pub(super) fn in_the_unit(config: &Path, configuration: &Configuration, command: &str) -> String {
     let program = std::env::current_exe().unwrap_or_else(|_| "upgrade-remediator".into());
     let config = fs::canonicalize(config).unwrap_or_else(|_| config.to_owned());
@@ -136,7 +137,7 @@ pub(super) fn in_the_unit(config: &Path, configuration: &Configuration, command:
     )
 }
 
-/// The proxy of a project; what stands against using it, where its password cannot be had.
+/// Returns the proxy of a project, or why it cannot be used, if its password cannot be read.
 fn proxy_of(
     configuration: &Configuration,
     project: &Project,
@@ -252,7 +253,7 @@ async fn of_project(
     steps
 }
 
-/// Whether the error came before the service polled what was asked for.
+/// Returns whether the error came before the API received the request.
 fn of_sign_in(error: &CloudError) -> bool {
     matches!(
         error,
@@ -269,7 +270,7 @@ fn wrong(error: &CloudError) -> Result {
     Result::Wrong { what: chain(error), todo: error.trouble().1.into_owned() }
 }
 
-/// What cannot be tried.
+/// The steps that cannot be tried.
 fn rights() -> Result {
     Result::Note(
         "not tried: a retry or an abort needs css:cluster:retryAction, with ecs:cloudServerFlavors:get and \
@@ -328,7 +329,7 @@ async fn connected(addresses: &[SocketAddr]) -> Result {
     Result::Wrong { what: failures.join("; "), todo }
 }
 
-/// Asks an endpoint, with these certificates trusted beside the system's.
+/// Sends a request to an endpoint, with these certificates trusted beside the system's.
 async fn reached(
     configuration: &Configuration,
     (endpoint, ca_file): (&str, Option<&PathBuf>),
@@ -384,8 +385,8 @@ fn of_clock(offset: Option<SignedDuration>) -> Result {
     if offset.abs() > CLOCK_WORD { Result::Note(what) } else { Result::Ok(format!("off by {off}s at most")) }
 }
 
-/// Each channel: whether it can be built, and whether anybody listens where it leads; through a proxy, whether the host
-/// answers. No message is sent: `notify-test` does that.
+/// Checks each channel: whether it can be built, and whether its host listens; through a proxy,
+/// whether the host answers. No message is sent: `notify-test` does that.
 async fn channels(
     configuration: &Configuration,
     environment: &Environment,
@@ -433,7 +434,7 @@ async fn of_channel(
         ChannelKind::Smn(smn) => of_project(&smn.project).and_then(|project| project.proxy.as_ref()),
         _ => channel.proxy.as_ref(),
     };
-    // A URL is a secret, but for its host.
+    // A URL is a secret, except its host.
     let place = match (&channel.way, proxy) {
         (_, Some(proxy)) => proxy.url.clone(),
         (ChannelKind::Email(email), None) => {
@@ -451,7 +452,7 @@ async fn of_channel(
         return wrong(what);
     }
     let connected = connected(&addresses).await;
-    // That the proxy listens does not say that it lets this channel through.
+    // A listening proxy may still refuse this channel.
     if let (Some(proxy), Some(origin), Result::Ok(_)) = (&channel.proxy, origin(&secrets), &connected) {
         let through = ProxyCircuit::new(proxy.with(|key| secrets.get(key).cloned()), Arc::clone(clock));
         let of = (origin.as_str(), channel.ca_file.as_ref());
@@ -468,7 +469,8 @@ async fn of_channel(
     }
 }
 
-/// Scheme and host of a channel's URL, which are no secret. Only with HTTPS: without it a proxy opens no tunnel.
+/// Returns scheme and host of a channel's URL, which are no secret. Only with HTTPS: without it a
+/// proxy opens no tunnel.
 fn origin(secrets: &ChannelSecrets) -> Option<String> {
     let url = Url::parse(secrets.get("url")?.expose_secret()).ok()?;
     (url.scheme() == "https").then(|| url.origin().ascii_serialization())
@@ -500,7 +502,7 @@ impl Result {
         }
     }
 
-    /// Adds the configuration in use to each command that it gives as advice.
+    /// Adds the configuration in use to each command in the advice.
     fn hint(&mut self, hints: &Hints) {
         match self {
             Self::Ok(text) | Self::Note(text) | Self::Wrong { todo: text, .. } => *text = hints.in_text(text),

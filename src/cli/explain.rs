@@ -23,7 +23,7 @@ pub(super) struct Options {
     cluster: String,
 }
 
-/// Prints it: the daemon's explanation, or while it is down what the journal knows.
+/// Prints it: the daemon's explanation, or that of the journal while the daemon is down.
 pub(super) fn explain(
     control: &Control<'_>,
     configuration: impl FnOnce() -> Result<Loaded, Failure>,
@@ -85,7 +85,7 @@ fn by_journal(loaded: &Loaded, text: &str, down: &str) -> Result<Explanation, Fa
     }
 }
 
-/// The explanation, from the most urgent question to the last.
+/// Prints the explanation, the most urgent part first.
 fn as_text(it: &Explanation) -> String {
     let mut out = format!("{} ({}) in project {}", shown(&it.cluster_name, 80), it.cluster, it.project);
     if let Some(engine) = &it.engine {
@@ -150,7 +150,7 @@ fn task_in_words(task: &TaskFacts) -> String {
     let mut words = format!("{} {}: {}", task.kind, task.id, shown(&task.status, 40));
     let nodes = counted(u64::from(task.nodes), "node", "nodes");
     let _ = match (task.nodes, task.nodes_done) {
-        // A task that is over may name none.
+        // A task that has ended may name none.
         (0, None | Some(0)) => Ok(()),
         (_, Some(done)) => write!(words, ", {done} of {nodes} completed"),
         (_, None) => write!(words, ", how many of {nodes} are completed cannot be read"),

@@ -29,7 +29,7 @@ impl Hints {
         Self { config: format!("--config {quoted} ") }
     }
 
-    /// The text with the configuration in each command of ours.
+    /// Returns the text with the configuration in each command of this program.
     pub(super) fn in_text(&self, text: &str) -> String {
         if self.config.is_empty() || !text.contains(PROGRAM) {
             return text.to_owned();
@@ -39,7 +39,7 @@ impl Hints {
         let mut out = parts.next().unwrap_or_default().to_owned();
         for rest in parts {
             let verb = rest.split(|c: char| c != '-' && !c.is_ascii_lowercase()).next().unwrap_or_default();
-            // A path of the program is part of a command that was made whole.
+            // A path of the program is part of a command that is complete already.
             let is_command = !out.ends_with('/') && commands.find_subcommand(verb).is_some();
             out.push_str(PROGRAM);
             out.push_str(if is_command { &self.config } else { "" });
@@ -48,7 +48,7 @@ impl Hints {
         out
     }
 
-    /// The outlook with the configuration in each command of ours.
+    /// Returns the outlook with the configuration in each command of this program.
     pub(super) fn in_outlook(&self, outlook: Outlook) -> Outlook {
         outlook.with_commands(|command| self.in_text(command))
     }

@@ -1,4 +1,5 @@
-//! `history`: what was seen, decided, sent and answered: the daemon's answer, or the journal while it is down.
+//! `history`: what was observed, decided, sent and answered: the daemon's answer, or the journal
+//! while it is down.
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -44,7 +45,7 @@ pub(super) fn history(
     let since = options.since.as_deref().map(|text| since(text, now)).transpose().map_err(Failure::Usage)?;
     let query = Query { cluster: options.cluster.clone(), since, ..Query::default() };
     let work = Work::default();
-    // On a terminal the lines themselves show how far it is.
+    // On a terminal the lines themselves show the progress.
     let progress = Progress::show("entries", work.clone(), as_json || std::io::stdout().is_terminal());
     let (mut journal, mut past) = (None, None);
     let mut values = Vec::new();
@@ -85,7 +86,7 @@ pub(super) fn history(
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the daemon answers, or that it is down.
+/// Returns the daemon's answer, or that it is down.
 fn of_daemon(
     control: &Control<'_>,
     query: &Query,

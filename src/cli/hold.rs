@@ -1,4 +1,4 @@
-//! `hold`, `release` and `holds`: leaving clusters alone, over the daemon's control socket.
+//! `hold`, `release` and `holds`: blocking requests for clusters, over the daemon's control socket.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -87,7 +87,7 @@ pub(super) fn release(control: &Control<'_>, options: ReleaseOptions, as_json: b
     }
 }
 
-/// Prints the holds in force: the daemon's, or while it is down those of the journal.
+/// Prints the holds in force: the daemon's, or those of the journal while it is down.
 pub(super) fn holds(
     control: &Control<'_>,
     configuration: impl FnOnce() -> Result<Loaded, Failure>,
@@ -116,13 +116,13 @@ pub(super) fn holds(
     Ok(ExitCode::SUCCESS)
 }
 
-/// How to reach the daemon.
+/// The way to the daemon.
 pub(super) struct Control<'a> {
     /// The file of its configuration.
     pub(super) config: &'a Path,
     /// Its socket.
     pub(super) socket: Option<PathBuf>,
-    /// Its journal, where the configuration can be read: whoever holds its lock is the daemon.
+    /// Its journal, if the configuration can be read: the daemon has its lock.
     pub(super) journal: Option<JournalUrl>,
     /// Writes commands as advice.
     pub(super) hints: Hints,
@@ -142,7 +142,7 @@ impl Control<'_> {
         Ok(self.hinted(answer))
     }
 
-    /// The answer, with the configuration in use in each command that is advice.
+    /// Returns the answer, with the configuration in use in each command of it.
     fn hinted(&self, mut answer: Answer) -> Answer {
         let hints = &self.hints;
         match &mut answer {
@@ -157,13 +157,13 @@ impl Control<'_> {
                     condition.next_step = condition.next_step.as_deref().map(|step| hints.in_text(step));
                 }
             }
-            // An error is printed with them; everything else has none.
+            // Only an error is printed with them.
             _ => {}
         }
         answer
     }
 
-    /// Whether a daemon runs where nobody answered: whoever holds the lock of the journal does.
+    /// Returns whether a daemon runs that does not answer: it has the lock of the journal.
     pub(super) fn presence(&self) -> Presence {
         let Some(journal) = &self.journal else {
             return Presence::unknown(", as the configuration cannot be read");
@@ -175,7 +175,8 @@ impl Control<'_> {
         }
     }
 
-    /// Notes that what follows is of the journal, and why. `when_down`: what that means where no daemon runs.
+    /// Notes that the following output comes from the journal, and why. `when_down`: what that
+    /// means if no daemon runs.
     pub(super) fn note_of_journal(&self, nobody: &str, when_down: &str) {
         match self.presence() {
             Presence::Down => note(&format!("{nobody}: {when_down}")),
@@ -186,13 +187,13 @@ impl Control<'_> {
     }
 }
 
-/// Whether a daemon runs, where nobody answered. In words, with what to do.
+/// Whether a daemon runs that does not answer. In words, with what to do.
 pub(super) enum Presence {
-    /// Nobody holds the journal.
+    /// The lock of the journal is free.
     Down,
-    /// Somebody does.
+    /// The lock of the journal is taken.
     Runs(String),
-    /// It cannot be told.
+    /// It is unknown.
     Unknown(String),
 }
 
@@ -205,12 +206,13 @@ impl Presence {
     }
 }
 
-/// A daemon that holds its journal and was not reached, and what to do about it.
+/// Describes a daemon that has the lock of its journal and does not answer, and what to do about
+/// it.
 fn running(Holder { pid, journal }: &Holder) -> String {
     let who = pid.map_or_else(|| "its pid cannot be read".to_owned(), |pid| format!("pid {pid}"));
     let kill = match pid.filter(|pid| is_one_of_us(*pid)) {
         Some(pid) => format!("kill -TERM {pid}, or "),
-        // Of another container, most likely, where pids have another meaning.
+        // The pid of another container, most likely, which means nothing here.
         None => String::new(),
     };
     format!(
@@ -221,7 +223,8 @@ fn running(Holder { pid, journal }: &Holder) -> String {
     )
 }
 
-/// Whether the process of this pid bears our name: a signal to any other one would do harm.
+/// Returns whether the process of this pid has the name of this program: a signal to any other one
+/// would do harm.
 fn is_one_of_us(pid: u32) -> bool {
     let name = |process: &str| fs::read_to_string(format!("/proc/{process}/comm")).ok();
     name("self").is_some_and(|ours| name(&pid.to_string()) == Some(ours))
@@ -229,17 +232,17 @@ fn is_one_of_us(pid: u32) -> bool {
 
 /// Why there is no answer.
 pub(super) enum Unanswered {
-    /// Nobody was reached, so nothing was done. In words.
+    /// No daemon was reached, so nothing was done. In words.
     Nobody(String),
-    /// Somebody was.
+    /// A daemon was reached.
     Failed(AskError),
 }
 
-/// What to do first where an order needs the daemon.
+/// What to do first if an order needs the daemon.
 pub(super) const START_IT: &str = "Start the daemon first: systemctl start upgrade-remediator; to see why it is down: journalctl -u upgrade-remediator";
 
-/// Has the daemon do something. `undone`: what was not done where it cannot be reached; `when_down`: what to do where it is
-/// down.
+/// Sends an order to the daemon. `undone`: what was not done if it cannot be reached; `when_down`:
+/// what to do if it is down.
 pub(super) fn put(
     control: &Control<'_>,
     request: &Request,
@@ -259,7 +262,7 @@ pub(super) fn put(
     }
 }
 
-/// What to do instead while there is no daemon to tell.
+/// Returns what to do instead while no daemon runs.
 fn how_to_stop_for_good(config: &Path) -> String {
     format!(
         "While the daemon is down, no request is sent. To keep it down: systemctl disable --now upgrade-remediator, or set \
@@ -273,7 +276,7 @@ fn journaled(loaded: &Loaded) -> Result<Vec<StoredHold>, Failure> {
     holds_in_force(&reader, SystemClock::new().now())
 }
 
-/// The holds of the journal that are in force.
+/// Returns the holds of the journal that are in force.
 pub(super) fn holds_in_force(reader: &JournalReader, now: Moment) -> Result<Vec<StoredHold>, Failure> {
     Ok(Holds::recall(reader.holds()?, now).in_force(now).cloned().collect())
 }

@@ -113,12 +113,12 @@ enum Command {
     },
 }
 
-/// Why a command ended without having done its work.
+/// Why a command did not do its work.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The configuration cannot be used: exit code 78.
     Configuration(Problems),
-    /// A part of the configuration cannot be used, as found when it was: exit code 78.
+    /// A part of the configuration cannot be used, as its use has shown: exit code 78.
     Unusable(anyhow::Error),
     /// Exit code 2.
     Usage(String),
@@ -158,7 +158,7 @@ type CommandResult = Result<ExitCode, Failure>;
 const UNUSABLE_CONFIGURATION: u8 = 78;
 const WARNINGS_ONLY: u8 = 3;
 
-/// Reads the arguments, runs the command, and says how it went.
+/// Reads the arguments, runs the command, and returns the exit code.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let environment = Environment::new(std::env::vars_os());
@@ -172,7 +172,8 @@ pub fn main() -> ExitCode {
         };
         Control { config: &config, socket, journal, hints: hints.clone() }
     };
-    // A daemon must end also where nobody reads why; whoever else is slow to read is waited for.
+    // A daemon must end also if its output is not read; every other command waits for a slow
+    // reader.
     let is_waited_for = !matches!(arguments.command, Command::Run { .. });
     let outcome = match arguments.command {
         Command::Run { once } => configuration().and_then(|loaded| {
@@ -212,7 +213,7 @@ pub fn main() -> ExitCode {
     outcome.unwrap_or_else(|failure| tell(&failure, &hints, &environment, is_waited_for))
 }
 
-/// The journal, to be read. Where there is none, which is told, it knows nothing.
+/// Opens the journal for reading. A missing one is reported, and counts as empty.
 fn journal(configuration: &Configuration) -> Result<Option<JournalReader>, Failure> {
     let journal = journal_if_any(configuration)?;
     if let Err(absent) = &journal {
@@ -221,7 +222,8 @@ fn journal(configuration: &Configuration) -> Result<Option<JournalReader>, Failu
     Ok(journal.ok())
 }
 
-/// The journal, to be read, or that there is none: before the first start there is none yet.
+/// Opens the journal for reading, or returns that there is none: before the first start there is
+/// none yet.
 fn journal_if_any(configuration: &Configuration) -> Result<Result<JournalReader, JournalError>, Failure> {
     match configuration.journal.reader() {
         Err(error)
@@ -233,8 +235,9 @@ fn journal_if_any(configuration: &Configuration) -> Result<Result<JournalReader,
     }
 }
 
-/// A runtime that nobody waits for when it ends: a thread that asks a name server cannot be stopped, and one that never
-/// answers takes most of a minute. Whatever must be finished is awaited by the work itself.
+/// Makes a runtime whose end does not wait: a thread that asks a name server cannot be stopped, and
+/// may take most of a minute without an answer. The work itself waits for everything that must be
+/// finished.
 struct Unwaited(Option<Runtime>);
 
 impl Drop for Unwaited {
@@ -245,7 +248,7 @@ impl Drop for Unwaited {
     }
 }
 
-/// Does asynchronous work, and returns as soon as it is done.
+/// Runs asynchronous work, and returns as soon as it is done.
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     let runtime = Unwaited(Some(runtime));
@@ -256,7 +259,7 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
         .map_or_else(|| Err(anyhow::anyhow!("no runtime").into()), |runtime| runtime.block_on(work))
 }
 
-/// Prints what went wrong, once, with its causes.
+/// Prints an error, once, with its causes.
 fn tell(failure: &Failure, hints: &Hints, environment: &Environment, is_waited_for: bool) -> ExitCode {
     let (text, code) = match failure {
         Failure::Configuration(problems) => (Coloured(problems).to_string(), UNUSABLE_CONFIGURATION),
@@ -267,10 +270,10 @@ fn tell(failure: &Failure, hints: &Hints, environment: &Environment, is_waited_f
         }
         Failure::Other(error) => (hints.in_text(&format!("error: {}", chain(error.as_ref()))), 1),
     };
-    // As the journal of the system understands a line that is an error.
+    // In the form in which the system's journal recognizes an error.
     let priority = if telemetry::is_to_the_journal(environment) { "<3>" } else { "" };
     let text = format!("{priority}{}", text.replace('\n', &format!("\n{priority}")));
-    // Where stderr cannot be written, the exit code still tells.
+    // If stderr cannot be written, the exit code still shows the error.
     if is_waited_for {
         let _ = writeln!(anstream::stderr(), "{text}");
     } else {
@@ -284,7 +287,8 @@ fn print(text: &str) -> io::Result<()> {
     print_while_read(text).map(drop)
 }
 
-/// Prints a result. `false`: whoever reads has seen enough, and nothing more need be printed.
+/// Prints a result. Returns `false` if the reader has closed the pipe, so that nothing more need be
+/// printed.
 fn print_while_read(text: &str) -> io::Result<bool> {
     let mut stdout = anstream::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -299,12 +303,12 @@ fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
     Ok(print(&json_text(value)?)?)
 }
 
-/// A result as JSON, for people too.
+/// Returns a result as indented JSON.
 fn json_text(value: &serde_json::Value) -> Result<String, Failure> {
     Ok(format!("{}\n", serde_json::to_string_pretty(value)?))
 }
 
-/// Logs what was accepted in the configuration and an operator should look at.
+/// Logs the warnings of the configuration.
 fn log_warnings(loaded: &Loaded) {
     for warning in loaded.warnings_at(SystemClock::new().now().wall) {
         // The level says that it is one.

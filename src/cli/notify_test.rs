@@ -1,4 +1,4 @@
-//! `notify-test`: sends one message to one channel, and says what came of it.
+//! `notify-test`: sends one message to one channel, and prints the result.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -25,7 +25,7 @@ pub(super) struct Options {
     channel: String,
 }
 
-/// Sends it. The daemon need not run, and none of what it has to tell is touched.
+/// Sends it. The daemon need not run, and its notifications are not changed.
 pub(super) fn notify_test(
     config: &Path,
     loaded: &Loaded,

@@ -1,4 +1,5 @@
-//! `retry-now`, `abort` and `reset`: what people order for one cluster, over the daemon's control socket.
+//! `retry-now`, `abort` and `reset`: operators' orders for one cluster, over the daemon's control
+//! socket.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -43,7 +44,7 @@ pub(super) fn retry_now(control: &Control<'_>, options: Options, as_json: bool) 
     carry_out(control, &Request::RetryNow(options.order()?), "no request was sent", as_json)
 }
 
-/// Sends the abort. Without `--yes` the task is shown before, and the order is for the task that was shown.
+/// Sends the abort. Without `--yes` the task is shown before, and the order is for that task.
 pub(super) fn abort(control: &Control<'_>, options: AbortOptions, as_json: bool) -> CommandResult {
     let AbortOptions { options, yes } = options;
     let mut order = options.order()?;
@@ -66,7 +67,7 @@ pub(super) fn abort(control: &Control<'_>, options: AbortOptions, as_json: bool)
     carry_out(control, &Request::Abort(order), "no request was sent", as_json)
 }
 
-/// Takes a task back from an operator.
+/// Resets an escalated task.
 pub(super) fn reset(control: &Control<'_>, options: Options, as_json: bool) -> CommandResult {
     carry_out(control, &Request::Reset(options.order()?), "nothing was changed", as_json)
 }
@@ -83,7 +84,7 @@ impl Options {
     }
 }
 
-/// Asks on the terminal.
+/// Asks for confirmation on the terminal.
 fn is_meant(question: &str) -> Result<bool, Failure> {
     let mut stderr = anstream::stderr();
     write!(stderr, "{question}")?;
@@ -93,8 +94,8 @@ fn is_meant(question: &str) -> Result<bool, Failure> {
     Ok(matches!(said.trim(), "y" | "Y" | "yes"))
 }
 
-/// What is asked before an abort, and the task that it is about; or why there is nothing to ask. `meant`: the task that the
-/// operator named.
+/// Returns the question before an abort, and its task; or why there is nothing to ask. `meant`: the
+/// task that the operator named.
 fn question(it: &Explanation, meant: Option<&TaskId>) -> Result<(TaskId, String), String> {
     let name = shown(&it.cluster_name, 80);
     let Some(task) = &it.task else {

@@ -1,5 +1,5 @@
-//! `plan`: one full look at everything, and what would be done to each task and why. Sends and records nothing,
-//! and reads the journal without locking or creating it.
+//! `plan`: polls everything once, and prints what would be done to each task and why. Sends and
+//! records nothing, and reads the journal without locking or creating it.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -30,16 +30,17 @@ use crate::telemetry;
 
 type PlanProject = HttpProject;
 
-/// What would be done to one cluster.
+/// What would be done for one cluster.
 struct Line {
     project: String,
     cluster: Arc<Cluster>,
     result: Result<Peek, String>,
-    /// Where there is a task to decide about: every policy in its order, and why it does not cover the task.
+    /// If there is a task to decide about: every policy in its order, and why it does not match the
+    /// task.
     policies: Vec<(String, Option<String>)>,
 }
 
-/// Reconciles and prints.
+/// Polls and prints.
 pub(super) fn plan(loaded: &Loaded, environment: &Environment, hints: &Hints, json: bool) -> CommandResult {
     let configuration = &loaded.configuration;
     let _log = telemetry::start(&configuration.log.filter, configuration.log.format, environment)?;
@@ -65,7 +66,7 @@ pub(super) fn plan(loaded: &Loaded, environment: &Environment, hints: &Hints, js
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What the journal knows; nothing where there is none yet.
+/// Returns the state of the journal; empty if there is none yet.
 fn read_journal(
     configuration: &Configuration,
     clock: &SystemClock,
@@ -86,10 +87,10 @@ fn read_journal(
     Ok((states, MemoryJournal::holding(reader.meta().seed, entries, now)))
 }
 
-/// What one poll of everything found.
+/// The result of one poll of everything.
 struct Polled {
     lines: Vec<Line>,
-    /// A sentence for each project whose list is shorter than it says.
+    /// A sentence for each project with an incomplete list.
     short: Vec<String>,
     /// Whether every project could be listed.
     all: bool,
@@ -124,7 +125,8 @@ async fn reconcile_at(
     let mut polls = JoinSet::new();
     let mut lines = Vec::new();
     for cluster in clusters {
-        // The client lets no more requests out than the limits allow; this bounds the reconciles that wait for it.
+        // The client sends no more requests than the limits allow; this bounds the reconciles that
+        // wait for it.
         if polls.len() >= 64
             && let Some(line) = polls.join_next().await
         {
@@ -154,7 +156,7 @@ fn is_quiet(line: &Line) -> bool {
     matches!(&line.result, Ok(peek) if peek.decision.reason == Reason::Idle)
 }
 
-/// What an abort of the task to decide about would touch; nothing where it was aborted already.
+/// Returns what an abort of the task would change; `None` if it was aborted already.
 fn abort_of(line: &Line) -> Option<AbortEffect> {
     let Peek { reading, decision, .. } = line.result.as_ref().ok()?;
     let task = reading.task(decision.task.as_ref()?)?;

@@ -1,5 +1,5 @@
-//! The progress of long work, on a terminal's stderr: what is done of how much, the rate and the time left. Nothing where
-//! stderr is no terminal, or with `--json`.
+//! The progress of long work, on a terminal's stderr: the done part, the rate and the time left.
+//! Nothing if stderr is no terminal, or with `--json`.
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
@@ -11,17 +11,17 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::telemetry;
 
-/// It is drawn so often.
+/// The interval of drawing.
 const EVERY: Duration = Duration::from_millis(200);
-/// A terminal that takes nothing more keeps no command from ending.
+/// A terminal that does not accept output must not delay the end of a command.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 const UNKNOWN: &str = "{spinner} {msg}: {pos} ({elapsed})";
-/// Nothing tells a rate yet.
+/// Before this time the rate is unknown.
 const BEGUN: &str = "{spinner} {msg}: {pos} of {len} ({elapsed})";
 const KNOWN: &str = "{spinner} {msg}: {pos} of {len} ({per_sec}, {eta} left)";
 
-/// How far the work is. Clones count the same work.
+/// The progress of the work. Clones count the same work.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Work(Arc<Counts>);
 
@@ -32,25 +32,25 @@ struct Counts {
 }
 
 impl Work {
-    /// There is more to do.
+    /// Adds to the total.
     pub(super) fn more(&self, count: usize) {
         self.0.all.fetch_add(count as u64, Ordering::Relaxed);
     }
 
-    /// So much more is done.
+    /// Adds to the done part.
     pub(super) fn did(&self, count: usize) {
         self.0.done.fetch_add(count as u64, Ordering::Relaxed);
     }
 
-    /// What is done, of how much; of an unknown number while none is known.
+    /// Returns the done part and the total; `None` while the total is unknown.
     fn so_far(&self) -> (u64, Option<u64>) {
         let all = self.0.all.load(Ordering::Relaxed);
         (self.0.done.load(Ordering::Relaxed), (all > 0).then_some(all))
     }
 }
 
-/// Shows how far some work is, until this is dropped. The work itself never waits for the terminal: it counts, and a thread
-/// draws.
+/// Shows the progress of some work, until this is dropped. The work itself never waits for the
+/// terminal: it counts, and a thread draws.
 #[derive(Debug)]
 pub(super) struct Progress {
     stop: Option<mpsc::Sender<()>>,
@@ -63,7 +63,7 @@ impl Progress {
         Self::sampled(of, json, move || work.so_far())
     }
 
-    /// Begins to show what `so_far` tells: what is done, of how much.
+    /// Begins to show the result of `so_far`: the done part and the total.
     pub(super) fn sampled(
         of: &'static str,
         json: bool,
@@ -103,7 +103,7 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         drop(self.stop.take());
-        // Ends at once where nothing was shown.
+        // Ends at once if nothing was shown.
         let _ = self.stopped.recv_timeout(PATIENCE);
     }
 }

@@ -29,24 +29,24 @@ use crate::supervisor::Supervisor;
 use crate::telemetry;
 use crate::web;
 
-/// After one poll of everything, those who are told are waited for no longer.
+/// After one poll of everything, the limit of waiting for the notifier.
 const NOTIFY_PATIENCE: Duration = Duration::from_secs(20);
 
-/// What is needed to tell people.
+/// The parts of the notifications.
 struct Notifying {
     post: NotifyQueue,
     clock: Arc<SystemClock>,
     start: Start,
 }
 
-/// What is needed to see from outside how it stands.
+/// The parts of the status page and the metrics.
 struct Seen {
     metrics: Arc<Metrics>,
     changes: watch::Sender<u64>,
 }
 
 impl Notifying {
-    /// Begins to tell, once the channels are built.
+    /// Starts the notifier, when the channels are built.
     async fn begin(self, journal: &Journal) -> Notifier {
         Notifier::start(&self.post, journal.clone(), &self.clock, self.start).await
     }
@@ -60,7 +60,7 @@ pub(super) fn run(
     hints: &Hints,
     once: bool,
 ) -> CommandResult {
-    // Dropped last: what is logged on the way out is still written.
+    // Dropped last: log lines of the end are still written.
     let _log =
         telemetry::start(&loaded.configuration.log.filter, loaded.configuration.log.format, environment)?;
     log_warnings(&loaded);
@@ -111,7 +111,8 @@ pub(super) fn run(
             done = work => Some(done),
             () = signals.run(stopping.clone()) => None,
         };
-        // However the work ended, what was asked of the journal before is kept: nobody waits for its thread otherwise.
+        // Whatever the result, the journal finishes its earlier writes: otherwise its thread would
+        // be abandoned.
         let closed = opened.journal.close().await.context("the journal could not be closed");
         let Some(done) = done else { return Ok(ExitCode::FAILURE) };
         let done = done?;
@@ -121,7 +122,7 @@ pub(super) fn run(
     })
 }
 
-/// So many tasks that need an operator are named for a project at the start.
+/// The number of tasks that need an operator that are named for a project at the start.
 const MOST_NAMED: usize = 10;
 
 const PANICKED: &str = "a part of the daemon panicked; everything else was stopped";
@@ -166,7 +167,7 @@ async fn serve(
     let stopping = builder.stopping();
     let supervisor = Arc::new(Supervisor::of_the_process());
     let mut listening = JoinSet::new();
-    // Before anything is looked at: what cannot be held is not begun.
+    // Before any poll: without a way to place a hold the daemon does not begin.
     let (questions, reachable) = listen(&configuration, &mut listening, &stopping).await?;
     let mut daemon = Daemon::build(config.to_owned(), loaded, environment, builder, states)
         .map_err(Failure::of_build)?
@@ -209,13 +210,14 @@ async fn serve(
             }
         }
     };
-    // What was told while it stopped is kept, and goes out after the next start.
+    // Notifications from the time of the stop are kept, and are sent after the next start.
     let told = notifier.stop(&*clock).await.map_err(Broken::from);
     Ok(ended.and(told).map(|()| true)?)
 }
 
-/// Listens at the control socket. Where it cannot be made, as on a workstation without its directory, the daemon runs
-/// without one in dry-run, until it can; where it sends, it must be possible to hold it.
+/// Listens at the control socket. If it cannot be made, as on a workstation without its directory,
+/// the daemon runs without one in dry-run, until it can; in `enforce` it must be possible to place
+/// a hold.
 async fn listen(
     configuration: &Configuration,
     listening: &mut JoinSet<()>,
@@ -246,8 +248,8 @@ async fn listen(
     Ok((questions, Some(reachable)))
 }
 
-/// Serves the status page. Where its address is taken, most likely by another instance, the daemon runs without one:
-/// what it is for does not depend on being polled.
+/// Serves the status page. If its address is taken, most likely by another instance, the daemon
+/// runs without one: its work does not depend on the page.
 async fn serve_page<S: web::Source>(
     http: &Http,
     source: Arc<S>,
@@ -314,7 +316,7 @@ fn tell_start((config, hints): (&Path, &Hints), configuration: &Configuration, o
     }
 }
 
-/// Logs what the journal knows to need an operator still: once for a project.
+/// Logs the tasks that still need an operator by the journal: once for a project.
 fn tell_needs_operator(hints: &Hints, configuration: &Configuration, states: &ProjectStates) {
     for project in &configuration.projects {
         let waiting = states.needing_operator(&project.name);

@@ -76,7 +76,7 @@ pub(super) fn simulator(options: &Options) -> CommandResult {
     })
 }
 
-/// A configuration that needs nothing more but the exports that it begins with.
+/// Returns a complete configuration, after the exports at its beginning.
 fn whole_configuration(options: &Options, scenario: &Scenario) -> Result<String, Failure> {
     let endpoint = endpoint(options.listen)?;
     let folder = std::env::current_dir().context("no current directory for the journal")?;
@@ -99,7 +99,7 @@ fn whole_configuration(options: &Options, scenario: &Scenario) -> Result<String,
     Ok(format!("{about}\n{base}{POLICY}"))
 }
 
-/// Where a daemon reaches a simulator that listens there.
+/// Returns the address at which a daemon reaches a simulator that listens there.
 fn endpoint(listen: SocketAddr) -> Result<String, Failure> {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -125,8 +125,8 @@ fn quoted(text: &str) -> Result<std::borrow::Cow<'_, str>, Failure> {
         .map_err(Failure::from)
 }
 
-/// The configuration of a daemon that watches the simulator at `endpoint`, without policies: in dry-run, with its files in
-/// `folder`.
+/// Returns the configuration of a daemon that watches the simulator at `endpoint`, without
+/// policies: in dry-run, with its files in `folder`.
 pub(super) fn configuration(
     scenario: &Scenario,
     endpoint: &str,
@@ -149,7 +149,8 @@ pub(super) fn configuration(
     ))
 }
 
-/// What the first key of the scenario consists of: the configuration's key, the variable that has the value, and the value.
+/// Returns the parts of the first key of the scenario: the configuration's key, the variable that
+/// has the value, and the value.
 pub(super) fn secrets(scenario: &Scenario) -> Vec<(&'static str, &'static str, &str)> {
     let key = scenario.key.first();
     let token = key.and_then(|key| key.security_token.as_deref());

@@ -1,4 +1,4 @@
-//! `--since`: from when on, as people write it.
+//! `--since`: a time as people write it.
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -6,11 +6,11 @@ use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp, ToSpan as _};
 
 use crate::model::text::{shown, utc};
 
-/// The time that a text names: a time, a date, `today`, `yesterday`, or a duration before `now`. Without a zone it is UTC, as
-/// all that is printed.
+/// Returns the time that a text names: a time, a date, `today`, `yesterday`, or a duration before
+/// `now`. Without a zone it is UTC, like all printed times.
 ///
 /// # Errors
-/// Where it is none of these, or lies in the future.
+/// If it is none of these, or lies in the future.
 pub(super) fn since(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     let time = point(text.trim(), now).ok_or_else(|| {
         format!(

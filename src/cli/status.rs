@@ -56,7 +56,7 @@ pub(super) fn status(
     Ok(ExitCode::SUCCESS)
 }
 
-/// How it stands now.
+/// Returns the present state.
 fn once(
     control: &Control<'_>,
     configuration: &impl Fn() -> Result<Loaded, Failure>,
@@ -105,7 +105,7 @@ fn once(
     }
 }
 
-/// What the journal knows, while no daemon runs.
+/// Returns the state of the journal, while no daemon runs.
 pub(super) struct Known {
     pub(super) now: Moment,
     pub(super) states: BTreeMap<ProjectName, ProjectState>,
@@ -113,7 +113,7 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Reads it; nothing where there is no journal yet.
+    /// Reads it; empty if there is no journal yet.
     pub(super) fn read(loaded: &Loaded) -> Result<Self, Failure> {
         let now = SystemClock::new().now();
         let mut known = Self { now, states: BTreeMap::new(), holds: Vec::new() };
@@ -184,7 +184,7 @@ fn as_text(report: &Report) -> String {
     out
 }
 
-/// One line, and another one where it does not work.
+/// Prints one line, and another one if it fails.
 fn write_channel(out: &mut String, channel: &ChannelCounts) {
     let sent = counted(channel.sent, "message", "messages");
     let _ = write!(out, "channel {} ({}): {sent} sent", channel.name, channel.kind);

@@ -1,4 +1,4 @@
-//! The client itself: what each call goes through, in its order.
+//! The client itself: the steps of each call, in their order.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -30,7 +30,7 @@ use crate::model::project::Limits;
 use crate::model::task::{Abortable, TaskKind, TaskList};
 use crate::model::text::{self, shown};
 
-/// What a client is built from.
+/// The parts of a client.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// `https://host[:port]`; `http://` only to a loopback address.
@@ -39,7 +39,7 @@ pub struct Options {
     pub project: ProjectSource,
     /// Certificates of a private CA, in PEM, beside the system's.
     pub ca_pem: Option<Vec<u8>>,
-    /// The proxy that everything goes through.
+    /// The proxy for all connections.
     pub proxy: Option<Arc<ProxyCircuit>>,
     /// For one request, from the connection to the last byte.
     pub request_timeout: Duration,
@@ -49,7 +49,7 @@ pub struct Options {
     pub credential: Arc<Credential>,
     /// Spreads the waits before retries.
     pub seed: u64,
-    /// Hears of every request.
+    /// Is notified of every request.
     pub meter: Option<Arc<dyn Meter>>,
 }
 
@@ -72,7 +72,7 @@ impl<C: Clock> Client<HttpTransport, C> {
     /// A client that speaks HTTP. It connects when the first request is sent.
     ///
     /// # Errors
-    /// Where the endpoint or the CA certificates cannot be used.
+    /// If the endpoint or the CA certificates cannot be used.
     pub fn over_http(options: Options, clock: Arc<C>) -> Result<Self, BuildError> {
         let endpoint = Endpoint::parse(&options.endpoint)?;
         let (ca_pem, proxy) = (options.ca_pem.as_deref(), options.proxy.as_ref());
@@ -82,10 +82,11 @@ impl<C: Clock> Client<HttpTransport, C> {
 }
 
 impl<T: Transport, C: Clock> Client<T, C> {
-    /// A client over another transport, for which `ca_pem`, `proxy` and `request_timeout` mean nothing.
+    /// Makes a client over another transport, for which `ca_pem`, `proxy` and `request_timeout`
+    /// mean nothing.
     ///
     /// # Errors
-    /// Where the endpoint cannot be used.
+    /// If the endpoint cannot be used.
     pub fn new(transport: T, options: Options, clock: Arc<C>) -> Result<Self, BuildError> {
         let endpoint = Endpoint::parse(&options.endpoint)?;
         Ok(Self {
@@ -102,7 +103,8 @@ impl<T: Transport, C: Clock> Client<T, C> {
         })
     }
 
-    /// Reads, and gives what `read` makes of the body, with the moment before the request left.
+    /// Reads, and returns what `read` makes of the body, with the moment before the request was
+    /// sent.
     async fn get<R>(
         &self,
         call: Call<'_>,
@@ -112,7 +114,7 @@ impl<T: Transport, C: Clock> Client<T, C> {
         let (asked, head, body) = self.retries.run(&*self.clock, once).await?;
         read(&body).map(|read| (asked, read)).map_err(|error| match error {
             WireError::ErrorCode => self.refused(&head, shape::read(&body, true)),
-            // A page of HTML with status 200 is a portal's or a proxy's.
+            // An HTML page with status 200 comes from a portal or a proxy.
             WireError::Shape(_) if body.trim_ascii_start().starts_with(b"<") => {
                 CloudError::WrongAddress(self.refusal(&head, shape::read(&body, true)))
             }
@@ -123,11 +125,13 @@ impl<T: Transport, C: Clock> Client<T, C> {
         })
     }
 
-    /// Reads once, and gives the body of an answer with status 200, with the moment before the request left.
+    /// Reads once, and returns the body of an answer with status 200, with the moment before the
+    /// request was sent.
     async fn get_once(&self, call: Call<'_>) -> Result<(Moment, Head, Vec<u8>), CloudError> {
         let _place = self.pace.place(&*self.clock, Rank::Reading).await;
         let project = self.project.id().await?;
-        // After the place and not before it: who waited for one must not leave with a credential that rests by now.
+        // After the place and not before it: a request that waited for a place must not use a
+        // credential that is paused by now.
         let pass = self.credential.enter(&*self.clock).await?;
         let asked = self.clock.now();
         let (head, body) = self
@@ -148,12 +152,12 @@ impl<T: Transport, C: Clock> Client<T, C> {
             Ok(pass) => pass,
             Err(error) => return not_sent(error),
         };
-        // A permit needs a proven credential, and whatever proved it knew the project.
+        // A permit needs a proven credential, and the request that proved it knew the project.
         let Some(project) = self.project.known() else {
             return not_sent(CloudError::CredentialUnproven);
         };
         let Permit { place, reserve, span } = permit;
-        // Its connection takes what was set aside.
+        // Its connection uses the reserved descriptor.
         drop(reserve);
         let exchanged = self.exchange(call, project, pass, span).await;
         drop(place);
@@ -176,8 +180,8 @@ impl<T: Transport, C: Clock> Client<T, C> {
         }
     }
 
-    /// Sends one request with leave of the credential, and learns from the head of the answer: the clock's offset,
-    /// and what it says of the credential.
+    /// Sends one request with the credential's permission, and takes from the head of the answer
+    /// the clock's offset and what it says of the credential.
     async fn exchange(
         &self,
         call: Call<'_>,
@@ -233,7 +237,7 @@ impl<T: Transport, C: Clock> Client<T, C> {
         Ok((head, response.body))
     }
 
-    /// What an error means is only read where somebody counts it.
+    /// The meaning of an error is worked out only if it is counted.
     fn measure(&self, call: Call<'_>, result: impl FnOnce() -> &'static str, begin: Moment, now: Moment) {
         if let Some(meter) = &self.meter {
             meter.call(call.name(), result(), now.since(begin));
@@ -275,7 +279,7 @@ impl<T: Transport, C: Clock> Css for Client<T, C> {
         })
         .await?;
         let asked = first.get().copied().unwrap_or_else(|| self.clock.now());
-        // Two different tasks of one id: one of them is not what it says, and nobody can tell which.
+        // Two different tasks with one id: one of them has a wrong id, and it is unknown which one.
         let unusable = pages.unusable.len() as u64 + pages.conflicts;
         Ok((asked, TaskList { tasks: pages.items, unusable, total_size: pages.total_size }))
     }

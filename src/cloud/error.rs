@@ -1,4 +1,4 @@
-//! Why a call gave nothing, by meaning: one variant for each reaction, not for each cause.
+//! Why a call failed, by meaning: one variant for each reaction, not for each cause.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,7 +11,7 @@ use super::wire::shape::BodyKind;
 use crate::model::moment::Moment;
 use crate::model::text::{shown, span, utc};
 
-/// An answer that is not what was asked for, as it is told to people and to the provider's support.
+/// An answer that is not the requested one, for messages and for the provider's support.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The HTTP status.
@@ -22,7 +22,7 @@ pub struct Refusal {
     pub message: String,
     /// The `X-Request-Id`.
     pub request_id: Option<String>,
-    /// What the service asked to wait.
+    /// The wait that the API asked for.
     pub retry_after: Option<Duration>,
 }
 
@@ -45,76 +45,78 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Why a call gave nothing.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CloudError {
-    /// The service could not be reached, or the connection broke. Passes by itself, or is the network's.
+    /// The API could not be reached, or the connection broke. Temporary, or a fault of the network.
     #[error("the API could not be reached")]
     Transport(#[source] TransportError),
-    /// The proxy wants a user and password, or others. An operator must look.
+    /// The proxy requires a user and password, or others. Needs an operator.
     #[error("the API could not be reached")]
     Proxy(#[source] TransportError),
-    /// No answer in time. Passes by itself, or is the network's.
+    /// No answer in time. Temporary, or a fault of the network.
     #[error("the API did not respond in time")]
     Timeout(#[source] TransportError),
-    /// The service failed (5xx). Passes by itself.
+    /// The API failed (5xx). Temporary.
     #[error("the API returned a server error: {0}")]
     Server(Refusal),
-    /// The service asked to slow down (429): not before `retry_after`.
+    /// The API asked to slow down (429): not before `retry_after`.
     #[error("the API throttled the request: {0}")]
     Throttled(Refusal),
-    /// The service is busy with something else, or the cluster is in another state. Later.
+    /// The API is busy with another operation, or the cluster is in another state. Retry later.
     #[error("the API is busy: {0}")]
     Busy(Refusal),
-    /// The signature or the key was refused (401), and the credential rests from now on. An operator must look at
-    /// the key, or at this machine's clock.
+    /// The signature or the key was refused (401), and the credential is paused from now on. An
+    /// operator must check the key, or this machine's clock.
     #[error("the credential was refused: {0}")]
     Unauthorized(Refusal),
-    /// Nothing was sent: the credential rests after a refusal, so that the service does not lock its key.
+    /// Nothing was sent: the credential is paused after a refusal, so that the API does not lock
+    /// its key.
     #[error("the credential was refused and is paused until {}: {refusal}", utc(until.wall))]
     CredentialResting {
-        /// When one request may go out again.
+        /// When one request may be sent again.
         until: Moment,
-        /// The refusal that began the rest.
+        /// The refusal that began the pause.
         refusal: Arc<Refusal>,
     },
-    /// Nothing was sent: no answer has shown yet that the credential is good. Read something first.
+    /// Nothing was sent: no answer has proven the credential yet. A read has to come first.
     #[error("no response has shown yet that the credential is accepted")]
     CredentialUnproven,
-    /// Nothing was sent: whoever gives out keys (IAM, the metadata service) gave none.
+    /// Nothing was sent: the source of keys (IAM, the metadata service) returned none.
     #[error("signing in failed, so no request was sent")]
     SignIn(#[source] Arc<Self>),
-    /// The secrets that keys are made of, or got with, cannot be had. An operator must look.
+    /// The secrets of a key cannot be read. Needs an operator.
     #[error("the secrets cannot be used: {detail}")]
     Secrets {
-        /// What is wrong; no secret stands in it.
+        /// What is wrong; it contains no secret.
         detail: String,
     },
-    /// A key that was given out has no time left. An operator must look at the clocks.
+    /// A returned key has no time left. An operator must check the clocks.
     #[error("the temporary key has expired, or is about to")]
     SpentKey,
-    /// The machine has no agency that its metadata service could give keys of. An operator must set one up.
+    /// The machine has no agency, so its metadata service has no keys. An operator must set one up.
     #[error("this machine has no agency: {0}")]
     NoAgency(Refusal),
-    /// Which project is meant cannot be found out by its region. An operator must give its id.
+    /// The region does not identify the project. An operator must configure its id.
     #[error("the id of the project is not known: {detail}")]
     NoProject {
         /// How many there are, and which.
         detail: String,
     },
-    /// Not allowed for this key or this project (403 and some codes). An operator must look at the rights.
+    /// Not allowed for this key or this project (403 and some codes). An operator must check the
+    /// rights.
     #[error("the API refused the request as forbidden: {0}")]
     Forbidden(Refusal),
-    /// The cluster or task is gone, or hidden from this key: the service has one code for both.
+    /// The cluster or task is gone, or hidden from this key: the API has one code for both.
     #[error("the requested object is gone, or hidden from this credential: {0}")]
     Gone(Refusal),
-    /// Something other than the service answered: a wrong endpoint, or a proxy. An operator must look.
+    /// Another server than the API answered: a wrong endpoint, or a proxy. Needs an operator.
     #[error("something other than the API answered: {0}")]
     WrongAddress(Refusal),
-    /// The service does not take the request as it is. Repeating it does not help.
+    /// The API does not accept the request. Repeating it does not help.
     #[error("the API does not accept the request: {0}")]
     Refused(Refusal),
-    /// The answer is not what the API describes, or longer than we read. It says nothing, and never means 'none'.
+    /// The answer is not what the API describes, or too long. It means nothing, and never 'none'.
     #[error("the response cannot be read: {detail}")]
     Unreadable {
         /// What was found instead.
@@ -150,7 +152,7 @@ impl CloudError {
         }
     }
 
-    /// The answer behind it, where one came.
+    /// Returns its answer, if one came.
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
             Self::Server(refusal)
@@ -175,12 +177,12 @@ impl CloudError {
         }
     }
 
-    /// What the service asked to wait, where it did.
+    /// Returns the wait that the API asked for, if any.
     pub fn retry_after(&self) -> Option<Duration> {
         self.refusal().and_then(|refusal| refusal.retry_after)
     }
 
-    /// Whether the same reading may well succeed a moment later: transport, time limit, 5xx, 429.
+    /// Returns whether the same read may succeed a moment later: transport, time limit, 5xx, 429.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Transport(_) | Self::Timeout(_) | Self::Server(_) | Self::Throttled(_) => true,
@@ -189,11 +191,11 @@ impl CloudError {
         }
     }
 
-    /// The word of [`Self::trouble`] for whatever keeps a good key away.
+    /// The word of [`Self::trouble`] for an error that withholds a valid key.
     pub const OF_THE_CREDENTIAL: &'static str = "credential";
 
-    /// What to do, where a connection did not come about because of TLS. `ca_file`: whether one is given, where that is
-    /// known.
+    /// Returns what to do if a connection failed because of TLS. `ca_file`: whether one is
+    /// configured, if known.
     pub fn tls_advice(&self, ca_file: Option<bool>) -> Option<String> {
         match self {
             Self::Transport(TransportError::Connect(cause)) => tls::advice(&**cause, ca_file),
@@ -202,7 +204,7 @@ impl CloudError {
         }
     }
 
-    /// What is the matter, as one word for each thing an operator would do about it, and what that is.
+    /// Returns the fault, as one word for each different step of an operator, and that step.
     pub fn trouble(&self) -> (&'static str, Cow<'static, str>) {
         let (word, usual) = self.usual_trouble();
         (word, self.tls_advice(None).map_or(Cow::Borrowed(usual), Cow::Owned))
@@ -260,12 +262,12 @@ impl CloudError {
         }
     }
 
-    /// What an answer to a read that is not the one asked for means. For a PUT there is `meaning`: its codes decide whether the
-    /// request counts, and are judged more narrowly.
+    /// Returns the meaning of an answer to a read that is not the requested one. For a PUT there is
+    /// `meaning`: its codes decide whether the request counts, and are judged more narrowly.
     pub(super) fn from_answer(refusal: Refusal, body: BodyKind) -> Self {
         let code = refusal.code.as_deref().unwrap_or_default();
         match (refusal.status, code) {
-            // These go by the status, whatever the body.
+            // These have their meaning from the status, whatever the body.
             (401, _) => Self::Unauthorized(refusal),
             (429, _) => Self::Throttled(refusal),
             (500.., _) => Self::Server(refusal),
@@ -285,7 +287,7 @@ impl CloudError {
         }
     }
 
-    /// The code of what [`Self::from_transport`] makes of it.
+    /// Returns the code of the result of [`Self::from_transport`].
     pub(super) fn code_without_answer(error: &TransportError) -> &'static str {
         match error {
             TransportError::TooLong { .. } => "unreadable",
@@ -299,7 +301,7 @@ impl CloudError {
         }
     }
 
-    /// What it means that no whole answer came.
+    /// Returns the error of an answer that is missing or incomplete.
     pub(super) fn from_transport(error: TransportError, request_id: Option<String>) -> Self {
         match error {
             TransportError::TooLong { .. } | TransportError::Encoded { .. } => {
@@ -321,7 +323,7 @@ pub enum EndpointError {
     /// It is no URL.
     #[error("endpoint {endpoint:?} is not a URL")]
     Url {
-        /// As it was given.
+        /// The configured text.
         endpoint: String,
         /// What the parser said.
         #[source]
@@ -330,14 +332,14 @@ pub enum EndpointError {
     /// It is a URL that must not be used.
     #[error("endpoint {endpoint:?} cannot be used: {problem}")]
     Refused {
-        /// As it was given; masked where it held a password.
+        /// The configured text; masked if it contained a password.
         endpoint: String,
         /// What is wrong with it.
         problem: &'static str,
     },
 }
 
-/// Why a key cannot be used. Never holds the key.
+/// Why a key cannot be used. Never contains the key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// It is empty.
@@ -346,7 +348,7 @@ pub enum KeyError {
         /// Which part of the key.
         part: &'static str,
     },
-    /// It cannot stand in a header.
+    /// It cannot be in a header.
     #[error("the {part} holds a blank, a line break or another character that no key has")]
     Character {
         /// Which part of the key.
@@ -360,7 +362,7 @@ pub enum BuildError {
     /// The endpoint.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
-    /// The private CA file is no PEM.
+    /// The private CA file is not PEM.
     #[error("the CA certificates are not PEM")]
     CaFormat(#[source] Cause),
     /// The private CA file holds no certificate.

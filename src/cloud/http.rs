@@ -1,4 +1,4 @@
-//! The transport over HTTP. The only place that builds HTTPS clients, and what they never do stands here:
+//! The transport over HTTP. Only this module builds HTTPS clients. They never do the following:
 //!
 //! - **No resend.** reqwest's own retries are off. Beneath it, hyper-util sends a request again only when it had
 //!   picked a *reused* connection that turned out to be closed before anything was written (`connection_reused`
@@ -34,24 +34,25 @@ use crate::model::secret::ExposeSecret as _;
 use crate::model::text::shown;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Load balancers close idle connections after a minute or more; ours are gone before.
+/// Load balancers close idle connections after a minute or more; ours are closed before.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
-/// An HTTP/2 connection whose other side is silently gone must not stay in the pool for further requests.
+/// An HTTP/2 connection whose other side has silently ended must not stay in the pool for further
+/// requests.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// An answer is read so far whatever else is being read, in bytes. Beyond it, …
+/// Up to this size, in bytes, an answer is read whatever else is being read. Beyond it, …
 const SHORT: usize = 32 * 1024;
-/// … so many are read on at once, and the others wait: so that a service that floods every request takes no more memory
-/// than one that floods a few.
+/// … this number of them are read at the same time, and the others wait: so that a server that
+/// floods every request takes no more memory than one that floods a few.
 const LONG_AT_ONCE: usize = 2;
-/// What may be longer than this, in bytes, is long by nature: the list of clusters, which is read once at a time and waits
-/// for no other answer.
+/// An answer that may be longer than this, in bytes, is expected to be long: the list of clusters,
+/// which is read once at a time and waits for no other answer.
 const LONG_BY_NATURE: usize = 2 * 1024 * 1024;
 
-/// What a proxy answers to whoever must sign in, in the place of the service.
+/// The answer of a proxy, instead of the server, to a client that must sign in.
 const PROXY_AUTHENTICATION_REQUIRED: u16 = 407;
 
-/// Sends over HTTP: readings over HTTP/2 where the service offers it.
+/// Sends over HTTP: reads over HTTP/2 if the server offers it.
 #[derive(Debug)]
 pub struct HttpTransport {
     /// With one pool of connections.
@@ -67,8 +68,8 @@ pub struct HttpTransport {
 }
 
 impl HttpTransport {
-    /// A transport to this endpoint. `ca_pem` is added to the system's certificates; `through`: the proxy that
-    /// everything goes through.
+    /// Makes a transport to this endpoint. `ca_pem` is added to the system's certificates;
+    /// `through`: the proxy for all connections.
     pub(super) fn new(
         endpoint: &Endpoint,
         ca_pem: Option<&[u8]>,
@@ -85,8 +86,8 @@ impl HttpTransport {
             })
         });
         let proxy = proxy.transpose().map_err(http_error)?;
-        // reqwest takes the process's provider, and panics where there is none. There is only one in the build,
-        // so an error here means that it is installed already.
+        // reqwest takes the process's provider, and panics if there is none. There is only one in
+        // the build, so an error here means that it is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let builder = || {
             #[expect(clippy::disallowed_methods, reason = "this module is the one that builds the clients")]
@@ -106,7 +107,8 @@ impl HttpTransport {
                 .pool_idle_timeout(IDLE_TIMEOUT)
                 .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
                 .http2_keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
-            // Without encryption no certificate is needed, and a system without any is no reason to fail.
+            // Without encryption no certificate is needed, and a system without any is no reason to
+            // fail.
             if endpoint.is_https() {
                 builder.tls_certs_merge(certificates.clone())
             } else {
@@ -114,7 +116,8 @@ impl HttpTransport {
             }
         };
         let build = |builder: reqwest::ClientBuilder| builder.build().map_err(http_error);
-        // A connection that serves one request gains nothing from HTTP/2, and HTTP/1.1 has fewer ways to fail.
+        // A connection for one request does not profit from HTTP/2, and HTTP/1.1 has fewer ways to
+        // fail.
         let puts = builder().http1_only().pool_max_idle_per_host(0);
         let puts = puts.connector_layer(MapResultLayer::new(connected));
         let (reads, puts) = (build(builder())?, build(puts)?);
@@ -136,11 +139,12 @@ impl HttpTransport {
 }
 
 tokio::task_local! {
-    /// Of the request whose connection is being made. reqwest makes it within the future that sends the request.
+    /// Set for the request whose connection is being made. reqwest makes it within the future that
+    /// sends the request.
     static LIMITS: Option<SendingLimits>;
 }
 
-/// Passes the connection of a request on, where the request may still begin. Who asks for a connection outside of
+/// Returns the connection of a request if the request may still begin. A caller outside of
 /// [`HttpTransport::send`] gets none.
 fn connected<T>(connection: Result<T, Cause>) -> Result<T, Cause> {
     let connection = connection?;
@@ -206,14 +210,14 @@ impl Transport for HttpTransport {
             }
             through.passed();
         }
-        // A value that is not text is of no use to anybody here.
+        // A value that is not text is not used anywhere.
         let read =
             |name: &str| Some((name.to_owned(), response.headers().get(name)?.to_str().ok()?.to_owned()));
         let headers = READ_HEADERS.into_iter().filter_map(read).collect();
         if let Some(coding) = coding(&response) {
             return Ok(Response { status, headers, body: Err(TransportError::Encoded { coding }) });
         }
-        // Whatever came back from a PUT is read at once.
+        // The answer to a PUT is read at once.
         let waits = request.method == Method::Get && request.body_limit <= LONG_BY_NATURE;
         let waits = waits.then_some(&self.long);
         let body = tokio::time::timeout(self.request_timeout, body(response, request.body_limit, waits));
@@ -223,7 +227,7 @@ impl Transport for HttpTransport {
     }
 }
 
-/// How the body is encoded; nothing where it is not.
+/// Returns the encoding of the body; `None` if it has none.
 fn coding(response: &reqwest::Response) -> Option<String> {
     let given = response.headers().get_all(CONTENT_ENCODING).iter();
     let mut given = given.map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned());
@@ -249,13 +253,15 @@ fn headers(request: &Request) -> Result<HeaderMap, TransportError> {
     Ok(headers)
 }
 
-/// Reads the body, and stops as soon as it is longer than it may be. `long`: where a long one waits for its turn.
+/// Reads the body, and stops as soon as it is longer than allowed. `long`: where a long one waits
+/// for its turn.
 async fn body(
     mut response: reqwest::Response,
     limit: usize,
     long: Option<&Semaphore>,
 ) -> Result<Vec<u8>, TransportError> {
-    // What is promised to be too long need not be read. Else the length that is promised is taken for a hint.
+    // A body that is announced as too long need not be read. Otherwise the announced length is only
+    // a hint.
     let promised =
         response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
     if promised > limit {
@@ -280,7 +286,7 @@ async fn body(
     Ok(blocks.joined(length))
 }
 
-/// A body while it comes: in blocks, as one piece would be there twice whenever it had to grow.
+/// A body while it arrives: in blocks, because one piece would be copied whenever it had to grow.
 struct Blocks(Vec<Vec<u8>>);
 
 impl Blocks {
@@ -301,7 +307,7 @@ impl Blocks {
             return self.0.pop().unwrap_or_default();
         }
         let mut body = Vec::with_capacity(length);
-        // Each is let go as it is taken.
+        // Each block is freed as it is taken.
         self.0.into_iter().for_each(|block| body.extend_from_slice(&block));
         body
     }

@@ -1,21 +1,24 @@
-//! What an answer to a PUT means: the one table. What an answer to a read means is `CloudError::from_answer`: there it decides
-//! who is told and when the read is repeated, and never whether something was done; a new code belongs into both. The status decides first, then the code. The codes are those in the
-//! references of Huawei Cloud CSS and of its API Gateway (support.huaweicloud.com, 'Error Codes').
+//! The meaning of an answer to a PUT: the one table. The meaning of an answer to a read is
+//! `CloudError::from_answer`: there it decides which notification follows and when the read is
+//! repeated, and never whether something was done; a new code has to be added to both. The status
+//! decides first, then the code. The codes are those in the references of Huawei Cloud CSS and of
+//! its API Gateway (support.huaweicloud.com, 'Error Codes').
 
 use super::BodyKind;
 use crate::model::answer::Meaning;
 
-/// Codes of the CSS API that say: not now, another operation runs or another state. With a 2xx only CSS.0011 says so.
+/// Codes of the CSS API that mean: another operation runs, or another state. With a 2xx only
+/// CSS.0011 does.
 const BUSY: [&str; 6] = ["CSS.0036", "CSS.0077", "CSS.0078", "CSS.5090", "CSS.5140", "CSS.0004"];
-/// Codes that say: gone, with 400.
+/// Codes that mean with 400: gone.
 const GONE: [&str; 2] = ["CSS.0047", "CSS.0082"];
 /// Codes that concern the whole project or account, whatever the 4xx (CSS.0021, account frozen, comes with 400).
 const FORBIDDEN_PROJECT: [&str; 7] =
     ["APIGW.0302", "APIGW.0306", "APIGW.0310", "APIGW.0802", "CSS.0010", "CSS.0021", "CSS.5045"];
 
-/// The meaning of an answer with this status, this error code and this kind of body.
+/// Returns the meaning of an answer with this status, this error code and this kind of body.
 pub fn meaning(status: u16, code: Option<&str>, body: BodyKind) -> Meaning {
-    // The gateway's older editions say APIG where the newer say APIGW.
+    // Older editions of the gateway write APIG instead of APIGW.
     let code = code.map(|code| code.replacen("APIG.", "APIGW.", 1));
     let code = code.as_deref().unwrap_or_default();
     let of_css = code.starts_with("CSS.");
@@ -37,12 +40,13 @@ pub fn meaning(status: u16, code: Option<&str>, body: BodyKind) -> Meaning {
         400..=499 if BUSY.contains(&code) => Meaning::Busy,
         400..=499 if body == BodyKind::Other => Meaning::WrongAddress,
         400..=499 => Meaning::NotAcceptable,
-        // 1xx, 5xx and whatever no standard knows.
+        // 1xx, 5xx and unknown statuses.
         _ => Meaning::Unknown,
     }
 }
 
-/// A 2xx with an error code, or one that is not understood. Only CSS.0011 is documented there: not done.
+/// Returns the meaning of a 2xx with an error code, or of one that is not understood. Only CSS.0011
+/// is documented there: not done.
 fn in_a_success(code: &str) -> Meaning {
     if code == "CSS.0011" { Meaning::Busy } else { Meaning::Unknown }
 }
@@ -143,7 +147,7 @@ mod tests {
         (403, "APIGW.0802", Meaning::ForbiddenProject),
     ];
 
-    /// The codes that those references list, written down apart from the rows: a code without a row is a failure.
+    /// The codes of those references, apart from the rows: a code without a row is a failure.
     const DOCUMENTED: &str = "0001 0002 0004 0005 0007 0010 0011 0012 0015 0016 0021 0022 0023 0028 0029 0030 0031 0036 \
          0040 0047 0051 0052 0053 0054 0055 0060 0061 0062 0063 0064 0065 0068 0069 0074 0077 0078 0080 0081 0082 0083 \
          1004 1103 3004 3027 5045 5090 5108 5130 5140 5301 6000 6015 9999";
@@ -177,7 +181,8 @@ mod tests {
         }
     }
 
-    /// No answer but an acceptance closes a task, and nothing but a code of the CSS API has it checked whether it is gone.
+    /// Only an acceptance closes a task, and only a code of the CSS API starts the check whether it
+    /// is gone.
     #[test]
     fn no_answer_of_the_gateway_accepts_a_put_or_says_that_the_task_may_be_gone() {
         let of = |prefix: &str, codes: &str| -> Vec<String> {
@@ -202,7 +207,7 @@ mod tests {
                     assert_ne!(found, Meaning::Accepted, "{status} {code} {body:?}");
                     let is_gone = match status {
                         403 => code == "CSS.0015",
-                        // Else forbidden for the whole project.
+                        // Otherwise forbidden for the whole project.
                         404 => !["CSS.0010", "CSS.0021", "CSS.5045"].contains(&code.as_str()),
                         _ if [401, 405, 409, 429].contains(&status) => false,
                         _ => status / 100 == 4 && ["CSS.0047", "CSS.0082"].contains(&code.as_str()),

@@ -16,14 +16,14 @@ use crate::cloud::credential::key::mask;
 use crate::model::moment::Moment;
 use crate::model::secret::{ExposeSecret, Secret};
 
-/// It is on the machine's own link, and answers at once or not at all.
+/// The metadata service is on the machine's own link, and answers at once or not at all.
 const TIMEOUT: Duration = Duration::from_secs(3);
 const BODY_LIMIT: usize = 64 * 1024;
-/// How long a token is asked to be good.
+/// The requested validity of a token.
 const TOKEN_LIFE: Duration = Duration::from_hours(6);
-/// A service that knows no tokens is asked for one again after this.
+/// A service without tokens is asked for one again after this.
 const WITHOUT_TOKENS: Duration = Duration::from_hours(24);
-/// What stands in a refusal that is not about the token.
+/// The text of a refusal that does not concern the token.
 const NO_AGENCY: &[u8] = b"Please configure Cloud Service Agency first";
 const WHOSE: &str = "the metadata service";
 
@@ -35,15 +35,15 @@ pub struct MetadataSource<T, C> {
     token: Mutex<Token>,
 }
 
-/// What is known of tokens.
+/// The state of the token.
 #[derive(Default)]
 enum Token {
     /// Nothing yet.
     #[default]
     Unknown,
-    /// The service wants none, until then.
+    /// The service requires none, until then.
     Unwanted(Moment),
-    /// One that is good until then.
+    /// One that is valid until then.
     Held(Secret, Moment),
 }
 
@@ -54,10 +54,10 @@ impl<T, C> fmt::Debug for MetadataSource<T, C> {
 }
 
 impl<C: Clock> MetadataSource<HttpTransport, C> {
-    /// The metadata service of this machine. No proxy leads to it.
+    /// Makes a client of this machine's metadata service. It uses no proxy.
     ///
     /// # Errors
-    /// Where the client cannot be built.
+    /// If the client cannot be built.
     pub fn over_http(clock: Arc<C>) -> Result<Box<Self>, BuildError> {
         let endpoint = Endpoint::metadata();
         let transport = HttpTransport::new(&endpoint, None, None, TIMEOUT)?;
@@ -67,7 +67,7 @@ impl<C: Clock> MetadataSource<HttpTransport, C> {
     /// One on a loopback address, for tests.
     ///
     /// # Errors
-    /// Where the address cannot be used.
+    /// If the address cannot be used.
     #[doc(hidden)]
     pub fn at(base: &str, clock: Arc<C>) -> Result<Box<Self>, BuildError> {
         let endpoint = Endpoint::parse(base)?;
@@ -97,7 +97,7 @@ impl<T: Transport, C: Clock> MetadataSource<T, C> {
                     if unset {
                         return Err(CloudError::NoAgency(head.refusal(shape_of(&head, &body), scrub)));
                     }
-                    // A token that is good no more, or one that is wanted by now.
+                    // A token that is no longer valid, or one that is required by now.
                     if status != 401 || renewed {
                         return Err(not_given(&head, shape_of(&head, &body), scrub));
                     }
@@ -134,7 +134,7 @@ impl<T: Transport, C: Clock> MetadataSource<T, C> {
         Ok((at, head, body))
     }
 
-    /// The token to send along; none where the service wants none.
+    /// Returns the token to send; `None` if the service requires none.
     async fn token(&self) -> Result<Option<Secret>, CloudError> {
         let now = self.clock.now();
         match &*self.token.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -174,7 +174,7 @@ impl<T: Transport, C: Clock> MetadataSource<T, C> {
     }
 }
 
-/// A refusal here is of this machine and its token, and no account is locked by it.
+/// A refusal here concerns this machine and its token, and locks no account.
 fn not_given(head: &Head, shape: super::wire::shape::Shape, scrub: impl Fn(&str) -> String) -> CloudError {
     match head.refused(shape, scrub) {
         CloudError::Unauthorized(refusal) => CloudError::Refused(refusal),

@@ -1,8 +1,8 @@
-//! How many requests are under way at once, and how many begin in a second. Whoever acts goes before whoever
-//! reads; among equals, first come, first served.
+//! How many requests are in flight at once, and how many begin in a second. A PUT goes before a
+//! read; among equals, first come, first served.
 //!
-//! A service that answers 429 gets half of what it got from then on, and a little more again with every second that
-//! passes without another one.
+//! After a 429 a server gets half of the rate, and a little more again with every second without
+//! another 429.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,47 +14,47 @@ use crate::clock::Clock;
 use crate::model::moment::Mono;
 use crate::model::project::Limits;
 
-/// What may begin at once after a pause: the requests of a twentieth of a second. Gateways allow little more.
+/// The number of requests that may begin at once after a pause: those of a twentieth of a second.
+/// Gateways allow little more.
 const BURSTS_PER_SECOND: f64 = 20.0;
-/// From nothing to what was asked for when the 429 came takes this long.
+/// The time from rate zero to the rate at which the 429 came.
 const RECOVERY: Duration = Duration::from_mins(10);
 /// The rate is never halved below this, in a second.
 const LOWEST: f64 = 0.25;
-/// Where less than this was asked for in a second, the 429 says nothing of how much that was: others who use the
-/// same quota ask too.
+/// Below this rate a 429 says nothing about our rate: other clients use the same quota.
 const TELLING: f64 = 20.0;
-/// The rate at which requests were begun is measured over this long, and over a quarter of it at the least.
+/// The rate of begun requests is measured over this time, and over at least a quarter of it.
 const WINDOW: Duration = Duration::from_secs(1);
-/// A wish to wait holds all requests back for no longer than this; the rate is halved as well.
+/// A `Retry-After` holds all requests for no longer than this; the rate is halved as well.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Hands out places for requests.
 #[derive(Debug)]
 pub(super) struct RateLimiter {
     places: PrioritySemaphore,
-    /// Who waits for the rate: one at a time, so that a process that was stopped for a while finds one request
-    /// due, and not all that wait.
+    /// The one request that waits for the rate: so a process that was stopped for a time finds one
+    /// request due, and not all that wait.
     turns: PrioritySemaphore,
     rate: Mutex<Rate>,
 }
 
-/// A place among the requests under way, free again once this is dropped.
+/// A place among the requests in flight, free again when this is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     _place: Turn,
 }
 
-/// Who goes first.
+/// The order of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rank {
     /// A PUT that is due.
     Acting,
-    /// A reading.
+    /// A read.
     Reading,
 }
 
 impl RateLimiter {
-    /// Of the limits, a zero counts as one: nothing would ever be sent.
+    /// A limit of zero counts as one: otherwise nothing would ever be sent.
     pub(super) fn new(limits: &Limits) -> Self {
         let places = usize::try_from(limits.max_requests_in_flight.max(1)).unwrap_or(usize::MAX);
         Self {
@@ -66,7 +66,7 @@ impl RateLimiter {
 
     /// Waits for a place, then for the rate.
     ///
-    /// Cancel safety: nothing is lost but the turn.
+    /// Cancel safety: only the turn is lost.
     pub(super) async fn place<C: Clock>(&self, clock: &C, rank: Rank) -> Place {
         let place = Place { _place: self.places.enter(rank).await };
         let turn = self.turns.enter(rank).await;
@@ -81,12 +81,12 @@ impl RateLimiter {
         place
     }
 
-    /// The service asked to slow down, in an answer to a request that was sent at `sent`.
+    /// Takes in that the API asked to slow down, in an answer to a request that was sent at `sent`.
     pub(super) fn throttled(&self, sent: Mono, now: Mono, wish: Option<Duration>) {
         self.rate().throttled(sent, now, wish.unwrap_or_default().min(LONGEST_PAUSE));
     }
 
-    /// How many requests may begin in a second, as of now.
+    /// Returns how many requests may begin in a second now.
     pub(super) fn per_second(&self, now: Mono) -> f64 {
         self.rate().at(now)
     }
@@ -96,7 +96,7 @@ impl RateLimiter {
     }
 }
 
-/// Lets a number of holders in at once; the others wait in two rows.
+/// Admits a number of holders at once; the others wait in two queues.
 #[derive(Debug, Clone)]
 struct PrioritySemaphore(Arc<Mutex<Rows>>);
 
@@ -107,10 +107,10 @@ struct Rows {
     reading: VecDeque<oneshot::Sender<Turn>>,
 }
 
-/// One of the holders. Dropping it lets the next one in.
+/// One of the holders. Dropping it admits the next one.
 #[derive(Debug)]
 struct Turn {
-    /// Nothing in one that was handed on.
+    /// `None` in one that was handed on.
     of: Option<PrioritySemaphore>,
 }
 
@@ -120,7 +120,8 @@ impl PrioritySemaphore {
         Self(Arc::new(Mutex::new(rows)))
     }
 
-    /// Cancel safety: nothing is lost but the turn. One that was given to somebody who left goes to the next.
+    /// Cancel safety: only the turn is lost. A turn for a request that was cancelled goes to the
+    /// next one.
     async fn enter(&self, rank: Rank) -> Turn {
         let given = {
             let mut rows = self.rows();
@@ -135,7 +136,7 @@ impl PrioritySemaphore {
             }
             given
         };
-        // A sender stays in its row until it gives, so there always is a turn in the end.
+        // A sender stays in its queue until it sends, so there always is a turn in the end.
         given.await.unwrap_or(Turn { of: None })
     }
 
@@ -152,7 +153,7 @@ impl PrioritySemaphore {
             };
             match next.send(Turn { of: Some(self.clone()) }) {
                 Ok(()) => return,
-                // Nobody waits there any more: this turn is not one.
+                // The request was cancelled: this turn does not count.
                 Err(mut refused) => refused.of = None,
             }
         }
@@ -177,9 +178,9 @@ struct Rate {
     /// Requests in a second that the configuration allows.
     limit: f64,
     reduced: Option<Reduced>,
-    /// Nothing begins before this: the service asked to wait.
+    /// Nothing begins before this: the API asked to wait.
     paused_until: Option<Mono>,
-    /// When the last request that was let through would have begun at an even pace, and one interval more: in
+    /// When the last admitted request would have begun at an even pace, and one interval more: in
     /// microseconds.
     next: i64,
     begun: Begun,
@@ -191,7 +192,7 @@ struct Reduced {
     /// To so many requests in a second.
     to: f64,
     at: Mono,
-    /// How much is given back in each second.
+    /// The increase of the rate in each second.
     gain: f64,
 }
 
@@ -200,7 +201,7 @@ struct Reduced {
 struct Begun {
     since: Mono,
     count: u32,
-    /// In a second, in the window before.
+    /// Per second, in the window before.
     before: f64,
 }
 
@@ -214,7 +215,7 @@ impl Begun {
         self.count += 1;
     }
 
-    /// In a second, as of now.
+    /// Returns the rate per second now.
     fn per_second(&self, now: Mono) -> f64 {
         let window = now.since(self.since);
         let now = f64::from(self.count) / window.max(WINDOW / 4).as_secs_f64();
@@ -228,7 +229,7 @@ impl Rate {
         Self { limit: f64::from(per_second.max(1)), reduced: None, paused_until: None, next: i64::MIN, begun }
     }
 
-    /// Requests in a second, as of now.
+    /// Returns the allowed requests per second now.
     fn at(&mut self, now: Mono) -> f64 {
         let Some(reduced) = self.reduced else { return self.limit };
         let recovered = reduced.to + reduced.gain * now.since(reduced.at).as_secs_f64();
@@ -239,8 +240,8 @@ impl Rate {
         recovered
     }
 
-    /// Halves it, and what is halved is what was really asked for: a limit of the configuration may be far above what
-    /// the service takes. All that was sent before it was last halved says the same once more.
+    /// Halves the rate, from the real rate: a configured limit may be far above what the API
+    /// accepts. A 429 for a request from before the last halving is ignored.
     fn throttled(&mut self, sent: Mono, now: Mono, pause: Duration) {
         self.paused_until = self.paused_until.max(Some(now.after(pause)));
         if self.reduced.is_some_and(|reduced| sent <= reduced.at) {
@@ -252,7 +253,7 @@ impl Rate {
         self.reduced = Some(Reduced { to: (asked / 2.0).max(LOWEST), at: now, gain });
     }
 
-    /// Takes a token, or tells how long to wait before asking again.
+    /// Takes a token, or returns how long to wait before the next try.
     fn take(&mut self, now: Mono) -> Duration {
         if let Some(until) = self.paused_until {
             if now < until {
@@ -262,12 +263,12 @@ impl Rate {
         }
         let per_second = self.at(now);
         let interval = interval(per_second);
-        // How far ahead of an even pace requests may run.
+        // How far ahead of an even pace requests may be.
         let burst = interval.saturating_mul(whole(per_second / BURSTS_PER_SECOND).max(1) - 1);
         let even = self.next.max(micros(now));
         let wait = even.saturating_sub(burst).saturating_sub(micros(now));
         if wait > 0 {
-            // In whole milliseconds, as the clock tells them: a shorter wait might never end.
+            // In whole milliseconds, like the clock: a shorter wait might never end.
             return Duration::from_millis(u64::try_from(wait).unwrap_or(0).div_ceil(1_000));
         }
         self.next = even.saturating_add(interval);
@@ -419,7 +420,7 @@ mod tests {
             });
         }
         clock.sleep(Duration::from_millis(1)).await;
-        // A minute passes in which nobody runs.
+        // A minute passes without a request.
         tokio::time::advance(Duration::from_mins(1)).await;
         let stood_still = clock.now();
         let begins = waiting.join_all().await;

@@ -1,5 +1,5 @@
-//! The pages of the list of clusters as they were last read. A list of ten thousand clusters is a dozen megabytes of
-//! JSON that nearly always says what it said before: a page of the same bytes is not read again.
+//! The pages of the list of clusters as they were last read. A list of ten thousand clusters is a
+//! dozen megabytes of JSON that rarely changes: a page of the same bytes is not parsed again.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
@@ -23,7 +23,7 @@ struct Known {
 }
 
 impl Pages {
-    /// Reads the page that begins at this index.
+    /// Parses the page that begins at this index.
     pub(super) fn read(
         &self,
         start: Option<u64>,
@@ -40,7 +40,7 @@ impl Pages {
         }
         known.remove(&start);
         let page = wire::clusters(body)?;
-        // What cannot be used is told each time.
+        // Unusable elements are reported each time.
         if page.unusable.is_empty() {
             let clusters = page.items.iter().map(|(_, cluster)| Arc::clone(cluster)).collect();
             known.insert(start, Known { bytes, clusters, total_size: page.total_size });

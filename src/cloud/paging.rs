@@ -1,7 +1,7 @@
-//! Puts pages together. The first page names no index and asks for as many elements as a page may have, which is
-//! all there is to it for nearly everybody. Beyond it every region's server reads the index by one of two names,
-//! or by none: so elements are told apart by their ids, a page that brings nothing new is the last one, and the
-//! number that the service gives has the last word on whether the list is complete.
+//! Combines pages. The first page has no index and asks for the largest number of elements, which
+//! is enough for nearly every project. Beyond it the server of each region reads the index by one
+//! of two names, or by none: so elements are distinguished by their ids, a page without new
+//! elements is the last one, and the API's count decides whether the list is complete.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -11,25 +11,25 @@ use super::error::CloudError;
 use super::request::PAGE_SIZE;
 use super::wire::Page;
 
-/// No list has more pages, not even of a server that gives ten elements at a time: one that always gives something
-/// new must not keep us for ever.
+/// The largest number of pages, also of a server that returns ten elements at a time: a server that
+/// always returns new elements must not keep the client busy for ever.
 const MAX_PAGES: usize = 1_000;
 
-/// What all pages gave.
+/// The content of all pages.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Pages<T> {
     /// The elements, in the order of the answers, each id once.
     pub(super) items: Vec<T>,
     /// Elements that cannot be used, as shown texts.
     pub(super) unusable: Vec<String>,
-    /// Elements that bore the id of another one and differed from it. The first one was kept.
+    /// Elements with the id of another one that differed from it. The first one was kept.
     pub(super) conflicts: u64,
-    /// The highest number that a page told.
+    /// The highest count of all pages.
     pub(super) total_size: Option<u64>,
 }
 
-/// Fetches page after page. A later page that the service does not take ends the list, which then shows to be
-/// incomplete; every other error is the whole list's.
+/// Reads page after page. A later page that the API refuses ends the list, which is then
+/// incomplete; every other error is an error of the whole list.
 pub(super) async fn collect<I, T, F, Fut>(mut fetch: F) -> Result<Pages<T>, CloudError>
 where
     I: Eq + Hash,
@@ -60,8 +60,8 @@ where
             }
         }
         let brought_something = pages.items.len() > before;
-        // Unusable elements have no id: of a page that was seen before they must not be counted again, or they
-        // would make a short list look complete.
+        // Unusable elements have no id: those of a repeated page must not be counted again, or an
+        // incomplete list would look complete.
         if number == 0 || brought_something {
             let new: Vec<String> = page
                 .unusable

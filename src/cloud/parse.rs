@@ -1,4 +1,4 @@
-//! The reading of bodies alone, so that it can be measured (`benches/`).
+//! Parses bodies alone, so that this can be measured (`benches/`).
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The project in the URLs: its id, or whoever finds it out.
+//! The project in the URLs: its id, or a lookup of it.
 
 use std::fmt;
 use std::future::Future;
@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 use super::error::CloudError;
 use crate::model::id::ProjectId;
 
-/// An id under way.
+/// A future id.
 pub type Finding<'a> = Pin<Box<dyn Future<Output = Result<ProjectId, CloudError>> + Send + 'a>>;
 
 /// Finds the id of a project.
@@ -24,17 +24,18 @@ pub trait FindProject: Send + Sync + 'static {
 pub enum ProjectSource {
     /// Its id.
     Id(ProjectId),
-    /// It is looked up when it is first needed, once for all who wait. A lookup that failed is not kept.
+    /// Looked up when it is first needed, once for all requests that wait. A failed lookup is not
+    /// kept.
     Lookup(Arc<dyn FindProject>, Arc<OnceCell<ProjectId>>),
 }
 
 impl ProjectSource {
-    /// A project that is looked up.
+    /// Makes a project that is looked up.
     pub fn lookup(finder: impl FindProject) -> Self {
         Self::Lookup(Arc::new(finder), Arc::default())
     }
 
-    /// The id, looked up where it is not known yet.
+    /// Returns the id, looked up if it is not known yet.
     pub(super) async fn id(&self) -> Result<&ProjectId, CloudError> {
         match self {
             Self::Id(id) => Ok(id),
@@ -42,7 +43,7 @@ impl ProjectSource {
         }
     }
 
-    /// The id, where it is known.
+    /// Returns the id, if known.
     pub(super) fn known(&self) -> Option<&ProjectId> {
         match self {
             Self::Id(id) => Some(id),

@@ -1,5 +1,5 @@
-//! A proxy as all connections share it: while its user and password are refused, nobody tries them on and on, as that is
-//! what locks an account.
+//! A proxy that all connections share: while its user and password are refused, no connection tries
+//! them again, because repeated refusals lock an account.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -12,12 +12,12 @@ use crate::model::moment::Moment;
 use crate::model::proxy::Proxy;
 use crate::model::text::utc;
 
-/// After the first refusal. Rests double …
+/// After the first refusal. Pauses double …
 const FIRST_PAUSE: Duration = Duration::from_mins(5);
 /// … up to this.
 const LONGEST_PAUSE: Duration = Duration::from_hours(6);
 
-/// A proxy, and whether it rests.
+/// A proxy, and whether it is paused.
 pub struct ProxyCircuit {
     proxy: Proxy,
     now: Box<dyn Fn() -> Moment + Send + Sync>,
@@ -42,12 +42,12 @@ impl ProxyCircuit {
         &self.proxy
     }
 
-    /// There was a reload: whoever administers the proxy may have mended it.
+    /// Takes in a reload: an operator may have corrected the proxy.
     pub fn wake(&self) {
         self.with(|state| *state = State::default());
     }
 
-    /// Whether a request may go out.
+    /// Returns whether a request may be sent.
     pub(super) fn enter(&self) -> Result<(), TransportError> {
         let now = (self.now)();
         match self.with(|state| state.paused_until).filter(|until| now.mono < until.mono) {
@@ -58,7 +58,7 @@ impl ProxyCircuit {
         }
     }
 
-    /// An answer came through.
+    /// Takes in that an answer came through.
     pub(super) fn passed(&self) {
         let now = (self.now)();
         self.with(|state| {
@@ -68,12 +68,13 @@ impl ProxyCircuit {
         });
     }
 
-    /// It answered 407. Without a user and password there is no account to be locked.
+    /// Takes in that it answered 407. Without a user and password there is no account that could be
+    /// locked.
     pub(super) fn refused(&self) -> TransportError {
         let now = (self.now)();
         if self.proxy.login.is_some() {
             self.with(|state| {
-                // Several that were under way at once count as one.
+                // Several requests at once count as one.
                 if state.paused_until.is_none_or(|until| until.mono <= now.mono) {
                     let rest = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(state.refusals));
                     state.paused_until = Some(now.after(rest.min(LONGEST_PAUSE)));
@@ -146,7 +147,7 @@ mod tests {
             clock.sleep(Duration::from_secs(minutes * 60 - 1)).await;
             let told = through.enter().unwrap_err();
             assert!(told.never_left() && told.to_string().contains("does not use it again before"), "{told}");
-            // What was under way over a connection of before says nothing of the password.
+            // An answer over an earlier connection says nothing of the password.
             through.passed();
             assert!(through.enter().is_err());
             clock.sleep(Duration::from_secs(1)).await;

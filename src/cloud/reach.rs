@@ -1,4 +1,4 @@
-//! Whether an endpoint can be reached at all, without any key: for `doctor`.
+//! Checks whether an endpoint can be reached at all, without any key: for `doctor`.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use super::request::{Endpoint, Plain};
 use super::transport::Transport as _;
 use crate::clock::Clock;
 
-/// What comes back is of no interest, and short.
+/// The answer is not used, and short.
 const BODY_LIMIT: usize = 64 * 1024;
 
-/// An endpoint, and how it is reached.
+/// An endpoint, and its connection.
 #[derive(Debug)]
 pub struct Reach {
     endpoint: Endpoint,
@@ -26,7 +26,7 @@ impl Reach {
     /// Takes an endpoint.
     ///
     /// # Errors
-    /// Where it, the CA certificates or the proxy cannot be used.
+    /// If it, the CA certificates or the proxy cannot be used.
     pub fn new(
         endpoint: &str,
         ca_pem: Option<&[u8]>,
@@ -38,10 +38,11 @@ impl Reach {
         Ok(Self { endpoint, transport })
     }
 
-    /// Asks for the root, unsigned. Any answer will do; it tells by how much our clock is ahead.
+    /// Requests the root, unsigned. Any answer is a success; it shows by how much our clock is
+    /// ahead.
     ///
     /// # Errors
-    /// Where nobody answers, or with a certificate that is not good.
+    /// If no server answers, or with an invalid certificate.
     pub async fn ask(&self, clock: &impl Clock) -> Result<Option<SignedDuration>, CloudError> {
         let plain = Plain { path: "/".to_owned(), body_limit: BODY_LIMIT, ..Plain::default() };
         let sent = self.transport.send(plain.unsigned(&self.endpoint)).await;

@@ -1,5 +1,5 @@
-//! Builds requests: method, path, query and signed headers of every call that is made. Pure. What varies is of
-//! types that are safe in a URL, so no text of a stranger can change where a request goes.
+//! Builds requests: method, path, query and signed headers of every call. Pure. Variable parts have
+//! types that are safe in a URL, so no text from outside can change where a request goes.
 
 use jiff::Timestamp;
 
@@ -17,7 +17,7 @@ const LIST_LIMIT: usize = 8 * 1024 * 1024;
 const DETAIL_LIMIT: usize = 1024 * 1024;
 const PUT_LIMIT: usize = 64 * 1024;
 
-/// Where the service is: scheme and authority, and nothing else.
+/// The address of the API: scheme and authority, and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Endpoint {
     base: String,
@@ -25,7 +25,7 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Reads `https://host[:port]`; `http://` is taken only for a loopback host.
+    /// Reads `https://host[:port]`; `http://` is accepted only for a loopback host.
     pub(super) fn parse(text: &str) -> Result<Self, EndpointError> {
         let url = reqwest::Url::parse(text)
             .map_err(|source| EndpointError::Url { endpoint: text.to_owned(), source: Box::new(source) })?;
@@ -48,13 +48,13 @@ impl Endpoint {
         if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
             return refused("it must end after the host and the port");
         }
-        // Rendered anew from the parsed form, in which the default port is left out and the host is in lower case:
-        // the Host header that is signed here is the one that HTTP renders from the URL.
+        // Rendered from the parsed form, without the default port and with the host in lower case:
+        // the signed Host header is the one that HTTP renders from the URL.
         let host = url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
         Ok(Self { base: format!("{}://{host}", url.scheme()), host })
     }
 
-    /// Where a machine of the cloud finds its metadata: unencrypted, on the machine's own link.
+    /// The metadata service of a cloud machine: unencrypted, on the machine's own link.
     pub(super) fn metadata() -> Self {
         let host = "169.254.169.254".to_owned();
         Self { base: format!("http://{host}"), host }
@@ -87,9 +87,9 @@ pub(super) enum Call<'a> {
     Cluster(&'a ClusterId),
     /// A page of the tasks of one kind of one cluster.
     Tasks { cluster: &'a ClusterId, kind: TaskKind, start: Option<u64> },
-    /// Executes a failed task again.
+    /// Runs a failed task again.
     Retry { cluster: &'a ClusterId, task: &'a TaskId },
-    /// Terminates a failed task that was read as safe to terminate.
+    /// Aborts a failed task that a poll showed to be safe to abort.
     Abort { cluster: &'a ClusterId, task: &'a Abortable },
 }
 
@@ -130,12 +130,13 @@ impl Call<'_> {
     fn query(self) -> Vec<(&'static str, String)> {
         let page = |start: Option<u64>| {
             let mut pairs = vec![("limit", PAGE_SIZE.to_string())];
-            // Which of the two names a region's server reads is not known; both mean the same.
+            // It is unknown which of the two names a region's server reads; both mean the same.
             pairs.extend(start.iter().flat_map(|n| [("offset", n.to_string()), ("start", n.to_string())]));
             pairs
         };
         match self {
-            // Leaving the mode out means upgrades in every edition of the API; naming them does not.
+            // Without the mode every edition of the API means upgrades, so naming them would not be
+            // equivalent.
             Self::Clusters { start } | Self::Tasks { kind: TaskKind::Upgrade, start, .. } => page(start),
             Self::Tasks { kind: TaskKind::AzSwitchover, start, .. } => {
                 let mut pairs = page(start);
@@ -156,7 +157,8 @@ impl Call<'_> {
         }
     }
 
-    /// The request, signed for this moment: one that waits longer than 15 minutes would be refused.
+    /// Returns the request, signed for this moment: one that waits longer than 15 minutes would be
+    /// refused.
     pub(super) fn render(self, site: Site<'_>, key: &Key, now: Timestamp) -> Request {
         let project = ("x-project-id", site.project.as_str().to_owned());
         Plain {
@@ -171,20 +173,20 @@ impl Call<'_> {
     }
 }
 
-/// A request before anybody has signed it.
+/// A request without a signature.
 #[derive(Default)]
 pub(super) struct Plain {
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) query: Vec<(&'static str, String)>,
-    /// Beside those that every request has.
+    /// In addition to those of every request.
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) body: Vec<u8>,
     pub(super) body_limit: usize,
 }
 
 impl Plain {
-    /// The request with a signature for this moment, or with the token.
+    /// Returns the request with a signature for this moment, or with the token.
     pub(super) fn with_key(mut self, endpoint: &Endpoint, key: &Key, now: Timestamp) -> Request {
         let key = match key {
             Key::Access(key) => key,
@@ -214,7 +216,7 @@ impl Plain {
         self.unsigned(endpoint)
     }
 
-    /// The request with neither.
+    /// Returns the request with neither.
     pub(super) fn unsigned(self, endpoint: &Endpoint) -> Request {
         let Self { method, path, query, headers: own, body, body_limit } = self;
         let query: Vec<(&str, &str)> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();

@@ -1,6 +1,6 @@
-//! The only loop that repeats a request, and only a reading: a GET changes nothing, so asking again is safe. How
-//! often is bounded twice: for one reading, and for all of them together, so that a service in trouble does not
-//! get three times the load.
+//! The only loop that repeats a request, and only a read: a GET changes nothing, so repeating it is
+//! safe. There are two limits: for one read, and for all of them together, so that a failing API
+//! does not get three times the load.
 
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
@@ -15,14 +15,14 @@ use crate::clock::Clock;
 /// Two more tries after the first.
 const MAX_RETRIES: u32 = 2;
 const FIRST_WAIT: Duration = Duration::from_millis(250);
-/// A service that asks to wait longer than this is not asked again here: the error carries its wish to the caller.
+/// If an API asks to wait longer than this, the loop ends: the error has the wait for the caller.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
-/// One retry for so many readings, in the long run.
+/// One retry for this number of reads, on average.
 const READINGS_PER_RETRY: u32 = 10;
 /// This many retries are in reserve.
 const RESERVE: u32 = 10;
 
-/// The loop, and what it may still spend.
+/// The loop, and its allowance of retries.
 #[derive(Debug)]
 pub(super) struct Retries {
     state: Mutex<State>,
@@ -30,7 +30,7 @@ pub(super) struct Retries {
 
 #[derive(Debug)]
 struct State {
-    /// In readings: each adds one, a retry takes [`READINGS_PER_RETRY`].
+    /// In reads: each adds one, a retry takes [`READINGS_PER_RETRY`].
     budget: u32,
     random: StdRng,
 }
@@ -41,8 +41,8 @@ impl Retries {
         Self { state: Mutex::new(state) }
     }
 
-    /// Reads, and reads again after a passing error while there is budget for it. `read` must make a new request
-    /// each time: a signature is made for one moment.
+    /// Reads, and reads again after a temporary error while the allowance lasts. `read` must make a
+    /// new request each time: a signature is valid for one moment.
     pub(super) async fn run<C, T, F, Fut>(&self, clock: &C, mut read: F) -> Result<T, CloudError>
     where
         C: Clock,
@@ -63,7 +63,8 @@ impl Retries {
             if asked > LONGEST_RETRY_AFTER {
                 return Err(error);
             }
-            // After a 429 all requests are fewer, this one included: nothing more is asked for, and nothing is paid.
+            // After a 429 all requests become fewer, this one included: the retry adds no load, and
+            // takes no allowance.
             let is_free = matches!(error, CloudError::Throttled(_));
             if !is_free && !self.with(State::pay) {
                 return Err(error);
@@ -81,14 +82,14 @@ impl Retries {
 }
 
 impl State {
-    /// Pays for a retry, if there is enough.
+    /// Takes the allowance of a retry, if there is enough.
     fn pay(&mut self) -> bool {
         let left = self.budget.checked_sub(READINGS_PER_RETRY);
         self.budget = left.unwrap_or(self.budget);
         left.is_some()
     }
 
-    /// How long to wait before a retry: doubling, and spread over half of it.
+    /// Returns the wait before a retry: doubling, and spread over half of it.
     fn wait(&mut self, retries_before: u32) -> Duration {
         let longest = FIRST_WAIT * 2_u32.pow(retries_before);
         longest.mul_f64(self.random.random_range(0.5..=1.0))
@@ -111,8 +112,8 @@ mod tests {
         if status == 429 { CloudError::Throttled(refusal) } else { CloudError::Server(refusal) }
     }
 
-    /// Reads with these errors one after the other, then success; returns whether it came to that, how often it
-    /// read, and how long it took.
+    /// Reads with these errors one after the other, then success; returns whether that was reached,
+    /// how often it read, and how long it took.
     async fn run(retries: &Retries, errors: Vec<CloudError>) -> (bool, usize, Duration) {
         let clock = VirtualClock::new();
         let start: Moment = clock.now();

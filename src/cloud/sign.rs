@@ -1,5 +1,5 @@
-//! SDK-HMAC-SHA256, the signature of requests with an access key and a secret key. Pure: it takes what is to be
-//! signed, the date included, and gives texts. It never reads a clock and never logs what it signs.
+//! SDK-HMAC-SHA256, the signature of requests with an access key and a secret key. Pure: a function
+//! of the request, date included. It never reads a clock and never logs what it signs.
 //!
 //! There is no derivation by region, service or day: the secret key is the key of the HMAC itself. Source: the
 //! API signing guide (devg-apisign) and the official Python SDK, whose output the test vectors are.
@@ -15,12 +15,13 @@ use crate::model::secret::{ExposeSecret, Secret};
 const ALGORITHM: &str = "SDK-HMAC-SHA256";
 /// The header that carries the date; every signature covers it.
 pub const DATE_HEADER: &str = "x-sdk-date";
-/// A request that bears this header has its body's hash in it, or a word that says the body is not signed.
+/// A request with this header has its body's hash in it, or a word that says the body is not
+/// signed.
 const CONTENT_HASH_HEADER: &str = "x-sdk-content-sha256";
 /// SHA-256 of an empty body, which nearly all requests have.
 const HASH_OF_NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// What a signature covers.
+/// The parts of a request that a signature covers.
 #[derive(Clone, Copy)]
 pub struct Signable<'a> {
     /// `GET`, `PUT`, …
@@ -100,7 +101,7 @@ impl Signable<'_> {
     }
 }
 
-/// The names with semicolons between them.
+/// Returns the names with semicolons between them.
 fn push_names(text: &mut String, headers: &[(Cow<'_, str>, &str)]) {
     for (n, (name, _)) in headers.iter().enumerate() {
         if n > 0 {
@@ -110,8 +111,8 @@ fn push_names(text: &mut String, headers: &[(Cow<'_, str>, &str)]) {
     }
 }
 
-/// A point in time as the `X-Sdk-Date` header gives it: UTC, to the second. The service refuses one that is more
-/// than 15 minutes off.
+/// Returns a point in time as the `X-Sdk-Date` header has it: UTC, to the second. The API refuses
+/// one that is more than 15 minutes off.
 pub fn date(now: Timestamp) -> String {
     now.strftime("%Y%m%dT%H%M%SZ").to_string()
 }

@@ -13,7 +13,7 @@ use super::transport::{Method, Transport};
 use crate::clock::Clock;
 use crate::model::id::ProjectId;
 
-/// What comes back is two ids.
+/// The answer is two ids.
 const BODY_LIMIT: usize = 64 * 1024;
 
 /// One topic.
@@ -27,10 +27,10 @@ pub struct Topic<T, C> {
 }
 
 impl<C: Clock> Topic<HttpTransport, C> {
-    /// A topic over HTTP, by its URN, which is checked to be one. It connects when something is first sent.
+    /// Makes a topic over HTTP, from its checked URN. It connects when the first message is sent.
     ///
     /// # Errors
-    /// Where the endpoint or the CA certificates cannot be used.
+    /// If the endpoint or the CA certificates cannot be used.
     pub fn over_http(
         endpoint: &str,
         (ca_pem, proxy): (Option<&[u8]>, Option<&Arc<ProxyCircuit>>),
@@ -50,7 +50,7 @@ impl<T: Transport, C: Clock> Topic<T, C> {
     /// Publishes, once: a message whose key was refused was not published.
     ///
     /// # Errors
-    /// What the service says, or what keeps it from being reached.
+    /// The refusal of SMN, or the error of the connection.
     pub async fn publish(&self, subject: &str, message: &str) -> Result<(), CloudError> {
         self.credential.sending(&*self.clock, || self.publish_once(subject, message)).await
     }

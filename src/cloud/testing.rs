@@ -1,4 +1,4 @@
-//! For the tests of this module: a key, and a service by script.
+//! For the tests of this module: a key, and an API by script.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -29,7 +29,8 @@ pub(super) fn answer_with(status: u16, header: (&str, &str), body: &str) -> Resu
     Ok(Response { status, headers, body: Ok(body.as_bytes().to_vec()) })
 }
 
-/// Gives the scripted answers one after the other, then an empty list for ever; each takes a second.
+/// Returns the scripted answers one after the other, then an empty list always; each takes a
+/// second.
 #[derive(Clone, Default)]
 pub(super) struct ScriptedTransport {
     answers: Arc<Mutex<VecDeque<Result<Response, TransportError>>>>,

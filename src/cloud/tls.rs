@@ -1,15 +1,15 @@
-//! What to do about a TLS connection that did not come about: each cause has its own advice.
+//! What to do about a failed TLS connection: each cause has its own advice.
 
 use std::error::Error;
 use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error as TlsError};
 
-/// What this program can do, for those whose server cannot.
+/// The abilities of this program, for servers that lack them.
 const TAKEN: &str = "this program accepts TLS 1.2 and 1.3 with ECDHE and AES-GCM or ChaCha20, and keys that are RSA with 2048 bits \
                      or more, P-256, P-384 or Ed25519";
 
-/// What to do, where TLS is at fault. `ca_file`: whether one is given, where that is known.
+/// Returns what to do, if TLS is the cause. `ca_file`: whether one is configured, if known.
 pub(super) fn advice(error: &(dyn Error + 'static), ca_file: Option<bool>) -> Option<String> {
     match tls_error(error)? {
         TlsError::InvalidCertificate(fault) => Some(of_the_certificate(fault, ca_file)),
@@ -72,7 +72,7 @@ fn of_the_certificate(fault: &CertificateError, ca_file: Option<bool>) -> String
                  checked: issue them with another one; {TAKEN}"
             );
         }
-        // A fault of the library beneath, of which only the words are known here.
+        // An error of the library beneath, of which only the text is available here.
         CertificateError::Other(other) => match format!("{other:?}") {
             words if words.contains("CaUsedAsEndEntity") => {
                 "the server's certificate is itself a CA (as `openssl req -x509` makes one), and is never accepted as a \
@@ -98,7 +98,8 @@ fn is_unsupported(fault: &CertificateError) -> bool {
     )
 }
 
-/// The error of TLS among the causes. An error of the system hides what is in it from those who ask for causes.
+/// Returns the TLS error among the causes. An error of the system hides its inner error from the
+/// chain of causes.
 fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a TlsError> {
     let mut next = Some(error);
     while let Some(error) = next {

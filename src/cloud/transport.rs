@@ -1,4 +1,4 @@
-//! What goes over the wire, and the seam at which the wire can be replaced: [`Transport`].
+//! One exchange over the network, behind an interface that tests can replace: [`Transport`].
 
 use std::fmt;
 use std::future::Future;
@@ -6,34 +6,34 @@ use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Sends one request as it stands and returns the answer: no retry, no redirect, no second thought.
+/// Sends one request as it is and returns the answer: no retry, no redirect.
 pub trait Transport: Send + Sync + 'static {
     /// Sends it, once.
     ///
     /// # Errors
-    /// Where no head of an answer came. [`TransportError::never_left`] tells whether the request can have
-    /// reached the service.
+    /// If no head of an answer came. [`TransportError::never_left`] says whether the request can
+    /// have reached the server.
     ///
     /// Cancel safety: a dropped future may have sent the request.
     fn send(&self, request: Request) -> impl Future<Output = Result<Response, TransportError>> + Send;
 
-    /// Sets aside what one further connection takes from the system, until it is dropped.
+    /// Reserves what one further connection takes from the system, until it is dropped.
     ///
     /// # Errors
-    /// Where the system has no descriptor left.
+    /// If the system has no descriptor left.
     fn reserve(&self) -> Result<Reserve, TransportError> {
         Ok(Reserve::default())
     }
 }
 
-/// What is set aside for one connection.
+/// The reserve for one connection.
 #[derive(Debug, Default)]
 pub struct Reserve {
     _descriptor: Option<UnixDatagram>,
 }
 
 impl Reserve {
-    /// A descriptor, held by a socket that leads nowhere.
+    /// A descriptor, held by an unconnected socket.
     pub(super) fn descriptor() -> std::io::Result<Self> {
         Ok(Self { _descriptor: Some(UnixDatagram::unbound()?) })
     }
@@ -49,7 +49,7 @@ pub enum Method {
     Put,
     /// Signs in; never repeated by the transport.
     Post,
-    /// A PUT that asks the metadata service for a token, and acts on nothing.
+    /// A PUT that requests a token from the metadata service, and changes nothing.
     PutForToken,
 }
 
@@ -77,25 +77,26 @@ pub struct Request {
     pub query: String,
     /// The headers: names in lower case.
     pub headers: Vec<(&'static str, String)>,
-    /// The body; calls of the service itself have none. It may bear a password, and is never shown.
+    /// The body; calls of the CSS API have none. It may contain a password, and is never shown.
     pub body: Vec<u8>,
     /// The longest body of an answer that is read, in bytes.
     pub body_limit: usize,
-    /// In time; absent: as long as any request may take.
+    /// The time limits; absent: those of every request.
     pub limits: Option<SendingLimits>,
 }
 
-/// When a request may be under way. A transport asks directly before the first byte leaves, when the connection stands.
+/// When a request may be sent. A transport checks it directly before the first byte, when the
+/// connection stands.
 #[derive(Clone)]
 pub struct SendingLimits {
-    /// Whether it may still begin.
+    /// Returns whether it may still begin.
     pub may_begin: Arc<dyn Fn() -> bool + Send + Sync>,
-    /// How long it may take in all.
+    /// Returns how long it may take in all.
     pub at_most: Duration,
 }
 
 impl SendingLimits {
-    /// Whether a request with these limits may still begin.
+    /// Checks whether a request with these limits may still begin.
     ///
     /// # Errors
     /// [`TooLate`].
@@ -129,7 +130,7 @@ impl Request {
         self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Whether a header may be shown. What is not known to be harmless is masked.
+    /// Returns whether a header may be shown. Unknown ones are masked.
     pub(super) fn may_be_shown(name: &str) -> bool {
         matches!(
             name,
@@ -152,18 +153,19 @@ impl fmt::Debug for Request {
     }
 }
 
-/// A token that IAM gives out.
+/// The header with a token of IAM.
 pub(super) const TOKEN_HEADER: &str = "x-subject-token";
 /// The headers of an answer that are read, in lower case.
 pub const READ_HEADERS: [&str; 5] = ["date", "retry-after", "x-iam-trace-id", "x-request-id", TOKEN_HEADER];
 
-/// An answer whose head arrived. Its `Debug` shows neither body nor headers: a token may stand in either.
+/// An answer whose head arrived. Its `Debug` shows neither body nor headers: either may contain a
+/// token.
 pub struct Response {
     /// The HTTP status.
     pub status: u16,
-    /// The headers that anybody reads ([`READ_HEADERS`]).
+    /// The headers that are used ([`READ_HEADERS`]).
     pub headers: Vec<(String, String)>,
-    /// The body, or why it is not whole.
+    /// The body, or why it is incomplete.
     pub body: Result<Vec<u8>, TransportError>,
 }
 
@@ -184,25 +186,25 @@ impl fmt::Debug for Response {
     }
 }
 
-/// What is behind a transport's error.
+/// The cause of a transport's error.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why an answer did not arrive, or not wholly.
+/// Why an answer did not arrive, or not completely.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
-    /// The request could not be rendered. It never left.
+    /// The request could not be rendered. It was never sent.
     #[error("the request could not be built")]
     Invalid(#[source] Cause),
-    /// No connection: name, route, refusal, TLS. The request never left.
+    /// No connection: name, route, refusal, TLS. The request was never sent.
     #[error("no connection to the API")]
     Connect(#[source] Cause),
-    /// It was not begun in time. It never left.
+    /// It was not begun in time. It was never sent.
     #[error("the request was not sent")]
     TooLate(#[source] TooLate),
-    /// The proxy answered in the place of the service, with a 407. The request never left it.
+    /// The proxy answered instead of the server, with a 407. The request never got beyond it.
     #[error("{refusal}")]
     Proxy {
-        /// What the proxy wants, without the password.
+        /// What the proxy requires, without the password.
         refusal: String,
         /// What to do.
         advice: &'static str,
@@ -210,18 +212,18 @@ pub enum TransportError {
     /// The time for the whole exchange ran out.
     #[error("no response within the time limit")]
     Timeout(#[source] Cause),
-    /// The connection broke, or what came over it was no HTTP.
+    /// The connection broke, or its data was not HTTP.
     #[error("the connection broke")]
     Broken(#[source] Cause),
-    /// The body is compressed or otherwise encoded, although every request says that it must not be.
+    /// The body is compressed or otherwise encoded, although every request forbids it.
     #[error(
         "the response has a Content-Encoding ({coding}), though none was requested; a proxy or gateway on the way adds it"
     )]
     Encoded {
-        /// What the header says.
+        /// The value of the header.
         coding: String,
     },
-    /// The body is longer than we read.
+    /// The body is longer than allowed.
     #[error("the response is longer than {limit} bytes")]
     TooLong {
         /// The limit, in bytes.
@@ -230,7 +232,7 @@ pub enum TransportError {
 }
 
 impl TransportError {
-    /// Whether it is certain that the request never reached the service.
+    /// Returns whether it is certain that the request never reached the server.
     pub fn never_left(&self) -> bool {
         match self {
             Self::Invalid(_) | Self::Connect(_) | Self::TooLate(_) | Self::Proxy { .. } => true,

@@ -1,4 +1,4 @@
-//! `[[channel]]`: the ways to people; and `[notify]`: who hears of what.
+//! `[[channel]]`: the notification channels; and `[notify]`: which of them are notified of what.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,13 +26,13 @@ const REMINDERS: [Duration; 3] = [Duration::from_hours(1), Duration::from_hours(
 /// `[notify]`, and the `notify` of each policy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Notify {
-    /// The channels that hear of what no policy tells of.
+    /// The channels for notifications without a policy.
     pub default: Vec<String>,
     /// Reminder delays after an escalation, ascending; each is sent once.
     pub reminders: Vec<Duration>,
     /// The address of the status page, for links.
     pub page: Option<String>,
-    /// By the name of the policy, where it says whom to tell.
+    /// By the name of the policy, if it names channels.
     pub by_policy: BTreeMap<String, Vec<String>>,
 }
 
@@ -41,16 +41,16 @@ pub struct Notify {
 pub struct Channel {
     /// Its name, unique.
     pub name: String,
-    /// What it is.
+    /// Its type and options.
     pub way: ChannelKind,
     /// The PEM file of CAs that are trusted beside the system's.
     pub ca_file: Option<PathBuf>,
-    /// The proxy that its requests go through.
+    /// The proxy for its requests.
     pub proxy: Option<Proxy>,
 }
 
 variants! {
-    /// A way to people, its secrets by reference.
+    /// The options of a channel, its secrets by reference.
     pub enum ChannelKind {
         /// One JSON object for each group of notices.
         "webhook" => Webhook,
@@ -71,19 +71,19 @@ variants! {
     }
 }
 
-/// Declares tables of a URL that is a secret, and perhaps of a secret to sign with.
+/// Declares tables of a URL that is a secret, and of an optional secret to sign with.
 macro_rules! posts {
     ($($(#[$meta:meta])* $name:ident $($secret:ident)?;)*) => {
         $(table! {
             $(#[$meta])*
             pub struct $name {
                 needs {
-                    /// Where it is sent to.
+                    /// The URL.
                     url: SecretReference as SecretReference,
                 }
                 may {
                     $(
-                        /// What it is signed with.
+                        /// The secret of the signature.
                         $secret: SecretReference as SecretReference,
                     )?
                 }
@@ -108,7 +108,7 @@ posts! {
 }
 
 table! {
-    /// `smn`: by the credentials, the certificates and the proxy of its project.
+    /// `smn`: with the credentials, the certificates and the proxy of its project.
     pub struct Smn {
         needs {
             /// The project.
@@ -117,7 +117,7 @@ table! {
             topic_urn: TopicUrn as String,
         }
         may {
-            /// Where the service is, where it is not where the region says.
+            /// The endpoint, if it is not that of the region.
             endpoint: Endpoint as String,
         }
     }
@@ -137,11 +137,11 @@ table! {
         may {
             /// The server's port.
             port: Port as u16,
-            /// Who signs in, with the password.
+            /// The user, with the password.
             user: Line as String,
             /// The password.
             password: SecretReference as SecretReference,
-            /// What this machine calls itself.
+            /// The name of this machine in EHLO.
             hello: Hello as String,
         }
     }
@@ -155,7 +155,7 @@ const WORDING: Wording = Wording {
     have: "has",
 };
 
-/// The keys of [`Network`] that a channel of this type may have.
+/// Returns the keys of [`Network`] that a channel of this type may have.
 fn of_the_network(kind: &str) -> Vec<&'static str> {
     match kind {
         "smn" => Vec::new(),
@@ -165,14 +165,14 @@ fn of_the_network(kind: &str) -> Vec<&'static str> {
 }
 
 table! {
-    /// What channels of every type have.
+    /// The common keys of all channels.
     struct Common {
         name: Word,
         kind = "type": TypeWord,
     }
 }
 
-/// A channel of any type, which is read where it is checked.
+/// A channel of any type, which is read when it is checked.
 pub(super) struct AnyChannel;
 
 impl Keyed for AnyChannel {
@@ -182,13 +182,13 @@ impl Keyed for AnyChannel {
 }
 
 impl Channel {
-    /// The references with their keys.
+    /// Returns the references with their keys.
     pub fn references(&self) -> Vec<(&'static str, &SecretReference)> {
         let of_the_proxy = self.proxy.iter().filter_map(Proxy::reference);
         self.way.references().into_iter().chain(of_the_proxy).collect()
     }
 
-    /// The values, but for its name.
+    /// Returns the values, without its name.
     pub(super) fn list(&self) -> Vec<(&'static str, Value)> {
         let mut all = vec![("type", json!(self.way.word()))];
         all.extend(self.way.list());
@@ -198,7 +198,7 @@ impl Channel {
     }
 }
 
-/// Help with a channel that is written as a table of its type: `[notify.slack]`.
+/// Returns the help for a channel that is written as a table of its type: `[notify.slack]`.
 pub(super) struct InChannels;
 
 impl Help for InChannels {
@@ -214,7 +214,7 @@ impl Help for InChannels {
 }
 
 table! {
-    /// `[notify]`, as it is written.
+    /// `[notify]`, as the file has it.
     pub(super) struct WrittenNotify {
         default: List<Word>,
         reminders: List<Positive<Duration>>,
@@ -223,7 +223,7 @@ table! {
 }
 
 impl WrittenNotify {
-    /// What is in force.
+    /// Returns the values in force.
     pub(super) fn of(notify: &Notify) -> Self {
         Self {
             default: Some(notify.default.iter().cloned().map(Some).collect()),
@@ -232,7 +232,7 @@ impl WrittenNotify {
         }
     }
 
-    /// Nobody hears of what no policy tells of where it names none.
+    /// Without names there are no notifications without a policy.
     pub(super) fn check(self, section: &Section<'_>, channels: &Channels<'_>) -> Notify {
         channels.check_names(section, "default", self.default.as_ref());
         let default: Vec<String> = self.default.into_iter().flatten().flatten().collect();
@@ -253,12 +253,12 @@ impl WrittenNotify {
     }
 }
 
-/// The channels, and the names that others may give.
+/// The channels, and the names that others may use.
 pub(super) struct Channels<'a> {
-    /// `None` where config.toml or a name could not be read: any name may be good.
+    /// `None` if config.toml or a name could not be read: any name may be valid.
     names: Option<Names>,
     projects: Vec<(Section<'a>, String)>,
-    /// Those that are good.
+    /// The valid ones.
     pub(super) good: Vec<Channel>,
 }
 
@@ -290,18 +290,18 @@ impl<'a> Channels<'a> {
             }
             good.extend(way.map(|way| Channel { name, way, ca_file: network.ca_file, proxy }));
         }
-        // A name that cannot be read may be any.
+        // An unreadable name may be any name.
         let readable = list.value().is_null() || list.value().is_array();
         let readable = readable && list.elements().all(|section| section.can_compare(&["name"]));
         Self { names: (whole && readable).then_some(names), projects, good }
     }
 
-    /// Whether there is any, good or not.
+    /// Returns whether there is any, valid or not.
     fn are_some(&self) -> bool {
         self.names.as_ref().is_some_and(|names| !names.is_empty())
     }
 
-    /// Warns of those that nobody names.
+    /// Warns of channels that no policy or project uses.
     pub(super) fn warn_of_unused(&self, list: &Section<'_>, notify: &Notify) {
         let named = |name: &String| {
             notify.default.contains(name) || notify.by_policy.values().any(|names| names.contains(name))
@@ -314,14 +314,14 @@ impl<'a> Channels<'a> {
         }
     }
 
-    /// Whether the projects that channels name exist.
+    /// Checks whether the projects of channels exist.
     pub(super) fn check_projects(&self, known: &Names) {
         for (section, project) in self.projects.iter().filter(|(_, project)| !known.has(project)) {
             section.error("project", format!("there is no project of the name \"{}\"", shown(project, 60)));
         }
     }
 
-    /// Whether the channels that a list names exist.
+    /// Checks whether the channels in a list exist.
     pub(super) fn check_names(
         &self,
         section: &Section<'_>,

@@ -1,5 +1,5 @@
-//! What the files say → what is true: values that make sense, names that exist, and one answer to everything else.
-//! Every problem is told, not the first.
+//! Checks the content of the files: values that are possible, names that exist. All problems are
+//! reported, not only the first.
 
 use super::channel::{AnyChannel, Channels, InChannels, WrittenNotify};
 use super::checked::Configuration;
@@ -48,8 +48,8 @@ pub(super) fn keys() -> Vec<Key> {
     ConfigFile::keys(&[])
 }
 
-/// Checks everything. `whole` says whether config.toml could be read: names are looked up only then.
-/// There is a configuration wherever there is no error among the problems.
+/// Checks everything. `whole` says whether config.toml could be read: names are looked up only
+/// then. Returns a configuration if there is no error among the problems.
 pub(super) fn check(
     tree: &Tree,
     policy_files: &[Tree],

@@ -1,4 +1,4 @@
-//! The configuration as it is used: checked values, with what there is to say of it.
+//! The checked configuration, with its warnings.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,25 +26,25 @@ pub struct Configuration {
     pub mode: Mode,
     /// The journal.
     pub journal: JournalUrl,
-    /// How long the journal keeps what is finished.
+    /// How long the journal keeps finished tasks.
     pub retention: Duration,
-    /// How often to look.
+    /// The intervals of polls.
     pub poll: Poll,
-    /// How much at once, for each project.
+    /// The limits of requests, for each project.
     pub limits: Limits,
-    /// When to take the cloud for ill, for each project.
+    /// The circuit breaker, for each project.
     pub breaker: Breaker,
-    /// Where commands reach the daemon, an absolute path; `None` turns it off.
+    /// The control socket, an absolute path; `None` turns it off.
     pub control: Option<PathBuf>,
     /// The status page, the JSON API and the metrics; `None` turns them off.
     pub http: Option<Http>,
     /// The log.
     pub log: Log,
-    /// Whom to tell of what.
+    /// Which channels are notified of what.
     pub notify: Notify,
     /// In the order of the file.
     pub channels: Vec<Channel>,
-    /// By name. Each project's are among them.
+    /// By name. They contain those of every project.
     pub credentials: BTreeMap<String, Credentials>,
     /// In the order of the file.
     pub projects: Vec<Project>,
@@ -52,22 +52,24 @@ pub struct Configuration {
     pub policies: Vec<Policy>,
 }
 
-/// Configuration that can be used, and what there is to say of them.
+/// A usable configuration, with its warnings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
     /// The configuration.
     pub configuration: Configuration,
-    /// What was accepted and an operator should look at, as far as the files alone tell; see [`Loaded::warnings_at`].
+    /// The warnings that follow from the files alone; see [`Loaded::warnings_at`].
     pub warnings: Vec<Problem>,
-    /// Where each key that was given comes from: `FILE:LINE` or `environment NAME`. All others have their defaults.
+    /// The origin of each given key: `FILE:LINE` or `environment NAME`. All others have their
+    /// defaults.
     pub origins: BTreeMap<String, String>,
-    /// For what is found only when it is used: the places of secrets, windows and paths, by their keys.
+    /// For problems that only the use shows: the places of secrets, windows and paths, by their
+    /// keys.
     pub(super) places: BTreeMap<String, Problem>,
 }
 
 impl Loaded {
-    /// Everything that was accepted and that an operator should look at, as it stands at this time: `check`, the log at
-    /// start and at a reload, the status report and the page say the same.
+    /// Returns all warnings at this time: `check`, the log at the start and at a reload, the status
+    /// report and the page show the same.
     pub fn warnings_at(&self, now: Timestamp) -> Vec<Problem> {
         let closed = self.configuration.policies.iter().filter(|policy| {
             let window = policy.terms.window.as_ref();
@@ -84,8 +86,9 @@ impl Loaded {
         self.warnings.iter().cloned().chain(never_opens).collect()
     }
 
-    /// The directories of the journal and of the control socket that do not exist, which the daemon never creates.
-    /// `systemd`: the machine runs systemd, which creates the default ones when it starts the unit.
+    /// Returns the missing directories of the journal and of the control socket, which the daemon
+    /// never creates. `systemd`: the machine runs systemd, which creates the default ones when it
+    /// starts the unit.
     pub fn check_directories(&self, env: &Environment, systemd: bool) -> Vec<Problem> {
         let socket = match self.configuration.mode {
             Mode::DryRun => "no command can reach the daemon",
@@ -108,7 +111,7 @@ impl Loaded {
         missing.collect()
     }
 
-    /// The same problem at the place of its key, where that is known and not told yet.
+    /// Returns the same problem at the place of its key, if that is known and not set yet.
     #[must_use]
     pub fn located(&self, mut problem: Problem) -> Problem {
         let place = problem.key.as_ref().and_then(|key| self.places.get(key));

@@ -1,4 +1,4 @@
-//! The times that a window is made of, as the configuration writes them: days of the week, times of day, dates.
+//! The times in a window, in the form of the configuration: days of the week, times of day, dates.
 
 use jiff::civil;
 use serde_json::Value;
@@ -33,11 +33,11 @@ impl Scalar for Days {
         let written = found.as_str().unwrap_or_default();
         let (first, last) = written.split_once('-').unwrap_or((written, written));
         if let (Some(first), Some(last)) = (day(first), day(last)) {
-            // Over the end of the week too.
+            // Across the end of the week too.
             let length = (last + 7 - first) % 7;
             return Ok(Self(std::array::from_fn(|day| (day + 7 - first) % 7 <= length)));
         }
-        // Whole words (`monday`) and other cases are near enough by their beginnings.
+        // Whole words (`monday`) and other cases are recognized by their beginnings.
         let meant = |name: &str| {
             let start: String = name.trim().to_lowercase().chars().take(3).collect();
             nearest(&start, DAYS)
@@ -73,7 +73,8 @@ impl Scalar for DateTime {
 
     fn take(found: &Value) -> Result<Self, String> {
         let read = |text: &str| {
-            // One way to write it: what jiff reads beside this (zones, blanks, seconds and parts of them) is refused.
+            // Only one form is accepted: jiff's others (zones, blanks, seconds and parts of them)
+            // are refused.
             let plain = text.len() == "2026-12-20T00:00".len()
                 && text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'T' | b':'));
             plain.then(|| text.parse().ok()).flatten()

@@ -1,4 +1,4 @@
-//! `[credentials]`: of which type each is, whether it has what it needs, and who takes an agency on with which.
+//! `[credentials]`: the type of each, its required keys, and the source of each agency.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -18,17 +18,17 @@ use crate::model::text::shown;
 variants! {
     /// Credentials, their secrets by reference.
     pub enum Credentials {
-        /// Permanent keys, or temporary ones where there is a token.
+        /// Permanent keys, or temporary ones with a token.
         "ak-sk" => AkSk,
         /// A user of an account signs in.
         "password" => Password,
-        /// One that somebody else got.
+        /// A token from elsewhere.
         "token" => Token,
         /// The agency of the machine, from its metadata service.
         "ecs-agency" => EcsAgency,
-        /// Taken on by other credentials.
+        /// Assumed by other credentials.
         "agency" => Assumed,
-        /// What the official tools have been set up with.
+        /// The configuration of the official tools.
         "profile" => Profile,
     }
 }
@@ -43,7 +43,7 @@ table! {
             secret_key: SecretReference as SecretReference,
         }
         may {
-            /// Goes with temporary keys.
+            /// Belongs to temporary keys.
             security_token: SecretReference as SecretReference,
         }
     }
@@ -88,14 +88,14 @@ table! {
     pub struct Profile {
         needs {}
         may {
-            /// A file; where the tools look where it is absent.
+            /// A file; if absent, the usual places of the tools.
             path: AbsolutePath as PathBuf,
         }
     }
 }
 
 table! {
-    /// `agency`, as it is written.
+    /// `agency`, as the file has it.
     struct WrittenAgency {
         needs {
             source: Word,
@@ -113,14 +113,14 @@ table! {
 pub struct Assumed {
     /// The name of other credentials.
     pub source: String,
-    /// Which one.
+    /// The agency.
     pub agency: Agency,
 }
 
-/// An agency, by either of the two ways of taking one on.
+/// An agency, by either of the two ways of assuming one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Agency {
-    /// By its name, and that of the account that gave it.
+    /// By its name, and that of the account that created it.
     Named {
         /// The agency's name.
         name: String,
@@ -180,7 +180,7 @@ impl Table for Assumed {
 /// The secrets of one entry of `[credentials]`. Its `Debug` masks them.
 #[derive(Debug, Clone)]
 pub enum CredentialSecrets {
-    /// Permanent keys, or temporary ones where there is a token.
+    /// Permanent keys, or temporary ones with a token.
     AccessKey {
         /// The access key id.
         access_key: Secret,
@@ -193,18 +193,18 @@ pub enum CredentialSecrets {
     Password(Secret),
     /// `X-Auth-Token`.
     Token(Secret),
-    /// There is none in the configuration: others have it.
+    /// The configuration has no secret: it comes from other credentials, or from elsewhere.
     Elsewhere,
 }
 
 table! {
-    /// What entries of every type have.
+    /// The common keys of all types.
     struct Common {
         kind = "type": TypeWord,
     }
 }
 
-/// An entry of any type, which is read where it is checked.
+/// An entry of any type, which is read when it is checked.
 pub(super) struct AnyCredentials;
 
 impl Keyed for AnyCredentials {
@@ -224,11 +224,11 @@ const WORDING: Wording = Wording {
 /// Credentials by name.
 pub(super) struct AllCredentials<'a> {
     section: Section<'a>,
-    /// Those that are good.
+    /// The valid ones.
     pub(super) good: BTreeMap<String, Credentials>,
-    /// Good or not.
+    /// Valid or not.
     pub(super) names: BTreeSet<String>,
-    /// Which take agencies on with which.
+    /// The source of each agency.
     sources: BTreeMap<String, String>,
 }
 
@@ -256,7 +256,7 @@ impl<'a> AllCredentials<'a> {
         all
     }
 
-    /// Whether the credentials that an agency is taken on with exist, and lead to some that are no agency.
+    /// Checks whether the source of an agency exists, and leads to credentials that are no agency.
     fn check_sources(&self) {
         for (name, source) in &self.sources {
             let section = self.section.child(name);
@@ -279,7 +279,7 @@ impl<'a> AllCredentials<'a> {
         }
     }
 
-    /// Says that there are none of this name.
+    /// Adds the problem that there are none of this name.
     pub(super) fn unknown(&self, section: &Section<'_>, key: &str, name: &str) {
         let message = format!("there are no credentials of the name \"{}\"", shown(name, 60));
         let hint = match section.nearest(name, self.names.iter().map(String::as_str)) {
@@ -289,7 +289,7 @@ impl<'a> AllCredentials<'a> {
         section.error_with_hint(key, message, hint);
     }
 
-    /// Warns of those that no project uses, itself or by an agency.
+    /// Warns of those that no project uses, directly or by an agency.
     pub(super) fn warn_of_unused(&self, used: &BTreeSet<String>) {
         let mut used = used.clone();
         let mut sources: Vec<&String> = used.iter().filter_map(|name| self.sources.get(name)).collect();

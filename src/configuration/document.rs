@@ -1,7 +1,7 @@
-//! The text of one TOML file → a [`Layer`], every value with its place.
+//! The text of one TOML file → a [`Layer`], with the place of every value.
 //!
-//! Must never: repeat a part of the file in a message (a secret may stand in it), nor pass on a value that JSON would
-//! silently change (numbers that it cannot bear, dates).
+//! Must never: repeat a part of the file in a message (it may contain a secret), nor pass on a
+//! value that JSON would silently change (numbers that it does not have, dates).
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -18,19 +18,19 @@ use super::problem::{MAX_PROBLEMS, Problem};
 use super::schema::Masking;
 use super::source::SourceText;
 
-/// More errors of syntax than this help nobody.
+/// Further errors of syntax would not help.
 const MAX_SYNTAX_PROBLEMS: usize = 20;
-/// No key of the configuration lies deeper: `policy[0].window.allow[0].days[0]` has seven steps.
+/// The deepest key of the configuration: `policy[0].window.allow[0].days[0]` has seven steps.
 const MAX_DEPTH: usize = 12;
-/// No file has more keys and elements of lists: it bounds what reading one takes.
+/// The largest number of keys and list elements in a file: it bounds the cost of reading one.
 const MAX_VALUES: usize = 100_000;
 
-/// Reads a file's text. `None` where it is no TOML; the problems say why.
+/// Reads a file's text. Returns `None` if it is not TOML; the problems say why.
 pub(super) fn parse(file: &Path, text: &str, masking: &Arc<Masking>) -> (Option<Layer>, Vec<Problem>) {
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         let source = SourceText::new(file, text, None, masking);
-        // What a parser guesses after an error would only give follow-up errors.
+        // The parser's guesses after an error would only lead to more errors.
         let problems = errors.iter().take(MAX_SYNTAX_PROBLEMS).map(|error| {
             // Only the message: the error's `Display` repeats the line.
             let problem = Problem::error(format!("not TOML: {}", error.message()));
@@ -64,7 +64,7 @@ pub(super) fn parse(file: &Path, text: &str, masking: &Arc<Masking>) -> (Option<
 struct Reader {
     source: Arc<SourceText>,
     layer: Layer,
-    /// The elements of lists that have a name.
+    /// Returns the elements of lists that have a name.
     names: BTreeMap<KeyPath, String>,
     problems: Vec<Problem>,
 }
@@ -74,7 +74,7 @@ impl Reader {
         for (key, value) in table {
             let name = key.get_ref().as_ref();
             let path_here = path.key(name);
-            // `config` would take a quoted key at the top that has a dot for a path.
+            // `config` would read a quoted key at the top with a dot as a path.
             if path.segments().is_empty() && !is_bare(name) {
                 self.drop(path_here, &key.span(), "unknown key");
                 continue;
@@ -102,7 +102,8 @@ impl Reader {
             },
             DeValue::Float(number) => match number.as_str().parse::<f64>() {
                 Ok(number) if number.is_finite() => ValueKind::Float(number),
-                // JSON has no such numbers: they would turn into 'absent', and the default would hold.
+                // JSON has no such numbers: they would become 'absent', and the default would
+                // apply.
                 _ => {
                     let message = "found a number that is not finite; no key takes one";
                     return self.drop(path.clone(), &span, message);
@@ -124,7 +125,7 @@ impl Reader {
                 for (index, element) in list.iter().enumerate() {
                     let name = element.get_ref().get("name").and_then(|name| name.get_ref().as_str());
                     self.names.extend(name.map(|name| (path.index(index), name.to_owned())));
-                    // What cannot be read keeps its place, so that the others keep theirs.
+                    // An unreadable element keeps its place, so that the others keep theirs.
                     let value = self.value(&path.index(index), element.span(), element);
                     values.push(value.unwrap_or_else(|| Value::new(Some(&text), ValueKind::Nil)));
                 }
@@ -139,7 +140,7 @@ impl Reader {
         Some(Value::new(Some(&text), kind))
     }
 
-    /// As [`KeyPath::label`], while there is nothing yet to look it up in.
+    /// As [`KeyPath::label`], while there is no layer yet to look it up in.
     fn label(&self, path: &KeyPath) -> String {
         let (mut here, mut shown) = (KeyPath::default(), KeyPath::default());
         for segment in path.segments() {

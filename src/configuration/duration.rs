@@ -1,16 +1,17 @@
-//! Durations as the configuration writes them: `"500ms"`, `"30s"`, `"1h 30m"`, `"3d"`. A day is 24 hours.
+//! Durations in the form of the configuration: `"500ms"`, `"30s"`, `"1h 30m"`, `"3d"`. A day is 24
+//! hours.
 
 use std::time::Duration;
 
 use jiff::{Span, SpanRelativeTo};
 
-/// Writes a duration so that [`parse`] gives it back exactly.
+/// Writes a duration so that [`parse`] returns it exactly.
 pub(super) use crate::model::text::exact_span as text;
 
-/// What a duration looks like, for messages.
+/// The form of a duration, for messages.
 pub(super) const EXPECTED: &str = "a duration in quotes, such as \"500ms\", \"30s\", \"1h 30m\" or \"3d\"";
 
-/// A hundred years: more is a slip, and would not fit into every sum of times.
+/// A hundred years: more is a mistake, and would not fit into every sum of times.
 pub(super) const LONGEST: Duration = Duration::from_hours(36_500 * 24);
 
 /// Why a text is not a duration.
@@ -33,7 +34,8 @@ pub(super) fn parse(text: &str) -> Result<Duration, DurationError> {
     if text.trim_start().starts_with('-') || text.trim_end().ends_with(" ago") {
         return Err(DurationError::Negative);
     }
-    // What jiff reads beside this (ISO 8601, `1:30:00`, commas as points, signs) is refused: one way to write it.
+    // Only one form is accepted: jiff's others (ISO 8601, `1:30:00`, commas as points, signs) are
+    // refused.
     let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | ' '));
     if !plain || !text.starts_with(|c: char| c.is_ascii_digit()) {
         return Err(DurationError::Form);
@@ -53,7 +55,7 @@ pub(super) fn parse(text: &str) -> Result<Duration, DurationError> {
     Ok(duration)
 }
 
-/// A duration in quotes, for a message.
+/// Returns a duration in quotes, for a message.
 pub(super) fn quoted(duration: Duration) -> String {
     format!("\"{}\"", text(duration))
 }

@@ -1,4 +1,4 @@
-//! The effective values with their origins, for `check`: what the daemon would run with, secrets as references.
+//! The effective values with their origins, for `check`. Secrets are references.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use super::table::Table as _;
 use super::variant::Variants as _;
 use crate::model::policy::Mode;
 
-/// One key, the value in force, and where it comes from.
+/// One key, the value in force, and its origin.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Effective {
     /// Its path, elements of lists by their name: `policy.logs.retry.max_retries`.
@@ -35,8 +35,9 @@ impl fmt::Display for Effective {
 }
 
 impl Loaded {
-    /// Which configuration this is: the first 12 hexadecimal digits of SHA-256 over every key that has an effect and its
-    /// value. Secrets are in it as references only, and where a value comes from does not count.
+    /// Returns the identifier of this configuration: the first 12 hexadecimal digits of SHA-256
+    /// over every key with an effect and its value. It contains secrets as references only, and no
+    /// origins.
     pub fn hash(&self) -> String {
         let mut hash = Sha256::new();
         for Effective { key, value, .. } in self.effective() {
@@ -47,7 +48,7 @@ impl Loaded {
         digits
     }
 
-    /// Every key that has an effect.
+    /// Returns every key that has an effect.
     pub fn effective(&self) -> Vec<Effective> {
         let mut list = Listing { loaded: self, values: Vec::new() };
         let top = KeyPath::default();
@@ -74,7 +75,7 @@ impl Loaded {
         }
         for policy in &configuration.policies {
             let path = KeyPath::of(&["policy", policy.name()]);
-            // Where the global mode lowers it, that is where it comes from.
+            // If the global mode lowers it, that is its origin.
             let source = if configuration.mode == Mode::DryRun { &top } else { &path }.key("mode");
             list.add_from(&path.key("mode"), json!(policy.terms.mode.word()), &source);
             for (key, value) in policy::list(&path, policy, configuration.notify.by_policy.get(policy.name()))
@@ -85,7 +86,7 @@ impl Loaded {
         list.values
     }
 
-    /// The same as one JSON object: key → `{"value": …, "origin": …}`.
+    /// Returns the same as one JSON object: key → `{"value": …, "origin": …}`.
     pub fn effective_json(&self) -> Value {
         let entry = |effective: Effective| {
             (effective.key, json!({ "value": effective.value, "origin": effective.origin }))

@@ -1,14 +1,14 @@
-//! The process environment, handed in: nothing in the configuration reads the real one, so that tests and `check`
-//! see what they are given.
+//! The process environment, as an argument: nothing in the configuration reads the real one, so
+//! that tests and `check` control it.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// What overrides a key of config.toml begins with this; `__` divides section and key.
+/// The prefix of variables that override a key of config.toml; `__` divides section and key.
 pub const PREFIX: &str = "UPGRADE_REMEDIATOR__";
-/// A name that begins with this alone overrides nothing.
+/// A name with only this prefix overrides nothing.
 const STEM: &str = "UPGRADE_REMEDIATOR_";
 
 /// The environment variables of a process. Its `Debug` names them without their values, which may be secrets.
@@ -18,7 +18,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The given variables; the command line hands in `std::env::vars_os()`.
+    /// Makes it from these variables; the command line passes `std::env::vars_os()`.
     pub fn new<K: Into<OsString>, V: Into<OsString>>(vars: impl IntoIterator<Item = (K, V)>) -> Self {
         Self { vars: vars.into_iter().map(|(name, value)| (name.into(), value.into())).collect() }
     }
@@ -28,13 +28,13 @@ impl Environment {
         self.vars.get(OsStr::new(name)).map(OsString::as_os_str)
     }
 
-    /// The first folder of a list as systemd sets them (`$STATE_DIRECTORY`), where there is one.
+    /// Returns the first folder of a list in systemd's form (`$STATE_DIRECTORY`), if there is one.
     pub fn directory(&self, name: &str) -> Option<PathBuf> {
         let folders = self.get(name)?;
         std::env::split_paths(folders).find(|folder| folder != Path::new(""))
     }
 
-    /// The variables that mean to override a key, in the order of their names.
+    /// Returns the variables that override a key, in the order of their names.
     pub(super) fn overrides(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.vars
             .iter()
@@ -42,8 +42,9 @@ impl Environment {
             .map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
 
-    /// The variables that look like overrides and are none, in the order of their names: the whole name, and the rest of it.
-    /// Those that a container runtime derives from a service's name are left out (`UPGRADE_REMEDIATOR_PORT_9187_TCP`).
+    /// Returns the variables that look like overrides and are none, in the order of their names:
+    /// the whole name, and the rest of it. Those that a container runtime derives from a service's
+    /// name are left out (`UPGRADE_REMEDIATOR_PORT_9187_TCP`).
     pub(super) fn near_overrides(&self) -> impl Iterator<Item = (&str, &str)> {
         let is_link =
             |rest: &str| rest.ends_with("SERVICE_HOST") || rest.split('_').any(|part| part == "PORT");

@@ -1,4 +1,4 @@
-//! Reading files: bounded, whole, and with an answer to everything that can stand at a path.
+//! Reading files: bounded, complete, and with an error for everything else that can be at a path.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -7,9 +7,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// No configuration file that is read is larger.
+/// The largest configuration file that is read.
 pub const MAX_FILE_BYTES: u64 = 1 << 20;
-/// No folder of policies has more files.
+/// The largest number of files in a folder of policies.
 const MAX_FILES: usize = 1_000;
 
 /// Why a file cannot be used.
@@ -44,16 +44,16 @@ impl From<io::Error> for ReadError {
     }
 }
 
-/// Who may read a file.
+/// The required rights of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Readers {
-    /// Nobody asks.
+    /// Any rights.
     Anybody,
     /// Its owner alone.
     OwnerOnly,
 }
 
-/// All bytes of a regular file that is not empty.
+/// Returns all bytes of a regular file that is not empty.
 pub(super) fn read_bytes(path: &Path, readers: Readers) -> Result<Vec<u8>, ReadError> {
     // Before it is opened: opening a named pipe would wait for its other end.
     check_kind(&fs::metadata(path)?)?;
@@ -78,7 +78,7 @@ pub(super) fn read_bytes(path: &Path, readers: Readers) -> Result<Vec<u8>, ReadE
     Ok(bytes)
 }
 
-/// The text of such a file.
+/// Returns the text of such a file.
 pub(super) fn read_text(path: &Path, readers: Readers) -> Result<String, ReadError> {
     String::from_utf8(read_bytes(path, readers)?).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
@@ -87,7 +87,7 @@ pub(super) fn read_text(path: &Path, readers: Readers) -> Result<String, ReadErr
     })
 }
 
-/// What stands instead of a directory; `None` where it is one, or where nobody can tell.
+/// Returns what is in the place of a directory; `None` if it is one, or if that is unknown.
 pub(super) fn not_a_directory(path: &Path) -> Option<&'static str> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => None,
@@ -106,16 +106,17 @@ fn check_kind(metadata: &fs::Metadata) -> Result<(), ReadError> {
     if metadata.is_file() { Ok(()) } else { Err(ReadError::NotRegular) }
 }
 
-/// What lies in a folder of policies, each in the byte order of the names.
+/// The content of a folder of policies, each list in the byte order of the names.
 #[derive(Debug, Default)]
 pub(super) struct Folder {
     /// The `*.toml` files.
     pub(super) read: Vec<PathBuf>,
-    /// Everything else that somebody may have meant to be one.
+    /// Other files that may have been meant as policies.
     pub(super) unread: Vec<PathBuf>,
 }
 
-/// What lies in this folder; a missing one is empty. The scratch of editors and package managers is left out.
+/// Lists this folder; a missing one is empty. Temporary files of editors and package managers are
+/// left out.
 pub(super) fn folder(folder: &Path) -> Result<Folder, ReadError> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Folder::default()),
@@ -133,7 +134,7 @@ pub(super) fn folder(folder: &Path) -> Result<Folder, ReadError> {
     Ok(Folder { read, unread })
 }
 
-/// Whether a name is one that editors and package managers give to what nobody is to read.
+/// Returns whether a name is one that editors and package managers give to temporary files.
 fn is_scratch(name: &[u8]) -> bool {
     let ends = [&b"~"[..], b".bak", b".rpmnew", b".rpmsave", b".rpmorig"];
     name.starts_with(b".")
@@ -154,7 +155,7 @@ mod tests {
         fs::write(path("blank"), " \n\n").unwrap();
         fs::write(path("binary"), b"a\nb\n\xff\xfe").unwrap();
         fs::write(path("huge"), vec![b'#'; usize::try_from(MAX_FILE_BYTES).unwrap() + 1]).unwrap();
-        // A hole of 100 MB, so that the test itself writes none of it.
+        // A sparse file of 100 MB, so that the test itself writes none of it.
         File::create(path("hole")).unwrap().set_len(100 << 20).unwrap();
         fs::write(path("largest"), vec![b'#'; usize::try_from(MAX_FILE_BYTES).unwrap()]).unwrap();
         std::os::unix::fs::symlink(path("loop"), path("loop")).unwrap();

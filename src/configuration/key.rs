@@ -51,7 +51,8 @@ impl KeyPath {
         &self.0
     }
 
-    /// As people know it: elements of lists of tables by their name where they have one, `policy.logs.enabled`.
+    /// Returns it for people: elements of lists of tables by their name if they have one,
+    /// `policy.logs.enabled`.
     pub(super) fn label(&self, root: &Value) -> String {
         let mut shown = Self::default();
         let mut at = Some(root);
@@ -70,7 +71,7 @@ impl KeyPath {
     }
 }
 
-/// Whether a key needs no quotes in TOML.
+/// Returns whether a key needs no quotes in TOML.
 pub(super) fn is_bare(key: &str) -> bool {
     !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
 }

@@ -1,6 +1,6 @@
-//! Kinds of values. A kind says how a value is read, strictly (a value of another type is an error and never converted),
-//! which values are allowed, how it is listed, and what of it may be shown. A message says what was found and what is
-//! allowed.
+//! Kinds of values. A kind says how a value is read, strictly (a value of another type is an error
+//! and never converted), which values are allowed, how it is listed, and what of it may be shown. A
+//! message names what was found and what is allowed.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -19,31 +19,31 @@ use crate::model::policy::{Mode, OnExhausted};
 use crate::model::task::TaskKind;
 use crate::model::text::shown;
 
-/// A kind of what can stand at a key.
+/// The kind of the value of a key.
 pub(super) trait Kind {
-    /// What it is read as.
+    /// The type of the read value.
     type Value: Clone;
 
-    /// Reads what stands here, or tells why it cannot be.
+    /// Reads this value, or adds the problem.
     fn read(at: &Section<'_>) -> Option<Self::Value>;
 
-    /// As the configuration writes it.
+    /// Returns the value in the form of the configuration.
     fn list(value: &Self::Value) -> Value;
 
-    /// The keys of this kind at this path: one, but for tables.
+    /// Returns the keys of this kind at this path: one, except for tables.
     fn keys(path: &[&'static str]) -> Vec<Key>;
 
-    /// The right form of what was found in another one, for a hint.
+    /// Returns the right form of a value that was found in another one, for a hint.
     fn form(_found: &Value) -> Option<String> {
         None
     }
 
-    /// Where it says that a secret is to be found.
+    /// Returns where a secret of this value is to be found.
     fn reference(_: &Self::Value) -> Option<&SecretReference> {
         None
     }
 
-    /// The same of a key. `None` where it is absent, and where it cannot be read.
+    /// Reads the value of a key. Returns `None` if it is absent, and if it cannot be read.
     fn get(section: &Section<'_>, key: &str) -> Option<Self::Value> {
         let here = section.child(key);
         if here.value().is_null() { None } else { Self::read(&here) }
@@ -52,15 +52,15 @@ pub(super) trait Kind {
 
 /// A kind of single values.
 pub(super) trait Scalar {
-    /// What it is read as.
+    /// The type of the read value.
     type Value: Listed;
-    /// What of it may stand in a message.
+    /// What of it a message may contain.
     const SHOWN: Shown = Shown::Open;
 
-    /// Takes the value, or says what was found and what is allowed.
+    /// Reads the value, or returns what was found and what is allowed.
     fn take(found: &Value) -> Result<Self::Value, String>;
 
-    /// What a variable of the environment holds, as a file would say it.
+    /// Returns the value of an environment variable as a file would have it.
     fn of_variable(text: &str) -> ValueKind {
         ValueKind::from(text)
     }
@@ -86,9 +86,9 @@ impl<S: Scalar> Kind for S {
     }
 }
 
-/// A value that knows how the configuration writes it.
+/// A value with its form in the configuration.
 pub(super) trait Listed: Clone {
-    /// As the configuration writes it.
+    /// Returns it in the form of the configuration.
     fn listed(&self) -> Value;
 }
 
@@ -118,7 +118,7 @@ listed! {
     TaskKind: |it| it.word();
 }
 
-/// A list. What cannot be read is told, and keeps its place.
+/// A list. An unreadable element is reported, and keeps its place.
 pub(super) struct List<K>(PhantomData<K>);
 
 impl<K: Kind> Kind for List<K> {
@@ -149,7 +149,7 @@ impl<K: Kind> Kind for List<K> {
     }
 }
 
-/// A table whose keys are names that people give.
+/// A table whose keys are free names.
 pub(super) struct Named<K>(PhantomData<K>);
 
 impl<K: Kind> Kind for Named<K> {
@@ -170,7 +170,7 @@ impl<K: Kind> Kind for Named<K> {
     }
 }
 
-/// Whether a table stands here; else that is told, with its right `form`.
+/// Returns whether this is a table; otherwise adds the problem, with the right `form`.
 pub(super) fn is_table(at: &Section<'_>, form: impl FnOnce() -> Option<String>) -> bool {
     let is_one = at.value().is_object();
     if !is_one {
@@ -178,13 +178,13 @@ pub(super) fn is_table(at: &Section<'_>, form: impl FnOnce() -> Option<String>) 
             Some(key) => format!("write {key} = {form}"),
             None => format!("write {form}"),
         });
-        // Never the value: a secret may stand where a table should.
+        // Never the value: a secret may be in the place of a table.
         at.refuse(format!("found {}; a table is needed", kind(at.value())), hint);
     }
     is_one
 }
 
-/// What was found, for a message.
+/// Returns the found value, for a message.
 pub(super) fn describe(found: &Value) -> String {
     match found {
         Value::String(text) => format!("\"{}\"", shown(text, 60)),
@@ -194,7 +194,7 @@ pub(super) fn describe(found: &Value) -> String {
     }
 }
 
-/// The kind of what was found, without its value.
+/// Returns the kind of the found value, without the value.
 pub(super) fn kind(found: &Value) -> &'static str {
     match found {
         Value::String(_) => "text",
@@ -254,7 +254,7 @@ impl Scalar for Duration {
     }
 }
 
-/// Text that stands close to secrets, and is never shown; nor is what was found instead.
+/// Text that is close to secrets, and is never shown; nor is any other value in its place.
 impl Scalar for String {
     type Value = Self;
     const SHOWN: Shown = Shown::Never;
@@ -393,8 +393,8 @@ impl Scalar for TaskKind {
     }
 }
 
-/// A reference to a secret: exactly one of the three keys, with text. Nothing that was found is repeated: it may be the
-/// secret itself.
+/// A reference to a secret: exactly one of the three keys, with text. No found value is repeated:
+/// it may be the secret itself.
 impl Kind for SecretReference {
     type Value = Self;
 

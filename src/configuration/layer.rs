@@ -1,4 +1,4 @@
-//! Layers of configuration: each is a `config::Source` whose every value bears its origin.
+//! Layers of configuration: each is a `config::Source` with the origin of every value.
 //!
 //! `config` loses the origin of tables when it merges layers, and knows none for keys. Each layer therefore also
 //! carries a map from key paths to origins.
@@ -14,7 +14,7 @@ use config::{ConfigError, Map, Source, Value};
 use super::key::KeyPath;
 use super::source::SourceText;
 
-/// Where a value comes from.
+/// The origin of a value.
 #[derive(Debug, Clone)]
 pub(super) enum Origin {
     /// The environment variable of this name.
@@ -23,7 +23,7 @@ pub(super) enum Origin {
     File { source: Arc<SourceText>, key: Range<usize>, value: Range<usize> },
 }
 
-/// As it is shown with an effective value: `environment NAME`, `FILE:LINE`.
+/// Returns it as `check` shows it with an effective value: `environment NAME`, `FILE:LINE`.
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -40,13 +40,13 @@ impl fmt::Display for Origin {
 pub(super) struct Layer {
     pub(super) values: Map<String, Value>,
     pub(super) origins: BTreeMap<KeyPath, Origin>,
-    /// Keys that stood there and could not be read: told already, not to be told as missing.
+    /// Keys that could not be read: they are reported already, and must not be reported as missing.
     pub(super) dropped: BTreeSet<KeyPath>,
-    /// The file, where it is one.
+    /// The file, if it is one.
     pub(super) file: Option<PathBuf>,
 }
 
-/// Without the values: a secret may stand among them that is yet to be refused.
+/// Without the values: there may be a secret among them that is still to be refused.
 impl fmt::Debug for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Layer").field("file", &self.file).finish_non_exhaustive()

@@ -1,4 +1,4 @@
-//! Reads the files and the environment, and puts them together.
+//! Reads the files and the environment, and combines them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use super::schema::Masking;
 use super::section::Tree;
 use super::sections;
 
-/// The folder of more policies, beside whichever config file is used.
+/// The folder of more policies, beside the config file in use.
 pub const POLICY_FOLDER: &str = "policies.d";
 
-/// Where the control socket lies where the configuration has problems: a running daemon can be spoken to all the same.
-/// `None`: the configuration turns it off.
+/// Returns the control socket of a configuration with problems, so that commands still reach a
+/// running daemon. `None`: the configuration turns it off.
 pub fn control_socket_despite_problems(path: &Path, env: &Environment) -> Option<PathBuf> {
     let text = read_text(path, Readers::Anybody).unwrap_or_default();
     let written = text.parse::<toml::Table>().ok();
@@ -33,13 +33,13 @@ pub fn control_socket_despite_problems(path: &Path, env: &Environment) -> Option
 /// A file's text with its name.
 #[derive(Clone)]
 pub struct FileText {
-    /// As messages name it.
+    /// The name in messages.
     pub file: PathBuf,
     /// The text.
     pub text: String,
 }
 
-/// What to do where there is no config.toml yet.
+/// What to do if there is no config.toml yet.
 const TO_BEGIN_WITH: &str = "give its path with --config, or create it from minimal.toml with policies.d beside it (config/ of the sources, examples/ of the package)";
 
 /// Reads config.toml at `path`, the files of `policies.d` beside it, and the overrides of the environment.
@@ -65,8 +65,8 @@ pub fn load(path: &Path, env: &Environment) -> Result<Loaded, Problems> {
     put_together(main.as_ref(), &policies, env, problems, &order)
 }
 
-/// The same for texts that were read already: `main` is config.toml, `policies` are tried after its own, in this order.
-/// Of other files it only reads those that `ca_file` names.
+/// Does the same for texts that were read already: `main` is config.toml, and `policies` follow its
+/// own, in this order. It reads only the files of `ca_file`.
 ///
 /// # Errors
 /// As [`load`].
@@ -75,7 +75,7 @@ pub fn load_texts(main: &FileText, policies: &[FileText], env: &Environment) -> 
     put_together(Some(main), policies, env, Vec::new(), &order)
 }
 
-/// `absent`: what to do where there is nothing.
+/// `absent`: what to do if there is nothing.
 fn read(path: &Path, absent: Option<&str>, problems: &mut Vec<Problem>) -> Option<FileText> {
     match read_text(path, Readers::Anybody) {
         Ok(text) => Some(FileText { file: path.to_owned(), text }),
@@ -107,7 +107,7 @@ fn put_together(
     };
     let main = main.and_then(&mut parse);
     let policies: Vec<_> = policies.iter().filter_map(parse).map(|layer| Tree::of(vec![layer])).collect();
-    // Without config.toml, what is said elsewhere is still checked, but not against what it might have said.
+    // Without config.toml, the other files are still checked, but not against its content.
     let whole = main.is_some();
 
     let (overrides, found) = overrides::layer(&keys, env);

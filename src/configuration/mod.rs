@@ -1,7 +1,8 @@
 //! The configuration: TOML files and the environment → checked values.
 //!
-//! Takes the path of config.toml and an [`Environment`]; gives [`Configuration`] in the model's types, with a warning for
-//! what was accepted and has no effect, or *all* problems of all files at once, each with its place.
+//! Takes the path of config.toml and an [`Environment`]; returns [`Configuration`] in the model's
+//! types, with a warning for accepted values without effect, or *all* problems of all files at
+//! once, each with its place.
 //!
 //! Must never: convert a value silently, ignore an unknown key, read the process's environment or a clock, or let a
 //! secret into a value, a message or a `Debug` output (a secret is a [`SecretReference`] until
@@ -13,8 +14,9 @@
 //!  environment ─► overrides ┘  what the text says  what is read    what is true
 //! ```
 //!
-//! Each table declares its keys once, with their kinds (`table!`). What is read and checked of a single value, its
-//! masking in messages, the listing of what is in force and the variables that override it derive from that.
+//! Each table declares its keys once, with their kinds (`table!`). Reading and checking of a single
+//! value, its masking in messages, the listing of values in force and the variables that override
+//! it derive from that.
 
 mod channel;
 mod check;
@@ -68,15 +70,16 @@ pub use text::LogFormat;
 
 pub use crate::journal::JournalUrl;
 
-/// A duration as the configuration writes it: `"30s"`, `"1h 30m"`, `"3d"`.
+/// Reads a duration in the form of the configuration: `"30s"`, `"1h 30m"`, `"3d"`.
 ///
 /// # Errors
-/// What is allowed, where the text is none.
+/// What is allowed, if the text is not a duration.
 pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
     duration::parse(text).map_err(|error| error.to_string())
 }
 
-/// A key as messages and listings name it: `policy.logs.window`, with quotes where TOML needs them.
+/// Returns a key as messages and listings name it: `policy.logs.window`, with quotes if TOML needs
+/// them.
 pub fn key_of(steps: &[&str]) -> String {
     key::KeyPath::of(steps).to_string()
 }

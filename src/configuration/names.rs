@@ -6,12 +6,12 @@ use super::kind::{Kind as _, Word};
 use super::section::Section;
 use crate::model::text::shown;
 
-/// The names so far, and where each is given.
+/// The names so far, with their places.
 #[derive(Debug, Default)]
 pub(super) struct Names(BTreeMap<String, String>);
 
 impl Names {
-    /// The name of the `what` that this table is, where it has one, good or not.
+    /// Adds the name of the `what` that this table is, and returns it if it has one, valid or not.
     pub(super) fn of(&mut self, section: &Section<'_>, what: &str) -> Option<String> {
         let Some(name) = Word::get(section, "name") else {
             section.missing("name", format!("missing; every {what} needs a name of its own"));

@@ -1,4 +1,5 @@
-//! What lies between the daemon and a service: CAs of its own and a proxy, which projects and channels have alike.
+//! The network between the daemon and a server: CAs of its own and a proxy, which projects and
+//! channels have alike.
 
 use serde_json::Value;
 
@@ -13,7 +14,7 @@ use crate::model::secret::Secret;
 const PASSWORD: &str = "proxy_password";
 
 table! {
-    /// As it is written.
+    /// The keys, as the file has them.
     pub(super) struct Network {
         ca_file: CaFile,
         proxy: ProxyUrl,
@@ -37,14 +38,14 @@ impl Proxy {
         self.login.as_ref().map(|(_, password)| (PASSWORD, password))
     }
 
-    /// The proxy as connections use it. `secret` gives the secret of a key.
+    /// Returns the proxy for connections. `secret` returns the secret of a key.
     pub fn with(&self, secret: impl Fn(&str) -> Option<Secret>) -> proxy::Proxy {
         let login = self.login.as_ref().and_then(|(user, _)| Some((user.clone(), secret(PASSWORD)?)));
         let login = login.map(|(user, password)| proxy::Login { user, password });
         proxy::Proxy { url: self.url.clone(), login }
     }
 
-    /// Its keys with their values.
+    /// Returns its keys with their values.
     pub(super) fn list(&self) -> Vec<(&'static str, Value)> {
         let (proxy_user, proxy_password) = self.login.clone().unzip();
         Network { ca_file: None, proxy: Some(self.url.clone()), proxy_user, proxy_password }.list()
@@ -52,7 +53,7 @@ impl Proxy {
 }
 
 impl Network {
-    /// The proxy, where there is one and nothing about it is wrong.
+    /// Returns the proxy, if there is one without problems.
     pub(super) fn proxy(&self, section: &Section<'_>) -> Option<Proxy> {
         let login = match (&self.proxy_user, &self.proxy_password) {
             (Some(user), Some(password)) => Some((user.clone(), password.clone())),

@@ -1,4 +1,5 @@
-//! What the environment overrides: `UPGRADE_REMEDIATOR__SECTION__KEY`, for every single value of config.toml's sections.
+//! The overrides of the environment: `UPGRADE_REMEDIATOR__SECTION__KEY`, for every single value of
+//! config.toml's sections.
 
 use config::{Map, Value, ValueKind};
 
@@ -9,7 +10,7 @@ use super::problem::{MAX_PROBLEMS, Problem, nearest};
 use super::schema::Key;
 use crate::model::text::shown;
 
-/// The highest layer. A number is read as one only where the key takes one.
+/// Makes the highest layer. A number is read as one only if the key takes one.
 pub(super) fn layer(keys: &[Key], env: &Environment) -> (Layer, Vec<Problem>) {
     let known = keys.iter().filter_map(|key| {
         let variable = format!("{PREFIX}{}", key.path.join("__").to_uppercase());
@@ -45,7 +46,7 @@ pub(super) fn layer(keys: &[Key], env: &Environment) -> (Layer, Vec<Problem>) {
         let message = format!(
             "the environment variable {shown} overrides no key: its name begins with one underscore after UPGRADE_REMEDIATOR, not two"
         );
-        // As both are written without the second underscore.
+        // The form of both without the second underscore.
         let words: Vec<_> = known.iter().map(|(_, path, _)| path.join("_").to_uppercase()).collect();
         let near = nearest(&rest.replace("__", "_"), words.iter().map(String::as_str));
         let meant =
@@ -59,7 +60,7 @@ pub(super) fn layer(keys: &[Key], env: &Environment) -> (Layer, Vec<Problem>) {
     (layer, problems)
 }
 
-/// Compared without the prefix, which is long enough to make everything look near.
+/// Compared without the prefix, which is so long that everything would look near.
 fn nearest_variable<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
     let written = written.strip_prefix(PREFIX).unwrap_or(written);
     nearest(written, known.filter_map(|variable| variable.strip_prefix(PREFIX)))

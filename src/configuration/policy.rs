@@ -1,4 +1,4 @@
-//! `[[policy]]`: which tasks, how to retry, what at the end.
+//! `[[policy]]`: which tasks it matches, how to retry, what at the end.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,11 +18,12 @@ use crate::model::policy::{Expect, Match, Mode, OnExhausted, Pattern, Policy, Re
 use crate::model::task::TaskKind;
 use crate::model::text::shown;
 
-/// Comparing all policies with each other is quadratic: after so many comparisons nothing more is said.
+/// Comparing all policies with each other is quadratic: after this number of comparisons there is
+/// no further warning.
 const MAX_COMPARISONS: usize = 1_000_000;
 
 table! {
-    /// As it is written.
+    /// The keys, as the file has them.
     pub(super) struct WrittenPolicy {
         name: Word,
         enabled: bool,
@@ -77,20 +78,20 @@ table! {
 pub(super) struct Policies<'a> {
     mode: Mode,
     channels: &'a Channels<'a>,
-    /// The names of all projects, good or not; `None` where config.toml could not be read.
+    /// The names of all projects, valid or not; `None` if config.toml could not be read.
     projects: Option<&'a Names>,
     names: Names,
     enabled: Vec<Policy>,
-    /// Whom to tell, by the names of the policies that say it.
+    /// The channels, by the names of the policies that name some.
     pub(super) notify: BTreeMap<String, Vec<String>>,
-    /// Of each of them, whether a part of its `match` could not be read.
+    /// For each of them, whether a part of its `match` could not be read.
     doubtful: Vec<bool>,
-    /// How many comparisons of patterns are left to find out what is never tried.
+    /// The number of comparisons of patterns that are left to find policies that are never used.
     comparisons: usize,
 }
 
 impl<'a> Policies<'a> {
-    /// None yet. `mode` is the global one.
+    /// Makes an empty list. `mode` is the global one.
     pub(super) fn new(mode: Mode, channels: &'a Channels<'a>, projects: Option<&'a Names>) -> Self {
         Self {
             mode,
@@ -104,12 +105,12 @@ impl<'a> Policies<'a> {
         }
     }
 
-    /// Those that are enabled.
+    /// Returns the enabled ones.
     pub(super) fn into_enabled(self) -> Vec<Policy> {
         self.enabled
     }
 
-    /// The `[[policy]]` list of one file.
+    /// Adds the `[[policy]]` list of one file.
     pub(super) fn add(&mut self, list: &Section<'_>) {
         for section in list.tables() {
             section.only(WrittenPolicy::KEYS, |_| None);
@@ -144,7 +145,7 @@ impl<'a> Policies<'a> {
         if written.enabled == Some(false) {
             return;
         }
-        // A line that could not be read may have said anything.
+        // An unreadable line may match anything.
         let doubtful = section.child("match").any_dropped();
         if !doubtful {
             self.warn_of_unreachable(section, &matches);
@@ -153,7 +154,7 @@ impl<'a> Policies<'a> {
         self.enabled.push(Policy { matches, terms, expect });
     }
 
-    /// Whether each pattern for projects covers one.
+    /// Warns if a pattern for projects matches none.
     fn warn_of_no_project(&mut self, section: &Section<'_>, patterns: Option<&[Pattern]>) {
         let (Some(patterns), Some(projects)) = (patterns, self.projects.filter(|names| !names.is_empty()))
         else {
@@ -177,7 +178,8 @@ impl<'a> Policies<'a> {
         }
     }
 
-    /// Whether one policy before covers all that this one covers, as far as their patterns tell by themselves.
+    /// Returns whether one earlier policy matches all that this one matches, as far as their
+    /// patterns alone show it.
     fn warn_of_unreachable(&mut self, section: &Section<'_>, matches: &Match) {
         let left = &mut self.comparisons;
         if *left == 0 {
@@ -200,12 +202,12 @@ impl<'a> Policies<'a> {
     }
 }
 
-/// Whether every task that `narrow` covers is covered by `wide` too. Never said where it is not so; where the
-/// comparisons are used up, it is not said at all.
+/// Returns whether `wide` matches every task that `narrow` matches. Never true otherwise; when the
+/// comparisons are exhausted, it is false.
 fn covers(wide: &Match, narrow: &Match, left: &mut usize) -> bool {
     *left = left.saturating_sub(1);
     let one = |wide: &Pattern, narrow: &Pattern| {
-        // A text without a glob stands for itself alone.
+        // A text without a glob matches itself alone.
         let literal = !narrow.as_str().contains(['*', '?', '[', ']', '{', '}', '\\']);
         wide.as_str() == "*" || wide == narrow || (literal && wide.covers(narrow.as_str()))
     };
@@ -282,7 +284,7 @@ fn retry(section: &Section<'_>, written: Option<WrittenRetry>, default: Retry) -
     retry
 }
 
-/// The values of a policy at this path, but for its name and mode.
+/// Returns the values of a policy at this path, without its name and mode.
 pub(super) fn list(path: &KeyPath, policy: &Policy, notify: Option<&Vec<String>>) -> Vec<(KeyPath, Value)> {
     let Policy { terms, matches, expect } = policy;
     let written = WrittenPolicy {

@@ -1,6 +1,6 @@
-//! What is wrong with the configuration, told so that it can be put right without a manual.
+//! A problem of the configuration, with all that is needed to correct it without a manual.
 //!
-//! A problem never repeats a value that may be a secret: whoever makes one sees to that.
+//! A problem never repeats a value that may be a secret: the code that makes it ensures that.
 
 use std::cmp::Ordering;
 use std::fmt::{self, Write as _};
@@ -13,15 +13,15 @@ use anstyle::{AnsiColor, Style};
 use super::source::{Snippet, SourceText};
 pub(super) use crate::model::text::nearest;
 
-/// More problems than this in one file help nobody.
+/// Further problems in one file would not help.
 pub(super) const MAX_PROBLEMS: usize = 100;
 
 /// Whether the configuration can be used in spite of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// They cannot.
+    /// It cannot be used.
     Error,
-    /// They can; somebody should look.
+    /// It can be used; an operator should check it.
     Warning,
 }
 
@@ -35,10 +35,10 @@ impl Severity {
     }
 }
 
-/// One thing that is wrong, and where.
+/// A problem, and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The file; `None` where it is in no file (an environment variable, a secret).
+    /// The file; `None` if it is in no file (an environment variable, a secret).
     pub file: Option<PathBuf>,
     /// The line, from 1.
     pub line: Option<usize>,
@@ -46,18 +46,18 @@ pub struct Problem {
     pub column: Option<usize>,
     /// The path of the key, elements of lists by their name: `policy.logs.retry.max_retries`.
     pub key: Option<String>,
-    /// What was found, and what is allowed.
+    /// The found value, and what is allowed.
     pub message: String,
-    /// How to put it right.
+    /// How to correct it.
     pub hint: Option<String>,
     /// Error or warning.
     pub severity: Severity,
-    /// The line, where it can be shown.
+    /// The line, if it can be shown.
     pub snippet: Option<Snippet>,
 }
 
 impl Problem {
-    /// An error that is in no file.
+    /// Makes an error that is in no file.
     pub fn error(message: impl Into<String>) -> Self {
         Self {
             file: None,
@@ -109,14 +109,14 @@ impl Problem {
         self
     }
 
-    /// Whether the configuration cannot be used because of it.
+    /// Returns whether the configuration cannot be used because of it.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
 }
 
 impl Problem {
-    /// In one line, for a log: without the line of the file.
+    /// Returns it in one line, for a log: without the line of the file.
     pub fn in_one_line(&self) -> String {
         let mut text = self.heading();
         let _ = write!(text, ": {}", self.message);
@@ -126,7 +126,7 @@ impl Problem {
         text
     }
 
-    /// `FILE:LINE:COLUMN: KEY`, as far as it is known.
+    /// Returns `FILE:LINE:COLUMN: KEY`, as far as it is known.
     fn heading(&self) -> String {
         let mut parts = Vec::new();
         if let Some(file) = &self.file {
@@ -165,7 +165,7 @@ impl Problem {
     }
 }
 
-/// One block: `error: FILE:LINE:COLUMN: KEY`, the message, the line with a mark under what is meant, the hint.
+/// Returns one block: `error: FILE:LINE:COLUMN: KEY`, the message, the line with a mark, the hint.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write(f, &Colours::NONE)
@@ -197,7 +197,7 @@ impl Colours {
     };
 }
 
-/// Problems with colours; whoever prints it takes them away where it is not to a terminal.
+/// Problems with colours; the printer removes them if the output is no terminal.
 #[derive(Debug)]
 pub struct Coloured<'a>(pub &'a Problems);
 
@@ -207,12 +207,12 @@ impl fmt::Display for Coloured<'_> {
     }
 }
 
-/// Everything that is wrong, in the order of files and lines.
+/// All problems, in the order of files and lines.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Problems(pub Vec<Problem>);
 
 impl Problems {
-    /// In the order in which people would go through them: each file from its top, what is in no file last.
+    /// Sorts them: each file from its top, those in no file last.
     pub(super) fn in_order(mut problems: Vec<Problem>, files: &[PathBuf]) -> Self {
         let place = |problem: &Problem| {
             let file = problem
@@ -228,7 +228,7 @@ impl Problems {
         Self(problems)
     }
 
-    /// Whether one of them is an error.
+    /// Returns whether one of them is an error.
     pub fn has_errors(&self) -> bool {
         self.0.iter().any(Problem::is_error)
     }
@@ -247,7 +247,7 @@ impl Problems {
     }
 }
 
-/// One block for each problem, and how many there are.
+/// Returns one block for each problem, and their number.
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write(f, &Colours::NONE)

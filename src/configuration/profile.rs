@@ -1,5 +1,6 @@
-//! What the official tools have been set up with: the SDK's variables and file, Terraform's variables, the profile of
-//! the command line `hcloud`. Whoever has one of them needs to write nothing new.
+//! The configuration of the official tools: the SDK's variables and file, Terraform's variables,
+//! the profile of the command line `hcloud`. Users of these tools need no new configuration of
+//! keys.
 
 use std::path::{Path, PathBuf};
 
@@ -16,14 +17,14 @@ const VARIABLES: [[&str; 3]; 3] = [
     ["HW_ACCESS_KEY", "HW_SECRET_KEY", "HW_SECURITY_TOKEN"],
     ["OS_ACCESS_KEY", "OS_SECRET_KEY", "OS_SECURITY_TOKEN"],
 ];
-/// Names the SDK's file, where it is not at its usual place.
+/// Names the SDK's file, if it is not in its usual place.
 const FILE_VARIABLE: &str = "HUAWEICLOUD_SDK_CREDENTIALS_FILE";
-/// Secret keys have so many characters. `hcloud` encrypts them unless it is told not to.
+/// The length of secret keys. `hcloud` encrypts them by default.
 const SECRET_KEY_LENGTH: usize = 40;
 
-/// Reads the keys from this file, or from where the tools look for them: variables, then files.
+/// Reads the keys from this file, or from the usual places of the tools: variables, then files.
 ///
-/// The words of an error never hold a value.
+/// The text of an error never contains a value.
 pub(super) fn read(path: Option<&Path>, env: &Environment) -> Result<CredentialSecrets, String> {
     if let Some(path) = path {
         return read_file(path);
@@ -56,7 +57,7 @@ pub(super) fn read(path: Option<&Path>, env: &Environment) -> Result<CredentialS
     ))
 }
 
-/// Which of two stands alone.
+/// Returns which of two is missing.
 fn one_alone(first: bool, second: bool) -> Option<(usize, usize)> {
     match (first, second) {
         (true, false) => Some((0, 1)),
@@ -87,7 +88,7 @@ fn read_file(path: &Path) -> Result<CredentialSecrets, String> {
     if text.trim_start().starts_with('{') { hcloud(&text, &place) } else { sdk(&text, &place) }
 }
 
-/// The SDK's file: the section `[basic]` of an INI file.
+/// Reads the SDK's file: the section `[basic]` of an INI file.
 fn sdk(text: &str, place: &str) -> Result<CredentialSecrets, String> {
     let (mut section, mut basic) = (None, false);
     let (mut access, mut secret, mut token) = (None, None, None);
@@ -146,7 +147,7 @@ struct HcloudProfile {
     token: String,
 }
 
-/// The profile of the command line `hcloud` that is in use.
+/// Reads the current profile of the command line `hcloud`.
 fn hcloud(text: &str, place: &str) -> Result<CredentialSecrets, String> {
     let file: Hcloud = serde_json::from_str(text)
         .map_err(|error| format!("{place}:{}:{}: not a profile of hcloud", error.line(), error.column()))?;

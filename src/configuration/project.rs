@@ -1,4 +1,4 @@
-//! `[[project]]`: which they are, and where they are reached.
+//! `[[project]]`: the projects, and their connections.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use crate::model::id::{ProjectId, ProjectName};
 use crate::model::text::shown;
 
 table! {
-    /// As it is written, but for the network.
+    /// The keys, as the file has them, without the network.
     struct Written {
         name: Word,
         region: Region,
@@ -29,7 +29,7 @@ table! {
     }
 }
 
-/// A project, which is read where it is checked.
+/// A project, which is read when it is checked.
 pub(super) struct AnyProject;
 
 impl Keyed for AnyProject {
@@ -41,33 +41,33 @@ impl Keyed for AnyProject {
 /// One project in one region.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Project {
-    /// Its name in everything that is told, unique.
+    /// Its name in all output, unique.
     pub name: ProjectName,
     /// The region: signed requests do not need it, people do.
     pub region: String,
-    /// The project's id; that of the project of the region's name where it is absent.
+    /// The project's id; if absent, that of the project with the region's name.
     pub project_id: Option<ProjectId>,
     /// `https://HOST[:PORT]`, or `http://` to a loopback address; no path, no slash at the end.
     pub endpoint: String,
     /// Where credentials sign in, of the same form.
     pub iam_endpoint: String,
-    /// Where an agency's URN is turned into keys, of the same form.
+    /// Where an agency's URN is exchanged for keys, of the same form.
     pub sts_endpoint: String,
     /// A key of the configuration's credentials.
     pub credentials: String,
     /// A PEM file whose certificates are trusted beside the system's; it could be read when this was checked.
     pub ca_file: Option<PathBuf>,
-    /// The proxy that everything of the project goes through.
+    /// The proxy for all connections of the project.
     pub proxy: Option<Proxy>,
 }
 
 impl Project {
-    /// What is not sure of the hosts that the region alone gave: the key, and what to know.
+    /// Doubts about the hosts that follow from the region alone: the key, and the doubt.
     pub fn doubts(&self) -> Vec<(&'static str, String)> {
         regions::doubts(&self.region, &self.endpoint, &self.sts_endpoint)
     }
 
-    /// The values, but for its name.
+    /// Returns the values, without its name.
     pub(super) fn list(&self) -> Vec<(&'static str, Value)> {
         let written = Written {
             name: None,
@@ -83,29 +83,29 @@ impl Project {
     }
 }
 
-/// Whether an id has the form of those that the cloud gives.
+/// Returns whether an id has the form of the cloud's ids.
 fn is_of_the_form(id: &ProjectId) -> bool {
     id.as_str().len() == 32 && id.as_str().bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// What came of `[[project]]`.
+/// The result of `[[project]]`.
 #[derive(Default)]
 pub(super) struct Projects {
-    /// Those that are good.
+    /// The valid ones.
     pub(super) good: Vec<Project>,
-    /// Every name that was given.
+    /// Every given name.
     pub(super) names: Names,
-    /// Where each id is given.
+    /// The place of each id.
     ids: BTreeMap<ProjectId, String>,
-    /// Where the first project of each endpoint and each region stands.
+    /// The place of the first project of each endpoint and each region.
     targets: BTreeMap<(&'static str, String), String>,
-    /// Of them, where the first one whose id is to be looked up stands.
+    /// Of them, the place of the first one whose id is to be looked up.
     nameless: BTreeMap<(&'static str, String), String>,
     used: BTreeSet<String>,
 }
 
 impl Projects {
-    /// Whether none was written, good or not.
+    /// Returns whether none was written, valid or not.
     pub(super) fn is_empty(&self) -> bool {
         self.names.is_empty() && self.good.is_empty()
     }
@@ -148,7 +148,7 @@ impl Projects {
         let bad = |key: &str| section.child(key).any_dropped();
         let of_the_region = || region.as_deref().filter(|_| !bad("endpoint")).map(regions::endpoint);
         let endpoint = written.endpoint.or_else(of_the_region);
-        // An id that cannot be used was told already, and is held against nothing.
+        // An invalid id is reported already, and is not compared.
         if let Some(endpoint) = endpoint.as_ref().filter(|_| !bad("project_id")) {
             self.check_target(section, endpoint, region.as_deref(), project_id.clone());
         }
@@ -168,8 +168,9 @@ impl Projects {
         })
     }
 
-    /// No project may be there twice, whatever its endpoint: an id means one project everywhere. Where the id of one is
-    /// to be looked up, it could be that of another one at the same endpoint or in the same region.
+    /// Checks that no project is there twice, whatever its endpoint: an id means one project
+    /// everywhere. If the id of one is to be looked up, it could be that of another one at the same
+    /// endpoint or in the same region.
     fn check_target(
         &mut self,
         section: &Section<'_>,

@@ -1,4 +1,4 @@
-//! Where a secret is to be found, and fetching it from there. The configuration holds references only.
+//! References to secrets, and reading the secrets. The configuration contains references only.
 //!
 //! Must never: put a secret, or a text that may be one, into a message.
 
@@ -12,10 +12,10 @@ use super::files::{ReadError, Readers, read_text};
 use super::problem::Problem;
 use crate::model::secret::Secret;
 
-/// Where systemd puts the credentials of a unit.
+/// Systemd's variable with the folder of a unit's credentials.
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
-/// Where a secret is to be found.
+/// The place of a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretReference {
     /// The file of this name in `$CREDENTIALS_DIRECTORY`, which systemd fills at start.
@@ -96,7 +96,7 @@ impl SecretReference {
     }
 }
 
-/// As it is written in the configuration.
+/// Returns its form in the configuration.
 impl fmt::Display for SecretReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -107,9 +107,9 @@ impl fmt::Display for SecretReference {
     }
 }
 
-/// Why a secret is not there.
+/// Why a secret is missing.
 pub(super) enum Unavailable {
-    /// Outside the unit there is nothing to look at.
+    /// Outside the unit there is no folder of credentials.
     GivenAtStart { name: String },
     /// What is wrong, and advice.
     Broken(String, Option<&'static str>),
@@ -125,7 +125,7 @@ fn read(path: &Path, readers: Readers) -> Result<String, Unavailable> {
     })
 }
 
-/// Without the line break that editors put at the end; what is left must be one line.
+/// Removes the line break that editors put at the end; the rest must be one line.
 fn plain(mut text: String) -> Result<Secret, &'static str> {
     text.truncate(text.trim_end_matches(['\n', '\r']).len());
     if text.trim().is_empty() {
@@ -138,7 +138,7 @@ fn plain(mut text: String) -> Result<Secret, &'static str> {
 }
 
 impl Unavailable {
-    /// As a problem at this key.
+    /// Makes it a problem at this key.
     pub(super) fn problem_at(self, at: String) -> Problem {
         match self {
             Self::GivenAtStart { name } => Problem::error(format!(

@@ -1,6 +1,6 @@
-//! Where the services of a region are, where the region alone is given.
+//! The hosts of a region, if only the region is given.
 
-/// Whether a region is of the EU's cloud, whose accounts no other IAM knows.
+/// Returns whether a region belongs to the EU's cloud, whose accounts no other IAM knows.
 fn is_in_the_eu(region: &str) -> bool {
     region.starts_with("eu-west-1")
 }
@@ -10,8 +10,9 @@ fn domain(region: &str) -> &'static str {
     if is_in_the_eu(region) { "myhuaweicloud.eu" } else { "myhuaweicloud.com" }
 }
 
-/// The service's host where the region alone is given. The odd ones and the pattern are those of the official SDK's
-/// region table, which names this one host of the EU in the other domain ([`doubts`]); private clouds need `endpoint`.
+/// Returns the CSS API's host if only the region is given. The exceptions and the pattern are those
+/// of the official SDK's region table, which names this one host of the EU in the other domain
+/// ([`doubts`]); private clouds need `endpoint`.
 pub(super) fn endpoint(region: &str) -> String {
     let host = match region {
         "cn-north-1" | "cn-east-2" => "es",
@@ -51,7 +52,7 @@ const OWN_IAM: [&str; 27] = [
     "tr-west-1",
 ];
 
-/// IAM's host where the region alone is given.
+/// Returns IAM's host if only the region is given.
 pub(super) fn iam_endpoint(region: &str) -> String {
     let domain = domain(region);
     if OWN_IAM.contains(&region) || is_in_the_eu(region) {
@@ -61,7 +62,8 @@ pub(super) fn iam_endpoint(region: &str) -> String {
     }
 }
 
-/// The host that turns an agency's URN into keys: beside the IAM that was given, else the region's.
+/// Returns the host that exchanges an agency's URN for keys: beside the given IAM, otherwise the
+/// region's.
 pub(super) fn sts_endpoint(region: &str, given_iam: Option<&str>) -> String {
     match given_iam {
         Some(iam) => iam.replacen("://iam.", "://sts.", 1),
@@ -69,12 +71,12 @@ pub(super) fn sts_endpoint(region: &str, given_iam: Option<&str>) -> String {
     }
 }
 
-/// SMN's host where the region alone is given, by the official SDK's table.
+/// Returns SMN's host if only the region is given, by the official SDK's table.
 pub fn smn_endpoint(region: &str) -> String {
     format!("https://smn.{region}.{}", domain(region))
 }
 
-/// What is not sure of these hosts, where the region alone gave them: the key, and what to know.
+/// Returns doubts about the hosts that follow from the region alone: the key, and the doubt.
 pub(super) fn doubts(region: &str, given: &str, sts: &str) -> Vec<(&'static str, String)> {
     let domain = domain(region);
     if !is_in_the_eu(region) {

@@ -1,5 +1,5 @@
-//! The secrets of the configuration: one list of where they are to be found, which fetching them, checking that they can be
-//! had, and showing how they stand go through alike.
+//! The secrets of the configuration: one list of their places, which reading them, checking that
+//! they can be read, and showing their state use alike.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ use crate::model::secret::Secret;
 /// The secrets of one channel, by their keys.
 pub type ChannelSecrets = BTreeMap<&'static str, Secret>;
 
-/// Whose secret it is.
+/// The owner of the secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Owner<'a> {
     Credentials(&'a str),
@@ -28,7 +28,7 @@ enum Owner<'a> {
     Channel(&'a str),
 }
 
-/// A secret that is to be found somewhere.
+/// A secret with its place.
 struct Wanted<'a> {
     owner: Owner<'a>,
     key: &'static str,
@@ -46,7 +46,7 @@ impl Owner<'_> {
     }
 }
 
-/// Reads the secrets of one entry of `[credentials]`, as often as it is asked: files may change.
+/// Reads the secrets of one entry of `[credentials]`, at each call: files may change.
 #[derive(Debug, Clone)]
 pub struct SecretReader {
     name: String,
@@ -68,7 +68,7 @@ impl SecretReader {
     }
 }
 
-/// Fetches the secrets of credentials, or tells of every one that cannot be had, with its key.
+/// Reads the secrets of credentials, or returns a problem for every unreadable one, with its key.
 fn fetch(
     credentials: &Credentials,
     env: &Environment,
@@ -90,7 +90,7 @@ fn fetch(
     Ok(secrets.unwrap_or(CredentialSecrets::Elsewhere))
 }
 
-/// Fetches all of these, or tells of every one that cannot be had.
+/// Reads all of these, or returns a problem for every unreadable one.
 fn fetch_all(
     references: Vec<(&'static str, &SecretReference)>,
     env: &Environment,
@@ -105,7 +105,7 @@ fn fetch_all(
     if failures.is_empty() { Ok(secrets) } else { Err(failures) }
 }
 
-/// What was got for all of them, or the problems of all of them.
+/// Returns the values of all of them, or the problems of all of them.
 fn together<'a, K: Ord, T>(
     all: impl Iterator<Item = (K, Owner<'a>, Result<T, Vec<(&'static str, Unavailable)>>)>,
 ) -> Result<BTreeMap<K, T>, Problems> {
@@ -122,7 +122,7 @@ fn together<'a, K: Ord, T>(
 }
 
 impl Configuration {
-    /// Fetches the secrets of all credentials that a project uses, by the name of the credentials.
+    /// Reads the secrets of all credentials that a project uses, by the name of the credentials.
     ///
     /// # Errors
     /// All that are missing, empty, readable by others or no text.
@@ -136,7 +136,7 @@ impl Configuration {
         )
     }
 
-    /// Fetches the passwords of the projects' proxies: the proxies by the names of the projects.
+    /// Reads the passwords of the projects' proxies: the proxies by the names of the projects.
     ///
     /// # Errors
     /// All that are missing, empty, readable by others or no text.
@@ -152,7 +152,7 @@ impl Configuration {
         }))
     }
 
-    /// Fetches the secrets of all channels, by the channels' names.
+    /// Reads the secrets of all channels, by the channels' names.
     ///
     /// # Errors
     /// All that are missing, empty, readable by others or no text.
@@ -163,13 +163,13 @@ impl Configuration {
         }))
     }
 
-    /// What reads the secrets of these credentials again.
+    /// Returns a function that reads the secrets of these credentials again.
     pub fn secret_reader(&self, name: &str, env: &Environment) -> Option<SecretReader> {
         let credentials = self.credentials.get(name)?.clone();
         Some(SecretReader { name: name.to_owned(), credentials, env: env.clone() })
     }
 
-    /// Every secret that the configuration refers to.
+    /// Returns every secret that the configuration refers to.
     fn wanted(&self) -> impl Iterator<Item = Wanted<'_>> {
         let of = |owner, references: Vec<(&'static str, _)>| {
             references.into_iter().map(move |(key, reference)| Wanted { owner, key, reference })
@@ -189,7 +189,7 @@ impl Configuration {
         credentials.chain(projects).chain(channels)
     }
 
-    /// Those that are used and cannot be had, with their keys.
+    /// Returns those in use that cannot be read, with their keys.
     fn unavailable<'a>(
         &'a self,
         env: &'a Environment,
@@ -208,20 +208,22 @@ impl Configuration {
             .chain(of_profiles)
     }
 
-    /// Whether one of these owners has a secret that systemd gives at start, and has not given here.
+    /// Returns whether one of these owners has a secret that systemd provides at the start, and has
+    /// not provided here.
     fn any_is_given_at_start(&self, env: &Environment, of: impl Fn(Owner<'_>) -> bool) -> bool {
         self.unavailable(env)
             .any(|(owner, _, why)| of(owner) && matches!(why, Unavailable::GivenAtStart { .. }))
     }
 
-    /// What fetching all that are used would find wrong; but where systemd has given no folder, as outside the unit, its
-    /// credentials are taken to be given at start and are no problem.
+    /// Returns the problems of reading all secrets in use; if systemd has provided no folder, as
+    /// outside the unit, its credentials are assumed to be provided at the start and are no
+    /// problem.
     pub fn check_secrets(&self, env: &Environment) -> Vec<Problem> {
         let broken = self.unavailable(env).filter(|(_, _, why)| matches!(why, Unavailable::Broken(..)));
         broken.map(|(owner, key, why)| why.problem_at(owner.at(key))).collect()
     }
 
-    /// Each secret by its key, and whether it can be had, in a few words.
+    /// Returns each secret by its key, and whether it can be read, in a few words.
     pub fn secrets(&self, env: &Environment) -> BTreeMap<String, &'static str> {
         let state = |reference: &SecretReference| match reference.fetch(env) {
             Ok(_) => "found, not shown",
@@ -231,18 +233,20 @@ impl Configuration {
         self.wanted().map(|wanted| (wanted.owner.at(wanted.key), state(wanted.reference))).collect()
     }
 
-    /// Whether there is a secret that systemd gives at start, and has not given here.
+    /// Returns whether there is a secret that systemd provides at the start, and has not provided
+    /// here.
     pub fn needs_the_unit(&self, env: &Environment) -> bool {
         self.any_is_given_at_start(env, |_| true)
     }
 
-    /// The same of projects alone: of their credentials, and of the passwords of their proxies.
+    /// Returns the same for projects alone: for their credentials, and the passwords of their
+    /// proxies.
     pub fn credentials_need_the_unit(&self, env: &Environment) -> bool {
         self.any_is_given_at_start(env, |owner| !matches!(owner, Owner::Channel(_)))
     }
 
-    /// Whether this channel, or the project that it publishes with, has a secret that systemd gives at start, and has
-    /// not given here.
+    /// Returns whether this channel, or the project that it publishes with, has a secret that
+    /// systemd provides at the start, and has not provided here.
     pub fn channel_needs_the_unit(&self, name: &str, env: &Environment) -> bool {
         let publishes = self
             .channels
@@ -252,7 +256,7 @@ impl Configuration {
             || (publishes && self.credentials_need_the_unit(env))
     }
 
-    /// Those that a project uses, and those that these take agencies on with.
+    /// Returns those that a project uses, and the sources of their agencies.
     fn used_credentials(&self) -> impl Iterator<Item = (&String, &Credentials)> {
         let mut used = BTreeSet::new();
         for project in &self.projects {
@@ -269,7 +273,7 @@ impl Configuration {
 }
 
 impl Loaded {
-    /// What [`Configuration::check_secrets`] finds, with the places.
+    /// Returns the problems of [`Configuration::check_secrets`], with their places.
     pub fn check_secrets(&self, env: &Environment) -> Vec<Problem> {
         self.configuration.check_secrets(env).into_iter().map(|problem| self.located(problem)).collect()
     }

@@ -1,21 +1,22 @@
-//! What is known of every key before a file is read: its place, what of its value may be shown, and whether the
-//! environment can override it. The tables declare their keys once ([`super::table`]); all of this derives from that.
+//! The properties of every key before a file is read: its place, what of its value may be shown,
+//! and whether the environment can override it. The tables declare their keys once
+//! ([`super::table`]); all of this derives from that.
 
 use std::collections::BTreeMap;
 
 use config::ValueKind;
 
-/// Stands in a path for names that people give: `credentials.*.type`.
+/// The placeholder in a path for free names: `credentials.*.type`.
 pub(super) const ANY: &str = "*";
 
-/// What of a value may stand in a message.
+/// What of a value a message may contain.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Shown {
-    /// Every value, wherever a key of this name stands: it is no secret.
+    /// Every value, wherever a key of this name is: it is no secret.
     Open,
-    /// A text like this, wherever a key of this name stands.
+    /// A text like this, wherever a key of this name is.
     Like(fn(&str) -> bool),
-    /// A text like this, at this place alone: elsewhere the same name may bear a secret.
+    /// A text like this, in this place alone: elsewhere the same name may have a secret.
     Here(fn(&str) -> bool),
     /// Nothing.
     Never,
@@ -32,7 +33,7 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// The same, where no variable can override it.
+    /// Returns the same, without an override by a variable.
     pub(super) fn in_a_list(self) -> Self {
         Self { single: None, ..self }
     }
@@ -46,7 +47,7 @@ pub(super) struct Masking {
 }
 
 impl Masking {
-    /// That of these keys.
+    /// Makes that of these keys.
     pub(super) fn new(keys: Vec<Key>) -> Self {
         let mut masking = Self::default();
         for key in keys {
@@ -60,12 +61,12 @@ impl Masking {
         masking
     }
 
-    /// Whether no value of a key of this name can be a secret, wherever it stands.
+    /// Returns whether no value of a key of this name can be a secret, wherever it is.
     pub(super) fn is_open(&self, name: &str) -> bool {
         self.named.get(name).is_some_and(|all| all.iter().all(|shown| matches!(shown, Shown::Open)))
     }
 
-    /// Whether the value at this path, a text or another, can be no secret.
+    /// Returns whether the value at this path, a text or another, can be no secret.
     pub(super) fn shows(&self, path: &[&str], text: Option<&str>) -> bool {
         let Some(name) = path.last() else { return false };
         let anywhere = |shown: &Shown| match shown {

@@ -1,8 +1,9 @@
-//! What the files say as values, a table of it that is being read and checked, and where its problems go.
+//! The values of the files, one table of them while it is read and checked, and the list of its
+//! problems.
 //!
-//! `config` converts types silently when it deserialises (2.7 becomes 3, `"yes"` becomes true). It is therefore asked
-//! for JSON values only, which keep the kinds of TOML; [`super::kind`] reads them, strictly. Every problem is told, not
-//! the first.
+//! `config` converts types silently when it deserialises (2.7 becomes 3, `"yes"` becomes true). So
+//! it is asked for JSON values only, which keep the kinds of TOML; [`super::kind`] reads them,
+//! strictly. All problems are reported, not only the first.
 
 use std::cell::RefCell;
 use std::cmp::Ordering;
@@ -15,21 +16,21 @@ use super::key::{KeyPath, Segment};
 use super::layer::{Layer, Origin};
 use super::problem::{MAX_PROBLEMS, Problem, Severity, nearest};
 
-/// What a file (with the layers around it) says, where each key of it stands, and what is wrong with it.
+/// The values of a file (with the layers around it), the place of each key, and the problems.
 #[derive(Default)]
 pub(super) struct Tree {
     values: Value,
     origins: BTreeMap<KeyPath, Origin>,
-    /// What stands there and could not be read: told already.
+    /// Keys that could not be read: reported already.
     dropped: RefCell<BTreeSet<KeyPath>>,
     found: RefCell<Vec<Problem>>,
     file: Option<PathBuf>,
 }
 
-/// What is wrong with a key that is not known in its place, and how to put it right.
+/// What is wrong with a key that is unknown in its place, and how to correct it.
 pub(super) type Unknown = (String, Option<String>);
 
-/// Which end of an entry a message points at.
+/// The part of an entry that a message marks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum At {
     Key,
@@ -49,18 +50,19 @@ impl Tree {
         }
         match builder.build().and_then(config::Config::try_deserialize::<Value>) {
             Ok(values) => tree.values = values,
-            // Nothing that the layers hold leads here; without the error's text, which may repeat a value.
+            // No content of the layers leads here; without the error's text, which may repeat a
+            // value.
             Err(_) => Section::of(&tree).error_here("the configuration cannot be combined"),
         }
         tree
     }
 
-    /// What was found wrong.
+    /// Returns the problems.
     pub(super) fn into_problems(self) -> Vec<Problem> {
         self.found.into_inner()
     }
 
-    /// A problem at this key, or at the nearest table around it that has a place.
+    /// Adds a problem at this key, or at the nearest table around it that has a place.
     fn problem(&self, path: &KeyPath, at: At, message: impl Into<String>) -> Problem {
         let mut problem = Problem::error(message);
         if !path.segments().is_empty() {
@@ -70,7 +72,7 @@ impl Tree {
         while let Some(here) = place {
             match self.origins.get(&here) {
                 Some(Origin::File { source, key, value }) => {
-                    // For what is missing, the table that lacks it is named by its head.
+                    // A missing key is shown at the head of its table.
                     let meant = if at == At::Key || here != *path { key } else { value };
                     return problem.pointing_at(source, meant);
                 }
@@ -85,7 +87,7 @@ impl Tree {
         problem
     }
 
-    /// Errors and warnings are counted apart: however many warnings there are, they refuse nothing.
+    /// Errors and warnings are counted apart: warnings never refuse a configuration.
     fn report(&self, path: &KeyPath, at: At, message: impl Into<String>, hint: Option<String>) {
         self.tell(Severity::Error, path, at, message, hint);
     }
@@ -114,12 +116,13 @@ impl Tree {
         self.found.borrow().len() >= MAX_PROBLEMS
     }
 
-    /// All keys by their labels, with their origins.
+    /// Returns all keys by their labels, with their origins.
     pub(super) fn labelled_origins(&self) -> impl Iterator<Item = (String, String)> {
         self.origins.iter().map(|(path, origin)| (path.label(&self.values), origin.to_string()))
     }
 
-    /// The places of secrets, windows and paths, by their labels, each as a problem that is yet to be found.
+    /// Returns the places of secrets, windows and paths, by their labels, each as a problem that
+    /// may be found later.
     pub(super) fn places(&self) -> impl Iterator<Item = (String, Problem)> {
         let wanted = |path: &&KeyPath| match path.segments() {
             [Segment::Key(top), _, Segment::Key(_)] if top == "credentials" || top == "channel" => true,
@@ -140,7 +143,7 @@ impl Tree {
     }
 }
 
-/// What stands at one place: a table, a list or a single value.
+/// The value in one place: a table, a list or a single value.
 #[derive(Clone)]
 pub(super) struct Section<'a> {
     tree: &'a Tree,
@@ -154,7 +157,7 @@ impl<'a> Section<'a> {
         Self { tree, path: KeyPath::default(), value: &tree.values }
     }
 
-    /// What stands under a key of this table.
+    /// Returns the value of a key of this table.
     pub(super) fn child(&self, key: &str) -> Self {
         Self { path: self.path.key(key), value: self.value.get(key).unwrap_or(&Value::Null), tree: self.tree }
     }
@@ -168,7 +171,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The elements of this list, also those that could not be read.
+    /// Returns the elements of this list, also those that could not be read.
     pub(super) fn elements(&self) -> impl Iterator<Item = Self> {
         (0..self.value.as_array().map_or(0, Vec::len)).map(|index| self.element(index))
     }
@@ -178,23 +181,23 @@ impl<'a> Section<'a> {
         self.elements().filter(|element| element.value.is_object())
     }
 
-    /// The keys of this table, with what stands there.
+    /// Returns the keys of this table, with their values.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&'a str, Self)> {
         let keys = self.value.as_object().into_iter().flat_map(serde_json::Map::keys);
         keys.map(|key| (key.as_str(), self.child(key)))
     }
 
-    /// What stands here; nothing also where it could not be read.
+    /// Returns the value; `None` also if it could not be read.
     pub(super) fn value(&self) -> &'a Value {
         self.value
     }
 
-    /// Whether something stands under this key, which may be wrong.
+    /// Returns whether this key is present, valid or not.
     pub(super) fn has(&self, key: &str) -> bool {
         !self.child(key).value.is_null()
     }
 
-    /// The last step of the path, where it is a key.
+    /// Returns the last step of the path, if it is a key.
     pub(super) fn key(&self) -> Option<&str> {
         match self.path.last() {
             Some(Segment::Key(key)) => Some(key),
@@ -202,14 +205,15 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// What stands here cannot be read. It is told once.
+    /// Adds that this value cannot be read. It is reported once.
     pub(super) fn refuse(&self, message: impl Into<String>, hint: Option<String>) {
         if self.tree.dropped.borrow_mut().insert(self.path.clone()) {
             self.tree.report(&self.path, At::Value, message, hint);
         }
     }
 
-    /// Refuses the keys of this table that are not known here. `foreign` says what is wrong with one, where more is known.
+    /// Refuses the unknown keys of this table. `foreign` says what is wrong with one, if more is
+    /// known.
     pub(super) fn only(&self, known: &[&str], foreign: impl Fn(&str) -> Option<Unknown>) {
         for (key, here) in self.entries().filter(|(key, _)| !known.contains(key)) {
             here.tree.dropped.borrow_mut().insert(here.path.clone());
@@ -228,7 +232,8 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The known word that is nearest to what was written; not looked for where no more problems are shown.
+    /// Returns the known word that is nearest to this one; not searched if no more problems are
+    /// shown.
     pub(super) fn nearest<'k>(
         &self,
         written: &str,
@@ -257,7 +262,7 @@ impl<'a> Section<'a> {
         self.tree.report(&self.path, At::Value, message, None);
     }
 
-    /// A key that must be there is not. Silent where it is there and could not be read.
+    /// Adds that a required key is missing. Adds nothing if it is there and could not be read.
     pub(super) fn missing(&self, key: &str, message: impl Into<String>) {
         let path = self.path.key(key);
         let told = self.tree.dropped.borrow().contains(&path);
@@ -266,12 +271,13 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Whether each of these keys could be read, or is absent: only then their values can be held against each other.
+    /// Returns whether each of these keys could be read, or is absent: only then their values can
+    /// be compared.
     pub(super) fn can_compare(&self, keys: &[&str]) -> bool {
         !keys.iter().any(|key| self.child(key).any_dropped())
     }
 
-    /// Whether something in this table was told as a problem already, because it could not be read.
+    /// Returns whether a problem of this table was reported already, because it could not be read.
     pub(super) fn any_dropped(&self) -> bool {
         let dropped = self.tree.dropped.borrow();
         let first = dropped.range(&self.path..).next();
@@ -297,12 +303,12 @@ impl<'a> Section<'a> {
         self.warning(&self.path, message, Some(hint.into()));
     }
 
-    /// Whether a user set this key, in a file or in the environment.
+    /// Returns whether a user set this key, in a file or in the environment.
     pub(super) fn is_set(&self, key: &str) -> bool {
         self.tree.origins.contains_key(&self.path.key(key))
     }
 
-    /// `FILE:LINE` of this key's value, for messages that name a second place.
+    /// Returns `FILE:LINE` of this key's value, for messages that name a second place.
     pub(super) fn place(&self, key: &str) -> String {
         let origin = self.tree.origins.get(&self.path.key(key));
         origin.map_or_else(|| "another place".to_owned(), ToString::to_string)
@@ -324,7 +330,7 @@ mod tests {
         document::parse(Path::new(file), text, &Arc::new(Masking::new(check::keys())))
     }
 
-    /// The errors of reading it.
+    /// Returns the errors of reading it.
     fn problems(text: &str) -> Vec<String> {
         let (layer, mut found) = layer("c.toml", text);
         let tree = Tree::of(vec![layer.unwrap()]);

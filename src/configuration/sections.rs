@@ -1,4 +1,5 @@
-//! The sections of config.toml that say how the daemon itself works: their keys, their defaults and what must fit together.
+//! The sections of config.toml for the daemon itself: their keys, their defaults and the checks
+//! between keys.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,13 +14,13 @@ use super::text::{Directives, HostName, Journal as Url, Listen, LogFormat, Socke
 use crate::journal::JournalUrl;
 use crate::model::project::{Breaker, Limits, Poll};
 
-/// Where the journal lies outside a unit with a `StateDirectory=`.
+/// The journal's place outside a unit with a `StateDirectory=`.
 const STATE_DIRECTORY: &str = "/var/lib/upgrade-remediator";
 /// How long finished tasks are kept.
 const RETENTION: Duration = Duration::from_hours(365 * 24);
-/// Where the control socket lies outside a unit with a `RuntimeDirectory=`.
+/// The control socket's place outside a unit with a `RuntimeDirectory=`.
 const RUNTIME_DIRECTORY: &str = "/run/upgrade-remediator";
-/// The cloud's times carry no zone, and may be up to 14 hours ahead of ours.
+/// The API's times have no zone, and may be up to 14 hours ahead of ours.
 const RETENTION_BEYOND_AGE: Duration = Duration::from_hours(24);
 
 table! {
@@ -87,16 +88,17 @@ table! {
     }
 }
 
-/// Where the status page is served.
+/// The address of the status page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Http {
-    /// The address; another one than a loopback address only where the configuration acknowledges that anybody can read it.
+    /// The address; only a loopback address, unless the configuration acknowledges that anybody can
+    /// read it.
     pub listen: SocketAddr,
-    /// Names under which it may be asked for, beside `localhost` and addresses.
+    /// Accepted host names, beside `localhost` and addresses.
     pub hosts: Vec<String>,
 }
 
-/// What is logged, and how.
+/// The content and the form of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
     /// Directives of `tracing`, valid ones.
@@ -111,13 +113,13 @@ impl Default for Log {
     }
 }
 
-/// A default that comes from the environment, and may be none.
+/// A default that comes from the environment, and may be absent.
 fn default<K: Scalar>(section: &Section<'_>, key: &str, text: String) -> Option<K::Value> {
     K::take(&text.into()).map_err(|problem| section.error(key, problem)).ok()
 }
 
 impl WrittenJournal {
-    /// Where the journal is, and how long it keeps what is finished. `top` is the whole file.
+    /// Where the journal is, and how long it keeps finished tasks. `top` is the whole file.
     pub(super) fn check(
         self,
         top: &Section<'_>,
@@ -146,7 +148,7 @@ impl WrittenJournal {
 }
 
 impl WrittenPoll {
-    /// With the defaults, and whether all fits together.
+    /// Adds the defaults, and checks that all values fit together.
     pub(super) fn check(self, section: &Section<'_>) -> Poll {
         let poll = self.or(Poll::default());
         let comparable = section.can_compare(&["request_timeout", "settle_timeout"]);
@@ -165,13 +167,13 @@ impl WrittenPoll {
     }
 }
 
-/// Where the control socket lies where the configuration does not say.
+/// Returns the control socket's place if the configuration does not name it.
 pub(super) fn control_socket(env: &Environment) -> PathBuf {
     env.directory("RUNTIME_DIRECTORY").unwrap_or_else(|| RUNTIME_DIRECTORY.into()).join("control.sock")
 }
 
 impl WrittenControl {
-    /// Where it lies; nowhere where it is turned off.
+    /// Returns its place; `None` if it is turned off.
     pub(super) fn check(self, section: &Section<'_>, env: &Environment) -> Option<PathBuf> {
         let of_the_unit = || default::<Socket>(section, "socket", control_socket(env).display().to_string());
         self.socket.or_else(of_the_unit)?
@@ -179,7 +181,7 @@ impl WrittenControl {
 }
 
 impl WrittenHttp {
-    /// Where it is served, and to whom.
+    /// Returns the address, and the accepted hosts.
     pub(super) fn check(self, section: &Section<'_>) -> Option<Http> {
         let default = SocketAddr::from(([127, 0, 0, 1], 9187));
         let listen = self.listen.unwrap_or(Some(default))?;
@@ -200,7 +202,7 @@ impl WrittenHttp {
         Some(Http { listen, hosts: self.hosts.into_iter().flatten().flatten().collect() })
     }
 
-    /// What is in force.
+    /// Returns the values in force.
     pub(super) fn of(http: Option<&Http>) -> Self {
         let hosts = http.map_or(&[][..], |http| &http.hosts);
         Self {

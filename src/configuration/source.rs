@@ -1,7 +1,8 @@
-//! The text of a file, to point into: lines, columns, and a line of it for people with a mark under what is meant.
+//! The text of a file, to point into: lines, columns, and a line of it for people with a mark.
 //!
-//! Must never: show a secret. A value is shown only where its key is one that takes no secret, and a comment never;
-//! where the file is no TOML, and so nothing is known for sure, only lines that are plainly harmless are.
+//! Must never: show a secret. A value is shown only if its key takes no secret, and a comment
+//! never; if the file is not TOML, so that nothing is certain, only lines that are plainly harmless
+//! are shown.
 
 use std::fmt;
 use std::ops::Range;
@@ -17,21 +18,21 @@ use crate::model::text::shown;
 
 /// Shown instead of what may be a secret.
 const MASK: &str = "***";
-/// So many bytes of a line are shown before and after the beginning of what is meant.
+/// The number of bytes of a line that are shown before and after the beginning of the marked part.
 const BEFORE: usize = 60;
 const AFTER: usize = 100;
 
-/// A line of a file as people may see it, and what of it is meant.
+/// A line of a file as people may see it, and its marked part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snippet {
-    /// The line, or the part of it around what is meant, without secrets and comments.
+    /// The line, or a part of it around the mark, without secrets and comments.
     pub text: String,
-    /// What of this text is meant, in bytes.
+    /// The marked part of this text, in bytes.
     pub span: Range<usize>,
 }
 
 impl Snippet {
-    /// As the line of this number, with a mark under what is meant.
+    /// Returns it as the line of this number, with a mark.
     pub(super) fn drawn(&self, line: usize, level: Level<'static>, renderer: Renderer) -> String {
         let mark = AnnotationKind::Primary.span(self.span.clone());
         let snippet =
@@ -47,7 +48,7 @@ pub(super) struct SourceText {
     text: String,
     /// Where each line begins.
     starts: Vec<usize>,
-    /// Keys and single values in their order; absent where the text is no TOML.
+    /// Keys and single values in their order; absent if the text is not TOML.
     marks: Option<Vec<Mark>>,
     masking: Arc<Masking>,
 }
@@ -57,7 +58,7 @@ struct Mark {
     shown: bool,
 }
 
-/// Without the text: a secret may stand in it.
+/// Without the text: it may contain a secret.
 impl fmt::Debug for SourceText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SourceText").field("file", &self.file).finish_non_exhaustive()
@@ -65,7 +66,7 @@ impl fmt::Debug for SourceText {
 }
 
 impl SourceText {
-    /// A text, and what it was read as, if it was.
+    /// Makes it from a text, and its parsed form, if it has one.
     pub(super) fn new(file: &Path, text: &str, table: Option<&DeTable<'_>>, masking: &Arc<Masking>) -> Self {
         let after_breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(n, _)| n + 1);
         let marks = table.map(|table| {
@@ -152,17 +153,18 @@ impl SourceText {
     }
 }
 
-/// A line that is being masked.
+/// A line while it is masked.
 struct Masked {
     text: String,
-    /// What is meant, in the file.
+    /// The marked part, in the file.
     span: Range<usize>,
     /// The same, in the text.
     marked: Option<Range<usize>>,
 }
 
 impl Masked {
-    /// This stands for that part of the file. Wherever within it something is meant, all of it is.
+    /// Puts this in the place of that part of the file. If the mark begins or ends in it, all of it
+    /// is marked.
     fn push(&mut self, part: Range<usize>, shown: &str) {
         let start = self.text.len();
         self.text.push_str(shown);
@@ -173,13 +175,13 @@ impl Masked {
 
     fn verbatim(&mut self, text: &str, offset: usize) {
         for (n, c) in text.char_indices() {
-            // A tab is a blank, and what a terminal would obey is shown.
+            // A tab becomes a blank, and control characters are shown.
             let safe = if c == '\t' { " ".to_owned() } else { shown(c.encode_utf8(&mut [0; 4]), 1) };
             self.push(offset + n..offset + n + c.len_utf8(), &safe);
         }
     }
 
-    /// What stands between keys and values, up to a comment. Whether there was none.
+    /// Copies the text between keys and values, up to a comment. Returns whether there was none.
     fn plain(&mut self, text: &str, offset: usize) -> bool {
         let comment = text.find('#');
         let kept = text.get(..comment.unwrap_or(text.len())).unwrap_or_default();
@@ -187,7 +189,7 @@ impl Masked {
         comment.is_none()
     }
 
-    /// A line of a file that is no TOML. `None` where nothing of it is known to be harmless.
+    /// Returns a line of a file that is not TOML. `None` if no part of it is known to be harmless.
     fn doubtful(&mut self, line: &str, offset: usize, masking: &Masking) -> Option<()> {
         let plain = |text: &str, more: &str| {
             text.chars()
@@ -265,14 +267,14 @@ mod tests {
         Arc::new(Masking::new(check::keys()))
     }
 
-    /// What is shown of the line that has this word, with a mark under it.
+    /// Returns the shown form of the line that has this word, with a mark under it.
     fn drawn(text: &str, word: &str) -> String {
         let table = DeTable::parse(text).unwrap();
         drawn_from(&SourceText::new(Path::new("x.toml"), text, Some(table.get_ref()), &masking()), word)
             .unwrap()
     }
 
-    /// The same of a text that is no TOML.
+    /// Returns the same of a text that is not TOML.
     fn doubtful(text: &str, word: &str) -> Option<String> {
         drawn_from(&SourceText::new(Path::new("x.toml"), text, None, &masking()), word)
     }

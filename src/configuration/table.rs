@@ -1,5 +1,6 @@
-//! Tables of the configuration, each declared once: its keys with their kinds. What is read, which keys are known, how the
-//! values are listed, what of them may be shown and where secrets are to be found derives from the declaration.
+//! Tables of the configuration, each declared once: its keys with their kinds. Reading, the known
+//! keys, the listing of values, what of them may be shown and the places of secrets derive from the
+//! declaration.
 
 use std::marker::PhantomData;
 
@@ -10,43 +11,43 @@ use super::reference::SecretReference;
 use super::schema::Key;
 use super::section::{Section, Unknown};
 
-/// What has keys that are known.
+/// Known keys.
 pub(super) trait Keyed {
-    /// The keys, at this path.
+    /// Returns the keys, at this path.
     fn keys(path: &[&'static str]) -> Vec<Key>;
 }
 
-/// A table, as it is declared with [`table!`].
+/// A table that [`table!`] declares.
 pub(super) trait Table: Keyed + Clone {
     /// Its keys, in the order in which they are listed.
     const KEYS: &'static [&'static str];
 
-    /// Reads it. `None` where a key that it needs is missing or cannot be read. `needed` says why it is; where that is
-    /// not known, what is missing is not told.
+    /// Reads it. Returns `None` if a required key is missing or cannot be read. `needed` says why
+    /// it is required; if that is unknown, a missing key is not reported.
     fn read(at: &Section<'_>, needed: &str) -> Option<Self>;
 
-    /// The values that it has.
+    /// Returns its values.
     fn list(&self) -> Vec<(&'static str, Value)>;
 
-    /// The references to secrets, with their keys.
+    /// Returns the references to secrets, with their keys.
     fn references(&self) -> Vec<(&'static str, &SecretReference)>;
 }
 
-/// What helps where a table is written in another form.
+/// The help for a table in another form.
 pub(super) trait Help {
-    /// The table in its right form, with what can be taken from the value that stands in its place.
+    /// Returns the table in its right form, with what the value in its place provides.
     fn form(_found: &Value, keys: &[&str]) -> String {
         let keys: Vec<_> = keys.iter().map(|key| format!("{key} = …")).collect();
         format!("{{ {} }}", keys.join(", "))
     }
 
-    /// What is wrong with a key that is not known here, where more is known of it.
+    /// Returns what is wrong with an unknown key, if more is known of it.
     fn unknown(_key: &str) -> Option<Unknown> {
         None
     }
 }
 
-/// The help that derives from the keys.
+/// Makes the help that derives from the keys.
 pub(super) struct Plain;
 
 impl Help for Plain {}
@@ -78,7 +79,7 @@ impl<T: Table, H: Help> Kind for Of<T, H> {
     }
 }
 
-/// A table that is read where it is checked: here, only that it is one.
+/// A table that is read when it is checked: here, only that it is one.
 pub(super) struct Later<T>(PhantomData<T>);
 
 impl<T: Keyed> Kind for Later<T> {

@@ -15,21 +15,21 @@ use crate::model::id::{ProjectId, ProjectName};
 use crate::model::policy::Pattern;
 use crate::model::text::{is_full_host_name, shown};
 
-/// No name and no pattern is longer, in characters; it also bounds what a glob can grow to when it is compiled.
+/// The longest name or pattern, in characters; it also bounds the size of a compiled glob.
 const MAX_LENGTH: usize = 128;
-/// What fits into an address of a Unix socket, in bytes: 107, less what its name ends in while it is made.
+/// The longest path of a Unix socket, in bytes: 107, without the suffix while it is made.
 const MAX_SOCKET_PATH: usize = 103;
 
-/// In which form the log is written.
+/// The form of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// Whatever suits where it goes.
+    /// The form that suits its destination.
     Auto,
     /// Lines for people.
     Text,
     /// One JSON object a line.
     Json,
-    /// With its fields, to the journal of the system.
+    /// With its fields, to the system's journal.
     Journald,
 }
 
@@ -50,7 +50,7 @@ listed! {
     Option<SocketAddr>: |it| it.map(|it| it.to_string()).unwrap_or_default();
 }
 
-/// Declares kinds of texts: what a text is read as, by which function, and what of it may be shown.
+/// Declares kinds of texts: the type of the read value, its function, and what of it may be shown.
 macro_rules! texts {
     ($($(#[$meta:meta])* $name:ident: $value:ty, $shown:expr, $take:expr;)*) => {
         $(
@@ -78,25 +78,26 @@ texts! {
     Region: String, Shown::Open, region;
     /// A glob over a whole name.
     Glob: Pattern, Shown::Open, glob;
-    /// Something.
+    /// Any text that is not empty.
     Filled: String, Shown::Never, |text: &str| said(!text.trim().is_empty(), text, "it is empty");
-    /// Something in one line.
+    /// Any text in one line.
     Line: String, Shown::Never, line;
     /// The absolute path of a file.
     AbsolutePath: PathBuf, Shown::Never, absolute;
     /// The PEM file of CAs that are trusted beside the system's; it can be read.
     CaFile: PathBuf, Shown::Open, ca_file;
-    /// The address of a service. A password stands before an '@', a token in a path or a query.
+    /// The address of a server. A password may be before an '@', a token in a path or a query.
     Endpoint: String, Shown::Here(is_bare_url), endpoint;
     /// The URL of a proxy, without user and password.
     ProxyUrl: String, Shown::Here(is_bare_url), proxy_url;
-    /// Who signs in at a proxy.
+    /// The user of a proxy.
     ProxyUser: String, Shown::Never, |text: &str| {
         said(line(text).is_ok() && !text.contains(':'), text, "a text of one line without ':' is needed")
     };
     /// The address of the status page, for links.
     Page: String, Shown::Never, page;
-    /// The name of a host, in the small letters in which it is compared. Addresses and `localhost` are always good.
+    /// The name of a host, in lower case for comparisons. Addresses and `localhost` are always
+    /// valid.
     HostName: String, Shown::Open, |text: &str| {
         let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
         let what = format!(
@@ -105,7 +106,7 @@ texts! {
         );
         said(!text.is_empty() && text.chars().all(is_name), &text.to_ascii_lowercase(), &what)
     };
-    /// Where the status page is served; `""`: nowhere.
+    /// The address of the status page; `""`: none.
     Listen: Option<SocketAddr>, Shown::Open, |text: &str| match text.parse() {
         Ok(address) => Ok(Some(address)),
         Err(_) if text.is_empty() => Ok(None),
@@ -114,7 +115,7 @@ texts! {
             shown(text, 60)
         )),
     };
-    /// Where the control socket lies; `""`: nowhere.
+    /// The control socket; `""`: none.
     Socket: Option<PathBuf>, Shown::Open, socket;
     /// Directives of `tracing`.
     Directives: String, Shown::Open, |text: &str| match EnvFilter::builder().parse(text) {
@@ -123,9 +124,9 @@ texts! {
             Err(format!("found \"{}\"; not a valid filter (tracing directives): {error}", shown(text, 60)))
         }
     };
-    /// Where a journal is kept. A URL of another kind bears a password, and is not repeated.
+    /// The place of a journal. A URL of another kind may contain a password, and is not repeated.
     Journal: JournalUrl, Shown::Here(JournalUrl::is_harmless), journal_url;
-    /// A host that emails are given to.
+    /// The host of a mail server.
     MailHost: String, Shown::Open, |text: &str| {
         line(text)?;
         let plain = !text.contains(char::is_whitespace) && !text.contains('/');
@@ -136,7 +137,7 @@ texts! {
         let good = text.parse::<lettre::message::Mailbox>().is_ok() && !text.chars().any(char::is_control);
         said(good, text, "an address of email is needed: NAME@HOST or Text <NAME@HOST>")
     };
-    /// What EHLO takes: a name of at least two labels, or an address in brackets.
+    /// The name in EHLO: at least two labels, or an address in brackets.
     Hello: String, Shown::Open, |text: &str| said(
         is_hello(text),
         text,
@@ -148,7 +149,7 @@ texts! {
         let good = text.split(':').count() == 5 && text.starts_with("urn:smn:") && text.chars().all(safe);
         said(good, text, "urn:smn:REGION:PROJECT_ID:NAME is needed")
     };
-    /// The word that says which of several tables this is; a secret could stand in its place.
+    /// The word that selects one of several tables; a secret could be in its place.
     TypeWord: String, Shown::Like(|text| {
         text.len() <= 16 && text.chars().all(|c| c.is_ascii_lowercase() || c == '-')
     }), |text: &str| Ok(text.to_owned());
@@ -183,7 +184,7 @@ fn line(text: &str) -> Result<String, String> {
     said(good, text, "a text of one line is needed")
 }
 
-/// A name that can be shown in one line and typed back.
+/// Returns whether it is a name that can be shown in one line and typed.
 pub(super) fn check_name(name: &str) -> Result<(), String> {
     let problem = if name.trim().is_empty() {
         "it is empty"
@@ -282,7 +283,8 @@ fn proxy_url(text: &str) -> Result<String, String> {
     }
 }
 
-/// Whether this is a host with its port, with or without the scheme, so that nothing of it can be a secret.
+/// Returns whether this is a host with its port, with or without the scheme, so that no part of it
+/// can be a secret.
 fn is_bare_url(text: &str) -> bool {
     let scheme = ["https://", "http://"].into_iter().find(|scheme| text.starts_with(scheme));
     let rest = text.strip_prefix(scheme.unwrap_or_default()).unwrap_or(text);
@@ -300,7 +302,8 @@ fn is_hello(text: &str) -> bool {
     }
 }
 
-/// The origin of a URL that requests may be sent to. The URL is not repeated: it may bear a password.
+/// Returns the origin of a URL that requests may be sent to. The URL is not repeated: it may
+/// contain a password.
 fn endpoint(text: &str) -> Result<String, String> {
     const EXPECTED: &str = "https://HOST or https://HOST:PORT is needed";
     if text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') {
@@ -333,14 +336,15 @@ fn endpoint(text: &str) -> Result<String, String> {
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
-/// The address that is written as the host. What a name means is decided elsewhere.
+/// Returns the address that is written as the host. Names are resolved elsewhere.
 fn address(url: &Url) -> Option<IpAddr> {
     let host = url.host_str()?;
     let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     address.parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }
 
-/// What an address is that no request with a signature may go to: where machines find their metadata, or nobody.
+/// Returns what an address is to which no signed request may be sent: a metadata service, or
+/// nothing.
 fn nowhere(address: IpAddr) -> Option<&'static str> {
     let link_local = match address {
         IpAddr::V4(address) => address.is_link_local(),

@@ -5,29 +5,29 @@ use serde_json::Value;
 use super::reference::SecretReference;
 use super::section::Section;
 
-/// Tables of several types, as they are declared with [`variants!`].
+/// Tables of several types that [`variants!`] declares.
 pub(super) trait Variants: Sized {
-    /// The words that `type` takes.
+    /// The words of `type`.
     const WORDS: &'static [&'static str];
 
     /// The keys of this type.
     fn keys_of(word: &str) -> &'static [&'static str];
 
-    /// Reads a table of this type. `needed` says why a key that is missing is needed.
+    /// Reads a table of this type. `needed` says why a missing key is required.
     fn read(word: &str, at: &Section<'_>, needed: &str) -> Option<Self>;
 
-    /// The values, but for `type`.
+    /// Returns the values, without `type`.
     fn list(&self) -> Vec<(&'static str, Value)>;
 
     /// The references to secrets, with their keys.
     fn references(&self) -> Vec<(&'static str, &SecretReference)>;
 }
 
-/// How problems of a type are told.
+/// How problems of a type are reported.
 pub(super) struct Wording {
     /// There is no `type`.
     pub(super) missing: &'static str,
-    /// It is another word.
+    /// It is an unknown word.
     pub(super) unknown: &'static str,
     /// `credentials of type`
     pub(super) of: &'static str,
@@ -36,8 +36,8 @@ pub(super) struct Wording {
 }
 
 impl Wording {
-    /// Reads the table of the type that was `written`. `more` gives the keys that a table of a type may have beside its
-    /// own. Where the type is not known, what stands there is examined all the same.
+    /// Reads the table of the type that was `written`. `more` returns the keys that a table of a
+    /// type may have beside its own. If the type is unknown, its keys are checked all the same.
     pub(super) fn read<V: Variants>(
         &self,
         section: &Section<'_>,
@@ -61,7 +61,7 @@ impl Wording {
         V::read(kind, section, &format!("{of} {} it", self.need))
     }
 
-    /// The word is not repeated: it may stand among secrets.
+    /// The word is not repeated: it may be among secrets.
     fn refuse<V: Variants>(&self, section: &Section<'_>, written: Option<&str>) {
         let allowed = V::WORDS.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
         let Some(written) = written else {

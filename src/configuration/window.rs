@@ -11,11 +11,11 @@ use super::table::{Help, Of, table};
 use crate::model::text::shown;
 use crate::model::window::{self, DAY, Span, Window, minute_of_day};
 
-/// More entries than this in one list are a slip.
+/// More entries in one list are a mistake.
 const MAX_ENTRIES: usize = 1_000;
 
 table! {
-    /// As it is written.
+    /// The keys, as the file has them.
     pub(super) struct Written {
         timezone: Zone,
         allow: List<Of<Allowed, InSpan>>,
@@ -24,7 +24,7 @@ table! {
 }
 
 table! {
-    /// A span in which something is allowed.
+    /// A span of allowed times.
     pub(super) struct Allowed {
         days: List<Days>,
         from: TimeOfDay,
@@ -33,14 +33,14 @@ table! {
 }
 
 table! {
-    /// A span in which nothing is.
+    /// A span of denied times.
     pub(super) struct Denied {
         from: DateTime,
         to: DateTime,
     }
 }
 
-/// Help with a span: `"22:00-06:00"` is written as a table.
+/// Returns the help for a span: `"22:00-06:00"` is written as a table.
 pub(super) struct InSpan;
 
 impl Help for InSpan {
@@ -56,7 +56,7 @@ impl Help for InSpan {
     }
 }
 
-/// Help with a window, which is more than a span.
+/// Returns the help for a window, which is more than a span.
 pub(super) struct InWindow;
 
 impl Help for InWindow {
@@ -95,7 +95,7 @@ impl Kind for Zone {
     }
 }
 
-/// The values of a window, as the configuration writes them.
+/// Returns the values of a window, in the form of the configuration.
 pub(super) fn list(window: &Window) -> Vec<(&'static str, Value)> {
     let minutes = |time: &civil::DateTime| time.strftime("%Y-%m-%dT%H:%M").to_string();
     let denied = window.denied().iter().map(|(from, to)| [minutes(from), minutes(to)]);
@@ -106,7 +106,8 @@ pub(super) fn list(window: &Window) -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// Checks the table; `section` is the window. `None` also where it has problems: they are told.
+/// Checks the table; `section` is the window. Returns `None` also if it has problems: they are
+/// reported.
 pub(super) fn window(section: &Section<'_>, written: &Written) -> Option<Window> {
     if written.timezone.is_none() {
         section
@@ -138,8 +139,8 @@ fn entries<W, T>(
     written.iter().enumerate().filter_map(entry).collect()
 }
 
-/// `days` name the day on which the span starts; none: every day. Without `from` it starts with the day, without `to`
-/// it ends with it.
+/// `days` name the day on which the span starts; none: every day. Without `from` it starts with the
+/// day, without `to` it ends with it.
 fn allowed(section: &Section<'_>, written: &Allowed) -> Option<Span> {
     let mut days = [written.days.is_none(); 7];
     for some in written.days.iter().flatten().flatten() {

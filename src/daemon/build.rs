@@ -1,4 +1,5 @@
-//! Making projects and their clients from the configuration: at the start, and again at every reload.
+//! Makes projects and their clients from the configuration: at the start, and again at every
+//! reload.
 
 use std::sync::{Arc, RwLock};
 
@@ -35,16 +36,16 @@ pub struct Builder {
     pub(super) identities: Arc<Identities>,
     credentials: Credentials,
     channels: Channels,
-    /// Where those who tell people learn of their channels; absent: nobody tells.
+    /// The queue that is notified of changed channels; absent: there are no notifications.
     pub(super) post: Option<NotifyQueue>,
     metrics: Option<Arc<Metrics>>,
 }
 
-/// How a project is reached: where this is the same, so is its client.
+/// The connection of a project: while it is the same, so is its client.
 #[derive(Clone)]
 pub(super) struct Connection {
     endpoint: String,
-    /// Looked up by the region where it is absent.
+    /// Looked up by the region if absent.
     project: Option<ProjectId>,
     site: Site,
     ca_pem: Option<Vec<u8>>,
@@ -55,7 +56,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// The project's id, where the configuration gives it.
+    /// Returns the project's id, if the configuration has it.
     pub(super) fn project(&self) -> Option<&ProjectId> {
         self.project.as_ref()
     }
@@ -76,14 +77,14 @@ impl PartialEq for Connection {
     }
 }
 
-/// The limits that the configuration prescribes, with fewer requests at once where descriptors are few.
+/// Returns the configured limits, with fewer concurrent requests if descriptors are few.
 fn limits(configuration: &Configuration) -> Limits {
     let wanted = configuration.limits.max_requests_in_flight;
     let at_once = descriptors::requests(wanted, configuration.projects.len(), descriptors::limit());
     Limits { max_requests_in_flight: at_once, ..configuration.limits.clone() }
 }
 
-/// Tells where descriptors are too few for what the configuration wants.
+/// Warns if there are too few descriptors for the configuration.
 pub(super) fn tell_of_limits(configuration: &Configuration) {
     let (wanted, at_once) =
         (configuration.limits.max_requests_in_flight, limits(configuration).max_requests_in_flight);
@@ -96,7 +97,7 @@ pub(super) fn tell_of_limits(configuration: &Configuration) {
     }
 }
 
-/// What the configuration prescribes for every project.
+/// Returns what the configuration says for every project.
 pub(super) fn rules(configuration: &Configuration) -> Rules {
     Rules {
         policies: configuration.policies.clone(),
@@ -133,27 +134,28 @@ impl Builder {
         }
     }
 
-    /// The same, with every request counted there.
+    /// Returns the same, with every request counted there.
     #[must_use]
     pub fn with_metrics(self, metrics: Arc<Metrics>) -> Self {
         let credentials = self.credentials.with_metrics(Arc::clone(&metrics));
         Self { metrics: Some(metrics), credentials, ..self }
     }
 
-    /// The same, with channels: they are built with everything else, and again at every reload.
+    /// Returns the same, with channels: they are built with everything else, and again at every
+    /// reload.
     #[must_use]
     pub fn notifying(self, post: NotifyQueue) -> Self {
         self.identities.notifying(&post);
         Self { post: Some(post), ..self }
     }
 
-    /// The same, with refused credentials that go on with the rest that this journal knows of.
+    /// Returns the same, with refused credentials that continue the pauses in this journal.
     #[must_use]
     pub fn remembering(self, journal: &Opened) -> Self {
         Self { credentials: self.credentials.remembering(journal), ..self }
     }
 
-    /// Cancelled once the daemon is stopping.
+    /// Cancelled when the daemon stops.
     pub fn stopping(&self) -> CancellationToken {
         self.stopping.clone()
     }
@@ -163,24 +165,24 @@ impl Builder {
         &self.journal
     }
 
-    /// The same, to be kept.
+    /// Returns a handle of the same, to be kept.
     pub(super) fn share_journal(&self) -> Journal {
         self.journal.clone()
     }
 
-    /// What this configuration needs of credentials: those that are the same as before are kept, with what is known of
-    /// them. Changes nothing; [`Self::take_credentials`] does.
+    /// Builds the credentials of this configuration: unchanged ones are kept, with their state.
+    /// Changes nothing; [`Self::take_credentials`] does.
     pub(super) fn credentials(&self, configuration: &Configuration) -> Result<Credentials, BuildFault> {
         self.credentials.renewed(configuration, &self.environment, &self.clock)
     }
 
-    /// From now on these are the credentials.
+    /// Takes these credentials.
     pub(super) fn take_credentials(&mut self, credentials: Credentials) {
         self.credentials = credentials;
     }
 
-    /// The channels of this configuration, where there is somebody who tells. Changes nothing; [`Self::take_channels`]
-    /// does.
+    /// Builds the channels of this configuration, if there is a notifier. Changes nothing;
+    /// [`Self::take_channels`] does.
     pub(super) fn channels(
         &self,
         configuration: &Configuration,
@@ -192,7 +194,7 @@ impl Builder {
         self.channels.renewed(configuration, &self.environment, credentials, &self.clock)
     }
 
-    /// From now on these are the channels.
+    /// Takes these channels.
     pub(super) fn take_channels(&mut self, channels: Channels, configuration: &Configuration) {
         if let Some(post) = &self.post {
             post.take(channels.routes(configuration));
@@ -200,14 +202,14 @@ impl Builder {
         self.channels = channels;
     }
 
-    /// How this project is reached.
+    /// Returns the connection of this project.
     pub(super) fn link(
         configuration: &Configuration,
         project: &Project,
         credentials: &Credentials,
     ) -> Result<Option<Connection>, BuildFault> {
         let site = credentials.site(configuration, project)?;
-        // The configuration checks the reference; a project without its key is an unusable secret.
+        // The configuration checks the reference; a project without its key has an unusable secret.
         let Some(credential) = credentials.of(project, &site) else { return Ok(None) };
         Ok(Some(Connection {
             endpoint: project.endpoint.clone(),
@@ -221,7 +223,7 @@ impl Builder {
         }))
     }
 
-    /// A client. It connects when the first request is sent.
+    /// Makes a client. It connects when the first request is sent.
     pub(super) fn client(&self, project: &Project, link: &Connection) -> Result<HttpClient, BuildFault> {
         let fault = |source| BuildFault::Client { project: project.name.clone(), source };
         let id = if let Some(id) = &link.project {
@@ -248,14 +250,14 @@ impl Builder {
         Client::over_http(options, Arc::clone(&self.clock)).map_err(fault)
     }
 
-    /// A project is watched no more: nobody is told of it any more.
+    /// Ends the notifications of a project that is no longer watched.
     pub(super) fn let_go(&self, project: &ProjectName) {
         if let Some(post) = &self.post {
             post.forget(project);
         }
     }
 
-    /// A project under watch.
+    /// Makes a watched project.
     pub(super) fn project(
         &self,
         configuration: &Configuration,

@@ -7,7 +7,7 @@ use crate::configuration::{Effective, Loaded};
 /// Keys that are read at the start only.
 const AT_START: [&str; 3] = ["journal.url", "control.socket", "log.format"];
 
-/// One line for each key whose value in force is another one now.
+/// Returns one line for each key with another value in force.
 pub(super) fn changes(before: &Loaded, after: &Loaded) -> Vec<String> {
     let (before, after) = (values(before), values(after));
     let keys = before.keys().chain(after.keys().filter(|key| !before.contains_key(*key)));

@@ -1,4 +1,5 @@
-//! The channels of the configuration: built from it, kept over a reload where nothing of them has changed.
+//! The channels of the configuration: built from it, and kept over a reload if nothing of them has
+//! changed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -38,7 +39,7 @@ pub(super) struct Channels {
 }
 
 impl Channels {
-    /// Those of this configuration. What was built from the same as before is kept, with what it knows.
+    /// Builds those of this configuration. An unchanged one is kept, with its state.
     pub(super) fn renewed(
         &self,
         configuration: &Configuration,
@@ -52,7 +53,7 @@ impl Channels {
             let secrets = all.remove(&channel.name).unwrap_or_default();
             let network = network(channel, &secrets)?;
             let same = |before: &&Built| {
-                // A topic is published to with the credential of a project, which may be another one now.
+                // The credential of a project publishes to a topic, and may be another one now.
                 !matches!(channel.way, ChannelKind::Smn(_))
                     && before.way == channel.way
                     && before.network == network
@@ -68,7 +69,7 @@ impl Channels {
         Ok(Self { built })
     }
 
-    /// Who hears of what.
+    /// Returns which channels are notified of what.
     pub(super) fn routes(&self, configuration: &Configuration) -> Routes {
         let notify = &configuration.notify;
         Routes {
@@ -85,10 +86,10 @@ impl Channels {
     }
 }
 
-/// One channel, to be tried.
+/// Builds one channel, to be tested.
 ///
 /// # Errors
-/// Where a secret cannot be had, or the channel cannot be built.
+/// If a secret cannot be read, or the channel cannot be built.
 pub fn channel_of(
     configuration: &Configuration,
     name: &str,
@@ -97,7 +98,7 @@ pub fn channel_of(
 ) -> Result<Option<Arc<dyn Channel>>, BuildFault> {
     let one = configuration.channels.iter().filter(|channel| channel.name == name).cloned().collect();
     let mut configuration = Configuration { channels: one, ..configuration.clone() };
-    // Only the credentials of the project that it publishes with are needed.
+    // Only the credentials of the project that publishes are needed.
     let of = configuration.channels.iter().find_map(|channel| match &channel.way {
         ChannelKind::Smn(smn) => Some(smn.project.clone()),
         _ => None,
@@ -108,7 +109,7 @@ pub fn channel_of(
     Ok(channels.built.remove(name).map(|built| built.channel))
 }
 
-/// How things stand at the start, for those who tell people.
+/// Returns the state at the start, for the notifier.
 pub fn start_of(states: &ProjectStates, configuration: &Configuration, journal_id: &str, seed: u64) -> Start {
     let last = states.last.clone();
     let mut start = Start { journal_id: journal_id.to_owned(), last, seed, ..Start::default() };
@@ -132,7 +133,7 @@ fn are_the_same(one: &ChannelSecrets, other: &ChannelSecrets) -> bool {
     exposed(one) == exposed(other)
 }
 
-/// What lies between a channel and its receiver.
+/// Returns the network between a channel and its receiver.
 fn network(channel: &configuration::Channel, secrets: &ChannelSecrets) -> Result<Network, BuildFault> {
     let ca_pem = channel.ca_file.as_ref().map(|path| {
         fs::read(path).map_err(|error| BuildFault::Channel {
@@ -156,7 +157,7 @@ fn make(
         detail: chain(error),
     };
     let secret = |key: &str| secrets.get(key).cloned();
-    // A channel of a configuration that was checked has what its type needs.
+    // A channel of a checked configuration has what its type needs.
     let url = secret("url").unwrap_or_else(|| Secret::from(String::new()));
     let chat = |service, url: &Secret, secret| {
         let clock = Arc::clone(clock);
@@ -206,7 +207,7 @@ fn make(
     })
 }
 
-/// A topic as the channel sees it.
+/// Returns a topic as the channel needs it.
 struct Publisher(Topic<HttpTransport, SystemClock>);
 
 impl Publish for Publisher {

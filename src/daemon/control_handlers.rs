@@ -1,5 +1,5 @@
-//! What people ask of the running daemon over the control socket. What reads the service or the journal is a task of its
-//! own: nothing else waits for it, and a stop lets it end.
+//! Operators' commands over the control socket. A command that reads the API or the journal is a
+//! task of its own: nothing else waits for it, and a stop lets it end.
 
 use std::collections::BTreeSet;
 
@@ -22,15 +22,16 @@ mod manual;
 
 use manual::Ordering;
 
-/// So many at once: people are few, and each may keep a place of the client. Where descriptors are few, fewer, so that half
-/// of the places of the control socket are left to those who hold, whatever takes how long.
+/// The number of concurrent commands: each may take a place of the client. With few descriptors
+/// there are fewer, so that half of the places of the control socket are left for holds, however
+/// long other commands take.
 const AT_ONCE: usize = 8;
 
-/// No reason is longer, in characters.
+/// The longest reason, in characters.
 const MAX_REASON: usize = 500;
 
 impl Daemon {
-    /// Does what is asked, and answers.
+    /// Carries out a command, and answers.
     pub(super) async fn answer(&mut self, question: Question) {
         let Question { request, peer, answer } = question;
         let done = match request {
@@ -48,11 +49,11 @@ impl Daemon {
             Request::Holds => Ok(Answer::Holds { holds: self.holds_in_force() }),
             Request::Status => Ok(Answer::Status { status: Box::new(self.snapshot().report()) }),
         };
-        // Whoever asked may be gone; what was done is done.
+        // The client may be gone; the command was carried out.
         let _ = answer.send(done.unwrap_or_else(|why| Answer::Refused { why }));
     }
 
-    /// Explains a cluster, by a reading of its own.
+    /// Explains a cluster, from a new poll.
     pub(super) fn explain(&mut self, text: &str, answer: oneshot::Sender<Answer>) {
         let (running, cluster, name) = match self.find_project(text) {
             Ok(found) => found,
@@ -91,7 +92,7 @@ impl Daemon {
         Err(format!("{at_once} commands are in progress already; try again"))
     }
 
-    /// The project of a cluster that something is to be done with, the cluster's id and its name.
+    /// Returns the project of a command's cluster, the cluster's id and its name.
     fn find_project(&self, text: &str) -> Result<(Running, ClusterId, String), String> {
         self.room()?;
         let (cluster, name, project) = self.find_cluster(text)?;
@@ -102,7 +103,7 @@ impl Daemon {
         Ok((running.clone(), cluster, name))
     }
 
-    /// A cluster by its id or its name.
+    /// Returns a cluster by its id or its name.
     fn find_cluster(&self, text: &str) -> Result<(ClusterId, String, ProjectName), String> {
         let mut named = Vec::new();
         for running in self.running.values() {
@@ -138,20 +139,20 @@ impl Daemon {
         }
     }
 
-    /// Writes the scope of this cluster in a command by its name, where that is clear.
+    /// Writes the scope of this cluster in a command by its name, if that is unambiguous.
     fn by_name(&self, cluster: ClusterId, name: &str) -> impl Fn(&str) -> String + Send + use<> {
         let scope = Scope::Cluster(cluster);
         let (id, written) = (scope.to_string(), self.written(&scope, Some(name)));
         move |command| command.replace(&id, &written)
     }
 
-    /// The names of all known clusters.
+    /// Returns the names of all known clusters.
     fn names(&self) -> BTreeSet<String> {
         self.running.values().flat_map(|running| running.project.clusters()).map(|(_, name)| name).collect()
     }
 
-    /// A scope as an operator writes it: a cluster by its name, where a shell takes that as it is and no other cluster
-    /// bears it or has it for an id.
+    /// Returns a scope as an operator writes it: a cluster by its name, if a shell needs no quotes
+    /// for it and no other cluster has it as name or id.
     fn written(&self, scope: &Scope, name: Option<&str>) -> String {
         let is_plain = |name: &&str| {
             !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
@@ -167,7 +168,7 @@ impl Daemon {
     }
 }
 
-/// The reason for what is asked, where there is a usable one.
+/// Returns the reason for a command, if it is usable.
 fn reason(text: &str, of: &str) -> Result<String, String> {
     if text.trim().is_empty() {
         return Err(format!("{of} needs a reason, which is recorded"));

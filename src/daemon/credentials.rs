@@ -1,4 +1,5 @@
-//! The credentials of all projects: built from the configuration, shared where they are the same, kept over a reload.
+//! The credentials of all projects: built from the configuration, shared if they are the same, and
+//! kept over a reload.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,7 +21,7 @@ use crate::journal::Opened;
 use crate::model::id::{ProjectId, ProjectName};
 use crate::status::metrics::Metrics;
 
-/// Where credentials sign in, and how that is reached.
+/// Where credentials sign in, and over which connection.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Site {
     iam_endpoint: String,
@@ -31,7 +32,7 @@ pub(super) struct Site {
 }
 
 impl Site {
-    /// That of this project.
+    /// Returns that of this project.
     fn of(configuration: &Configuration, project: &Project, proxies: &Proxies) -> Result<Self, BuildFault> {
         let ca_pem =
             project.ca_file.as_ref().map(fs::read).transpose().map_err(|source| BuildFault::CaFile {
@@ -48,7 +49,7 @@ impl Site {
         })
     }
 
-    /// IAM there.
+    /// Makes the IAM client for it.
     pub(super) fn iam(
         &self,
         clock: &Arc<SystemClock>,
@@ -66,21 +67,21 @@ impl Site {
     }
 }
 
-/// The proxies of projects that have one, with who signs in there. Those that are the same are one.
+/// The proxies of projects, with their users. Equal ones are shared.
 type Proxies = BTreeMap<ProjectName, Arc<ProxyCircuit>>;
 
-/// What makes two credentials one.
+/// What distinguishes two credentials.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Identity {
     /// Their name in the configuration.
     name: String,
-    /// Where they sign in; absent where they do not.
+    /// Where they sign in; absent if they do not.
     site: Option<Site>,
-    /// What they sign in for; absent where that makes no difference.
+    /// What they sign in for; absent if that makes no difference.
     scope: Option<Target>,
 }
 
-/// What a token is got for.
+/// What a token is valid for.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Target {
     Project(ProjectId),
@@ -112,7 +113,7 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// Those of this configuration. What was built from the same as before is kept.
+    /// Builds those of this configuration. An unchanged one is kept.
     pub(super) fn renewed(
         &self,
         configuration: &Configuration,
@@ -144,11 +145,11 @@ impl Credentials {
         Ok(Self { built: making.built, gates: making.gates, proxies, metrics: self.metrics.clone() })
     }
 
-    /// The same, with the rests that this journal knows of, and which is told of new ones.
+    /// Returns the same, with the pauses in this journal, which also keeps new ones.
     pub(super) fn remembering(self, journal: &Opened) -> Self {
         let before =
             journal.refusals.as_deref().map(serde_json::from_str).transpose().unwrap_or_else(|error| {
-                // Another version's, most likely: each key is then tried once.
+                // Most likely written by another version: each key is then tried once.
                 tracing::debug!(%error, "the record of refused credentials cannot be read from the journal");
                 None
             });
@@ -164,7 +165,7 @@ impl Credentials {
         Self { gates, ..self }
     }
 
-    /// Requests to IAM are counted there, by all that are built from now on.
+    /// Counts requests to IAM there, by all that are built from now on.
     pub(super) fn with_metrics(self, metrics: Arc<Metrics>) -> Self {
         Self { metrics: Some(metrics), ..self }
     }
@@ -174,12 +175,12 @@ impl Credentials {
         self.metrics.as_ref().map(|metrics| CredentialMeter::of(name, metrics))
     }
 
-    /// Where this project signs in, and how that is reached.
+    /// Returns where this project signs in, and over which connection.
     pub(super) fn site(&self, configuration: &Configuration, project: &Project) -> Result<Site, BuildFault> {
         Site::of(configuration, project, &self.proxies)
     }
 
-    /// That of a project.
+    /// Returns that of a project.
     pub(super) fn of(&self, project: &Project, site: &Site) -> Option<Arc<Credential>> {
         let of_project = self.built.iter().find(|(identity, _)| {
             identity.name == project.credentials
@@ -189,7 +190,7 @@ impl Credentials {
         of_project.map(|(_, built)| Arc::clone(&built.credential))
     }
 
-    /// All must prove themselves anew, and files are read again.
+    /// Requires a new proof of all, and reads files again.
     pub(super) fn wake(&self) {
         self.built.values().for_each(|built| built.credential.wake());
         self.proxies.values().for_each(|through| through.wake());
@@ -200,7 +201,7 @@ fn scope(project: &Project) -> Target {
     project.project_id.clone().map_or_else(|| Target::Region(project.region.clone()), Target::Project)
 }
 
-/// Credentials in the making.
+/// Credentials while they are built.
 struct Making<'a> {
     configuration: &'a Configuration,
     environment: &'a Environment,
@@ -212,7 +213,7 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
-    /// The credential of this name for this project, made where it is not there yet.
+    /// Returns the credential of this name for this project, built if it does not exist yet.
     fn credential(
         &mut self,
         name: &str,
@@ -235,9 +236,9 @@ impl Making<'_> {
         if let Some(built) = self.built.get(&identity) {
             return Ok(Some(Arc::clone(&built.credential)));
         }
-        // A key that is none is told before anything is taken, also where the credential is kept.
+        // An invalid key is reported before anything is taken, also if the credential is kept.
         let first = self.first_key(name)?;
-        // What the configuration says of them, with all that they lead to.
+        // Their configuration, with all that it refers to.
         let mut chain = vec![kind.clone()];
         while let Some(Kind::Assumed(assumed)) = chain.last()
             && let Some(next) = self.configuration.credentials.get(&assumed.source)
@@ -325,7 +326,7 @@ impl Making<'_> {
     }
 }
 
-/// The key that these secrets are, where they are one.
+/// Returns the key of these secrets, if they are one.
 fn key(secrets: CredentialSecrets) -> Result<Option<Key>, KeyError> {
     Ok(match secrets {
         CredentialSecrets::AccessKey { access_key, secret_key, security_token } => {

@@ -1,7 +1,8 @@
-//! Which project is which while the daemon runs: under which name the journal keeps it, and whose id was looked up.
+//! Which project is which while the daemon runs: the name under which the journal keeps it, and the
+//! looked-up ids.
 //!
-//! A project whose id is looked up cannot be read before it is known: here it becomes known, and nothing is asked of the
-//! service under a history that is another project's.
+//! A project whose id is looked up cannot be polled before the id is known. Here it becomes known,
+//! and the project is not polled with the history of another project.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -27,7 +28,7 @@ pub(super) struct Identities {
     holds: Arc<RwLock<Holds>>,
     post: std::sync::OnceLock<NotifyQueue>,
     pub(super) known: Mutex<Known>,
-    /// Told where a project has to be built anew.
+    /// Notified when a project has to be built again.
     pub(super) outdated: Notify,
 }
 
@@ -36,14 +37,14 @@ pub(super) struct Identities {
 pub(super) struct Known {
     /// As the journal has them.
     pub(super) names: Names,
-    /// The projects that are watched, those that leave among them, with their ids where they are known.
+    /// The watched projects, leaving ones included, with their ids if known.
     watched: BTreeMap<ProjectName, Option<ProjectId>>,
-    /// Those that were built with the history of another project. None of them can be read.
+    /// Projects that were built with the history of another project. None of them can be polled.
     pub(super) outdated: BTreeSet<ProjectName>,
 }
 
 impl Known {
-    /// A project is watched from now on, with its id where that is known.
+    /// Adds a watched project, with its id if known.
     pub(super) fn watch(&mut self, name: &ProjectName, id: Option<&ProjectId>) {
         self.outdated.remove(name);
         let known = self.watched.entry(name.clone()).or_default();
@@ -52,13 +53,13 @@ impl Known {
         }
     }
 
-    /// It is not watched any more.
+    /// Removes a project that is no longer watched.
     pub(super) fn leave(&mut self, name: &ProjectName) {
         self.watched.remove(name);
         self.outdated.remove(name);
     }
 
-    /// Another project that is watched and that has this id.
+    /// Returns another watched project with this id.
     fn other_with(&self, name: &ProjectName, id: &ProjectId) -> Option<&ProjectName> {
         self.watched
             .iter()
@@ -66,14 +67,14 @@ impl Known {
             .map(|(other, _)| other)
     }
 
-    /// All that are watched, as the journal is told of them.
+    /// Returns all watched projects, for the journal.
     fn named(&self) -> Vec<Named> {
         self.watched.iter().map(|(name, id)| Named { name: name.clone(), id: id.clone() }).collect()
     }
 }
 
 impl Identities {
-    /// With these names, as the journal has them.
+    /// Makes it with these names, from the journal.
     pub(super) fn new(
         journal: &Journal,
         clock: &Arc<SystemClock>,
@@ -90,7 +91,7 @@ impl Identities {
         })
     }
 
-    /// Whoever tells people hears of other names there.
+    /// Notifies this queue of other names.
     pub(super) fn notifying(&self, post: &NotifyQueue) {
         let _ = self.post.set(post.clone());
     }
@@ -103,7 +104,7 @@ impl Identities {
         }
     }
 
-    /// Takes over what the journal has done.
+    /// Takes in what the journal has done.
     pub(super) fn take(&self, known: &mut Known, identified: &Identified) {
         let now = self.clock.now();
         self.holds.write().unwrap_or_else(PoisonError::into_inner).rename(identified, now);
@@ -114,7 +115,7 @@ impl Identities {
         tell(identified);
     }
 
-    /// Whether the project of this name, whose id was found to be this one, may be read.
+    /// Returns whether the project of this name, whose id was found to be this one, may be polled.
     async fn claim(&self, name: &ProjectName, id: ProjectId) -> Result<ProjectId, CloudError> {
         let no = |detail: String| Err(CloudError::NoProject { detail });
         let known = &mut *self.known.lock().await;
@@ -148,7 +149,8 @@ impl Identities {
             }
         };
         for rename in &identified.naming.renames {
-            // One whose id is not known yet was built with a history that has another name by now.
+            // A project whose id is not known yet was built with a history that has another name by
+            // now.
             if known.watched.get(&rename.from).is_some_and(Option::is_none) {
                 known.outdated.insert(rename.from.clone());
             }
@@ -166,7 +168,7 @@ impl Identities {
     }
 }
 
-/// Tells which projects have another name now.
+/// Logs which projects have another name now.
 pub(super) fn tell(identified: &Identified) {
     for rename in &identified.naming.renames {
         let (from, to) = (&rename.from, &rename.to);
@@ -178,7 +180,7 @@ pub(super) fn tell(identified: &Identified) {
     }
 }
 
-/// Finds the id of a project, and asks whether it may be read under its name.
+/// Finds the id of a project, and checks whether it may be polled under its name.
 pub(super) struct Claiming<F> {
     pub(super) finder: F,
     pub(super) name: ProjectName,
@@ -275,7 +277,7 @@ mod tests {
             let refused = identities.claim(&name("private"), id("1")).await.unwrap_err();
             assert!(refused.to_string().contains("already watched as project public"), "{refused}");
         }
-        // The other one goes.
+        // The other project is removed.
         identities.known.lock().await.leave(&name("public"));
         assert!(identities.claim(&name("private"), id("1")).await.is_ok());
         watch(&identities, "later", None).await;
@@ -299,7 +301,7 @@ mod tests {
     async fn a_project_that_is_found_to_be_another_one_takes_up_that_ones_history_first() {
         let (journal, identities) = journaled(&[("a", "1"), ("b", "2")]).await;
         watch(&identities, "a", None).await;
-        // The history of project 2 is kept under b, which is not watched any more.
+        // The history of project 2 is kept under b, which is no longer watched.
         for _ in 0..2 {
             let refused = identities.claim(&name("a"), id("2")).await.unwrap_err();
             assert!(refused.to_string().contains("the daemon loads the journal of"), "{refused}");
@@ -311,7 +313,7 @@ mod tests {
             ["project:a", "project:a", "project:former-1-1"],
             "what was held stays held"
         );
-        // Built anew, it goes on.
+        // Built again, it continues.
         watch(&identities, "a", None).await;
         assert!(identities.claim(&name("a"), id("2")).await.is_ok());
     }

@@ -1,13 +1,14 @@
-//! What is in force, for reports: enough to say of any time how often, by which limits and in which mode it was acted.
+//! The configuration in force, for reports: enough to know for any time the intervals, the limits
+//! and the mode.
 
 use serde_json::{Map, Value, json};
 
 use crate::configuration::Loaded;
 
-/// The sections that say so.
+/// The sections of it.
 const SECTIONS: [&str; 3] = ["poll.", "limits.", "breaker."];
 
-/// What this configuration and this version put in force, in JSON. No secret can stand in any of it.
+/// Returns what this configuration and this version put in force, in JSON. It contains no secret.
 pub(super) fn of(loaded: &Loaded) -> Value {
     let effective = loaded.effective();
     let wanted = |key: &str| SECTIONS.iter().any(|section| key.starts_with(section));

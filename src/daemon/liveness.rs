@@ -1,8 +1,8 @@
-//! Whether everything that works still does: the loop of every scheduler, and whoever keeps the journal. All are asked,
-//! again and again; only when all have answered has the daemon shown a sign of life.
+//! Checks that everything works: the loop of every scheduler, and the thread of the journal. All
+//! are asked again and again; when all have answered, that is a sign of life of the daemon.
 //!
-//! There is no task and no timer of its own that could go on while the work does not: the daemon's own loop asks and
-//! hears the answers, so a sign of life also shows that that one turns.
+//! There is no task or timer of its own that could continue while the work does not: the daemon's
+//! own loop asks and receives the answers, so a sign of life also shows that this loop runs.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,15 +13,15 @@ use crate::journal::{Journal, JournalError};
 use crate::model::moment::Mono;
 use crate::schedule::liveness::LivenessProbe;
 
-/// All are asked this often. More often where the service manager wants to hear of it sooner.
+/// All are asked at this interval, or more often if the service manager expects it.
 const USUAL: Duration = Duration::from_secs(5);
-/// So many signs of life within the time after which the service manager loses patience.
+/// The number of signs of life within the watchdog time of the service manager.
 const SIGNS: u32 = 4;
 
-/// Ends once every scheduler and the journal have answered.
+/// Ends when every scheduler and the journal have answered.
 ///
 /// # Errors
-/// Where nothing will ever be journaled again.
+/// If nothing can be journaled any more.
 pub(super) async fn answered(schedulers: Vec<LivenessProbe>, journal: Journal) -> Result<(), JournalError> {
     for scheduler in schedulers {
         scheduler.answered().await;
@@ -29,7 +29,7 @@ pub(super) async fn answered(schedulers: Vec<LivenessProbe>, journal: Journal) -
     journal.check_alive().await
 }
 
-/// Asks, round after round. A round ends once all have answered.
+/// Asks, round after round. A round ends when all have answered.
 pub(super) struct Liveness<R> {
     every: Duration,
     next: Mono,
@@ -37,17 +37,17 @@ pub(super) struct Liveness<R> {
 }
 
 impl<R: Future<Output = Result<(), JournalError>>> Liveness<R> {
-    /// From now on. `patience`: how long the service manager waits for a sign.
+    /// Starts now. `patience`: the watchdog time of the service manager.
     pub(super) fn new(patience: Option<Duration>, now: Mono) -> Self {
         let every = patience.map_or(USUAL, |patience| USUAL.min(patience / SIGNS));
         Self { every, next: now, under_way: None }
     }
 
-    /// Asks once the next round is due, and ends when all have answered. Cancel safe: what is under way goes on at the
-    /// next call.
+    /// Asks when the next round is due, and ends when all have answered. Cancel safe: a begun round
+    /// continues at the next call.
     ///
     /// # Errors
-    /// Where nothing will ever be journaled again.
+    /// If nothing can be journaled any more.
     pub(super) async fn round<C: Clock>(
         &mut self,
         clock: &C,

@@ -1,4 +1,4 @@
-//! What is counted while the daemon works: every entry of the journal, every commit, every request.
+//! Counts the daemon's work: every entry of the journal, every commit, every request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::model::moment::Moment;
 use crate::model::names::Named;
 use crate::status::metrics::Metrics;
 
-/// A store that tells what it kept, and how long that took.
+/// A store that counts its entries and measures its commits.
 pub struct Measured<C = SystemClock> {
     inner: Arc<dyn Store>,
     clock: Arc<C>,
@@ -23,12 +23,12 @@ pub struct Measured<C = SystemClock> {
 }
 
 impl<C: Clock> Measured<C> {
-    /// The same journal, measured.
+    /// Returns the same journal, measured.
     pub fn over(journal: &Journal, clock: Arc<C>, metrics: Arc<Metrics>) -> Journal {
         Journal::from(Self { inner: journal.store(), clock, metrics })
     }
 
-    /// Measures a commit. One that failed took its time too.
+    /// Measures a commit. A failed one took its time too.
     fn measure<'a, R: Send + 'a>(&'a self, commit: Answer<'a, R>) -> Answer<'a, R> {
         Box::pin(async move {
             let begin = self.clock.now();

@@ -50,21 +50,21 @@ pub type HttpClient = Client<HttpTransport, SystemClock>;
 /// A project over HTTP.
 pub type HttpProject = Reconciler<HttpClient, SystemClock>;
 
-/// Why the daemon could not be put together.
+/// Why the daemon could not be built.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages tell the fields")]
 pub enum BuildFault {
-    /// A secret cannot be had.
+    /// A secret cannot be read.
     #[error("secrets cannot be read:\n{0}")]
     Secrets(Problems),
-    /// A key that is none.
+    /// An invalid key.
     #[error("credentials {name} cannot be used")]
     Key {
         name: String,
         #[source]
         source: crate::cloud::error::KeyError,
     },
-    /// The configuration checks this; it is told all the same.
+    /// The configuration checks this; the error exists all the same.
     #[error("the credentials {name} assume an agency with source credentials that do not exist")]
     NoSource { name: String },
     /// The file of a private CA.
@@ -94,19 +94,19 @@ pub enum BuildFault {
 }
 
 impl BuildFault {
-    /// Whether the configuration is to blame, and not the machine.
+    /// Returns whether the cause is the configuration, and not the machine.
     pub fn is_of_the_configuration(&self) -> bool {
         !matches!(self, Self::Journal(_) | Self::NewProject(_))
     }
 }
 
-/// What ends a daemon that nobody asked to stop. Everything else was stopped in order before.
+/// Why the daemon ended without an order. Everything else was stopped in order before.
 #[derive(Debug, thiserror::Error)]
 pub enum Broken {
     /// A part of it panicked.
     #[error("a part of the daemon panicked; everything else was stopped")]
     Panicked(#[from] tokio::task::JoinError),
-    /// Whoever keeps the journal is gone.
+    /// The thread of the journal has ended.
     #[error("the journal can no longer be written, so the daemon stopped")]
     Journal(#[from] JournalError),
 }
@@ -116,21 +116,21 @@ pub enum Broken {
 pub struct ProjectStates {
     projects: std::collections::BTreeMap<ProjectName, ProjectState>,
     holds: Holds,
-    /// Which project is kept under which name.
+    /// The name under which each project is kept.
     names: Names,
-    /// What the last start renamed, for those who tell people.
+    /// The renames of the last start, for the notifier.
     naming: Naming,
     /// The number of the last entry of each project.
     last: std::collections::BTreeMap<ProjectName, u64>,
 }
 
 impl ProjectStates {
-    /// With these holds, and no entries yet.
+    /// Makes it with these holds, and no entries yet.
     pub fn with_holds(holds: Holds) -> Self {
         Self { holds, ..Self::default() }
     }
 
-    /// Folds one stored entry in, as a process that starts at `now` understands it.
+    /// Folds one stored entry in, by the clocks of a process that starts at `now`.
     pub fn fold(&mut self, entry: StoredEntry, now: Moment) {
         let entry = entry.recall(now);
         let last = self.last.entry(entry.subject.project.clone()).or_default();
@@ -141,7 +141,7 @@ impl ProjectStates {
     /// Keeps the projects of this configuration under their present names, in the journal and here.
     ///
     /// # Errors
-    /// Where the journal cannot be written.
+    /// If the journal cannot be written.
     pub async fn identify(
         &mut self,
         journal: &Journal,
@@ -154,18 +154,18 @@ impl ProjectStates {
         Ok(())
     }
 
-    /// What [`ProjectStates::identify`] has renamed.
+    /// Returns what [`ProjectStates::identify`] has renamed.
     pub fn naming(&self) -> &Naming {
         &self.naming
     }
 
-    /// The same, as a journal with these names would do it: for commands that only read.
+    /// Renames as a journal with these names would: for commands that only read.
     pub fn identified(&mut self, names: &Names, configuration: &Configuration, now: Moment) {
         let naming = names.naming(&named(configuration), |name| self.projects.contains_key(name));
         self.rename(Identified { naming, holds: Vec::new() }, now);
     }
 
-    /// The present name of what is kept under this one.
+    /// Returns the present name of what is kept under this one.
     pub fn renamed<'a>(&'a self, name: &'a ProjectName) -> &'a ProjectName {
         self.naming.renamed(name)
     }
@@ -182,12 +182,13 @@ impl ProjectStates {
         self.naming = identified.naming;
     }
 
-    /// That of one project, as its last entry left it.
+    /// Returns that of one project, as its last entry left it.
     fn of(&self, project: &ProjectName) -> Option<&ProjectState> {
         self.projects.get(project)
     }
 
-    /// The tasks of a project that need an operator, by the names of their clusters, each with the code of the cause.
+    /// Returns the tasks of a project that need an operator, by the names of their clusters, each
+    /// with the code of the cause.
     pub fn needing_operator(&self, project: &ProjectName) -> Vec<(String, &'static str)> {
         let tasks = self.of(project).into_iter().flat_map(|state| state.clusters.values());
         let escalated = tasks.flat_map(|cluster| cluster.tasks.values()).filter_map(|task| {
@@ -199,29 +200,29 @@ impl ProjectStates {
         escalated
     }
 
-    /// That of one project, ready to be used from `now` on.
+    /// Returns that of one project, ready to be used from `now` on.
     pub fn take(&mut self, project: &ProjectName, now: Moment) -> ProjectState {
         let mut project_state = self.projects.remove(project).unwrap_or_default();
         project_state.wake(now);
         project_state
     }
 
-    /// The holds, to be shared by all projects.
+    /// Returns the holds, to be shared by all projects.
     pub fn share_holds(&mut self) -> Arc<RwLock<Holds>> {
         Arc::new(RwLock::new(std::mem::take(&mut self.holds)))
     }
 }
 
-/// The projects as the journal is told of them.
+/// Returns the projects, for the journal.
 fn named(configuration: &Configuration) -> Vec<Named> {
     let named = |project: &Project| Named { name: project.name.clone(), id: project.project_id.clone() };
     configuration.projects.iter().map(named).collect()
 }
 
-/// Opens the journal that the configuration names and folds what it holds.
+/// Opens the journal that the configuration names and folds its entries.
 ///
 /// # Errors
-/// Where it cannot be used. Nothing on disk is changed then.
+/// If it cannot be used. Nothing on disk is changed then.
 pub fn open_journal(
     configuration: &Configuration,
     clock: &impl Clock,

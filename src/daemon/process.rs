@@ -1,14 +1,14 @@
-//! What the kernel tells of this process, for the metrics. What cannot be read is left out.
+//! The kernel's values of this process, for the metrics. Unreadable ones are left out.
 
 use std::fs;
 
 use crate::descriptors;
 use crate::status::metrics::Process;
 
-/// Clock ticks in a second in what the kernel tells: 100 on every architecture that Linux has users on.
+/// The kernel's clock ticks in a second: 100 on every architecture on which Linux has users.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Reads it now.
+/// Reads the present values.
 pub fn read() -> Process {
     let stat = fs::read_to_string("/proc/self/stat").ok();
     let kernel = fs::read_to_string("/proc/stat").ok();
@@ -18,13 +18,14 @@ pub fn read() -> Process {
         started: stat.zip(kernel.as_deref()).and_then(|(stat, kernel)| started(stat, kernel)),
         cpu_seconds: stat.and_then(cpu_seconds),
         resident_bytes: status.as_deref().and_then(resident_bytes),
-        // One of them is that of the reading itself.
+        // One of them is that of this read itself.
         open_fds: fs::read_dir("/proc/self/fd").ok().map(|all| (all.count() as u64).saturating_sub(1)),
         max_fds: descriptors::limit(),
     }
 }
 
-/// A field of `/proc/self/stat` by its number in proc(5). The second one is the program's name, and may hold anything.
+/// Returns a field of `/proc/self/stat` by its number in proc(5). The second one is the program's
+/// name, which may contain anything.
 fn field(stat: &str, number: usize) -> Option<f64> {
     let (_, after_the_name) = stat.rsplit_once(')')?;
     after_the_name.split_ascii_whitespace().nth(number.checked_sub(3)?)?.parse().ok()

@@ -1,4 +1,4 @@
-//! The projects of one state of the configuration, for commands that look at everything once.
+//! The projects of one state of the configuration, for commands that poll everything once.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ impl Projects {
     /// Builds every project. Connects to nothing.
     ///
     /// # Errors
-    /// Where a secret, a key, an endpoint or a CA cannot be used.
+    /// If a secret, a key, an endpoint or a CA cannot be used.
     pub fn build(
         configuration: &Configuration,
         mut builder: Builder,
@@ -49,10 +49,10 @@ impl Projects {
         &self.all
     }
 
-    /// Polls everything once. `false` where some project could not be listed.
+    /// Polls everything once. Returns `false` if the clusters of some project could not be listed.
     ///
     /// # Errors
-    /// Where a part of the daemon panicked.
+    /// If a part of the daemon panicked.
     pub async fn reconcile_once(&self) -> Result<bool, JoinError> {
         let mut schedulers = JoinSet::new();
         for project in &self.all {

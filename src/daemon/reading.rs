@@ -1,18 +1,18 @@
-//! How far the reading of the journal at a start is, for the log: a large one takes minutes.
+//! The progress of reading the journal at a start, for the log: a large one takes minutes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-/// Tells how far it is, from a thread of its own, until this is dropped.
+/// Logs the progress, from a thread of its own, until this is dropped.
 pub(super) struct Reading {
     entries: Arc<AtomicU64>,
     _stop: mpsc::Sender<()>,
 }
 
 impl Reading {
-    /// Calls `tell` so often, with how many entries were read in which time.
+    /// Calls `tell` at this interval, with the number of entries and the time so far.
     pub(super) fn begin(every: Duration, tell: impl Fn(u64, Duration) + Send + 'static) -> Self {
         let entries = Arc::new(AtomicU64::new(0));
         let (stop, stops) = mpsc::channel::<()>();
@@ -24,12 +24,12 @@ impl Reading {
                 tell(read.load(Ordering::Relaxed), waited);
             }
         };
-        // Without a thread nothing is told, and the journal is read all the same.
+        // Without a thread there is no progress in the log, and the journal is read all the same.
         let _ = std::thread::Builder::new().name("reading".to_owned()).spawn(telling);
         Self { entries, _stop: stop }
     }
 
-    /// One more entry was read.
+    /// Counts one more entry.
     pub(super) fn read_one(&self) {
         self.entries.fetch_add(1, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! The running daemon: a scheduler for each project, reloads, and what people ask of it.
+//! The running daemon: a scheduler for each project, reloads, and operators' commands.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -32,11 +32,12 @@ use crate::supervisor::Supervisor;
 
 mod reload;
 
-/// How often a project that was removed is asked whether its last PUT is settled.
+/// How often a removed project is checked for requests of unknown outcome.
 const LEAVING_CHECK: Duration = Duration::from_secs(5);
-/// A sign of life is journaled so often.
+/// The interval at which a sign of life is journaled.
 const BETWEEN_MARKS: Duration = Duration::from_mins(1);
-/// Reloads begin this far apart: signals that come faster are one. Each proves every credential anew.
+/// The shortest time between two reloads: faster signals are one reload. Each reload proves every
+/// credential again.
 const BETWEEN_RELOADS: Duration = Duration::from_secs(1);
 
 /// The running daemon.
@@ -46,19 +47,19 @@ pub struct Daemon {
     loaded: Loaded,
     pub(super) builder: Builder,
     pub(super) running: BTreeMap<ProjectName, Running>,
-    /// Projects that are not watched any more, until that is taken note of.
+    /// Projects that are no longer watched, until the loop has noticed.
     left: BTreeSet<ProjectName>,
     schedulers: JoinSet<(ProjectName, Result<(), JoinError>)>,
-    /// What people ordered and is being carried out.
+    /// Operators' commands that are being carried out.
     pub(super) orders: JoinSet<()>,
     stopping: CancellationToken,
     started: Timestamp,
     /// The configuration in force, for people.
     in_force: InForce,
     supervisor: Arc<Supervisor>,
-    /// Whether commands can reach the daemon, where they are to.
+    /// Whether commands can reach the daemon, if the configuration has a control socket.
     reachable: Option<Reachable>,
-    /// How it stands, for those who look from outside the loop.
+    /// The state, for readers outside the loop.
     shown: Option<watch::Sender<Snapshot>>,
 }
 
@@ -66,7 +67,7 @@ impl Daemon {
     /// Builds every project of the configuration that was loaded from `config`. Connects to nothing.
     ///
     /// # Errors
-    /// Where a secret, a key, an endpoint or a CA cannot be used.
+    /// If a secret, a key, an endpoint or a CA cannot be used.
     pub fn build(
         config: PathBuf,
         loaded: Loaded,
@@ -106,34 +107,36 @@ impl Daemon {
             *project_state = states.take(name, now);
         }
         let identities = Arc::clone(&daemon.builder.identities);
-        // Nobody else knows of it yet.
+        // No other part knows of it yet.
         if let Ok(mut known) = identities.known.try_lock() {
             daemon.begin(ready, &mut known);
         }
         Ok(daemon)
     }
 
-    /// The same, told of to whoever supervises the process.
+    /// Returns the same, with messages to the service manager.
     #[must_use]
     pub fn supervised(self, supervisor: Arc<Supervisor>) -> Self {
         Self { supervisor, ..self }
     }
 
-    /// The same, with whether commands can reach it; `None`: the configuration wants none to.
+    /// Returns the same, with whether commands can reach it; `None`: the configuration has no
+    /// control socket.
     #[must_use]
     pub fn reached(self, reachable: Option<Reachable>) -> Self {
         Self { reachable, ..self }
     }
 
-    /// The projects under watch.
+    /// Returns the watched projects.
     pub fn projects(&self) -> Vec<Arc<HttpProject>> {
         self.running.values().map(|running| Arc::clone(&running.project)).collect()
     }
 
-    /// Runs until the daemon is stopping, then waits for the reconciles that are under way.
+    /// Runs until the daemon is stopped, then waits for the reconciles that have begun.
     ///
     /// # Errors
-    /// Where a part of the daemon panicked or the journal's keeper is gone: everything is stopped in order first.
+    /// If a part of the daemon panicked or the journal's thread has ended: everything is stopped in
+    /// order first.
     pub async fn run(
         mut self,
         reload: Arc<Notify>,
@@ -196,7 +199,7 @@ impl Daemon {
             }
         }
         self.supervisor.stopping();
-        // Who still asks is told that the daemon is stopping.
+        // A client that still asks gets the answer that the daemon is stopping.
         drop(questions);
         self.stopping.cancel();
         while let Some(ended) = self.schedulers.join_next().await {
@@ -211,7 +214,7 @@ impl Daemon {
         result
     }
 
-    /// Keeps what is in force from now on, for reports.
+    /// Journals what is in force from now on, for reports.
     async fn note_in_force(&self) {
         let what = in_force::of(&self.loaded).to_string();
         if let Err(error) = self.builder.journal().note_in_force(self.clock().now().wall, what).await {
@@ -223,7 +226,7 @@ impl Daemon {
         }
     }
 
-    /// Tells the service manager how the daemon stands, where that has changed.
+    /// Notifies the service manager of the daemon's state, if that has changed.
     fn tell_status(&self) {
         if !self.supervisor.listens() {
             return;
@@ -242,8 +245,9 @@ impl Daemon {
         ));
     }
 
-    /// A scheduler has ended: because its project is gone from the configuration, or because something panicked. Then all
-    /// are stopped, so that nothing is left half-alive.
+    /// Takes in that a scheduler has ended: because its project is gone from the configuration, or
+    /// because something panicked. Then all are stopped, so that no part continues without the
+    /// others.
     fn ended(
         &mut self,
         ended: Result<(ProjectName, Result<(), JoinError>), JoinError>,
@@ -251,14 +255,14 @@ impl Daemon {
         let (name, watched) = ended?;
         watched?;
         let Some(running) = self.running.get_mut(&name) else { return Ok(()) };
-        // Where all are stopping, it is still to write what is left.
+        // All are stopping: the loop still has to write what is left.
         if running.leaving {
             self.running.remove(&name);
             self.left.insert(name.clone());
             self.builder.let_go(&name);
             info!(project = %name, "project {name} is not watched any more");
         } else if !self.stopping.is_cancelled() {
-            // It came back into the configuration before its last reconcile had ended.
+            // The project came back into the configuration before its last reconcile had ended.
             running.stop = running.halt.child_token();
             let (project, nudge) = (Arc::clone(&running.project), Arc::clone(&running.nudge));
             let stop = running.stop.clone();
@@ -270,7 +274,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// Begins to watch a project. What is returned is felt while its scheduler's loop turns.
+    /// Begins to watch a project. Returns the liveness probe of its scheduler's loop.
     fn watch(
         &mut self,
         name: ProjectName,
@@ -297,7 +301,7 @@ impl Daemon {
         liveness
     }
 
-    /// Ends the schedulers of removed projects that have nothing open any more.
+    /// Ends the schedulers of removed projects without an open request.
     fn let_leave(&mut self) {
         for running in self.running.values() {
             if running.leaving && !running.project.has_open_attempts() {
@@ -306,7 +310,7 @@ impl Daemon {
         }
     }
 
-    /// How the daemon stands now, for those who ask it and those who look from outside.
+    /// Returns the present state of the daemon, for commands and for readers outside.
     pub(super) fn snapshot(&self) -> Snapshot {
         Snapshot {
             clock: Arc::clone(&self.builder.clock),
@@ -321,8 +325,8 @@ impl Daemon {
         }
     }
 
-    /// The daemon as it is seen from outside, kept up to date from now on.
-    /// `changes` changes when something was told.
+    /// Returns the daemon as readers outside see it, kept up to date from now on.
+    /// `changes` changes with every notification.
     pub fn view(&mut self, metrics: Arc<Metrics>, changes: watch::Receiver<u64>) -> Arc<View> {
         let (shown, snapshot) = watch::channel(self.snapshot());
         self.shown = Some(shown);
@@ -336,7 +340,7 @@ impl Daemon {
         }
     }
 
-    /// Something may be due now that was held back.
+    /// Wakes the schedulers: a block may have ended.
     pub(super) fn nudge_all(&self) {
         self.running.values().for_each(|running| running.nudge.notify_one());
     }

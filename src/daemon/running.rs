@@ -9,19 +9,20 @@ use super::HttpProject;
 use super::build::Connection;
 use crate::schedule::liveness::LivenessProbe;
 
-/// A project under watch.
+/// A watched project.
 #[derive(Clone)]
 pub(super) struct Running {
     pub(super) project: Arc<HttpProject>,
     pub(super) link: Arc<Connection>,
-    /// Cancelled once nothing more is to be read or sent, as for the end of the process.
+    /// Cancelled when nothing more is to be polled or sent, as at the end of the process.
     pub(super) halt: CancellationToken,
-    /// Cancelled once its scheduler is to end.
+    /// Cancelled when its scheduler is to end.
     pub(super) stop: CancellationToken,
-    /// Has its scheduler poll clusters with an unfinished task at once.
+    /// Makes its scheduler poll clusters with an unfinished task at once.
     pub(super) nudge: Arc<Notify>,
-    /// Answered while its scheduler's loop turns.
+    /// Answered while its scheduler's loop runs.
     pub(super) liveness: LivenessProbe,
-    /// It is gone from the configuration: nothing is sent, and its scheduler ends once no attempt is open.
+    /// The project is gone from the configuration: nothing is sent, and its scheduler ends when no
+    /// request is open.
     pub(super) leaving: bool,
 }

@@ -1,7 +1,8 @@
-//! How long to wait before the next retry: the `backoff` crate's arithmetic, and jitter of our own.
+//! How long to wait before the next retry: the arithmetic of the `backoff` crate, and jitter of our
+//! own.
 //!
-//! The crate is used as a calculator only: its clock, its retry loop and its random numbers are not. Its jitter
-//! can neither be seeded nor capped, so the factor is 0 there and ours is added here.
+//! Only the arithmetic of the crate is used, not its clock, its retry loop or its random numbers.
+//! Its jitter can neither be seeded nor capped, so its factor is 0 and our jitter is added here.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use ::backoff::exponential::ExponentialBackoff;
 use crate::model::id::TaskId;
 use crate::model::policy::Retry;
 
-/// A clock that stands still: no elapsed time is ever asked of the calculator.
+/// A clock that stands still: the elapsed time of the crate is never used.
 struct Still(Instant);
 
 impl ::backoff::Clock for Still {
@@ -20,11 +21,11 @@ impl ::backoff::Clock for Still {
     }
 }
 
-/// Which wait this is: what the jitter is drawn from, so that equal inputs give equal waits, also after a
-/// restart.
+/// Identifies a wait: the jitter is derived from it, so that equal inputs give equal waits, also
+/// after a restart.
 #[derive(Debug, Clone, Copy)]
 pub struct Draw<'a> {
-    /// The journal's own seed.
+    /// The journal's seed.
     pub seed: u64,
     /// The task.
     pub task: &'a TaskId,
@@ -34,7 +35,8 @@ pub struct Draw<'a> {
     pub salt: u32,
 }
 
-/// The wait before the retry that follows `used` retries, without jitter, in whole milliseconds.
+/// Returns the wait before the retry that follows `used` retries, without jitter, in whole
+/// milliseconds.
 pub fn interval(retry: &Retry, used: u32) -> Duration {
     #[expect(clippy::disallowed_methods, reason = "a fixed origin that nothing is measured from")]
     let origin = Instant::now();
@@ -49,7 +51,7 @@ pub fn interval(retry: &Retry, used: u32) -> Duration {
         clock: Still(origin),
     };
     let mut wait = retry.initial_interval;
-    // An interval that does not grow needs no counting: the retries of others may be any number.
+    // A constant interval needs no counting: the number of external retries has no bound.
     let steps = if retry.multiplier > 1.0 { used } else { 0 };
     for _ in 0..=steps {
         wait = calculator.next_backoff().unwrap_or(retry.max_interval);
@@ -61,13 +63,13 @@ pub fn interval(retry: &Retry, used: u32) -> Duration {
     Duration::from_millis(u64::try_from(wait.min(retry.max_interval).as_millis()).unwrap_or(u64::MAX))
 }
 
-/// The wait before the retry that follows `used` retries: ± `randomization_factor` around the interval, and only
-/// downwards where it would pass `max_interval`.
+/// Returns the wait before the retry that follows `used` retries: ± `randomization_factor` around
+/// the interval, and only downwards where it would exceed `max_interval`.
 pub fn wait(retry: &Retry, used: u32, draw: Draw<'_>) -> Duration {
     jittered(interval(retry, used), retry, draw)
 }
 
-/// A jittered `initial_interval`: what a task waits once that which held it back has ended.
+/// Returns a jittered `initial_interval`: what a task waits after a block has ended.
 pub fn first_wait(retry: &Retry, draw: Draw<'_>) -> Duration {
     jittered(interval(retry, 0), retry, draw)
 }
@@ -85,14 +87,15 @@ fn jittered(interval: Duration, retry: &Retry, draw: Draw<'_>) -> Duration {
     interval.mul_f64((1.0 + retry.randomization_factor * chance(mix(state))).max(0.0)).min(retry.max_interval)
 }
 
-/// A number from -1 to 1, by the upper half of the word.
+/// Returns a number from -1 to 1, by the upper half of the word.
 fn chance(word: u64) -> f64 {
     let [a, b, c, d, ..] = word.to_be_bytes();
     f64::from(u32::from_be_bytes([a, b, c, d])) / f64::from(u32::MAX) * 2.0 - 1.0
 }
 
-/// The finalizer of `SplitMix64`: spreads every bit of the input over the output. Fixed here, as the waits that follow
-/// from a journal's seed must not change with a release of a library.
+/// The finalizer of `SplitMix64`: spreads every bit of the input over the output. It is implemented
+/// here because the waits that follow from a journal's seed must not change with a release of a
+/// library.
 fn mix(word: u64) -> u64 {
     let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -120,7 +123,7 @@ mod tests {
         Draw { seed, task, failure: 1, salt }
     }
 
-    /// What the waits are, in a few lines: the replacement on the day the crate goes.
+    /// The definition of the waits in a few lines: it can replace the crate.
     fn reference(retry: &Retry, used: u32) -> f64 {
         let initial = retry.initial_interval.as_secs_f64() * 1_000.0;
         let max = retry.max_interval.as_secs_f64() * 1_000.0;
@@ -174,7 +177,8 @@ mod tests {
         assert!(waits.len() > 95, "only {} different waits", waits.len());
     }
 
-    /// What was drawn once is drawn again by every later version: a wait that was told does not change with an upgrade.
+    /// Later versions derive the same jitter: a wait that was announced does not change with an
+    /// upgrade.
     #[test]
     fn draws_stay_as_they_are() {
         let retry = retry(60_000, 2.0, 3_600_000, 0.2);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::decide::SETTLING_PATIENCE;
+use crate::decide::CONFIRMATION_PATIENCE;
 use crate::model::breaker::{Healing, Opening, Probe, Shown};
 use crate::model::event::Event;
 use crate::model::id::{ClusterId, TaskId};
@@ -12,8 +12,8 @@ use crate::model::project_state::ProjectState;
 use crate::model::reason::Reason;
 use crate::model::record::TaskRecord;
 
-/// What becomes of the breaker now, if it changes: an event to be journaled, and of which task where it is not the
-/// one that was just polled.
+/// Returns how the breaker changes now, if it does: an event to be journaled, with its task if that
+/// is not the one that was just polled.
 pub fn turn(
     project_state: &ProjectState,
     breaker: &Breaker,
@@ -40,10 +40,10 @@ pub fn turn(
     Some((event, Some((probe.cluster.clone(), probe.task.clone()))))
 }
 
-/// Whether the breaker holds a PUT back now.
+/// Returns whether the breaker blocks a PUT now.
 pub fn hold_back(project_state: &ProjectState, breaker: &Breaker, now: Moment) -> Option<Reason> {
     let Some(open) = &project_state.breaker.open else {
-        // It opens with the next turn; nothing slips out before that.
+        // The breaker opens with its next turn; until then no request may be sent.
         let until = now.after(breaker.cooldown).wall;
         return many_failed(project_state, breaker, now)
             .map(|opening| Reason::BreakerOpen { opening, until });
@@ -55,25 +55,28 @@ pub fn hold_back(project_state: &ProjectState, breaker: &Breaker, now: Moment) -
     Some(Reason::BreakerProbing { attempt: probe.attempt, cluster: probe.cluster.clone() })
 }
 
-/// Why a closed breaker opens, where so many tasks were seen to fail that it does.
+/// Returns why a closed breaker opens, if enough tasks were seen to fail.
 fn many_failed(project_state: &ProjectState, breaker: &Breaker, now: Moment) -> Option<Opening> {
     let failures = project_state.breaker.failures(breaker.within, now);
     (failures >= breaker.failures).then_some(Opening::ManyFailed { failures, within: breaker.within })
 }
 
-/// Whether the probe's task was read RUNNING so long after the PUT that it counts as healed.
+/// Returns whether the probe's task was polled as RUNNING so long after the PUT that the probe has
+/// succeeded.
 fn still_runs(project_state: &ProjectState, probe: &Probe, breaker: &Breaker) -> bool {
-    // A restart takes what ran as read RUNNING at its start, and has read nothing yet.
+    // A restart counts a running task as polled at its start, although this process has not polled
+    // it yet.
     let running = probed(project_state, probe).and_then(|task| task.running.and(task.running_read));
     running.is_some_and(|read| read.mono >= probe.sent.after(breaker.probe).mono)
 }
 
-/// Whether the probe's task was not read RUNNING for so long that what became of it counts as unknown: its cluster
-/// may not be readable any more, or its status a word that nobody knows. The project must not wait for it for ever.
+/// Returns whether the probe's task was not polled as RUNNING for so long that its outcome counts
+/// as unknown: its cluster may be unreachable, or its status unknown. The project must not wait for
+/// it without end.
 fn shows_nothing(project_state: &ProjectState, probe: &Probe, breaker: &Breaker, now: Moment) -> bool {
     let running = probed(project_state, probe).and_then(|task| task.running);
     let quiet = running.map_or(Duration::MAX, |read| now.since(read));
-    let patience = breaker.probe.saturating_add(SETTLING_PATIENCE);
+    let patience = breaker.probe.saturating_add(CONFIRMATION_PATIENCE);
     quiet.min(now.since(probe.sent)) >= patience
 }
 

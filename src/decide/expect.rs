@@ -1,4 +1,5 @@
-//! Whether a task that runs takes longer than its policy expects. Told, and nothing more: no decision polls it.
+//! Whether a running task takes longer than its policy expects. The daemon only notifies of it; no
+//! decision depends on it.
 
 use crate::model::event::{Event, TooLong};
 use crate::model::moment::Moment;
@@ -6,8 +7,9 @@ use crate::model::policy::Policy;
 use crate::model::record::Run;
 use crate::model::task::Task;
 
-/// The event that tells of it, once for each stretch of RUNNING. The time as a whole comes first. Where the task names no
-/// nodes, how long it may take as a whole is not known, and only the time without a completed node is judged.
+/// Returns the event that reports it, once for each stretch of RUNNING. The whole time is checked
+/// first. If the task names no nodes, its expected time is unknown, and only the time without a
+/// completed node is checked.
 pub(super) fn overdue(policy: &Policy, task: &Task, run: Run, now: Moment) -> Option<Event> {
     let expect = &policy.expect;
     if run.too_long.is_some() {

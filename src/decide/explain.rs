@@ -1,5 +1,5 @@
-//! Everything that decides about a cluster, laid out: the policies, what is still to come, and each precondition with its
-//! value, its limit and its verdict. By the same functions that decide.
+//! Everything that a decision about a cluster depends on: the policies, the coming steps, and each
+//! precondition with its value, its limit and its verdict. The same functions decide.
 
 use std::time::Duration;
 
@@ -19,10 +19,11 @@ use crate::model::task::Task;
 use crate::model::text::{counted, shown, span};
 use crate::model::window::WindowState;
 
-/// More steps than that are told as one.
+/// A longer sequence of steps is shown as one.
 const STEPS: u32 = 10;
 
-/// The policies as [`super::govern::matching`] judges them: the first that covers the task governs.
+/// Returns the policies as [`super::govern::matching`] checks them: the first that matches the task
+/// governs.
 pub fn policies(matching: Vec<(String, Option<String>)>) -> Vec<PolicyVerdict> {
     let mut governed = false;
     let verdict = |(policy, mismatch): (String, Option<String>)| {
@@ -33,7 +34,7 @@ pub fn policies(matching: Vec<(String, Option<String>)>) -> Vec<PolicyVerdict> {
     matching.into_iter().map(verdict).collect()
 }
 
-/// The task, as it was read.
+/// The task, as the poll showed it.
 pub fn facts(task: &Task) -> TaskFacts {
     let step = task.failing_step();
     TaskFacts {
@@ -53,8 +54,8 @@ pub fn facts(task: &Task) -> TaskFacts {
     }
 }
 
-/// What is still to come if the task goes on failing at the same node, in its order. `next`: the request that is sent if
-/// nobody does anything.
+/// Returns the coming steps if the task continues to fail at the same node, in order. `next`: the
+/// next request if nobody intervenes.
 pub fn schedule(known: &TaskRecord, terms: &Terms, poll: &Poll, next: Option<NextRequest>) -> Vec<Step> {
     let failure = known.failure.as_ref().filter(|failure| !failure.seen.too_old);
     if !known.is_pending() || failure.is_none() {
@@ -112,7 +113,7 @@ pub fn schedule(known: &TaskRecord, terms: &Terms, poll: &Poll, next: Option<Nex
     steps
 }
 
-/// Everything that can hold a PUT back, as it stands now.
+/// Returns everything that can block a PUT, with its present value.
 pub fn preconditions(state: &ProjectState, input: StepInput<'_>, now: Moment) -> Vec<Precondition> {
     let (preconditions, cluster) = (input.preconditions(state), &input.cluster.id);
     let terms = input.newest(state).task().and_then(|task| input.terms(task));
@@ -152,7 +153,7 @@ fn changes(
     at.map_or_else(|| word.to_owned(), |at| format!("{word}, {verb} at {}", window.shown(at)))
 }
 
-/// The preconditions of the task itself.
+/// Returns the preconditions of the task itself.
 fn of_task(state: &ProjectState, input: StepInput<'_>) -> Vec<Precondition> {
     let mut all = Vec::new();
     let mut add = |name: &str, value: String, limit: &str, passes: bool| {
@@ -195,7 +196,7 @@ fn of_task(state: &ProjectState, input: StepInput<'_>) -> Vec<Precondition> {
     all
 }
 
-/// The preconditions above all policies.
+/// Returns the preconditions above all policies.
 fn of_project(
     preconditions: Preconditions<'_>,
     cluster: &ClusterId,

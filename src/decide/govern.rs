@@ -1,4 +1,5 @@
-//! Which policy governs a task: the first one whose every line holds; and why another does not.
+//! Which policy governs a task: the first one with a `match` whose lines all hold; and why another
+//! does not.
 
 use std::fmt;
 
@@ -8,7 +9,7 @@ use crate::model::policy::{Match, Pattern, Policy};
 use crate::model::task::TaskKind;
 use crate::model::text::shown;
 
-/// The first policy that covers the task, if any.
+/// Returns the first policy that matches the task, if any.
 pub fn governing<'a>(
     policies: &'a [Policy],
     project: &ProjectName,
@@ -18,8 +19,8 @@ pub fn governing<'a>(
     policies.iter().find(|policy| first_miss(&policy.matches, project, cluster, kind).is_none())
 }
 
-/// Every policy in its order by its name, and the first line of its `match` that does not hold for the task. Of those
-/// where every line holds, the first one governs.
+/// Returns every policy in its order by its name, with the first line of its `match` that does not
+/// hold for the task. The first policy without such a line governs.
 pub fn matching<'a>(
     policies: &'a [Policy],
     project: &ProjectName,
@@ -37,7 +38,7 @@ pub fn matching<'a>(
     policies.iter().map(judge).collect()
 }
 
-/// As [`matching`], with what does not hold in words.
+/// Returns the result of [`matching`], with the line that does not hold in words.
 pub fn in_words(
     policies: &[Policy],
     project: &ProjectName,
@@ -58,18 +59,20 @@ enum Line<'a> {
     Task,
     Engine,
     Version,
-    /// The tag of this name.
+    /// The tag with this name.
     Tag(&'a str),
 }
 
-/// Why a policy does not cover a task: the line that does not hold, what it wants, and what is there instead.
+/// Why a policy does not match a task: the line that does not hold, its allowed values, and the
+/// value of the task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mismatch {
     /// The line's key: `project`, `cluster`, `task`, `engine`, `version`, `tags.NAME`.
     pub key: String,
-    /// What it wants, as it was written: any of these.
+    /// The allowed values, as the configuration has them.
     pub wanted: Vec<String>,
-    /// What was found: a cluster by its name and its id, everything else by one word; nothing where it is not there.
+    /// The values of the task: the name and the id of a cluster, one word for everything else,
+    /// nothing if the task has no such value.
     pub found: Vec<String>,
 }
 
@@ -100,7 +103,7 @@ impl Line<'_> {
         let texts = |patterns: &Option<Vec<Pattern>>| {
             patterns.iter().flatten().map(|pattern| pattern.as_str().to_owned()).collect()
         };
-        // Empty where the API gave none.
+        // Empty if the API returned none.
         let word = |text: &str| if text.is_empty() { Vec::new() } else { vec![text.to_owned()] };
         let (key, wanted, found) = match self {
             Self::Project => ("project", texts(&matches.project), word(project.as_str())),
@@ -127,7 +130,7 @@ impl Line<'_> {
     }
 }
 
-/// The first line of a `match` that does not hold; `None` where all hold.
+/// Returns the first line of a `match` that does not hold; `None` if all hold.
 fn first_miss<'a>(
     matches: &'a Match,
     project: &ProjectName,
@@ -188,8 +191,8 @@ mod tests {
         Policy { matches, terms: Terms::defaults(name, Mode::Enforce), expect: Expect::default() }
     }
 
-    /// What one policy's `match` says to an upgrade of the cluster.
-    fn told(matches: Match) -> String {
+    /// Returns what one policy's `match` says of an upgrade of the cluster.
+    fn shown(matches: Match) -> String {
         let project = ProjectName::new("prod").unwrap();
         let policies = [policy("logs", matches)];
         match matching(&policies, &project, &cluster(), TaskKind::Upgrade).as_slice() {
@@ -239,7 +242,7 @@ mod tests {
             (tags("team", "logs"), "tags.team is \"search\", which \"logs\" does not cover"),
             (tags("owner", "*"), "tags.owner is not there or not known, and \"*\" is wanted"),
         ] {
-            assert_eq!(told(matches), sentence);
+            assert_eq!(shown(matches), sentence);
         }
     }
 

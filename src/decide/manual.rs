@@ -1,11 +1,12 @@
-//! What people order by hand: which of it may be sent all the same.
+//! What operators order, and which orders are allowed.
 //!
-//! An operator passes over what is a matter of judgement (backoff, budget, window, breaker, limits, escalation, age), and
-//! for an abort over the policy and its grace too. Nobody passes over what would do harm: another status than FAILED, a
-//! task that is not the newest, an attempt whose outcome is not known, a hold, dry-run, a rest, a clock that is off,
-//! and for an abort a completed or unreadable node.
+//! An operator's order ignores what is a matter of judgement: backoff, retry limit, window,
+//! breaker, limits, escalation, age, and for an abort the policy and its grace too. No order
+//! ignores what would do harm: a status other than FAILED, a task that is not the newest, a request
+//! of unknown outcome, a hold, dry-run, a pause, a wrong clock, and for an abort a completed or
+//! unreadable node.
 
-use super::{FailedTask, NewestTask, SETTLING_PATIENCE, StepInput, running};
+use super::{CONFIRMATION_PATIENCE, FailedTask, NewestTask, StepInput, running};
 use crate::model::decision::{Action, ManualOrder, Order};
 use crate::model::event::{Outcome, Shape};
 use crate::model::id::TaskId;
@@ -16,10 +17,10 @@ use crate::model::reason::Reason;
 use crate::model::record::TaskRecord;
 use crate::model::task::{Task, TaskStatus};
 
-/// The order to send, if it may be sent, or why not.
+/// Returns the order to send if it is allowed, or why it is not.
 ///
 /// # Errors
-/// With the first reason that speaks against it.
+/// The first reason against the order.
 pub fn act(
     action: Action,
     ordered: &ManualOrder,
@@ -59,19 +60,19 @@ pub fn act(
     }
 }
 
-/// A task that is given back to the daemon.
+/// A task that is returned to the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResetByOperator {
     /// The task.
     pub task: TaskId,
-    /// How it shows its failure now, where it is failed: what later readings are compared with.
+    /// The shape of its failure, if it has failed: later polls are compared with it.
     pub failed: Option<(String, Shape)>,
 }
 
-/// The task to take back from an operator, if it may be taken back, or why not.
+/// Returns the task to reset if that is allowed, or why it is not.
 ///
 /// # Errors
-/// With the first reason that speaks against it.
+/// The first reason against the reset.
 pub fn reset(
     ordered: &ManualOrder,
     state: &ProjectState,
@@ -79,7 +80,7 @@ pub fn reset(
     now: Moment,
 ) -> Result<ResetByOperator, Reason> {
     let (task, known) = match newest(ordered, state, input) {
-        // It is given back while it runs: what comes of that is the daemon's again.
+        // The task runs when it is reset: the daemon handles whatever follows.
         Err(Reason::Running { .. }) => {
             let running = input.newest(state).task();
             let known = running.and_then(|task| Some((task, input.record(state).tasks.get(&task.id)?)));
@@ -91,10 +92,10 @@ pub fn reset(
         return Err(if *outcome == Outcome::Aborted { Reason::AbortedByUs } else { Reason::NotEscalated });
     }
     let Some(escalation) = &known.escalated else { return Err(Reason::NotEscalated) };
-    // Whether a PUT was accepted may still show. Where it cannot, the operator has judged.
+    // Polls may still show whether a PUT was accepted. If none can, the operator has decided.
     let given_up = matches!(escalation.reason, Reason::CannotConfirm { .. });
     if let Some(open) = known.open_retry().filter(|_| !given_up)
-        && now.since(open.sent) < input.rules.poll.settle_timeout + SETTLING_PATIENCE
+        && now.since(open.sent) < input.rules.poll.settle_timeout + CONFIRMATION_PATIENCE
     {
         let (attempt, action, answered) = (open.id, open.action, open.is_answered());
         return Err(Reason::OutcomeUnknown { attempt, action, answered });
@@ -103,7 +104,7 @@ pub fn reset(
     Ok(ResetByOperator { task: task.id.clone(), failed: failed.flatten() })
 }
 
-/// The newest task, where it is certain and the one that is meant, with what is known of it.
+/// Returns the newest task with its record, if it is certain and the one that the order names.
 fn newest<'a>(
     ordered: &ManualOrder,
     state: &'a ProjectState,
@@ -133,7 +134,8 @@ fn newest<'a>(
 }
 
 impl FailedTask<'_> {
-    /// Whether no earlier PUT may still be taken, and the reading shows the present failure.
+    /// Returns whether no earlier PUT may still take effect, and the poll shows the present
+    /// failure.
     fn may_be_sent(&self) -> Result<(), Reason> {
         match self.known.outcome() {
             Some(Outcome::Aborted) => return Err(Reason::AbortedByUs),

@@ -1,8 +1,9 @@
 //! The decision: what to do about one cluster now, and why.
 //!
-//! Pure: it never reads a clock, logs or waits, and equal inputs give equal decisions. A [`step()`] first says what a poll
-//! adds to what is known (`observe`); the rules then judge the state with that folded in. They are those of
-//! `docs/safety.md`, in one list, in their order: `FailedTask::judge`.
+//! Pure: it never reads a clock, logs or waits, and equal inputs give equal decisions. A [`step()`]
+//! first works out what a poll adds to the state (`observe`); the rules then check the state with
+//! that folded in. `docs/safety.md` has the same rules, in one list, in their order:
+//! `FailedTask::judge`.
 
 use std::time::Duration;
 
@@ -38,14 +39,15 @@ pub use outlook::{foresee, outlook};
 pub use preconditions::Preconditions;
 pub use step::{Step, StepInput, step};
 
-/// Not accepted this often in a row, an unknown outcome is an operator's.
+/// After this number of requests in a row that were not accepted, an unknown outcome is escalated.
 const NOT_ACCEPTED_LIMIT: u32 = 3;
-/// Accepted this often in a row without effect, a task is an operator's.
+/// After this number of accepted retries in a row without effect, the task is escalated.
 const WITHOUT_EFFECT_LIMIT: u32 = 2;
-/// An attempt that no reading settled for this long after it could first have been settled is an operator's.
-const SETTLING_PATIENCE: Duration = Duration::from_hours(1);
+/// A request that no poll confirmed for this long after it could first have been confirmed is
+/// escalated.
+const CONFIRMATION_PATIENCE: Duration = Duration::from_hours(1);
 
-/// What to do about the cluster, by all that is known once the poll is taken in.
+/// Returns what to do about the cluster, from the state after the poll.
 pub(crate) fn decide(state: &ProjectState, input: StepInput<'_>, now: Moment) -> Decision {
     let (record, poll) = (input.record(state), &input.rules.poll);
     let wait = |task: Option<&Task>, reason, next_poll| Decision {
@@ -74,17 +76,18 @@ pub(crate) fn decide(state: &ProjectState, input: StepInput<'_>, now: Moment) ->
         }
     };
     match (&task.status, record.tasks.get(&task.id)) {
-        // Whatever the service goes on showing of it.
+        // Whatever the API continues to show of it.
         (_, Some(known)) if matches!(known.outcome(), Some(Outcome::Aborted)) => {
             wait(Some(task), Reason::AbortedByUs, poll.idle_interval)
         }
         (TaskStatus::Success | TaskStatus::Running, known) => {
-            let settling = known.is_some_and(|known| known.open_retry().is_some());
-            let next_poll = if settling { poll.settle_interval } else { poll.idle_interval };
+            let confirming = known.is_some_and(|known| known.open_retry().is_some());
+            let next_poll = if confirming { poll.settle_interval } else { poll.idle_interval };
             wait(Some(task), Reason::Idle, next_poll)
         }
         (TaskStatus::Other(word), known) => {
-            // The word may hide what became of an attempt for ever: that is not waited for longer than elsewhere.
+            // An unknown status may hide the outcome of a request for ever: the daemon waits no
+            // longer than for any other task.
             let untold = known.filter(|known| known.is_pending());
             let attempt =
                 untold.and_then(|known| FailedTask { state, input, task, known, now }.open_attempt());
@@ -98,7 +101,8 @@ pub(crate) fn decide(state: &ProjectState, input: StepInput<'_>, now: Moment) ->
             }
             wait(Some(task), Reason::UnknownStatus { word: word.clone() }, poll.active_interval)
         }
-        // A failure that is not in the history yet: the next reading brings it there, once it is this cluster's alone.
+        // The record does not have this failure yet: the next poll adds it, if only this cluster
+        // shows the task.
         (TaskStatus::Failed | TaskStatus::PartialFailed, None) => {
             match input.shown_elsewhere(state, &task.id) {
                 Some(other) => {
@@ -115,7 +119,8 @@ pub(crate) fn decide(state: &ProjectState, input: StepInput<'_>, now: Moment) ->
     }
 }
 
-/// An abort of unknown outcome is an operator's, whatever the task shows now: it may run again because others retried it.
+/// An abort of unknown outcome is escalated, whatever the task shows now: it may run again after an
+/// external retry.
 fn open_abort(
     newest: &NewestTask<'_>,
     state: &ProjectState,
@@ -138,15 +143,15 @@ fn running(task: &Task) -> Reason {
     Reason::Running { done: task.completed.count(), total, execution: task.execute_times }
 }
 
-/// A task that runs after a PUT of ours is read often until the attempt is settled.
+/// A task that runs after a PUT of ours is polled often until the outcome is confirmed.
 fn pace_of_running(task: &Task, record: &ClusterRecord, poll: &Poll) -> Duration {
-    let settling = record.tasks.get(&task.id).is_some_and(|known| known.open_retry().is_some());
-    if settling { poll.settle_interval } else { poll.active_interval }
+    let confirming = record.tasks.get(&task.id).is_some_and(|known| known.open_retry().is_some());
+    if confirming { poll.settle_interval } else { poll.active_interval }
 }
 
 type Judgement = (Verdict, Reason, Duration);
 
-/// One failed task, newest of its cluster, with all that is known of it.
+/// A failed task, the newest of its cluster, with everything that is known of it.
 struct FailedTask<'a> {
     state: &'a ProjectState,
     input: StepInput<'a>,
@@ -164,9 +169,9 @@ impl FailedTask<'_> {
         self.input.preconditions(self.state)
     }
 
-    /// The rules, in their order. The first that speaks decides.
+    /// The rules, in their order. The first one with a decision applies.
     fn judge(&self) -> Judgement {
-        let Some(failure) = &self.known.failure else { return self.settling(Reason::StalePoll) };
+        let Some(failure) = &self.known.failure else { return self.confirming(Reason::StalePoll) };
         self.closed()
             .or_else(|| self.needs_operator())
             .or_else(|| self.open_attempt())
@@ -186,7 +191,8 @@ impl FailedTask<'_> {
         let reason = match self.known.outcome()? {
             Outcome::Aborted => Reason::AbortedByUs,
             Outcome::Superseded { .. } | Outcome::Gone => Reason::Ended,
-            // It succeeded before, and this reading shows a failure: an old one until observed as new.
+            // The task succeeded before, and this poll shows a failure: an old one until it is
+            // observed as new.
             Outcome::ResolvedByRetry | Outcome::ResolvedExternally => Reason::StalePoll,
         };
         Some(self.idle(reason))
@@ -196,12 +202,12 @@ impl FailedTask<'_> {
         let escalation = self.known.escalated.as_ref()?;
         let why = escalation.reason.code().to_owned();
         let reason = Reason::NeedsOperator { since: escalation.at.wall, why };
-        // What an operator sent since then is settled as soon as anything else.
+        // The request of an operator since then is confirmed like any other.
         let sent = self.known.open_retry().is_some_and(|open| open.sent.mono >= escalation.at.mono);
-        Some(if sent { self.settling(reason) } else { self.idle(reason) })
+        Some(if sent { self.confirming(reason) } else { self.idle(reason) })
     }
 
-    /// No PUT while an earlier one may have been accepted.
+    /// Allows no PUT while an earlier one may have been accepted.
     fn open_attempt(&self) -> Option<Judgement> {
         let open = self.known.open.as_ref()?;
         let age = self.now.since(open.sent);
@@ -216,29 +222,32 @@ impl FailedTask<'_> {
             let detail = "neither executeTimes nor endTime can be read".to_owned();
             return Some(self.escalate(Reason::CannotConfirm { attempt: open.id, detail }));
         }
-        // While nobody could read it, or was asked not to settle it yet, no two readings could agree.
-        let could_settle =
+        // While the cluster could not be polled, or the API had asked to wait, no two polls could
+        // agree.
+        let confirmable =
             [Some(open.sent.after(poll.settle_timeout)), Some(open.settle_from), open.first_reading];
-        let could_settle = could_settle.into_iter().flatten().max_by_key(|from| from.mono);
-        if could_settle.is_some_and(|from| self.now.since(from) >= SETTLING_PATIENCE) {
+        let confirmable = confirmable.into_iter().flatten().max_by_key(|from| from.mono);
+        if confirmable.is_some_and(|from| self.now.since(from) >= CONFIRMATION_PATIENCE) {
             let detail = format!("no two polls agreed for {}", crate::model::text::span(age));
             return Some(self.escalate(Reason::CannotConfirm { attempt: open.id, detail }));
         }
         let answered = open.is_answered();
-        Some(self.settling(Reason::OutcomeUnknown { attempt: open.id, action: open.action, answered }))
+        Some(self.confirming(Reason::OutcomeUnknown { attempt: open.id, action: open.action, answered }))
     }
 
-    /// Acted on is only what the journal knows as the present failure, to the letter.
+    /// Allows a request only for the failure that the journal has as the present one, field by
+    /// field.
     fn stale(&self, failure: &Failure) -> Option<Judgement> {
         if failure.touched.is_some() {
             return None;
         }
         let present =
             self.task.whole.as_deref() == Some(failure.whole.as_str()) && !self.known.ran_since_failure;
-        (!present).then(|| self.settling(Reason::StalePoll))
+        (!present).then(|| self.confirming(Reason::StalePoll))
     }
 
-    /// No PUT while it cannot be told whose task it is. Where that lasts, an operator has to find out.
+    /// Allows no PUT while two clusters show the task. If that lasts, an operator has to find out
+    /// why.
     fn shared(&self) -> Option<Judgement> {
         let other = self.input.shown_elsewhere(self.state, &self.task.id)?;
         let reason = Reason::SharedTask { other: other.clone() };
@@ -249,13 +258,14 @@ impl FailedTask<'_> {
         Some((Verdict::Wait, reason, self.poll().active_interval))
     }
 
-    /// Which policy governs the cluster is known once a list shows it: its tags may have changed.
+    /// The governing policy is known only after a list shows the cluster: its tags may have
+    /// changed.
     fn not_listed(&self) -> Option<Judgement> {
         let poll = self.poll();
         self.input.listed.is_none().then_some((Verdict::Wait, Reason::NotListed, poll.active_interval))
     }
 
-    /// What the governing policy says, once nothing else speaks.
+    /// Returns what the governing policy says, if no other rule applies.
     fn by_policy(&self, terms: &Terms, failure: &Failure) -> Judgement {
         let retry = &terms.retry;
         let used = self.known.retries_used(terms);
@@ -295,7 +305,7 @@ impl FailedTask<'_> {
         self.act(terms, failure, Order::Retry(self.task.id.clone()), reason)
     }
 
-    /// Retries are used up: abort where that is safe and wanted, else call an operator.
+    /// The retries are exhausted: abort if that is safe and configured, otherwise escalate.
     fn exhausted(&self, terms: &Terms, failure: &Failure, used: u32) -> Judgement {
         let external = self.known.external_used(terms);
         if self.task.status == TaskStatus::PartialFailed {
@@ -317,17 +327,19 @@ impl FailedTask<'_> {
             let grace = terms.abort_grace;
             let exhausted = failure.exhausted.unwrap_or(self.now);
             let graced = exhausted.after(grace);
-            // So soon after a PUT of ours, what is shown may be the end of somebody else's retry, and ours may run.
+            // So soon after a PUT of ours the poll may show the end of an external retry, while
+            // ours runs.
             let settle_timeout = self.poll().settle_timeout;
-            let settled = self.known.last_put.map(|put| put.after(settle_timeout));
-            let settled = settled.filter(|settled| graced.mono < settled.mono);
-            let due = settled.unwrap_or(graced);
+            let confirmed = self.known.last_put.map(|put| put.after(settle_timeout));
+            let confirmed = confirmed.filter(|confirmed| graced.mono < confirmed.mono);
+            let due = confirmed.unwrap_or(graced);
             if failure.exhausted.is_none() || self.now.mono < due.mono {
-                let after_put = settled.map(|_| settle_timeout);
+                let after_put = confirmed.map(|_| settle_timeout);
                 let until = due.wall_by(self.now);
                 return self.until(Reason::AbortPending { used, external, grace, after_put, until }, due);
             }
-            // The grace ran on under a hold. Whoever released it gets a while to say no all the same.
+            // The grace continued during a hold. After the release the operator has a time to
+            // object.
             if let Some(wait) = self.after_hold(terms, failure, exhausted) {
                 return wait;
             }
@@ -349,24 +361,25 @@ impl FailedTask<'_> {
         self.act(terms, failure, Order::Abort(abortable), reason)
     }
 
-    /// Something is due: send it, unless something other than time holds it back.
+    /// A request is due: send it, unless something other than time blocks it.
     fn act(&self, terms: &Terms, failure: &Failure, order: Order, reason: Reason) -> Judgement {
         if let Some(reason) = self.blocks(terms, order.action()).into_iter().next() {
             return self.blocked(reason);
         }
         let took = self.input.reading.at.age(self.input.reading.asked);
         if took > MAX_READING_AGE {
-            return self.settling(Reason::SlowPoll { took });
+            return self.confirming(Reason::SlowPoll { took });
         }
         if failure.held && !self.preconditions().probes_at_once() {
-            // What held it back has ended. Nothing overdue fires at once.
+            // The block has ended. Overdue requests wait first.
             let due = self.now.after(backoff::first_wait(&terms.retry, self.draw(failure)));
             return self.until(Reason::WasBlocked { until: due.wall_by(self.now) }, due);
         }
         (Verdict::Act(order), reason, self.poll().settle_interval)
     }
 
-    /// Everything other than time that blocks this request now, in the order in which it is told.
+    /// Returns everything other than time that blocks this request now, in the order of its
+    /// announcement.
     fn blocks(&self, terms: &Terms, action: Action) -> Vec<Reason> {
         let (cluster, now) = (&self.input.cluster.id, self.now);
         let hold = self.preconditions().on_hold(cluster, now);
@@ -379,8 +392,8 @@ impl FailedTask<'_> {
         hold.into_iter().chain(window).chain(dry_run).chain(of_project).collect()
     }
 
-    /// The wait after a hold that ended later than `since`, polled under or not, or after a time in which nobody could
-    /// read the cluster.
+    /// Returns the wait after a hold that ended later than `since`, polled meanwhile or not, or
+    /// after a time in which the cluster was unreachable.
     fn after_hold(&self, terms: &Terms, failure: &Failure, since: Moment) -> Option<Judgement> {
         let hold = self.preconditions().hold_ended(&self.input.cluster.id, since, self.now);
         let unpolled = failure.unpolled.filter(|unpolled| since.mono < unpolled.mono);
@@ -403,7 +416,7 @@ impl FailedTask<'_> {
         (Verdict::Escalate, reason, self.poll().idle_interval)
     }
 
-    /// Nothing to do until somebody else does something.
+    /// Waits for an event from outside.
     fn idle(&self, reason: Reason) -> Judgement {
         (Verdict::Wait, reason, self.poll().idle_interval)
     }
@@ -416,11 +429,11 @@ impl FailedTask<'_> {
         (Verdict::Blocked, reason, next_poll)
     }
 
-    fn settling(&self, reason: Reason) -> Judgement {
+    fn confirming(&self, reason: Reason) -> Judgement {
         (Verdict::Wait, reason, self.poll().settle_interval)
     }
 
-    /// Waits for `due`, looking now and then.
+    /// Waits for `due`, with polls meanwhile.
     fn until(&self, reason: Reason, due: Moment) -> Judgement {
         (Verdict::Wait, reason, due.since(self.now).min(self.poll().active_interval))
     }
@@ -429,7 +442,7 @@ impl FailedTask<'_> {
 fn too_old(case: &FailedTask<'_>, failure: &Failure) -> Option<Judgement> {
     let limit = case.poll().max_failure_age;
     let ended = case.task.ended();
-    // The wall clock may have been off then.
+    // The wall clock may have been wrong then.
     let first_seen = case.now.before(case.now.since(failure.first_seen)).wall;
     let first_seen = jiff::tz::TimeZone::UTC.to_datetime(first_seen);
     let in_future = ended.is_some_and(|ended| ended > first_seen);
@@ -437,7 +450,7 @@ fn too_old(case: &FailedTask<'_>, failure: &Failure) -> Option<Judgement> {
     failure.seen.too_old.then(|| case.idle(Reason::TooOld { ended, limit, in_future }))
 }
 
-/// What no further PUT can mend.
+/// Returns a failure that no further PUT can end.
 fn lost_cause(case: &FailedTask<'_>, failure: &Failure) -> Option<Judgement> {
     if let Some(changed) = &failure.touched {
         return Some(case.escalate(Reason::ChangedExternally { changed: changed.clone() }));
@@ -461,5 +474,5 @@ fn lost_cause(case: &FailedTask<'_>, failure: &Failure) -> Option<Judgement> {
 
 fn checking_if_gone(case: &FailedTask<'_>, failure: &Failure) -> Option<Judgement> {
     let (_, _, answer) = failure.doubt.as_ref()?;
-    Some(case.settling(Reason::CheckingIfGone { answer: answer.clone() }))
+    Some(case.confirming(Reason::CheckingIfGone { answer: answer.clone() }))
 }

@@ -1,4 +1,4 @@
-//! Which task of a cluster is the one to decide about: the newest over both kinds, where that is certain and
+//! Which task of a cluster the decision is about: the newest of both kinds, if that is certain and
 //! nothing runs.
 
 use std::time::Duration;
@@ -7,22 +7,22 @@ use crate::model::reason::Reason;
 use crate::model::record::ClusterRecord;
 use crate::model::task::{Reading, Task, TaskStatus};
 
-/// Where a cluster stands by one reading.
+/// The newest task of a cluster, by one poll.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NewestTask<'a> {
     /// It has no task at all.
     Nothing,
-    /// This task runs, so nothing of the cluster is acted on.
+    /// This task runs, so nothing is sent for the cluster.
     Running(&'a Task),
-    /// Which task is the newest, or whether one runs, is not certain: why.
+    /// It is not certain which task is the newest, or whether one runs: why.
     Uncertain(Reason),
-    /// This one is the newest.
+    /// This task is the newest.
     Newest(&'a Task),
 }
 
 impl<'a> NewestTask<'a> {
-    /// Judges one reading, with the newest task that was ever read as the floor. Two polls are at least
-    /// `settle_interval` apart.
+    /// Finds the newest task in one poll; no task that was polled before may be newer. Two polls
+    /// are at least `settle_interval` apart.
     pub fn of(reading: &'a Reading, record: &ClusterRecord, settle_interval: Duration) -> Self {
         if let Some(running) = reading.tasks.iter().find(|task| task.status == TaskStatus::Running) {
             return Self::Running(running);
@@ -63,7 +63,7 @@ impl<'a> NewestTask<'a> {
         }
     }
 
-    /// The task that the cluster's policy is looked up for, if any.
+    /// Returns the task for which the cluster's policy is looked up, if any.
     pub fn task(&self) -> Option<&'a Task> {
         match self {
             Self::Running(task) | Self::Newest(task) => Some(task),

@@ -1,4 +1,4 @@
-//! What of a decision is journaled, and so told.
+//! Which decisions are journaled, and so notified of.
 
 use crate::model::decision::{Decision, Verdict};
 use crate::model::event::Event;
@@ -6,7 +6,7 @@ use crate::model::id::TaskId;
 use crate::model::reason::Reason;
 use crate::model::record::ClusterRecord;
 
-/// The decision as an event of its task, where it tells something else than the one before it.
+/// Returns the decision as an event of its task, if it differs from the one before.
 pub(super) fn news(decision: &Decision, record: &ClusterRecord) -> Option<(TaskId, Event)> {
     let task = decision.task.as_ref()?;
     let known = record.tasks.get(task).filter(|known| !known.is_ended())?;
@@ -17,7 +17,7 @@ pub(super) fn news(decision: &Decision, record: &ClusterRecord) -> Option<(TaskI
         Some(verdict) => {
             let before = known.decided.as_ref();
             let same = before.is_some_and(|it| it.verdict == verdict && it.reason.tells_the_same_as(&reason));
-            // A task that was handed over was announced by its escalation. That a list is waited for ends with the list.
+            // The escalation has announced this task. A wait for a list ends with the list.
             if same || matches!(reason, Reason::NeedsOperator { .. } | Reason::NotListed) {
                 return None;
             }

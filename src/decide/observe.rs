@@ -1,15 +1,15 @@
-//! What a reading adds to what is known: first sights, failures, progress, the settling of an attempt whose
-//! effect was awaited, touches by others, and ends of tasks.
+//! What a poll adds to the state: new tasks, failures, progress, the confirmation of a request,
+//! external changes, and ends of tasks.
 //!
-//! Pure: it takes a reading and the history before it, and gives the events to journal. The decision is made on
-//! the history with those events folded in.
+//! Pure: it takes a poll and the record before it, and returns the events to journal. The decision
+//! uses the record with those events folded in.
 
 use std::time::Duration;
 
 use jiff::civil::DateTime;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::decide::SETTLING_PATIENCE;
+use crate::decide::CONFIRMATION_PATIENCE;
 use crate::decide::expect::overdue;
 use crate::decide::{NewestTask, StepInput};
 use crate::model::event::{Confirmation, Entry, Event, FailureSeen, Outcome, Shape, Subject};
@@ -21,7 +21,7 @@ use crate::model::record::{ClusterRecord, Failure, OpenAttempt, Phase, TaskRecor
 use crate::model::setup::Place;
 use crate::model::task::{Reading, Task, TaskStatus};
 
-/// The events that the poll adds, in the order in which they are to be journaled.
+/// Returns the events that the poll adds, in the order in which they are to be journaled.
 pub(super) fn observe(state: &ProjectState, input: StepInput<'_>) -> Vec<(Subject, Event)> {
     let (reading, record) = (input.reading, input.record(state));
     let mut draft = Draft { state, input, now: reading.at, record: record.clone(), events: Vec::new() };
@@ -54,7 +54,7 @@ pub(super) fn observe(state: &ProjectState, input: StepInput<'_>) -> Vec<(Subjec
         draft.see(task);
     }
     let newest = match (&standing, &record.newest_start) {
-        // It was read before, so whatever began before it is record.
+        // The cluster was polled before, so every earlier task is on record.
         (NewestTask::Uncertain(Reason::NewestMissing { .. }), Some((start, id))) => Some((id, Some(*start))),
         _ => standing.task().map(|task| (&task.id, task.start_time)),
     };
@@ -65,7 +65,8 @@ pub(super) fn observe(state: &ProjectState, input: StepInput<'_>) -> Vec<(Subjec
     draft.events
 }
 
-/// The history with the events so far folded in, so that each rule sees what the rules before it found.
+/// Returns the record with the events so far folded in, so that each rule sees what the rules
+/// before it found.
 struct Draft<'a> {
     state: &'a ProjectState,
     input: StepInput<'a>,
@@ -81,7 +82,8 @@ impl Draft<'_> {
         self.events.push((subject, event));
     }
 
-    /// Whether the last answer about another cluster shows this task too, so that it may be no task of this one.
+    /// Returns whether the last answer about another cluster shows this task too, so that it may
+    /// not belong to this one.
     fn is_shown_elsewhere(&self, task: &TaskId) -> bool {
         self.input.shown_elsewhere(self.state, task).is_some()
     }
@@ -90,7 +92,7 @@ impl Draft<'_> {
         self.record.tasks.get(id)
     }
 
-    /// A task is in the reading.
+    /// Observes a task of the poll.
     fn see(&mut self, task: &Task) {
         self.see_first(task);
         let Some(known) = self.known(&task.id) else { return };
@@ -98,9 +100,10 @@ impl Draft<'_> {
             self.note(&task.id, Event::Reappeared);
         }
         let outcome = self.known(&task.id).and_then(TaskRecord::outcome);
-        // Nothing reopens an aborted task, and a superseded one is record.
+        // Nothing reopens an aborted task, and a superseded one stays so.
         if matches!(outcome, Some(Outcome::Aborted | Outcome::Superseded { .. })) {
-            // That it runs again stops everything else of the cluster, also where a later answer leaves it out.
+            // A task that runs again stops every request for the cluster, also if a later answer
+            // does not show it.
             let runs = self.known(&task.id).is_some_and(|known| known.running.is_some());
             if task.status == TaskStatus::Running && !runs {
                 self.note(&task.id, Event::Running { execute_times: task.execute_times });
@@ -119,8 +122,9 @@ impl Draft<'_> {
         if self.known(&task.id).is_some() {
             return;
         }
-        // Executions before this journal knew the task were retries of somebody: of a lost journal's daemon, or
-        // of an operator. With a node completed there was progress since, so they count no more.
+        // Runs before this journal knew the task were retries of somebody: of a daemon whose
+        // journal was lost, or of an operator. If a node is completed there was progress since, so
+        // they do not count any more.
         let before = task.execute_times.unwrap_or(1).saturating_sub(1);
         let external =
             if task.completed.count() == Some(0) { u32::try_from(before).unwrap_or(u32::MAX) } else { 0 };
@@ -130,7 +134,8 @@ impl Draft<'_> {
                 kind: task.kind,
                 cluster_name: self.input.cluster.name.clone(),
                 traits: self.input.cluster.traits(),
-                // With its start it would be a floor below which nothing of this cluster is acted on, for ever.
+                // With its start it would be a floor below which the daemon never acts on this
+                // cluster again.
                 start_time: task.start_time.filter(|_| !self.is_shown_elsewhere(&task.id)),
                 execute_times: task.execute_times,
                 completed: task.completed.count(),
@@ -153,8 +158,8 @@ impl Draft<'_> {
         self.see_progress(task);
         let now = self.now;
         match self.record.tasks.get_mut(&task.id) {
-            // Within a stretch of RUNNING nothing new is journaled, but that another execution runs; the caller keeps the
-            // time of the latest.
+            // Within a stretch of RUNNING only another run is journaled; the caller keeps the time
+            // of the latest poll.
             Some(known) if known.running.is_some() && task.execute_times <= known.highest_execute_times => {
                 known.saw_running(now);
             }
@@ -166,7 +171,7 @@ impl Draft<'_> {
             !answered && !has_grown(task, known) && self.may_be_before_the_failure(known, now)
         });
         if !shows_the_past {
-            self.settle(task, true);
+            self.confirm(task, true);
         }
         self.tell_too_long(task);
     }
@@ -179,15 +184,15 @@ impl Draft<'_> {
         }
     }
 
-    /// Whether RUNNING, read then, may show what was before the present failure: so soon after that was first seen, a
-    /// reading of the past is no sign of what became of a PUT.
+    /// Returns whether a poll with RUNNING may show a state before the present failure: so soon
+    /// after the failure was first seen, an old state does not show the outcome of a PUT.
     fn may_be_before_the_failure(&self, known: &TaskRecord, read: Moment) -> bool {
         let failure = known.failure.as_ref();
         failure.is_some_and(|failure| read.since(failure.first_seen) < self.input.rules.poll.settle_timeout)
     }
 
     fn see_success(&mut self, task: &Task) {
-        self.settle(task, true);
+        self.confirm(task, true);
         let Some(known) = self.known(&task.id) else { return };
         if known.open_retry().is_some() || known.is_ended() {
             return;
@@ -203,7 +208,8 @@ impl Draft<'_> {
         self.tell_fall(task);
         let Some(known) = self.known(&task.id) else { return };
         let Some(failure) = known.failure.clone() else {
-            // It was first seen in a later execution than this one, and not long ago: an older answer.
+            // The task was first seen in a later run than this one, and not long ago: this is an
+            // older answer.
             let last = known.running.unwrap_or(known.first_seen);
             if self.has_fallen(task) && self.now.since(last) < self.input.rules.poll.settle_timeout {
                 return;
@@ -212,10 +218,10 @@ impl Draft<'_> {
             return;
         };
         if let Phase::Ended(_, ended) = known.phase() {
-            // SUCCESS was read, and now a failure: an old reading, or a new lifecycle.
-            let settled = self.now.since(ended) >= self.input.rules.poll.settle_timeout;
+            // SUCCESS was polled, and now a failure: an old state, or a new lifecycle.
+            let is_confirmable = self.now.since(ended) >= self.input.rules.poll.settle_timeout;
             let past = self.tells_of(task, &failure) || self.has_fallen(task);
-            if past && !settled || self.is_stale(task) {
+            if past && !is_confirmable || self.is_stale(task) {
                 return;
             }
             self.fail(task, Duration::ZERO);
@@ -228,13 +234,14 @@ impl Draft<'_> {
         self.judge_age(task);
         let Some(known) = self.known(&task.id) else { return };
         match known.open_retry().cloned() {
-            Some(open) => self.settle_by_failure(task, &failure, &open),
+            Some(open) => self.confirm_by_failure(task, &failure, &open),
             None => self.compare(task, &failure),
         }
     }
 
-    /// A task that an answer said was gone or forbidden is still there, by a reading and a list: it was forbidden.
-    /// Whatever the task shows by now, or a project whose probe it was would rest for ever.
+    /// Ends the escalation of a task that an answer called gone or forbidden, while a poll and a
+    /// list show it: it was forbidden. Whatever status the task has now; otherwise a project whose
+    /// probe it was would stay paused for ever.
     fn see_still_there(&mut self, task: &Task) {
         let failure = self.known(&task.id).and_then(|known| known.failure.as_ref());
         let Some((attempt, since, _)) = failure.and_then(|failure| failure.doubt.as_ref()) else { return };
@@ -246,8 +253,8 @@ impl Draft<'_> {
         }
     }
 
-    /// Whether the reading shows a failure that a later one has replaced. One that goes on showing it shows the
-    /// present.
+    /// Returns whether the poll shows a failure that a later one has replaced. If polls continue to
+    /// show it, it is the present one.
     fn is_stale(&self, task: &Task) -> bool {
         let Some(known) = self.known(&task.id) else { return false };
         if known
@@ -265,13 +272,13 @@ impl Draft<'_> {
         })
     }
 
-    /// Whether `executeTimes` is lower than it was ever read.
+    /// Returns whether `executeTimes` is lower than in an earlier poll.
     fn has_fallen(&self, task: &Task) -> bool {
         let highest = self.known(&task.id).and_then(|known| known.highest_execute_times);
         matches!((task.execute_times, highest), (Some(read), Some(highest)) if read < highest)
     }
 
-    /// A fall of `executeTimes` is told once for each value read.
+    /// Journals a lower `executeTimes` once for each value.
     fn tell_fall(&mut self, task: &Task) {
         let Some(known) = self.known(&task.id) else { return };
         if let (Some(read), Some(highest)) = (task.execute_times, known.highest_execute_times)
@@ -283,31 +290,34 @@ impl Draft<'_> {
         }
     }
 
-    /// Whether the reading shows this very failure: the same triple, where the highest `executeTimes` stays.
+    /// Returns whether the poll shows this very failure: the same triple, where the highest
+    /// `executeTimes` stays.
     fn tells_of(&self, task: &Task, failure: &Failure) -> bool {
         self.shape(task) == failure.seen.shape
     }
 
-    /// The shape of a failure, where the highest `executeTimes` stays.
+    /// Returns the shape of a failure, where the highest `executeTimes` stays.
     fn shape(&self, task: &Task) -> Shape {
         let highest = self.known(&task.id).and_then(|known| known.highest_execute_times);
         Shape { execute_times: task.execute_times.max(highest), end_time: task.end_time }
     }
 
-    /// Whether anything of the failed task differs from what later readings are compared with.
+    /// Returns whether the failed task differs from what later polls are compared with.
     fn changed(task: &Task, failure: &Failure) -> bool {
         task.whole.as_deref() != Some(failure.whole.as_str())
     }
 
-    /// No attempt is open: is it the same failure, a new one, or somebody's touch?
+    /// Without an open request: is this the same failure, a new one, or an external change?
     fn compare(&mut self, task: &Task, failure: &Failure) {
         let now = self.now;
         let Some(known) = self.known(&task.id) else { return };
         let grown = has_grown(task, known);
         let last_ran = known.running;
         if known.ran_since_failure {
-            // Until some time after the last RUNNING reading, the same triple (or an older one) is a stale reading.
-            // In other words too, where what ran may have been before the failure: somebody terminated it just before our PUT.
+            // Until some time after the last poll with RUNNING, the same triple (or an older one)
+            // may be an old state.
+            // With other fields, too, if the run may have been before the failure: somebody may
+            // have aborted it just before our PUT.
             let past = known.running_read.is_some_and(|read| self.may_be_before_the_failure(known, read));
             let same = self.tells_of(task, failure) && (past || !Self::changed(task, failure));
             let waiting = last_ran.is_some_and(|ran| now.since(ran) < self.input.rules.poll.settle_timeout);
@@ -323,7 +333,8 @@ impl Draft<'_> {
                 return;
             }
             if now.since(failure.first_seen) <= self.input.rules.poll.settle_timeout {
-                // Neither an execution nor a node is ever undone: an older answer, and nothing to compare later ones with.
+                // A run or a completed node is never undone: this is an older answer, with which
+                // later ones are not compared.
                 let (read, most) = (task.completed.count(), known.most_completed);
                 let fewer = matches!((read, most), (Some(read), Some(most)) if read < most);
                 if fewer || self.has_fallen(task) {
@@ -341,9 +352,10 @@ impl Draft<'_> {
         }
     }
 
-    /// A retry is open and the task is failed: does the reading show an effect of the PUT?
-    fn settle_by_failure(&mut self, task: &Task, failure: &Failure, open: &OpenAttempt) {
-        // Kept whatever comes of the attempt: a later answer may be an older one, without the node.
+    /// With an open retry and a failed task: does the poll show an effect of the PUT?
+    fn confirm_by_failure(&mut self, task: &Task, failure: &Failure, open: &OpenAttempt) {
+        // Kept whatever the outcome of the request: a later answer may be an older one, without the
+        // node.
         self.see_progress(task);
         let Some(known) = self.known(&task.id) else { return };
         let long_after_put = self.now.since(open.sent) >= self.input.rules.poll.settle_timeout;
@@ -351,32 +363,35 @@ impl Draft<'_> {
         let ran_since = open.ran && !past;
         let ran = open.ran && (open.is_answered() || !past);
         if self.has_fallen(task) {
-            // Most likely an old reading; where it stays so, the highest executeTimes counts and endTime decides.
+            // Most likely an old state. If it stays so, the highest executeTimes counts, and
+            // endTime decides.
             if long_after_put {
-                self.settle(task, task.end_time != failure.seen.shape.end_time);
+                self.confirm(task, task.end_time != failure.seen.shape.end_time);
             }
         } else if has_grown(task, known) || !self.tells_of(task, failure) {
-            self.settle(task, true);
+            self.confirm(task, true);
         } else if Self::changed(task, failure) {
-            // The same failure in other words: an effect of ours, or somebody's termination just before ours arrived.
+            // The same failure with other fields: an effect of our request, or an external abort
+            // just before it.
             if ran_since || long_after_put {
-                self.settle(task, true);
+                self.confirm(task, true);
             }
         } else if open.ran {
-            // It ran (or a reading of the past said so) and fails again with the same words: certain once no stale
-            // reading can be left.
+            // The task ran (or an old state said so) and fails again with the same fields: certain
+            // when no old state can be left.
             let quiet =
                 known.running.is_none_or(|ran| self.now.since(ran) >= self.input.rules.poll.settle_timeout);
             if quiet && (ran || long_after_put) {
-                self.settle(task, ran);
+                self.confirm(task, ran);
             }
         } else if long_after_put {
-            self.settle(task, false);
+            self.confirm(task, false);
         }
     }
 
-    /// Takes the reading as one of the two that settle the open attempt, and settles it with the second.
-    fn settle(&mut self, task: &Task, effect: bool) {
+    /// Counts the poll as one of the two that confirm the open request, and confirms it with the
+    /// second.
+    fn confirm(&mut self, task: &Task, effect: bool) {
         let Some(open) = self.known(&task.id).and_then(|known| known.open_retry().cloned()) else { return };
         if self.now.mono < open.settle_from.mono {
             return;
@@ -392,7 +407,7 @@ impl Draft<'_> {
             return;
         }
         if !effect && !open.is_answered() && shape.execute_times.is_none() && shape.end_time.is_none() {
-            // Nothing in this task could show that the PUT was accepted: the decision hands it to an operator.
+            // Nothing in this task could show that the PUT was accepted: the decision escalates it.
             return;
         }
         let settlement = settlement(&open, effect);
@@ -404,7 +419,8 @@ impl Draft<'_> {
         }
     }
 
-    /// Journals a new failure, and first the progress that it shows: that begins the count of retries anew.
+    /// Journals a new failure, and before it the progress that it shows: progress starts the count
+    /// of retries again.
     fn fail(&mut self, task: &Task, seen_before: Duration) {
         self.see_progress(task);
         let Some(known) = self.known(&task.id) else { return };
@@ -416,7 +432,8 @@ impl Draft<'_> {
         };
         let beyond = u32::try_from(growth).unwrap_or(u32::MAX).saturating_sub(ours);
         let ended = ended(task, before, known.ever_ran);
-        // What ran soon after the failure was seen, and ended with the same triple, was a reading of the past.
+        // A run soon after the failure was seen, which ended with the same triple, was an old
+        // state.
         let ran_without_us = known.ran_since_failure
             && ours == 0
             && before.is_some_and(|before| {
@@ -448,14 +465,14 @@ impl Draft<'_> {
         self.note(&task.id, Event::Failed(Box::new(seen)));
     }
 
-    /// A task is not in a complete reading: two polls say that it is gone.
+    /// Observes a task that a complete poll does not show: two polls prove that it is gone.
     fn miss(&mut self, id: &TaskId, asked: Moment) {
         match self.known(id) {
             Some(known) if known.is_ended() => {}
             Some(known) if known.missing.is_none() => self.note(id, Event::Missing),
             Some(known) if known.is_missed_twice(asked, self.input.rules.poll.settle_interval) => {
-                // So soon after it was first seen, an older answer may show what was before it began, unless the
-                // answer to a PUT said the same.
+                // So soon after the task was first seen, an older answer may show a time before its
+                // start, unless the answer to a PUT said the same.
                 let doubted = known.failure.as_ref().is_some_and(|failure| failure.doubt.is_some());
                 if doubted || self.now.since(known.first_seen) >= self.input.rules.poll.settle_timeout {
                     self.note(id, Event::Ended(Outcome::Gone));
@@ -465,7 +482,8 @@ impl Draft<'_> {
         }
     }
 
-    /// A task can be read again after nobody could read it for long. One that is held back waits again anyway.
+    /// Observes a task that can be polled again after a long time. A blocked one waits again
+    /// anyway.
     fn see_again(&mut self, task: &Task) {
         let Some(known) = self.known(&task.id) else { return };
         let pending = known.failure.as_ref().is_some_and(|failure| !failure.held && !failure.seen.too_old);
@@ -474,7 +492,8 @@ impl Draft<'_> {
         }
     }
 
-    /// The age of a failure that was first seen while our clock was off is judged once it is right: as it was then.
+    /// The age of a failure that was first seen while our clock was wrong is checked when the clock
+    /// is right, as of that time.
     fn judge_age(&mut self, task: &Task) {
         let Some(known) = self.known(&task.id).filter(|_| !self.input.is_clock_off()) else { return };
         let Some(failure) = known.failure.as_ref().filter(|failure| failure.seen.age_unknown) else { return };
@@ -484,7 +503,7 @@ impl Draft<'_> {
         self.note(&task.id, Event::AgeJudged { too_old });
     }
 
-    /// Which task is the newest is journaled where an older one might be acted on without it.
+    /// Journals which task is the newest if the daemon might act on an older one without it.
     fn note_newest(&mut self, reading: &Reading) {
         let matters =
             !self.record.tasks.is_empty() || reading.tasks.iter().any(|task| task.status.is_failure());
@@ -497,12 +516,13 @@ impl Draft<'_> {
         }
     }
 
-    /// A newer task takes the place of older ones whose attempts are settled, or which no reading settles any more.
+    /// Closes older tasks as superseded by a newer one, if their requests are confirmed, or if no
+    /// poll can confirm them any more.
     fn supersede(&mut self, newest: &TaskId, start: Option<DateTime>, reading: &Reading) {
-        let patience = self.input.rules.poll.settle_timeout.saturating_add(SETTLING_PATIENCE);
+        let patience = self.input.rules.poll.settle_timeout.saturating_add(CONFIRMATION_PATIENCE);
         let known: Vec<TaskId> = self.record.tasks.keys().filter(|id| *id != newest).cloned().collect();
         for id in &known {
-            // One that ran and is shown with a status that we do not know runs no more.
+            // A task that ran, and has an unknown status now, runs no more.
             let runs_no_more = reading.task(id).is_some_and(|task| task.status != TaskStatus::Running);
             let older = self.known(id).is_some_and(|older| {
                 !older.is_ended()
@@ -512,7 +532,7 @@ impl Draft<'_> {
                     && older.start_time.is_some()
                     && older.start_time < start
             });
-            // Asked last, as it asks every cluster.
+            // Checked last, because it searches every cluster.
             if older && !self.is_shown_elsewhere(newest) {
                 self.note(id, Event::Ended(Outcome::Superseded { by: newest.clone() }));
             }
@@ -528,23 +548,23 @@ fn settlement(open: &OpenAttempt, effect: bool) -> Confirmation {
     }
 }
 
-/// Whether `executeTimes` is higher than at the last failure.
+/// Returns whether `executeTimes` is higher than at the last failure.
 fn has_grown(task: &Task, known: &TaskRecord) -> bool {
     matches!((task.execute_times, known.counted_execute_times), (Some(read), Some(counted)) if read > counted)
 }
 
-/// When the failure that a task shows had ended, as far as can be told. An endTime that stayed as it was is that of the
-/// failure before.
+/// Returns when the failure that a task shows had ended, if that is known. An unchanged endTime
+/// belongs to the failure before.
 fn ended(task: &Task, before: Option<&Failure>, ever_ran: bool) -> Option<DateTime> {
     let of_before = before.is_some_and(|before| before.seen.shape.end_time == task.end_time);
     let steps = task.last_step();
     if of_before && (steps.is_some() || ever_ran) { steps } else { task.ended() }
 }
 
-/// Whether the failure had ended too long before it was first seen: by `endTime`, else by the latest time of a
-/// step, else it is fresh only if the task was seen running.
+/// Returns whether the failure had ended too long before it was first seen: by `endTime`, else by
+/// the latest time of a step; else it is fresh only if the task was seen running.
 fn is_too_old(ended: Option<DateTime>, ever_ran: bool, limit: Duration, now: Timestamp) -> bool {
-    // A time in the future by more than any zone explains is no time to judge by.
+    // A time that lies further in the future than any zone explains is unusable.
     const WIDEST_ZONE: SignedDuration = SignedDuration::from_hours(14);
     let utc = jiff::tz::TimeZone::UTC.to_datetime(now);
     match ended.map(|ended| utc.duration_since(ended)) {
@@ -555,7 +575,7 @@ fn is_too_old(ended: Option<DateTime>, ever_ran: bool, limit: Duration, now: Tim
     }
 }
 
-/// The node and the step at which a task failed, as it tells them.
+/// Returns the node and the step at which a task failed, as it shows them.
 fn failing(task: &Task) -> String {
     let node = if task.current_node.is_empty() { "unknown node" } else { &task.current_node };
     match task.failing_step() {
@@ -567,7 +587,7 @@ fn failing(task: &Task) -> String {
     }
 }
 
-/// The names of the top-level fields in which two tasks differ.
+/// Returns the names of the top-level fields in which two tasks differ.
 fn differing_keys(before: &str, after: &str) -> String {
     let parse = |text: &str| {
         serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).unwrap_or_default()

@@ -1,5 +1,6 @@
-//! What comes next of a task, worked out by the function that decides: with the last poll of its cluster, at the moments at
-//! which waits and blocks end, for as long as nobody does anything and the service shows the same.
+//! The outlook of a task, worked out by the function that decides: with the last poll of its
+//! cluster, at the moments at which waits and blocks end, as long as nobody intervenes and the API
+//! shows the same.
 
 use std::borrow::Cow;
 
@@ -15,11 +16,11 @@ use crate::model::reason::{Class, Reason};
 use crate::model::record::{Phase, TaskRecord};
 use crate::model::task::Reading;
 
-/// So many waits and blocks, one after the other, are followed.
+/// The number of consecutive waits and blocks that are followed.
 const TURNS: u32 = 32;
 
-/// What a poll would bring about, that nothing is made of: the state with it folded in, the decision, and what comes next of the
-/// newest task.
+/// Returns what a poll would lead to, without keeping it: the state with the poll folded in, the
+/// decision, and the outlook of the newest task.
 pub fn foresee<'a>(
     state: &'a ProjectState,
     input: StepInput<'_>,
@@ -36,7 +37,7 @@ pub fn foresee<'a>(
     (state, decision, outlook)
 }
 
-/// What comes next of a task that is known. The input's reading is the last poll of its cluster.
+/// Returns the outlook of a known task. The input's poll is the last one of its cluster.
 pub fn outlook(
     state: &ProjectState,
     input: StepInput<'_>,
@@ -64,14 +65,14 @@ pub fn outlook(
     if !acts || !may_lead_to_a_request(&decision) {
         return Outlook::new(Some(known), &reason, &[], None);
     }
-    // How long the last poll took says nothing of the next ones.
+    // The duration of the last poll does not predict that of the next ones.
     let reading = Reading { asked: input.reading.at, ..input.reading.clone() };
     let next = next(state, StepInput { reading: &reading, ..input }, now);
     let action = next.map_or(Action::Retry, |next| next.action);
     Outlook::new(Some(known), &reason, &blocks(state, input, task, known, action, now), next)
 }
 
-/// Whether the decision leads to a request by time alone, or would without what blocks it.
+/// Returns whether the decision leads to a request by time alone, or would without its blocks.
 fn may_lead_to_a_request(decision: &Decision) -> bool {
     match decision.reason.class() {
         Class::Due | Class::Blocked => decision.verdict != Verdict::Escalate,
@@ -98,7 +99,7 @@ fn blocks(
     unlisted.into_iter().chain(reasons).collect()
 }
 
-/// The request that is sent if nobody does anything.
+/// Returns the request that is sent if nobody intervenes.
 fn next(state: &ProjectState, input: StepInput<'_>, now: Moment) -> Option<NextRequest> {
     let (mut state, mut at) = (state.clone(), now);
     for _ in 0..TURNS {

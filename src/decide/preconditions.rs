@@ -1,4 +1,4 @@
-//! What stands above every policy: while any of it holds, nothing is sent.
+//! The preconditions above every policy: while one of them blocks, nothing is sent.
 
 use jiff::SignedDuration;
 
@@ -11,25 +11,25 @@ use crate::model::project::{Breaker, Limits, is_clock_off};
 use crate::model::project_state::ProjectState;
 use crate::model::reason::Reason;
 
-/// The state of a project that may hold a PUT back.
+/// The state of a project that may block a PUT.
 #[derive(Clone, Copy)]
 pub struct Preconditions<'a> {
     /// The project's name in the configuration.
     pub project: &'a ProjectName,
     /// What the journal knows of the project.
     pub project_state: &'a ProjectState,
-    /// What people said is to be left alone.
+    /// The operators' holds.
     pub holds: &'a Holds,
-    /// How much at once.
+    /// The limits of requests.
     pub limits: &'a Limits,
-    /// When many failures at once stop the acting.
+    /// The configuration of the circuit breaker.
     pub breaker: &'a Breaker,
-    /// Our clock less the service's, by the latest answer.
+    /// Our clock minus that of the CSS API, by the latest answer.
     pub clock_offset: Option<SignedDuration>,
 }
 
 impl Preconditions<'_> {
-    /// The hold that covers the cluster, if one does.
+    /// Returns the hold that covers the cluster, if there is one.
     pub fn on_hold(&self, cluster: &ClusterId, now: Moment) -> Option<Reason> {
         let hold = self.holds.covering(self.project, cluster, now)?;
         Some(Reason::OnHold {
@@ -41,17 +41,18 @@ impl Preconditions<'_> {
         })
     }
 
-    /// When a hold on the cluster last ended, where that was after `since`.
+    /// Returns when a hold on the cluster last ended, if that was after `since`.
     pub fn hold_ended(&self, cluster: &ClusterId, since: Moment, now: Moment) -> Option<Moment> {
         self.holds.ended_since(since, self.project, cluster, now)
     }
 
-    /// Whether the project's pause was ended by a reload, and its probe is still to go out.
+    /// Returns whether a reload ended the project's pause, and its probe is not sent yet.
     pub fn probes_at_once(&self) -> bool {
         self.project_state.pause.is_some_and(|pause| pause.probe_at_once)
     }
 
-    /// Everything in the project that blocks this action at the cluster now, in the order in which it is told.
+    /// Returns everything in the project that blocks this action for the cluster now, in the order
+    /// of its announcement.
     pub fn blocks(&self, cluster: &ClusterId, action: Action, now: Moment) -> Vec<Reason> {
         let limit = self.limits.max_actions_in_flight;
         let is_full = action == Action::Retry && self.project_state.others_in_flight(cluster) >= limit;
@@ -59,20 +60,21 @@ impl Preconditions<'_> {
         self.of_project(now).into_iter().flatten().chain(self.paused(cluster, now)).chain(in_flight).collect()
     }
 
-    /// The pause of this cluster, if it rests.
+    /// Returns the pause of this cluster, if it is paused.
     pub fn paused(&self, cluster: &ClusterId, now: Moment) -> Option<Reason> {
         let pause = self.project_state.paused.get(cluster)?;
         (now.mono < pause.until.mono).then_some(Reason::ClusterPaused { until: pause.until.wall_by(now) })
     }
 
-    /// What blocks in the project even what an operator orders: a clock that is off, and a pause.
+    /// Returns what blocks in the project even an operator's order: a wrong clock, and a pause.
     pub fn forbids(&self, now: Moment) -> Option<Reason> {
         let forbids =
             |reason: &Reason| matches!(reason, Reason::ClockOff { .. } | Reason::ProjectPaused { .. });
         self.of_project(now).into_iter().flatten().find(forbids)
     }
 
-    /// What blocks every action in the project: clock, pause, breaker, requests within an hour.
+    /// Returns what blocks every action in the project: clock, pause, breaker, requests within an
+    /// hour.
     fn of_project(&self, now: Moment) -> [Option<Reason>; 4] {
         let off = self.clock_offset.filter(|_| is_clock_off(self.clock_offset));
         let pause = self.project_state.pause.as_ref();

@@ -1,4 +1,5 @@
-//! One step: what a poll adds to what is known, and what follows from that. The one way from a poll to a decision.
+//! One step: what a poll adds to the state, and what follows. Every decision about a poll is made
+//! here.
 
 use std::borrow::Cow;
 
@@ -20,40 +21,42 @@ use crate::model::task::{Reading, Task, TaskKind};
 /// The number of an entry that is not in the journal yet.
 pub(super) const NOT_JOURNALED: u64 = u64::MAX;
 
-/// What a step is worked out from, beside the project's state and the moment.
+/// The input of a step, beside the project's state and the moment.
 #[derive(Clone, Copy)]
 pub struct StepInput<'a> {
     /// The project's name in the configuration.
     pub project: &'a ProjectName,
     /// The cluster that was polled.
     pub cluster: &'a Cluster,
-    /// What its lists of tasks showed.
+    /// The poll of its lists of tasks.
     pub reading: &'a Reading,
-    /// What the configuration says.
+    /// The configuration.
     pub rules: &'a Rules,
-    /// What operators said is to be left alone.
+    /// The operators' holds.
     pub holds: &'a Holds,
     /// The journal's seed for jitter.
     pub seed: u64,
-    /// Our clock less the service's, by the latest answer.
+    /// Our clock minus that of the CSS API, by the latest answer.
     pub clock_offset: Option<SignedDuration>,
     /// When a list of clusters last showed the cluster; `None`: not since the start.
     pub listed: Option<Moment>,
-    /// When this process last polled the cluster, where it did: what is new now was seen to happen.
+    /// When this process last polled the cluster, if it did: changes since then were seen as they
+    /// happened.
     pub polled: Option<Moment>,
 }
 
-/// What a step adds to the journal, and what it decides.
+/// The result of a step: what it adds to the journal, and its decision.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// The events to journal, in their order. All of them are of this one poll.
+    /// The events to journal, in their order. All of them come from this one poll.
     pub events: Vec<(Subject, Event)>,
-    /// What to do, and why. Judged with the events folded in.
+    /// What to do, and why, decided with the events folded in.
     pub decision: Decision,
 }
 
 impl Step {
-    /// Whether the circuit breaker opens or closes with it. Of steps that are worked out at the same time one alone may.
+    /// Whether the step opens or closes the circuit breaker. Of several steps at the same time only
+    /// one may.
     pub fn turns_breaker(&self) -> bool {
         let mut events = self.events.iter().map(|(_, event)| event);
         events.any(|event| matches!(event, Event::BreakerOpened { .. } | Event::BreakerClosed { .. }))
@@ -70,12 +73,12 @@ pub fn step(state: &ProjectState, input: StepInput<'_>, now: Moment) -> Step {
     Step { events: draft.events, decision }
 }
 
-/// What is known once the poll is taken in, as a step sees it: the state to judge by.
+/// The state after the poll, as a step sees it: the input of the rules.
 pub(super) fn after<'a>(state: &'a ProjectState, input: StepInput<'_>, now: Moment) -> Cow<'a, ProjectState> {
     observed(state, input, now).state
 }
 
-/// These events, and whether the circuit breaker opens or closes with them.
+/// Returns these events, and whether the circuit breaker opens or closes with them.
 pub fn with_breaker(
     state: &ProjectState,
     events: Vec<(Subject, Event)>,
@@ -105,7 +108,8 @@ fn observed<'a>(state: &'a ProjectState, input: StepInput<'_>, now: Moment) -> D
     draft
 }
 
-/// The state with the events so far folded in, so that each rule sees what the rules before it found.
+/// Returns the state with the events so far folded in, so that each rule sees what the rules before
+/// it found.
 struct Draft<'a> {
     state: Cow<'a, ProjectState>,
     events: Vec<(Subject, Event)>,
@@ -119,7 +123,7 @@ impl Draft<'_> {
         self.events.push((entry.subject, entry.event));
     }
 
-    /// Opens or closes the circuit breaker, where what is known now says so.
+    /// Opens or closes the circuit breaker if the state requires it.
     fn turn_breaker(&mut self, project: &ProjectName, polled: &ClusterId, breaker: &Breaker) {
         let Some((event, of)) = breaker::turn(&self.state, breaker, self.at) else { return };
         let newest = || Some((polled.clone(), self.state.cluster(polled).newest_start.clone()?.1));
@@ -130,27 +134,29 @@ impl Draft<'_> {
 }
 
 impl<'a> StepInput<'a> {
-    /// What is known of the cluster.
+    /// Returns the record of the cluster.
     pub fn record<'s>(&self, state: &'s ProjectState) -> &'s ClusterRecord {
         state.cluster(&self.cluster.id)
     }
 
-    /// Which task of the cluster is the newest.
+    /// Returns the newest task of the cluster.
     pub fn newest(&self, state: &ProjectState) -> NewestTask<'a> {
         NewestTask::of(self.reading, self.record(state), self.rules.poll.settle_interval)
     }
 
-    /// The policy that governs a task of this kind.
+    /// Returns the policy that governs a task of this kind.
     pub fn policy(&self, kind: TaskKind) -> Option<&'a Policy> {
         govern::governing(&self.rules.policies, self.project, self.cluster, kind)
     }
 
-    /// Every policy in its order, and in words the first line of it that does not cover a task of this kind.
+    /// Returns every policy in its order, with the first line of it that does not match a task of
+    /// this kind, in words.
     pub fn policies(&self, kind: TaskKind) -> Vec<(String, Option<String>)> {
         govern::in_words(&self.rules.policies, self.project, self.cluster, kind)
     }
 
-    /// The terms of a task. One that stands in both lists may be of either kind: only what governs both governs it.
+    /// Returns the terms of a task. A task in both lists may be of either kind: a policy governs it
+    /// only if it governs both kinds.
     pub fn terms(&self, task: &Task) -> Option<&'a Terms> {
         let terms = |kind| self.policy(kind).map(|policy| &policy.terms);
         let governing = terms(task.kind);
@@ -158,7 +164,7 @@ impl<'a> StepInput<'a> {
         governing.filter(|_| both)
     }
 
-    /// What stands above every policy.
+    /// Returns the preconditions above every policy.
     pub fn preconditions(&self, state: &'a ProjectState) -> Preconditions<'a> {
         Preconditions {
             project: self.project,
@@ -170,12 +176,13 @@ impl<'a> StepInput<'a> {
         }
     }
 
-    /// Whether our clock is off by the service's: nothing is told old or new by it.
+    /// Returns whether our clock differs from the API's: then no age is derived from it.
     pub fn is_clock_off(&self) -> bool {
         is_clock_off(self.clock_offset)
     }
 
-    /// Another cluster whose last answer shows this task too, so that it may be no task of this one.
+    /// Returns another cluster whose last answer shows this task too, so that it may not belong to
+    /// this one.
     pub fn shown_elsewhere<'s>(&self, state: &'s ProjectState, task: &TaskId) -> Option<&'s ClusterId> {
         state.shown_elsewhere(&self.cluster.id, task)
     }

@@ -1,4 +1,5 @@
-//! Stories of one task, told reading by reading: observe, fold, decide, as a reconcile does, without any I/O.
+//! Lifecycles of one task, poll by poll: observe, fold, decide, as a reconcile does, without any
+//! I/O.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -56,15 +57,15 @@ struct Harness {
     limits: Limits,
     holds: Holds,
     breaker: Breaker,
-    looked_before: bool,
-    /// When the cluster was last read; absent: right before.
+    polled_before: bool,
+    /// When the cluster was last polled; absent: right before.
     polled: Option<Moment>,
     expect: Expect,
     /// When a list last showed the cluster; absent: not since the start.
     listed: Option<Moment>,
     clock_offset: Option<jiff::SignedDuration>,
     number: u64,
-    told: Vec<&'static str>,
+    journaled: Vec<&'static str>,
 }
 
 fn cluster() -> ClusterId {
@@ -89,13 +90,13 @@ impl Harness {
             limits: Limits::default(),
             holds: Holds::default(),
             breaker: Breaker::default(),
-            looked_before: true,
+            polled_before: true,
             polled: None,
             expect: Expect::default(),
             listed: Some(now),
             clock_offset: None,
             number: 0,
-            told: Vec::new(),
+            journaled: Vec::new(),
         }
     }
 
@@ -105,7 +106,7 @@ impl Harness {
 
     fn record(&mut self, task: &TaskId, event: Event) {
         self.number += 1;
-        self.told.push(event.word());
+        self.journaled.push(event.word());
         let subject =
             Subject { project: ProjectName::new("p").unwrap(), cluster: cluster(), task: task.clone() };
         self.project_state.apply(&Entry { number: self.number, at: self.now, subject, event });
@@ -119,7 +120,7 @@ impl Harness {
         self.cluster_record().tasks[&TaskId::new("t").unwrap()].clone()
     }
 
-    /// What the configuration says, with no mode below the policy's.
+    /// The configuration, with no mode below the policy's.
     fn rules(&self) -> Rules {
         let policy = |terms: &Terms| Policy {
             matches: Match::default(),
@@ -136,7 +137,7 @@ impl Harness {
         }
     }
 
-    /// Judges the reading by all that is known.
+    /// Decides about the poll with the whole state.
     fn judge<R>(&self, reading: &Reading, of: impl FnOnce(&ProjectState, StepInput<'_>) -> R) -> R {
         self.judge_by(&self.rules(), reading, of)
     }
@@ -156,12 +157,12 @@ impl Harness {
             seed: 1,
             clock_offset: self.clock_offset,
             listed: self.listed,
-            polled: self.looked_before.then_some(self.polled.unwrap_or(self.now)),
+            polled: self.polled_before.then_some(self.polled.unwrap_or(self.now)),
         };
         of(&self.project_state, input)
     }
 
-    /// What comes next of the task, where its cluster was last polled so.
+    /// The outlook of the task, if its cluster was last polled so.
     fn outlook(&self, tasks: &[Task]) -> Outlook {
         let (id, known) = (TaskId::new("t").unwrap(), self.known());
         let judge = |state: &_, input: StepInput<'_>| outlook(state, input, (&id, &known), self.now);
@@ -175,7 +176,7 @@ impl Harness {
         self.project_state.remember_shown(&ClusterId::new(other).unwrap(), &reading);
     }
 
-    /// One reading, taken in as a reconcile takes it.
+    /// Takes in one poll as a reconcile does.
     fn read(&mut self, tasks: &[Task]) -> Decision {
         self.read_lists(TaskList { tasks: tasks.to_vec(), unusable: 0, total_size: Some(tasks.len() as u64) })
     }
@@ -194,7 +195,7 @@ impl Harness {
         step.decision
     }
 
-    /// Expects that this reading makes something due, and sends it with this answer.
+    /// Expects that this poll makes a request due, and sends it with this answer.
     fn send(&mut self, tasks: &[Task], meaning: Meaning) -> AttemptId {
         let decision = self.read(tasks);
         let Verdict::Act(order) = &decision.verdict else { panic!("not due: {decision:?}") };
@@ -274,7 +275,7 @@ fn named(id: &str, start: &str, task: Task) -> Task {
     Task { id: TaskId::new(id).unwrap(), start_time: Some(start.parse().unwrap()), ..task }
 }
 
-/// A task as a service tells it that shows neither `executeTimes` nor `endTime`.
+/// A task as an API shows it that returns neither `executeTimes` nor `endTime`.
 fn with_nothing_to_tell_by(task: Task) -> Task {
     Task { execute_times: None, end_time: None, ..task }
 }

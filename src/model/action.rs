@@ -4,18 +4,18 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// One of the two things the daemon can do.
+/// One of the two requests that the daemon can send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
-    /// Execute the failed task again.
+    /// Run the failed task again.
     Retry,
-    /// Terminate the failed task.
+    /// Abort the failed task.
     Abort,
 }
 
 impl Action {
-    /// What it does, in a sentence.
+    /// Returns the verb, for a sentence.
     pub fn verb(self) -> &'static str {
         match self {
             Self::Retry => "retry",

@@ -11,23 +11,24 @@ use super::text::{shown, span};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Meaning {
-    /// 200 without an errCode: the task will be executed again, or is terminated.
+    /// 200 without an errCode: the task will run again, or is aborted.
     Accepted,
-    /// Not accepted: another operation runs, or another state. Later.
+    /// Not accepted: another operation runs, or the state does not allow it. Retry later.
     Busy,
-    /// The task or cluster is gone, or we may not see it: one code for both.
+    /// The task or cluster is gone, or the credential may not see it: one code for both.
     GoneOrForbidden,
-    /// Nothing of the service answered: a wrong address or a proxy. The project's fault.
+    /// The answer does not come from the CSS API: a wrong address or a proxy. It concerns the whole
+    /// project.
     WrongAddress,
     /// Not acceptable as it is; never to be repeated for this failure.
     NotAcceptable,
-    /// The signature or token was refused before the service saw the request.
+    /// The signature or token was refused before the CSS API received the request.
     Unauthorized,
-    /// Forbidden for this cluster, as far as one answer tells.
+    /// Forbidden for this cluster, as far as one answer shows.
     ForbiddenCluster,
     /// Forbidden for the whole project, by its code.
     ForbiddenProject,
-    /// It may have been accepted or not: only reading can tell.
+    /// The request may have been accepted or not: only polls can confirm it.
     Unknown,
 }
 
@@ -76,12 +77,12 @@ pub struct Answer {
     pub message: String,
     /// The `X-Request-Id`, for the provider's support.
     pub request_id: Option<String>,
-    /// What the server asked to wait.
+    /// The wait that the server asked for.
     pub retry_after: Option<Duration>,
 }
 
 impl Answer {
-    /// No answer came, and `message` says why: the PUT may have been accepted or not.
+    /// No answer came, for the reason in `message`: the PUT may have been accepted or not.
     pub fn none(message: String) -> Self {
         Self {
             meaning: Meaning::Unknown,
@@ -103,7 +104,7 @@ impl fmt::Display for Answer {
         if let Some(code) = &self.code {
             write!(f, " {}", shown(code, 40))?;
         }
-        // More follows, so the service's own full stop goes.
+        // More text follows, so the API's own full stop is dropped.
         let message = self.message.trim_end().trim_end_matches('.');
         if !message.is_empty() {
             write!(f, ": {}", shown(message, 200))?;

@@ -1,7 +1,8 @@
-//! The breaker of a project: many tasks failing within a short time mean that the cloud is ill.
+//! The circuit breaker of a project: many tasks that fail within a short time show a fault of the
+//! cloud.
 //!
-//! What it counts and how it stands is the fold of the journal. Whether it opens or closes is decided elsewhere
-//! (`decide::breaker`) and journaled like everything else, so a restart changes nothing.
+//! The state is the fold of the journal. `decide::breaker` decides when it opens or closes, and
+//! that is journaled like everything else, so a restart changes nothing.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use super::id::{AttemptId, ClusterId, TaskId};
 use super::moment::Moment;
 pub use super::turn::{Healing, Opening};
 
-/// The one PUT that a half-open breaker let through.
+/// The one PUT that a half-open breaker allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
     /// The PUT.
@@ -23,22 +24,22 @@ pub struct Probe {
     pub task: TaskId,
     /// When its intent was committed.
     pub sent: Moment,
-    /// What it has shown so far.
+    /// What its task has shown so far.
     pub shown: Shown,
 }
 
-/// What a probe has shown.
+/// What a probe's task has shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shown {
     /// Nothing yet.
     Nothing,
-    /// It was accepted, which says little.
+    /// The PUT was accepted, which proves little.
     Accepted,
-    /// Its task completed a node since, or succeeded.
+    /// The task completed a node since, or succeeded.
     Good(Healing),
-    /// Its task failed again since, or showed no effect.
+    /// The task failed again since, or showed no effect.
     Failed,
-    /// What became of it is unknown: by its answer, or because the process ended before there was one.
+    /// The outcome is unknown: by the answer, or because the process ended before there was one.
     Unknown,
 }
 
@@ -47,13 +48,13 @@ pub enum Shown {
 pub struct Open {
     /// Why it opened.
     pub opening: Opening,
-    /// Until when nothing is sent. Then one PUT is let through.
+    /// Until when nothing is sent. Then one PUT is allowed.
     pub until: Moment,
-    /// That PUT, while it is not known yet what it shows.
+    /// That PUT, until its effect is known.
     pub probe: Option<Probe>,
 }
 
-/// How the breaker stands.
+/// The state of the breaker.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Breaker {
     /// Failures that were seen to happen since it last closed, oldest first.
@@ -93,7 +94,7 @@ impl Breaker {
         }
     }
 
-    /// Different tasks that were seen to fail within this time before `now`.
+    /// Returns the different tasks that were seen to fail within this time before `now`.
     pub fn failures(&self, within: Duration, now: Moment) -> u32 {
         let recent = self.seen.iter().rev().take_while(|(at, ..)| now.since(*at) <= within);
         let tasks: BTreeSet<(&ClusterId, &TaskId)> =
@@ -101,7 +102,7 @@ impl Breaker {
         u32::try_from(tasks.len()).unwrap_or(u32::MAX)
     }
 
-    /// Forgets what no longer counts, so that it does not grow.
+    /// Forgets failures that no longer count, so that the list does not grow.
     pub fn forget(&mut self, within: Duration, now: Moment) {
         while self.seen.front().is_some_and(|(at, ..)| now.since(*at) > within) {
             self.seen.pop_front();
@@ -110,7 +111,8 @@ impl Breaker {
 }
 
 impl Probe {
-    /// Whether what it shows opens or closes the breaker. The first such thing counts.
+    /// Returns whether what the task showed opens or closes the breaker. The first such result
+    /// counts.
     pub(super) fn decides(&self) -> bool {
         !matches!(self.shown, Shown::Nothing | Shown::Accepted)
     }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::id::ClusterId;
 use super::setup::Nodes;
 
-/// One entry of the list of clusters (`GET /v1.0/{project_id}/clusters`): what policies match on and what
-/// people know it by.
+/// One entry of the list of clusters (`GET /v1.0/{project_id}/clusters`): the fields that policies
+/// match on, and names for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cluster {
     /// The cluster's id.
@@ -20,13 +20,14 @@ pub struct Cluster {
     pub engine: Arc<str>,
     /// The engine's version, such as `7.10.2`. Empty where the API gave none.
     pub version: Arc<str>,
-    /// What runs on it now, by the API's words; never the signal for an upgrade (no source says which words).
+    /// The operations that run on it, by the API's words; never the signal for an upgrade (no
+    /// source says which words).
     pub actions: Vec<String>,
     /// Its tags.
     pub tags: Tags,
     /// Its nodes, as far as the list shows them: for reports.
     pub nodes: Nodes,
-    /// What else the list shows of its state, as a number that differs when it does.
+    /// A number that changes when the rest of the state in the list changes.
     pub state: u64,
 }
 
@@ -34,12 +35,12 @@ pub struct Cluster {
 const WITHOUT_TASKS: [&str; 1] = ["logstash"];
 
 impl Cluster {
-    /// Whether it is of an engine that has tasks at all.
+    /// Returns whether its engine has tasks at all.
     pub fn may_have_tasks(&self) -> bool {
         !WITHOUT_TASKS.contains(&&*self.engine)
     }
 
-    /// One of which no list tells yet, as the journal knows it.
+    /// Makes a cluster that no list has shown yet, from the journal.
     pub fn recalled(id: ClusterId, name: String, traits: Traits) -> Self {
         let Traits { engine, version, tags } = traits;
         Self {
@@ -110,7 +111,7 @@ impl<'de> Deserialize<'de> for Tags {
 }
 
 impl<K: Into<Box<str>>, V: Into<Box<str>>> FromIterator<(K, V)> for Tags {
-    /// Of one key that is given twice the last value counts.
+    /// If a key is given twice, the last value counts.
     fn from_iter<I: IntoIterator<Item = (K, V)>>(tags: I) -> Self {
         let tags: BTreeMap<Box<str>, Box<str>> =
             tags.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
@@ -131,12 +132,13 @@ pub struct ClusterList {
     pub clusters: Vec<Arc<Cluster>>,
     /// Entries without a usable id, as shown texts.
     pub unusable: Vec<String>,
-    /// What the API said of their number.
+    /// The number of clusters, by the API.
     pub total_size: Option<u64>,
 }
 
 impl ClusterList {
-    /// Whether the list shows every cluster of the project. Where the API told no number it does not.
+    /// Returns whether the list shows every cluster of the project. Without a number from the API
+    /// it does not.
     pub fn is_complete(&self) -> bool {
         self.total_size.is_some_and(|total| (self.clusters.len() + self.unusable.len()) as u64 >= total)
     }

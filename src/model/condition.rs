@@ -1,8 +1,9 @@
 //! Conditions: states of a project, or of one of its clusters, that last and that an operator should know of.
 //!
-//! Which conditions are in force follows from what the daemon knows (`reconcile::faults`). [`Conditions::update`] compares
-//! that with what was in force before. From each [`Change`] follow a log line and, where the level is critical, a
-//! notification and an alert; `status`, the page and the gauges show what is in force.
+//! Which conditions are in force follows from the state of the daemon (`reconcile::faults`).
+//! [`Conditions::update`] compares them with those in force before. Each [`Change`] leads to a log
+//! line and, for level critical, to a notification and an alert; `status`, the page and the gauges
+//! show what is in force.
 
 use std::time::Duration;
 
@@ -84,16 +85,17 @@ macro_rules! conditions {
 }
 
 conditions! {
-    /// The clusters of the project can be neither listed nor polled. `trouble`: one word for each thing that an operator
-    /// would do about it.
+    /// The clusters of the project can be neither listed nor polled. `trouble`: one word for each
+    /// different step of an operator.
     Unreachable { trouble: String, error: String, advice: String }
         "unreachable" Critical "UpgradeRemediatorProjectUnreachable",
         "project cannot be polled", "reachable" "project can be polled again";
-    /// Nothing is sent in the project after a refusal, until one request went through.
+    /// Nothing is sent in the project after a refusal, until one request has succeeded.
     ProjectPaused { cause: PauseCause, refusals: u32, until: Timestamp }
         "project-paused" Critical "UpgradeRemediatorProjectPaused",
         "project is paused", "project-resumed" "project is resumed";
-    /// Many tasks of the project failed at once. `probing`: the cooldown is over, and one request is let through.
+    /// Many tasks of the project failed at once. `probing`: the cooldown is over, and one request
+    /// is allowed.
     BreakerOpen { opening: Opening, until: Timestamp, probing: bool }
         "breaker-open" Critical "UpgradeRemediatorBreakerOpen",
         "circuit breaker opened", "breaker-closed" "circuit breaker closed";
@@ -105,7 +107,7 @@ conditions! {
     JournalFailing { error: String }
         "journal-failing" Critical "UpgradeRemediatorJournalFailing",
         "journal cannot be written", "journal-works" "journal is written again";
-    /// A request is due, and the system gives no connection for it.
+    /// A request is due, and no connection can be begun for it.
     NoConnection { error: String }
         "no-connection" Critical "UpgradeRemediatorNoConnection",
         "no connection can be opened", "connects" "connections can be opened again";
@@ -117,7 +119,7 @@ conditions! {
     ClusterUnreachable { cluster: ClusterId, name: String, trouble: String, error: String }
         "cluster-unreachable" Warning "UpgradeRemediatorClusterUnreachable",
         "cluster cannot be polled", "cluster-reachable" "cluster can be polled again";
-    /// More clusters cannot be polled than stand in conditions of their own.
+    /// More clusters cannot be polled than have conditions of their own.
     ClustersUnreachable { error: String }
         "clusters-unreachable" Warning "UpgradeRemediatorClustersUnreachable",
         "more clusters cannot be polled", "clusters-reachable" "only the clusters named before cannot be polled";
@@ -131,14 +133,14 @@ conditions! {
         "idle clusters are polled less often", "idle-interval-kept" "idle clusters are polled as often as configured";
 }
 
-/// What an operator can do: what for, and the command, where there is one.
+/// What an operator can do: the purpose, and the command, if there is one.
 pub type Advice = (String, Option<&'static str>);
 
 const DOCTOR: &str = "upgrade-remediator doctor";
 const RELOAD: &str = "systemctl reload upgrade-remediator";
 
 impl Condition {
-    /// The cluster and its name, where it is a condition of one.
+    /// The cluster and its name, if the condition concerns one.
     pub fn cluster(&self) -> Option<(&ClusterId, &str)> {
         match self {
             Self::Unclear { cluster, name, .. } | Self::ClusterUnreachable { cluster, name, .. } => {
@@ -148,7 +150,7 @@ impl Condition {
         }
     }
 
-    /// How grave it is now.
+    /// Returns its present level.
     pub fn level(&self) -> Level {
         match self {
             Self::Unclear { long: false, .. } => Level::Warning,
@@ -156,12 +158,12 @@ impl Condition {
         }
     }
 
-    /// Whether operators are notified of it and reminded of it.
+    /// Returns whether operators are notified of it and reminded of it.
     pub fn notifies(&self) -> bool {
         self.level() == Level::Critical
     }
 
-    /// What it says to an operator: where this changes, they are notified again.
+    /// Returns its content for an operator: a change of it leads to another notification.
     fn notice_sign(&self) -> String {
         match self {
             Self::Unreachable { trouble, .. } => trouble.clone(),
@@ -172,7 +174,7 @@ impl Condition {
         }
     }
 
-    /// What it says to the log.
+    /// Returns its text for the log.
     fn log_sign(&self) -> String {
         let more = match self {
             Self::ProjectPaused { refusals, .. } => refusals.to_string(),
@@ -184,7 +186,7 @@ impl Condition {
         format!("{} {more}", self.notice_sign())
     }
 
-    /// Why, as one stable word.
+    /// Returns its cause, as one stable word.
     pub fn cause(&self) -> &str {
         match self {
             Self::Unreachable { trouble, .. } | Self::ClusterUnreachable { trouble, .. } => trouble,
@@ -194,7 +196,7 @@ impl Condition {
         }
     }
 
-    /// What is true now, as one sentence without its subject.
+    /// Returns what is true now, as one sentence without its subject.
     pub fn text(&self) -> String {
         match self {
             Self::Unreachable { error, .. } => {
@@ -257,7 +259,7 @@ impl Condition {
         }
     }
 
-    /// What the daemon does while it lasts.
+    /// Returns what the daemon does while it lasts.
     pub fn meanwhile(&self) -> &'static str {
         match self {
             Self::Unreachable { .. } => {
@@ -281,7 +283,7 @@ impl Condition {
         }
     }
 
-    /// What an operator can do, the most useful first.
+    /// Returns what an operator can do, the most useful first.
     pub fn advice(&self) -> Vec<Advice> {
         let plain = |what: &str| (what.to_owned(), None);
         let doctor = || ("to test each step".to_owned(), Some(DOCTOR));
@@ -326,7 +328,7 @@ impl Condition {
 }
 
 impl Code {
-    /// Whether it ends without an operator, so that nobody is reminded of it.
+    /// Returns whether it ends without an operator, so that there are no reminders.
     pub fn ends_by_itself(self) -> bool {
         self == Self::BreakerOpen
     }

@@ -1,5 +1,5 @@
-//! What the policy says of one task now: an action or a wait, always with its reason and the time of the next
-//! poll.
+//! The decision about one task: an action or a wait, always with its reason and the time of the
+//! next poll.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use super::id::TaskId;
 use super::reason::Reason;
 use super::task::Abortable;
 
-/// An action with all that is needed to send it. An abort carries its proof.
+/// An action with all that is needed to send it. An abort contains its proof.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
     /// Retry this task.
     Retry(TaskId),
-    /// Abort the task that the reading showed to be abortable.
+    /// Abort the task that the poll showed to be abortable.
     Abort(Abortable),
 }
 
 impl Order {
-    /// Which of the two.
+    /// Returns which of the two.
     pub fn action(&self) -> Action {
         match self {
             Self::Retry(_) => Action::Retry,
@@ -28,7 +28,7 @@ impl Order {
         }
     }
 
-    /// For which task.
+    /// Returns the task.
     pub fn task(&self) -> &TaskId {
         match self {
             Self::Retry(task) => task,
@@ -37,16 +37,16 @@ impl Order {
     }
 }
 
-/// What an operator orders for one cluster, beside the action.
+/// An operator's order for one cluster, without the action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManualOrder {
-    /// The task that is meant; the newest one, where none is named.
+    /// The task that the order names; the newest one if it names none.
     pub task: Option<TaskId>,
-    /// What tells a repeated command from a new one.
+    /// The id of the command, which distinguishes a repeated command from a new one.
     pub command: String,
-    /// Who: the user's name, or `uid 1000` where there is none.
+    /// The user's name, or `uid 1000` if there is none.
     pub by: String,
-    /// Why.
+    /// The operator's reason.
     pub why: String,
 }
 
@@ -57,14 +57,14 @@ pub enum Verdict {
     Act(Order),
     /// Nothing is due.
     Wait,
-    /// Something is due, and something else than time holds it back.
+    /// A request is due, and something other than time blocks it.
     Blocked,
-    /// It is an operator's now.
+    /// The task is escalated.
     Escalate,
 }
 
 impl Verdict {
-    /// As it is journaled, where it sends and escalates nothing.
+    /// Returns the verdict that is journaled if nothing is sent or escalated.
     pub fn passive(&self) -> Option<PassiveVerdict> {
         match self {
             Self::Wait => Some(PassiveVerdict::Wait),
@@ -85,7 +85,7 @@ impl Verdict {
     }
 }
 
-/// A verdict that sends and escalates nothing.
+/// A verdict that neither sends nor escalates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PassiveVerdict {
@@ -106,7 +106,7 @@ impl PassiveVerdict {
     }
 }
 
-/// A decision about one cluster, and about one task of it where there is one to decide about.
+/// A decision about one cluster, and about one task of it, if there is one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
     /// The task it is about.

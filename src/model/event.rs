@@ -1,5 +1,5 @@
-//! What is journaled: everything that was seen, decided, sent and answered about one task. The history of a
-//! task is the fold of its events ([`super::record`]), before a restart as after it.
+//! What is journaled: everything that was seen, decided, sent and answered for one task. The record
+//! of a task is the fold of its events ([`super::record`]), the same before and after a restart.
 
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ use super::setup::{Nodes, Place, Setup};
 use super::task::{Task, TaskKind, TaskStatus};
 use super::turn::{Healing, Opening};
 
-/// By what one failure of a task is known, with the task's id beside it: the API gives failures no id of their own.
+/// What identifies one failure of a task, beside the task's id: the API gives failures no id of
+/// their own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
     /// `executeTimes`.
@@ -29,21 +30,21 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// The shape that a reading shows.
+    /// Returns the shape that a poll shows.
     pub fn of(task: &Task) -> Self {
         Self { execute_times: task.execute_times, end_time: task.end_time }
     }
 }
 
-/// How an attempt whose effect was awaited turned out.
+/// The confirmed outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Confirmation {
-    /// The task was executed again.
+    /// The task ran again.
     Accepted,
-    /// The answer was 200, and nothing happened. The retry is used.
+    /// The answer was 200, and nothing happened. The retry counts.
     WithoutEffect,
-    /// The outcome was unknown, and nothing happened. No retry is used.
+    /// The outcome was unknown, and nothing happened. No retry counts.
     NotAccepted,
 }
 
@@ -52,15 +53,15 @@ pub enum Confirmation {
 #[serde(tag = "as", rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the variants' docs tell their fields")]
 pub enum Outcome {
-    /// It succeeded after a retry of ours.
+    /// It succeeded after a retry of the daemon.
     #[serde(rename = "resolved", alias = "remedied", alias = "resolved-by-retry")]
     ResolvedByRetry,
     /// It succeeded without one.
     #[serde(alias = "solved-by-others")]
     ResolvedExternally,
-    /// We terminated it. For good: nothing reopens it.
+    /// The daemon aborted it. This is final: nothing reopens it.
     Aborted,
-    /// A newer task took its place.
+    /// It is superseded by a newer task.
     Superseded { by: TaskId },
     /// Two polls did not find it any more.
     Gone,
@@ -79,14 +80,14 @@ impl Outcome {
     }
 }
 
-/// By what a task runs too long.
+/// Why a task runs too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "because", rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the variants' docs tell their fields")]
 pub enum TooLong {
-    /// The execution as a whole, since it was first seen running.
+    /// The whole run, since it was first seen running.
     Whole { ran: Duration, expected: Duration },
-    /// No node was seen to complete for this time of the execution.
+    /// No node was seen to complete for this time of the run.
     NoProgress { without: Duration, expected: Duration },
 }
 
@@ -99,29 +100,30 @@ pub struct FailureSeen {
     pub status: TaskStatus,
     /// The triple, less the task's id.
     pub shape: Shape,
-    /// How long before this event the first such reading was (a failure seen while an attempt was settling).
+    /// How long before this event the first poll showed it (a failure that was seen before a
+    /// request was confirmed).
     pub seen_before: Duration,
     /// The whole task in canonical JSON.
     pub whole: String,
-    /// Completed nodes, where they could be read.
+    /// Completed nodes, if they could be read.
     pub completed: Option<u32>,
     /// All nodes.
     pub total: u32,
-    /// The node and the step that failed, as the task tells them.
+    /// The node and the step that failed, as the task shows them.
     pub failing: String,
-    /// Retries by others since the last failure.
+    /// External retries since the last failure.
     pub external: u32,
-    /// Ended too long before it was first seen: told, never acted on.
+    /// Ended too long before it was first seen: journaled, never acted on.
     pub too_old: bool,
-    /// Our clock was off, so that its age is yet to be judged.
+    /// Our clock was wrong, so that its age is still to be checked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub age_unknown: bool,
-    /// Whether it was seen to happen: an earlier poll of the same process did not show it, or it is a task that we
-    /// retried. Such failures are what the breaker counts.
+    /// Whether it was seen as it happened: an earlier poll of the same process did not show it, or
+    /// the daemon retried the task. The breaker counts such failures.
     pub seen_to_happen: bool,
     /// The terms in force when it was first seen.
     pub terms: Option<Terms>,
-    /// Where it failed, for reports. Older journals do not tell.
+    /// Where it failed, for reports. Older journals do not have it.
     #[serde(default, skip_serializing_if = "Place::is_unknown")]
     pub place: Place,
 }
@@ -135,92 +137,96 @@ pub enum Event {
     FirstSeen {
         kind: TaskKind,
         cluster_name: String,
-        /// What policies match on, as the cluster had it then. Older journals do not tell.
+        /// The traits of the cluster at that time, for policies. Older journals do not have them.
         #[serde(default)]
         traits: Traits,
         start_time: Option<DateTime>,
         execute_times: Option<u64>,
         completed: Option<u32>,
-        /// Retries that count as used: executions before the journal knew the task, where no node is done.
+        /// Retries that count as used: runs before the journal knew the task, if no node is
+        /// completed.
         external: u32,
-        /// How the task is set up, for reports. Older journals do not tell.
+        /// How the task is set up, for reports. Older journals do not have it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         setup: Option<Box<Setup>>,
-        /// The nodes of the cluster then, for reports. Older journals do not tell.
+        /// The nodes of the cluster at that time, for reports. Older journals do not have them.
         #[serde(default, skip_serializing_if = "Nodes::is_empty")]
         nodes: Nodes,
     },
-    /// It runs. Journaled at the first such reading of each stretch.
+    /// It runs. Journaled at the first such poll of each stretch.
     Running { execute_times: Option<u64> },
-    /// More nodes are completed than were ever read.
+    /// More nodes are completed than in any earlier poll.
     Progress { completed: u32 },
-    /// It runs longer than the policy that governs it expects. Told once for each stretch of RUNNING; nothing else follows
-    /// from it.
+    /// It runs longer than its policy expects. Journaled once for each stretch of RUNNING; no
+    /// decision depends on it.
     RunningTooLong {
         too_long: TooLong,
         policy: String,
         nodes: u32,
-        /// Of them, as far as that can be read.
+        /// Completed ones, if they can be read.
         completed: Option<u32>,
     },
     /// A failure was first seen.
     Failed(Box<FailureSeen>),
-    /// Whether the failure had ended too long before it was first seen: judged now, as our clock was off then.
+    /// Whether the failure had ended too long before it was first seen: checked now, because our
+    /// clock was wrong then.
     AgeJudged { too_old: bool },
-    /// The task could not be read for longer than `idle_interval`, or came back after it was gone. What fell due meanwhile
-    /// waits once more, and the grace of a pending abort begins anew.
+    /// The task could not be polled for longer than `idle_interval`, or came back after it was
+    /// gone. Overdue requests wait once more, and the grace of a pending abort starts again.
     Unpolled,
-    /// The newest task of a cluster with a failed one below it. No task that began earlier is acted on, after a restart
-    /// either.
+    /// The newest task of a cluster with an older failed one. The daemon acts on no task that began
+    /// earlier, also after a restart.
     NewestSeen { start_time: DateTime },
-    /// The failed task changed soon after it was first seen; later readings are compared with this.
+    /// The failed task changed soon after it was first seen; later polls are compared with this.
     Changed { whole: String, shape: Shape },
-    /// The failed task changed, and it was not us.
+    /// The failed task changed externally.
     #[serde(alias = "touched")]
     ChangedExternally { changed: String },
-    /// `executeTimes` fell. The highest stays.
+    /// `executeTimes` decreased. The highest value stays.
     FellBack { highest: u64, read: u64 },
-    /// The task stands in one answer no more.
+    /// One answer does not show the task any more.
     Missing,
-    /// It stands there again.
+    /// An answer shows it again.
     Reappeared,
-    /// The first of the two readings that settle an attempt. `effect`: it shows that the PUT was accepted.
+    /// The first of the two polls that confirm a request. `effect`: it shows that the PUT was
+    /// accepted.
     #[serde(alias = "settling-reading")]
     ConfirmingPoll { attempt: AttemptId, effect: bool, status: TaskStatus, shape: Shape },
-    /// An attempt's effect, or the lack of one, is certain.
+    /// The outcome of a request is confirmed.
     #[serde(alias = "settled")]
     Confirmed { attempt: AttemptId, settlement: Confirmation },
-    /// A PUT is about to be sent. Committed before it leaves; its number is the attempt's id.
+    /// A PUT is about to be sent. Committed before it is sent; its number is the request's id.
     Intent { action: Action, failure: u32, waited: Duration, reason: Reason },
     /// The answer to it.
     Answered { attempt: AttemptId, answer: Answer },
-    /// It was never sent, certainly.
+    /// It was certainly never sent.
     NotSent { attempt: AttemptId },
-    /// After an answer of 'gone or forbidden' the list and a reading showed it there: forbidden.
+    /// After an answer of 'gone or forbidden' the list and a poll showed it: forbidden.
     StillThere { attempt: AttemptId },
-    /// A decision that tells something else than the one before.
+    /// A decision that differs from the one before.
     Decided { verdict: PassiveVerdict, reason: Reason },
-    /// The task was handed to an operator.
+    /// The task was escalated.
     Escalated { reason: Reason },
-    /// An operator gave it back: no retry counts as used, and a new backoff begins. What the task shows from now on
-    /// is what later readings are compared with, where it is failed.
+    /// An operator reset it: no retry counts as used, and a new backoff begins. If it is failed,
+    /// later polls are compared with its present shape.
     Reset { by: String, why: String, command: String, failed: Option<(String, Shape)> },
     /// Its lifecycle ended.
     #[serde(alias = "closed")]
     Ended(Outcome),
-    /// The project's breaker opened, for so long, with what was read of this task.
+    /// The project's breaker opened, for this time, after a poll of this task.
     BreakerOpened { opening: Opening, cooldown: Duration },
-    /// The project's breaker closed, by what this task did after the PUT that was let through.
+    /// The project's breaker closed, after this task's reaction to the probe.
     BreakerClosed { attempt: AttemptId, because: Healing },
 }
 
 impl Event {
-    /// Whether it is a word on the whole project, and its task only where it was found.
+    /// Returns whether it concerns the whole project, and its task only as the place where it was
+    /// found.
     pub fn is_of_project(&self) -> bool {
         matches!(self, Self::BreakerOpened { .. } | Self::BreakerClosed { .. })
     }
 
-    /// Whether this is its word, or was one.
+    /// Returns whether this is its word, or was one.
     pub fn is_called(&self, word: &str) -> bool {
         self.word() == word || FORMER_WORDS.contains(&(word, self.word()))
     }
@@ -265,7 +271,7 @@ const FORMER_WORDS: [(&str, &str); 4] = [
     ("closed", "ended"),
 ];
 
-/// What an entry is about.
+/// The subject of an entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
     /// The project, by the name in the configuration.
@@ -283,7 +289,7 @@ pub struct Entry {
     pub number: u64,
     /// When.
     pub at: Moment,
-    /// About what.
+    /// The subject.
     pub subject: Subject,
     /// What happened.
     pub event: Event,
@@ -296,14 +302,14 @@ pub struct StoredEntry {
     pub number: u64,
     /// When.
     pub at: Timestamp,
-    /// About what.
+    /// The subject.
     pub subject: Subject,
     /// What happened.
     pub event: Event,
 }
 
 impl StoredEntry {
-    /// The entry as a process that starts at `now` understands it.
+    /// Returns the entry by the clocks of a process that starts at `now`.
     pub fn recall(self, now: Moment) -> Entry {
         Entry { number: self.number, at: now.recall(self.at), subject: self.subject, event: self.event }
     }

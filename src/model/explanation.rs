@@ -1,4 +1,5 @@
-//! Why what is done about one cluster is done, with everything that decides it: what `explain` and the page show.
+//! Why the daemon is or is not acting on one cluster, with everything that decides it: the content
+//! of `explain` and of the page.
 
 use std::collections::BTreeMap;
 
@@ -17,14 +18,14 @@ use super::task::{Reading, Task, TaskKind};
 use super::text::{counted, shown};
 use super::window::Window;
 
-/// What a poll shows that nothing is made of.
+/// A poll that is neither journaled nor kept, with its consequences.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Peek {
     /// The poll.
     pub reading: Reading,
-    /// What would be decided now.
+    /// The decision.
     pub decision: Decision,
-    /// What comes next of the task that is decided about.
+    /// The outlook of the task.
     pub outlook: Outlook,
 }
 
@@ -43,35 +44,38 @@ pub struct Explanation {
     pub engine: Option<String>,
     /// Its tags, where a list has shown them.
     pub tags: BTreeMap<String, String>,
-    /// What could not be had: the daemon is down, or the service did not answer. Then this is what the journal knows.
+    /// What is missing, because the daemon is down or the CSS API did not answer. Then this is the
+    /// journal's state.
     pub limits: Vec<String>,
-    /// The newest task as it was just read.
+    /// The newest task, by the poll.
     pub task: Option<TaskFacts>,
-    /// What an abort of that task would touch; nothing where the task is not failed, or was aborted by the daemon.
+    /// What an abort of that task would change; `None` if the task is not failed, or was aborted by
+    /// the daemon.
     #[serde(default)]
     pub abort: Option<AbortEffect>,
-    /// What is known of that task, or of the last one that is known.
+    /// The record of that task, or of the last known one.
     pub lifecycle: Option<Lifecycle>,
-    /// What is done now: its verdict's word.
+    /// The word of the present verdict.
     pub verdict: String,
-    /// What comes next of the task.
+    /// The outlook of the task.
     #[serde(flatten)]
     pub outlook: Outlook,
-    /// When the daemon looks again, at the latest. Unknown where it is down.
+    /// When the daemon polls again, at the latest. Unknown while it is down.
     pub next_poll_seconds: Option<f64>,
     /// Every policy in its order.
     pub policies: Vec<PolicyVerdict>,
-    /// What is still to come, if the task goes on failing.
+    /// The coming steps if the task continues to fail.
     pub schedule: Vec<Step>,
-    /// Everything that can hold a PUT back.
+    /// Everything that can block a PUT.
     pub preconditions: Vec<Precondition>,
-    /// When the policy that governs the task may act, where it has a window. Drawn, and no part of the JSON.
+    /// When the policy that governs the task may act, if it has a window. For the drawing; not in
+    /// the JSON.
     #[serde(skip)]
     pub window: Option<Window>,
 }
 
 impl Explanation {
-    /// With nothing but the decision.
+    /// Makes an explanation with the decision alone.
     pub fn new(at: Timestamp, project: &ProjectName, cluster: &Cluster, decision: &Decision) -> Self {
         let engine = format!("{} {}", cluster.engine, cluster.version);
         Self {
@@ -95,7 +99,7 @@ impl Explanation {
         }
     }
 
-    /// By what the journal knows alone, while this blocks every request.
+    /// Makes an explanation from the journal alone, while this blocks every request.
     pub fn by_journal(
         at: Timestamp,
         project: &ProjectName,
@@ -119,7 +123,7 @@ impl Explanation {
 }
 
 impl Lifecycle {
-    /// What is known of a task, counted by the terms that govern it.
+    /// Returns what is known of a task, counted by the terms that govern it.
     pub fn new(id: &TaskId, known: &TaskRecord, terms: Option<&Terms>) -> Self {
         let failure = known.failure.as_ref();
         let first = failure.and_then(|failure| failure.seen.terms.as_ref());
@@ -148,24 +152,24 @@ impl Lifecycle {
     }
 }
 
-/// A task as a reading shows it.
+/// A task as a poll shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskFacts {
     /// Its id.
     pub id: TaskId,
     /// Upgrade or AZ switchover.
     pub kind: TaskKind,
-    /// Its status, as the service writes it.
+    /// Its status, as the API writes it.
     pub status: String,
-    /// By the CSS API's clock, whose zone it does not tell.
+    /// By the CSS API's clock, whose zone is unknown.
     #[serde(rename = "started_api_time")]
     pub started: Option<String>,
     /// By the CSS API's clock.
     #[serde(rename = "ended_api_time")]
     pub ended: Option<String>,
-    /// How often it was executed.
+    /// Its `executeTimes`.
     pub executions: Option<u64>,
-    /// Nodes that are completed; unknown where that cannot be read.
+    /// Completed nodes; `None` if unknown.
     pub nodes_done: Option<u32>,
     /// All nodes.
     pub nodes: u32,
@@ -175,26 +179,26 @@ pub struct TaskFacts {
     pub failing_step: Option<String>,
 }
 
-/// What an abort of a failed task would touch, by one reading of it.
+/// What an abort of a failed task would change, by one poll.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AbortEffect {
-    /// Whether this reading shows it safe: else none is ever sent.
+    /// Whether this poll shows that it is safe: otherwise none is ever sent.
     pub safe: bool,
     /// Why it is not.
     pub doubt: Option<String>,
     /// All nodes of the task.
     pub nodes: u32,
-    /// Of them completed; unknown where that cannot be read.
+    /// Completed nodes of them; `None` if unknown.
     pub nodes_done: Option<u32>,
     /// The node at which it failed.
     pub current_node: String,
-    /// What becomes of the cluster: a sentence.
+    /// The resulting state of the cluster: a sentence.
     pub leaves: String,
 }
 
 impl AbortEffect {
-    /// By a reading of the task, and what the list of clusters tells of its cluster. `None` where the task is not failed:
-    /// there is nothing to abort.
+    /// Makes it from a poll of the task and the cluster's entry in the list. `None` if the task is
+    /// not failed: there is nothing to abort.
     pub fn of(task: &Task, cluster: &Cluster) -> Option<Self> {
         if !task.status.is_failure() {
             return None;
@@ -232,7 +236,7 @@ impl AbortEffect {
         })
     }
 
-    /// In words, for a table.
+    /// Returns the state in words, for a table.
     pub fn words(&self) -> String {
         let nodes = counted(u64::from(self.nodes), "node", "nodes");
         let done = match self.nodes_done {
@@ -243,63 +247,63 @@ impl AbortEffect {
     }
 }
 
-/// What the journal knows of a task.
+/// The journal's record of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lifecycle {
-    /// Which.
+    /// The task.
     pub task: TaskId,
     /// Its failures so far.
     pub failures: u32,
     /// When the present or last one was first seen.
     pub failed: Option<Timestamp>,
-    /// Retries that are used up since the last progress.
+    /// Retries used since the last progress.
     pub used: u32,
-    /// Of those, the ones that others sent.
+    /// The external ones of them.
     pub by_others: u32,
-    /// Retries that the policy allows, where one governs it.
+    /// Retries that the policy allows, if one governs it.
     pub allowed: Option<u32>,
-    /// PUTs of ours, ever.
+    /// The number of requests that the daemon ever sent for it.
     pub puts: u32,
-    /// A PUT whose effect is not certain yet.
+    /// A request whose outcome is unknown.
     pub open: Option<String>,
-    /// Handed to an operator: since when, and why.
+    /// Escalated: since when, and why.
     pub needs_operator: Option<(Timestamp, Why)>,
-    /// Since when it runs, where it was told to run too long.
+    /// Since when it runs, if it was reported to run too long.
     pub runs_too_long_since: Option<Timestamp>,
     /// How its lifecycle ended.
     pub ended: Option<String>,
 }
 
-/// What one policy says to the task.
+/// Whether one policy governs the task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyVerdict {
     /// Its name.
     pub policy: String,
-    /// It is the first that covers the task.
+    /// It is the first that matches the task.
     pub governs: bool,
-    /// Why it does not cover it.
+    /// Why it does not match the task.
     pub mismatch: Option<String>,
 }
 
-/// Something that is still to come.
+/// A coming step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    /// When, where that is known.
+    /// Its time, if known.
     pub at: Option<Timestamp>,
-    /// What, and under which condition.
+    /// The step and its condition.
     pub what: String,
 }
 
-/// One thing that can hold a PUT back.
+/// One check before a PUT.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Precondition {
-    /// What it preconditions: a stable word.
+    /// The stable word of the check.
     pub name: String,
-    /// How it stands.
+    /// The present value.
     pub value: String,
-    /// What is allowed.
+    /// The allowed values.
     pub limit: String,
-    /// Whether it lets a PUT through.
+    /// Whether it allows a PUT.
     pub passes: bool,
 }
 

@@ -1,6 +1,7 @@
-//! Holds: an operator's word to the daemon to leave a cluster, a project or everything alone.
+//! Holds: an operator's order to send nothing for a cluster, a project or everything.
 //!
-//! A hold stops the next PUT of any kind, and never the looking. Holds stack: whatever one of them covers is held.
+//! A hold blocks the next PUT of any kind, and no poll. Holds stack: each of them blocks what it
+//! covers.
 
 use std::fmt;
 
@@ -36,7 +37,7 @@ impl Scope {
 }
 
 impl Scope {
-    /// The same, where its project is kept under another name.
+    /// Returns the same scope if its project is kept under another name.
     #[must_use]
     pub fn renamed(&self, naming: &Naming) -> Self {
         match self {
@@ -77,10 +78,10 @@ impl TryFrom<String> for Scope {
     }
 }
 
-/// A hold that somebody wants.
+/// A hold that an operator wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewHold {
-    /// When it was asked for.
+    /// When the operator ordered it.
     pub at: Timestamp,
     /// What it covers.
     pub scope: Scope,
@@ -88,9 +89,9 @@ pub struct NewHold {
     pub cluster_name: Option<String>,
     /// Its end; `None`: until it is released.
     pub until: Option<Timestamp>,
-    /// Why.
+    /// The operator's reason.
     pub reason: String,
-    /// Who: the user's name, or `uid 1000` where there is none.
+    /// The user's name, or `uid 1000` if there is none.
     pub by: String,
 }
 
@@ -107,16 +108,16 @@ pub struct StoredHold {
     pub cluster_name: Option<String>,
     /// Its end; `None`: until it is released.
     pub until: Option<Timestamp>,
-    /// Why.
+    /// The operator's reason.
     pub reason: String,
-    /// Who: the user's name, or `uid 1000` where there is none.
+    /// The user's name, or `uid 1000` if there is none.
     pub by: String,
     /// Who released it, and when.
     pub released: Option<(Timestamp, String)>,
 }
 
 impl StoredHold {
-    /// What a hold becomes once it has a number.
+    /// Returns the hold with its number.
     pub fn new(number: u64, hold: NewHold) -> Self {
         let NewHold { at, scope, cluster_name, until, reason, by } = hold;
         Self { number, at, scope, cluster_name, until, reason, by, released: None }
@@ -124,7 +125,7 @@ impl StoredHold {
 }
 
 impl StoredHold {
-    /// What it does, as far as it reaches.
+    /// Returns what it blocks.
     pub fn effect(&self) -> &'static str {
         match self.scope {
             Scope::All => "no request is sent",
@@ -149,12 +150,12 @@ impl fmt::Display for StoredHold {
     }
 }
 
-/// What became of the names of projects, and of the holds on them.
+/// The result of renaming projects, and the holds on them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identified {
-    /// What was done.
+    /// The renames.
     pub naming: Naming,
-    /// Holds that were placed anew: those on a name that another project has taken.
+    /// Holds that were placed again: those on a name that another project has taken.
     pub holds: Vec<StoredHold>,
 }
 
@@ -163,18 +164,18 @@ pub struct Identified {
 struct Known {
     stored: StoredHold,
     at: Moment,
-    /// The end by the clock that waits go by; `None`: until it is released.
+    /// The end on the monotonic clock; `None`: until it is released.
     until: Option<Moment>,
     released: Option<Moment>,
     /// Placed, and released, by this process, whose monotonic clock has run since then.
     placed_here: bool,
     released_here: bool,
-    /// The journal knows of no end yet, as our clock may have been wrong when the hold was placed.
+    /// The journal has no end yet, because our clock may have been wrong when the hold was placed.
     end_unjournaled: bool,
 }
 
 impl Known {
-    /// As a process that reads it at `now` understands it.
+    /// Returns the hold by the clocks of a process that reads it at `now`.
     fn recall(stored: StoredHold, now: Moment) -> Self {
         Self {
             at: now.recall(stored.at),
@@ -187,7 +188,7 @@ impl Known {
         }
     }
 
-    /// When it ends or ended, where that is known.
+    /// Returns when it ends or ended, if that is known.
     fn end(&self) -> Option<Moment> {
         self.released.or(self.until)
     }
@@ -197,18 +198,18 @@ impl Known {
     }
 }
 
-/// All holds that matter: those in force, and those that ended while something waited under them.
+/// All holds that matter: those in force, and those that ended while a request waited.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Holds(Vec<Known>);
 
 impl Holds {
-    /// Those of a journal, as a process that reads them at `now` understands them. The rest of a hold is what the
-    /// wall clock says.
+    /// Returns those of a journal, by the clocks of a process that reads them at `now`. The
+    /// remaining time follows from the wall clock.
     pub fn recall(stored: impl IntoIterator<Item = StoredHold>, now: Moment) -> Self {
         Self(stored.into_iter().map(|hold| Known::recall(hold, now)).collect())
     }
 
-    /// The clock was set: those of the journal are understood by it anew. What happened to them here stays.
+    /// Reads those of the journal again, because the clock was set. Changes by this process stay.
     pub fn tie_anew(&mut self, now: Moment) {
         for hold in self.0.iter_mut().filter(|hold| !hold.placed_here) {
             let anew = Known::recall(hold.stored.clone(), now);
@@ -224,20 +225,20 @@ impl Holds {
         self.0.push(Known { at: now, placed_here: true, ..Known::recall(hold, now) });
     }
 
-    /// Adds one whose end is known here, and not to the journal: there it has none yet.
+    /// Adds one whose end is known here, and not in the journal yet.
     pub fn place_without_journaled_end(&mut self, hold: StoredHold, until: Moment, now: Moment) {
         let stored = StoredHold { until: Some(until.wall), ..hold };
         let end_unjournaled = true;
         self.0.push(Known { at: now, placed_here: true, end_unjournaled, ..Known::recall(stored, now) });
     }
 
-    /// Those whose end the journal does not know, with their end by this process's clocks.
+    /// Returns those whose end the journal does not have, with their end by this process's clocks.
     pub fn without_journaled_end(&self) -> Vec<(StoredHold, Moment)> {
         let open = self.0.iter().filter(|hold| hold.end_unjournaled && hold.released.is_none());
         open.filter_map(|hold| Some((hold.stored.clone(), hold.until?))).collect()
     }
 
-    /// The journal knows the end of this hold now, under the number of another one that took its place.
+    /// Takes in that the journal has the end of this hold now, under the number of its replacement.
     pub fn end_was_journaled(&mut self, number: u64, stored: StoredHold) {
         if let Some(hold) = self.0.iter_mut().find(|hold| hold.stored.number == number) {
             hold.stored = stored;
@@ -245,7 +246,7 @@ impl Holds {
         }
     }
 
-    /// Projects are kept under other names.
+    /// Takes other names of projects.
     pub fn rename(&mut self, identified: &Identified, now: Moment) {
         for hold in &mut self.0 {
             hold.stored.scope = hold.stored.scope.renamed(&identified.naming);
@@ -267,19 +268,19 @@ impl Holds {
         self.0.iter().filter(move |hold| hold.is_in_force(now)).map(|hold| &hold.stored)
     }
 
-    /// The hold that keeps this cluster held for longest, if one is in force.
+    /// Returns the hold that lasts longest for this cluster, if one is in force.
     pub fn covering(&self, project: &ProjectName, cluster: &ClusterId, now: Moment) -> Option<&StoredHold> {
         let covering = self.of(project, cluster).filter(|hold| hold.is_in_force(now));
         let last = |hold: &&Known| hold.until.map_or(i64::MAX, |until| until.mono.0);
         covering.max_by_key(last).map(|hold| &hold.stored)
     }
 
-    /// All that are known to cover this cluster, in force or over.
+    /// Returns all known ones that cover this cluster, in force or over.
     pub fn all_on(&self, project: &ProjectName, cluster: &ClusterId) -> impl Iterator<Item = &StoredHold> {
         self.of(project, cluster).map(|hold| &hold.stored)
     }
 
-    /// When the cluster was last held after `since`, where it no longer is.
+    /// Returns when a hold on the cluster last ended after `since`, if none is in force.
     pub fn ended_since(
         &self,
         since: Moment,
@@ -291,7 +292,7 @@ impl Holds {
         ends.filter(|end| since.mono < end.mono && end.mono <= now.mono).max_by_key(|end| end.mono)
     }
 
-    /// Those whose time was over after `since`, and is by `now`.
+    /// Returns those whose time ended after `since` and up to `now`.
     pub fn ended_by_themselves(&self, since: Moment, now: Moment) -> impl Iterator<Item = &StoredHold> {
         let over = move |end: Moment| since.mono < end.mono && end.mono <= now.mono;
         let ended = self.0.iter().filter(move |hold| hold.released.is_none() && hold.until.is_some_and(over));
@@ -309,7 +310,7 @@ impl Holds {
     }
 }
 
-/// A point of wall time, past or to come, on this process's clocks.
+/// Returns a point of wall time, past or to come, on this process's clocks.
 fn point(now: Moment, wall: Timestamp) -> Moment {
     let ahead = wall.duration_since(now.wall);
     if ahead > SignedDuration::ZERO {
@@ -410,7 +411,8 @@ mod tests {
     #[test]
     fn a_clock_that_is_set_ends_no_hold_that_it_had_not_ended_and_none_that_was_placed_meanwhile() {
         let hours = |hours: i64| jiff::SignedDuration::from_hours(hours);
-        // Our clock is eight hours ahead when the journal is read, and a hold of an hour is over by it.
+        // Our clock is eight hours ahead when the journal is read, and by it a hold of an hour is
+        // over.
         let ahead = Moment { wall: now().wall.checked_add(hours(8)).unwrap(), ..now() };
         let mut holds = Holds::recall([hold(1, "all", Some(60))], ahead);
         assert_eq!(holds.in_force(ahead).count(), 0);

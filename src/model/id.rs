@@ -20,7 +20,7 @@ pub enum IdError {
     Dots { kind: &'static str, shown: String },
 }
 
-/// The API's ids are UUIDs of 36 bytes; project ids have 32. Generous, and bounded.
+/// The API's ids are UUIDs of 36 bytes; project ids have 32. A larger limit, but a limit.
 pub const MAX_ID_LENGTH: usize = 128;
 
 fn check(kind: &'static str, text: &str) -> Result<(), IdError> {
@@ -48,7 +48,7 @@ macro_rules! id {
             /// Takes the id from a text that the API, a file or a user gave.
             ///
             /// # Errors
-            /// Where the text could not stand in a URL as one path segment.
+            /// If the text could not be one path segment of a URL.
             pub fn new(text: &str) -> Result<Self, IdError> {
                 check($kind, text)?;
                 Ok(Self(text.into()))
@@ -111,7 +111,7 @@ id!(
 );
 
 impl TaskId {
-    /// A short stand-in for the id, by which it is told apart from others within one process.
+    /// Returns a short stand-in for the id, to distinguish it from others within one process.
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.hash(&mut hasher);
@@ -124,7 +124,7 @@ id!(
     ProjectName,
     "project name"
 );
-/// One attempt of ours: the number of its intent in the journal.
+/// One request of the daemon: the number of its intent in the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct AttemptId(pub u64);

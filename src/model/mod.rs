@@ -1,4 +1,4 @@
-//! The vocabulary: values that every other part speaks in. No I/O, no clock, no async.
+//! The vocabulary: values that all other modules use. No I/O, no clock, no async.
 
 pub mod action;
 pub mod answer;

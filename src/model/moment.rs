@@ -1,15 +1,14 @@
 //! A point in time, by both clocks at once.
 //!
-//! What waits is reckoned by the monotonic clock, so that a jump of the wall clock never makes anything
-//! early; what is written down is wall time. After a restart the two are tied together anew by
-//! [`Moment::recall`].
+//! Waits use the monotonic clock, so that a jump of the wall clock never makes anything early;
+//! records use wall time. After a restart [`Moment::recall`] relates the two again.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// A point in time: `wall` to write down, `mono` to wait by.
+/// A point in time: `wall` for records, `mono` for waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
     /// Wall-clock time (UTC).
@@ -18,8 +17,8 @@ pub struct Moment {
     pub mono: Mono,
 }
 
-/// Milliseconds on the monotonic clock of this process, from an arbitrary origin. May be negative: what was
-/// journaled before this process began lies before its origin.
+/// Milliseconds on the monotonic clock of this process, from an arbitrary origin. May be negative:
+/// entries from before this process lie before its origin.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Mono(pub i64);
 
@@ -52,7 +51,7 @@ impl Moment {
         Self { wall: wall.unwrap_or(self.wall), mono: Mono(self.mono.0.saturating_sub(millis)) }
     }
 
-    /// When this is by the wall clock as it stands now: it may have been set since.
+    /// Returns this moment by the wall clock as it is now: the clock may have been set since.
     pub fn wall_by(self, now: Self) -> Timestamp {
         if self.mono >= now.mono { now.after(self.since(now)).wall } else { now.before(now.since(self)).wall }
     }
@@ -62,17 +61,17 @@ impl Moment {
         self.mono.since(earlier.mono)
     }
 
-    /// How old what was known at `earlier` is by now: by whichever clock says more, as the monotonic one stands still
-    /// while the machine is suspended.
+    /// Returns the age of what was known at `earlier`: by the clock that says more, because the
+    /// monotonic one stops while the machine is suspended.
     pub fn age(self, earlier: Self) -> Duration {
         let wall = self.wall.duration_since(earlier.wall).try_into().unwrap_or(Duration::ZERO);
         self.since(earlier).max(wall)
     }
 
-    /// What a point of wall time that was journaled by an earlier process means to this one.
+    /// Returns the moment that a journaled wall time of an earlier process has in this one.
     ///
-    /// A point that the wall clock says lies in the future is taken as now: a clock that was set back can
-    /// lengthen a wait by at most the whole of it.
+    /// A wall time in the future is taken as now: a clock that was set back can lengthen a wait by
+    /// at most the whole of it.
     #[must_use]
     pub fn recall(self, wall: Timestamp) -> Self {
         let age = self.wall.duration_since(wall).max(SignedDuration::ZERO);

@@ -1,5 +1,5 @@
-//! Which project is which. Its id says so; its name is a label, which may change, be exchanged, or be given to another
-//! project.
+//! Which project is which. The id identifies a project; its name is a label, which may change, be
+//! exchanged, or be given to another project.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,41 +10,42 @@ use super::id::{ProjectId, ProjectName};
 pub struct Named {
     /// Its name.
     pub name: ProjectName,
-    /// Its id; `None`: it is looked up, and not known yet.
+    /// Its id; `None`: not known yet.
     pub id: Option<ProjectId>,
 }
 
-/// What is kept under one name is to be kept under another.
+/// A rename of what the journal keeps of a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rename {
     /// The name until now.
     pub from: ProjectName,
     /// The name from now on.
     pub to: ProjectName,
-    /// It goes out of the way of another project that takes its name. What people said about that name is said of both.
+    /// The project makes room for another one that takes its name. Holds on that name then apply to
+    /// both.
     pub aside: bool,
 }
 
-/// Under which name the journal keeps which project.
+/// The name under which the journal keeps each project.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Names(BTreeMap<ProjectName, ProjectId>);
 
-/// What has to be done so that each project is kept under its present name.
+/// The renames after which each project is kept under its present name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Naming {
-    /// The names then.
+    /// The names after them.
     pub names: Names,
     /// To be done all at once: names may be exchanged.
     pub renames: Vec<Rename>,
 }
 
 impl Names {
-    /// Which project is kept under this name, where that is known.
+    /// Returns which project is kept under this name, if known.
     pub fn id_of(&self, name: &ProjectName) -> Option<&ProjectId> {
         self.0.get(name)
     }
 
-    /// Under which name this project is kept.
+    /// Returns the name under which this project is kept.
     pub fn name_of(&self, id: &ProjectId) -> Option<&ProjectName> {
         self.0.iter().find(|(_, owner)| *owner == id).map(|(name, _)| name)
     }
@@ -54,10 +55,10 @@ impl Names {
         self.0.iter()
     }
 
-    /// What has to be done so that the projects whose ids are known are kept under these names. Where the id of one is
-    /// not known yet, what is kept under its name stays there. What is kept under a name and is of no known project
-    /// becomes that of the first one that takes the name, unless it has something of its own. `taken`: whether anything
-    /// is kept under a name.
+    /// Returns the renames after which the projects with known ids are kept under these names.
+    /// While the id of a project is unknown, entries under its name stay. Entries under a name
+    /// without a known project become those of the first project that takes the name, unless it has
+    /// entries of its own. `taken`: whether there are entries under a name.
     pub fn naming(&self, wanted: &[Named], taken: impl Fn(&ProjectName) -> bool) -> Naming {
         let known = wanted.iter().filter_map(|project| Some((project.id.as_ref()?, &project.name)));
         let names_of: BTreeMap<&ProjectId, &ProjectName> = known.collect();
@@ -100,7 +101,7 @@ impl Names {
         naming
     }
 
-    /// Under which name stands now what will be this project's: `None` where nothing will.
+    /// Returns the present name of what will be this project's: `None` if there is nothing.
     pub fn source_of<'a>(&'a self, project: &'a Named, naming: &Naming) -> Option<&'a ProjectName> {
         let kept = project.id.as_ref().and_then(|id| self.name_of(id));
         let moves = naming.renames.iter().any(|rename| rename.from == project.name);
@@ -115,7 +116,7 @@ impl FromIterator<(ProjectName, ProjectId)> for Names {
 }
 
 impl Naming {
-    /// The name from now on of what was kept under this one.
+    /// Returns the new name of what was kept under this one.
     pub fn renamed<'a>(&'a self, name: &'a ProjectName) -> &'a ProjectName {
         self.renames.iter().find(|rename| rename.from == *name).map_or(name, |rename| &rename.to)
     }
@@ -138,7 +139,7 @@ mod tests {
         all.iter().map(|(text, id)| (name(text), ProjectId::new(id).unwrap())).collect()
     }
 
-    /// The renames in short, and the names after them.
+    /// Returns the renames in short, and the names after them.
     fn naming(before: &[(&str, &str)], wanted: &[(&str, &str)], taken: &[&str]) -> (Vec<String>, String) {
         let naming = names(before).naming(&named(wanted), |name| taken.contains(&name.as_str()));
         let short = |rename: &Rename| format!("{}>{}", rename.from, rename.to);
@@ -175,7 +176,7 @@ mod tests {
                 &["a>former-1-2"],
                 "a=2 former-1-1=3 former-1-2=1",
             ),
-            // What is of nobody known is not mixed with what is somebody's.
+            // Entries of an unknown project are not mixed with those of a known one.
             (&[("a", "1")], &[("b", "1")], &["a", "b"], &["a>b", "b>former-b-1"], "b=1"),
             // An id that is not known yet.
             (&[("a", "1")], &[("a", "")], &["a"], &[], "a=1"),

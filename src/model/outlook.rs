@@ -1,5 +1,5 @@
-//! What comes next of a task: what is true now, what blocks its next request, and which request is sent when. One value,
-//! shown by every command, page and message.
+//! The outlook of a task: what is true now, what blocks its next request, and which request is sent
+//! when. One value, shown by every command, page and message.
 
 use std::fmt;
 
@@ -11,17 +11,17 @@ use super::reason::{Reason, Why};
 use super::record::{Phase, PhaseWord, TaskRecord};
 use super::text::utc;
 
-/// What comes next of a task.
+/// The outlook of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outlook {
     /// Where the task is in its lifecycle: [`Phase`]. `None` where no task of the cluster is known.
     pub phase: Option<PhaseWord>,
     /// What is true now; of an escalated task the cause.
     pub reason: Why,
-    /// Everything that would stop the next request, from the moment it is in force.
+    /// Everything that would block the next request, from the moment it is in force.
     pub blocked_by: Vec<Block>,
-    /// What is sent, and when, if nobody does anything; `None` where nothing will be, or where that depends on what the next
-    /// polls show.
+    /// The next request and its time, if nobody intervenes; `None` if there is none, or if it
+    /// depends on the next polls.
     pub next: Option<NextRequest>,
     /// Whether the daemon will not act on the failed task by itself.
     pub needs_attention: bool,
@@ -36,9 +36,9 @@ pub struct Block {
     pub code: String,
     /// The sentence.
     pub text: String,
-    /// When it ends by itself, where it does and that is known.
+    /// When it ends by itself, if it does and the time is known.
     pub until: Option<Timestamp>,
-    /// The command that ends it, where there is one.
+    /// The command that ends it, if there is one.
     pub ended_by: Option<String>,
 }
 
@@ -52,7 +52,7 @@ pub struct NextRequest {
 }
 
 impl Block {
-    /// A reason that blocks.
+    /// Makes a block of a reason.
     pub fn new(reason: &Reason) -> Self {
         Self {
             code: reason.code().to_owned(),
@@ -62,23 +62,23 @@ impl Block {
         }
     }
 
-    /// No poll of the cluster has been taken in since the start.
+    /// Makes the block while no poll of the cluster has been taken in since the start.
     pub fn not_polled() -> Self {
         Self::of("not-polled", "the daemon has not polled the cluster since it started")
     }
 
-    /// No daemon runs.
+    /// Makes the block while no daemon runs.
     pub fn not_running() -> Self {
         let ended_by = Some("systemctl start upgrade-remediator".to_owned());
         Self { ended_by, ..Self::of("not-running", "no daemon is reachable, so no request is sent") }
     }
 
-    /// No project of the daemon knows the task.
+    /// Makes the block if no project of the daemon knows the task.
     pub fn not_watched() -> Self {
         Self::of("not-watched", "the daemon does not watch the project of the cluster")
     }
 
-    /// The sentence, with the command that ends it.
+    /// Returns the sentence, with the command that ends it.
     pub fn in_words(&self) -> String {
         match &self.ended_by {
             Some(command) => format!("{} (ended by: {command})", self.text),
@@ -86,14 +86,14 @@ impl Block {
         }
     }
 
-    /// Something other than a reason of a decision.
+    /// Makes a reason that is not one of a decision.
     pub fn of(code: &str, text: &str) -> Self {
         Self { code: code.to_owned(), text: text.to_owned(), until: None, ended_by: None }
     }
 }
 
 impl Outlook {
-    /// By what is true of the task now, where one is known.
+    /// Makes the outlook from the present state of the task, if one is known.
     pub fn new(
         known: Option<&TaskRecord>,
         reason: &Reason,
@@ -113,23 +113,23 @@ impl Outlook {
         }
     }
 
-    /// By what the journal knows alone, while this blocks every request.
+    /// Makes the outlook from the journal alone, while this blocks every request.
     pub fn by_journal(known: &TaskRecord, block: Block) -> Self {
         let blocked_by = if matches!(known.phase(), Phase::Failed(_)) { vec![block] } else { Vec::new() };
         Self { blocked_by, ..Self::new(Some(known), &known.last_known(), &[], None) }
     }
 
-    /// Whether the task failed, and its failure is the daemon's to handle.
+    /// Returns whether the task failed, and the daemon handles its failure.
     pub fn is_failed(&self) -> bool {
         self.phase == Some(PhaseWord::Failed)
     }
 
-    /// Whether the task is over.
+    /// Returns whether the task has ended.
     pub fn is_ended(&self) -> bool {
         self.phase == Some(PhaseWord::Ended)
     }
 
-    /// The same, with each command in it as `write` writes it.
+    /// Returns the same, with each command in it as `write` writes it.
     #[must_use]
     pub fn with_commands(mut self, write: impl Fn(&str) -> String) -> Self {
         for command in self.blocked_by.iter_mut().filter_map(|block| block.ended_by.as_mut()) {
@@ -139,7 +139,7 @@ impl Outlook {
         self
     }
 
-    /// The same while this blocks every request, too.
+    /// Returns the same while this blocks every request, too.
     #[must_use]
     pub fn while_blocked(mut self, block: Block) -> Self {
         if self.is_failed() {
@@ -149,7 +149,7 @@ impl Outlook {
         self
     }
 
-    /// What happens next, in words; empty where there is nothing to say.
+    /// Returns what happens next, in words; empty if there is nothing to say.
     pub fn next_in_words(&self) -> String {
         if let Some(next) = self.next {
             return format!("{} at {}", next.action, utc(next.at));
@@ -168,7 +168,7 @@ impl Outlook {
         words.to_owned()
     }
 
-    /// What happens next with everything that blocks it, in one sentence.
+    /// Returns what happens next with everything that blocks it, in one sentence.
     pub fn next_with_blocks(&self) -> String {
         let next = self.next_in_words();
         if self.blocked_by.is_empty() {
@@ -179,7 +179,7 @@ impl Outlook {
         format!("{next}{link}: {}", blocks.join("; "))
     }
 
-    /// Everything but the reason, in lines for people.
+    /// Returns everything but the reason, in lines for people.
     pub fn in_words(&self) -> Vec<(&'static str, String)> {
         let block = |block: &Block| ("blocked by", block.to_string());
         let next = Some(self.next_in_words()).filter(|next| !next.is_empty()).map(|next| ("next", next));

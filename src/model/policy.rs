@@ -1,4 +1,4 @@
-//! What a policy says, after every check: which tasks it covers and what to do with them.
+//! The content of a policy, after every check: which tasks it matches and what to do with them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +14,7 @@ use super::window::Window;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
-    /// Decide and tell; send none.
+    /// Decide and notify; send nothing.
     #[default]
     DryRun,
     /// Send.
@@ -31,13 +31,13 @@ impl Mode {
     }
 }
 
-/// What to do once retries are used up.
+/// What to do when the retries are exhausted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnExhausted {
-    /// Abort where that is safe, else escalate.
+    /// Abort if that is safe, otherwise escalate.
     Abort,
-    /// Call an operator.
+    /// Escalate.
     Escalate,
 }
 
@@ -48,7 +48,7 @@ pub struct Retry {
     pub max_retries: u32,
     /// From the moment the failure was first seen to the first retry.
     pub initial_interval: Duration,
-    /// At least 1, finite.
+    /// At least 1, and finite.
     pub multiplier: f64,
     /// No wait is longer.
     pub max_interval: Duration,
@@ -56,25 +56,25 @@ pub struct Retry {
     pub randomization_factor: f64,
     /// Waiting since the first failure or the last progress; `None` = no end.
     pub max_elapsed_time: Option<Duration>,
-    /// Whether progress gives the retries back.
+    /// Whether progress starts the count of retries again.
     pub reset_on_progress: bool,
     /// Whether `PARTIAL_FAILED` is retried.
     pub retry_partial_failed: bool,
-    /// Whether a retry that somebody else sent uses one up.
+    /// Whether an external retry counts.
     pub count_external: bool,
 }
 
-/// What a policy prescribes for a task that it governs. Journaled with each failure, so that a changed policy
-/// is known as one: only a failure first seen under the terms in force can be aborted.
+/// The rules of a policy for a task that it governs. Journaled with each failure, so that a change
+/// of the policy is noticed: only a failure first seen under the terms in force can be aborted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Terms {
     /// The policy's name.
     pub policy: String,
     /// The mode in effect: the policy's own, and never above the global one.
     pub mode: Mode,
-    /// At the end of the retries.
+    /// What follows when the retries are exhausted.
     pub on_exhausted: OnExhausted,
-    /// From 'retries used up' to the abort.
+    /// From the exhaustion of the retries, which is reported at once, to the abort.
     pub abort_grace: Duration,
     /// How to retry.
     pub retry: Retry,
@@ -100,7 +100,7 @@ impl Default for Retry {
 }
 
 impl Terms {
-    /// The defaults of every key, for a policy of this name.
+    /// Returns the defaults of every key, for a policy of this name.
     pub fn defaults(policy: &str, mode: Mode) -> Self {
         Self {
             policy: policy.to_owned(),
@@ -124,19 +124,19 @@ impl Pattern {
     /// Compiles the glob.
     ///
     /// # Errors
-    /// Where it is not one.
+    /// If the text is not a valid glob.
     pub fn new(text: &str) -> Result<Self, globset::Error> {
         let matcher =
             GlobBuilder::new(text).literal_separator(false).backslash_escape(true).build()?.compile_matcher();
         Ok(Self { text: text.to_owned(), matcher })
     }
 
-    /// Whether it covers this whole name.
+    /// Returns whether it matches this whole name.
     pub fn covers(&self, name: &str) -> bool {
         self.matcher.is_match(name)
     }
 
-    /// As it was written.
+    /// Returns the text of the configuration.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -154,7 +154,8 @@ impl PartialEq for Pattern {
     }
 }
 
-/// Which tasks a policy covers. Every given line must hold; in a list any item; absent covers everything.
+/// Which tasks a policy matches. Every given line must hold; in a list any item; absent matches
+/// everything.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Match {
     /// Names of projects.
@@ -171,13 +172,14 @@ pub struct Match {
     pub tags: BTreeMap<String, Pattern>,
 }
 
-/// How long a RUNNING task is expected to take: the configuration's `[policy.expect]`. Only told, for nothing stops a task that
-/// runs. No part of the [`Terms`]: a change of it is no change of policy, and no abort turns into an escalation by it.
+/// How long a RUNNING task is expected to take: the configuration's `[policy.expect]`. Only
+/// reported, because a running task cannot be stopped. Not a part of the [`Terms`]: a change of it
+/// is no change of policy, so no abort turns into an escalation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expect {
     /// For each node …
     pub per_node: Duration,
-    /// … and so much more for all of it.
+    /// … and this for all of it.
     pub allowance: Duration,
     /// A node is expected to complete within this.
     pub no_progress: Duration,
@@ -194,7 +196,7 @@ impl Default for Expect {
 }
 
 impl Expect {
-    /// How long one execution with so many nodes may take.
+    /// Returns how long one run with this number of nodes may take.
     pub fn whole(&self, nodes: u32) -> Duration {
         self.allowance.saturating_add(self.per_node.saturating_mul(nodes))
     }
@@ -203,9 +205,9 @@ impl Expect {
 /// One policy.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    /// Which tasks it covers.
+    /// Which tasks it matches.
     pub matches: Match,
-    /// What it prescribes for them.
+    /// The rules for them.
     pub terms: Terms,
     /// How long they are expected to run.
     pub expect: Expect,

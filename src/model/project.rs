@@ -1,4 +1,4 @@
-//! What belongs to a project as a whole: how it is polled and acted in, and whether it is paused.
+//! The project as a whole: how it is polled and acted in, and whether it is paused.
 
 use std::time::Duration;
 
@@ -12,23 +12,23 @@ use super::policy::{Mode, Policy};
 pub struct Poll {
     /// List the clusters of the project.
     pub discovery_interval: Duration,
-    /// Read a cluster where nothing runs and nothing failed.
+    /// Poll a cluster where nothing runs and nothing failed.
     pub idle_interval: Duration,
-    /// Read a cluster where a task runs, or failed and is ours to handle.
+    /// Poll a cluster where a task runs, or failed and is handled by the daemon.
     pub active_interval: Duration,
-    /// Read a cluster after a PUT, until its effect is seen.
+    /// Poll a cluster after a PUT, until its effect is seen.
     pub settle_interval: Duration,
     /// After this a PUT of unknown outcome counts as not accepted, if the task shows no effect.
     pub settle_timeout: Duration,
-    /// A failure that ended longer ago when first seen is told, never acted on.
+    /// A failure that ended longer ago when first seen is reported, never acted on.
     pub max_failure_age: Duration,
     /// From the first byte sent to the last byte received.
     pub request_timeout: Duration,
 }
 
 impl Poll {
-    /// A cluster that could not be read for longer than this was out of sight: what fell due meanwhile waits once more.
-    /// Never so short that the usual distance between two readings of a failed task is over it.
+    /// A cluster that could not be polled for longer than this was unreachable: overdue requests
+    /// wait once more. Never shorter than the usual interval between two polls of a failed task.
     pub fn unpolled_after(&self) -> Duration {
         self.idle_interval.max(self.active_interval.saturating_mul(2))
     }
@@ -48,7 +48,7 @@ impl Default for Poll {
     }
 }
 
-/// How much at once: the configuration's `[limits]`, each for one project.
+/// The limits of requests: the configuration's `[limits]`, each for one project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Requests without an answer yet.
@@ -72,14 +72,15 @@ impl Default for Limits {
     }
 }
 
-/// Many failures at once mean that the cloud is ill: the configuration's `[breaker]`, for each project.
+/// Many failures at once show a fault of the cloud: the configuration's `[breaker]`, for each
+/// project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Breaker {
-    /// So many different tasks seen to fail …
+    /// This number of different tasks that were seen to fail …
     pub failures: u32,
     /// … within this time open it …
     pub within: Duration,
-    /// … for this long; then one PUT goes through, as a probe.
+    /// … for this long; then one PUT is allowed, as a probe.
     pub cooldown: Duration,
     /// A probe's task that still runs after this closes it.
     pub probe: Duration,
@@ -96,61 +97,64 @@ impl Default for Breaker {
     }
 }
 
-/// Everything the configuration says of how a project is looked after: what a reload may change.
+/// The configuration of a project that a reload may change.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rules {
     /// The policies in force, in their order.
     pub policies: Vec<Policy>,
     /// Intervals and time limits.
     pub poll: Poll,
-    /// How much at once.
+    /// The limits of requests.
     pub limits: Limits,
-    /// When many failures at once stop the acting.
+    /// The configuration of the circuit breaker.
     pub breaker: Breaker,
     /// How long a task is kept after its end; `None`: for ever.
     pub retention: Option<Duration>,
-    /// The global mode: what people order by hand is not sent in dry-run either, where no policy matches.
+    /// The global mode: an operator's order is not sent in dry-run either, if no policy matches.
     pub mode: Mode,
 }
 
-/// Idle clusters are read less often than the configuration asks for, for want of requests.
+/// Idle clusters are polled less often than configured, because the request rate does not allow
+/// more.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stretch {
     /// The configuration's `idle_interval`.
     pub wanted: Duration,
-    /// How long it takes to read each of them once.
+    /// How long it takes to poll each of them once.
     pub actual: Duration,
-    /// The requests that may begin in a second: the configuration's limit, or less after a 429.
+    /// The number of requests that may begin in a second: the configuration's limit, or less after
+    /// a 429.
     pub per_second: f64,
 }
 
 /// The first pause after a refusal (docs/runbook.md, `UpgradeRemediatorProjectPaused`).
 pub const FIRST_PAUSE: Duration = Duration::from_mins(30);
-/// Rests double up to this.
+/// Pauses double up to this.
 pub const LONGEST_PAUSE: Duration = Duration::from_hours(6);
-/// No PUT is sent while our clock and the service's differ by more than this.
+/// No PUT is sent while our clock and the CSS API's differ by more than this.
 pub const MAX_CLOCK_OFFSET: Duration = Duration::from_mins(5);
 
-/// Whether our clock is off: by how much it is ahead of the service's, where that is known.
+/// Returns whether our clock is wrong: by how much it is ahead of the API's, if known.
 pub fn is_clock_off(offset: Option<SignedDuration>) -> bool {
     offset.is_some_and(|offset| offset.unsigned_abs() > MAX_CLOCK_OFFSET)
 }
 
-/// A reading that is older than this when a PUT may leave is read again. Its age counts from before its first request left.
+/// A poll that is older than this when a PUT may be sent is repeated. Its age counts from before
+/// its first request was sent.
 pub const MAX_READING_AGE: Duration = Duration::from_secs(5);
-/// Escalate when the service has been busy for this long.
+/// Escalate when the API has been busy for this long.
 pub const MAX_BUSY: Duration = Duration::from_hours(24);
-/// Tell people once when it has not been certain for so long what a cluster's tasks mean: an unknown status, an
-/// uncertain order, an incomplete list, a task of two clusters.
+/// Notify once when the meaning of a cluster's tasks has not been certain for this long: an unknown
+/// status, an uncertain order, an incomplete list, a task of two clusters.
 pub const UNCLEAR_PATIENCE: Duration = Duration::from_hours(1);
 
 /// Why a project is paused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PauseCause {
-    /// The service refused: permission.
+    /// The API refused: permission.
     Forbidden,
-    /// Something other than the service answered.
+    /// The answer came from another server than the API.
     WrongAddress,
 }
 

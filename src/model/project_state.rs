@@ -1,4 +1,5 @@
-//! What the journal knows of one project: its clusters' histories, and what the preconditions above all policies need.
+//! What the journal knows of one project: the records of its clusters, and the input of the
+//! preconditions above all policies.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use super::project::{FIRST_PAUSE, LONGEST_PAUSE, PauseCause};
 use super::record::{ClusterRecord, Phase, TaskRecord};
 use super::task::Reading;
 
-/// After a probe that showed nothing, where no policy says how long a backoff begins.
+/// How long a backoff begins after a probe that showed nothing, if no policy says it.
 const FIRST_WAIT: Duration = Duration::from_mins(2);
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -24,16 +25,16 @@ pub struct Pause {
     pub cause: PauseCause,
     /// How many refusals in a row.
     pub refusals: u32,
-    /// Until when nothing is sent. Then one PUT goes out as a probe.
+    /// Until when nothing is sent. Then one PUT is sent as a probe.
     pub until: Moment,
-    /// The probe that is under way.
+    /// The probe that was sent.
     pub probe: Option<AttemptId>,
-    /// After a reload: the first due PUT goes out as the probe, without waiting again.
+    /// After a reload: the first due PUT is sent as the probe, without waiting again.
     pub probe_at_once: bool,
 }
 
-/// Everything the journal knows of one project. Changed by [`ProjectState::apply`]; what no restart needs, by
-/// [`ProjectState::remember`].
+/// Everything the journal knows of one project. Changed by [`ProjectState::apply`]; what a restart
+/// does not need, by [`ProjectState::remember`].
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ProjectState {
     /// Its clusters with a task that was ever seen running or failed. Shared with the copies that steps are worked out on.
@@ -82,19 +83,21 @@ impl ProjectState {
         self.let_go_of_breaker_probe(entry.at);
     }
 
-    /// Keeps what a reading shows and the journal need not know: that a task still runs, and which is the newest.
+    /// Keeps what a poll shows and the journal does not record: that a task still runs, and which
+    /// task is the newest.
     pub fn remember(&mut self, cluster: &ClusterId, reading: &Reading) {
         if let Some(record) = self.remembered(cluster, reading) {
             self.clusters.insert(cluster.clone(), Arc::new(record));
         }
     }
 
-    /// The cluster's record as [`ProjectState::remember`] changes it; `None` where it stays as it is.
+    /// Returns the cluster's record as [`ProjectState::remember`] changes it; `None` if it stays as
+    /// it is.
     pub fn remembered(&self, cluster: &ClusterId, reading: &Reading) -> Option<ClusterRecord> {
         let before = self.cluster(cluster);
         let mut record = before.clone();
         let floor = record.newest_start.as_ref().map(|(start, _)| *start);
-        // Kept for every cluster with a task: it is the floor below which nothing is ever acted on.
+        // Kept for every cluster with a task: the daemon never acts on a task that began before.
         if let Some((start, id)) = reading.newest(floor, |task| self.shown_elsewhere(cluster, task).is_none())
         {
             record.raise_newest(start, id);
@@ -108,18 +111,19 @@ impl ProjectState {
             Meaning::ForbiddenProject => self.refuse_project(PauseCause::Forbidden, Some(attempt), at),
             Meaning::WrongAddress => self.refuse_project(PauseCause::WrongAddress, Some(attempt), at),
             Meaning::ForbiddenCluster => self.forbid(cluster, attempt, at),
-            // The service took notice of the request itself, so we are allowed to send it.
+            // The API answered to the request itself, so the credential may send it.
             Meaning::Accepted | Meaning::Busy | Meaning::NotAcceptable => self.allow(cluster, attempt),
             Meaning::GoneOrForbidden | Meaning::Unauthorized | Meaning::Unknown => {}
         }
     }
 
-    /// The service lets us send this: where it was the probe, the project is paused no more.
+    /// Takes in that the API allows this request: if it was the probe, the project is paused no
+    /// more.
     fn allow(&mut self, cluster: &ClusterId, attempt: AttemptId) {
         self.paused.remove(cluster);
         if self.pause.is_some_and(|pause| pause.probe == Some(attempt)) {
             self.pause = None;
-            // What waited beside the probe waits anew from here.
+            // Requests that waited beside the probe wait again from here.
             self.clusters.values_mut().for_each(|cluster| Arc::make_mut(cluster).hold_what_waits());
         }
     }
@@ -132,7 +136,7 @@ impl ProjectState {
         }
     }
 
-    /// A probe is under way until it is known what became of it, so that there is never a second one beside it.
+    /// A probe lasts until its outcome is known, so that there is never a second one beside it.
     fn let_go_of_probe(&mut self) {
         let Some(pause) = &mut self.pause else { return };
         if let Some(probe) = pause.probe
@@ -142,11 +146,11 @@ impl ProjectState {
         }
     }
 
-    /// A PUT that the breaker let through and that showed nothing (it was not accepted, or it was an abort) makes
-    /// room for another one, a backoff interval later.
+    /// A PUT that the breaker allowed and that showed nothing (it was not accepted, or it was an
+    /// abort) makes room for another one, a backoff interval later.
     fn let_go_of_breaker_probe(&mut self, now: Moment) {
         let Some(open) = &mut self.breaker.open else { return };
-        // What it has shown is for the next turn of the breaker.
+        // The next turn of the breaker uses what it has shown.
         let Some(probe) = open.probe.as_ref().filter(|probe| !probe.decides()) else { return };
         let task = self.clusters.get(&probe.cluster).and_then(|cluster| cluster.tasks.get(&probe.task));
         let may_show = task.is_some_and(|task| {
@@ -165,7 +169,7 @@ impl ProjectState {
         }
     }
 
-    /// Lets the project pause, or pause for longer. The answers to PUTs that were under way when it began to pause
+    /// Pauses the project, or pauses it for longer. Answers to PUTs that were sent before the pause
     /// change nothing.
     fn refuse_project(&mut self, cause: PauseCause, attempt: Option<AttemptId>, at: Moment) {
         let refusals = match &self.pause {
@@ -191,8 +195,9 @@ impl ProjectState {
         }
     }
 
-    /// Ends the pauses of single clusters, and lets one PUT of a paused project try again at once: after a reload,
-    /// what was wrong may be mended. Not journaled: a restart goes on with the pause, which sends nothing.
+    /// Ends the pauses of single clusters, and allows one PUT of a paused project at once: a reload
+    /// may have removed the cause. Not journaled: after a restart the pause continues, which sends
+    /// nothing.
     pub fn end_pauses(&mut self, now: Moment) {
         self.paused.clear();
         if let Some(pause) = &mut self.pause {
@@ -201,14 +206,16 @@ impl ProjectState {
         }
     }
 
-    /// Forgets a task, as the journal did. That there was a newer one stays known for as long as the process lives.
+    /// Forgets a task, as the journal did. That there was a newer one stays known as long as the
+    /// process lives.
     pub fn forget(&mut self, cluster: &ClusterId, task: &TaskId) {
         if self.clusters.contains_key(cluster) {
             self.cluster_mut(cluster).tasks.remove(task);
         }
     }
 
-    /// Tasks whose lifecycle ended longer than `retention` ago, and that are not among those `listed`.
+    /// Returns the tasks that ended longer than `retention` ago, and that are not among those
+    /// `listed`.
     pub fn overdue(
         &self,
         cluster: &ClusterId,
@@ -224,14 +231,15 @@ impl ProjectState {
         overdue.map(|(id, _)| id.clone()).collect()
     }
 
-    /// Keeps which tasks an answer about a cluster shows, whatever comes of it: also where nothing can be journaled.
+    /// Keeps which tasks an answer about a cluster shows, also if nothing can be journaled.
     pub fn remember_shown(&mut self, cluster: &ClusterId, reading: &Reading) {
         if !reading.tasks.is_empty() || self.clusters.contains_key(cluster) {
             self.cluster_mut(cluster).remember_shown(reading);
         }
     }
 
-    /// Another cluster whose last answer showed this task too: whose it is cannot be told.
+    /// Returns another cluster whose last answer showed this task too: then it is unknown to which
+    /// one it belongs.
     pub fn shown_elsewhere(&self, cluster: &ClusterId, task: &TaskId) -> Option<&ClusterId> {
         let fingerprint = task.fingerprint();
         let shows = |record: &ClusterRecord| {
@@ -249,7 +257,7 @@ impl ProjectState {
         }
     }
 
-    /// What is known of a cluster.
+    /// Returns the record of a cluster.
     pub fn cluster(&self, cluster: &ClusterId) -> &ClusterRecord {
         static NOTHING: ClusterRecord = ClusterRecord::EMPTY;
         self.clusters.get(cluster).map_or(&NOTHING, |record| record)
@@ -271,7 +279,8 @@ impl ProjectState {
         u32::try_from(others).unwrap_or(u32::MAX)
     }
 
-    /// Keeps what readings showed and no journal knows, from the project's state that this one takes the place of.
+    /// Keeps what polls showed and the journal does not record, from the state of the project that
+    /// this one replaces.
     pub fn take_shown(&mut self, before: &Self) {
         for (id, record) in &before.clusters {
             let now = self.cluster_mut(id);
@@ -285,7 +294,7 @@ impl ProjectState {
     /// See [`ClusterRecord::wake`].
     pub fn wake(&mut self, now: Moment) {
         self.clusters.values_mut().for_each(|cluster| Arc::make_mut(cluster).wake(now));
-        // Without an answer in the journal nobody knows what became of the PUT that was let through.
+        // Without an answer in the journal the outcome of the probe is unknown.
         if let Some(probe) = self.breaker.open.as_mut().and_then(|open| open.probe.as_mut()) {
             let task = self.clusters.get(&probe.cluster).and_then(|cluster| cluster.tasks.get(&probe.task));
             let open = task.and_then(|task| task.open.as_ref()).filter(|open| open.id == probe.attempt);

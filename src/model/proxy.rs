@@ -1,11 +1,11 @@
-//! The HTTP proxy that connections go through, and who signs in at it.
+//! The HTTP proxy for connections, and its user.
 
 use std::cmp::Ordering;
 use std::error::Error;
 
 use super::secret::{ExposeSecret as _, Secret};
 
-/// What the HTTP library says of a 407 in answer to CONNECT. Its error has no public type.
+/// The HTTP library's text for a 407 in answer to CONNECT. Its error has no public type.
 const ASKS_FOR_LOGIN: &str = "tunnel error: proxy authorization required";
 
 /// A proxy. The password is masked in its `Debug` output.
@@ -13,7 +13,7 @@ const ASKS_FOR_LOGIN: &str = "tunnel error: proxy authorization required";
 pub struct Proxy {
     /// Its URL, without user and password: it may be shown.
     pub url: String,
-    /// Who signs in, with HTTP Basic authentication; nobody where it is absent.
+    /// The user for HTTP Basic authentication, if the configuration has one.
     pub login: Option<Login>,
 }
 
@@ -27,7 +27,8 @@ pub struct Login {
 }
 
 impl Proxy {
-    /// Whether this error of the HTTP library says that the proxy answered 407 to CONNECT, and so opened no tunnel.
+    /// Returns whether this error of the HTTP library means that the proxy answered 407 to CONNECT,
+    /// and so opened no tunnel.
     pub fn asks_for_login(error: &(dyn Error + 'static)) -> bool {
         let mut next = Some(error);
         while let Some(error) = next {
@@ -39,7 +40,7 @@ impl Proxy {
         false
     }
 
-    /// What a 407 of this proxy means.
+    /// Returns what a 407 of this proxy means.
     pub fn refusal(&self) -> String {
         let Self { url, login } = self;
         match login {
@@ -48,7 +49,7 @@ impl Proxy {
         }
     }
 
-    /// What to do about it.
+    /// Returns what to do about it.
     pub fn advice(&self) -> &'static str {
         advice(self.login.is_some())
     }
@@ -59,7 +60,7 @@ impl Proxy {
     }
 }
 
-/// What to do about a 407. `given`: whether a user and password were given.
+/// Returns what to do about a 407. `given`: whether a user and password were configured.
 fn advice(given: bool) -> &'static str {
     if given {
         "check proxy_user and what proxy_password refers to, then reload; the daemon tries again automatically, seldom enough not to lock \

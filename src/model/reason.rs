@@ -1,5 +1,5 @@
-//! Why: the one type that every decision carries, with a stable code for machines and a sentence for people
-//! made from the numbers that decided. Logged, journaled and shown with the same words everywhere.
+//! The reason of a decision: a stable code for machines and a sentence for people with the numbers
+//! that decided. Logged, journaled and shown with the same words everywhere.
 //!
 //! Each reason is one row of the table in `reason/table.rs`.
 
@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 pub use table::Reason;
 
-/// What a reason means for whoever reads it.
+/// The meaning of a reason for a reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// There is nothing to act on.
+    /// There is nothing to do.
     NothingToDo,
-    /// The daemon goes on by itself, once time has passed or another poll shows more.
+    /// The daemon continues by itself, after a time or after another poll.
     Waiting,
     /// A precondition of a request does not hold.
     Blocked,
@@ -20,7 +20,7 @@ pub enum Class {
     Due,
     /// The daemon will not act by itself.
     NeedsOperator,
-    /// What an operator ordered is not done.
+    /// An operator's order is not carried out.
     Refused,
 }
 
@@ -34,9 +34,10 @@ macro_rules! first {
 /// The table of reasons. A row gives the reason's fields, its code and class, and by the names of the fields:
 ///
 /// - `text`: the sentence, as `format!` takes it;
-/// - `step`: what would have to change for something else to be decided, or what an operator can do; absent: nothing;
-/// - `until`: when it ends by itself, where it does and that is known;
-/// - `ended_by`: the command that ends it, where there is one;
+/// - `step`: what would have to change for another decision, or what an operator can do; absent:
+///   nothing;
+/// - `until`: when it ends by itself, if it does and the time is known;
+/// - `ended_by`: the command that ends it, if there is one;
 /// - `attention`: whether the daemon will not act on a failed task while this is true. All reasons of the class
 ///   `NeedsOperator` are so.
 macro_rules! reasons {
@@ -69,22 +70,23 @@ macro_rules! reasons {
                 }
             }
 
-            /// What it means for whoever reads it.
+            /// Returns its meaning for a reader.
             pub fn class(&self) -> Class {
                 match self {
                     $(Self::$name { .. } => Class::$class,)*
                 }
             }
 
-            /// What would have to change for something else to be decided, or what an operator can do; `None` where there is
-            /// nothing. The same words for the command line, the page and every message.
+            /// Returns what would have to change for another decision, or what an operator can do;
+            /// `None` if there is nothing. The same words for the command line, the page and every
+            /// message.
             pub fn next_step(&self) -> Option<&'static str> {
                 match self {
                     $(Self::$name { .. } => first!($(Some($step),)? None),)*
                 }
             }
 
-            /// When it ends by itself, where it does and that is known.
+            /// Returns when it ends by itself, if it does and the time is known.
             pub fn until(&self) -> Option<jiff::Timestamp> {
                 match self {
                     $(Self::$name { $($($field),*)? } => {
@@ -94,7 +96,7 @@ macro_rules! reasons {
                 }
             }
 
-            /// The command that ends it, where there is one.
+            /// Returns the command that ends it, if there is one.
             pub fn ended_by(&self) -> Option<String> {
                 match self {
                     $(Self::$name { $($($field),*)? } => {
@@ -104,7 +106,8 @@ macro_rules! reasons {
                 }
             }
 
-            /// Whether the daemon will not act by itself on a failed task while this is true.
+            /// Returns whether the daemon will not act by itself on a failed task while this is
+            /// true.
             pub fn needs_attention(&self) -> bool {
                 match self {
                     $(Self::$name { $($($field),*)? } => {

@@ -20,23 +20,23 @@ use super::task::{AbortDoubt, Abortable, Reading, Task, TaskKind, TaskStatus};
 
 mod fold;
 
-/// Retries counted as used, open ones aside.
+/// Retries that count as used, without open ones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Used {
-    /// Accepted retries of ours.
+    /// Accepted retries of the daemon.
     pub ours: u32,
-    /// Retries of others.
+    /// External retries.
     pub external: u32,
 }
 
 impl Used {
-    /// How many use one up, by whether those of others count.
+    /// Returns how many count, by whether external ones do.
     pub fn count(self, count_external: bool) -> u32 {
         self.ours.saturating_add(if count_external { self.external } else { 0 })
     }
 }
 
-/// An attempt whose effect is not certain yet.
+/// A request of unknown outcome.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OpenAttempt {
     /// Its number.
@@ -47,35 +47,35 @@ pub struct OpenAttempt {
     pub sent: Moment,
     /// The answer; `None` where none was recorded. Its meaning is `Accepted` or `Unknown`.
     pub answer: Option<Answer>,
-    /// Not to be settled before (Retry-After of an answer that said nothing).
+    /// Not confirmed before this time (Retry-After of an answer without a meaning).
     pub settle_from: Moment,
-    /// RUNNING was read since it was sent.
+    /// A poll showed RUNNING since it was sent.
     pub ran: bool,
-    /// Nodes were completed since it was sent: it is no longer counted once accepted.
+    /// Nodes were completed since it was sent: once accepted, it does not count any more.
     pub before_progress: bool,
-    /// The first of the two readings that settle it.
+    /// The first of the two polls that confirm it.
     pub reading: Option<SettlingReading>,
-    /// When there was a first such reading at all, whatever it showed.
+    /// The time of the first such poll, whatever it showed.
     pub first_reading: Option<Moment>,
 }
 
 impl OpenAttempt {
-    /// Whether the service said that it accepted it.
+    /// Returns whether the API said that it accepted the request.
     pub fn is_answered(&self) -> bool {
         self.answer.as_ref().is_some_and(|answer| answer.meaning == Meaning::Accepted)
     }
 }
 
-/// A reading that settles, once another one agrees with it.
+/// A poll that confirms the outcome if another one agrees.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettlingReading {
     /// When.
     pub at: Moment,
     /// Whether it shows that the PUT was accepted.
     pub effect: bool,
-    /// What it showed.
+    /// The status that it showed.
     pub status: TaskStatus,
-    /// And of which failure.
+    /// The failure that it showed.
     pub shape: Shape,
 }
 
@@ -86,50 +86,50 @@ pub struct Failure {
     pub seen: FailureSeen,
     /// When it was first seen.
     pub first_seen: Moment,
-    /// What later readings are compared with.
+    /// The shape that later polls are compared with.
     pub whole: String,
-    /// Retries of ours that were accepted for it.
+    /// Retries of the daemon that were accepted for it.
     pub accepted: u32,
-    /// From when the next PUT's backoff runs.
+    /// The time from which the next PUT's backoff runs.
     pub wait_from: Moment,
     /// The backoff is at least this long (Retry-After).
     pub wait_at_least: Duration,
     /// The wait that the last PUT ended, so that a wait is never counted twice.
     pub waited_from: Option<Moment>,
-    /// Something other than time held it back when it was due.
+    /// Something other than time blocked it when it was due.
     pub held: bool,
-    /// Not before this, since what held it back has ended.
+    /// Not before this time, because a block has ended.
     pub not_before: Option<Moment>,
-    /// When it was read again after nobody could read it, or after it was gone.
+    /// When it was polled again after it was unreachable or gone.
     pub unpolled: Option<Moment>,
-    /// When its retries were told to be used up.
+    /// When its retries were reported to be exhausted.
     pub exhausted: Option<Moment>,
-    /// PUTs of unknown outcome that turned out not to be accepted, in a row.
+    /// Consecutive PUTs of unknown outcome that were confirmed as not accepted.
     pub not_accepted_in_row: u32,
-    /// Accepted PUTs without effect, in a row.
+    /// Consecutive accepted PUTs without effect.
     pub without_effect_in_row: u32,
-    /// Since when the service answers busy, and its last such answer.
+    /// Since when the API answers busy, and its last such answer.
     pub busy: Option<(Moment, Answer)>,
-    /// The service will never take it as it is.
+    /// The API will never accept the request.
     pub not_acceptable: Option<Answer>,
-    /// An answer said 'gone or forbidden' and it is not known yet which.
+    /// An answer said 'gone or forbidden', and it is not known yet which.
     pub doubt: Option<(AttemptId, Moment, Answer)>,
-    /// Somebody else changed it: what.
+    /// It changed externally: what.
     pub touched: Option<String>,
 }
 
 /// The stretch of RUNNING that a task is in, by our clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Run {
-    /// When RUNNING was first read.
+    /// When a poll first showed RUNNING.
     pub since: Moment,
     /// When a node was last seen to complete in it; at first the same.
     pub progress: Moment,
-    /// When it was told to run too long.
+    /// When it was reported to run too long.
     pub too_long: Option<Moment>,
 }
 
-/// When and why a task was handed to an operator.
+/// When and why a task was escalated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Escalation {
     /// When.
@@ -160,22 +160,22 @@ pub struct TaskRecord {
     pub traits: Traits,
     /// When it was first seen.
     pub first_seen: Moment,
-    /// Its start, by the cloud's time.
+    /// Its start, by the API's clock.
     pub start_time: Option<DateTime>,
-    /// The highest `executeTimes` ever read.
+    /// The highest `executeTimes` of all polls.
     pub highest_execute_times: Option<u64>,
-    /// The value to which `executeTimes` was last told to have fallen.
+    /// The last journaled lower value of `executeTimes`.
     pub fell_back_to: Option<u64>,
-    /// `executeTimes` of the last failure, or of the first sight.
+    /// `executeTimes` of the last failure, or of the first poll.
     pub counted_execute_times: Option<u64>,
-    /// The most completed nodes ever read.
+    /// The largest number of completed nodes of all polls.
     pub most_completed: Option<u32>,
-    /// The last RUNNING reading, while nothing else was seen after it.
+    /// The last poll with RUNNING, while nothing else was seen after it.
     pub running: Option<Moment>,
-    /// The stretch of RUNNING that it is in. Like `running` it ends with a failure or the lifecycle; a restart moves nothing
-    /// of it. It decides what is told, and nothing else.
+    /// The stretch of RUNNING that it is in. Like `running` it ends with a failure or the
+    /// lifecycle; a restart does not change it. Only notifications depend on it.
     pub run: Option<Run>,
-    /// When RUNNING was last read for certain: unlike `running`, a restart does not move it.
+    /// When a poll last showed RUNNING for certain: unlike `running`, a restart does not change it.
     pub running_read: Option<Moment>,
     /// Whether the daemon ever saw it RUNNING.
     pub ever_ran: bool,
@@ -185,50 +185,51 @@ pub struct TaskRecord {
     pub first_failed: Option<Moment>,
     /// The present (or last) failure.
     pub failure: Option<Failure>,
-    /// Earlier failures, by which stale readings are known.
+    /// Earlier failures, by which old states are recognized.
     pub earlier: Vec<(Shape, String)>,
-    /// Whether nodes were completed since the present failure: retries of others until then brought that about.
+    /// Whether nodes were completed since the present failure: external retries until then led to
+    /// that.
     pub progressed: bool,
     /// Retries used since the last progress.
     pub used: Used,
     /// Retries used since the task was first seen.
     pub used_ever: Used,
-    /// PUTs of ours, ever: intents in the journal.
+    /// The number of requests that the daemon ever sent for it: intents in the journal.
     pub attempts: u32,
     /// Time waited in backoffs that ended, since the first failure or the last progress.
     pub waited: Duration,
-    /// The attempt whose effect is not certain yet.
+    /// The request of unknown outcome.
     pub open: Option<OpenAttempt>,
-    /// When the last PUT was sent that may have been taken, of those that are no longer open.
+    /// When the last PUT was sent that may have been accepted, of those that are no longer open.
     pub last_put: Option<Moment>,
-    /// Handed to an operator.
+    /// Escalated.
     pub escalated: Option<Escalation>,
-    /// How it ended, and when. For everybody else there is [`TaskRecord::phase`].
+    /// How it ended, and when. Other modules use [`TaskRecord::phase`].
     pub closed: Option<(Outcome, Moment)>,
     /// Since when no answer shows it.
     pub missing: Option<Moment>,
     /// The last decision that was journaled.
     pub decided: Option<Decided>,
-    /// The last commands of people that were carried out on it, so that a repeated one acts once.
+    /// The last operators' commands that were carried out on it, so that a repeated one acts once.
     pub commands: Vec<String>,
 }
 
-/// Where a task is in its lifecycle, with what makes it so.
+/// Where a task is in its lifecycle, with the cause.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Phase<'a> {
     /// It runs, as far as is known.
     Running,
-    /// It failed, and its failure is the daemon's to handle.
+    /// It failed, and the daemon handles its failure.
     Failed(&'a Failure),
-    /// A request for it was sent, and whether it was accepted, or what it did, is not known yet.
+    /// A request for it was sent, and its outcome is not known yet.
     OutcomeUnknown(&'a OpenAttempt),
     /// An operator has to handle it.
     Escalated(&'a Escalation),
-    /// It is over: how, and when.
+    /// It has ended: how, and when.
     Ended(&'a Outcome, Moment),
 }
 
-/// A [`Phase`] without what makes it so.
+/// A [`Phase`] without its cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the phases' docs tell them")]
@@ -241,7 +242,7 @@ pub enum PhaseWord {
 }
 
 impl PhaseWord {
-    /// Those of a task that is not over.
+    /// The phases of an unfinished task.
     pub const UNFINISHED: [Self; 4] = [Self::Running, Self::Failed, Self::OutcomeUnknown, Self::Escalated];
 
     /// The stable word: the same as in JSON.
@@ -269,7 +270,7 @@ impl From<Phase<'_>> for PhaseWord {
 }
 
 impl TaskRecord {
-    /// Where it is in its lifecycle.
+    /// Returns where it is in its lifecycle.
     pub fn phase(&self) -> Phase<'_> {
         match (&self.closed, &self.escalated, &self.open, &self.failure) {
             (Some((outcome, at)), ..) => Phase::Ended(outcome, *at),
@@ -280,22 +281,22 @@ impl TaskRecord {
         }
     }
 
-    /// Whether it is over.
+    /// Returns whether it has ended.
     pub fn is_ended(&self) -> bool {
         self.closed.is_some()
     }
 
-    /// How it ended, where it has.
+    /// Returns how it ended, if it has.
     pub fn outcome(&self) -> Option<&Outcome> {
         self.closed.as_ref().map(|(outcome, _)| outcome)
     }
 
-    /// Whether it is the daemon's to handle: neither over nor escalated.
+    /// Returns whether the daemon handles it: neither ended nor escalated.
     pub fn is_pending(&self) -> bool {
         self.closed.is_none() && self.escalated.is_none()
     }
 
-    /// Retries used up under these terms, an open one included.
+    /// Returns the used retries under these terms, an open one included.
     pub fn retries_used(&self, terms: &Terms) -> u32 {
         let used = if terms.retry.reset_on_progress { self.used } else { self.used_ever };
         let open = self.open.as_ref().is_some_and(|open| {
@@ -304,28 +305,28 @@ impl TaskRecord {
         used.count(terms.retry.count_external).saturating_add(u32::from(open))
     }
 
-    /// Of those, the ones of others.
+    /// Returns the external ones of them.
     pub fn external_used(&self, terms: &Terms) -> u32 {
         let used = if terms.retry.reset_on_progress { self.used } else { self.used_ever };
         if terms.retry.count_external { used.external } else { 0 }
     }
 
-    /// Whether a retried task runs, or may run: what `max_actions_in_flight` counts.
+    /// Returns whether a retried task runs, or may run: what `max_actions_in_flight` counts.
     pub fn is_in_flight(&self) -> bool {
         if self.closed.is_some() {
             return false;
         }
         let retried = self.failure.as_ref().is_some_and(|failure| failure.accepted > 0);
-        // It ran, and what it shows now is not RUNNING, whatever else it means.
+        // It ran, and its present status is not RUNNING, whatever else it means.
         let unknown = matches!(self.reason(), Some(Reason::UnknownStatus { .. }));
         (self.open.is_some() && self.escalated.is_none()) || (self.ran_since_failure && retried && !unknown)
     }
 
-    /// Whether it is safe to abort: by this reading of it, and by all that were ever read. A completed node that is
-    /// missing from an answer is completed all the same.
+    /// Checks whether it is safe to abort: by this poll, and by all earlier ones. A node that was
+    /// completed stays completed if an answer does not show it.
     ///
     /// # Errors
-    /// With the doubt, as [`Task::abortable`].
+    /// The doubt, as [`Task::abortable`].
     pub fn abortable(&self, task: &Task) -> Result<Abortable, AbortDoubt> {
         let abortable = task.abortable()?;
         match self.most_completed {
@@ -337,23 +338,23 @@ impl TaskRecord {
         }
     }
 
-    /// Since when it runs, where it was told to run too long and still does.
+    /// Returns since when it runs, if it was reported to run too long and still does.
     pub fn runs_too_long(&self) -> Option<Moment> {
         let run = self.run.filter(|_| self.closed.is_none())?;
         run.too_long.map(|_| run.since)
     }
 
-    /// The retry whose effect is not certain yet. (An abort leaves no effect to wait for.)
+    /// Returns the retry of unknown outcome. (An abort leaves no effect to wait for.)
     pub fn open_retry(&self) -> Option<&OpenAttempt> {
         self.open.as_ref().filter(|open| open.action == Action::Retry)
     }
 
-    /// Why what is done about it is done, as the last decision that was journaled says.
+    /// Returns the reason of the last journaled decision.
     pub fn reason(&self) -> Option<&Reason> {
         self.decided.as_ref().map(|decided| &decided.reason)
     }
 
-    /// Why what was done about it at last was done: as it ended, where it has; of an escalated one the cause.
+    /// Returns the last reason: how it ended, if it has; of an escalated one the cause.
     pub fn last_known(&self) -> Reason {
         match self.phase() {
             Phase::Ended(Outcome::ResolvedByRetry | Outcome::ResolvedExternally, _) => Reason::Idle,
@@ -366,22 +367,23 @@ impl TaskRecord {
         }
     }
 
-    /// Since when every decision says that the reading shows the past.
+    /// Returns since when every decision says that the poll shows an old state.
     pub fn stale_since(&self) -> Option<Moment> {
         self.decided.as_ref().filter(|it| matches!(it.reason, Reason::StalePoll)).map(|it| it.since)
     }
 
-    /// Whether a reading that was asked for then, and does not show it, is of the second poll in a row.
+    /// Returns whether a poll that began then, and does not show it, is the second such poll in a
+    /// row.
     pub fn is_missed_twice(&self, asked: Moment, settle_interval: Duration) -> bool {
         self.missing.is_some_and(|since| asked.since(since) >= settle_interval)
     }
 
-    /// Whether the last answer about its cluster showed it, as far as is known.
+    /// Returns whether the last answer about its cluster showed it, as far as is known.
     pub fn is_shown(&self) -> bool {
         self.missing.is_none() && !matches!(self.closed, Some((Outcome::Gone, _)))
     }
 
-    /// Whether it is not known yet what became of this PUT, and readings will tell.
+    /// Returns whether the outcome of this PUT is not known yet, and polls will confirm it.
     fn awaits(&self, attempt: AttemptId) -> bool {
         let open = self.open.as_ref().is_some_and(|open| open.id == attempt);
         let doubt = self.failure.as_ref().and_then(|failure| failure.doubt.as_ref());
@@ -395,26 +397,27 @@ impl TaskRecord {
 pub struct ClusterRecord {
     /// Its tasks that were ever seen running or failed.
     pub tasks: BTreeMap<TaskId, TaskRecord>,
-    /// The start of the newest task ever read, so that an older one is never taken for the newest. Readings
-    /// raise it too.
+    /// The start of the newest task of all polls, so that an older one is never taken for the
+    /// newest. Polls that are not journaled raise it too.
     pub newest_start: Option<(DateTime, TaskId)>,
-    /// The start of the newest task that the journal knows of: what a restart leaves of `newest_start`.
+    /// The start of the newest task in the journal: the `newest_start` after a restart.
     pub journaled_start: Option<DateTime>,
     /// The tasks that the last answer showed, by [`TaskId::fingerprint`]. Kept in memory alone, for every cluster.
     pub shown: Vec<u64>,
 }
 
 impl ClusterRecord {
-    /// That of a cluster of which nothing is known.
+    /// The record of an unknown cluster.
     pub const EMPTY: Self =
         Self { tasks: BTreeMap::new(), newest_start: None, journaled_start: None, shown: Vec::new() };
 
-    /// Folds one entry in. Entries of other clusters must not be given.
+    /// Folds one entry in. It must be an entry of this cluster.
     pub fn apply(&mut self, entry: &Entry) {
         let id = &entry.subject.task;
         if let Event::FirstSeen { kind, cluster_name, traits, start_time, .. } = &entry.event {
             if let Some(known) = self.tasks.get(id) {
-                // Kept although the journal said that it could not be, and seen again: its lifecycle begins here.
+                // Written although the journal reported an error, and seen again: its lifecycle
+                // begins here.
                 if known.attempts > 0 || known.closed.is_some() || known.escalated.is_some() {
                     return;
                 }
@@ -434,14 +437,14 @@ impl ClusterRecord {
         }
     }
 
-    /// The cluster as the journal knows it.
+    /// Returns the cluster as the journal knows it.
     pub fn recall(&self, id: &ClusterId) -> Cluster {
         let newest = self.newest().map(|(_, task)| (task.cluster_name.clone(), task.traits.clone()));
         let (name, traits) = newest.unwrap_or_else(|| (id.to_string(), Traits::default()));
         Cluster::recalled(id.clone(), name, traits)
     }
 
-    /// The newest task that there is a lifecycle of.
+    /// Returns the newest task with a lifecycle.
     pub fn newest(&self) -> Option<(&TaskId, &TaskRecord)> {
         self.tasks.iter().max_by_key(|(_, task)| task.start_time)
     }
@@ -451,14 +454,14 @@ impl ClusterRecord {
         self.raise_newest(start, id);
     }
 
-    /// Remembers that this task is the newest that was ever read.
+    /// Remembers that this task is the newest of all polls.
     pub fn raise_newest(&mut self, start: DateTime, id: &TaskId) {
         if self.newest_start.as_ref().is_none_or(|(newest, _)| *newest < start) {
             self.newest_start = Some((start, id.clone()));
         }
     }
 
-    /// Keeps what a reading shows of the known tasks and the journal need not know.
+    /// Keeps what a poll shows of the known tasks and the journal does not record.
     pub(super) fn remember_tasks(&mut self, reading: &Reading) {
         for (id, known) in &mut self.tasks {
             let is_over = known.closed.is_some();
@@ -468,7 +471,7 @@ impl ClusterRecord {
                     if task.status == TaskStatus::Running {
                         known.saw_running(reading.at);
                     } else if is_over {
-                        // Of what is over nothing more is journaled, but that it runs.
+                        // Of an ended task only another run is journaled.
                         known.running = None;
                     }
                 }
@@ -480,15 +483,15 @@ impl ClusterRecord {
         }
     }
 
-    /// To be called once after all entries of a journal were folded in at the start: what was running counts
-    /// as read running now.
+    /// Called once after all entries of a journal were folded in at the start: a task that was
+    /// running counts as polled now.
     pub fn wake(&mut self, now: Moment) {
         for task in self.tasks.values_mut().filter(|task| task.running.is_some()) {
             task.running = Some(now);
         }
     }
 
-    /// Keeps which tasks an answer shows. One that is not complete does not show that others are gone.
+    /// Keeps which tasks an answer shows. An incomplete one does not show that others are gone.
     pub fn remember_shown(&mut self, reading: &Reading) {
         if reading.complete {
             self.shown.clear();
@@ -501,12 +504,13 @@ impl ClusterRecord {
         self.shown.shrink_to_fit();
     }
 
-    /// Whether it is not known yet what became of this PUT, and readings will tell.
+    /// Returns whether the outcome of this PUT is not known yet, and polls will confirm it.
     pub fn awaits(&self, attempt: AttemptId) -> bool {
         self.tasks.values().any(|task| task.awaits(attempt))
     }
 
-    /// Holds every task that was held back and waits to go out: its wait begins anew with the next decision.
+    /// Delays every task that was blocked and waits to be sent: its wait begins again with the next
+    /// decision.
     pub fn hold_what_waits(&mut self) {
         for task in self.tasks.values_mut() {
             if let Some(failure) = task.failure.as_mut().filter(|failure| failure.not_before.is_some()) {
@@ -517,7 +521,7 @@ impl ClusterRecord {
         }
     }
 
-    /// Whether a retried task of it runs, or may run.
+    /// Returns whether a retried task of it runs, or may run.
     pub fn is_in_flight(&self) -> bool {
         self.tasks.values().any(TaskRecord::is_in_flight)
     }

@@ -1,4 +1,4 @@
-//! What is journaled of a scope and not of a task: holds and their releases.
+//! What is journaled for a scope and not for a task: holds and their releases.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,12 +10,12 @@ use super::event::StoredEntry;
 use super::hold::{NewHold, Scope, StoredHold};
 use super::text::{shown, utc};
 
-/// One thing that people said of a scope.
+/// An operator's order for a scope.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the variants' docs tell their fields")]
 pub enum ScopeEvent {
-    /// It was held. Holds have numbers of their own, as people know them.
+    /// A hold was placed. Holds have numbers of their own, which operators know.
     Held { hold: u64, cluster_name: Option<String>, until: Option<Timestamp>, reason: String, by: String },
     /// The hold with this number was released.
     Released { hold: u64, by: String },
@@ -57,15 +57,15 @@ pub struct ScopeEntry {
     pub number: u64,
     /// When.
     pub at: Timestamp,
-    /// Of what.
+    /// The scope.
     pub scope: Scope,
-    /// What was said.
+    /// The order.
     #[serde(flatten)]
     pub event: ScopeEvent,
 }
 
 impl ScopeEntry {
-    /// The entry of a hold with this number.
+    /// Makes the entry of a hold with this number.
     pub fn held(number: u64, hold: u64, new: NewHold) -> Self {
         let NewHold { at, scope, cluster_name, until, reason, by } = new;
         Self { number, at, scope, event: ScopeEvent::Held { hold, cluster_name, until, reason, by } }
@@ -128,7 +128,8 @@ impl From<&ScopeEntry> for Position {
     }
 }
 
-/// The holds that these entries make, oldest first. A hold is released once; what releases none is left out.
+/// Returns the holds of these entries, oldest first. A hold is released once; a release without a
+/// hold is ignored.
 pub fn fold(entries: impl IntoIterator<Item = ScopeEntry>) -> Vec<StoredHold> {
     let mut holds: BTreeMap<u64, StoredHold> = BTreeMap::new();
     for ScopeEntry { at, scope, event, .. } in entries {

@@ -1,5 +1,5 @@
-//! How a task and its cluster are set up: kept with the first sight of a task and with each failure, for reports. Nothing is
-//! ever decided by it, and all of it may be missing.
+//! How a task and its cluster are set up: journaled when the task is first seen and with each
+//! failure, for reports. No decision depends on it, and all of it may be missing.
 
 use std::sync::Arc;
 
@@ -9,20 +9,20 @@ use serde::{Deserialize, Serialize};
 const TASK_LIMIT: usize = 250;
 /// No text of it is longer, in characters.
 const TEXT_LIMIT: usize = 48;
-/// As many groups of nodes are told apart.
+/// The largest number of different groups of nodes.
 const MOST_GROUPS: usize = 4;
 
-/// What a task is to do, as the API shows it.
+/// The purpose of a task, as the API shows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Setup {
     /// The id of the target image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<Box<str>>,
-    /// Its name.
+    /// The image's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_name: Option<Box<str>>,
-    /// The engine after it, in lower case. The one before it stands in the traits of the cluster.
+    /// The engine after it, in lower case. The traits of the cluster have the one before it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub engine: Option<Box<str>>,
     /// The version after it.
@@ -40,8 +40,8 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// The same in so little room that it can be kept for each task: long texts are cut, and of one that is still too long
-    /// what people read is left out before what tells it apart.
+    /// Returns the same in so little room that it can be kept for each task: long texts are cut,
+    /// and then texts for people are dropped before those that identify it.
     #[must_use]
     pub fn bounded(mut self) -> Self {
         for text in [
@@ -74,11 +74,11 @@ impl Setup {
 pub struct NodeGroup {
     /// What they are: `ess`, `ess-master`, …
     pub role: Box<str>,
-    /// Their flavour; empty where it is not known, or where they have several.
+    /// Their flavour; empty if unknown, or if they have several.
     pub flavour: Box<str>,
-    /// Their zone; empty in the same way.
+    /// Their zone; empty in the same cases.
     pub zone: Box<str>,
-    /// How many there are.
+    /// Their number.
     pub count: u32,
 }
 
@@ -100,8 +100,8 @@ impl From<NodeGroup> for (u32, Box<str>, Box<str>, Box<str>) {
 pub struct Nodes(Arc<[NodeGroup]>);
 
 impl Nodes {
-    /// Of nodes one by one: role, flavour, zone. Where they are of too many kinds, zones and then flavours are left out;
-    /// the count of each role stays.
+    /// Groups nodes: role, flavour, zone. If there are too many groups, zones and then flavours are
+    /// dropped; the count of each role stays.
     pub fn of<'a>(nodes: impl IntoIterator<Item = (&'a str, &'a str, &'a str)>) -> Self {
         let mut groups = Vec::new();
         for (role, flavour, zone) in nodes {
@@ -126,18 +126,19 @@ impl Nodes {
         self.0.iter()
     }
 
-    /// Whether nothing is known of any.
+    /// Returns whether no node is known.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The role of a node with this name, which the service makes of the cluster's name, the role and a number.
+    /// Returns the role of a node with this name, which the API makes of the cluster's name, the
+    /// role and a number.
     pub fn role_of(&self, node: &str) -> Option<&str> {
         let named = |group: &&NodeGroup| node.contains(&format!("-{}-esn-", group.role));
         self.iter().filter(named).map(|group| &*group.role).max_by_key(|role| role.len())
     }
 
-    /// The zone of all nodes of this role, where they are all in one.
+    /// Returns the zone of all nodes of this role, if all are in one.
     pub fn zone_of(&self, role: &str) -> Option<&str> {
         let mut zones = self.iter().filter(|group| &*group.role == role).map(|group| &*group.zone);
         let first = zones.next().filter(|zone| !zone.is_empty())?;
@@ -187,13 +188,13 @@ pub struct Place {
     /// The role of the node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<Box<str>>,
-    /// Its zone, where all nodes of this role are in one.
+    /// The zone, if all nodes of this role are in one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<Box<str>>,
 }
 
 impl Place {
-    /// Of this node of such a cluster, and the step with this number.
+    /// Makes the place from this node of such a cluster, and the step with this number.
     pub fn of(step: Option<i64>, node: &str, nodes: &Nodes) -> Self {
         let role = nodes.role_of(node);
         Self {
@@ -203,7 +204,7 @@ impl Place {
         }
     }
 
-    /// Whether nothing is known of it.
+    /// Returns whether nothing is known of it.
     pub fn is_unknown(&self) -> bool {
         *self == Self::default()
     }

@@ -1,8 +1,8 @@
-//! Upgrade and AZ-switchover tasks as one reading of a cluster shows them
-//! (`GET /v1.0/{project_id}/clusters/{cluster_id}/upgrade/detail`).
+//! Upgrade and AZ-switchover tasks as one poll of a cluster shows them (`GET
+//! /v1.0/{project_id}/clusters/{cluster_id}/upgrade/detail`).
 //!
-//! Times of the API carry no zone. They order tasks and judge staleness with a wide margin; nothing that
-//! waits is reckoned from them.
+//! Times of the API have no zone. They order tasks and show old states with a wide margin; no wait
+//! depends on them.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -63,9 +63,9 @@ pub enum TaskStatus {
     Success,
     /// `FAILED`.
     Failed,
-    /// `PARTIAL_FAILED`: what divides it from FAILED is not documented.
+    /// `PARTIAL_FAILED`: how it differs from FAILED is not documented.
     PartialFailed,
-    /// Any other word; empty where the API gave none.
+    /// Any other word; empty if the API returned none.
     Other(String),
 }
 
@@ -81,7 +81,7 @@ impl TaskStatus {
         }
     }
 
-    /// Whether this is a failure: FAILED or `PARTIAL_FAILED`.
+    /// Returns whether this is a failure: FAILED or `PARTIAL_FAILED`.
     pub fn is_failure(&self) -> bool {
         matches!(self, Self::Failed | Self::PartialFailed)
     }
@@ -105,19 +105,19 @@ impl From<TaskStatus> for String {
     }
 }
 
-/// Which nodes are done: the API's `completedNodes`. Only an exactly empty text means none.
+/// Which nodes are completed: the API's `completedNodes`. Only an exactly empty text means none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CompletedNodes {
     /// Exactly `""`.
     None,
     /// These names.
     Some(BTreeSet<String>),
-    /// Absent, null, another type, blanks: some node may be done.
+    /// Absent, null, another type, blanks: some node may be completed.
     Unreadable(String),
 }
 
 impl CompletedNodes {
-    /// How many are done, where that can be told.
+    /// Returns how many are completed, if that is known.
     pub fn count(&self) -> Option<u32> {
         match self {
             Self::None => Some(0),
@@ -142,12 +142,12 @@ pub struct Step {
     pub end_time: Option<DateTime>,
 }
 
-/// One task as one reading shows it.
+/// One task as one poll shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
     /// Its id (the `action_id` of a retry).
     pub id: TaskId,
-    /// In which list it stands.
+    /// The list that it is in.
     pub kind: TaskKind,
     /// Its status.
     pub status: TaskStatus,
@@ -155,7 +155,7 @@ pub struct Task {
     pub start_time: Option<DateTime>,
     /// `endTime`; `None` where missing, empty or unreadable.
     pub end_time: Option<DateTime>,
-    /// `executeTimes`: how often it was executed, the first run counted as 1 (inferred from samples).
+    /// `executeTimes`: the number of its runs, the first run counted as 1 (inferred from samples).
     pub execute_times: Option<u64>,
     /// `totalNodes`.
     pub total_nodes: BTreeSet<String>,
@@ -167,9 +167,9 @@ pub struct Task {
     pub current_batch: BTreeSet<String>,
     /// `currentNodeDetail`.
     pub steps: Vec<Step>,
-    /// How it is set up; `None` where it shows nothing of that, and of a task that succeeded.
+    /// How it is set up; `None` if the answer shows nothing of that, and for a task that succeeded.
     pub setup: Option<Box<Setup>>,
-    /// The whole element in canonical JSON (sorted keys, no blanks), to see whether anything changed. Kept for
+    /// The whole element in canonical JSON (sorted keys, no blanks), to detect changes. Kept for
     /// failures only.
     pub whole: Option<String>,
 }
@@ -194,15 +194,15 @@ pub enum AbortDoubt {
     /// Several nodes are worked on at once.
     #[error("the task works on {nodes} nodes at once, so some of them may be completed")]
     Batch { nodes: u32 },
-    /// `currentBatchNodes` has a name that `totalNodes` lacks: it may stand for several nodes.
+    /// `currentBatchNodes` has a name that is not among the nodes: it may stand for several nodes.
     #[error(
         "currentBatchNodes names \"{name}\", which totalNodes lacks, so several nodes may be worked on and completed"
     )]
     StrangeNode { name: String },
 }
 
-/// Proof that a reading showed a task that is safe to abort: status FAILED, no completed node, and nothing
-/// that hints at one. Only [`Task::abortable`] makes it, and no abort can be sent without it.
+/// Proof that a poll showed a task that is safe to abort: status FAILED, no completed node, and no
+/// sign of one. Only [`Task::abortable`] makes it, and no abort can be sent without it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Abortable {
     task: TaskId,
@@ -216,10 +216,10 @@ impl Abortable {
 }
 
 impl Task {
-    /// Whether this reading of the task shows it safe to abort. No steps at all say nothing.
+    /// Checks whether this poll shows that the task is safe to abort. A task without steps may be.
     ///
     /// # Errors
-    /// With the doubt, where it is not FAILED, or a node is or may be completed.
+    /// The doubt: it is not FAILED, or a node is or may be completed.
     pub fn abortable(&self) -> Result<Abortable, AbortDoubt> {
         if self.status != TaskStatus::Failed {
             return Err(AbortDoubt::NotFailed { status: self.status.word().to_owned() });
@@ -244,7 +244,7 @@ impl Task {
         Ok(Abortable { task: self.id.clone() })
     }
 
-    /// How much this reading of the task allows, for the choice between two of them.
+    /// Returns how much this poll of the task allows, for the choice between two of them.
     fn allows(&self) -> u8 {
         match self.status {
             TaskStatus::Running => 0,
@@ -254,59 +254,62 @@ impl Task {
         }
     }
 
-    /// When it ended as far as the task itself tells: `endTime`, else the latest time of a step.
+    /// Returns when it ended, as far as the task shows: `endTime`, else the latest time of a step.
     pub fn ended(&self) -> Option<DateTime> {
         self.end_time.or_else(|| self.last_step())
     }
 
-    /// The latest time of a step.
+    /// Returns the latest time of a step.
     pub fn last_step(&self) -> Option<DateTime> {
         self.steps.iter().flat_map(|step| [step.begin_time, step.end_time]).flatten().max()
     }
 
-    /// The step that failed, where one says so.
+    /// Returns the failed step, if there is one.
     pub fn failing_step(&self) -> Option<&Step> {
         self.steps.iter().find(|step| step.status == "FAILED")
     }
 }
 
-/// The tasks of one kind, as one answer gave them.
+/// The tasks of one kind, from one answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskList {
     /// The tasks, in the order of the answer (which no source documents).
     pub tasks: Vec<Task>,
-    /// Elements that could not be read as a task at all (no usable id).
+    /// Elements that are no task (no usable id).
     pub unusable: u64,
     /// The API's `totalSize`.
     pub total_size: Option<u64>,
 }
 
 impl TaskList {
-    /// Whether the answer shows every task it says there are. An answer without a `totalSize` hides none.
+    /// Returns whether the answer shows every task that it counts. An answer without a `totalSize`
+    /// is complete.
     pub fn is_complete(&self) -> bool {
         self.unusable == 0 && self.total_size.is_none_or(|total| self.tasks.len() as u64 >= total)
     }
 }
 
-/// One reading of one cluster: both lists, read one right after the other.
+/// One poll of one cluster: both lists, read one right after the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
-    /// Before the first request of either list left. What the answers show may be as old as this.
+    /// Before the first request of either list was sent. The state in the answers may be as old as
+    /// this.
     pub asked: Moment,
     /// When the later of the two answers arrived.
     pub at: Moment,
     /// All tasks of both kinds, each once.
     pub tasks: Vec<Task>,
-    /// Tasks that stand in both lists: of which kind they are cannot be told by the list.
+    /// Tasks in both lists: their kind is unknown.
     pub in_both: Vec<TaskId>,
-    /// Whether both lists show all the tasks they say there are.
+    /// Whether both lists show all the tasks that they count.
     pub complete: bool,
 }
 
 impl Reading {
-    /// Puts the answers for both kinds together, the one that was read first first. A service that takes no notice of
-    /// `action_mode` gives the same tasks twice. Of two that bear one id the one that allows less is kept: RUNNING before
-    /// every other status, FAILED after them, and of two failures one that must not be aborted; else the later one.
+    /// Combines the answers for both kinds, the older answer first. An API that ignores
+    /// `action_mode` returns the same tasks twice. Of two with one id the one that allows less is
+    /// kept: RUNNING before every other status, FAILED after them, and of two failures one that
+    /// must not be aborted; else the later one.
     pub fn new(asked: Moment, at: Moment, lists: [TaskList; 2]) -> Self {
         let complete = lists.iter().all(TaskList::is_complete);
         let [first, second] = lists.map(|list| list.tasks);
@@ -317,7 +320,7 @@ impl Reading {
                 continue;
             };
             in_both.push(task.id.clone());
-            // Where both are alike, the kind is that of the first list.
+            // If both are alike, the kind is that of the first list.
             if task.allows() <= twin.allows() && (Task { kind: twin.kind, ..task.clone() }) != *twin {
                 *twin = task;
             }
@@ -325,19 +328,20 @@ impl Reading {
         Self { asked, at, tasks, in_both, complete }
     }
 
-    /// When the newest of its tasks of which this is true began, and which it is, where that was later than `floor`.
+    /// Returns when the newest of its tasks for which this is true began, and which it is, if that
+    /// was later than `floor`.
     pub fn newest(
         &self,
         floor: Option<DateTime>,
         is_its_own: impl Fn(&TaskId) -> bool,
     ) -> Option<(DateTime, &TaskId)> {
         let dated = self.tasks.iter().filter_map(|task| Some((task.start_time?, &task.id)));
-        // Few are: whoever asks whose they are asks every cluster.
+        // There are few of them: the check for other owners searches every cluster.
         let newer = dated.filter(|(start, _)| floor.is_none_or(|floor| floor < *start));
         newer.filter(|(_, task)| is_its_own(task)).max()
     }
 
-    /// The task with this id.
+    /// Returns the task with this id.
     pub fn task(&self, id: &TaskId) -> Option<&Task> {
         self.tasks.iter().find(|task| task.id == *id)
     }

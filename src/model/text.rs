@@ -1,4 +1,4 @@
-//! Texts for people: durations, and texts of strangers made safe to show.
+//! Texts for people: durations, and texts from outside made safe to show.
 
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ pub fn span(duration: Duration) -> String {
     units(Duration::from_secs(duration.as_secs()), 2)
 }
 
-/// The name that somebody gave, at most so long, or that there is none.
+/// Returns a name from outside, at most this long, or that there is none.
 pub fn named(name: &str, most: usize) -> String {
     if name.is_empty() { "(no name)".to_owned() } else { shown(name, most) }
 }
 
-/// When, as seen from `now`: `in 14m`, `3h 20m ago`, `now`.
+/// Returns a time relative to `now`: `in 14m`, `3h 20m ago`, `now`.
 pub fn away(at: Timestamp, now: Timestamp) -> String {
     let seconds = at.duration_since(now).as_secs();
     let distance = units(Duration::from_secs(seconds.unsigned_abs()), 2);
@@ -38,7 +38,7 @@ pub fn exact_span(duration: Duration) -> String {
     if duration.as_millis() == 0 { "0s".to_owned() } else { units(duration, usize::MAX) }
 }
 
-/// At most so many units, from the largest that there is on.
+/// Returns at most this number of units, from the largest one that is not zero.
 fn units(duration: Duration, most: usize) -> String {
     let seconds = duration.as_secs();
     let parts = [
@@ -81,7 +81,7 @@ pub fn utc_for_programs(time: Timestamp) -> String {
     time.strftime("%FT%TZ").to_string()
 }
 
-/// So many of something: `no retries`, `1 retry`, `2 retries`.
+/// Returns a count of something: `no retries`, `1 retry`, `2 retries`.
 pub fn counted(n: u64, one: &str, many: &str) -> String {
     match n {
         0 => format!("no {many}"),
@@ -90,8 +90,8 @@ pub fn counted(n: u64, one: &str, many: &str) -> String {
     }
 }
 
-/// A text that came from outside, made safe for a terminal, a log and a message: control and format characters
-/// are shown escaped, and at most `limit` characters are kept.
+/// Returns a text from outside, made safe for a terminal, a log and a message: control and format
+/// characters are escaped, and at most `limit` characters are kept.
 pub fn shown(text: &str, limit: usize) -> String {
     let mut out = String::new();
     for (n, c) in text.chars().enumerate() {
@@ -110,10 +110,11 @@ pub fn shown(text: &str, limit: usize) -> String {
     out
 }
 
-/// A nearest word is looked for among so many at most: it bounds what many wrong words take.
+/// A nearest word is searched among at most this number of words: it bounds the cost of many wrong
+/// words.
 const MAX_COMPARED: usize = 1_000;
 
-/// The known word that is nearest to what was written, where one is near enough to be meant.
+/// Returns the known word that is nearest to this one, if one is near enough.
 pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if written.len() > 64 {
         return None;
@@ -124,7 +125,7 @@ pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
     known
         .into_iter()
         .take(MAX_COMPARED)
-        // Every character too many or too few is a step.
+        // Each additional or missing character is a step.
         .filter(|word| word.chars().count().abs_diff(length) <= allowed(word))
         .map(|word| (strsim::damerau_levenshtein(&written, &word.to_lowercase()), word))
         .filter(|(distance, word)| *distance <= allowed(word))
@@ -132,12 +133,13 @@ pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
         .map(|(_, word)| word)
 }
 
-/// The question whether this word was meant, to be put behind a message about one that is not known; empty without one.
+/// Returns the question whether this word was meant, for the end of a message about an unknown one;
+/// empty without one.
 pub fn did_you_mean(word: Option<&str>) -> String {
     word.map_or_else(String::new, |word| format!("; did you mean \"{}\"?", shown(word, 80)))
 }
 
-/// An error with its causes, once each: many libraries end an error's text with that of its cause.
+/// Returns an error with its causes, once each: many libraries repeat the text of a cause.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -151,7 +153,8 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Whether a text is the whole name of a host: two labels or more, of letters, digits and hyphens.
+/// Returns whether a text is the whole name of a host: two labels or more, of letters, digits and
+/// hyphens.
 pub fn is_full_host_name(text: &str) -> bool {
     let is_label = |label: &str| {
         !label.is_empty()

@@ -12,11 +12,11 @@ use super::id::AttemptId;
 #[serde(tag = "because", rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the variants' docs tell their fields")]
 pub enum Opening {
-    /// So many different tasks were seen to fail.
+    /// This number of different tasks were seen to fail.
     ManyFailed { failures: u32, within: Duration },
-    /// The task of the PUT that was let through failed again.
+    /// The probe's task failed again.
     ProbeFailed { attempt: AttemptId },
-    /// What became of the PUT that was let through is unknown.
+    /// The outcome of the probe is unknown.
     ProbeUnknown { attempt: AttemptId },
 }
 

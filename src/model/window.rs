@@ -1,7 +1,7 @@
-//! When a policy may act: spans of the week in a time zone, less what is denied.
+//! When a policy may act: spans of the week in a time zone, without the denied times.
 //!
-//! Everything goes by the zone's clock on the wall: a moment is inside where the time that this clock shows is. From
-//! this follows what happens when the clock is turned:
+//! The civil time of the zone decides: a moment is inside if the civil time then is. This has two
+//! consequences when the clock is turned:
 //!
 //! - An hour that it shows twice is inside both times. An end within that hour closes at its first passing; once the
 //!   clock is back before the end, the window is open again, until the second.
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 /// The minutes of a day.
 pub const DAY: u16 = 24 * 60;
 const WEEK: u16 = 7 * DAY;
-/// How far ahead a change is looked for.
+/// How far ahead a change is searched.
 pub const HORIZON: SignedDuration = SignedDuration::from_hours(400 * 24);
 
 /// The days as the configuration writes them, from Monday.
@@ -34,7 +34,7 @@ pub struct Span {
     pub days: [bool; 7],
     /// Its first minute of the day, before [`DAY`].
     pub from: u16,
-    /// The minute at which it is over, at most [`DAY`]. Not later than `from`: on the next day.
+    /// The minute at which it ends, at most [`DAY`]. Not later than `from`: on the next day.
     pub to: u16,
 }
 
@@ -48,7 +48,7 @@ struct Minute(u16);
 #[serde(from = "Stored", into = "Stored")]
 pub struct Window {
     timezone: String,
-    /// Absent where this machine does not know the zone any more: then it is never open.
+    /// Absent if this machine does not know the zone any more: then the window is never open.
     zone: Option<TimeZone>,
     /// In order, apart from each other, none empty.
     open: Vec<(Minute, Minute)>,
@@ -56,7 +56,8 @@ pub struct Window {
     denied: Vec<(DateTime, DateTime)>,
 }
 
-/// A window at some moment. A change that is `None` does not come within [`HORIZON`], if ever.
+/// The state of a window at some moment. A change that is `None` does not come within [`HORIZON`],
+/// if ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the variants' docs tell their fields")]
 pub enum WindowState {
@@ -66,17 +67,17 @@ pub enum WindowState {
     Closed { opens: Option<Timestamp> },
 }
 
-/// The time zone of this name in the IANA database: the machine's, else the one in the binary, read once for the
-/// process. `None` where there is no zone of exactly this name.
+/// Returns the time zone of this name in the IANA database: the machine's, else the one in the
+/// binary, read once for the process. `None` if there is no zone of exactly this name.
 pub fn zone(name: &str) -> Option<TimeZone> {
     let zone = TimeZone::get(name).ok()?;
-    // `Etc/Unknown` is a zone by name only; and names are looked up in any case.
+    // `Etc/Unknown` is a zone by name only; and names are searched in any case.
     (!zone.is_unknown() && zone.iana_name() == Some(name)).then_some(zone)
 }
 
 impl Window {
-    /// Open in each of the spans (always, where none is given), but never in what is denied (civil time, from … to).
-    /// `None` where there is no zone of this name.
+    /// Makes a window that is open in each of the spans (always, if there is none), but never in a
+    /// denied time (civil time, from … to). `None` if there is no zone of this name.
     pub fn new(timezone: &str, allow: Option<&[Span]>, deny: &[(DateTime, DateTime)]) -> Option<Self> {
         let open = match allow {
             None => vec![(Minute(0), Minute(WEEK))],
@@ -92,23 +93,23 @@ impl Window {
         &self.timezone
     }
 
-    /// When it is open in a week, each from … to, such as `mon 22:00` and `tue 06:00`.
+    /// Returns when it is open in a week, each from … to, such as `mon 22:00` and `tue 06:00`.
     pub fn open(&self) -> impl Iterator<Item = [String; 2]> {
         self.open.iter().map(|(from, to)| [from.to_string(), to.to_string()])
     }
 
-    /// When it is closed all the same: civil time, from … to.
+    /// Returns the denied times: civil time, from … to.
     pub fn denied(&self) -> &[(DateTime, DateTime)] {
         &self.denied
     }
 
-    /// What the clock on the wall shows at a moment: `2026-11-24 22:00 CET`.
+    /// Returns the civil time of a moment: `2026-11-24 22:00 CET`.
     pub fn shown(&self, at: Timestamp) -> String {
         let zone = self.zone.clone().unwrap_or(TimeZone::UTC);
         at.to_zoned(zone).strftime("%Y-%m-%d %H:%M %Z").to_string()
     }
 
-    /// How it stands at this moment, and when that changes.
+    /// Returns its state at this moment, and when that changes.
     pub fn at(&self, now: Timestamp) -> WindowState {
         let Some(zone) = &self.zone else { return WindowState::Closed { opens: None } };
         if self.covers(zone.to_datetime(now)) {
@@ -118,7 +119,7 @@ impl Window {
         }
     }
 
-    /// Whether it is open when the clock on the wall shows this.
+    /// Returns whether it is open at this civil time.
     fn covers(&self, shown: DateTime) -> bool {
         self.denial(shown).is_none() && self.span(minute_of_week(shown)).is_some()
     }
@@ -133,8 +134,8 @@ impl Window {
         self.open[..before].last().filter(|(_, to)| minute < *to)
     }
 
-    /// The first moment after `now` at which it is no longer as it is: in steps from one place where it could change
-    /// to the next. Between two turns of the zone's clock, that clock goes as every other.
+    /// Returns the first moment after `now` at which its state changes: in steps from one possible
+    /// change to the next. Between two turns of the zone's clock, civil time runs like any other.
     fn change(&self, zone: &TimeZone, now: Timestamp, open: bool) -> Option<Timestamp> {
         let end = now.checked_add(HORIZON).unwrap_or(Timestamp::MAX);
         let mut at = now;
@@ -151,7 +152,7 @@ impl Window {
 
     /// The first civil time after this one at which it could open or close.
     fn edge(&self, shown: DateTime) -> Option<DateTime> {
-        // Nothing opens within a denial.
+        // Nothing opens within a denied time.
         if let Some((_, end)) = self.denial(shown) {
             return Some(*end);
         }
@@ -174,7 +175,7 @@ impl Window {
     }
 }
 
-/// By what they mean; not by the rules of the zone, which the machine may learn anew.
+/// Compares the meaning; not the rules of the zone, which an update of the machine may change.
 impl PartialEq for Window {
     fn eq(&self, other: &Self) -> bool {
         self.timezone == other.timezone && self.open == other.open && self.denied == other.denied
@@ -184,7 +185,7 @@ impl PartialEq for Window {
 impl Eq for Window {}
 
 impl Span {
-    /// Its parts in a week, one or two for each day.
+    /// Returns its parts in a week, one or two for each day.
     fn of_the_week(&self) -> impl Iterator<Item = (Minute, Minute)> {
         let length = if self.to > self.from { self.to - self.from } else { DAY - self.from + self.to };
         let starts = (0_u16..).zip(self.days).filter(|(_, starts)| *starts).map(|(day, _)| day * DAY);
@@ -197,7 +198,7 @@ impl Span {
     }
 }
 
-/// In order, and what touches or overlaps as one.
+/// Returns them in order, with touching or overlapping ones joined.
 fn joined<T: Ord + Copy>(mut spans: Vec<(T, T)>) -> Vec<(T, T)> {
     spans.retain(|(from, to)| from < to);
     spans.sort_unstable();

@@ -8,7 +8,7 @@ use super::reason::Reason;
 use super::text::{counted, shown, span};
 
 impl Event {
-    /// How much it matters.
+    /// Returns its level.
     pub fn level(&self) -> Level {
         match self {
             Self::FirstSeen { .. }
@@ -46,7 +46,7 @@ impl Event {
             | Self::Answered { .. }
             | Self::NotSent { .. }
             | Self::StillThere { .. } => Level::Warning,
-            // The CSS API has no request for a task that runs: only an operator can act.
+            // The CSS API has no request to stop a running task: only an operator can act.
             Self::Escalated { .. } | Self::BreakerOpened { .. } | Self::RunningTooLong { .. } => {
                 Level::Critical
             }
@@ -55,7 +55,7 @@ impl Event {
 }
 
 impl Entry {
-    /// The command that an operator wants to know with this, and what it is for.
+    /// Returns the command that an operator needs with this, and its purpose.
     pub fn advice(&self) -> Option<String> {
         let purpose = match &self.event {
             Event::Decided { reason: Reason::AbortPending { .. }, .. } => "to stop the abort",
@@ -295,7 +295,7 @@ mod tests {
         Event::Answered { attempt: AttemptId(7), answer }
     }
 
-    /// Every event with its sentence: what an operator reads, word for word.
+    /// Every event with its sentence, as an operator reads it.
     #[test]
     #[expect(clippy::too_many_lines, reason = "one line for each event, in one table")]
     fn every_event_reads_as_an_operator_needs_it() {

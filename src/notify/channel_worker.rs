@@ -1,8 +1,8 @@
-//! Carries the notes of one channel to its receiver: gathers, groups, retries with a backoff of its own.
+//! Sends the notes of one channel to its receiver: gathers, groups, and retries with a backoff.
 //!
-//! At most one message a minute is taken for each project. A message that was not taken goes out again as it was
-//! bounded, under the same id, when its backoff or the receiver's `Retry-After` is over; what has happened since is the
-//! next one.
+//! Sends at most one message a minute for each project. A message that was not accepted is sent
+//! again unchanged, under the same id, after its backoff or the receiver's `Retry-After`; later
+//! events follow in the next message.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -28,30 +28,30 @@ use crate::model::moment::Mono;
 use crate::model::outbox::{Kept, Note, OutboxWrite};
 use crate::model::text::{chain, shown, span};
 
-/// What happens together is told together.
+/// Events within this time are in one message.
 const GATHER: Duration = Duration::from_secs(2);
-/// No message of a project follows one that was taken more closely.
+/// The shortest time between two accepted messages of a project.
 const BETWEEN: Duration = Duration::from_mins(1);
 /// The wait after the first failure, doubling up to the longest.
 const FIRST_WAIT: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_mins(10);
-/// A receiver that asks for a longer wait is not heeded: what waits is meant for people.
+/// A longer wait that a receiver asks for is shortened to this: operators need the messages.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
-/// A message is given up on for now if it takes longer.
+/// A message that takes longer has failed, and is retried.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Refused so often in full, it is sent in short.
+/// A message that was refused this often in full is sent in short.
 const REFUSALS: u32 = 3;
-/// How long a message that is on its way may go on while the daemon stops.
+/// How long a message may take while the daemon stops.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
 /// The notes of one project.
 #[derive(Debug, Default)]
 struct Line {
     notes: VecDeque<Note>,
-    /// Of the oldest, only these counts are kept, with the number of the last of them.
+    /// Of the oldest notes, only these counts are kept, with the number of the last of them.
     more: BTreeMap<Kind, u64>,
     more_through: u64,
-    /// The message that is to go out ends with this note.
+    /// The next message ends with this note.
     sending: Option<u64>,
     ready: Mono,
     last_taken: Option<Mono>,
@@ -64,14 +64,14 @@ impl Line {
     }
 }
 
-/// How telling is to stop.
+/// How the notifier is to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
     /// Not yet.
     No,
-    /// Once what waits has been tried once.
+    /// After one try to send what waits.
     Finish,
-    /// At once: what waits goes out after the next start.
+    /// At once: what waits is sent after the next start.
     Now,
 }
 
@@ -83,7 +83,7 @@ pub(super) struct Shared<C> {
     pub(super) journal_id: String,
 }
 
-/// The one who carries for one channel.
+/// The worker of one channel.
 pub(super) struct ChannelWorker<C> {
     name: String,
     shared: Arc<Shared<C>>,
@@ -92,7 +92,7 @@ pub(super) struct ChannelWorker<C> {
     routes: watch::Receiver<Arc<Routes>>,
     lines: BTreeMap<String, Line>,
     failures: u32,
-    /// Whom the last message was not taken for.
+    /// The receivers that did not accept the last message.
     refused: BTreeSet<String>,
     not_before: Mono,
     next_repeat: Option<Mono>,
@@ -100,7 +100,7 @@ pub(super) struct ChannelWorker<C> {
 }
 
 impl<C: Clock> ChannelWorker<C> {
-    /// With what was kept for it.
+    /// Makes a worker with the notes that the outbox has for the channel.
     pub(super) fn new(
         name: &str,
         shared: Arc<Shared<C>>,
@@ -142,7 +142,7 @@ impl<C: Clock> ChannelWorker<C> {
         channel_worker
     }
 
-    /// Carries until it is to stop.
+    /// Sends messages until it is to stop.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<Stop>) {
         loop {
             let mode = *stop.borrow_and_update();
@@ -167,7 +167,7 @@ impl<C: Clock> ChannelWorker<C> {
                     note = self.inbox.recv() => match note {
                         Some(note) => self.take(note),
                         None => {
-                            // Whoever writes notes is gone: only what is to stop follows.
+                            // The outbox writer has ended: only a stop can follow.
                             if stop.changed().await.is_err() {
                                 return;
                             }
@@ -192,13 +192,13 @@ impl<C: Clock> ChannelWorker<C> {
         }
     }
 
-    /// Takes the channel as the configuration has it now. `false`: it is no more.
+    /// Takes the channel of a new configuration. Returns `false` if the channel is removed.
     fn reload(&mut self) -> bool {
         let routes = Arc::clone(&self.routes.borrow_and_update());
         let Some(channel) = routes.channels.get(&self.name) else { return false };
         self.channel = Arc::clone(channel);
         self.next_repeat = self.channel.repeats().map(|_| self.shared.clock.now().mono);
-        // What was wrong may be mended.
+        // The new configuration may have removed the cause of the failure.
         self.not_before = self.shared.clock.now().mono;
         true
     }
@@ -221,7 +221,7 @@ impl<C: Clock> ChannelWorker<C> {
         self.count(|_| {});
     }
 
-    /// The next line that is to be carried, and when.
+    /// Returns the next project whose message is due, and when.
     fn next(&self, finishing: bool) -> Option<(Mono, String)> {
         let at = |line: &Line| {
             if finishing {
@@ -243,7 +243,7 @@ impl<C: Clock> ChannelWorker<C> {
         if is_new {
             let write =
                 OutboxWrite::Sending { channel: self.name.clone(), project: project.to_owned(), through };
-            // Notes without a number are in no outbox.
+            // Notes without a number are not in the outbox.
             if through > 0
                 && let Err(error) = self.shared.outbox.write(vec![write]).await
             {
@@ -282,8 +282,8 @@ impl<C: Clock> ChannelWorker<C> {
         }
     }
 
-    /// Lets go of the notes up to this one. `told`: how many were in the message, where there was one.
-    async fn delivered(&mut self, project: &str, through: u64, told: Option<u64>) {
+    /// Drops the notes up to this one. `sent`: how many of them the message had, if there was one.
+    async fn delivered(&mut self, project: &str, through: u64, sent: Option<u64>) {
         let now = self.shared.clock.now().mono;
         if let Some(line) = self.lines.get_mut(project) {
             line.notes.retain(|note| note.number > through);
@@ -293,9 +293,9 @@ impl<C: Clock> ChannelWorker<C> {
             line.sending = None;
             line.refusals = 0;
             line.ready = now;
-            line.last_taken = told.map(|_| now).or(line.last_taken);
+            line.last_taken = sent.map(|_| now).or(line.last_taken);
         }
-        if let Some(total) = told {
+        if let Some(total) = sent {
             if self.failures > 0 {
                 info!(channel = self.name, "channel {} accepts messages again", self.name);
             }
@@ -329,7 +329,7 @@ impl<C: Clock> ChannelWorker<C> {
         let wait = wait.mul_f64(self.random.random_range(0.8..=1.2)).min(LONGEST_WAIT);
         let wait = wait.max(error.retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER));
         self.not_before = now.mono.after(wait);
-        // What is told again would pass over what the receiver asks for too.
+        // A repetition, too, has to wait as long as the receiver asks.
         if error.retry_after.is_some() {
             self.next_repeat = self.next_repeat.map(|at| at.max(self.not_before));
         }
@@ -340,7 +340,7 @@ impl<C: Clock> ChannelWorker<C> {
             changed = counts.last_error.as_ref() != Some(&detail);
             counts.last_error = Some(detail.clone());
         });
-        // On change, not on repetition.
+        // Logged on a change, not on a repetition.
         if changed {
             warn!(
                 channel = self.name,
@@ -351,7 +351,7 @@ impl<C: Clock> ChannelWorker<C> {
         }
     }
 
-    /// Names those in the log whom the receiver did not take the message for: each once while that lasts.
+    /// Logs the receivers that did not accept the message: each once while that lasts.
     fn tell_of_refused(&mut self, taken: &Taken) {
         for (who, why) in taken.refused.iter().filter(|(who, _)| !self.refused.contains(*who)) {
             warn!(
@@ -365,7 +365,7 @@ impl<C: Clock> ChannelWorker<C> {
         self.refused = taken.refused.keys().cloned().collect();
     }
 
-    /// Tells again what lasts.
+    /// Sends again what lasts.
     async fn repeat(&mut self, stop: &mut watch::Receiver<Stop>) {
         let now = self.shared.clock.now();
         self.next_repeat = self.channel.repeats().map(|every| now.mono.after(every));
@@ -374,7 +374,7 @@ impl<C: Clock> ChannelWorker<C> {
             if let Some(outlook) = self.shared.post.outlook(&subject) {
                 channel.comes_next(&subject, &outlook.next_with_blocks());
             }
-            // They may be many, and each takes the lock on what is known of its project.
+            // There may be many, and each locks the state of its project.
             tokio::task::yield_now().await;
         }
         let Some(sending) = channel.repeat(now.wall) else { return };
@@ -385,7 +385,7 @@ impl<C: Clock> ChannelWorker<C> {
         };
         match sent {
             Ok(_) if self.failures > 0 => {
-                // It takes messages again: what waits goes out at once.
+                // The receiver accepts messages again: what waits is sent at once.
                 self.not_before = now.mono;
             }
             Ok(_) => {}
@@ -393,7 +393,7 @@ impl<C: Clock> ChannelWorker<C> {
         }
     }
 
-    /// The message of all notes up to this one.
+    /// Returns the message of all notes up to this one.
     async fn compose(&self, project: &str, through: u64) -> Option<Message> {
         let line = self.lines.get(project)?;
         let notes: Vec<&Note> = line.notes.iter().filter(|note| note.number <= through).collect();
@@ -403,7 +403,7 @@ impl<C: Clock> ChannelWorker<C> {
         }
         let mut counts: Vec<(Kind, u64)> = counts.into_iter().collect();
         counts.sort_by_key(|(kind, count)| (std::cmp::Reverse((kind.severity(), *count)), *kind));
-        // The gravest, and of those the newest.
+        // The most important, and the newest of those.
         let mut chosen: Vec<&Note> =
             notes.iter().copied().filter(|note| Kind::of_word(&note.note.kind).is_some()).collect();
         chosen.sort_by_key(|note| {
@@ -422,7 +422,7 @@ impl<C: Clock> ChannelWorker<C> {
         (!counts.is_empty()).then(|| Message { id, at, project: project.to_owned(), notices, counts, short })
     }
 
-    /// What a note tells, in words.
+    /// Makes the notice of a note.
     async fn notice(&self, note: &Note, page: Option<&str>) -> Option<Notice> {
         let Some((entry, subject)) = &note.note.entry else {
             return serde_json::from_str::<Data>(&note.note.data).ok()?.notice;
@@ -436,7 +436,7 @@ impl<C: Clock> ChannelWorker<C> {
         }
     }
 
-    /// The same for the same message, before a restart as after it.
+    /// The same for the same message, also after a restart.
     fn id(&self, project: &str, through: u64, at: jiff::Timestamp) -> String {
         let mut hash = Sha256::new();
         for part in [self.shared.journal_id.as_str(), &self.name, project, &through.to_string()] {
@@ -473,9 +473,9 @@ impl<C> Drop for ChannelWorker<C> {
     }
 }
 
-/// Returns a while after it is to stop now.
+/// Returns a short time after the order to stop at once.
 async fn stopped(stop: &mut watch::Receiver<Stop>, clock: &impl Clock) {
-    // Whoever would say so may be gone; then nothing is waited for either.
+    // The sender of the order may have ended; then there is nothing to wait for.
     let _ = stop.wait_for(|stop| *stop == Stop::Now).await;
     clock.sleep(STOP_GRACE).await;
 }

@@ -1,4 +1,5 @@
-//! What somebody needs to take a task over: its nodes, the failing step, and everything that was sent for it. Pure.
+//! What an operator needs to take over a task: its nodes, the failing step, and every request that
+//! was sent for it. Pure.
 
 use std::collections::BTreeSet;
 
@@ -10,9 +11,9 @@ use crate::model::event::{Confirmation, Event, StoredEntry};
 use crate::model::record::TaskRecord;
 use crate::model::text::{counted, shown};
 
-/// So many attempts are told; of more, the latest.
+/// The number of requests that are shown: the latest ones.
 const ATTEMPTS: usize = 12;
-/// So many names of nodes are told.
+/// The number of node names that are shown.
 const NODES: usize = 20;
 
 /// What is needed to take over.
@@ -28,7 +29,7 @@ pub struct Facts {
         skip_serializing_if = "Option::is_none"
     )]
     pub started: Option<String>,
-    /// How often it was executed.
+    /// Its `executeTimes`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<u64>,
     /// Its status as last seen.
@@ -36,26 +37,26 @@ pub struct Facts {
     /// The policy that governed when it failed; absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
-    /// How many nodes are done; absent: cannot be read.
+    /// How many nodes are completed; absent: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes_done: Option<u32>,
-    /// How many there are.
+    /// How many nodes there are.
     pub nodes: u32,
-    /// Names of those that are done.
+    /// Names of the completed nodes.
     pub done: Vec<String>,
-    /// The node at work.
+    /// The node that is worked on.
     pub current: String,
-    /// Names of those that are left, the current one aside.
+    /// Names of the remaining nodes, without the current one.
     pub left: Vec<String>,
     /// The node and the step that failed.
     pub failing: String,
-    /// What was sent, oldest first.
+    /// The requests, oldest first.
     pub attempts: Vec<Sent>,
-    /// Of how many more nothing is told here.
+    /// The number of earlier requests that are not shown.
     pub earlier_attempts: usize,
 }
 
-/// One PUT with what came back.
+/// One PUT with its answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sent {
     /// Its number.
@@ -64,7 +65,7 @@ pub struct Sent {
     pub action: String,
     /// When.
     pub at: Timestamp,
-    /// What came back, and how it was settled.
+    /// The answer, and how the outcome was confirmed.
     pub outcome: String,
     /// The `X-Request-Id`, for the provider's support.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,7 +73,7 @@ pub struct Sent {
 }
 
 impl Facts {
-    /// How many nodes are done, in words.
+    /// Returns how many nodes are completed, in words.
     pub fn nodes_in_words(&self) -> String {
         let of = counted(u64::from(self.nodes), "node", "nodes");
         let list = |names: &[String]| {
@@ -92,7 +93,7 @@ impl Facts {
     }
 }
 
-/// Those of a task, as its lifecycle leaves them.
+/// Returns the facts of a task, by its record.
 pub(super) fn facts(known: &TaskRecord, lifecycle: &[StoredEntry]) -> Facts {
     let failure = known.failure.as_ref();
     let whole: Value =
@@ -131,7 +132,7 @@ pub(super) fn facts(known: &TaskRecord, lifecycle: &[StoredEntry]) -> Facts {
     }
 }
 
-/// Everything that was sent for the task, with what came back.
+/// Returns every request that was sent for the task, with its answer.
 fn sent(lifecycle: &[StoredEntry]) -> Vec<Sent> {
     let mut all: Vec<Sent> = Vec::new();
     for entry in lifecycle {

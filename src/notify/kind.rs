@@ -1,4 +1,4 @@
-//! What people are told of: each kind of thing, how grave it is, and which entry of the journal is one. Pure.
+//! The kinds of notifications: their level, and which entry of the journal is one. Pure.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -12,7 +12,7 @@ use crate::model::record::TaskRecord;
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident $word:literal $severity:ident $title:literal;)*) => {
-        /// A kind of thing that people are told of.
+        /// A kind of notification.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Kind {
             $($(#[$doc])* $kind,)*
@@ -23,7 +23,7 @@ macro_rules! kinds {
         }
 
         impl Kind {
-            /// All of them but those of conditions.
+            /// All kinds except those of conditions.
             const OF_TASKS: &'static [Self] = &[$(Self::$kind,)*];
 
             /// The stable word.
@@ -35,7 +35,7 @@ macro_rules! kinds {
                 }
             }
 
-            /// How grave it is.
+            /// Returns its level.
             pub fn severity(self) -> Level {
                 match self {
                     $(Self::$kind => Level::$severity,)*
@@ -44,7 +44,7 @@ macro_rules! kinds {
                 }
             }
 
-            /// The same as a heading.
+            /// Returns the kind as a heading.
             pub fn title(self) -> &'static str {
                 match self {
                     $(Self::$kind => $title,)*
@@ -67,7 +67,7 @@ kinds! {
     WouldRetry "would-retry" Info "would retry (dry-run)";
     /// In dry-run: an abort would be sent.
     WouldAbort "would-abort" Info "would abort (dry-run)";
-    /// Retries are used up, and the abort waits for its grace.
+    /// The retries are exhausted, and the abort waits for its grace.
     Exhausted "exhausted" Warning "retries exhausted, abort pending";
     /// The daemon aborted it.
     Aborted "aborted" Warning "aborted";
@@ -75,9 +75,9 @@ kinds! {
     ResolvedByRetry "resolved" Info "resolved by a retry";
     /// It had failed, and succeeded without a retry of ours.
     ResolvedExternally "resolved-externally" Info "resolved externally";
-    /// It was handed to an operator.
+    /// The task was escalated.
     Escalated "escalated" Critical "needs an operator";
-    /// Somebody else changed the failed task.
+    /// The failed task changed externally.
     ChangedExternally "changed-externally" Critical "changed externally";
     /// It had failed long before it was first seen.
     StaleFailure "stale-failure" Info "old failure found";
@@ -85,22 +85,22 @@ kinds! {
     RunningAgain "running-again" Info "running again";
     /// A task runs for longer than its policy expects.
     RunningTooLong "running-too-long" Warning "running too long";
-    /// An operator gave it back to the daemon.
+    /// An operator reset the task: the daemon handles it again.
     ResetByOperator "reset-by-operator" Info "reset by an operator";
     /// It had failed, and a newer task took its place.
     Superseded "superseded" Info "superseded";
-    /// It had failed, and is there no more.
+    /// It had failed, and the API does not show it any more.
     Gone "gone" Info "gone";
     /// It still waits for an operator.
     Reminder "reminder" Critical "still needs an operator";
-    /// A new journal was begun in the place of one that is gone.
+    /// A new journal was begun, because the old one is gone.
     NewJournal "new-journal" Warning "new journal created";
     /// An operator tries the channel.
     Test "test" Info "test message";
 }
 
 impl Kind {
-    /// All of them. Of conditions, those that operators are notified of.
+    /// All kinds. Of conditions, those that operators are notified of.
     pub fn all() -> impl Iterator<Item = Self> {
         let notified = Code::ALL.iter().filter(|code| code.level() == Level::Critical);
         let of_conditions = notified.flat_map(|code| [Self::Began(*code), Self::Ended(*code)]);
@@ -113,13 +113,14 @@ impl Kind {
         Self::all().find(|kind| kind.word() == word)
     }
 
-    /// What comes first in a message: what needs an operator, and of that what concerns a whole project; then what somebody may
-    /// want to stop in time.
+    /// Returns the order in a message: what needs an operator first, and of that what concerns a
+    /// whole project; then what an operator may want to stop in time.
     pub fn rank(self) -> (Level, bool, bool) {
         (self.severity(), matches!(self, Self::Began(_)), self == Self::Exhausted)
     }
 
-    /// What an entry tells people, if anything. `known` is the history of its task with the entry in it.
+    /// Returns the kind of an entry's notification, if it has one. `known`: the record of its task
+    /// with the entry folded in.
     pub fn of(event: &Event, known: Option<&TaskRecord>) -> Option<Self> {
         let had_failed = known.is_none_or(|known| known.failure.is_some());
         let needs_operator = known.is_some_and(|known| known.escalated.is_some());
@@ -145,10 +146,10 @@ impl Kind {
         })
     }
 
-    /// Whether [`Self::of`] and the choice of the channels need the history of the task.
+    /// Returns whether [`Self::of`] and the choice of the channels need the record of the task.
     pub fn needs_history(event: &Event) -> bool {
         match event {
-            // Its own terms say which policy governs.
+            // The terms in the event name the policy that governs.
             Event::Failed(seen) => seen.number > 1 && !seen.too_old,
             Event::Running { .. }
             | Event::RunningTooLong { .. }
@@ -163,11 +164,12 @@ impl Kind {
         }
     }
 
-    /// The lasting states that this begins (`true`) or ends, each by the name that an alert of it bears.
+    /// Returns the lasting states that this kind begins (`true`) or ends, each by the name of its
+    /// alert.
     pub fn states(self) -> Vec<(State, bool)> {
         use State::{AbortPending, Condition, Failed, NeedsOperator, New, Overlong, Stale, Trial};
         let states: &[(State, bool)] = match self {
-            // What failed does not run any more.
+            // A failed task does not run any more.
             Self::FirstFailure | Self::RetrySent | Self::WouldRetry | Self::WouldAbort => {
                 &[(Failed, true), (Overlong, false)]
             }
@@ -199,7 +201,7 @@ impl Kind {
     }
 }
 
-/// Words that kinds had in earlier versions, and the words of today.
+/// Words of kinds in earlier versions, with their present words.
 const FORMER_WORDS: [(&str, &str); 15] = [
     ("remedied", "resolved"),
     ("resolved-by-retry", "resolved"),
@@ -243,7 +245,7 @@ pub enum State {
     NeedsOperator,
     /// It runs too long.
     Overlong,
-    /// It failed long ago and is left alone.
+    /// It failed long ago, and the daemon does not act on it.
     Stale,
     /// A condition.
     Condition(Code),
@@ -254,7 +256,7 @@ pub enum State {
 }
 
 impl State {
-    /// The name of its alert.
+    /// Returns the name of its alert.
     pub fn alert(self) -> &'static str {
         match self {
             Self::Failed => "UpgradeTaskFailed",
@@ -268,7 +270,7 @@ impl State {
         }
     }
 
-    /// How grave it is.
+    /// Returns its level.
     pub fn severity(self) -> Level {
         match self {
             Self::Stale | Self::Trial => Level::Info,
@@ -278,7 +280,7 @@ impl State {
         }
     }
 
-    /// Whether something will tell its end. Others end by themselves.
+    /// Returns whether a later notification reports its end. Other states end by themselves.
     pub fn is_ended(self) -> bool {
         !matches!(self, Self::New | Self::Trial)
     }

@@ -1,4 +1,4 @@
-//! The listener that is always there: the log. One line for every change of state, quiet otherwise.
+//! The observer that writes the log: one line for every change of state.
 
 use tracing::{debug, error, info, warn};
 
@@ -7,7 +7,7 @@ use crate::model::condition::{Change, Standing};
 use crate::model::level::Level;
 use crate::model::text::{counted, named, span, utc};
 
-/// Tells by log lines.
+/// Notifies by log lines.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LogObserver;
 

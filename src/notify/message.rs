@@ -1,4 +1,5 @@
-//! What one channel is sent at once: one notice, or what has gathered of a project, with counts.
+//! What is sent to one channel at once: one notice, or the notices of a project since the last
+//! message, with counts.
 
 use std::fmt::Write as _;
 
@@ -17,13 +18,13 @@ pub struct Message {
     pub id: String,
     /// When the latest of it happened.
     pub at: Timestamp,
-    /// The name of the project; empty where it is of none.
+    /// The name of the project; empty if there is none.
     pub project: String,
-    /// What is told in full, in the order in which it happened.
+    /// The notices that are shown in full, in the order in which they happened.
     pub notices: Vec<Notice>,
-    /// How many there are of each kind, the gravest first; those that are told in full among them.
+    /// The number of notices of each kind, the most important first; those in full are counted too.
     pub counts: Vec<(Kind, u64)>,
-    /// The receiver would not take it in full: say the least that lets somebody act.
+    /// The receiver would not accept the full message: show only what an operator needs to act.
     pub short: bool,
 }
 
@@ -40,17 +41,17 @@ impl Message {
         }
     }
 
-    /// How many things it tells.
+    /// Returns how many notices it stands for.
     pub fn total(&self) -> u64 {
         self.counts.iter().map(|(_, count)| count).sum()
     }
 
-    /// How grave the gravest of it is.
+    /// Returns the highest level of its notices.
     pub fn severity(&self) -> Level {
         self.counts.iter().map(|(kind, _)| kind.severity()).max().unwrap_or(Level::Info)
     }
 
-    /// One line for a heading.
+    /// Returns one line for a heading.
     pub fn title(&self) -> String {
         let project = if self.project.is_empty() { "everything" } else { &self.project };
         match self.notices.as_slice() {
@@ -71,7 +72,7 @@ impl Message {
     }
 
     fn counts_in_words(&self, at_most: usize) -> String {
-        let told: Vec<String> = self
+        let shown: Vec<String> = self
             .counts
             .iter()
             .take(at_most)
@@ -79,11 +80,12 @@ impl Message {
             .collect();
         let rest: u64 = self.counts.iter().skip(at_most).map(|(_, count)| count).sum();
         let rest = if rest > 0 { format!(", {rest} more") } else { String::new() };
-        format!("{}{rest}", told.join(", "))
+        format!("{}{rest}", shown.join(", "))
     }
 
-    /// As plain text of at most so many bytes. Each is told by its heading, then briefly, then in full, the gravest
-    /// first, as far as there is room, and stays in that order; what finds none is told by its number.
+    /// Returns the message as plain text of at most `at_most` bytes. Each notice has its heading,
+    /// then a short form, then its full form, the most important first, as far as there is room,
+    /// and keeps its place; the remaining ones are only counted.
     pub fn text(&self, at_most: usize) -> String {
         let foot = format!("\n\nmessage {}", self.id);
         let mut left = at_most.saturating_sub(foot.len() + 120);
@@ -99,7 +101,7 @@ impl Message {
             let part = heading(notice);
             if part.len() + 2 > left {
                 if parts.is_empty() {
-                    // Better a part of the first than nothing.
+                    // A part of the first notice is better than none.
                     parts.push((notice, cut(&part, left)));
                     left = 0;
                 }
@@ -108,7 +110,7 @@ impl Message {
             left -= part.len() + 2;
             parts.push((notice, part));
         }
-        // What an operator needs to act, for as many as possible; then everything.
+        // First what an operator needs to act, for as many notices as possible; then everything.
         let fuller: &[fn(&Notice) -> String] = if self.short { &[brief] } else { &[brief, full] };
         for tell in fuller {
             for (notice, part) in &mut parts {
@@ -119,7 +121,7 @@ impl Message {
                 }
             }
         }
-        let untold = self.total().saturating_sub(parts.len() as u64);
+        let omitted = self.total().saturating_sub(parts.len() as u64);
         for (_, part) in parts {
             if !text.is_empty() {
                 text.push('\n');
@@ -127,15 +129,16 @@ impl Message {
             text.push_str(&part);
             text.push('\n');
         }
-        if untold > 0 {
-            let _ = write!(text, "\n… and {untold} more: upgrade-remediator history --since {}", since(self));
+        if omitted > 0 {
+            let _ =
+                write!(text, "\n… and {omitted} more: upgrade-remediator history --since {}", since(self));
         }
         let mut text = text.trim_end().to_owned();
         text.push_str(&foot);
         text
     }
 
-    /// The same for machines.
+    /// Returns the message for machines.
     pub fn to_json(&self) -> Value {
         json!({
             "title": self.title(),
@@ -148,7 +151,7 @@ impl Message {
     }
 }
 
-/// A time from which the history shows all of it.
+/// Returns a time from which the history shows all of it.
 fn since(message: &Message) -> String {
     let first = message.notices.iter().map(|notice| notice.at).min().unwrap_or(message.at);
     utc_for_programs(first)
@@ -170,7 +173,7 @@ fn heading(notice: &Notice) -> String {
     format!("{}  {}", at(notice.at), notice.title)
 }
 
-/// What happened, why, what is next, and the first thing that an operator can do.
+/// Returns what happened, why, what is next, and the first thing that an operator can do.
 fn brief(notice: &Notice) -> String {
     let mut text = format!("{}\nWhat:  {}", heading(notice), cut(&notice.what, 200));
     if let Some(why) = notice.why.as_ref().filter(|_| notice.severity == Level::Critical) {
@@ -185,7 +188,7 @@ fn brief(notice: &Notice) -> String {
     text
 }
 
-/// All of it.
+/// Returns all of it.
 fn full(notice: &Notice) -> String {
     let mut text = format!("{}\nWhat:  {}", heading(notice), notice.what);
     let mut line = |head: &str, what: &str| {
@@ -221,7 +224,7 @@ fn full(notice: &Notice) -> String {
             None => what.push_str(", no policy"),
         }
         line("Task:", &what);
-        // What a failed task showed is all that is known of them.
+        // The fields of a failed task are all that is known of the nodes.
         let when = if facts.status.ends_with("FAILED") { "" } else { "at its last failure " };
         line("Nodes:", &format!("{when}{}", facts.nodes_in_words()));
         if !facts.failing.is_empty() {

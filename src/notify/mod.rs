@@ -1,7 +1,8 @@
-//! People: what changed is told, once, when it changed.
+//! Notifications: what changed is reported once, when it changed.
 //!
-//! A stage of its own so that a dead listener never delays a remediation: [`Observer::tell`] must not block and
-//! cannot fail. One listener is the log ([`log`]); another one, [`NotifyQueue`], wakes those who tell the channels.
+//! A stage of its own, so that a failing receiver never delays a remediation: [`Observer::tell`]
+//! must not block and cannot fail. One observer is the log ([`log`]); another one, [`NotifyQueue`],
+//! wakes the notifier of the channels.
 //!
 //! ```text
 //!  reconcile ──► NotifyQueue ──► outbox writer ──► outbox ──► channel worker ──► channel   one worker for each channel
@@ -9,10 +10,10 @@
 //!                    → notes    journal    retries     to people
 //! ```
 //!
-//! What stands in the journal is told from the journal: the outbox writer remembers up to which entry it has come, in
-//! the same transaction in which it keeps what is to be told. So a restart loses nothing and repeats nothing, but for
-//! one message of each channel and project that may have been taken just when the process ended; it goes out again
-//! under the same id.
+//! Notifications of journaled entries are made from the journal: the outbox writer keeps the number
+//! of the last entry that it has read, in the same transaction in which it keeps the notes. So a
+//! restart loses and repeats nothing, except one message of each channel and project that may have
+//! been accepted just when the process ended; it is sent again under the same id.
 
 use crate::model::condition::Change;
 use crate::model::event::Entry;
@@ -40,23 +41,24 @@ pub use route::Routes;
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the variants' docs tell their fields")]
 pub enum Notification<'a> {
-    /// Something was journaled.
+    /// An entry was journaled.
     Journaled { cluster_name: &'a str, entry: &'a Entry },
     /// A condition began, changed or ended.
     Condition(&'a Change),
-    /// More tasks are left alone, for the reason with this code, than are told of one by one.
+    /// The daemon does not act on more tasks, for the reason with this code, than are reported one
+    /// by one.
     LeftAlone { project: &'a ProjectName, code: &'a str, more: usize },
     /// Clusters came or went.
     Clusters { project: &'a ProjectName, came: usize, went: &'a [ClusterId], watched: usize },
 }
 
-/// Who hears of it.
+/// Is notified of changes.
 pub trait Observer: Send + Sync + 'static {
-    /// Tells it. Must return at once.
+    /// Notifies it. Must return at once.
     fn tell(&self, notification: &Notification<'_>);
 }
 
-/// Both hear of it.
+/// Notifies both.
 impl<A: Observer, B: Observer> Observer for (A, B) {
     fn tell(&self, notification: &Notification<'_>) {
         self.0.tell(notification);

@@ -1,5 +1,5 @@
-//! A notice: what happened, why, what the daemon does next, what an operator can do, and everything that is needed to take
-//! over. Pure: from the lifecycle of a task, or from news of a project.
+//! A notice: what happened, why, what the daemon does next, what an operator can do, and everything
+//! that is needed to take over. Pure: made from the lifecycle of a task, or from a condition.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,18 +18,18 @@ use crate::model::record::{ClusterRecord, TaskRecord};
 pub use crate::model::text::utc as at;
 use crate::model::text::{named, shown, span};
 
-/// What is told.
+/// The content of a notification.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Notice {
     /// What kind of thing it is.
     pub kind: Kind,
-    /// How grave it is.
+    /// Its level.
     pub severity: Level,
     /// When it happened.
     pub at: Timestamp,
-    /// The name of the project; empty where it is of none.
+    /// The name of the project; empty if there is none.
     pub project: String,
-    /// The cluster, where it is of one.
+    /// The cluster, if it concerns one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<About>,
     /// One line for a heading.
@@ -41,7 +41,8 @@ pub struct Notice {
     pub why: Option<Why>,
     /// What the daemon does next, and when, with what blocks it.
     pub next: String,
-    /// The same for machines, where it is of a task: what every screen shows of it when this is put into words.
+    /// The same for machines, if it concerns a task: the outlook that every command shows at that
+    /// time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outlook: Option<Outlook>,
     /// What an operator can do.
@@ -49,19 +50,19 @@ pub struct Notice {
     /// What is needed to take over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub facts: Option<Facts>,
-    /// Where to read on.
+    /// Where to read more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
 }
 
-/// A cluster, and the task that it is about.
+/// A cluster, and its task.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct About {
     /// The cluster's id.
     pub id: ClusterId,
     /// Its name.
     pub name: String,
-    /// The task's id, where it is about one.
+    /// The task's id, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskId>,
 }
@@ -69,14 +70,14 @@ pub struct About {
 /// What an operator can do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Todo {
-    /// What for.
+    /// Its purpose.
     pub purpose: String,
-    /// The exact command; empty where there is none.
+    /// The exact command; empty if there is none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub command: String,
 }
 
-/// The history of the one task that these entries are of, as they leave it.
+/// Returns the record of the one task that these entries concern.
 pub fn fold(lifecycle: &[StoredEntry]) -> Option<TaskRecord> {
     let (first, last) = (lifecycle.first()?, lifecycle.last()?);
     let now = Moment { wall: last.at, mono: Mono(0) };
@@ -87,8 +88,8 @@ pub fn fold(lifecycle: &[StoredEntry]) -> Option<TaskRecord> {
     history.tasks.remove(&first.subject.task)
 }
 
-/// The notice of an entry of the journal. `lifecycle` is all of its task, up to what is known when it is told; `foreseen`: what comes
-/// next of it by then, where its project knows.
+/// Returns the notice of an entry of the journal. `lifecycle`: all entries of its task, up to the
+/// present; `foreseen`: the outlook of the task, if its project knows it.
 pub fn of_entry(
     kind: Kind,
     number: u64,
@@ -128,7 +129,7 @@ pub fn of_entry(
     Some(notice)
 }
 
-/// What is told again of a task that still waits for an operator; absent where it does not.
+/// Returns the reminder of a task that still needs an operator; `None` if it does not.
 pub fn reminder(
     subject: &Subject,
     lifecycle: &[StoredEntry],
@@ -153,12 +154,12 @@ pub fn reminder(
     Some(notice)
 }
 
-/// Whether the task still waits for an operator.
+/// Returns whether the task still needs an operator.
 pub fn waits_for_human(known: &TaskRecord) -> bool {
     known.escalated.is_some() && !known.is_ended() && known.running.is_none()
 }
 
-/// The kind of notice that says how a task stands, where something of it is unfinished.
+/// Returns the kind of notice for the present state of an unfinished task.
 pub fn standing(known: &TaskRecord) -> Option<Kind> {
     let failure = known.failure.as_ref().filter(|_| !known.is_ended())?;
     if known.escalated.is_some() {
@@ -173,7 +174,7 @@ pub fn standing(known: &TaskRecord) -> Option<Kind> {
     }
 }
 
-/// A notice of a project, or of a cluster without a task in the journal.
+/// Returns the notice of a project, or of a cluster without a task in the journal.
 pub fn of_project(kind: Kind, at: Timestamp, project: &str, what: String, why: Option<Why>) -> Notice {
     let head = if project.is_empty() { String::new() } else { format!("project {project}: ") };
     Notice {
@@ -193,7 +194,7 @@ pub fn of_project(kind: Kind, at: Timestamp, project: &str, what: String, why: O
     }
 }
 
-/// The notice of a condition that began, changed or lasts.
+/// Returns the notice of a condition that began, changed or lasts.
 pub fn of_standing(standing: &Standing, at: Timestamp, page: Option<&str>) -> Notice {
     let Standing { project, condition, .. } = standing;
     let why = Why { code: condition.cause().to_owned(), text: shown(&condition.text(), 1_000) };
@@ -218,7 +219,7 @@ pub fn of_standing(standing: &Standing, at: Timestamp, page: Option<&str>) -> No
     notice
 }
 
-/// What is told again of a condition that lasts.
+/// Returns the reminder of a condition that lasts.
 pub fn reminder_of(standing: &Standing, now: Timestamp, page: Option<&str>) -> Notice {
     let mut notice = of_standing(standing, now, page);
     let lasted = span(standing.lasted(now));
@@ -228,7 +229,7 @@ pub fn reminder_of(standing: &Standing, now: Timestamp, page: Option<&str>) -> N
     notice
 }
 
-/// The notice that a condition ended.
+/// Returns the notice that a condition ended.
 pub fn of_end(standing: &Standing, at: Timestamp) -> Notice {
     let code = standing.condition.code();
     let what = format!("{}, after {}", code.end_title(), span(standing.lasted(at)));
@@ -247,7 +248,7 @@ fn of_condition(kind: Kind, standing: &Standing, at: Timestamp, what: String) ->
     notice
 }
 
-/// The page of a cluster, or the status page.
+/// Returns the page of a cluster, or the status page.
 pub fn link(page: Option<&str>, cluster: Option<&ClusterId>) -> Option<String> {
     let page = page?.trim_end_matches('/');
     Some(match cluster {
@@ -282,7 +283,7 @@ fn title(
     }
 }
 
-/// What happened. Where the reason says it all, it is the failure that it is about.
+/// Returns what happened. If the reason says all of it, that is the failure.
 fn what(entry: &StoredEntry, known: Option<&TaskRecord>) -> String {
     let failure = known.and_then(|known| known.failure.as_ref());
     let what = match (&entry.event, failure) {
@@ -297,7 +298,7 @@ fn what(entry: &StoredEntry, known: Option<&TaskRecord>) -> String {
     shown(&what, 1_000)
 }
 
-/// The reason that an event bears.
+/// Returns the reason of an event.
 fn why_of(event: &Event) -> Option<Why> {
     match event {
         Event::Escalated { reason } | Event::Decided { reason, .. } | Event::Intent { reason, .. } => {
@@ -307,12 +308,12 @@ fn why_of(event: &Event) -> Option<Why> {
     }
 }
 
-/// A reason as it is told.
+/// Returns a reason as a notice shows it.
 pub fn why(reason: &Reason) -> Why {
     Why { code: reason.code().to_owned(), text: shown(&reason.to_string(), 1_000) }
 }
 
-/// What comes next of a task: what its project foresees, else what the journal alone knows.
+/// Returns the outlook of a task: from its project, or else from the journal alone.
 fn present(known: &TaskRecord, foreseen: Option<Outlook>) -> Outlook {
     let foreseen = foreseen.filter(|_| !known.is_ended());
     let mut outlook = foreseen.unwrap_or_else(|| Outlook::by_journal(known, Block::not_watched()));
@@ -323,7 +324,7 @@ fn present(known: &TaskRecord, foreseen: Option<Outlook>) -> Outlook {
     outlook
 }
 
-/// The exact commands.
+/// Returns the exact commands.
 fn todo(kind: Kind, cluster: &ClusterId) -> Vec<Todo> {
     let todo = |purpose: &str, command: String| Todo {
         purpose: purpose.to_owned(),

@@ -1,4 +1,4 @@
-//! Puts outbox writer and channel workers together, and follows the configuration.
+//! Puts the outbox writer and the channel workers together, and follows the configuration.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,29 +21,29 @@ use crate::model::outbox::{Kept, Note, OutboxWrite};
 use crate::model::record::TaskRecord;
 use crate::model::text::chain;
 
-/// The outbox is tried again so long after it could not be read.
+/// The outbox is read again this long after it could not be read.
 const AFTER_FAULT: Duration = Duration::from_secs(5);
 /// How long a stop takes at most.
 const STOP_PATIENCE: Duration = Duration::from_millis(2_500);
-/// So many tasks that are unfinished at the start are told of to those who want to know what lasts.
+/// This number of unfinished tasks at the start is reported to channels that show what lasts.
 const STANDING: usize = 500;
 
-/// How things stand when a process begins, as the journal tells it.
+/// The state when a process begins, by the journal.
 #[derive(Debug, Default)]
 pub struct Start {
     /// Which journal it is.
     pub journal_id: String,
     /// The number of the last entry of each project, before this process writes any.
     pub last: BTreeMap<ProjectName, u64>,
-    /// Where a new one was begun in the place of another one that is gone.
+    /// When a new journal was begun in the place of one that is gone.
     pub lost_journal: Option<String>,
-    /// The tasks whose lifecycle is not over, with a failure.
+    /// The unfinished tasks with a failure.
     pub open: Vec<(Subject, TaskRecord)>,
     /// For the jitter of the waits.
     pub seed: u64,
 }
 
-/// Tells people, in tasks of its own.
+/// Sends notifications, in tasks of its own.
 #[derive(Debug)]
 pub struct Notifier {
     stop: watch::Sender<Stop>,
@@ -52,7 +52,8 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// Begins to tell. To be awaited before anything is journaled: from then on nothing is missed.
+    /// Starts the notifier. The caller waits for it before it journals anything, so that nothing is
+    /// missed.
     pub async fn start<C: Clock>(
         post: &NotifyQueue,
         outbox: impl Into<Journal>,
@@ -96,7 +97,7 @@ impl Notifier {
         Self { stop, stop_couriers: hush, tasks }
     }
 
-    /// Ends where a part of it panicked.
+    /// Ends if a part of it panicked.
     pub async fn broken(&mut self) -> Result<(), JoinError> {
         match self.tasks.join_next().await {
             Some(ended) => ended,
@@ -104,12 +105,13 @@ impl Notifier {
         }
     }
 
-    /// Sends nothing more, and goes on writing down what is told: the daemon is stopping.
+    /// Sends nothing more, and continues to write the outbox: the daemon is stopping.
     pub fn hush(&self) {
         self.stop_couriers.send_replace(Stop::Now);
     }
 
-    /// Writes down what was told, and stops, soon. What waits to be sent goes out after the next start.
+    /// Writes the remaining notifications into the outbox, and stops. They are sent after the next
+    /// start.
     ///
     /// # Errors
     /// Where a part of it panicked.
@@ -122,7 +124,7 @@ impl Notifier {
         }
     }
 
-    /// Tries once to send all that waits, for at most so long, and stops.
+    /// Tries once to send all that waits, for at most this time, and stops.
     ///
     /// # Errors
     /// Where a part of it panicked.
@@ -141,7 +143,7 @@ struct Dispatcher<C> {
     outbox: Journal,
     routes: watch::Receiver<Arc<Routes>>,
     stopping: watch::Receiver<Stop>,
-    /// The channel workers stop once everything was handed out to them.
+    /// The channel workers stop after everything was handed out to them.
     stop_couriers: watch::Sender<Stop>,
     inboxes: BTreeMap<String, mpsc::UnboundedSender<Note>>,
     channel_workers: JoinSet<()>,
@@ -184,7 +186,7 @@ impl<C: Clock> Dispatcher<C> {
                 Some(ended) = self.channel_workers.join_next() => pass_on(ended),
             }
         }
-        // What was told while it was stopping.
+        // Notifications from the time of the stop.
         let (notes, _) = outbox_writer.work().await;
         self.hand_out(&notes);
         let mut stopping = self.stopping.clone();
@@ -202,7 +204,7 @@ impl<C: Clock> Dispatcher<C> {
                     Some(ended) => pass_on(ended),
                     None => return,
                 },
-                // Whoever would have it stop at once may be gone: then it is to.
+                // The sender of the order may have ended: then stop.
                 changed = stopping.changed() => if changed.is_err() {
                     self.stop_couriers.send_replace(Stop::Now);
                     while let Some(ended) = self.channel_workers.join_next().await {
@@ -214,7 +216,7 @@ impl<C: Clock> Dispatcher<C> {
         }
     }
 
-    /// What is kept. `None` where it is to stop before it can be read.
+    /// Reads the outbox. Returns `None` if the notifier is to stop first.
     async fn kept(&self) -> Option<Kept> {
         loop {
             match self.outbox.kept().await {
@@ -232,7 +234,7 @@ impl<C: Clock> Dispatcher<C> {
         }
     }
 
-    /// Notes in the outbox which channels there are.
+    /// Writes into the outbox which channels there are.
     async fn join(&self, routes: &Routes, kept: &mut Kept, read: &BTreeMap<ProjectName, u64>) {
         let mut writes: Vec<OutboxWrite> = Vec::new();
         for channel in kept.channels.iter().filter(|name| !routes.channels.contains_key(*name)) {
@@ -244,7 +246,7 @@ impl<C: Clock> Dispatcher<C> {
         if writes.is_empty() {
             return;
         }
-        // What was journaled before anybody was to be told is history.
+        // Entries from before the first channel was configured are not reported.
         let reading = |(project, through): (&ProjectName, &u64)| OutboxWrite::Read {
             project: project.clone(),
             through: *through,
@@ -262,21 +264,21 @@ impl<C: Clock> Dispatcher<C> {
         }
     }
 
-    /// Tells the outbox writer, and the channels that want to know what lasts, how things stand.
+    /// Reports the present state to the outbox writer, and to channels that show what lasts.
     async fn begin(&mut self, outbox_writer: &mut OutboxWriter<C>, routes: &Routes) {
         let mut standing: BTreeMap<String, Vec<Notice>> = BTreeMap::new();
-        let mut add = |channels: Vec<String>, told: &Notice| {
+        let mut add = |channels: Vec<String>, notice: &Notice| {
             for channel in channels {
-                standing.entry(channel).or_default().push(told.clone());
+                standing.entry(channel).or_default().push(notice.clone());
             }
         };
         let wants_to_know = routes.channels.values().any(|channel| channel.repeats().is_some());
         let mut open = std::mem::take(&mut self.start.open);
-        // Those that wait for an operator first.
+        // Those that need an operator first.
         open.sort_by_key(|(_, known)| known.escalated.is_none());
-        let mut told = 0;
+        let mut reported = 0;
         for (subject, known) in open {
-            let wanted = wants_to_know && told < STANDING;
+            let wanted = wants_to_know && reported < STANDING;
             if !wanted && !notice::waits_for_human(&known) {
                 continue;
             }
@@ -298,7 +300,7 @@ impl<C: Clock> Dispatcher<C> {
             if let Some(notice) = notice {
                 let policy = known.failure.as_ref().and_then(|failure| failure.seen.terms.as_ref());
                 add(routes.of(policy.map(|terms| terms.policy.as_str())), &notice);
-                told += 1;
+                reported += 1;
             }
         }
         for notice in outbox_writer.lasting() {
@@ -311,7 +313,7 @@ impl<C: Clock> Dispatcher<C> {
         }
     }
 
-    /// A channel worker for each channel.
+    /// Makes a channel worker for each channel.
     fn follow(&mut self, routes: &Routes, kept: &Kept) {
         self.inboxes.retain(|name, _| routes.channels.contains_key(name));
         for (place, (name, channel)) in (0_u64..).zip(&routes.channels) {
@@ -330,14 +332,14 @@ impl<C: Clock> Dispatcher<C> {
     fn hand_out(&self, notes: &[Note]) {
         for note in notes {
             for inbox in note.note.channels.iter().filter_map(|name| self.inboxes.get(name)) {
-                // One that is no more need not know.
+                // A removed channel needs no change.
                 let _ = inbox.send(note.clone());
             }
         }
     }
 }
 
-/// A panic of a channel worker is one of the notifier, and whoever runs it hears of it.
+/// A panic of a channel worker is one of the notifier, and its owner is notified.
 fn pass_on(ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()

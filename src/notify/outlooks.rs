@@ -1,4 +1,4 @@
-//! Who knows what comes next of a task: each project of the daemon, of its own tasks.
+//! The outlooks of tasks: each project of the daemon knows those of its own tasks.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,26 +10,26 @@ use crate::model::outlook::Outlook;
 
 type Foresee = dyn Fn(&Subject) -> Option<Outlook> + Send + Sync;
 
-/// By project, whom to ask.
+/// The source of each project.
 #[derive(Default)]
 pub(super) struct Outlooks(RwLock<BTreeMap<ProjectName, Arc<Foresee>>>);
 
 impl Outlooks {
-    /// From now on this one is asked of the project.
+    /// Takes this source for the project.
     pub(super) fn take(&self, project: &ProjectName, foresee: Arc<Foresee>) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(project.clone(), foresee);
     }
 
-    /// Nobody is asked of the project any more.
+    /// Removes the source of the project.
     pub(super) fn leave(&self, project: &ProjectName) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).remove(project);
     }
 
-    /// What comes next of a task that is not over; `None` where nobody knows.
+    /// Returns the outlook of an unfinished task; `None` if no project knows it.
     pub(super) fn of(&self, subject: &Subject) -> Option<Outlook> {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let foresee = all.get(&subject.project).cloned();
-        // Whoever is asked takes locks of its own.
+        // The source takes locks of its own.
         drop(all);
         foresee?(subject)
     }

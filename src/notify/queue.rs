@@ -1,4 +1,4 @@
-//! Where news are dropped: at once, without a wait and without a failure. Whoever tells never learns what becomes of it.
+//! The queue of notifications: adding one neither waits nor fails.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,21 +16,22 @@ use crate::model::id::ProjectName;
 use crate::model::names::Naming;
 use crate::model::outlook::Outlook;
 
-/// So much news that stands in no journal waits to be written down; of more, the oldest is lost.
+/// This number of notifications that are not in the journal wait to be written down; further ones
+/// replace the oldest.
 const WAITING: usize = 1_000;
 
-/// What stands in no entry of the journal, and is told all the same.
+/// A notification that is not in the journal.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Transient {
     /// A condition began, changed or ended.
     Condition(Box<Change>),
-    /// These conditions were in force in a project that is watched no more.
+    /// These conditions were in force in a project that is no longer watched.
     Forgotten(Vec<Standing>),
     /// Projects have other names from now on.
     Renamed(Naming),
 }
 
-/// The letter box: for those who tell, for those who change the configuration, and for those who want to know how it goes.
+/// The queue, for observers, for the configuration, and for the state of the channels.
 #[derive(Debug, Clone)]
 pub struct NotifyQueue {
     inner: Arc<Inner>,
@@ -51,7 +52,7 @@ struct Inner {
 }
 
 impl NotifyQueue {
-    /// One that is emptied by whoever runs the notifier with it.
+    /// Makes a queue that the notifier empties.
     pub fn new(routes: Routes) -> Self {
         let inner = Inner {
             words: Mutex::default(),
@@ -66,7 +67,7 @@ impl NotifyQueue {
         Self { inner: Arc::new(inner) }
     }
 
-    /// From now on these are the routes. Channels that failed are tried at once.
+    /// Takes these routes. Channels that failed are tried at once.
     pub fn take(&self, routes: Routes) {
         self.inner.routes.send_replace(Arc::new(routes));
     }
@@ -76,7 +77,7 @@ impl NotifyQueue {
         Arc::clone(&self.inner.routes.borrow())
     }
 
-    /// How each channel fares, by its name.
+    /// Returns the state of each channel, by its name.
     pub fn counts(&self) -> Vec<ChannelCounts> {
         self.lock_counts().values().cloned().collect()
     }
@@ -95,11 +96,11 @@ impl NotifyQueue {
         }
     }
 
-    /// Takes over the conditions that were in force when an earlier process ended, but those of projects that are watched no
-    /// more. To be called before any project is watched.
+    /// Takes over the conditions that were in force when an earlier process ended, except those of
+    /// projects that are no longer watched. Must be called before any project is watched.
     ///
     /// # Errors
-    /// Where the journal cannot be read.
+    /// If the journal cannot be read.
     pub async fn recall<'a>(
         &self,
         journal: &Journal,
@@ -114,7 +115,7 @@ impl NotifyQueue {
         Ok(())
     }
 
-    /// A project is watched no more: nobody is reminded of its conditions.
+    /// Ends the reminders of a project that is no longer watched.
     pub fn forget(&self, project: &ProjectName) {
         self.inner.outlooks.leave(project);
         let standing = self.conditions().forget(project);
@@ -124,7 +125,7 @@ impl NotifyQueue {
         }
     }
 
-    /// The conditions in force: for those who find them out.
+    /// Returns the conditions in force, to be updated.
     pub fn share_conditions(&self) -> Arc<Mutex<Conditions>> {
         Arc::clone(&self.inner.conditions)
     }
@@ -134,8 +135,8 @@ impl NotifyQueue {
         self.inner.conditions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on this says what comes next of the project's tasks: the same that every screen shows. It is asked when a
-    /// message is put into words, and must not take long.
+    /// Takes the source of the outlooks of a project's tasks: the same that every command shows. It
+    /// is called when a message is put into words, and must return soon.
     pub fn foreseen_by(
         &self,
         project: &ProjectName,
@@ -144,8 +145,9 @@ impl NotifyQueue {
         self.inner.outlooks.take(project, Arc::new(foresee));
     }
 
-    /// What comes next of a task that is not over; `None` where no project of the daemon knows. To be asked before its lifecycle is
-    /// read: the end of a task is journaled before its project knows of it.
+    /// Returns the outlook of an unfinished task; `None` if no project of the daemon knows it. Must
+    /// be called before the task's entries are read: the end of a task is journaled before its
+    /// project knows of it.
     pub(super) fn outlook(&self, subject: &Subject) -> Option<Outlook> {
         self.inner.outlooks.of(subject)
     }
@@ -163,7 +165,7 @@ impl NotifyQueue {
         std::mem::take(&mut *self.inner.unread.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Returns once something was told since the last time.
+    /// Returns after the next notification since the last call.
     pub(super) async fn woken(&self) {
         self.inner.wake.notified().await;
     }
@@ -172,7 +174,7 @@ impl NotifyQueue {
         self.inner.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As if it had been told.
+    /// Wakes the notifier as a notification does.
     pub(super) fn put(&self, word: Transient) {
         let mut words = self.inner.words.lock().unwrap_or_else(PoisonError::into_inner);
         if words.len() >= WAITING {
@@ -185,13 +187,13 @@ impl NotifyQueue {
 impl Observer for NotifyQueue {
     fn tell(&self, notification: &Notification<'_>) {
         match notification {
-            // What is journaled is read from the journal: nothing of it is lost, and nothing is told twice.
+            // Entries are read from the journal: none is lost, and none is reported twice.
             Notification::Journaled { entry, .. } => {
                 let mut unread = self.inner.unread.lock().unwrap_or_else(PoisonError::into_inner);
                 unread.insert(entry.subject.project.clone());
             }
             Notification::Condition(change) => self.put(Transient::Condition(Box::new((*change).clone()))),
-            // The log tells these; nobody needs to act on one of them at once.
+            // Only the log has these; no operator needs to act on one of them at once.
             Notification::LeftAlone { .. } | Notification::Clusters { .. } => return,
         }
         self.inner.wake.notify_one();

@@ -1,4 +1,4 @@
-//! Who hears of what, by the configuration.
+//! Which channels are notified of what, by the configuration.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use super::channel::Channel;
 
-/// What the configuration says of telling people.
+/// The configuration of notifications.
 #[derive(Clone, Default)]
 pub struct Routes {
     /// The channels, by their names.
     pub channels: BTreeMap<String, Arc<dyn Channel>>,
-    /// Who hears of what no policy tells of.
+    /// The channels for notifications without a policy.
     pub default: Vec<String>,
-    /// Who hears of a policy's tasks, where the policy says it.
+    /// The channels of a policy's tasks, if the policy names some.
     pub by_policy: BTreeMap<String, Vec<String>>,
     /// Reminder delays after an escalation.
     pub reminders: Vec<Duration>,
@@ -33,7 +33,7 @@ impl fmt::Debug for Routes {
 }
 
 impl Routes {
-    /// The channels that hear of a task under this policy, or of what is under none.
+    /// Returns the channels for a task under this policy, or for tasks without a policy.
     pub fn of(&self, policy: Option<&str>) -> Vec<String> {
         let listed = policy.and_then(|policy| self.by_policy.get(policy)).unwrap_or(&self.default);
         let mut names: Vec<String> = Vec::new();

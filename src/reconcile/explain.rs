@@ -1,5 +1,5 @@
-//! Explains one cluster: by a reading of its own, or by what is known where it cannot be read. Journals, tells and sends
-//! nothing.
+//! Explains one cluster from a new poll, or from the known state if the poll fails. Journals and
+//! sends nothing, and notifies nobody.
 
 use super::{READ_LAST, Reconciler};
 use crate::clock::Clock;
@@ -43,8 +43,8 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         self.judge(&cluster, &reading, |state, input| by_reading(state, input, reading.at, limits))
     }
 
-    /// Explains the cluster by what is known of it, without a reading: for pages, which may be asked for as often as
-    /// anybody likes. `None`: it is not known.
+    /// Explains the cluster from the known state, without a poll: for pages, which are requested at
+    /// any rate. Returns `None` if the cluster is not known.
     pub fn explain_without_reading(&self, id: &ClusterId) -> Option<Explanation> {
         if !self.knows(id) {
             return None;
@@ -84,7 +84,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
     }
 }
 
-/// What the reading adds is folded in here alone: a scheduled reconcile journals it.
+/// Folded into a copy: a scheduled reconcile journals these events.
 fn by_reading(state: &ProjectState, input: StepInput<'_>, now: Moment, limits: Vec<String>) -> Explanation {
     let (state, decision, outlook) = foresee(state, input, now);
     let task = input.newest(&state).task();
@@ -103,7 +103,7 @@ fn by_reading(state: &ProjectState, input: StepInput<'_>, now: Moment, limits: V
         policies: task.map(|task| explain::policies(input.policies(task.kind))).unwrap_or_default(),
         outlook,
         schedule,
-        // Nothing is ever sent for a task that is over.
+        // No request is sent for a task that has ended.
         preconditions: if known.is_some_and(|(_, known)| known.is_ended()) {
             Vec::new()
         } else {

@@ -1,5 +1,5 @@
-//! What keeps the daemon from seeing a project or from acting in it, as far as no journal tells it, and which conditions follow
-//! from that. Pure.
+//! What keeps the daemon from polling a project or from acting in it, beside what the journal
+//! records, and which conditions follow. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,24 +21,25 @@ use crate::model::project_state::ProjectState;
 use crate::model::reason::Reason;
 use crate::model::text::chain;
 
-/// So many clusters that cannot be polled are conditions of their own; more are one condition.
+/// The number of clusters that cannot be polled with a condition each; the remaining ones share one
+/// condition.
 const ONE_BY_ONE: usize = 3;
 
-/// Why the project as a whole cannot be seen.
-struct Blindness {
+/// Why the whole project is unreachable.
+struct Outage {
     trouble: &'static str,
     error: String,
     advice: String,
 }
 
-/// How far this process has seen the project.
+/// How much of the project this process has reached.
 #[derive(Default, PartialEq, Eq)]
-enum Sight {
+enum Reached {
     #[default]
     None,
-    /// Its clusters were listed.
+    /// The clusters were listed.
     Listed,
-    /// And one of them was polled, or there was none.
+    /// The clusters were listed, and one of them was polled or there was none.
     Polled,
 }
 
@@ -52,33 +53,35 @@ struct Unclear {
     since: Moment,
     name: String,
     reason: Reason,
-    /// A failed task waits for it.
+    /// Whether a failed task waits for this.
     waits: bool,
     long: bool,
 }
 
-/// What this process has met in one project. None of it need outlive the process.
+/// The faults that this process has met in one project. They need not outlive the process.
 #[derive(Default)]
 pub(super) struct Faults {
-    /// The trouble that keeps the clusters from being listed, and the one that keeps all of them from being polled.
+    /// The error that prevents the list of clusters, and the error that prevents every poll.
     listing: Option<&'static str>,
     polling: Option<&'static str>,
-    /// The latest of them that is new.
-    blindness: Option<Blindness>,
-    /// The clusters that the latter still keeps from being polled.
-    blind_at: BTreeSet<ClusterId>,
-    sight: Sight,
+    /// The newer of the two.
+    outage: Option<Outage>,
+    /// The clusters that cannot be polled because of the second error.
+    affected: BTreeSet<ClusterId>,
+    reached: Reached,
     journal: Option<String>,
     connection: Option<String>,
     list: Option<(usize, Option<u64>, Vec<String>)>,
-    /// Idle clusters are polled less often than configured, for want of requests.
+    /// Idle clusters are polled less often than configured, because the request rate does not allow
+    /// more.
     pub(super) stretch: Option<Stretch>,
-    /// Clusters that cannot be polled, and of those the ones that are conditions of their own.
+    /// The clusters that cannot be polled, and those of them with a condition of their own.
     unreachable: BTreeMap<ClusterId, Unreachable>,
     one_by_one: BTreeSet<ClusterId>,
     unclear: BTreeMap<ClusterId, Unclear>,
-    /// Tasks that are left alone, by reason: how many, and how many of them were not told of yet.
-    left_alone: BTreeMap<&'static str, (usize, usize)>,
+    /// Tasks on which the daemon does not act, by reason: their number, and how many of them were
+    /// notified of.
+    without_action: BTreeMap<&'static str, (usize, usize)>,
 }
 
 /// What conditions follow from beside the faults.
@@ -89,17 +92,17 @@ pub(super) struct Known<'a> {
 }
 
 impl Faults {
-    /// The conditions of the project itself, and of this cluster.
+    /// Returns the conditions of the project itself, and of this cluster.
     pub(super) fn conditions(&self, known: &Known<'_>, cluster: Option<&ClusterId>) -> Found {
         let mut unknown = Vec::new();
-        if self.sight != Sight::Polled {
+        if self.reached != Reached::Polled {
             unknown.push(Code::Unreachable);
         }
         if known.clock_offset.is_none() {
             unknown.push(Code::ClockOff);
         }
         if cluster
-            .is_some_and(|cluster| self.unreachable.contains_key(cluster) || self.blind_at.contains(cluster))
+            .is_some_and(|cluster| self.unreachable.contains_key(cluster) || self.affected.contains(cluster))
         {
             unknown.push(Code::Unclear);
         }
@@ -139,7 +142,7 @@ impl Faults {
     }
 
     fn unreachable(&self) -> Option<Condition> {
-        let Blindness { trouble, error, advice } = self.blindness.as_ref().filter(|_| self.is_blind())?;
+        let Outage { trouble, error, advice } = self.outage.as_ref().filter(|_| self.is_unreachable())?;
         let (trouble, error, advice) = ((*trouble).to_owned(), error.clone(), advice.clone());
         Some(Condition::Unreachable { trouble, error, advice })
     }
@@ -170,8 +173,8 @@ impl Faults {
         })
     }
 
-    /// A cluster was polled, and this was decided. `fails`: a task of it shows a failure that is not over. `was_long`: it was
-    /// unclear for long when an earlier process ended.
+    /// Takes in a poll of the cluster and its decision. `fails`: a failure of one of its tasks is
+    /// not over. `was_long`: the cluster had been unclear for long when an earlier process ended.
     pub(super) fn polled(
         &mut self,
         cluster: &Cluster,
@@ -181,12 +184,13 @@ impl Faults {
         was_long: impl FnOnce() -> bool,
     ) {
         let id = &cluster.id;
-        self.blind_at.remove(id);
-        // A credential is good for every cluster or for none; any other trouble may be one cluster's alone.
+        self.affected.remove(id);
+        // A credential is valid for all clusters or for none; any other error may concern one
+        // cluster alone.
         if self.polling.is_none_or(|trouble| trouble == CloudError::OF_THE_CREDENTIAL) {
-            self.blind_at.clear();
+            self.affected.clear();
         }
-        if self.blind_at.is_empty() {
+        if self.affected.is_empty() {
             self.polling = None;
         }
         self.sees();
@@ -199,7 +203,7 @@ impl Faults {
                 (true, fails)
             }
             Reason::SlowPoll { .. } => (fails, fails),
-            // Else it is handed to an operator after as long.
+            // Otherwise the task is escalated after the same time.
             Reason::SharedTask { .. } => (fails && decision.verdict == Verdict::Wait, true),
             _ => (false, false),
         };
@@ -214,7 +218,7 @@ impl Faults {
             waits,
             long: waits && was_long(),
         });
-        // The hour counts from when a failed task first waited.
+        // The hour starts when a failed task first waited.
         if waits && !unclear.waits {
             unclear.since = at;
         }
@@ -223,7 +227,7 @@ impl Faults {
         unclear.reason = reason.clone();
     }
 
-    /// A reconcile of the cluster ended early.
+    /// Takes in an error that ended a reconcile of the cluster early.
     pub(super) fn met(&mut self, cluster: &Cluster, error: &ReconcileError) {
         match error {
             ReconcileError::Cloud(error) => self.cannot_poll(cluster, error),
@@ -235,11 +239,11 @@ impl Faults {
         }
     }
 
-    /// A cluster could not be polled.
+    /// Takes in that a cluster could not be polled.
     fn cannot_poll(&mut self, cluster: &Cluster, error: &CloudError) {
         if is_of_the_project(error) {
-            self.blind_at.insert(cluster.id.clone());
-            self.blind(error, |faults| &mut faults.polling);
+            self.affected.insert(cluster.id.clone());
+            self.unreachable_by(error, |faults| &mut faults.polling);
             return;
         }
         if self.one_by_one.len() < ONE_BY_ONE {
@@ -249,34 +253,35 @@ impl Faults {
         self.unreachable.insert(cluster.id.clone(), unreachable);
     }
 
-    /// The clusters cannot be listed.
+    /// Takes in that the clusters cannot be listed.
     pub(super) fn cannot_list(&mut self, error: &CloudError) {
-        self.blind(error, |faults| &mut faults.listing);
+        self.unreachable_by(error, |faults| &mut faults.listing);
     }
 
-    /// The project as a whole cannot be seen, in one of two ways. The same trouble in both is one.
-    fn blind(&mut self, error: &CloudError, way: fn(&mut Self) -> &mut Option<&'static str>) {
+    /// Takes in an error that makes the whole project unreachable, in one of two ways. The same
+    /// error in both ways is one fault.
+    fn unreachable_by(&mut self, error: &CloudError, way: fn(&mut Self) -> &mut Option<&'static str>) {
         let (trouble, advice) = error.trouble();
         let is_known = [self.listing, self.polling].contains(&Some(trouble));
         *way(self) = Some(trouble);
         if !is_known {
-            self.blindness = Some(Blindness { trouble, error: chain(error), advice: advice.into_owned() });
+            self.outage = Some(Outage { trouble, error: chain(error), advice: advice.into_owned() });
         }
-        // It certainly cannot be seen now.
-        self.sight = Sight::Polled;
+        // This error proves that the project is unreachable.
+        self.reached = Reached::Polled;
     }
 
     fn sees(&mut self) {
-        if self.sight == Sight::Listed && !self.is_blind() {
-            self.sight = Sight::Polled;
+        if self.reached == Reached::Listed && !self.is_unreachable() {
+            self.reached = Reached::Polled;
         }
     }
 
-    /// The clusters were listed.
+    /// Takes in that the clusters were listed.
     pub(super) fn listed(&mut self, list: &ClusterList) {
         self.listing = None;
-        if self.sight == Sight::None {
-            self.sight = Sight::Listed;
+        if self.reached == Reached::None {
+            self.reached = Reached::Listed;
         }
         if list.clusters.is_empty() {
             self.sees();
@@ -285,43 +290,44 @@ impl Faults {
         self.list = is_short.then(|| (list.clusters.len(), list.total_size, list.unusable.clone()));
     }
 
-    /// Clusters are gone.
+    /// Takes in that clusters are gone.
     pub(super) fn gone(&mut self, went: &[ClusterId]) {
         for cluster in went {
-            self.blind_at.remove(cluster);
+            self.affected.remove(cluster);
             self.unreachable.remove(cluster);
             self.one_by_one.remove(cluster);
             self.unclear.remove(cluster);
         }
     }
 
-    /// The journal could not be written, or (`None`) was.
+    /// Takes in that the journal could not be written, or (`None`) was written.
     pub(super) fn journal(&mut self, error: Option<&JournalError>) {
         self.journal = error.map(|error| chain(error));
     }
 
-    /// A request was due and no connection could be begun for it, or (`None`) one was.
+    /// Takes in that no connection could be begun for a due request, or (`None`) that one was.
     pub(super) fn connection(&mut self, error: Option<&TransportError>) {
         self.connection = error.map(|error| chain(error));
     }
 
-    /// Whether the project cannot be seen at all.
-    pub(super) fn is_blind(&self) -> bool {
+    /// Returns whether the whole project is unreachable.
+    pub(super) fn is_unreachable(&self) -> bool {
         self.listing.is_some() || self.polling.is_some()
     }
 
-    /// How many clusters could not be polled when last tried.
+    /// Returns how many clusters could not be polled at the last try.
     pub(super) fn unreachable_clusters(&self) -> usize {
-        let blind = self.blind_at.iter().filter(|id| !self.unreachable.contains_key(*id)).count();
-        self.unreachable.len() + blind
+        let others = self.affected.iter().filter(|id| !self.unreachable.contains_key(*id)).count();
+        self.unreachable.len() + others
     }
 
-    /// Whether a failed task of the cluster has waited for an hour because its lists do not show what to do.
+    /// Returns whether a failed task of the cluster has waited for an hour because its lists do not
+    /// show what to do.
     pub(super) fn is_unclear_for_long(&self, cluster: &ClusterId) -> bool {
         self.unclear.get(cluster).is_some_and(|unclear| unclear.long)
     }
 
-    /// What keeps every request for the cluster from being sent, whatever is decided.
+    /// Returns what blocks every request for the cluster, whatever the decision is.
     pub(super) fn block(&self, cluster: &ClusterId) -> Option<Block> {
         if let Some(condition) = self.unreachable() {
             return Some(Block::of(condition.code().word(), &condition.text()));
@@ -336,28 +342,28 @@ impl Faults {
         ))
     }
 
-    /// Whether this entry is told by itself. At a first start there may be hundreds of old failures, and of tasks that no
-    /// policy covers.
-    pub(super) fn is_told(&mut self, entry: &Entry) -> bool {
+    /// Returns whether this entry is notified of by itself. A first start may find hundreds of old
+    /// failures, and of tasks that no policy covers.
+    pub(super) fn is_notified(&mut self, entry: &Entry) -> bool {
         let Event::Decided { reason, .. } = &entry.event else { return true };
         if !matches!(reason, Reason::TooOld { .. } | Reason::NoPolicy) {
             return true;
         }
-        let (all, untold) = self.left_alone.entry(reason.code()).or_default();
+        let (all, unnotified) = self.without_action.entry(reason.code()).or_default();
         *all += 1;
-        let is_told = *all <= ONE_BY_ONE;
-        *untold += usize::from(!is_told);
-        is_told
+        let is_notified = *all <= ONE_BY_ONE;
+        *unnotified += usize::from(!is_notified);
+        is_notified
     }
 
-    /// How many more tasks are left alone than were told of, by the code of the reason.
-    pub(super) fn left_alone(&mut self) -> Vec<(&'static str, usize)> {
-        let untold = self.left_alone.iter_mut().filter(|(_, (_, untold))| *untold > 0);
-        untold.map(|(code, (_, untold))| (*code, std::mem::take(untold))).collect()
+    /// Returns how many tasks without action were not notified of, by the code of the reason.
+    pub(super) fn without_action(&mut self) -> Vec<(&'static str, usize)> {
+        let unnotified = self.without_action.iter_mut().filter(|(_, (_, unnotified))| *unnotified > 0);
+        unnotified.map(|(code, (_, unnotified))| (*code, std::mem::take(unnotified))).collect()
     }
 }
 
-/// Whether an error met at one cluster concerns them all.
+/// Returns whether an error met at one cluster concerns all of them.
 fn is_of_the_project(error: &CloudError) -> bool {
     matches!(
         error,

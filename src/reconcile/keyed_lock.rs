@@ -7,14 +7,14 @@ use tokio::sync::Notify;
 
 use crate::model::id::ClusterId;
 
-/// Which clusters are polled just now.
+/// The clusters that are polled now.
 #[derive(Debug, Default)]
 pub(super) struct KeyedLock {
     now: Mutex<BTreeSet<ClusterId>>,
     left: Notify,
 }
 
-/// While this is held, nobody else polls the cluster.
+/// Proof that no other task polls the cluster.
 #[derive(Debug)]
 pub(super) struct Place<'a> {
     of: &'a KeyedLock,
@@ -22,10 +22,10 @@ pub(super) struct Place<'a> {
 }
 
 impl KeyedLock {
-    /// Waits until nobody polls the cluster.
+    /// Waits until no other task polls the cluster.
     pub(super) async fn lock(&self, cluster: &ClusterId) -> Place<'_> {
         loop {
-            // Before the look at who is there, so that nobody leaves unheard in between.
+            // Registered before the check, so that a release in between is not missed.
             let left = self.left.notified();
             if self.now().insert(cluster.clone()) {
                 return Place { of: self, cluster: cluster.clone() };

@@ -1,4 +1,5 @@
-//! A reconcile that an operator orders: it reads as any other reconcile does, and sends what was ordered where that may be sent.
+//! A reconcile that an operator orders: it polls as any other reconcile does, and sends the ordered
+//! request if that is allowed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,24 +19,24 @@ use crate::model::reason::Reason;
 use crate::model::task::Reading;
 use crate::model::text::chain;
 
-/// What an operator ordered was done.
+/// The result of an operator's order that was carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Done {
-    /// The service accepted the PUT.
+    /// The CSS API accepted the PUT.
     Accepted {
-        /// For which task.
+        /// The task.
         task: TaskId,
-        /// Its answer.
+        /// The answer.
         answer: Answer,
     },
-    /// The task is the daemon's again.
+    /// The task is returned to the daemon.
     Reset(TaskId),
 }
 
-/// Why what an operator ordered was not done, or is not known to be.
+/// Why an operator's order was not carried out, or is not known to be.
 #[derive(Debug, thiserror::Error)]
 pub enum ManualError {
-    /// It must not be done.
+    /// The order is not allowed.
     #[error("{0} [{code}]", code = .0.code())]
     Refused(Reason),
     /// No list of the project's clusters has shown the cluster since the start.
@@ -43,45 +44,46 @@ pub enum ManualError {
         "no list of clusters has shown the cluster since the daemon started, so the daemon cannot act on it yet"
     )]
     NotListed,
-    /// The service did not accept the PUT.
+    /// The CSS API did not accept the PUT.
     #[error("the CSS API did not accept the {action}: {answer}")]
     NotAccepted {
-        /// What was sent.
+        /// The request.
         action: Action,
-        /// Its answer.
+        /// The answer.
         answer: Answer,
     },
-    /// Whether the service accepted the PUT is unknown.
+    /// It is unknown whether the CSS API accepted the PUT.
     #[error("whether the CSS API accepted the {action} is unknown ({answer}); {then}")]
     Unknown {
-        /// What was sent.
+        /// The request.
         action: Action,
-        /// Its answer.
+        /// The answer.
         answer: Answer,
-        /// What follows from it.
+        /// What follows from the answer.
         then: &'static str,
     },
-    /// The PUT never left.
+    /// The PUT was not sent.
     #[error("the {action} request could not be sent; the CSS API did not receive it: {detail}")]
     NotSent {
-        /// What was to be sent.
+        /// The request.
         action: Action,
-        /// What is wrong.
+        /// The error.
         detail: String,
     },
-    /// The PUT was sent, and the journal does not know yet what came of it.
+    /// The PUT was sent, and its outcome is not in the journal yet.
     #[error("{0}; `history` will show it once the journal can be written")]
     Unjournaled(String),
-    /// The cluster could not be read, or the journal not be written.
+    /// The cluster could not be polled, or the journal not be written.
     #[error("{0}")]
     Poll(String),
-    /// Waiting for the permit took so long that the reading was no longer fresh, or a reload came between.
+    /// Waiting for the permit took so long that the poll was no longer fresh, or a reload came
+    /// between.
     #[error("the poll was too old when the request could have been sent; try again")]
     NotFresh,
 }
 
 impl ManualError {
-    /// Whether a PUT left, or may have left.
+    /// Returns whether a PUT was sent, or may have been sent.
     pub fn was_sent(&self) -> bool {
         matches!(self, Self::NotAccepted { .. } | Self::Unknown { .. } | Self::Unjournaled(_))
     }
@@ -97,12 +99,12 @@ impl From<ReconcileError> for ManualError {
 }
 
 impl<S: Css, C: Clock> Reconciler<S, C> {
-    /// Sends what an operator orders, where it may be sent. The reading before the PUT is another one than the first.
+    /// Sends what an operator orders, if it is allowed. Polls a second time before the PUT.
     ///
     /// Cancel safety: none, as [`Reconciler::reconcile`].
     ///
     /// # Errors
-    /// Where it was not sent, or not accepted.
+    /// If the request was not sent, or not accepted.
     pub async fn act_manually(
         &self,
         cluster: &ClusterId,
@@ -141,10 +143,10 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         of_outcome(action, task, outcome)
     }
 
-    /// Takes a task back from an operator, where one has it.
+    /// Resets an escalated task: the daemon handles it again.
     ///
     /// # Errors
-    /// Where it was not taken back.
+    /// If the task was not reset.
     pub async fn reset_manually(
         &self,
         cluster: &ClusterId,
@@ -154,7 +156,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         let _lock = self.one_at_a_time.lock(&cluster.id).await;
         let reading = self.read(&self.css(), &cluster.id, READ_LAST).await?;
         self.step_and_commit(&cluster, &reading).await?;
-        // What is judged here must still hold when it is journaled.
+        // What is checked here must still hold when the reset is journaled.
         let exclusive = self.commit_lock.write().await;
         self.write_what_is_unwritten(&exclusive).await.map_err(ReconcileError::from)?;
         let now = self.now();
@@ -178,7 +180,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         self.judge(cluster, reading, |state, input| manual::act(action, ordered, state, input, now))
     }
 
-    /// The cluster as the latest list has shown it.
+    /// Returns the cluster as the latest list that showed it did.
     fn listed(&self, cluster: &ClusterId) -> Result<Arc<Cluster>, ManualError> {
         let listed = self.state().listed.get(cluster).map(|(cluster, _)| Arc::clone(cluster));
         listed.ok_or(ManualError::NotListed)

@@ -1,5 +1,5 @@
-//! The project as a whole, beside its clusters: what is known of it, and what may be exchanged while it
-//! is watched.
+//! The project as a whole, beside its clusters: what is known of it, and what may be exchanged
+//! while it is watched.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
@@ -24,7 +24,7 @@ use crate::notify::Notification;
 use crate::status::summary::Summary;
 use crate::status::{Live, Pace, ProjectReport, ReportInput};
 
-/// So many idle intervals without a reading are too many.
+/// A cluster that was not polled for this number of idle intervals is overdue.
 const POLLS_MISSED: u32 = 3;
 
 impl<S: Css, C: Clock> Reconciler<S, C> {
@@ -32,12 +32,12 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
     pub async fn list(&self) -> Option<ClusterList> {
         match self.css().clusters().await {
             Ok(list) => {
-                let left_alone = {
+                let without_action = {
                     let mut state = self.state();
                     state.faults.listed(&list);
-                    state.faults.left_alone()
+                    state.faults.without_action()
                 };
-                for (code, more) in left_alone {
+                for (code, more) in without_action {
                     self.observer.tell(&Notification::LeftAlone { project: &self.project, code, more });
                 }
                 self.remember_clusters(&list);
@@ -89,7 +89,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
                 state.unread.entry(cluster.id.clone()).or_insert(now);
             }
             match state.listed.get_mut(&cluster.id) {
-                // One that is as before is kept, as the scheduler does: it is the same memory.
+                // An unchanged cluster keeps its value, as in the scheduler: both share the memory.
                 Some((known, at)) => {
                     *at = now;
                     if known != cluster {
@@ -103,14 +103,14 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         }
     }
 
-    /// How many of the clusters that are watched this process has read, and how many are watched.
+    /// Returns how many of the watched clusters this process has polled, and how many are watched.
     pub fn polled(&self) -> (usize, usize) {
         let state = self.state();
         let watched = state.listed.values().filter(|(cluster, _)| cluster.may_have_tasks()).count();
         (watched.saturating_sub(state.unread.len()), watched)
     }
 
-    /// Whether the first list of clusters is still to come, and nothing tells why it does not.
+    /// Returns whether the first list of clusters is still to come, and no fault says why.
     pub fn awaits_its_first_list(&self) -> bool {
         let is_listed = {
             let state = self.state();
@@ -119,19 +119,19 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         !is_listed && self.conditions().is_empty()
     }
 
-    /// Whether the cluster is one of this project, as far as is known.
+    /// Returns whether the cluster belongs to this project, as far as is known.
     pub fn knows(&self, cluster: &ClusterId) -> bool {
         let state = self.state();
         state.listed.contains_key(cluster) || state.project.clusters.contains_key(cluster)
     }
 
-    /// The clusters with this id or this name, as a list has shown them, or as the journal knows them.
+    /// Returns the clusters with this id or this name, from a list, or from the journal.
     pub fn find(&self, text: &str) -> Vec<(ClusterId, String)> {
         let is_it = |(id, name): &(ClusterId, String)| id.as_str() == text || name == text;
         self.clusters().into_iter().filter(is_it).collect()
     }
 
-    /// All clusters with their names, as a list has shown them, or as the journal knows them.
+    /// Returns all clusters with their names, from a list, or from the journal.
     pub fn clusters(&self) -> Vec<(ClusterId, String)> {
         let state = self.state();
         let listed = state.listed.iter().map(|(id, (cluster, _))| (id, cluster.name.as_str()));
@@ -141,13 +141,13 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         listed.chain(unlisted).map(|(id, name)| (id.clone(), name.to_owned())).collect()
     }
 
-    /// The name of a cluster as the journal knows it.
+    /// Returns the name of a cluster from the journal.
     pub(super) fn name_of(&self, cluster: &ClusterId) -> String {
         self.state().project.cluster(cluster).recall(cluster).name
     }
 
-    /// The cluster stands in complete lists no more: its tasks are gone with it. `false` where that could not be
-    /// journaled; it must then be called again.
+    /// Ends the tasks of a cluster that complete lists do not show any more. Returns `false` if
+    /// that could not be journaled; the caller must then try again.
     pub async fn forget(&self, cluster: &Cluster) -> bool {
         let gone: Vec<(Subject, Event)> = {
             let state = self.state();
@@ -173,7 +173,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         }
     }
 
-    /// Forgets what ended long ago on clusters that a complete list does not show.
+    /// Forgets tasks that ended long ago on clusters that a complete list does not show.
     async fn forget_clusters_beside(&self, list: &ClusterList) -> Result<(), JournalError> {
         if !list.is_complete() {
             return Ok(());
@@ -190,8 +190,8 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         Ok(())
     }
 
-    /// Forgets tasks that ended long ago and that the service does not list any more. What it lists keeps its last
-    /// word: without it an aborted task would be acted on again.
+    /// Forgets tasks that ended long ago and that the CSS API does not list any more. A listed task
+    /// keeps its outcome: without it the daemon would act on an aborted task again.
     pub(super) async fn forget_overdue(
         &self,
         cluster: &ClusterId,
@@ -216,18 +216,18 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         Ok(())
     }
 
-    /// What the configuration says now.
+    /// Returns the configuration in force.
     pub fn rules(&self) -> Arc<Rules> {
         Arc::clone(&self.in_force.read().unwrap_or_else(PoisonError::into_inner).rules)
     }
 
-    /// The client in use now.
+    /// Returns the client in use.
     pub fn css(&self) -> Arc<S> {
         Arc::clone(&self.in_force.read().unwrap_or_else(PoisonError::into_inner).css)
     }
 
-    /// Takes another configuration, and another client where there is one. No intent is committed meanwhile, and every
-    /// later one is judged by these.
+    /// Takes another configuration, and another client if there is one. No intent is committed
+    /// meanwhile, and every later one is checked with these.
     pub async fn reload(&self, rules: Rules, css: Option<S>) {
         let _commit_lock = self.pause().await;
         {
@@ -240,20 +240,20 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         self.state().project.end_pauses(self.clock.now());
     }
 
-    /// While this is held, no intent is committed.
+    /// Returns a lock: no intent is committed while it is held.
     pub async fn pause(&self) -> tokio::sync::RwLockWriteGuard<'_, ()> {
         self.commit_lock.write().await
     }
 
-    /// Whether a PUT's outcome is not certain yet.
+    /// Returns whether the outcome of a PUT is unknown.
     pub fn has_open_attempts(&self) -> bool {
         let state = self.state();
         let mut tasks = state.project.clusters.values().flat_map(|cluster| cluster.tasks.values());
         !state.unwritten.is_empty() || tasks.any(|task| task.open.is_some() && task.escalated.is_none())
     }
 
-    /// For the end of the process: tries once more to journal answers that could not be journaled when they came.
-    /// What cannot be is settled by reading after the next start.
+    /// Tries once more, at the end of the process, to journal answers that could not be journaled
+    /// when they came. Polls after the next start confirm the others.
     pub async fn write_what_is_left(&self) {
         if let Err(error) = self.write_what_is_unwritten(&self.commit_lock.write().await).await {
             self.state().faults.journal(Some(&error));
@@ -261,7 +261,8 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         }
     }
 
-    /// How the project stands, for people. `leaving`: it is gone from the configuration.
+    /// Returns the state of the project, for people. `leaving`: the project is gone from the
+    /// configuration.
     pub fn report(&self, leaving: bool) -> ProjectReport {
         let (now, rules) = (self.clock.now(), self.rules());
         let (holds, state) = self.known();
@@ -277,7 +278,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         ProjectReport::new(&around, &state.project, outlook, now)
     }
 
-    /// What is seen of the project, and how fresh that is.
+    /// Returns what is known of the project, and how recent that is.
     fn live(&self, state: &State, rules: &Rules) -> Live {
         let watched = state.listed.iter().filter(|(_, (cluster, _))| cluster.may_have_tasks());
         let watched: Vec<&ClusterId> = watched.map(|(id, _)| id).collect();
@@ -307,13 +308,13 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         }
     }
 
-    /// The conditions in force.
+    /// Returns the conditions in force.
     pub fn conditions(&self) -> Vec<Standing> {
         let conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
         conditions.of(&self.project).cloned().collect()
     }
 
-    /// How the project stands, for one line.
+    /// Returns the state of the project, for one line.
     pub fn summary(&self) -> Summary {
         let rules = self.rules();
         let (holds, state) = self.known();
@@ -323,7 +324,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         Summary::new(state.listed.len(), &state.project, outlook, conditions)
     }
 
-    /// What comes next of each task of the cluster that is not over.
+    /// Returns the outlook of each unfinished task of the cluster.
     pub fn outlooks(&self, cluster: &ClusterId) -> Vec<(TaskId, Outlook)> {
         let rules = self.rules();
         let (holds, state) = self.known();
@@ -334,7 +335,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         tasks.map(outlook).collect()
     }
 
-    /// What comes next of a task that is known, by the last poll of its cluster.
+    /// Returns the outlook of a known task, by the last poll of its cluster.
     pub(super) fn outlook(
         &self,
         state: &State,
@@ -359,13 +360,13 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         Outlook { needs_attention, ..outlook }
     }
 
-    /// Every policy in its order, and the first line of it that does not cover a task of this kind, in words. The
-    /// first one without such a line governs.
+    /// Returns every policy in its order, with the first line of it that does not match a task of
+    /// this kind, in words. The first policy without such a line governs.
     pub fn policies_for(&self, cluster: &Cluster, kind: TaskKind) -> Vec<(String, Option<String>)> {
         govern::in_words(&self.rules().policies, &self.project, cluster, kind)
     }
 
-    /// What the journal knows of the project, for status and tests.
+    /// Returns the journal's state of the project, for status and tests.
     pub fn project_state(&self) -> ProjectState {
         self.state().project.clone()
     }

@@ -1,4 +1,4 @@
-//! What a reconcile found, and when the next one of the cluster is due.
+//! The result of a reconcile, and when the next one of the cluster is due.
 
 use std::time::Duration;
 
@@ -7,29 +7,29 @@ use crate::model::project::Poll;
 use crate::model::reason::Reason;
 use crate::schedule::Lane;
 
-/// What a reconcile found.
+/// The result of a reconcile.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    /// What was decided, where the cluster could be read.
+    /// The decision, if the cluster could be polled.
     pub decision: Option<Decision>,
     /// When to poll again.
     pub next_poll: Duration,
-    /// The list of clusters should be read soon: an answer said that this one may be gone.
+    /// The list of clusters should be read soon: an answer said that this cluster may be gone.
     pub wants_discovery: bool,
     /// A PUT was sent.
     pub sent: bool,
-    /// What went wrong, with its code.
+    /// The error, with its code.
     pub problem: Option<String>,
 }
 
 impl Report {
-    /// What the next poll of the cluster is for.
+    /// Returns what the next poll of the cluster is for.
     pub(super) fn lane(&self, poll: &Poll) -> Lane {
         if self.sent {
             return Lane::Urgent;
         }
         let Some(decision) = &self.decision else {
-            // A cluster that could not be read is polled soon where something of it is unfinished.
+            // A cluster that could not be polled is polled soon if a task of it is unfinished.
             return if self.next_poll < poll.idle_interval { Lane::Running } else { Lane::Idle };
         };
         match decision.reason {

@@ -16,7 +16,7 @@ impl<S: Css, C: Clock> Project for Reconciler<S, C> {
         let mut list = self.list().await?;
         let total = list.clusters.len();
         list.clusters.retain(|cluster| cluster.may_have_tasks());
-        // What is not watched is no shortfall of the list.
+        // A cluster that is not watched does not make the list incomplete.
         let left_out = (total - list.clusters.len()) as u64;
         list.total_size = list.total_size.map(|size| size.saturating_sub(left_out));
         Some(list)

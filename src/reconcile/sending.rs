@@ -1,5 +1,5 @@
-//! From what is due to what came back: the preconditions judged once more, the intent committed, its PUT sent, its answer
-//! journaled.
+//! From a due request to its journaled answer: checks the preconditions once more, commits the
+//! intent, sends its PUT, journals the answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +18,8 @@ use crate::model::moment::Moment;
 use crate::model::project::MAX_READING_AGE;
 use crate::model::task::Reading;
 
-/// How long a stop waits for the answer to a PUT. After that it is journaled as unknown, and settled by reading. A stop
-/// takes ten seconds at most, and needs some of them for the journal.
+/// How long a stop waits for the answer to a PUT. After that the outcome is journaled as unknown,
+/// and polls confirm it. A stop takes ten seconds at most, and needs some of them for the journal.
 const STOP_GRACE: Duration = Duration::from_secs(7);
 
 /// What a PUT needs, taken before its intent is committed.
@@ -27,13 +27,14 @@ pub(super) struct Ready<'a> {
     permit: Permit,
     /// Until the intent is committed.
     commit_lock: Exclusive<'a>,
-    /// The moment to judge by.
+    /// The moment at which the preconditions are checked.
     pub(super) now: Moment,
 }
 
 impl<S: Css, C: Clock> Reconciler<S, C> {
-    /// Sends what the fresh reading says is due: takes what the PUT needs, judges all preconditions once more in one
-    /// step with the commit of the intent, and sends with the client that read.
+    /// Sends the request that is due after the second poll: takes what the PUT needs, checks all
+    /// preconditions once more in one step with the commit of the intent, and sends with the client
+    /// that polled.
     pub(super) async fn act(
         &self,
         css: &Arc<S>,
@@ -54,9 +55,9 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         Ok((step.decision, true))
     }
 
-    /// Takes what a PUT needs and closes the commit lock, so that what is judged now still holds when the intent is
-    /// committed. `None`: the reading is not fresh any more, or a reload has put another client in the place of the
-    /// one that read; the next reconcile reads again.
+    /// Takes what a PUT needs and the commit lock, so that what is checked now still holds when the
+    /// intent is committed. Returns `None` if the poll is not fresh any more, or if a reload has
+    /// replaced the client that polled; the next reconcile polls again.
     pub(super) async fn make_ready(
         &self,
         css: &Arc<S>,
@@ -71,12 +72,14 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         self.state().faults.connection(None);
         let commit_lock = self.commit_lock.write().await;
         if self.stopping.is_cancelled() {
-            // Before anything is written: a stop must not wait for a journal that is locked, once for each reconcile.
+            // Before anything is written: a stop must not wait for a locked journal once for each
+            // reconcile.
             return Err(ReconcileError::Stopping);
         }
         self.write_what_is_unwritten(&commit_lock).await?;
         let now = self.now();
-        // A clock that was set since, too: the next reconcile ties what is journaled to it.
+        // The clock may have been set since the poll, too: the next reconcile ties the journaled
+        // times to it.
         let set = !self.state().tie.is_kept(self.clock.now());
         if set || now.age(fresh.asked) > MAX_READING_AGE || !Arc::ptr_eq(css, &self.css()) {
             return Ok(None);
@@ -87,8 +90,8 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         Ok(Some(Ready { permit, commit_lock, now }))
     }
 
-    /// Commits the intent, sends its PUT and journals what came back. Once the intent is committed this must be left
-    /// to end.
+    /// Commits the intent, sends its PUT and journals the answer. After the commit this must run to
+    /// its end.
     pub(super) async fn send(
         &self,
         css: &Arc<S>,
@@ -116,7 +119,8 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
             .into_iter()
             .map(|event| (subject.clone(), event))
             .collect();
-        // Written behind the commit lock: after an answer that stops the project, no further intent is committed.
+        // Written under the commit lock: after an answer that pauses the project, no further intent
+        // is committed.
         let commit_lock = self.commit_lock.write().await;
         let unwritten = Unwritten { attempt, at: self.now(), cluster: cluster.clone(), lines };
         self.state().unwritten.push(unwritten);
@@ -125,25 +129,26 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         Ok(outcome)
     }
 
-    /// Ends when a PUT that is under way is not waited for any longer, because the daemon is stopping.
+    /// Ends when the stopping daemon does not wait for a PUT any longer.
     async fn cut(&self) {
         self.stopping.cancelled().await;
         self.clock.sleep(STOP_GRACE).await;
     }
 
-    /// The intent of a decision to act: with the failure it answers and the backoff that ended.
+    /// Makes the intent of a decision to act, with the failure that it answers and the backoff that
+    /// ended.
     fn what_to_send(&self, cluster: &Cluster, decision: &Decision) -> Option<Intent> {
         let state = self.state();
         Intent::of(self.project.clone(), cluster.id.clone(), decision, state.project.cluster(&cluster.id))
     }
 }
 
-/// Sends the PUT that was journaled, once: only the journal makes a [`Journaled`] intent. The permit was taken before the
-/// intent was committed, so nothing waits here. It is over before the request can count as not accepted, `settle_timeout`
-/// after the intent.
+/// Sends the journaled PUT once: only the journal makes a [`Journaled`] intent. The permit was
+/// taken before the intent was committed, so nothing waits here. The PUT ends before it can count
+/// as not accepted, `settle_timeout` after the intent.
 ///
-/// Cancel safety: none. Dropped half-way, the PUT may have been taken; its intent stays open in the journal and
-/// is settled by reading.
+/// Cancel safety: none. If this is dropped half-way, the API may have accepted the PUT; its intent
+/// stays open in the journal, and polls confirm the outcome.
 pub async fn execute<S: Css>(
     css: &S,
     intent: &Journaled<Intent>,
@@ -158,7 +163,7 @@ pub async fn execute<S: Css>(
     }
 }
 
-/// What is journaled of a PUT's outcome. An accepted abort is also the end of the task's lifecycle.
+/// Returns the events of a PUT's answer. An accepted abort also ends the task's lifecycle.
 pub fn what_came_back(attempt: AttemptId, action: Action, outcome: &Delivery) -> Vec<Event> {
     match outcome {
         Delivery::NotSent(_) => vec![Event::NotSent { attempt }],
@@ -170,7 +175,7 @@ pub fn what_came_back(attempt: AttemptId, action: Action, outcome: &Delivery) ->
     }
 }
 
-/// The outcome of a PUT that is not waited for any longer, as the daemon is stopping: it may have been taken.
+/// Returns the outcome of a PUT whose answer a stop did not wait for: the API may have accepted it.
 fn left_behind() -> Delivery {
     Delivery::Sent(Answer::none("the daemon was stopped before a response arrived".to_owned()))
 }
@@ -185,7 +190,7 @@ mod tests {
         Delivery::Sent(Answer { meaning, ..Answer::none(String::new()) })
     }
 
-    /// The words of what is journaled.
+    /// Returns the text that is journaled.
     fn journaled(action: Action, outcome: &Delivery) -> Vec<&'static str> {
         what_came_back(ATTEMPT, action, outcome).iter().map(Event::word).collect()
     }

@@ -1,10 +1,11 @@
-//! How journaled times are tied to the monotonic clock, and when they are tied anew.
+//! How journaled times are tied to the monotonic clock, and when they are tied again.
 //!
-//! What an earlier process journaled is known by wall time alone. A wall clock that is wrong when it is read (a hardware
-//! clock in local time, say) makes everything too old or too young. So these times are tied anew once an answer of the
-//! service shows that the clock is right; until then nothing is sent (`Preconditions`), and where an answer shows that the clock
-//! is wrong, everything journaled before counts as just journaled, so that no wait ends and nothing is given up.
-//! What this process journaled itself keeps its monotonic time.
+//! Entries of an earlier process have wall time only. If the wall clock is wrong when they are read
+//! (a hardware clock in local time, say), everything looks too old or too young. So these times are
+//! tied again when an answer of the CSS API shows that the clock is right; until then nothing is
+//! sent (`Preconditions`). While an answer shows that the clock is wrong, everything journaled
+//! before counts as just journaled, so that no wait ends and no task is escalated. Entries of this
+//! process keep their monotonic time.
 
 use std::time::Duration;
 
@@ -21,19 +22,19 @@ use crate::model::project_state::ProjectState;
 /// A wall clock that moved against the monotonic one by more than this was set.
 const SET: Duration = Duration::from_secs(1);
 
-/// What the present tie rests on.
+/// What the present tie is based on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Trust {
-    /// The wall clock as it was found.
+    /// The wall clock as it was at the start; no answer has confirmed it.
     #[default]
     Found,
-    /// An answer showed it wrong: earlier times count as just journaled.
+    /// An answer showed that the clock is wrong: earlier times count as just journaled.
     Young,
-    /// An answer showed it right.
+    /// An answer showed that the clock is right.
     Proven,
 }
 
-/// How earlier entries are to be tied.
+/// How earlier entries are tied again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Anew {
     ByWall,
@@ -44,9 +45,10 @@ enum Anew {
 #[derive(Debug)]
 pub(super) struct Tie {
     trust: Trust,
-    /// Wall less monotonic time, in milliseconds, when earlier entries were last tied.
+    /// Wall minus monotonic time, in milliseconds, when earlier entries were last tied.
     at: i64,
-    /// Of this process's own entries: from which number on, wall less monotonic time was this. Ascending.
+    /// Of this process's own entries: the first number from which wall minus monotonic time had
+    /// this value. Ascending.
     own: Vec<(u64, i64)>,
     /// The number of the last of them.
     last: u64,
@@ -65,18 +67,19 @@ impl Tie {
         Self { trust: Trust::default(), at: tie(now), own: Vec::new(), last: 0 }
     }
 
-    /// Whether an answer has shown the clock right, and it was not set since.
+    /// Returns whether an answer has shown that the clock is right, and the clock was not set
+    /// since.
     pub(super) fn is_proven(&self, now: Moment) -> bool {
         self.trust == Trust::Proven && self.is_kept(now)
     }
 
-    /// Whether journaled times stand where the clock says now: it was not set since they were tied.
+    /// Returns whether the clock was not set since the journaled times were tied.
     pub(super) fn is_kept(&self, now: Moment) -> bool {
         !differ(self.at, tie(now))
     }
 
-    /// Keeps by which clocks an entry of this process was journaled. Two polls may tell of theirs in another order than
-    /// they were journaled in.
+    /// Keeps by which clocks an entry of this process was journaled. Two polls may add their
+    /// entries in another order than they were journaled in.
     pub(super) fn journaled(&mut self, entry: &Entry) {
         let (number, own) = (entry.number, tie(entry.at));
         let later = self.own.partition_point(|(from, _)| *from <= number);
@@ -91,7 +94,7 @@ impl Tie {
         self.last = self.last.max(number);
     }
 
-    /// What is to be tied anew, as the latest answers show the clock.
+    /// Returns what is to be tied again, as the latest answers show the clock.
     fn judge(&mut self, now: Moment, offset: Option<SignedDuration>) -> Option<Anew> {
         let set = !self.is_kept(now);
         if is_clock_off(offset) {
@@ -104,7 +107,8 @@ impl Tie {
             self.trust = Trust::Proven;
             return None;
         }
-        // Nothing shows whether it is right. Set back, it makes what was journaled younger, which sends nothing early.
+        // No answer shows whether the clock is right. If it was set back, entries look younger,
+        // which sends nothing early.
         if set && tie(now) < self.at {
             return Some(Anew::ByWall);
         }
@@ -123,7 +127,7 @@ impl Tie {
         };
     }
 
-    /// An entry of the journal, by this process's clocks.
+    /// Returns the time of a journaled entry by this process's clocks.
     fn recall(&self, entry: StoredEntry, now: Moment, anew: Anew) -> Entry {
         let later = self.own.partition_point(|(from, _)| *from <= entry.number);
         match later.checked_sub(1).and_then(|own| self.own.get(own)) {
@@ -141,8 +145,8 @@ impl Tie {
 }
 
 impl<S: Css, C: Clock> Reconciler<S, C> {
-    /// The present. Where our clock is behind the service's by too much, wall time is the service's: what is journaled
-    /// by it must not look old once the clock is right.
+    /// Returns the present. If our clock is behind the API's by too much, wall time is the API's:
+    /// entries journaled now must not look old when the clock is right.
     pub fn now(&self) -> Moment {
         self.stamp(self.clock.now())
     }
@@ -154,13 +158,13 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         Moment { wall: wall.unwrap_or(at.wall), ..at }
     }
 
-    /// Whether an answer has shown our clock right, and it was not set since.
+    /// Returns whether an answer has shown that our clock is right, and it was not set since.
     pub fn is_clock_proven(&self) -> bool {
         self.state().tie.is_proven(self.clock.now())
     }
 
-    /// Ties journaled times anew where the answers that were just read show that this is due. To be called with no lock
-    /// held, before anything is made of a reading.
+    /// Ties journaled times again if the answers of this poll require it. The caller holds no lock
+    /// and has not used the poll yet.
     pub(super) async fn tie_anew(&self) -> Result<(), ReconcileError> {
         let offset = self.css().clock_offset();
         if self.state().tie.judge(self.clock.now(), offset).is_none() {
@@ -168,7 +172,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         }
         let _alone = self.commit_lock.write().await;
         let now = self.clock.now();
-        // Another reconcile may have done it meanwhile.
+        // Another reconcile may have done this meanwhile.
         let Some(anew) = self.state().tie.judge(now, offset) else { return Ok(()) };
         let entries = self.journal.read_project(&self.project).await?;
         let mut state = self.state();
@@ -236,7 +240,7 @@ mod tests {
         tie.tied(at(8 * 3600, 4), Anew::ByWall, RIGHT);
         assert!(tie.is_proven(at(8 * 3600 + 1, 5)) && tie.is_kept(at(8 * 3600 + 1, 5)));
         assert_eq!(tie.judge(at(8 * 3600 + 1, 5), RIGHT), None);
-        // What was proven is not given up for a clock that is wrong for a while.
+        // A credential that was proven stays proven while the clock is wrong for a time.
         assert_eq!(tie.judge(at(0, 6), WRONG), None);
         assert_eq!(tie.judge(at(8 * 3600 + 5, 6), RIGHT), Some(Anew::ByWall), "by however little it was set");
     }

@@ -1,4 +1,4 @@
-//! The clusters of one project that are watched, as the lists of clusters showed them.
+//! The watched clusters of one project, as the lists of clusters showed them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,20 +9,20 @@ use crate::model::cluster::{Cluster, ClusterList};
 use crate::model::id::ClusterId;
 use crate::model::project::Poll;
 
-/// A cluster that is watched.
+/// A watched cluster.
 struct Watched {
     cluster: Arc<Cluster>,
-    /// Whether a list has shown it. Else only the journal knows it.
+    /// Whether a list has shown it. Otherwise only the journal knows it.
     listed: bool,
-    /// The latest list that showed it, by its number.
+    /// The number of the latest list that showed it.
     list: u32,
-    /// Complete lists in a row that did not show it.
+    /// The number of consecutive complete lists that did not show it.
     missed: u8,
     lane: Lane,
     reconciling: bool,
     /// Its entry changed while it was polled.
     changed: bool,
-    /// How long after its first reading an idle cluster is read for the second time.
+    /// How long after its first poll an idle cluster is polled for the second time.
     second: Option<Duration>,
 }
 
@@ -34,14 +34,14 @@ pub(super) struct Fleet {
     lanes: [usize; Lane::ALL.len()],
 }
 
-/// What a list brought.
+/// What a list changed.
 #[derive(Default)]
 pub(super) struct Discovered {
     /// Clusters that were not watched, and on which something runs or is unfinished.
     pub(super) active: Vec<ClusterId>,
     /// Others that were not watched.
     pub(super) came: Vec<ClusterId>,
-    /// Clusters whose entry changed, and that are not polled right now.
+    /// Clusters whose entry changed, and that are not being polled.
     pub(super) changed: Vec<ClusterId>,
 }
 
@@ -49,12 +49,12 @@ pub(super) struct Discovered {
 pub(super) struct Missed {
     /// It was the first such list for some cluster.
     pub(super) first_time: bool,
-    /// Clusters that two in a row did not show.
+    /// Clusters that two consecutive complete lists did not show.
     pub(super) gone: Vec<Arc<Cluster>>,
 }
 
 impl Fleet {
-    /// None yet, but those that an earlier process knew.
+    /// Makes a fleet of those that an earlier process knew.
     pub(super) fn new(remembered: Vec<Cluster>) -> Self {
         let mut fleet = Self::default();
         for cluster in remembered {
@@ -71,18 +71,18 @@ impl Fleet {
         self.clusters.insert(id, new);
     }
 
-    /// How many a list has shown.
+    /// Returns how many a list has shown.
     pub(super) fn listed(&self) -> usize {
         self.clusters.values().filter(|watched| watched.listed).count()
     }
 
-    /// Those that no list has shown yet.
+    /// Returns those that no list has shown yet.
     pub(super) fn unlisted(&self) -> Vec<ClusterId> {
         let unlisted = self.clusters.iter().filter(|(_, watched)| !watched.listed);
         unlisted.map(|(id, _)| id.clone()).collect()
     }
 
-    /// How many there are in each lane.
+    /// Returns the number in each lane.
     pub(super) fn in_lanes(&self) -> [usize; Lane::ALL.len()] {
         self.lanes
     }
@@ -94,9 +94,9 @@ impl Fleet {
         }
     }
 
-    /// When these clusters, whose first readings stand `step` apart, are read for the second time if they are idle:
-    /// after all the first readings, spread over the whole interval, and none later than `idle_interval` after its
-    /// first.
+    /// Sets when these clusters, whose first polls are `step` apart, are polled for the second time
+    /// if they are idle: after all the first polls, spread over the whole interval, and none later
+    /// than `idle_interval` after its first.
     pub(super) fn spread_second(&mut self, clusters: &[ClusterId], step: Duration, idle_interval: Duration) {
         let count = u32::try_from(clusters.len()).unwrap_or(u32::MAX).max(1);
         let all_first = step.saturating_mul(count).min(idle_interval);
@@ -108,15 +108,15 @@ impl Fleet {
         }
     }
 
-    /// A reconcile begins: at what. `None` where it is polled already.
+    /// Begins a reconcile, and returns its cluster. `None` if the cluster is being polled already.
     pub(super) fn start_reconcile(&mut self, id: &ClusterId) -> Option<Arc<Cluster>> {
         let watched = self.clusters.get_mut(id).filter(|watched| !watched.reconciling)?;
         watched.reconciling = true;
         Some(Arc::clone(&watched.cluster))
     }
 
-    /// A reconcile has ended: in which lane and after which wait the next one is due. `None` where the cluster is not
-    /// watched any more.
+    /// Takes in the end of a reconcile: in which lane and after which wait the next one is due.
+    /// Returns `None` if the cluster is no longer watched.
     pub(super) fn polled(&mut self, id: &ClusterId, next: Next, poll: &Poll) -> Option<(Lane, Duration)> {
         let watched = self.clusters.get_mut(id)?;
         watched.reconciling = false;
@@ -147,7 +147,7 @@ impl Fleet {
                     watched.cluster = cluster;
                     continue;
                 }
-                // The client gives the same one for as long as the service gives the same page.
+                // The client returns the same value as long as the API returns the same page.
                 if Arc::ptr_eq(&watched.cluster, &cluster) {
                     continue;
                 }
@@ -170,7 +170,7 @@ impl Fleet {
         news
     }
 
-    /// The list that was just taken in was complete: what did it not show?
+    /// Takes in that the last list was complete, and returns what it did not show.
     pub(super) fn miss(&mut self) -> Missed {
         let mut missed = Missed { first_time: false, gone: Vec::new() };
         for watched in self.clusters.values_mut().filter(|watched| watched.list != self.lists) {
@@ -191,7 +191,7 @@ impl Fleet {
     }
 }
 
-/// One cluster less in a lane, and one more in another.
+/// Moves one cluster from a lane to another.
 fn shift(lanes: &mut [usize], from: Option<Lane>, to: Option<Lane>) {
     if let Some(count) = from.and_then(|lane| lanes.get_mut(lane as usize)) {
         *count = count.saturating_sub(1);

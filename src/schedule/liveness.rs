@@ -17,8 +17,8 @@ pub fn channel() -> (LivenessProbe, LivenessResponder) {
 }
 
 impl LivenessProbe {
-    /// Returns once the scheduler's loop has come round. Returns at once where the scheduler has ended: its owner
-    /// learns of that from its task.
+    /// Returns when the scheduler's loop has answered. Returns at once if the scheduler has ended:
+    /// its task reports that to its owner.
     pub async fn answered(self) {
         let (answer, answered) = oneshot::channel();
         if self.0.send(answer).await.is_ok() {
@@ -31,7 +31,7 @@ impl LivenessResponder {
     /// Answers each probe as it comes. Never returns. Cancel safe.
     pub(super) async fn answer(&mut self) {
         while let Some(answer) = self.0.recv().await {
-            // The prober may have gone.
+            // The prober may have ended.
             let _ = answer.send(());
         }
         std::future::pending::<()>().await;

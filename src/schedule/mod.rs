@@ -1,11 +1,12 @@
-//! When to poll: discovery of clusters, and one queue of reconciles by the time at which they are due.
+//! When to poll: discovery of clusters, and one queue of reconciles by the time at which they are
+//! due.
 //!
-//! It knows nothing of tasks: a reconcile says when the next one is due and in which [`Lane`]. One reconcile of a cluster at
-//! a time; a slow or broken cluster delays no other. Late ticks are never made up for (`pacer` says how), and
-//! where the rate of requests is not enough, idle clusters are read less often, which is told.
+//! The scheduler knows nothing of tasks: a reconcile returns when the next one is due and in which
+//! [`Lane`]. There is one reconcile of a cluster at a time; a slow or broken cluster delays no
+//! other. Missed polls are not repeated (see `pacer`). If the request rate is not enough, idle
+//! clusters are polled less often, which is a condition.
 //!
-//! Each project has a scheduler of its own, with limits of its own: whatever happens in one changes nothing for the
-//! others.
+//! Each project has a scheduler of its own, with limits of its own: no project affects another one.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -31,59 +32,62 @@ use liveness::LivenessResponder;
 use pacer::{LanePacer, Load};
 use queue::Queue;
 
-/// Reconciles are due this soon after a discovery was asked for, at the earliest.
+/// The shortest time from the request of a discovery to the next reconcile.
 const REDISCOVERY: Duration = Duration::from_secs(10);
-/// Of the reconciles at once, one in so many is kept for what matters more than clusters where nothing runs: a service
-/// that answers slowly must not fill all places with those.
+/// Of this number of concurrent reconciles one is kept for more important clusters than idle ones:
+/// a slow API must not fill all places with those.
 const KEPT_PLACES: usize = 8;
 
-/// What a reconcile is for. Lanes that stand first begin first.
+/// What a reconcile is for. The first lanes begin first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
-    /// An attempt is settled, or a PUT is due.
+    /// A request is to be confirmed, or is due.
     Urgent,
-    /// A task runs or failed and is ours to handle, or the list of clusters shows that something runs.
+    /// A task runs, or failed and is handled by the daemon, or the list of clusters shows that
+    /// something runs.
     Running,
-    /// The cluster was not read yet, or its entry in the list of clusters changed. Begins after a discovery that is
-    /// due.
+    /// The cluster was not polled yet, or its entry in the list of clusters changed. Begins after a
+    /// discovery that is due.
     Unread,
     /// Nothing runs.
     Idle,
 }
 
 impl Lane {
-    /// All, the first first.
+    /// All lanes in their order.
     pub const ALL: [Self; 4] = [Self::Urgent, Self::Running, Self::Unread, Self::Idle];
 }
 
-/// What a reconcile says to the scheduler.
+/// The result of a reconcile for the scheduler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Next {
     /// When to poll again.
     pub after: Duration,
-    /// What for.
+    /// The lane of the next poll.
     pub lane: Lane,
     /// The list of clusters should be read soon.
     pub discovery: bool,
 }
 
-/// What the scheduler drives: one project.
+/// The project that a scheduler drives.
 pub trait Project: Send + Sync + 'static {
-    /// Lists the clusters. `None` where that failed (and was told).
+    /// Lists the clusters. Returns `None` if that failed (and was reported).
     fn discover(&self) -> impl Future<Output = Option<ClusterList>> + Send;
     /// Reconciles one cluster.
     fn reconcile(&self, cluster: &Cluster) -> impl Future<Output = Next> + Send;
-    /// Two complete lists did not show the cluster: whether that was taken note of.
+    /// Takes in that two complete lists did not show the cluster. Returns whether that was
+    /// recorded.
     fn forget(&self, cluster: &Cluster) -> impl Future<Output = bool> + Send;
-    /// The clusters with a lifecycle in the journal that has no end yet.
+    /// Returns the clusters with an unfinished task in the journal.
     fn remembered(&self) -> Vec<Cluster>;
-    /// Clusters came or went.
+    /// Takes in that clusters came or went.
     fn changed(&self, came: usize, went: &[ClusterId], watched: usize);
-    /// What the configuration says now.
+    /// Returns the configuration in force.
     fn rules(&self) -> Arc<Rules>;
-    /// How many requests may begin in a second, as of now. `None`: any number.
+    /// Returns how many requests may begin in a second now. `None`: there is no limit.
     fn requests_per_second(&self) -> Option<f64>;
-    /// Idle clusters are read less often than they should be, or (`None`) often enough again.
+    /// Takes in that idle clusters are polled less often than configured, or (`None`) often enough
+    /// again.
     fn stretched(&self, stretch: Option<Stretch>);
 }
 
@@ -91,7 +95,8 @@ pub trait Project: Send + Sync + 'static {
 pub struct Scheduler<P, C> {
     project: Arc<P>,
     clock: Arc<C>,
-    /// What the configuration says. Reconciles at once are as many as requests in flight: each has at most one.
+    /// The configuration. There are as many concurrent reconciles as requests in flight: each has
+    /// at most one.
     rules: Arc<Rules>,
     fleet: Fleet,
     queue: Queue,
@@ -105,19 +110,19 @@ pub struct Scheduler<P, C> {
     stretch: Option<Stretch>,
     /// Answers liveness probes from the loop.
     liveness: Option<LivenessResponder>,
-    /// Felt when something changed for which clusters with an unfinished task are to be polled at once: another configuration, or
-    /// the end of a hold.
+    /// Notified when clusters with an unfinished task are to be polled at once: after a reload, or
+    /// at the end of a hold.
     nudge: Arc<Notify>,
 }
 
-/// What has ended.
+/// The tasks that have ended.
 enum Done {
     Reconcile(ClusterId, Next),
     Discovery(Option<ClusterList>),
 }
 
 impl<P: Project, C: Clock> Scheduler<P, C> {
-    /// A scheduler that has seen nothing yet.
+    /// Makes a scheduler without any cluster.
     pub fn new(project: Arc<P>, clock: Arc<C>) -> Self {
         let rules = project.rules();
         let next_discovery = clock.now().mono;
@@ -140,22 +145,22 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
         }
     }
 
-    /// Has clusters with an unfinished task polled at once whenever this is notified.
+    /// Polls clusters with an unfinished task at once whenever this is notified.
     #[must_use]
     pub fn nudged_by(self, nudge: Arc<Notify>) -> Self {
         Self { nudge, ..self }
     }
 
-    /// Has the scheduler answer the probes of this responder.
+    /// Answers the probes of this responder.
     #[must_use]
     pub fn with_liveness(self, responder: LivenessResponder) -> Self {
         Self { liveness: Some(responder), ..self }
     }
 
-    /// Watches until `stop`, then waits for the reconciles that are under way.
+    /// Watches until `stop`, then waits for the reconciles that have begun.
     ///
     /// # Errors
-    /// Where a reconcile panicked. What it was doing is in the journal.
+    /// If a reconcile panicked. The journal has what it was doing.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), JoinError> {
         let mut result = Ok(());
         self.push_spread(self.clock.now().mono, Lane::Running, &self.fleet.unlisted());
@@ -165,7 +170,8 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
             self.begin_what_is_due(&load, &stop);
             let wait = self.next_begin(&load).map(|due| due.since(self.clock.now().mono));
             tokio::select! {
-                // In this order, so that equal inputs give equal runs. A nudge is rare, and keeps nothing waiting.
+                // In this order, so that equal inputs give equal runs. A nudge is rare, and delays
+                // nothing.
                 biased;
                 () = stop.cancelled() => break,
                 () = self.nudge.notified() => self.bring_forward(),
@@ -180,11 +186,11 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
         self.finish(result).await
     }
 
-    /// Reconciles every cluster once, and returns when the last reconcile has ended. `false` where the clusters could
-    /// not be listed.
+    /// Reconciles every cluster once, and returns when the last reconcile has ended. Returns
+    /// `false` if the clusters could not be listed.
     ///
     /// # Errors
-    /// Where a reconcile panicked.
+    /// If a reconcile panicked.
     pub async fn run_once(mut self, stop: CancellationToken) -> Result<bool, JoinError> {
         self.start_discovery(&stop);
         let mut result = Ok(());
@@ -206,7 +212,7 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
         Ok(discovered)
     }
 
-    /// Takes the rules as they are by now. A shorter `idle_interval` shortens the waits that have begun.
+    /// Takes the present rules. A shorter `idle_interval` shortens the waits that have begun.
     fn take_rules(&mut self) {
         let before = self.rules.poll.idle_interval;
         self.rules = self.project.rules();
@@ -228,9 +234,10 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
         }
     }
 
-    /// Waits for what is under way: a reconcile that has begun to act is left to end, whatever else went wrong.
+    /// Waits for what has begun: a reconcile that sends a request runs to its end, whatever else
+    /// failed.
     async fn finish(mut self, mut result: Result<(), JoinError>) -> Result<(), JoinError> {
-        // There is no loop any more that could be stuck.
+        // The loop has ended, so it cannot be stuck.
         self.liveness = None;
         while let Some(done) = self.tasks.join_next().await {
             result = result.and(done.map(drop));
@@ -238,8 +245,8 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
         result
     }
 
-    /// What there is to do and how much of it may be done; tells when idle clusters begin or cease to be read less
-    /// often for it.
+    /// Returns the load and the limits; reports when idle clusters begin or cease to be polled less
+    /// often.
     fn load(&mut self) -> Load {
         let load = Load { lanes: self.fleet.in_lanes(), rate: self.project.requests_per_second() };
         let stretch = load.stretch(&self.rules.poll);
@@ -281,7 +288,7 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
         self.reconciling < self.at_once() - kept
     }
 
-    /// When something is to be begun next. `None`: only when something that is under way has ended.
+    /// Returns when something is to be begun next. `None`: only when something that has begun ends.
     fn next_begin(&self, load: &Load) -> Option<Mono> {
         let lanes = Lane::ALL.into_iter().filter(|lane| self.has_place(*lane));
         let polls = lanes.filter_map(|lane| {
@@ -301,8 +308,8 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
         });
     }
 
-    /// Lists the clusters beside the reconciles, so that a slow list delays none of them. It changes nothing, so a stop
-    /// cuts it short.
+    /// Lists the clusters beside the reconciles, so that a slow list delays none of them. It
+    /// changes nothing, so a stop cancels it.
     fn start_discovery(&mut self, stop: &CancellationToken) {
         if self.discovering {
             return;
@@ -335,13 +342,13 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
         }
     }
 
-    /// Takes a list in.
+    /// Takes in a list.
     async fn discover(&mut self, list: Option<ClusterList>) {
         let now = self.clock.now();
         self.next_discovery = now.mono.after(self.rules.poll.discovery_interval);
         let Some(list) = list else {
             if !self.discovered {
-                // Nothing is watched yet: do not wait for the whole interval.
+                // No cluster is watched yet: do not wait for the whole interval.
                 self.next_discovery =
                     now.mono.after(self.rules.poll.active_interval.min(self.rules.poll.discovery_interval));
             }
@@ -361,8 +368,8 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
         }
     }
 
-    /// Spreads polls over `active_interval`, and over more where they would take too much of the rate. One that is
-    /// due sooner, or in a lane that matters more, stays. Returns the time between two.
+    /// Spreads polls over `active_interval`, and over more if they would take too much of the rate.
+    /// A poll that is due sooner, or in a more important lane, stays. Returns the time between two.
     fn push_spread(&mut self, now: Mono, lane: Lane, clusters: &[ClusterId]) -> Duration {
         let load = Load { lanes: self.fleet.in_lanes(), rate: self.project.requests_per_second() };
         let step = load.first_step(clusters.len(), &self.rules.poll);
@@ -376,7 +383,7 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
         step
     }
 
-    /// Lets go of clusters that two complete lists in a row did not show.
+    /// Removes clusters that two consecutive complete lists did not show.
     async fn let_go(&mut self) -> Vec<ClusterId> {
         let missed = self.fleet.miss();
         if missed.first_time {
@@ -385,7 +392,7 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
         }
         let mut went = Vec::new();
         for cluster in missed.gone {
-            // Each may take a while, and there may be thousands.
+            // Each may take a time, and there may be thousands.
             self.liveness.as_mut().map(LivenessResponder::answer_now);
             if self.project.forget(&cluster).await {
                 self.fleet.remove(&cluster.id);
@@ -397,7 +404,7 @@ impl<P: Project, C: Clock> Scheduler<P, C> {
     }
 }
 
-/// Answers liveness probes where there is a responder. Never returns.
+/// Answers liveness probes, if there is a responder. Never returns.
 async fn answer_liveness(liveness: &mut Option<LivenessResponder>) {
     match liveness {
         Some(liveness) => liveness.answer().await,

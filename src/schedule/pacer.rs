@@ -1,5 +1,5 @@
-//! How close together polls may begin: so that what is late is not made up for, that the rate of requests is
-//! shared by what matters, and that what matters least stretches when there is not enough of it.
+//! How close together polls may begin: missed polls are not repeated at once, the important lanes
+//! share the request rate, and the least important one stretches if the rate is not enough.
 //!
 //! ```text
 //!   urgent    begins when it is due
@@ -16,26 +16,26 @@ use crate::model::project::{Poll, Stretch};
 
 /// A reconcile reads two lists.
 const REQUESTS_PER_LOOK: f64 = 2.0;
-/// The most clusters that one page of their list shows.
+/// The largest number of clusters on one page of their list.
 const CLUSTERS_PER_PAGE: f64 = 1000.0;
-/// Reconciles follow each other at this part of the even distance at least: what is late is caught up with slowly.
+/// The shortest distance of reconciles, as a part of the even one: late reconciles catch up slowly.
 const CLOSEST: f64 = 0.95;
 /// Parts of the rate.
 const FOR_ALL: f64 = 0.9;
 const FOR_RUNNING: f64 = 0.8;
 const FOR_UNREAD: f64 = 0.5;
 const FOR_IDLE_AT_LEAST: f64 = 0.1;
-/// Clusters that became active together may stay together: the service upgrades at most 20 at once.
+/// Clusters that became active together may stay together: the API upgrades at most 20 at once.
 const TOGETHER: i64 = 32;
 /// Timers are no finer than this, in microseconds, and a lane must not lose by it.
 const GRAIN: i64 = 20_000;
-/// A stretch is one from here on, so that a hair's breadth is none.
+/// A smaller stretch is ignored.
 const NOTABLE: f64 = 1.05;
 
-/// What there is to do, and how much of it may be done.
+/// The load and the limits.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Load {
-    /// Clusters in each lane, under way included.
+    /// Clusters in each lane, those being polled included.
     pub(super) lanes: [usize; Lane::ALL.len()],
     /// Requests in a second; `None` without a limit.
     pub(super) rate: Option<f64>,
@@ -52,7 +52,7 @@ impl Load {
         Lane::ALL.into_iter().map(|lane| self.of(lane)).sum()
     }
 
-    /// Seconds between two polls of a lane at the least.
+    /// Returns the shortest time between two polls of a lane, in seconds.
     fn distance(&self, lane: Lane, poll: &Poll) -> f64 {
         let even = |interval: Duration, clusters: f64| CLOSEST * interval.as_secs_f64() / clusters.max(1.0);
         let for_rate = |part: f64| self.rate.map_or(0.0, |rate| REQUESTS_PER_LOOK / (part * rate));
@@ -67,8 +67,8 @@ impl Load {
         }
     }
 
-    /// Seconds between two idle polls for which there is room in the rate. `unread`: the part of it that others
-    /// take for a while.
+    /// Returns the seconds between two idle polls that the rate allows. `unread`: the part of the
+    /// rate that others take for a time.
     fn idle_distance(&self, poll: &Poll, unread: f64) -> f64 {
         let Some(rate) = self.rate else { return 0.0 };
         let per_second = |interval: Duration, requests: f64| requests / interval.as_secs_f64().max(0.001);
@@ -79,14 +79,15 @@ impl Load {
         REQUESTS_PER_LOOK / room.max(FOR_IDLE_AT_LEAST * rate)
     }
 
-    /// The distance at which so many clusters are read that should be read soon.
+    /// Returns the distance at which this number of clusters is polled that should be polled soon.
     pub(super) fn first_step(&self, clusters: usize, poll: &Poll) -> Duration {
         let clusters = u32::try_from(clusters).unwrap_or(u32::MAX).max(1);
         let for_rate = Duration::try_from_secs_f64(self.distance(Lane::Unread, poll)).unwrap_or_default();
         (poll.active_interval / clusters).max(for_rate)
     }
 
-    /// Whether idle clusters are read less often than they should be, for want of requests.
+    /// Returns whether idle clusters are polled less often than configured, because the request
+    /// rate does not allow more.
     pub(super) fn stretch(&self, poll: &Poll) -> Option<Stretch> {
         let idle = self.of(Lane::Idle) + self.of(Lane::Unread);
         let actual = idle * self.idle_distance(poll, 0.0);
@@ -106,16 +107,16 @@ pub(super) struct LanePacer {
 }
 
 impl LanePacer {
-    /// From when on a reconcile of this lane may begin.
+    /// Returns from when on a reconcile of this lane may begin.
     pub(super) fn open(&self, lane: Lane, load: &Load, poll: &Poll) -> Mono {
         let distance = micros(load.distance(lane, poll));
         let together = if lane == Lane::Running { distance.saturating_mul(TOGETHER - 1) } else { 0 };
         let next = self.next.get(lane as usize).copied().unwrap_or_default();
-        // Rounded up: before that millisecond it may not begin.
+        // Rounded up: it may not begin before that millisecond.
         Mono(next.saturating_sub(together.max(GRAIN)).saturating_add(999).div_euclid(1_000))
     }
 
-    /// One has begun.
+    /// Takes in that one has begun.
     pub(super) fn begun(&mut self, lane: Lane, now: Mono, load: &Load, poll: &Poll) {
         let distance = micros(load.distance(lane, poll));
         if let Some(next) = self.next.get_mut(lane as usize) {
@@ -165,7 +166,7 @@ mod tests {
         let mut spread = LanePacer::default();
         let mut begun = Vec::new();
         for ms in 0..10_000 {
-            // The process stands still for some seconds.
+            // The process is stopped for some seconds.
             if (3_000..7_000).contains(&ms) {
                 continue;
             }

@@ -1,5 +1,5 @@
-//! The queue of reconciles: which cluster is due next, in lanes by what the reconcile is for. A cluster stands in it at
-//! most once.
+//! The queue of reconciles: which cluster is due next, in lanes by what the reconcile is for. It
+//! has each cluster at most once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,21 +15,21 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Puts a cluster in, or moves it to another lane and time.
+    /// Adds a cluster, or moves it to another lane and time.
     pub fn push(&mut self, lane: Lane, due: Mono, cluster: ClusterId) {
         self.remove(&cluster);
         self.lane(lane).insert((due, cluster.clone()));
         self.of.insert(cluster, (lane, due));
     }
 
-    /// Takes a cluster out, whenever it is due.
+    /// Removes a cluster, whenever it is due.
     pub fn remove(&mut self, cluster: &ClusterId) {
         if let Some((id, (lane, due))) = self.of.remove_entry(cluster) {
             self.lane(lane).remove(&(due, id));
         }
     }
 
-    /// Shortens every wait of a lane to this part of it: what is evenly spread stays so.
+    /// Shortens every wait of a lane to this part of it: evenly spread waits stay so.
     pub fn shorten(&mut self, lane: Lane, now: Mono, part: f64) {
         for (due, id) in std::mem::take(self.lane(lane)) {
             let due = if due <= now { due } else { now.after(due.since(now).mul_f64(part.clamp(0.0, 1.0))) };
@@ -37,22 +37,22 @@ impl Queue {
         }
     }
 
-    /// In which lane a cluster waits, and when it is due.
+    /// Returns in which lane a cluster waits, and when it is due.
     pub fn place(&self, cluster: &ClusterId) -> Option<(Lane, Mono)> {
         self.of.get(cluster).copied()
     }
 
-    /// When the first one of a lane is due.
+    /// Returns when the first one of a lane is due.
     pub fn next_due(&self, lane: Lane) -> Option<Mono> {
         self.lanes.get(lane as usize)?.first().map(|(due, _)| *due)
     }
 
-    /// How many wait in a lane.
+    /// Returns how many wait in a lane.
     pub fn waiting(&self, lane: Lane) -> usize {
         self.lanes.get(lane as usize).map_or(0, BTreeSet::len)
     }
 
-    /// Takes the first one of a lane out.
+    /// Removes the first one of a lane, and returns it.
     pub fn pop(&mut self, lane: Lane) -> Option<ClusterId> {
         let (_, cluster) = self.lane(lane).pop_first()?;
         self.of.remove(&cluster);

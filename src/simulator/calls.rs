@@ -1,4 +1,4 @@
-//! What each operation does and answers, once the gateway has let it through.
+//! What each operation does and answers, after the gateway has accepted it.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -257,7 +257,7 @@ impl World {
         })))
     }
 
-    /// The lookup of a project's id by the name of its region; IAM's, at this address too.
+    /// The lookup of a project's id by the name of its region: an API of IAM, at this address too.
     fn projects(&self, request: &SimRequest) -> Value {
         let own = [(&self.scenario.project_id, &self.scenario.region)];
         let others = self.scenario.other_project.iter().map(|project| (&project.id, &project.name));

@@ -1,4 +1,4 @@
-//! One simulated cluster: its nodes, its tasks, and what happens to them in time.
+//! One simulated cluster: its nodes, its tasks, and their changes in time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,10 +25,10 @@ pub(super) struct Cluster {
     pub(super) updated: SimTime,
     pub(super) deleted: bool,
     pub(super) nodes: Vec<Node>,
-    /// Its tasks as they are, in the order in which they appeared.
+    /// Its tasks, in the order in which they appeared.
     pub(super) tasks: Vec<Task>,
     pub(super) ways: Ways,
-    /// How fails what is started over the API, and how long a node takes.
+    /// How a task that is started over the API fails, and how long a node takes.
     pub(super) posted_fail: Vec<FailRule>,
     pub(super) node_time: Duration,
     deleted_at: Option<SimTime>,
@@ -36,9 +36,9 @@ pub(super) struct Cluster {
     hands: Vec<ByHand>,
     /// The ids of the scenario's tasks, in its order.
     scripted: Vec<String>,
-    /// How many readings of its tasks were answered.
+    /// The number of answered reads of its tasks.
     reads: u64,
-    /// Its tasks as they were after each change, for stale readings.
+    /// Its tasks after each change, for answers with an old state.
     past: Vec<(SimTime, Vec<Task>)>,
 }
 
@@ -58,7 +58,7 @@ struct PendingTask {
     script: TaskScript,
 }
 
-/// What became of a PUT on a task that exists.
+/// The result of a PUT on a task that exists.
 #[derive(Debug)]
 pub(super) enum PutOutcome {
     /// The answer is 200.
@@ -67,7 +67,7 @@ pub(super) enum PutOutcome {
     Refused(PutRecord, Refusal),
 }
 
-/// Something that happens by itself, in the order of rank where several happen at once.
+/// A change without a request, in the order of rank if there are several at once.
 enum Due {
     Task(usize, Next),
     Hand(usize),
@@ -75,7 +75,7 @@ enum Due {
     Deleted,
 }
 
-/// What happened and when, for the log.
+/// A change with its time, for the log.
 pub(super) type Happened = Vec<(SimTime, Record)>;
 
 impl Cluster {
@@ -121,7 +121,7 @@ impl Cluster {
         }
     }
 
-    /// Lets everything happen that is due until `now`.
+    /// Makes every change that is due until `now`.
     pub(super) fn advance(&mut self, now: SimTime, speed: f64, happened: &mut Happened) {
         while let Some((at, due)) = self.next_due(now) {
             match due {
@@ -168,7 +168,7 @@ impl Cluster {
             .min_by_key(|(at, _)| *at)
     }
 
-    /// Counts one reading of the tasks that was answered, and lets happen what follows upon it.
+    /// Counts one answered read of the tasks, and makes the changes that follow it.
     pub(super) fn was_read(&mut self, now: SimTime, speed: f64, happened: &mut Happened) {
         self.reads += 1;
         let reads = self.reads;
@@ -183,14 +183,14 @@ impl Cluster {
         }
     }
 
-    /// A new task. It is listed from now on.
+    /// Adds a task. It is listed from now on.
     pub(super) fn appear(&mut self, now: SimTime, task: Task, happened: &mut Happened) {
         happened.push((now, self.record(&task, TaskChange::Appeared)));
         self.tasks.push(task);
         self.changed(now);
     }
 
-    /// The names of its nodes.
+    /// Returns the names of its nodes.
     pub(super) fn node_names(&self) -> Vec<String> {
         self.nodes.iter().map(|node| node.name.clone()).collect()
     }
@@ -199,7 +199,7 @@ impl Cluster {
         self.tasks.iter().any(Task::is_running)
     }
 
-    /// The tasks as a reading at `now` shows them, and the time that it shows them at.
+    /// Returns the tasks as a read at `now` shows them, and the time of that state.
     pub(super) fn seen_tasks(&self, now: SimTime) -> (&[Task], SimTime) {
         if self.ways.stale_for.is_zero() {
             return (&self.tasks, now);
@@ -209,7 +209,7 @@ impl Cluster {
         (then.map_or(&[], |(_, tasks)| tasks), as_of)
     }
 
-    /// A retry or an abort of one of its tasks; `None` where it has no such task.
+    /// Retries or aborts one of its tasks; returns `None` if it has no such task.
     pub(super) fn put(
         &mut self,
         now: SimTime,
@@ -278,7 +278,8 @@ impl Cluster {
                 let task = self.tasks.get(index)?;
                 happened.push((now, self.record(task, TaskChange::Restarted)));
             }
-            // What runs cannot be stopped, and what succeeded is over: 200, and nothing happens.
+            // A running task cannot be stopped, and a successful one has ended: 200, without
+            // effect.
             PutKind::Abort if !failed => return Some(PutOutcome::Ok(record)),
             PutKind::Abort => {
                 record.taken = true;
@@ -354,7 +355,8 @@ impl Cluster {
         }
     }
 
-    /// Remembers the state for stale readings, and forgets what no reading can show any more.
+    /// Keeps the present state for answers with an old state, and forgets states that no answer can
+    /// show any more.
     fn changed(&mut self, now: SimTime) {
         self.updated = self.updated.max(now);
         if self.ways.stale_for.is_zero() {
@@ -422,12 +424,12 @@ impl Cluster {
     }
 }
 
-/// Several target zones add zones; one moves there.
+/// Several target zones add zones; one target zone is a move.
 pub(super) fn migrate_type(target_az: &str) -> &'static str {
     if target_az.contains(',') { "multi_az_change" } else { "az_migrate" }
 }
 
-/// How the service refuses what does not fit the cluster's state.
+/// How the API refuses a request that the cluster's state does not allow.
 pub(super) fn not_now() -> Refusal {
     Refusal {
         status: 400,

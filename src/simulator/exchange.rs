@@ -1,4 +1,4 @@
-//! What goes into the world and what comes out: requests and answers as plain values, without a socket.
+//! The input and output of the world: requests and answers as plain values, without a socket.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub struct SimRequest {
     pub path: String,
     /// The query's pairs, decoded, in the order sent. A pair without `=` has an empty value.
     pub query: Vec<(String, String)>,
-    /// The headers; names in any case. `Host` must be among them where it was signed.
+    /// The headers; names in any case. `Host` must be among them if it was signed.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
@@ -33,10 +33,10 @@ impl SimRequest {
     }
 }
 
-/// What happens to a request: what is sent back, and when.
+/// The result of a request: its answer, and when it is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SimAnswer {
-    /// What is sent back, if anything.
+    /// The answer, if there is one.
     pub delivery: Delivery,
     /// How long the client waits for it. The request's effect, if any, came before this.
     pub delay: Duration,
@@ -51,9 +51,10 @@ pub enum Delivery {
     CutBefore,
     /// Never: the request took effect, and the connection ends before any byte of the answer.
     CutAfter,
-    /// In part: the head promises the whole body, and the connection ends after so many bytes of it.
+    /// In part: the head announces the whole body, and the connection ends after this number of its
+    /// bytes.
     Truncate {
-        /// The answer as it would be.
+        /// The whole answer.
         response: Response,
         /// How many bytes of its body arrive; fewer than it has.
         body_bytes: usize,
@@ -86,7 +87,7 @@ impl Response {
         }
     }
 
-    /// 200 without a body: how the API answers a PUT or POST it takes.
+    /// Returns 200 without a body: how the API answers an accepted PUT or POST.
     pub(super) fn taken() -> Self {
         Self { status: 200, headers: Vec::new(), body: Vec::new() }
     }
@@ -106,7 +107,7 @@ impl Response {
         self
     }
 
-    /// Adds the two headers that every answer bears.
+    /// Adds the two headers of every answer.
     #[must_use]
     pub(super) fn stamped(self, wall: Timestamp, request_id: &str) -> Self {
         let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&wall).unwrap_or_default();
@@ -120,7 +121,7 @@ impl Response {
 
     /// The error code of the body, whichever of the two shapes it has.
     pub(super) fn code(&self) -> Option<String> {
-        /// Only this is read of a body, which may be long.
+        /// Only this part of a body is read, which may be long.
         #[derive(serde::Deserialize)]
         struct Coded {
             #[serde(rename = "errCode")]
@@ -133,7 +134,7 @@ impl Response {
     }
 }
 
-/// Decodes `%XX`; what is not such a sequence stays as it is.
+/// Decodes `%XX`; any other text stays as it is.
 pub(super) fn percent_decoded(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());

@@ -1,4 +1,4 @@
-//! What a fault makes of an answer.
+//! Changes an answer by a fault.
 
 use super::cluster::Cluster;
 use super::exchange::{Delivery, Response};
@@ -6,7 +6,7 @@ use super::log::Operation;
 use super::scenario::{Fault, What};
 use super::time::SimTime;
 
-/// Whether this fault could hit such a request.
+/// Returns whether this fault could hit such a request.
 pub(super) fn matches(fault: &Fault, now: SimTime, operation: Operation, cluster: Option<&Cluster>) -> bool {
     let of_cluster =
         |name: &String| cluster.is_some_and(|cluster| cluster.name == *name || cluster.group == *name);
@@ -16,7 +16,7 @@ pub(super) fn matches(fault: &Fault, now: SimTime, operation: Operation, cluster
         && fault.until.is_none_or(|until| now < until.0)
 }
 
-/// What the client gets. `real` is the right answer, where the request took effect.
+/// Returns what the client gets. `real` is the right answer, if the request took effect.
 pub(super) fn delivery(fault: &Fault, real: Option<&Response>, request_id: &str) -> Delivery {
     let error =
         |status, code, message| Delivery::Respond(written(fault, status, Some((code, message)), request_id));
@@ -54,7 +54,7 @@ pub(super) fn delivery(fault: &Fault, real: Option<&Response>, request_id: &str)
         What::Truncated => {
             let mut response = real.cloned().unwrap_or_else(Response::taken);
             if response.body.is_empty() {
-                // Nothing cannot be cut short.
+                // An empty body cannot be cut short.
                 response = Response::of(response.status, "application/json", "{}");
             }
             Delivery::Truncate { body_bytes: response.body.len() / 2, response }
@@ -62,7 +62,7 @@ pub(super) fn delivery(fault: &Fault, real: Option<&Response>, request_id: &str)
     }
 }
 
-/// The answer as the fault spells it; `usual` is the code and message where it spells none.
+/// Returns the answer with the texts of the fault; `usual` is the code and message if it has none.
 fn written(fault: &Fault, status: u16, usual: Option<(&str, &str)>, request_id: &str) -> Response {
     let code = fault.code.as_deref().or(usual.map(|(code, _)| code));
     let message = fault.message.as_deref().or(usual.map(|(_, message)| message)).unwrap_or_default();

@@ -1,8 +1,8 @@
-//! The tokens that IAM and the metadata service have given out.
+//! The tokens that IAM and the metadata service have returned.
 
 use jiff::Timestamp;
 
-/// The tokens that were given out; the gatekeeper has the keys.
+/// The tokens; the gatekeeper has the keys.
 #[derive(Debug, Default)]
 pub(super) struct Given {
     pub(super) tokens: Vec<(String, Timestamp)>,
@@ -10,7 +10,7 @@ pub(super) struct Given {
 }
 
 impl Given {
-    /// Whether the token is one that was given out and is still good.
+    /// Returns whether the token is one of them and still valid.
     pub(super) fn knows_token(&self, token: &str, wall: Timestamp) -> bool {
         self.tokens.iter().any(|(known, end)| known == token && wall < *end)
     }

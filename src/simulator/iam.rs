@@ -1,5 +1,5 @@
-//! IAM beside the simulated service, and the metadata service of a machine: written from their published samples. Both
-//! answer at the same address as the service itself.
+//! IAM beside the simulated API, and the metadata service of a machine: written from their
+//! published samples. Both answer at the same address as the API itself.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -14,7 +14,7 @@ use super::world::{Done, World};
 const TOKEN_BYTES: usize = 24;
 const TOKEN_LIFE: SignedDuration = SignedDuration::from_hours(24);
 const DEFAULT_LIFE: u32 = 900;
-/// What the metadata service gives is good for an hour.
+/// Keys of the metadata service are valid for an hour.
 const METADATA_LIFE: SignedDuration = SignedDuration::from_hours(1);
 
 #[derive(Deserialize)]
@@ -74,7 +74,7 @@ struct AssumeUrn {
 }
 
 impl World {
-    /// What IAM or the metadata service does; nothing where the request is for neither.
+    /// Answers a request to IAM or the metadata service; returns `None` for any other request.
     pub(super) fn sign_in(
         &mut self,
         wall: Timestamp,
@@ -95,7 +95,7 @@ impl World {
         })
     }
 
-    /// A token for a password.
+    /// Returns a token for a password.
     fn token(&mut self, wall: Timestamp, request: &SimRequest) -> Result<Response, Response> {
         let invalid = || iam_error(400, "The request body is invalid", "Bad Request");
         let body: AuthBody<Scope> = serde_json::from_slice(&request.body).map_err(|_| invalid())?;
@@ -153,7 +153,7 @@ impl World {
         Ok(answer.with_header("X-Subject-Token", token))
     }
 
-    /// Temporary keys of an agency, by either form. Whoever asks has passed the gateway.
+    /// Returns temporary keys of an agency, in either form. The request has passed the gateway.
     fn assume(
         &mut self,
         wall: Timestamp,
@@ -208,7 +208,7 @@ impl World {
         agencies.any(|agency| agency.name == name && domain.is_none_or(|domain| agency.domain == domain))
     }
 
-    /// A key that the gateway knows from now on, for so long.
+    /// Returns a key that the gateway accepts from now on, for this time.
     fn temporary(&mut self, wall: Timestamp, seconds: u32) -> (Key, Timestamp) {
         let end = later(wall, SignedDuration::from_secs(i64::from(seconds)));
         let key = Key {
@@ -220,7 +220,7 @@ impl World {
         (key, end)
     }
 
-    /// A token of the metadata service.
+    /// Returns a token of the metadata service.
     fn metadata_token(&mut self) -> Result<Response, Response> {
         if !self.scenario.machine.tokens {
             return Err(Response::of(404, "text/html", "<html>404 Not Found</html>"));
@@ -230,7 +230,7 @@ impl World {
         Ok(Response::of(200, "text/plain", token))
     }
 
-    /// The key of the machine's agency.
+    /// Returns the key of the machine's agency.
     fn metadata_key(&mut self, wall: Timestamp, request: &SimRequest) -> Result<Response, Response> {
         let refused = |message: &str| Response::json(401, &json!({ "message": message }));
         if self.scenario.machine.tokens {
@@ -269,7 +269,7 @@ fn later(wall: Timestamp, by: SignedDuration) -> Timestamp {
     wall.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
-/// As IAM writes a point in time: with microseconds.
+/// Returns a time in IAM's form: with microseconds.
 fn written(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
 }

@@ -1,4 +1,4 @@
-//! Chance, all of it from one seed, and the ids that are drawn from it.
+//! All random values, from one seed, and the ids that are made of them.
 
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -27,21 +27,21 @@ impl Ids {
         text
     }
 
-    /// As the gateway's request ids look.
+    /// Returns an id in the form of the gateway's request ids.
     pub(super) fn request_id(&mut self) -> String {
         let mut bytes = [0; 16];
         self.0.fill_bytes(&mut bytes);
         hex::encode(bytes)
     }
 
-    /// Something that looks like a secret: so many bytes, in hexadecimal.
+    /// Returns a text that looks like a secret: this number of bytes, in hexadecimal.
     pub(super) fn secret(&mut self, bytes: usize) -> String {
         let mut drawn = vec![0; bytes];
         self.0.fill_bytes(&mut drawn);
         hex::encode(drawn)
     }
 
-    /// True with this chance.
+    /// Returns true with this probability.
     pub(super) fn happens(&mut self, probability: f64) -> bool {
         self.0.random_bool(probability.clamp(0.0, 1.0))
     }

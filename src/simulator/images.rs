@@ -17,7 +17,8 @@ const PATHS: [(&str, &str); 6] = [
     ("7.9.3", "7.10.2"),
 ];
 
-/// Where a cluster of this version goes with this `upgrade_type`: the image's id and its version.
+/// Returns where a cluster of this version goes with this `upgrade_type`: the image's id and its
+/// version.
 pub(super) fn target(upgrade_type: &str, version: &str) -> Option<(&'static str, String)> {
     match upgrade_type {
         "same" => Some((SAME_VERSION_IMAGE, version.to_owned())),

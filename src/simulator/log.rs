@@ -1,4 +1,5 @@
-//! What the world itself remembers of a run: the judge in tests. It knows the truth, whatever was answered.
+//! The log of the world: tests compare the daemon with it. It has the true state, whatever was
+//! answered.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ pub struct LogEntry {
     pub number: u64,
     /// When it happened.
     pub at: SimTime,
-    /// The same as the true wall-clock time (the service's own clock may be off).
+    /// The same as the true wall-clock time (the API's own clock may be wrong).
     pub wall: Timestamp,
     /// What happened.
     #[serde(flatten)]
@@ -25,7 +26,7 @@ pub struct LogEntry {
 pub enum Record {
     /// A request came.
     Request(Box<RequestRecord>),
-    /// Somebody pressed a button in the console.
+    /// An operator acted in the console.
     ByHand(PutRecord),
     /// A task changed.
     Task(TaskLog),
@@ -38,7 +39,7 @@ pub enum Record {
     },
 }
 
-/// What a request asks for.
+/// The operation of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Operation {
@@ -68,14 +69,14 @@ pub enum Operation {
     MetadataToken,
     /// `GET /openstack/latest/securitykey` of the metadata service.
     MetadataKey,
-    /// Nothing that the gateway knows.
+    /// An operation that the gateway does not know.
     Unknown,
 }
 
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestRecord {
-    /// What it asks for.
+    /// Its operation.
     pub operation: Operation,
     /// The method.
     pub method: String,
@@ -85,42 +86,42 @@ pub struct RequestRecord {
     pub query: Vec<(String, String)>,
     /// The access key it names.
     pub access_key: Option<String>,
-    /// What the gateway thinks of its signature.
+    /// The gateway's check of its signature.
     pub signature: Verdict,
     /// The id of the cluster in its path.
     pub cluster: Option<String>,
-    /// That cluster's name, where there is such a cluster.
+    /// That cluster's name, if the cluster exists.
     pub cluster_name: Option<String>,
     /// The id of the task in its path.
     pub task: Option<String>,
-    /// The `action_mode` of a reading of tasks.
+    /// The `action_mode` of a read of tasks.
     pub action_mode: Option<String>,
-    /// Whether it took effect: a PUT or POST did what it asks for, a GET was answered with the state.
+    /// Whether it took effect: a PUT or POST was carried out, a GET was answered with the state.
     pub taken: bool,
     /// The fault that hit it: its number in the scenario, from 1.
     pub fault: Option<usize>,
-    /// What was answered.
+    /// The answer.
     pub answer: AnswerRecord,
-    /// Of a retry or an abort that reached a task: the truth about the task at that instant.
+    /// Of a retry or an abort that reached a task: the true state of the task at that instant.
     pub put: Option<PutRecord>,
 }
 
-/// What was answered to a request.
+/// The answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnswerRecord {
-    /// How it went out.
+    /// How it was sent.
     pub delivery: DeliveryRecord,
-    /// The status; `None` where no answer went out.
+    /// The status; `None` if no answer was sent.
     pub status: Option<u16>,
     /// The error code in the body.
     pub code: Option<String>,
     /// The `X-Request-Id`.
     pub request_id: String,
-    /// How long it was held back, in milliseconds.
+    /// Its delay, in milliseconds.
     pub delay_ms: u64,
 }
 
-/// How an answer went out.
+/// How an answer was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeliveryRecord {
@@ -132,13 +133,13 @@ pub enum DeliveryRecord {
     Cut,
 }
 
-/// What the gateway thinks of a request's signature.
+/// The gateway's check of a request's signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// It is good.
     Good,
-    /// It was not looked at: the scenario does not ask for it, or the gateway knows no such path.
+    /// It was not checked: the scenario does not require it, or the gateway does not know the path.
     NotChecked,
     /// There is none, or it cannot be read.
     Missing,
@@ -177,17 +178,17 @@ impl Verdict {
     }
 }
 
-/// What a PUT, or a hand in the console, asks of a task.
+/// The action of a PUT, or of an operator in the console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PutKind {
-    /// Execute it again.
+    /// Run the task again.
     Retry,
-    /// Give it up.
+    /// Abort the task.
     Abort,
 }
 
-/// What makes a retry or an abort dangerous or pointless, by the truth at that instant.
+/// What makes a retry or an abort dangerous or pointless, by the true state at that instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Hazard {
@@ -199,16 +200,17 @@ pub enum Hazard {
     NotNewest,
     /// Another task of the cluster runs.
     AnotherRuns,
-    /// It was terminated before.
+    /// It was aborted before.
     AfterTermination,
 }
 
-/// A retry or an abort that reached a task, with the truth about the task just before it took effect.
+/// A retry or an abort that reached a task, with the true state of the task just before it took
+/// effect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PutRecord {
-    /// What was asked.
+    /// The action.
     pub kind: PutKind,
-    /// Whether a person did it in the console.
+    /// Whether an operator did it in the console.
     pub by_hand: bool,
     /// The cluster's id.
     pub cluster: String,
@@ -220,11 +222,11 @@ pub struct PutRecord {
     pub completed_nodes: Vec<String>,
     /// How many nodes it has.
     pub total_nodes: usize,
-    /// How often it was executed.
+    /// The number of its runs.
     pub execution: u64,
-    /// Whether it did what was asked.
+    /// Whether it took effect.
     pub taken: bool,
-    /// What was wrong with it, if anything.
+    /// Its hazards, if any.
     pub hazards: Vec<Hazard>,
     /// Whether it is an abort that can do harm: a node was completed, or the task was not FAILED.
     #[serde(rename = "unsafe")]
@@ -242,13 +244,13 @@ pub struct TaskLog {
     pub task: String,
     /// What changed.
     pub change: TaskChange,
-    /// The execution it happened in.
+    /// The run in which it happened.
     pub execution: u64,
     /// How many nodes are completed now.
     pub completed: usize,
 }
 
-/// What changed of a task.
+/// A change of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TaskChange {
@@ -258,9 +260,9 @@ pub enum TaskChange {
     NodeCompleted,
     /// It ended, with this status.
     Ended(String),
-    /// It is executed again.
+    /// It runs again.
     Restarted,
-    /// It was terminated.
+    /// It was aborted.
     Terminated,
 }
 
@@ -268,7 +270,7 @@ pub enum TaskChange {
 pub fn lines(entries: &[LogEntry]) -> String {
     let mut out = String::new();
     for entry in entries {
-        // Every value here has a JSON form; a line that had none would be missing, not broken.
+        // Every value here has a JSON form; a line without one would be missing, not broken.
         if let Ok(line) = serde_json::to_string(entry) {
             out.push_str(&line);
             out.push('\n');

@@ -1,12 +1,13 @@
-//! A CSS API with tasks that fail by script: to try policies on, to point any client at, and to test the daemon.
+//! A CSS API with tasks that fail by script: to try policies, to test any client, and to test the
+//! daemon.
 //!
-//! [`World`] is the whole behaviour, pure: it takes requests as values with the time they arrive at, gives
-//! answers as values, and keeps a log that tells the truth about everything that happened. [`Simulator`] puts it
-//! on a socket. What a world holds and what goes wrong in it, a [`Scenario`] says.
+//! [`World`] is the whole behaviour, pure: it takes requests as values with their time of arrival,
+//! returns answers as values, and keeps a log of everything that really happened. [`Simulator`]
+//! serves it on a socket. A [`Scenario`] describes the content of a world and its faults.
 //!
-//! It must never share a form of the wire, or the signing of it, with the client: its JSON is written from the
-//! published samples and its check of signatures from the published description, so that one slip is not on both
-//! sides.
+//! It must never share a form of the wire, or the signing of it, with the client: its JSON is
+//! written from the published samples and its check of signatures from the published description,
+//! so that one mistake is not on both sides.
 
 mod calls;
 mod cluster;

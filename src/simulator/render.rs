@@ -17,10 +17,10 @@ use super::steps::STEPS;
 use super::task::{Phase, Task};
 use super::time::SimTime;
 
-/// Times as the API writes them: by the service's clock, in UTC, without a zone.
+/// Times in the API's form: by the API's clock, in UTC, without a zone.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Calendar {
-    /// What the service's clock showed when the world began.
+    /// The API's clock when the world began.
     pub(super) begin: Timestamp,
 }
 
@@ -30,14 +30,15 @@ impl Calendar {
     }
 }
 
-/// Which part of a list is asked for: the first item, from 1, and how many.
+/// The requested part of a list: the first item, from 1, and the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Page {
     pub(super) first: usize,
     pub(super) limit: usize,
 }
 
-/// A list as the service shows it, with what its ways leave out. `name` is the key of the elements.
+/// A list as the API shows it, without the elements that its ways leave out. `name` is the key of
+/// the elements.
 pub(super) fn list(name: &str, elements: Vec<Value>, page: Page, ways: &ListWays) -> Value {
     let total = elements.len();
     let shown: Vec<_> = elements
@@ -120,7 +121,7 @@ pub(super) fn cluster(cluster: &Cluster, calendar: Calendar) -> Value {
     })
 }
 
-/// A cluster's detail: the entry of the list, and a little more.
+/// A cluster's detail: the entry of the list, and further fields.
 pub(super) fn cluster_detail(of: &Cluster, calendar: Calendar) -> Value {
     let mut detail = cluster(of, calendar);
     if let Value::Object(fields) = &mut detail {
@@ -129,7 +130,7 @@ pub(super) fn cluster_detail(of: &Cluster, calendar: Calendar) -> Value {
     detail
 }
 
-/// The elements of `detailList` of one kind, as a reading at `now` shows them.
+/// Returns the elements of `detailList` of one kind, as a read at `now` shows them.
 pub(super) fn tasks(
     cluster: &Cluster,
     kind: Kind,
@@ -212,7 +213,7 @@ fn task(task: &Task, as_of: SimTime, ways: &Ways, calendar: Calendar) -> Value {
     fields
 }
 
-/// Which nodes are to be in which zone in the end.
+/// Returns the final zone of each node.
 fn final_zones(task: &Task) -> Value {
     let zones: Vec<_> = task.plan.target_az.split(',').collect();
     let mut map: BTreeMap<&str, Vec<&str>> = BTreeMap::new();

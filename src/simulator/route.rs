@@ -1,4 +1,4 @@
-//! Which operation a request asks for, by its method and path.
+//! The operation of a request, by its method and path.
 
 use super::exchange::{SimRequest, percent_decoded};
 use super::log::Operation;
@@ -15,7 +15,7 @@ pub(super) struct Route {
 }
 
 impl Route {
-    /// The route of this request; [`Operation::Unknown`] where the gateway knows none.
+    /// Returns the route of this request; [`Operation::Unknown`] if the gateway knows none.
     pub(super) fn of(request: &SimRequest) -> Self {
         let parts: Vec<_> = request.path.trim_matches('/').split('/').map(percent_decoded).collect();
         let parts: Vec<_> = parts.iter().map(String::as_str).collect();
@@ -35,7 +35,7 @@ impl Route {
             return Self { operation, ..none };
         }
         let ["v1.0", project, "clusters", rest @ ..] = parts.as_slice() else { return none };
-        // An abort is an abort by the query alone; a body says nothing.
+        // Only the query makes an abort; a body has no effect.
         let aborts = request.query.iter().any(|(key, value)| key == "retry_mode" && !value.is_empty());
         let put = if aborts { Operation::Abort } else { Operation::Retry };
         let (operation, cluster, task, kind) = match (request.method.as_str(), rest) {

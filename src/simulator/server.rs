@@ -1,7 +1,8 @@
-//! The world on a socket: it takes HTTP/1.1, tells the world the time, and does to connections what it says.
+//! The world on a socket: it accepts HTTP/1.1, passes the time to the world, and treats connections
+//! as it says.
 //!
-//! Beside the API it serves `GET /_simulator/log` (JSON lines) and `GET /_simulator/state`, unsigned, for tests
-//! of programs that run elsewhere.
+//! Beside the API it serves `GET /_simulator/log` (JSON lines) and `GET /_simulator/state`,
+//! unsigned, for tests of programs that run elsewhere.
 
 use std::fmt;
 use std::io::Write;
@@ -28,7 +29,7 @@ use crate::clock::Clock;
 
 /// The gateway takes bodies up to 12 MB.
 const MAX_BODY_BYTES: usize = 12 * 1024 * 1024;
-/// How long a stop waits for requests under way.
+/// How long a stop waits for begun requests.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why the simulator could not start.
@@ -63,11 +64,11 @@ struct Shared {
 struct Stage {
     world: World,
     sink: Option<Box<dyn Write + Send>>,
-    /// How many entries of the log are in the sink.
+    /// The number of entries of the log in the sink.
     written: usize,
 }
 
-/// What a connection's handler needs.
+/// The state of a connection's handler.
 struct Service<C> {
     shared: Arc<Shared>,
     clock: Arc<C>,
@@ -80,11 +81,11 @@ impl<C> Clone for Service<C> {
 }
 
 impl Simulator {
-    /// Serves the world on this listener, by this clock. The world's time runs on from its beginning as the wall
-    /// clock stands now. Needs a tokio runtime.
+    /// Serves the world on this listener, by this clock. The world's time continues from its
+    /// beginning at the present wall clock. Needs a tokio runtime.
     ///
     /// # Errors
-    /// Where the listener has no address.
+    /// If the listener has no address.
     pub fn start<C: Clock>(
         listener: TcpListener,
         world: World,
@@ -112,7 +113,7 @@ impl Simulator {
         Ok(Self { address, shared, server, stop: stopped.drop_guard() })
     }
 
-    /// Where it listens.
+    /// Returns its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -122,7 +123,7 @@ impl Simulator {
         format!("http://{}", self.address)
     }
 
-    /// Writes the log as JSON lines, what happened so far and what happens from now on, as it happens.
+    /// Writes the log as JSON lines, the entries so far and further ones as they happen.
     pub fn log_to(&self, sink: impl Write + Send + 'static) {
         let mut stage = self.shared.lock();
         stage.sink = Some(Box::new(sink));
@@ -130,17 +131,17 @@ impl Simulator {
         stage.flush();
     }
 
-    /// Looks at the world as it is now.
+    /// Calls `look` with the present world.
     pub fn inspect<R>(&self, look: impl FnOnce(&World) -> R) -> R {
         look(&self.shared.up_to_date().world)
     }
 
-    /// Everything that happened so far.
+    /// Returns everything that happened so far.
     pub fn log(&self) -> Vec<LogEntry> {
         self.inspect(|world| world.log().to_vec())
     }
 
-    /// Stops: answers that are held back are never sent, idle connections end.
+    /// Stops: delayed answers are never sent, idle connections end.
     pub async fn shutdown(self) {
         drop(self.stop);
         let mut server = self.server;
@@ -205,7 +206,7 @@ async fn answer<C: Clock>(
         _ => {}
     }
     let Some(request) = read(request).await else {
-        // Too long, or the client went away: nothing of it reaches the world.
+        // Too long, or the client closed the connection: nothing of it reaches the world.
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
     let SimAnswer { delivery, delay } = shared.handle(&request);
@@ -231,7 +232,7 @@ async fn answer<C: Clock>(
     }
 }
 
-/// The request as a value; `None` where its body is too long or does not arrive.
+/// Returns the request as a value; `None` if its body is too long or does not arrive.
 async fn read(request: Request) -> Option<SimRequest> {
     let (head, body) = request.into_parts();
     let body = to_bytes(body, MAX_BODY_BYTES).await.ok()?;

@@ -1,5 +1,5 @@
-//! Whether a request bears a good signature, checked from scratch: this shares no code with the signer, so that
-//! one slip is not on both sides.
+//! The check of a request's signature, written from scratch: it shares no code with the signer, so
+//! that one mistake is not on both sides.
 //!
 //! SDK-HMAC-SHA256 as the API signing guide and the SDKs have it: the secret key itself is the HMAC key.
 
@@ -29,7 +29,7 @@ const LOCK: Duration = Duration::from_mins(5);
 #[derive(Debug)]
 pub(super) struct Gatekeeper {
     keys: Vec<Key>,
-    /// Those that IAM has given out, each until its end.
+    /// The keys that IAM has returned, each until its end.
     temporary: Vec<(Key, Timestamp)>,
     refusals: BTreeMap<String, Refusals>,
 }
@@ -52,13 +52,13 @@ impl Gatekeeper {
         Self { keys, temporary: Vec::new(), refusals: BTreeMap::new() }
     }
 
-    /// Knows this key too, until then.
+    /// Accepts this key too, until then.
     pub(super) fn admit(&mut self, key: Key, end: Timestamp) {
         self.temporary.push((key, end));
     }
 
-    /// Judges a request that arrives at `now`, which the service's clock shows as `wall`. Also tells the access
-    /// key that the request names.
+    /// Checks a request that arrives at `now`, when the API's clock shows `wall`. Also returns the
+    /// access key that the request names.
     pub(super) fn judge(
         &mut self,
         now: SimTime,
@@ -145,8 +145,8 @@ fn read_date(text: &str) -> Option<Timestamp> {
     Some(local.to_zoned(TimeZone::UTC).ok()?.timestamp())
 }
 
-/// The request in the form that is signed; `None` where the list of signed headers is not honest: it must name
-/// the date, and only headers that are there, in order.
+/// Returns the request in the form that is signed; `None` if the list of signed headers is invalid:
+/// it must name the date, and only headers that exist, in order.
 fn canonical_request(request: &SimRequest, signed_headers: &[&str]) -> Option<String> {
     if !signed_headers.contains(&"x-sdk-date") || !signed_headers.is_sorted() {
         return None;

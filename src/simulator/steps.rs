@@ -13,7 +13,7 @@ pub struct Step {
     pub until_percent: u32,
 }
 
-/// The steps of a node. Only the first and the last were ever published; what lies between is made up.
+/// The steps of a node. Only the first and the last are published; the others are invented.
 pub const STEPS: [Step; 5] = [
     Step {
         order: 0,

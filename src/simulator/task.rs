@@ -1,4 +1,4 @@
-//! One upgrade or AZ switchover: how it goes through its nodes, one by one, and where it fails.
+//! One upgrade or AZ switchover: how it works on its nodes, one by one, and where it fails.
 //!
 //! Everything here is a function of the time that is passed in.
 
@@ -17,13 +17,13 @@ pub(super) struct Task {
     /// The names of its nodes, in the order in which they are worked on.
     pub(super) nodes: Vec<String>,
     pub(super) completed: usize,
-    /// Executions so far, the running one counted.
+    /// The number of its runs, the present one counted.
     pub(super) execution: u64,
-    /// The execution in which it appeared.
+    /// The run in which it appeared.
     pub(super) first_execution: u64,
     pub(super) phase: Phase,
     pub(super) terminated: bool,
-    /// A termination that is seen by the missing current node.
+    /// An abort that is visible by the missing current node.
     pub(super) hides_current_node: bool,
     pub(super) node_time: Duration,
     pub(super) batch_size: usize,
@@ -31,7 +31,7 @@ pub(super) struct Task {
     pub(super) plan: Plan,
 }
 
-/// What the task is to bring about.
+/// The purpose of the task.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Plan {
     pub(super) agency: String,
@@ -46,12 +46,13 @@ pub(super) struct Plan {
     pub(super) instance_type: String,
 }
 
-/// What goes on.
+/// The activity of the task.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Phase {
     /// The current node is being worked on since then.
     Running { since: SimTime },
-    /// Over, with this status, since then. `worked` is how long the current node had been worked on.
+    /// Ended, with this status, since then. `worked` is how long the current node had been worked
+    /// on.
     Ended { at: SimTime, status: String, worked: Duration },
 }
 
@@ -62,7 +63,7 @@ pub(super) enum Next {
     Fails { status: &'static str, worked: Duration },
 }
 
-/// What a step of time brought.
+/// The result of a step of time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Passed {
     NodeCompleted,
@@ -91,7 +92,7 @@ impl Task {
         self.nodes.get(..self.completed).unwrap_or(&self.nodes)
     }
 
-    /// When something happens to it next, and what.
+    /// Returns its next change, and when that happens.
     pub(super) fn next(&self) -> Option<(SimTime, Next)> {
         let Phase::Running { since } = self.phase else { return None };
         let node = self.completed + 1;
@@ -102,7 +103,7 @@ impl Task {
         Some((since.after(worked), Next::Fails { status: rule.status.word(), worked }))
     }
 
-    /// Lets what is next happen; `at` is its time as [`Self::next`] told it.
+    /// Makes the next change; `at` is its time from [`Self::next`].
     pub(super) fn pass(&mut self, at: SimTime, next: Next) -> Vec<Passed> {
         match next {
             Next::NodeCompleted => {
@@ -121,7 +122,7 @@ impl Task {
         }
     }
 
-    /// Executes it again, from the node at which it failed. The completed nodes stay completed.
+    /// Runs it again, from the node at which it failed. The completed nodes stay completed.
     pub(super) fn restart(&mut self, now: SimTime) {
         self.execution += 1;
         self.terminated = false;
@@ -129,7 +130,7 @@ impl Task {
         self.phase = Phase::Running { since: now };
     }
 
-    /// How long a node is worked on until it is in the middle of this step.
+    /// Returns how long a node is worked on until it is in the middle of this step.
     pub(super) fn time_into(&self, order: u32) -> Duration {
         let mut begin = 0;
         for step in STEPS {
@@ -141,7 +142,8 @@ impl Task {
         self.node_time
     }
 
-    /// When the work on the current (or last) node began, and how long it had gone on at `now`.
+    /// Returns when the work on the current (or last) node began, and how long it had taken at
+    /// `now`.
     pub(super) fn work(&self, now: SimTime) -> (SimTime, Duration) {
         match &self.phase {
             Phase::Running { since } => {

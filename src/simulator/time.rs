@@ -1,4 +1,4 @@
-//! Time as the simulated world reckons it, and how scenarios write it down.
+//! Time in the simulated world, and its form in scenarios.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ pub(super) fn length<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Durat
     Duration::try_from(span).map_err(|_| D::Error::custom(format!("{text:?} is negative")))
 }
 
-/// As [`length`], for a key that may be left out.
+/// As [`length`], for an optional key.
 pub(super) fn some_length<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     length(deserializer).map(Some)
 }

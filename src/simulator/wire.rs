@@ -22,7 +22,7 @@ impl Listener for Wires {
 
     async fn accept(&mut self) -> (Wire, SocketAddr) {
         let (stream, peer) = Listener::accept(&mut self.0).await;
-        // Without it small answers may wait for the client's acknowledgement; no harm where it cannot be set.
+        // Without it small answers may wait for the client's acknowledgement; it is not necessary.
         let _ = stream.set_nodelay(true);
         (Wire { stream, cutter: Cutter::default() }, peer)
     }
@@ -38,7 +38,7 @@ pub(super) struct Wire {
     cutter: Cutter,
 }
 
-/// Says how much of the next answer goes over a connection.
+/// Sets how much of the next answer is sent over a connection.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Cutter(Arc<Mutex<Allowance>>);
 
@@ -48,9 +48,10 @@ enum Allowance {
     /// Everything.
     #[default]
     Everything,
-    /// The rest of the head, of whose end so many bytes have passed, and then so many bytes of the body.
+    /// The rest of the head, of whose end this number of bytes has passed, and then this number of
+    /// bytes of the body.
     Head { passed: usize, body: usize },
-    /// So many bytes of the body; with none left, the connection is at its end.
+    /// This number of bytes of the body; with none left, the connection is at its end.
     Body(usize),
 }
 
@@ -60,7 +61,7 @@ impl Cutter {
         self.set(Allowance::Body(0));
     }
 
-    /// The head of the answer, and so many bytes of its body.
+    /// The head of the answer, and this number of bytes of its body.
     pub(super) fn cut_after(&self, body_bytes: usize) {
         self.set(Allowance::Head { passed: 0, body: body_bytes });
     }
@@ -81,7 +82,7 @@ impl Connected<IncomingStream<'_, Wires>> for Cutter {
 }
 
 impl Allowance {
-    /// How many of these bytes may pass, and what may pass after them.
+    /// Returns how many of these bytes may pass, and what may pass after them.
     fn take(self, bytes: &[u8]) -> (usize, Self) {
         let mut now = self;
         for (count, byte) in bytes.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! The simulated project as a whole. Pure: the time is passed in, all chance comes from one seed, and there is
-//! neither I/O nor async, so equal seeds and equal calls give equal runs.
+//! The simulated project as a whole. Pure: the time is passed in, all random values come from one
+//! seed, and there is neither I/O nor async, so equal seeds and equal calls give equal runs.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub struct World {
     now: SimTime,
     pub(super) clusters: Vec<Cluster>,
     pub(super) gatekeeper: Gatekeeper,
-    /// What IAM has given out.
+    /// The tokens that IAM has returned.
     pub(super) given: Given,
     /// For each fault of the scenario, how many requests it could have hit so far.
     matched: Vec<u64>,
@@ -36,7 +36,7 @@ pub struct World {
     log: Vec<LogEntry>,
 }
 
-/// What executing a request brought.
+/// The result of a request.
 #[derive(Debug)]
 pub(super) struct Done {
     pub(super) response: Response,
@@ -53,7 +53,8 @@ impl Done {
 }
 
 impl World {
-    /// A world at its beginning, which the wall clock shows as `begin`. Equal seeds draw equal ids and chances.
+    /// Makes a world at its beginning, when the wall clock shows `begin`. Equal seeds give equal
+    /// ids and random values.
     pub fn new(scenario: Scenario, seed: u64, begin: Timestamp) -> Self {
         let mut ids = Ids::new(seed);
         let clusters = scenario
@@ -77,8 +78,8 @@ impl World {
         world
     }
 
-    /// Lets everything happen that is due until `now`. Time never goes back: an earlier `now` counts as the
-    /// latest one.
+    /// Makes every change that is due until `now`. Time never goes back: an earlier `now` counts as
+    /// the latest one.
     pub fn advance(&mut self, now: SimTime) {
         self.now = self.now.max(now);
         let mut happened = Vec::new();
@@ -98,7 +99,7 @@ impl World {
         let wall = self.calendar_now();
         let (signature, access_key) = match self.scenario.signatures {
             _ if route.operation == Operation::Unknown => (Verdict::NotChecked, None),
-            // Whoever signs in, or asks the machine, has nothing to sign with yet.
+            // A request to sign in, or to the metadata service, has no signature yet.
             _ if matches!(
                 route.operation,
                 Operation::Token | Operation::MetadataToken | Operation::MetadataKey
@@ -170,7 +171,8 @@ impl World {
         &self.log
     }
 
-    /// The retries and aborts that reached a task, of the API and by hand, in order.
+    /// Returns the retries and aborts that reached a task, over the API and in the console, in
+    /// order.
     pub fn puts(&self) -> impl Iterator<Item = &PutRecord> {
         self.log.iter().filter_map(|entry| match &entry.record {
             Record::Request(request) => request.put.as_ref(),
@@ -179,7 +181,7 @@ impl World {
         })
     }
 
-    /// The truth about every cluster and its tasks, as JSON.
+    /// Returns the true state of every cluster and its tasks, as JSON.
     pub fn state(&self) -> Value {
         let clusters: Vec<_> = self
             .clusters
@@ -216,12 +218,12 @@ impl World {
         json!({ "at": self.now, "wall": self.now.wall(self.begin), "clusters": clusters })
     }
 
-    /// The id of the cluster of this name.
+    /// Returns the id of the cluster of this name.
     pub fn cluster_id(&self, name: &str) -> Option<&str> {
         self.clusters.iter().find(|cluster| cluster.name == name).map(|cluster| cluster.id.as_str())
     }
 
-    /// The scenario it plays.
+    /// Returns its scenario.
     pub fn scenario(&self) -> &Scenario {
         &self.scenario
     }
@@ -231,12 +233,12 @@ impl World {
         self.begin
     }
 
-    /// The latest time it was told.
+    /// Returns the latest time that was passed in.
     pub fn now(&self) -> SimTime {
         self.now
     }
 
-    /// How the service writes times: by its own clock, which may be off.
+    /// Returns the form of the API's times: by its own clock, which may be wrong.
     pub(super) fn calendar(&self) -> Calendar {
         Calendar { begin: self.scenario.ways.clock_offset.0.wall(self.begin) }
     }
@@ -245,14 +247,14 @@ impl World {
         self.now.wall(self.calendar().begin)
     }
 
-    /// The cluster that a request means, where it is there.
+    /// Returns the cluster of a request, if it exists.
     pub(super) fn cluster_index(&self, id: &str) -> Option<usize> {
         self.clusters
             .iter()
             .position(|cluster| cluster.id == id && cluster.created <= self.now && !cluster.deleted)
     }
 
-    /// The first fault that hits this request. Every fault that matches counts it.
+    /// Returns the first fault that hits this request. Every fault that matches counts it.
     fn fault_hitting(&mut self, now: SimTime, route: &Route) -> Option<usize> {
         let cluster = route.cluster.as_ref().and_then(|id| self.clusters.iter().find(|c| c.id == *id));
         let mut hit = None;

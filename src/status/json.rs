@@ -1,4 +1,5 @@
-//! What is journaled, as JSON for people's programs: durations are seconds, and times of the API say that they have no zone.
+//! Journaled entries as JSON for programs: durations are seconds, and the names of the API's times
+//! say that they have no zone.
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -7,7 +8,7 @@ use crate::model::event::StoredEntry;
 use crate::model::hold::Scope;
 use crate::model::scope_entry::{Line, ScopeEntry};
 
-/// An entry of the journal as `history --json` and the JSON API give it.
+/// Returns an entry of the journal as `history --json` and the JSON API show it.
 pub fn entry(entry: &StoredEntry) -> Value {
     json!({
         "number": entry.number,
@@ -28,7 +29,8 @@ pub fn line(line: Line<'_>) -> Value {
     }
 }
 
-/// The same of one that is of a scope: it has no task, and a project or a cluster only where the scope is one.
+/// Returns the same for an entry of a scope: it has no task, and a project or a cluster only if the
+/// scope is one.
 fn scope(entry: &ScopeEntry) -> Value {
     let (project, cluster) = match &entry.scope {
         Scope::All => (None, None),
@@ -47,8 +49,8 @@ fn scope(entry: &ScopeEntry) -> Value {
     })
 }
 
-/// A value as JSON: a duration stands in a key that ends in `_seconds`, as a number; a time of the API, which has no zone, in one
-/// that ends in `_api_time`.
+/// Returns a value as JSON: the key of a duration ends in `_seconds`, and it is a number; the key
+/// of a time of the API, which has no zone, ends in `_api_time`.
 pub fn plain(value: &impl Serialize) -> Value {
     serde_json::to_value(value).map_or(Value::Null, renamed)
 }

@@ -1,7 +1,8 @@
-//! What is counted, and the page that Prometheus reads. The names are those of `docs/metrics.md`.
+//! The counters, and the page for Prometheus. `docs/metrics.md` has the names.
 //!
-//! Counters and histograms grow while the daemon works. Gauges are made from a [`Report`] when the page is asked for, so they
-//! cannot tell anything else than `status` does. Labels are names of projects and words of fixed lists, never clusters or tasks.
+//! Counters and histograms grow while the daemon works. Gauges are made from a [`Report`] at each
+//! request, so they always agree with `status`. Labels are names of projects and words of fixed
+//! lists, never clusters or tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -28,7 +29,7 @@ use crate::model::reason::Reason;
 use crate::model::record::PhaseWord;
 use crate::model::task::TaskKind;
 
-/// Of what [`Metrics::render`] gives.
+/// The type of the result of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Outcomes of a PUT, as the label has them.
@@ -60,7 +61,7 @@ fn request_histogram() -> Histogram {
     Histogram::new(REQUEST_BUCKETS)
 }
 
-/// What the kernel tells of the process. What it does not tell is left out.
+/// The kernel's values of the process. Missing ones are left out.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Process {
     /// When it started, in seconds since 1970.
@@ -71,7 +72,7 @@ pub struct Process {
     pub resident_bytes: Option<u64>,
     /// Open files and sockets.
     pub open_fds: Option<u64>,
-    /// So many are allowed.
+    /// The allowed number of them.
     pub max_fds: Option<u64>,
 }
 
@@ -84,7 +85,7 @@ pub struct MetricsInput {
     pub process: Process,
 }
 
-/// What is counted since the process started.
+/// The counters since the process started.
 #[derive(Debug)]
 pub struct Metrics {
     decisions: Counters,
@@ -100,12 +101,12 @@ pub struct Metrics {
     under_way: Mutex<UnderWay>,
 }
 
-/// What later entries are understood by.
+/// The state that is needed for later entries.
 #[derive(Debug, Default)]
 struct UnderWay {
-    /// What was sent, by PUTs without an answer yet.
+    /// The action of each PUT without an answer yet.
     actions: BTreeMap<(ProjectName, AttemptId), Action>,
-    /// Tasks whose retries were told to be used up: each counts once.
+    /// Tasks whose retries were reported to be exhausted: each counts once.
     used_up: BTreeSet<(ProjectName, ClusterId, TaskId)>,
 }
 
@@ -128,7 +129,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Counts what was journaled.
+    /// Counts journaled entries.
     pub fn entry(&self, entry: &Entry) {
         let Subject { project, cluster, task } = &entry.subject;
         let count = |family: &Counters, labels: &[(&'static str, &str)]| add(family, project, labels);
@@ -171,7 +172,7 @@ impl Metrics {
         }
     }
 
-    /// The retries of a task may be used up by this reason.
+    /// Takes in a reason by which the retries of a task may be exhausted.
     fn use_up(
         &self,
         reason: &Reason,
@@ -183,7 +184,7 @@ impl Metrics {
             | Reason::RetriesExhausted { .. }
             | Reason::NodeCompleted { .. }
             | Reason::PolicyChanged { .. } => true,
-            // Of such a one no retry may be allowed at all.
+            // The policy of such a task may allow no retry at all.
             Reason::PartialFailed { used } => *used > 0,
             _ => false,
         };
@@ -198,14 +199,14 @@ impl Metrics {
         outcome: &str,
         count: &impl Fn(&Counters, &[(&'static str, &str)]),
     ) {
-        // Whoever sent it journaled its intent first.
+        // The intent of the request was journaled before.
         let action = self.under_way().actions.remove(request);
         if let Some(action) = action {
             count(&self.attempts, &[("action", action_word(action)), ("outcome", outcome)]);
         }
     }
 
-    /// Counts one request to the service.
+    /// Counts one request to the CSS API.
     pub fn call(&self, project: &ProjectName, operation: &str, result: &str, took: Duration) {
         add(&self.requests, project, &[("operation", operation), ("result", result)]);
         let labels = labels(Some(project), &[("operation", operation)]);
@@ -223,7 +224,7 @@ impl Metrics {
         self.commits.observe(took.as_secs_f64());
     }
 
-    /// The page, in Prometheus' text form ([`CONTENT_TYPE`]).
+    /// Returns the page, in Prometheus' text form ([`CONTENT_TYPE`]).
     ///
     /// # Errors
     /// None that a `String` can have.
@@ -238,14 +239,14 @@ impl Metrics {
         self.register(page);
         let mut written = String::new();
         text::encode_registry(&mut written, &registry)?;
-        // Without our prefix: these have the names that every process has.
+        // Without our prefix: these are the usual names for every process.
         let mut registry = Registry::default();
         of_the_process(&mut registry, &beside.process);
         text::encode_registry(&mut written, &registry)?;
         Ok(as_prometheus_reads_it(&written))
     }
 
-    /// What is there from the start shows its first increase.
+    /// A series that exists from the start shows its first increase.
     fn begin_at_zero(&self, project: &ProjectName) {
         let begin = |family: &Counters, labels: &[(&'static str, &str)]| {
             drop(family.get_or_create(&self::labels(Some(project), labels)));
@@ -288,7 +289,7 @@ impl Metrics {
         page.register("journal_commit_duration_seconds", help, self.commits.clone());
     }
 
-    /// Nothing here can be left half-changed.
+    /// Every change is one step, so a panic leaves the counters consistent.
     fn under_way(&self) -> MutexGuard<'_, UnderWay> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -317,7 +318,7 @@ fn outcome(meaning: Meaning) -> &'static str {
     }
 }
 
-/// The gauge of one name, in its making.
+/// The gauge of one name, while it is made.
 struct Gauges(Family<Labels, Gauge<f64, AtomicU64>>);
 
 impl Gauges {
@@ -386,7 +387,7 @@ fn of_the_daemon(page: &mut Registry, report: &Report, beside: &MetricsInput) {
     }
 }
 
-/// One value for each project, where there is one.
+/// Adds one value for each project that has one.
 fn each(
     page: &mut Registry,
     projects: &[ProjectReport],
@@ -483,7 +484,8 @@ fn of_the_process(page: &mut Registry, process: &Process) {
     }
 }
 
-/// From the `OpenMetrics` form to Prometheus' own, which names a counter in its comments as in its samples.
+/// Converts the `OpenMetrics` form to Prometheus' own, which names a counter in its comments as in
+/// its samples.
 fn as_prometheus_reads_it(open_metrics: &str) -> String {
     let mut page = String::with_capacity(open_metrics.len() + 256);
     let mut lines = open_metrics.lines().peekable();

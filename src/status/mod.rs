@@ -1,6 +1,6 @@
-//! What the daemon knows of itself, as values: for the command line, the page and the metrics.
+//! The state of the daemon, as values: for the command line, the page and the metrics.
 //!
-//! A reason stands here with its code and with its own words, as in the log and the journal.
+//! A reason has its code and its own words, as in the log and the journal.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub mod summary;
 pub struct Report {
     /// Its version.
     pub version: String,
-    /// When this was asked.
+    /// The time of the report.
     pub at: Timestamp,
     /// When it started.
     pub started: Timestamp,
@@ -38,16 +38,16 @@ pub struct Report {
     pub mode: Mode,
     /// The configuration in force.
     pub configuration: InForce,
-    /// The conditions in force, the gravest first.
+    /// The conditions in force, the most important first.
     #[serde(default)]
     pub conditions: Vec<ConditionReport>,
     /// Each project.
     pub projects: Vec<ProjectReport>,
     /// The holds in force, oldest first.
     pub holds: Vec<StoredHold>,
-    /// The enabled policies in their order: the first that covers a task governs it.
+    /// The enabled policies in their order: the first that matches a task governs it.
     pub policies: Vec<PolicyReport>,
-    /// How each channel fares.
+    /// The state of each channel.
     #[serde(default)]
     pub channels: Vec<ChannelCounts>,
 }
@@ -61,7 +61,7 @@ pub struct InForce {
     pub since: Timestamp,
     /// The first 12 hexadecimal digits of SHA-256 over them.
     pub hash: String,
-    /// What was accepted in them and an operator should look at, as `check` says it.
+    /// The warnings of it, as `check` shows them.
     #[serde(default)]
     pub warnings: Vec<String>,
     /// A later reload that changed nothing, and why.
@@ -82,22 +82,22 @@ pub struct Refused {
 pub struct ConditionReport {
     /// Its stable code.
     pub code: String,
-    /// How grave it is.
+    /// Its level.
     pub level: Level,
-    /// The project; `None` where it is one of the whole daemon.
+    /// The project; `None` if it concerns the whole daemon.
     pub project: Option<ProjectName>,
-    /// The cluster, where it is one of a cluster.
+    /// The cluster, if it concerns one.
     pub cluster: Option<ClusterId>,
     /// Since when.
     pub since: Timestamp,
     /// What is true.
     pub text: String,
-    /// What an operator can do; `None` where there is nothing.
+    /// What an operator can do; `None` if there is nothing.
     pub next_step: Option<String>,
 }
 
 impl ConditionReport {
-    /// These, the gravest first, and of those the oldest.
+    /// Returns these, the most important first, and of those the oldest.
     pub fn all(standing: impl IntoIterator<Item = Standing>) -> Vec<Self> {
         let mut all: Vec<Self> = standing.into_iter().map(Self::new).collect();
         all.sort_by_key(|condition| (std::cmp::Reverse(condition.level), condition.since));
@@ -133,32 +133,32 @@ pub struct ProjectReport {
     pub name: ProjectName,
     /// Clusters that the list of clusters has shown.
     pub clusters: usize,
-    /// It is gone from the configuration, and only what is open is still settled.
+    /// It is gone from the configuration, and the daemon only confirms open requests.
     pub leaving: bool,
-    /// How its breaker stands.
+    /// The state of its circuit breaker.
     pub breaker: BreakerState,
-    /// PUTs of which it is not known yet whether they were accepted.
+    /// Requests of unknown outcome.
     pub unknown_outcomes: u32,
-    /// PUTs within the last hour, and how many are allowed.
+    /// PUTs within the last hour, and the limit.
     pub actions_last_hour: (u32, u32),
-    /// What only a running daemon knows. `None` where this comes from the journal alone.
+    /// The part that only a running daemon knows. `None` if this comes from the journal alone.
     pub live: Option<Live>,
-    /// Tasks whose lifecycle has no end yet.
+    /// Unfinished tasks.
     pub tasks: Vec<TaskReport>,
     /// Tasks that had failed and ended within the last 24 hours, the latest first.
     #[serde(default)]
     pub ended: Vec<EndedReport>,
 }
 
-/// How the breaker of a project stands.
+/// The state of the circuit breaker of a project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BreakerState {
-    /// As it should be.
+    /// Requests are sent.
     Closed,
     /// Nothing is sent.
     Open,
-    /// One PUT is let through as a probe.
+    /// One PUT is allowed as a probe.
     HalfOpen,
 }
 
@@ -184,53 +184,54 @@ impl BreakerState {
     }
 }
 
-/// What a running daemon sees of a project, and how fresh that is.
+/// What a running daemon knows of a project, and how recent that is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Live {
-    /// When the list of its clusters was last read completely.
+    /// The time of the last complete list of clusters.
     pub last_list: Option<Timestamp>,
     /// Clusters that are watched: those of engines that have tasks.
     pub watched: usize,
-    /// Of the watched clusters that were read, the oldest last complete reading of their tasks.
+    /// Of the watched clusters that were polled, the oldest last complete poll.
     pub oldest_poll: Option<Timestamp>,
-    /// Watched clusters that were never read by this process.
+    /// Watched clusters that this process never polled.
     pub never_read: usize,
     /// When a list first showed the one of them that has waited longest.
     pub never_read_since: Option<Timestamp>,
     /// A poll that is older than this is too old, in seconds.
     pub poll_age_limit_seconds: f64,
-    /// How its credential stands, in words.
+    /// The state of its credential, in words.
     #[serde(default)]
     pub credential: Option<String>,
-    /// Clusters that could not be polled when last tried.
+    /// Clusters that could not be polled at the last try.
     pub unreachable: usize,
-    /// Our clock minus the service's, in seconds. `None` before the first answer.
+    /// Our clock minus the CSS API's, in seconds. `None` before the first answer.
     pub clock_offset_seconds: Option<i64>,
-    /// How much at once.
+    /// The limits of requests.
     pub limits: Pace,
 }
 
 impl Live {
-    /// The oldest last poll of all watched clusters. One that was never read counts from when a list first showed it.
+    /// Returns the oldest last poll of all watched clusters. One that was never polled counts from
+    /// when a list first showed it.
     pub fn oldest(&self) -> Option<Timestamp> {
         self.oldest_poll.into_iter().chain(self.never_read_since).min()
     }
 }
 
-/// How much may be done at once in one project.
+/// The limits of requests in one project.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pace {
     /// Requests without an answer yet.
     pub requests_in_flight: u32,
     /// Requests begun in a second, by the configuration.
     pub requests_per_second: u32,
-    /// The same as of now: fewer after the service asked for that.
+    /// The same at present: fewer after a 429.
     pub requests_per_second_now: Option<f64>,
     /// Clusters with a retried task running.
     pub actions_in_flight: u32,
 }
 
-/// A task whose lifecycle has no end yet.
+/// An unfinished task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskReport {
     /// Its cluster.
@@ -241,14 +242,14 @@ pub struct TaskReport {
     pub task: TaskId,
     /// Upgrade or AZ switchover.
     pub kind: TaskKind,
-    /// What comes next of it.
+    /// Its outlook.
     #[serde(flatten)]
     pub outlook: Outlook,
-    /// Since when it runs, where it was told to run too long.
+    /// Since when it runs, if it was reported to run too long.
     pub runs_too_long_since: Option<Timestamp>,
 }
 
-/// A task that had failed and is over.
+/// A task that had failed and has ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EndedReport {
     /// Its cluster.
@@ -261,7 +262,7 @@ pub struct EndedReport {
     pub kind: TaskKind,
     /// How it ended, as a stable word.
     pub outcome: String,
-    /// Requests that were sent for it, ever.
+    /// The number of requests that were sent for it.
     pub requests_sent: u32,
     /// From when its first failure was first seen to its end.
     pub first_failure_to_end_seconds: f64,
@@ -269,7 +270,7 @@ pub struct EndedReport {
     pub at: Timestamp,
 }
 
-/// What ended is shown for so long.
+/// How long an ended task is shown.
 const ENDED_FOR: Duration = Duration::from_hours(24);
 
 fn ended(project_state: &ProjectState, now: Moment) -> Vec<EndedReport> {
@@ -300,7 +301,7 @@ fn ended(project_state: &ProjectState, now: Moment) -> Vec<EndedReport> {
 pub struct PolicyReport {
     /// Its name.
     pub name: String,
-    /// What it does with what it covers, in words.
+    /// What it does with the tasks that it matches, in words.
     pub words: String,
 }
 
@@ -332,7 +333,7 @@ impl PolicyReport {
     }
 }
 
-/// What is known of a project beside its project's state.
+/// The project, beside its state in the journal.
 pub struct ReportInput<'a> {
     /// Its name in the configuration.
     pub name: &'a ProjectName,
@@ -342,12 +343,12 @@ pub struct ReportInput<'a> {
     pub leaving: bool,
     /// PUTs that are allowed within an hour.
     pub max_actions_per_hour: u32,
-    /// What only a running daemon knows.
+    /// The part that only a running daemon knows.
     pub live: Option<Live>,
 }
 
 impl ProjectReport {
-    /// Puts it together.
+    /// Makes the report of it.
     pub fn new(
         around: &ReportInput<'_>,
         project_state: &ProjectState,

@@ -1,4 +1,4 @@
-//! How the daemon stands, in one line: for the service manager.
+//! The state of the daemon, in one line: for the service manager.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,23 +12,23 @@ use crate::model::project_state::ProjectState;
 use crate::model::record::{Phase, TaskRecord};
 use crate::model::text::{utc, utc_of_day};
 
-/// What of a project goes into the line.
+/// The part of a project in the line.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Summary {
     /// Clusters that the list of clusters has shown.
     pub clusters: usize,
-    /// Tasks that were last read running.
+    /// Tasks that the last poll showed running.
     pub running: usize,
-    /// Tasks that are an operator's.
+    /// Escalated tasks.
     pub needs_operator: usize,
-    /// The first request that is sent if nobody does anything.
+    /// The next request if nobody intervenes.
     pub next_action: Option<NextRequest>,
     /// The conditions in force.
     pub conditions: BTreeSet<Code>,
 }
 
 impl Summary {
-    /// Puts it together.
+    /// Makes it.
     pub fn new(
         clusters: usize,
         project_state: &ProjectState,
@@ -52,7 +52,7 @@ impl Summary {
     }
 }
 
-/// The line. `holds`: how many are in force. `refused`: the last reload changed nothing.
+/// Returns the line. `holds`: the number in force. `refused`: the last reload changed nothing.
 pub fn line(
     mode: Mode,
     projects: &BTreeMap<&ProjectName, Summary>,
@@ -107,14 +107,14 @@ pub fn line(
     format!("{mode}{}", parts.join(", "))
 }
 
-/// More projects are only counted.
+/// Further projects are only counted.
 const NAMED: usize = 3;
 
 fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// The time alone where it is within a day.
+/// Returns the time alone if it is within a day.
 fn time(due: Timestamp, now: Timestamp) -> String {
     if due <= now {
         "now".to_owned()

@@ -1,9 +1,9 @@
-//! Whether what is shown can be relied on: every project is seen, and was read lately.
+//! Whether the page can be relied on: every project is reachable, and was polled recently.
 
 use crate::model::condition::Code;
 use crate::status::{ProjectReport, Report};
 
-/// What is missing for that, a line each.
+/// Returns what is missing for that, a line each.
 pub(super) fn missing(report: &Report) -> Vec<String> {
     if report.projects.is_empty() {
         return vec!["there is no project in the configuration".to_owned()];

@@ -1,5 +1,5 @@
-//! Who is let in: reading requests, asked for under a name of this host. And what every answer bears, so that a browser
-//! gives nothing of it to anybody else.
+//! Which requests are answered: reads, under a name of this host. Adds the headers with which a
+//! browser gives nothing of an answer to another page.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use axum::response::Response;
 
 use super::text;
 
-/// The names under which it may be asked for.
+/// The accepted host names.
 #[derive(Debug, Clone, Default)]
 pub struct HostFilter {
     hosts: Vec<String>,
@@ -32,13 +32,14 @@ const HEADERS: [(HeaderName, &str); 6] = [
 ];
 
 impl HostFilter {
-    /// With these names beside `localhost` and addresses.
+    /// Makes it with these names beside `localhost` and addresses.
     pub fn new(hosts: Vec<String>) -> Self {
         Self { hosts }
     }
 
-    /// Whether a request for this host is meant for us. A page elsewhere that has its own name lead here (DNS rebinding)
-    /// still sends that name; addresses and `localhost` cannot be made to lead elsewhere.
+    /// Returns whether a request for this host is meant for the daemon. A page elsewhere that
+    /// points its own name to this host (DNS rebinding) still sends that name; addresses and
+    /// `localhost` cannot be pointed elsewhere.
     fn knows(&self, host: &str) -> bool {
         let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((address, _)) => address,
@@ -49,7 +50,7 @@ impl HostFilter {
     }
 }
 
-/// Lets it pass, or says why not.
+/// Accepts the request, or says why not.
 pub(super) async fn pass(State(door): State<Arc<HostFilter>>, request: Request, next: Next) -> Response {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let mut answer = if !door.knows(host) {

@@ -1,5 +1,5 @@
-//! Live pages: a stream of events (SSE), each of which says that something changed. The script then reads the page anew,
-//! so that there is one way of rendering.
+//! Live pages: a stream of events (SSE), each of which says that something changed. The script then
+//! loads the page again, so that only the templates render pages.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,33 +15,34 @@ use super::server::AT_ONCE;
 use super::{Shared, Source, text};
 use crate::connections;
 
-/// Changes within this are one.
+/// Changes within this time are one event.
 const TOGETHER: Duration = Duration::from_millis(500);
-/// What no entry of the journal tells (a project that cannot be seen, times) is shown after this at the latest.
+/// Changes without an entry of the journal (a project that cannot be polled, times) are shown after
+/// this time at the latest.
 const AT_LATEST: Duration = Duration::from_secs(10);
 
-/// Room for what keeps its place for long: the other places are for who asks and is answered at once.
+/// The places for slow connections: the other places are for requests that are answered at once.
 #[derive(Clone)]
 pub(super) struct Places(Arc<Semaphore>);
 
 impl Places {
-    /// For as many live pages at once; others are read anew by hand.
+    /// For this number of concurrent live pages; further ones have to be loaded again by hand.
     pub(super) fn of_pages() -> Self {
         Self(Arc::new(Semaphore::new(connections::most(AT_ONCE) / 2)))
     }
 
-    /// For as many readings of the journal at once: one takes as long as its disk.
+    /// For this number of concurrent reads of the journal: each takes as long as its disk.
     pub(super) fn of_readings() -> Self {
         Self(Arc::new(Semaphore::new((connections::most(AT_ONCE) / 4).max(1))))
     }
 
-    /// A place, where there is one.
+    /// Returns a place, if there is one.
     pub(super) fn take(&self) -> Option<OwnedSemaphorePermit> {
         self.0.clone().try_acquire_owned().ok()
     }
 }
 
-/// What a stream holds on to.
+/// The resources of a stream.
 struct Stream {
     changes: watch::Receiver<u64>,
     _place: OwnedSemaphorePermit,

@@ -1,7 +1,8 @@
-//! The status page, a small JSON API, the metrics and the health, over HTTP. Read only: nothing here changes anything.
+//! The status page, a small JSON API, the metrics and the health, over HTTP. Read only: no request
+//! changes anything.
 //!
-//! It takes whatever it shows from a [`Source`] at each request. Everything shown comes from a cloud API or from people:
-//! it is text, escaped by the templates, with control characters made visible.
+//! All data comes from a [`Source`] at each request. It contains texts of a cloud API or of people:
+//! the templates escape them, and control characters are made visible.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -31,35 +32,36 @@ mod picture;
 mod rows;
 mod search;
 mod server;
+mod texts;
 mod words;
 
 pub use host_filter::HostFilter;
 pub use server::{BindError, Server};
 
-/// What there is to show.
+/// The source of all data.
 pub trait Source: Send + Sync + 'static {
-    /// How the daemon stands.
+    /// Returns the state of the daemon.
     fn report(&self) -> Report;
-    /// One cluster by what is known of it, with what the journal holds of its tasks, the newest last. `None`: it is not
-    /// known.
+    /// Returns one cluster by its known state, with the journaled entries of its tasks, the newest
+    /// last. `None`: it is not known.
     ///
     /// # Errors
-    /// In words, where the journal cannot be read.
+    /// In words, if the journal cannot be read.
     fn cluster(&self, id: &ClusterId) -> impl Future<Output = Result<Option<ClusterView>, String>> + Send;
-    /// What the journal holds since then, of one cluster or of all, the newest last and so many at most, as `history`
-    /// gives it.
+    /// Returns the journaled entries since then, of one cluster or of all, the newest last and at
+    /// most this number, as `history` shows them.
     ///
     /// # Errors
-    /// In words, where the journal cannot be read.
+    /// In words, if the journal cannot be read.
     fn history(
         &self,
         cluster: Option<String>,
         since: Option<Timestamp>,
         most: usize,
     ) -> impl Future<Output = Result<Vec<serde_json::Value>, String>> + Send;
-    /// Whether everything that works in the daemon answers.
+    /// Returns whether every part of the daemon answers.
     fn lives(&self) -> impl Future<Output = bool> + Send;
-    /// The metrics, in the text form of Prometheus.
+    /// Returns the metrics, in the text form of Prometheus.
     fn metrics(&self) -> Result<String, std::fmt::Error>;
     /// Changes when something was journaled.
     fn changes(&self) -> watch::Receiver<u64>;
@@ -67,17 +69,17 @@ pub trait Source: Send + Sync + 'static {
 
 /// One cluster, for a page.
 pub struct ClusterView {
-    /// What is known of it.
+    /// Its known state.
     pub explanation: Explanation,
-    /// What the journal holds of it.
+    /// Its journaled entries.
     pub timeline: Vec<StoredEntry>,
-    /// There is more than is shown.
+    /// There are more entries than these.
     pub cut: bool,
     /// The holds on it, in force or over.
     pub holds: Vec<StoredHold>,
 }
 
-/// So many entries of the history are given at most; `since` and `cluster` narrow it.
+/// The largest number of entries in an answer; `since` and `cluster` select others.
 const MOST_ENTRIES: usize = 1_000;
 
 /// What the handlers share.
@@ -93,7 +95,7 @@ impl<S> Clone for Shared<S> {
     }
 }
 
-/// Everything that is served, behind the door.
+/// Makes the routes, behind the filter of hosts.
 pub fn router<S: Source>(source: Arc<S>, door: HostFilter) -> Router {
     let shared = Shared { source, live: live::Places::of_pages(), readings: live::Places::of_readings() };
     Router::new()
@@ -113,7 +115,7 @@ pub fn router<S: Source>(source: Arc<S>, door: HostFilter) -> Router {
         .layer(middleware::from_fn_with_state(Arc::new(door), host_filter::pass))
 }
 
-/// Where it listens, for the log.
+/// The address, for the log.
 pub fn url(address: SocketAddr) -> String {
     format!("http://{address}/")
 }
@@ -188,7 +190,7 @@ async fn cluster_json<S: Source>(State(shared): State<Shared<S>>, Path(id): Path
     }
 }
 
-/// Whoever asks whether the daemon lives has to find a place.
+/// A request for a sign of life must always get a place.
 fn too_many_read() -> Response {
     let why = "too many requests read the journal at once: send it again in a second\n";
     ([(header::RETRY_AFTER, "1")], text(StatusCode::SERVICE_UNAVAILABLE, why)).into_response()

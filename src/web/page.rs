@@ -1,4 +1,4 @@
-//! What stands on the pages, as text that can be shown: names and error texts come from anywhere.
+//! The content of the pages, as text that can be shown: names and error texts come from outside.
 
 use askama::Template;
 use jiff::Timestamp;
@@ -9,6 +9,7 @@ use super::ClusterView;
 use super::picture::Picture;
 use super::rows::{Group, MOST_TASKS, Rows};
 use super::search::{Form, Search};
+use super::texts;
 use super::words::{Prose, Time, blocks, clean, name, one_or};
 use crate::model::decision::Action;
 use crate::model::explanation::{PolicyVerdict, Precondition};
@@ -31,7 +32,7 @@ pub(super) struct Index {
     conditions: Vec<Condition>,
     conditions_more: usize,
     sums: Vec<Sum>,
-    /// No task is unfinished, asked for or not.
+    /// No task is unfinished, with or without a search.
     quiet: bool,
     search: Form,
     is_table: bool,
@@ -71,7 +72,7 @@ pub(super) struct Cluster {
     cut: bool,
 }
 
-/// What every page bears.
+/// The common part of all pages.
 struct Head {
     title: String,
     version: &'static str,
@@ -101,7 +102,7 @@ struct Project {
     facts: Vec<(&'static str, String)>,
 }
 
-/// A task that ended lately.
+/// A task that ended recently.
 struct Ended {
     cluster: String,
     name: String,
@@ -116,7 +117,7 @@ struct Ended {
 
 /// A condition in force.
 struct Condition {
-    /// Of level critical.
+    /// Whether its level is critical.
     is_critical: bool,
     code: String,
     since: Time,
@@ -246,7 +247,7 @@ impl Project {
     }
 }
 
-/// Whether a condition of level critical is in force of the project itself.
+/// Returns whether a condition of level critical is in force of the project itself.
 fn is_stopped(project: &ProjectReport, report: &Report) -> bool {
     let mut of_it = report.conditions.iter().filter(|condition| condition.cluster.is_none());
     of_it.any(|condition| {

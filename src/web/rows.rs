@@ -9,9 +9,9 @@ use crate::model::record::PhaseWord;
 use crate::model::text::away;
 use crate::status::{ProjectReport, Report, TaskReport};
 
-/// More tasks of one group are only counted: a page for people.
+/// Further tasks of one group are only counted.
 pub(super) const MOST_TASKS: usize = 100;
-/// From so many tasks on they are a table.
+/// From this number on the tasks are a table.
 const TABLE_FROM: usize = 20;
 
 /// All groups, with how many tasks there are.
@@ -19,7 +19,7 @@ pub(super) struct Rows {
     pub(super) groups: Vec<Group>,
     /// A table, and not cards.
     pub(super) is_table: bool,
-    /// Tasks that are asked for.
+    /// Tasks that match the search.
     pub(super) matching: usize,
     /// All of them.
     pub(super) all: usize,
@@ -62,7 +62,7 @@ const GROUPS: [(&str, &str); 4] = [
 type Known<'a> = ((&'static str, &'static str), &'a ProjectReport, &'a TaskReport);
 
 impl Rows {
-    /// Those that are asked for. Only what is shown is put into words.
+    /// Makes the groups of the tasks that match. Only shown tasks are put into words.
     pub(super) fn new(report: &Report, search: &Search) -> Self {
         let tasks = report.projects.iter().flat_map(|project| {
             let of_project = project.tasks.iter();
@@ -89,7 +89,7 @@ impl Rows {
     }
 }
 
-/// In which group a task stands, and the words for its state.
+/// Returns the group of a task, and the words for its state.
 fn standing(task: &TaskReport) -> (&'static str, &'static str) {
     let outlook = &task.outlook;
     match outlook.phase {

@@ -1,4 +1,4 @@
-//! Which tasks the index page is asked for: by name, project and phase. What is asked for is text of a stranger.
+//! The search of the index page: by name, project and phase. Its values are texts from outside.
 
 use std::collections::BTreeSet;
 
@@ -6,10 +6,10 @@ use crate::model::record::PhaseWord;
 use crate::model::text::{counted, shown};
 use crate::status::{EndedReport, ProjectReport, Report, TaskReport};
 
-/// No value is longer; the rest is left out.
+/// The longest value; the rest is dropped.
 const LONGEST: usize = 200;
 
-/// What is searched for. Empty values ask for everything.
+/// The search. Empty values match everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Search {
     /// Part of the name or the id of a cluster, in any case.
@@ -18,23 +18,23 @@ pub(super) struct Search {
     phase: String,
 }
 
-/// What the form shows, and what was found.
+/// The form, and the result of the search.
 #[derive(Debug)]
 pub(super) struct Form {
     pub(super) name: String,
-    /// Each with whether it is asked for.
+    /// Each with whether it is selected.
     pub(super) projects: Vec<(String, bool)>,
     pub(super) phases: Vec<(String, bool)>,
-    /// `None`: everything is shown.
+    /// `None`: there is no search, and everything is shown.
     pub(super) found: Option<Found>,
 }
 
-/// What was found.
+/// The result.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) is_empty: bool,
     pub(super) words: String,
-    /// What is asked for and does not exist.
+    /// Values of the search that do not exist.
     pub(super) unknown: Vec<String>,
 }
 
@@ -43,7 +43,8 @@ fn phases() -> impl Iterator<Item = &'static str> {
 }
 
 impl Search {
-    /// By the parameters of a request: the first of each name counts, and others are no matter.
+    /// Makes it from the parameters of a request: the first of each name counts, and others are
+    /// ignored.
     pub(super) fn new(parameters: &[(String, String)]) -> Self {
         let value = |key: &str| {
             let found = parameters.iter().find(|(name, _)| name == key);
@@ -74,7 +75,7 @@ impl Search {
             && (self.name.is_empty() || has(name) || has(id))
     }
 
-    /// The form, where so many of all tasks are shown.
+    /// Returns the form, for this number of matching tasks out of all.
     pub(super) fn form(&self, report: &Report, matching: usize, all: usize) -> Form {
         let projects: BTreeSet<&str> = report.projects.iter().map(|project| project.name.as_str()).collect();
         let choices = |known: &mut dyn Iterator<Item = &str>, asked: &str| {

@@ -1,4 +1,4 @@
-//! The listener: few connections at once, and none that says nothing for long.
+//! The listener: few connections at once, and none that is idle for long.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,9 +18,9 @@ use tracing::debug;
 
 use crate::connections::{self, Place, Places, Read};
 
-/// Connections at once; more wait. Half of them may stay open for live pages.
+/// Concurrent connections; further ones wait. Half of them may stay open for live pages.
 pub(super) const AT_ONCE: usize = 24;
-/// Who has not said what is wanted by then is not listened to any more.
+/// A client that has not sent its request by then is disconnected.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Why there is no page.
@@ -32,7 +32,7 @@ pub struct BindError {
     source: io::Error,
 }
 
-/// A socket that is listened at.
+/// A listening socket.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
@@ -43,7 +43,7 @@ impl Server {
     /// Listens at this address.
     ///
     /// # Errors
-    /// Where the system refuses, most likely because something else listens there.
+    /// If the system refuses it, most likely because another process listens there.
     pub async fn bind(address: SocketAddr) -> Result<Self, BindError> {
         let fault = |source| BindError { address, source };
         let listener = TcpListener::bind(address).await.map_err(fault)?;
@@ -51,12 +51,12 @@ impl Server {
         Ok(Self { listener, address })
     }
 
-    /// Where.
+    /// Returns the address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until `stop`. Readers only lose a page that is not whole yet.
+    /// Serves until `stop`. Clients lose only a page that is not complete yet.
     pub async fn run(self, router: Router, stop: CancellationToken) {
         let places = Places::new(AT_ONCE);
         while let Some((place, stream)) =
@@ -68,7 +68,7 @@ impl Server {
     }
 }
 
-/// One request, one answer: a connection that is kept open for more would take a place and ask nothing.
+/// One request, one answer: a kept connection would take a place without a request.
 async fn serve(stream: TcpStream, place: Place, router: Router) {
     let place = Arc::new(place);
     let asked = Arc::clone(&place);
@@ -105,7 +105,7 @@ mod tests {
     use crate::status::Report;
     use crate::web::{ClusterView, HostFilter, Source, router};
 
-    /// A daemon whose journal is read for ever, from a disk that answers no more.
+    /// A daemon whose journal is read without end, from a disk that does not answer.
     struct Stuck(mpsc::UnboundedSender<()>);
 
     impl Source for Stuck {
@@ -148,7 +148,7 @@ mod tests {
         stream
     }
 
-    /// The answer, where there is one within the test's patience.
+    /// The answer, if there is one within the test's patience.
     async fn answer(mut stream: TcpStream) -> String {
         let mut answer = String::new();
         let read = stream.read_to_string(&mut answer);

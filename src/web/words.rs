@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::model::outlook::{Block, Outlook};
 use crate::model::text::{named, shown, utc, utc_for_programs};
 
-/// No text is longer on a page.
+/// The longest text on a page.
 const LONGEST: usize = 2_000;
 
 /// A time for people and for machines.
@@ -21,12 +21,12 @@ impl Time {
     }
 }
 
-/// Words of ours, with `commands` in backticks.
+/// A text of the program, with `commands` in backticks.
 pub(super) struct Prose(pub(super) Vec<(String, bool)>);
 
 impl Prose {
     pub(super) fn new(text: &str) -> Self {
-        // What stands between two backticks is every other part.
+        // Every other part is between two backticks.
         let parts = text.split('`').enumerate().filter(|(_, part)| !part.is_empty());
         Self(parts.map(|(place, part)| (part.to_owned(), place % 2 == 1)).collect())
     }
@@ -36,7 +36,7 @@ pub(super) fn clean(text: &str) -> String {
     shown(text, LONGEST)
 }
 
-/// A name that somebody gave, or that there is none.
+/// Returns a name from outside, or that there is none.
 pub(super) fn name(text: &str) -> String {
     named(text, 200)
 }
@@ -45,7 +45,8 @@ pub(super) fn one_or(number: usize, one: &'static str, many: &'static str) -> &'
     if number == 1 { one } else { many }
 }
 
-/// What blocks the next request, with what ends it: code, sentence, command. What the reason says already is not said twice.
+/// Returns what blocks the next request, with what ends it: code, sentence, command. The sentence
+/// is not repeated if the reason has it.
 pub(super) fn blocks(outlook: &Outlook) -> Vec<(String, String, Option<String>)> {
     let block = |block: &Block| {
         let is_said = block.code == outlook.reason.code;

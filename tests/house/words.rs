@@ -48,7 +48,13 @@ const TERMS_OF_THE_PROGRAM: &[(&str, &str)] = &[("PUT|PUTs", "request")];
 /// Documents and configuration files that users read, beside the texts in `src`.
 const DOCUMENTS: &[&str] = &[
     "README.md",
-    "systemd/README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "Cargo.toml",
+    "systemd",
+    "packaging",
+    "packaging/debian",
     "docs/README.md",
     "docs/decisions.md",
     "docs/guides.md",
@@ -64,8 +70,8 @@ const DOCUMENTS: &[&str] = &[
     "config/config.toml",
     "config/minimal.toml",
     "config/policies.d",
-    "config/monitoring/alerts.yaml",
-    "config/monitoring/grafana-dashboard.json",
+    "config/scenarios",
+    "config/monitoring",
     "src/web/pages",
 ];
 
@@ -73,6 +79,8 @@ const DOCUMENTS: &[&str] = &[
 const ALLOWED: &[(&str, &str, &str)] = &[
     ("README.md", "Retry or Terminate (the console's", "the console's word, named once"),
     ("docs/README.md", "an abort is Terminate", "the same, in the glossary"),
+    ("config/scenarios/README.md", "execution = 1,", "a key of a scenario"),
+    ("config/scenarios/second-retry.toml", "execution = 1,", "the same"),
     ("docs/json.md", "\"executions\":", "a key"),
     ("docs/json.md", "\"story\":", "a key of the demo's report"),
 ];

@@ -46,7 +46,7 @@ impl Harness {
         self.client.tasks(&cluster(), TaskKind::Upgrade).await.map(|(_, list)| list)
     }
 
-    /// A PUT after a first reading, which the script must answer.
+    /// A PUT after a first read, which the script must answer.
     async fn put(&self) -> Delivery {
         self.read().await.unwrap();
         let permit = self.client.permit().await.unwrap();
@@ -491,7 +491,7 @@ async fn a_429_halves_the_rate_and_holds_everything_back_for_as_long_as_it_asks(
     assert!((0.5..0.52).contains(&(after / before)), "{after} of {before}");
 }
 
-/// Readings of a cluster and of its tasks that this body answers: what they gave.
+/// Reads of a cluster and of its tasks with this body as answer: the results.
 async fn both(body: &str) -> [Result<(), CloudError>; 2] {
     let harness = Harness::new([answer(200, body), answer(200, body)]);
     let cluster_read = harness.client.cluster(&cluster()).await.map(drop);

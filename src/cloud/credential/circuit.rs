@@ -1,5 +1,6 @@
-//! The gate before an account: an access key, a token, a user who signs in. It belongs to the account and not to
-//! whoever uses it, so that all projects, and all names in the configuration, that lead to one account share it.
+//! The circuit before an account: an access key, a token, a user who signs in. It belongs to the
+//! account and not to its users, so that all projects, and all names in the configuration, that
+//! lead to one account share it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -16,17 +17,17 @@ use crate::clock::Clock;
 use crate::cloud::error::{CloudError, Refusal};
 use crate::model::moment::Moment;
 
-/// The lock of a key lasts this long; the first rest is not shorter.
+/// The lock of a key lasts this long; the first pause is not shorter.
 const FIRST_PAUSE: Duration = Duration::from_mins(5);
-/// Rests are spread upwards by up to this part of them.
+/// Pauses are spread upwards by up to this part of them.
 const SPREAD: f64 = 0.2;
-/// Of one account no more different keys are remembered as good.
+/// The number of different keys of one account that are remembered as valid.
 const MAX_PROVEN: usize = 16;
-/// So many keys that a source gave after a refusal go out within [`FIRST_PAUSE`] although their account rests: with the
-/// one that was refused they are fewer than lock it.
+/// The number of keys from a source that may be sent within [`FIRST_PAUSE`] although their account
+/// is paused: with the one that was refused they are fewer than lock it.
 const MAX_EXEMPT: usize = 3;
 
-/// All gates of a process, by account. A gate that nobody uses any more is forgotten.
+/// All circuits of a process, by account. An unused circuit is forgotten.
 #[derive(Debug, Clone, Default)]
 pub struct AccountCircuits {
     all: Arc<Mutex<BTreeMap<Print, Weak<AccountCircuit>>>>,
@@ -34,8 +35,9 @@ pub struct AccountCircuits {
 }
 
 impl AccountCircuits {
-    /// Circuits that go on with the rests of an earlier process, and whose rests a later one can go on with. `salt`: what
-    /// hashes are keyed with. `keep` is given all that is to be kept, whenever it changes; it must not block.
+    /// Makes circuits that continue the pauses of an earlier process, and whose pauses a later one
+    /// can continue. `salt`: the key of the hashes. `keep` is called with all that is to be kept,
+    /// whenever it changes; it must not block.
     pub fn remembering(
         salt: &str,
         before: Vec<Refused>,
@@ -44,7 +46,7 @@ impl AccountCircuits {
         Self { memory: Some(Memory::new(salt, before, keep)), ..Self::default() }
     }
 
-    /// The gate before this account.
+    /// Returns the circuit before this account.
     pub(in crate::cloud) fn before(&self, account: Print, seed: u64) -> Arc<AccountCircuit> {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(gate) = all.get(&account).and_then(Weak::upgrade) {
@@ -58,33 +60,35 @@ impl AccountCircuits {
     }
 }
 
-/// The gate before one account.
+/// The circuit before one account.
 #[derive(Debug)]
 pub(in crate::cloud) struct AccountCircuit {
     state: Mutex<State>,
-    /// Held by whoever goes out alone.
+    /// Held by the request that is sent alone.
     alone: Arc<tokio::sync::Mutex<()>>,
-    /// Where its rests outlive the process.
+    /// Keeps its pauses beyond the process.
     memory: Option<Mine>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// The keys of the account that an answer has shown to be good since the start, the last rest or a reload.
+    /// The keys of the account that an answer has proven since the start, the last pause or a
+    /// reload.
     proven: BTreeSet<Print>,
     /// After a refusal.
     rest: Option<Rest>,
-    /// The rest of an earlier process, until somebody asks how a key stands.
+    /// The pause of an earlier process, until a key is first checked.
     earlier: Option<Refused>,
     /// The keys that were refused since the last proof or reload.
     refused: BTreeSet<Print>,
-    /// Keys that may go out alone although the account rests.
+    /// Keys that may be sent alone although the account is paused.
     exempt: BTreeSet<Print>,
-    /// When the latest of them were given leave.
+    /// When the latest of them were allowed.
     exempted: VecDeque<Moment>,
-    /// Grows with every change for the worse: what was sent in an earlier era says nothing about this one.
+    /// Grows with every change for the worse: an answer to a request of an earlier era says nothing
+    /// about this one.
     era: u64,
-    /// Refusals without a proof between them.
+    /// Consecutive refusals without a proof between them.
     refusals: u32,
     random: StdRng,
 }
@@ -94,42 +98,42 @@ struct State {
 struct Rest {
     until: Moment,
     refusal: Arc<Refusal>,
-    /// It was begun by an earlier process, and holds back the keys that were refused then and no others: what was
-    /// changed before the start is tried at once.
+    /// It was begun by an earlier process, and blocks only the keys that were refused then: a key
+    /// that was changed before the start is tried at once.
     earlier: Option<Refused>,
 }
 
-/// How a key stands with its gate.
+/// The state of a key in its circuit.
 #[derive(Debug)]
 pub(super) enum Standing {
-    /// An answer has shown it to be good.
+    /// An answer has proven it.
     Good,
-    /// No answer has.
+    /// No answer has proven it.
     Unproven,
-    /// The account rests.
+    /// The account is paused.
     Resting { until: Moment, refusal: Arc<Refusal> },
 }
 
 impl Standing {
-    /// The error of whoever wanted to send.
+    /// Returns the error of a request that it blocks.
     pub(super) fn resting(until: Moment, refusal: &Arc<Refusal>) -> CloudError {
         CloudError::CredentialResting { until, refusal: Arc::clone(refusal) }
     }
 }
 
-/// What an answer has said of a key.
+/// What an answer has shown of a key.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// Nothing: it answers what was sent before the last rest or reload.
+    /// Nothing: it answers a request from before the last pause or reload.
     Nothing,
-    /// The key is good.
+    /// The key is valid.
     Good,
-    /// The key was refused, and its account rests. `was_good`: until then it was proven.
+    /// The key was refused, and its account is paused. `was_good`: until then it was proven.
     Refused { was_good: bool, until: Moment },
 }
 
-/// Leave to send one request with a key. Its answer's status must be given back by [`answered`](Self::answered);
-/// where there is none, dropping this lets the next one go.
+/// Permission to send one request with a key. The status of its answer must be passed to
+/// [`answered`](Self::answered); without one, dropping this allows the next request.
 #[derive(Debug)]
 pub(in crate::cloud) struct Leave {
     gate: Arc<AccountCircuit>,
@@ -154,7 +158,7 @@ impl AccountCircuit {
         Self { state: Mutex::new(state), alone: Arc::default(), memory }
     }
 
-    /// How this key stands. A rest that is over leaves it unproven.
+    /// Returns the state of this key. The end of a pause leaves it unproven.
     pub(super) fn standing(&self, print: &Print, now: Moment) -> Standing {
         self.with(|state| {
             if let Some(earlier) = state.earlier.take() {
@@ -162,7 +166,7 @@ impl AccountCircuit {
                 let (until, refusal) = (now.after(earlier.left(now.wall)), Arc::new(earlier.refusal()));
                 state.rest = Some(Rest { until, refusal, earlier: Some(earlier) });
             }
-            // Proven although the account rests: a key that was exempt.
+            // Proven although the account is paused: a key that was exempt.
             if state.proven.contains(print) {
                 return Standing::Good;
             }
@@ -181,8 +185,8 @@ impl AccountCircuit {
         })
     }
 
-    /// A source has given this key since the account was refused. Where it is another one, it may go out alone at once,
-    /// but no more of them than an account can bear.
+    /// Takes in that a source has returned this key since the account was refused. Another key may
+    /// be sent alone at once, but no more of them than an account accepts.
     pub(in crate::cloud) fn renewed(&self, print: Print, now: Moment) {
         self.with(|state| {
             let Some(rest) = &state.rest else { return };
@@ -200,39 +204,39 @@ impl AccountCircuit {
         });
     }
 
-    /// Whether the process that began this rest was refused with this key.
+    /// Returns whether the process that began this pause was refused with this key.
     fn was_refused_earlier(&self, rest: &Rest, print: &Print) -> bool {
         let both = rest.earlier.as_ref().zip(self.memory.as_ref());
         both.is_some_and(|(earlier, memory)| earlier.is_of(memory, print))
     }
 
-    /// Leave for a key that is proven, beside all others.
+    /// Returns permission for a proven key, together with all others.
     pub(super) fn beside(self: &Arc<Self>, print: Print) -> Leave {
         Leave { gate: Arc::clone(self), print, era: self.with(|state| state.era), _alone: None }
     }
 
-    /// Leave to go out alone, where nobody else is out alone at present.
+    /// Returns permission to be sent alone, if no other request is.
     pub(super) fn alone_at_once(self: &Arc<Self>, print: Print) -> Option<Leave> {
         let alone = Arc::clone(&self.alone).try_lock_owned().ok()?;
         Some(Leave { _alone: Some(alone), ..self.beside(print) })
     }
 
-    /// Waits until it is this one's turn to go out alone, and tells what has come of the key meanwhile.
+    /// Waits for the turn to be sent alone, and returns the state of the key after it.
     pub(super) async fn turn(self: &Arc<Self>) -> OwnedMutexGuard<()> {
         Arc::clone(&self.alone).lock_owned().await
     }
 
-    /// Leave for whoever's turn it is.
+    /// Returns permission for the request whose turn it is.
     pub(super) fn alone(self: &Arc<Self>, print: Print, turn: OwnedMutexGuard<()>) -> Leave {
         Leave { _alone: Some(turn), ..self.beside(print) }
     }
 
-    /// Waits until the key is proven, or until it is this one's turn to prove it.
+    /// Waits until the key is proven, or until it is this request's turn to prove it.
     ///
     /// # Errors
-    /// [`CloudError::CredentialResting`], at once or as soon as the one that is under way is refused.
+    /// [`CloudError::CredentialResting`], at once or as soon as the request before is refused.
     ///
-    /// Cancel safety: nothing is lost but the turn.
+    /// Cancel safety: only the turn is lost.
     pub(in crate::cloud) async fn enter<C: Clock>(
         self: &Arc<Self>,
         print: Print,
@@ -251,7 +255,7 @@ impl AccountCircuit {
         }
     }
 
-    /// Ends a rest, and asks for a new proof of every key: for a reload.
+    /// Ends a pause, and requires a new proof of every key: for a reload.
     pub(in crate::cloud) fn wake(&self) {
         self.with(|state| {
             state.era += 1;
@@ -262,7 +266,7 @@ impl AccountCircuit {
         });
     }
 
-    /// Has a rest, or that there is none, outlive the process.
+    /// Keeps a pause, or that there is none, beyond the process.
     fn remember(&self, rest: Option<(&State, &Refusal, Duration, Moment)>) {
         let Some(memory) = &self.memory else { return };
         memory.keep(rest.map(|(state, refusal, rest, now)| {
@@ -277,13 +281,13 @@ impl AccountCircuit {
 }
 
 impl Leave {
-    /// Tells what the answer says of the key: a refusal (401) begins a rest, any other answer of HTTP proves the key.
-    /// An answer to what was sent before the last rest or reload says nothing.
+    /// Takes in the status of an answer: a refusal (401) begins a pause, any other answer of HTTP
+    /// proves the key. An answer to a request from before the last pause or reload is ignored.
     pub(in crate::cloud) fn over(self, now: Moment, refused: Option<&Refusal>) {
         let _ = self.answered(now, refused);
     }
 
-    /// The same, and gives what it said.
+    /// Takes in the status, and returns what it has shown.
     pub(super) fn answered(self, now: Moment, refused: Option<&Refusal>) -> Verdict {
         self.gate.with(|state| {
             if state.era != self.era {

@@ -1,4 +1,4 @@
-//! What a request is signed with, or bears: an access key, or a token.
+//! What authenticates a request: an access key, or a token.
 
 use std::fmt;
 
@@ -17,10 +17,10 @@ pub struct AccessKey {
 }
 
 impl AccessKey {
-    /// Takes a key.
+    /// Checks a key.
     ///
     /// # Errors
-    /// Where a part is empty or cannot stand in a header.
+    /// If a part is empty or cannot be in a header.
     pub fn new(
         access_key: Secret,
         secret_key: Secret,
@@ -50,15 +50,15 @@ impl fmt::Debug for AccessKey {
     }
 }
 
-/// A token of IAM, which requests bear in `X-Auth-Token` instead of a signature.
+/// A token of IAM, which requests have in `X-Auth-Token` instead of a signature.
 #[derive(Clone)]
 pub struct AuthToken(Secret);
 
 impl AuthToken {
-    /// Takes a token.
+    /// Checks a token.
     ///
     /// # Errors
-    /// Where it is empty or cannot stand in a header.
+    /// If it is empty or cannot be in a header.
     pub fn new(token: Secret) -> Result<Self, KeyError> {
         check("token", Some(&token))?;
         Ok(Self(token))
@@ -109,7 +109,7 @@ impl From<AuthToken> for Key {
 }
 
 impl Key {
-    /// Takes out of a stranger's text what it may have repeated of the key.
+    /// Removes from a text what it may repeat of the key.
     pub(in crate::cloud) fn scrub(&self, text: &str) -> String {
         let secrets = match self {
             Self::Access(key) => vec![Some(&key.secret), key.security_token.as_ref(), Some(&key.access)],
@@ -118,7 +118,7 @@ impl Key {
         secrets.into_iter().flatten().fold(text.to_owned(), |text, secret| mask(&text, secret))
     }
 
-    /// What tells this key from every other one, all its parts together.
+    /// Returns what distinguishes this key from every other one, all its parts together.
     pub(super) fn print(&self) -> Print {
         match self {
             Self::Access(key) => {
@@ -129,7 +129,7 @@ impl Key {
         }
     }
 
-    /// Whom the service locks, or refuses, when it refuses this key.
+    /// Returns the account that the API locks, or refuses, when it refuses this key.
     pub(super) fn account(&self) -> Print {
         match self {
             Self::Access(key) => Print::of("access key", &[key.access.expose_secret()]),
@@ -138,16 +138,16 @@ impl Key {
     }
 }
 
-/// A text without the secret in it.
+/// Returns a text without the secret in it.
 pub(in crate::cloud) fn mask(text: &str, secret: &Secret) -> String {
-    // A secret of one or two letters stands in every text; masking those would tell it.
+    // A secret of one or two letters occurs in every text; masking those would reveal it.
     if secret.expose_secret().len() < 3 {
         return text.to_owned();
     }
     text.replace(secret.expose_secret(), "(masked)")
 }
 
-/// A hash by which secrets are compared, so that what compares them need not keep them.
+/// A hash by which secrets are compared, so that the secrets need not be kept.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::cloud) struct Print([u8; 32]);
 
@@ -161,13 +161,13 @@ impl Print {
         Self(hasher.finalize().into())
     }
 
-    /// To be hashed again, with a key, before any of it is kept.
+    /// Returns bytes that must be hashed again, with a key, before any of them is kept.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// It is made of secrets, and a short one could be found by trying.
+/// The hash is made of secrets, and a short one could be found by trying.
 impl fmt::Debug for Print {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Print(masked)")

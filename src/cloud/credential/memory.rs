@@ -1,7 +1,9 @@
-//! Rests that outlive the process: six restarts within five minutes must not be six refused signatures, which lock a key.
+//! Pauses that outlive the process: six restarts within five minutes must not be six refused
+//! signatures, which lock a key.
 //!
-//! What is kept are hashes, keyed with what tells one journal from another. Of a key only two bytes are kept: enough to
-//! see that it was changed, and too little to find it by trying, however weak it is.
+//! Only hashes are kept, with a key that is different for each journal. Of a credential's key only
+//! two bytes are kept: enough to see that it was changed, and too little to find it by trying,
+//! however weak it is.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,14 +22,14 @@ use crate::cloud::error::Refusal;
 /// An account that was refused, as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
-    /// Which account, as a keyed hash.
+    /// The account, as a keyed hash.
     #[serde(default)]
     account: String,
     /// Its keys that were refused, as short keyed hashes.
     keys: Vec<String>,
     /// When the last of them was.
     at: Timestamp,
-    /// How long it rests from then on.
+    /// How long the account is paused from then on.
     rest_ms: u64,
     /// Refusals without a proof between them.
     pub(super) in_a_row: u32,
@@ -48,20 +50,21 @@ impl Refused {
         Self { account: String::new(), keys, at, rest_ms, in_a_row, status, code }
     }
 
-    /// How much of the rest is left. A clock that was set back makes it no longer than it was.
+    /// Returns how much of the pause is left. A clock that was set back makes it no longer than it
+    /// was.
     pub(super) fn left(&self, now: Timestamp) -> Duration {
         let rest = Duration::from_millis(self.rest_ms).min(LONGEST_PAUSE);
-        // Negative where the clock was set back: then all of it is.
+        // Negative if the clock was set back: then all of it is left.
         let gone = Duration::try_from(now.duration_since(self.at)).unwrap_or_default();
         rest.saturating_sub(gone)
     }
 
-    /// Whether this key was refused.
+    /// Returns whether this key was refused.
     pub(super) fn is_of(&self, memory: &Mine, print: &Print) -> bool {
         self.keys.contains(&memory.tag(print))
     }
 
-    /// The answer, as far as it was kept.
+    /// Returns the answer, as far as it was kept.
     pub(super) fn refusal(&self) -> Refusal {
         let message = "before this start".to_owned();
         Refusal { status: self.status, code: self.code.clone(), message, request_id: None, retry_after: None }
@@ -91,15 +94,15 @@ impl Memory {
         Arc::new(Self { salt: salt.to_owned(), kept: Mutex::new(kept), keep: Box::new(keep) })
     }
 
-    /// The part of one account.
+    /// Returns the part of one account.
     pub(super) fn of(self: &Arc<Self>, account: &Print) -> Mine {
         let account = self.hash(account, 8);
         Mine { memory: Arc::clone(self), account }
     }
 
-    /// The first bytes of a keyed hash, in hexadecimal digits.
+    /// Returns the first bytes of a keyed hash, in hexadecimal digits.
     fn hash(&self, print: &Print, bytes: usize) -> String {
-        // A key of any length is taken; without a hash nothing is remembered.
+        // HMAC accepts a key of any length; without a hash nothing is remembered.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.salt.as_bytes()) else { return String::new() };
         mac.update(print.bytes());
         hex::encode(&mac.finalize().into_bytes()[..bytes])
@@ -114,12 +117,12 @@ pub(super) struct Mine {
 }
 
 impl Mine {
-    /// What an earlier process has kept.
+    /// Returns what an earlier process has kept.
     pub(super) fn kept(&self) -> Option<Refused> {
         self.memory.kept.lock().unwrap_or_else(PoisonError::into_inner).get(&self.account).cloned()
     }
 
-    /// What a key is recognised by.
+    /// Returns the hash that identifies a key.
     pub(super) fn tag(&self, print: &Print) -> String {
         self.memory.hash(print, 2)
     }

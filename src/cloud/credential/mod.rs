@@ -1,11 +1,11 @@
-//! Credentials: the key that requests are sent with, where it comes from, and the gate before it.
+//! Credentials: the key of requests, its source, and the circuit before it.
 //!
-//! More than five refused signatures in a row lock an access key for five minutes, for everybody who uses it. So a key
-//! that no answer has proven yet goes out alone, once, and everybody else waits for that one answer; and after a refusal
-//! nothing is sent with it for a while (`circuit`).
+//! More than five refused signatures in a row lock an access key for five minutes, for all its
+//! users. So a key that no answer has proven yet is sent alone, once, and all other requests wait
+//! for that answer; after a refusal nothing is sent with it for a time (`circuit`).
 //!
-//! A key that ends is renewed by whoever needs one, once for all who wait (`source`). The new one proves itself while
-//! the old one still serves everybody else, so that nobody waits for it.
+//! The first request that needs a new key renews it, once for all that wait (`source`). The new one
+//! is proven while the old one is still in use, so that no request waits for it.
 
 use std::fmt;
 use std::future::Future;
@@ -30,56 +30,57 @@ pub use source::{Fetching, Fresh, LocalSource, ReadKey, Source};
 use circuit::{AccountCircuit, Leave, Standing, Verdict};
 use key::Print;
 
-/// A key is not used any more when it has so little left: the request must arrive before its end.
+/// A key is not used any more when this time is left: the request must arrive before its end.
 const MARGIN: Duration = Duration::from_secs(30);
-/// A renewal that failed while the old key is still good is not tried again sooner.
+/// A renewal that failed while the old key is still valid is not tried again sooner.
 const PAUSE: Duration = Duration::from_secs(30);
-/// Rests of an account double up to this.
+/// Pauses of an account double up to this.
 const LONGEST_PAUSE: Duration = Duration::from_hours(6);
-/// Keys of before, which a stranger's text may still repeat.
+/// The number of earlier keys that are still removed from texts.
 const REMEMBERED: usize = 3;
 
-/// A key with its gate. All clients that use the same key must share one of these.
+/// A key with its circuit. All clients that use the same key must share one of these.
 pub struct Credential {
-    /// Where further keys come from; nowhere where the key is for ever.
+    /// The source of further keys; absent if the key never ends.
     source: Option<Box<dyn Source>>,
     gates: AccountCircuits,
     seed: u64,
     held: Mutex<Held>,
-    /// Held by whoever renews.
+    /// Held during a renewal.
     renewing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct Held {
-    /// What requests are sent with.
+    /// The key of requests.
     current: Option<Arc<Issued>>,
     /// Its successor, which is not proven yet.
     next: Option<Arc<Issued>>,
-    /// Whether the source is to be asked for another key than the one that is held.
+    /// Whether the source is to be asked for another key than the present one.
     ask: Ask,
-    /// No renewal before this, unless one is needed and the last one did not fail for a reason that stays.
+    /// No renewal before this, unless one is needed and the last one did not fail for a permanent
+    /// reason.
     not_before: Option<Moment>,
-    /// How many renewals were tried, and how the last one ended.
+    /// The number of tried renewals, and the result of the last one.
     round: u64,
     outcome: Option<Result<(), Failure>>,
-    /// The keys of before, the latest last.
+    /// The earlier keys, the latest last.
     before: Vec<Arc<Issued>>,
 }
 
 /// Whether the source may have another key by now.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Ask {
-    /// There is no reason to think so.
+    /// Nothing indicates it.
     #[default]
     No,
     /// The key was refused, or there was a reload.
     Now,
-    /// The key was refused although the source had just given it: once it has rested.
+    /// The key was refused although the source had just returned it: after its pause.
     AfterTheRest,
 }
 
-/// A key as it was given.
+/// A key from a source.
 struct Issued {
     key: Key,
     print: Print,
@@ -87,18 +88,18 @@ struct Issued {
     life: Option<Life>,
 }
 
-/// How long a key is good.
+/// How long a key is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Life {
-    /// From then on a new one is asked for.
+    /// From then on a new one is requested.
     pub renew: Moment,
     /// Its end.
     pub end: Moment,
 }
 
 impl Life {
-    /// That of a key with so much left at `now`: it is renewed once a fifth of that is left, or ten minutes where that
-    /// is more; a short one after half of it.
+    /// Returns the validity of a key with this time left at `now`: it is renewed when a fifth is
+    /// left, or ten minutes if that is more; a short one after half of it.
     pub fn of(left: Duration, now: Moment) -> Self {
         let before = (left / 5).max(Duration::from_mins(10)).min(left / 2);
         Self { renew: now.after(left.saturating_sub(before)), end: now.after(left) }
@@ -121,8 +122,8 @@ impl Issued {
     }
 }
 
-/// Leave to send one request with the key in it. Its answer's status must be given back by
-/// [`answered`](Self::answered); where there is none, dropping this lets the next one go.
+/// Permission to send one request, with the key. The status of its answer must be passed to
+/// [`answered`](Self::answered); without one, dropping this allows the next request.
 #[derive(Debug)]
 pub(super) struct Pass<'a> {
     credential: &'a Credential,
@@ -130,35 +131,35 @@ pub(super) struct Pass<'a> {
     leave: Leave,
 }
 
-/// What whoever wants to send has to do next.
+/// The next step of a request that wants to be sent.
 enum Step<'a> {
     /// Send.
     Go(Pass<'a>),
-    /// Nothing: the credential rests.
+    /// Fail: the credential is paused.
     Rest(CloudError),
-    /// Wait for the turn to go out alone with this key.
+    /// Wait for the turn to be sent alone with this key.
     Wait(Arc<Issued>),
-    /// Renew first, or wait for whoever does.
+    /// Renew first, or wait for the renewal.
     Renew,
-    /// The same; but where that fails in passing, the key that is held is tried.
+    /// The same; but if that fails temporarily, the present key is tried.
     Ask,
-    /// Renew, or send if somebody else does so.
+    /// Renew, or send if another request renews.
     RenewEarly(Pass<'a>),
 }
 
-/// Why a renewal gave no key, for all who waited for it.
+/// Why a renewal returned no key, for all requests that waited for it.
 #[derive(Debug, Clone)]
 struct Failure(Arc<CloudError>);
 
 impl Failure {
-    /// Whether asking again would bring the same answer.
+    /// Returns whether another try would have the same result.
     fn is_a_no(&self) -> bool {
         !self.0.is_passing()
     }
 
     fn error(&self) -> CloudError {
         match &*self.0 {
-            // The same as where the service itself says so.
+            // The same as if the API itself said so.
             CloudError::Unauthorized(refusal) => CloudError::Unauthorized(refusal.clone()),
             CloudError::CredentialResting { until, refusal } => Standing::resting(*until, refusal),
             _ => CloudError::SignIn(Arc::clone(&self.0)),
@@ -173,12 +174,13 @@ impl fmt::Debug for Credential {
 }
 
 impl Credential {
-    /// The credential of one key that is for ever, and is not proven yet. The seed spreads its rests.
+    /// Makes the credential of one key that never ends, and is not proven yet. The seed spreads its
+    /// pauses.
     pub fn new(key: impl Into<Key>, seed: u64) -> Arc<Self> {
         Self::build(Some(key.into()), None, &AccountCircuits::default(), seed)
     }
 
-    /// A credential whose keys come from a source. `key`: the first one, where it is known.
+    /// Makes a credential whose keys come from a source. `key`: the first one, if known.
     pub fn from_source(
         key: Option<Key>,
         source: Box<dyn Source>,
@@ -213,8 +215,8 @@ impl Credential {
         Arc::new(Issued { print: key.print(), gate, key, life })
     }
 
-    /// Ends a rest, asks for a new proof, and has the source asked whether there is another key: for a reload. One
-    /// request then goes out alone.
+    /// Ends a pause, requires a new proof, and asks the source whether there is another key: for a
+    /// reload. One request is then sent alone.
     pub fn wake(&self) {
         self.with(|held| {
             for issued in held.current.iter().chain(&held.next) {
@@ -228,7 +230,7 @@ impl Credential {
         });
     }
 
-    /// Takes out of a stranger's text what it may have repeated of any key.
+    /// Removes from a text what it may repeat of any key.
     pub(super) fn scrub(&self, text: &str) -> String {
         let text = self.source.as_ref().map_or_else(|| text.to_owned(), |source| source.scrub(text));
         self.with(|held| {
@@ -237,13 +239,13 @@ impl Credential {
         })
     }
 
-    /// Waits until there is a key and it is proven, or until it is this one's turn to prove it.
+    /// Waits until there is a proven key, or until it is this request's turn to prove it.
     ///
     /// # Errors
-    /// [`CloudError::CredentialResting`], at once or as soon as the one that is under way is refused; and whatever kept
-    /// a new key away where there is none.
+    /// [`CloudError::CredentialResting`], at once or as soon as the request before is refused; and
+    /// the error of the source if there is no key.
     ///
-    /// Cancel safety: nothing is lost but the turn.
+    /// Cancel safety: only the turn is lost.
     pub(super) async fn enter<C: Clock>(&self, clock: &C) -> Result<Pass<'_>, CloudError> {
         loop {
             match self.step(clock.now()) {
@@ -262,7 +264,7 @@ impl Credential {
                 },
                 Step::RenewEarly(pass) => {
                     let Ok(_renewing) = self.renewing.try_lock() else { return Ok(pass) };
-                    // The old key serves on: what went wrong is told where it is needed.
+                    // The old key is still in use: the error is reported when a key is needed.
                     if let Err(Failure(error)) = self.ask_source(clock).await {
                         tracing::debug!(error = error.code(), "the credential could not be renewed early");
                         return Ok(pass);
@@ -302,7 +304,7 @@ impl Credential {
             let Some(current) = held.current.clone().filter(|issued| !issued.has_ended(now)) else {
                 return match (&held.next, &held.outcome) {
                     (Some(next), _) => Step::Wait(Arc::clone(next)),
-                    // Whoever gives out keys has said no; asking for each reading would only be a burden.
+                    // The source has refused; asking again for each poll would only add load.
                     (None, Some(Err(failure))) if failure.is_a_no() && !held.may_renew(now) => {
                         Step::Rest(failure.error())
                     }
@@ -325,15 +327,15 @@ impl Credential {
         })
     }
 
-    /// Whether the source is asked while the account rests: after the refusal, and now and then where that costs
-    /// nothing, as whoever rotates files may be late.
+    /// Returns whether the source is asked while the account is paused: after the refusal, and from
+    /// time to time if that costs nothing, because files may be rotated late.
     fn is_to_be_asked(&self, held: &Held, now: Moment) -> bool {
         let is_local = self.source.as_ref().is_some_and(|source| source.is_local());
         held.ask == Ask::Now || (is_local && held.may_renew(now))
     }
 
-    /// Sends, and once more where the key is refused and the source has a better one by now. `send` must make a new
-    /// request each time, and one that a refusal kept from having any effect.
+    /// Sends, and once more if the key is refused and the source has a better one by now. `send`
+    /// must make a new request each time, and one that a refusal prevented from having any effect.
     pub(super) async fn sending<C, T, F, Fut>(&self, clock: &C, send: F) -> Result<T, CloudError>
     where
         C: Clock,
@@ -358,7 +360,7 @@ impl Credential {
         }
     }
 
-    /// How it stands, for people.
+    /// Returns its state, for people.
     pub(super) fn in_words(&self, now: Moment) -> String {
         self.with(|held| {
             let Some(current) = &held.current else { return "no key yet".to_owned() };
@@ -376,7 +378,7 @@ impl Credential {
         })
     }
 
-    /// Leave to send with a proven key, without any waiting.
+    /// Returns permission to send with a proven key, without any waiting.
     ///
     /// # Errors
     /// [`CloudError::CredentialUnproven`] or [`CloudError::CredentialResting`].
@@ -399,7 +401,7 @@ impl Credential {
         })
     }
 
-    /// Renews, or waits for whoever does: that one's result is for all who waited.
+    /// Renews, or waits for the renewal of another request: its result is for all that waited.
     async fn renew<C: Clock>(&self, clock: &C) -> Result<(), CloudError> {
         let before = self.with(|held| held.round);
         let _renewing = self.renewing.lock().await;
@@ -414,14 +416,14 @@ impl Credential {
     /// Asks the source for a key. Only while `renewing` is held.
     async fn ask_source<C: Clock>(&self, clock: &C) -> Result<(), Failure> {
         let Some(source) = &self.source else {
-            // A key that is for ever never ends, and nothing better is to be had.
+            // A key that never ends has no better successor.
             self.with(|held| held.ask = Ask::No);
             return Ok(());
         };
         let fetched = source.fetch().await;
         let now = clock.now();
         let fetched = fetched.map(|Fresh { key, life }| self.issue(key, life)).and_then(|issued| {
-            // One that has ended would be asked for again and again.
+            // Otherwise one that has ended would be requested again and again.
             if issued.has_ended(now) { Err(CloudError::SpentKey) } else { Ok(issued) }
         });
         let outcome = match fetched {
@@ -443,16 +445,18 @@ impl Credential {
         outcome
     }
 
-    /// A key was refused: whether the source is asked for another one depends on what was known of it.
+    /// Takes in a refused key: whether the source is asked for another one depends on what was
+    /// known of it.
     fn refused(&self, issued: &Arc<Issued>, was_good: bool, until: Moment) {
         let Some(source) = &self.source else { return };
         self.with(|held| {
             if held.next.as_ref().is_some_and(|next| next.print == issued.print) {
-                // The old one serves on; there is no hurry.
+                // The old one is still in use; the renewal has time.
                 held.next = None;
                 held.not_before = Some(until);
             } else if held.current.as_ref().is_some_and(|current| current.print == issued.print) {
-                // A key that was just given and never good is as bad as its source; but a file costs nothing to read.
+                // A key that was just returned and never proven shows a fault of its source; but a
+                // file costs nothing to read.
                 held.ask = if was_good || source.is_local() { Ask::Now } else { Ask::AfterTheRest };
             }
         });
@@ -478,7 +482,7 @@ impl Held {
         }
     }
 
-    /// Puts this key in the place of the current one.
+    /// Replaces the current key by this one.
     fn retire(&mut self, successor: Arc<Issued>) {
         if let Some(before) = self.current.replace(successor) {
             if self.before.len() >= REMEMBERED {
@@ -488,7 +492,7 @@ impl Held {
         }
     }
 
-    /// Takes what the source has given.
+    /// Takes the key of the source.
     fn take(&mut self, issued: Arc<Issued>, now: Moment) {
         self.ask = Ask::No;
         self.not_before = Some(now.after(PAUSE));
@@ -497,7 +501,7 @@ impl Held {
             return;
         };
         if current.print == issued.print {
-            // The same one, perhaps with a longer life.
+            // The same one, perhaps with a longer validity.
             self.current = Some(issued);
             return;
         }
@@ -513,13 +517,13 @@ impl Held {
 }
 
 impl Pass<'_> {
-    /// The key to send with.
+    /// Returns the key to send with.
     pub(super) fn key(&self) -> &Key {
         &self.issued.key
     }
 
-    /// Tells what the answer says of the key: a refusal (401) begins a rest, any other answer of HTTP proves it. An
-    /// answer to what was sent before the last rest or reload says nothing.
+    /// Takes in the status of an answer: a refusal (401) begins a pause, any other answer of HTTP
+    /// proves the key. An answer to a request from before the last pause or reload is ignored.
     pub(super) fn answered(self, now: Moment, refused: Option<&Refusal>) {
         let Self { credential, issued, leave } = self;
         if let Verdict::Refused { was_good, until } = leave.answered(now, refused) {

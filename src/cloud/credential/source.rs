@@ -1,4 +1,4 @@
-//! Where keys come from, and the source that is at hand: files, variables and credentials of systemd.
+//! The sources of keys, and the local one: files, variables and credentials of systemd.
 
 use std::fmt;
 use std::future::Future;
@@ -8,47 +8,47 @@ use super::Life;
 use super::key::Key;
 use crate::cloud::error::CloudError;
 
-/// A key as a source gives it.
+/// A key from a source.
 #[derive(Debug)]
 pub struct Fresh {
     /// The key.
     pub key: Key,
-    /// How long it is good; for ever where nothing is told.
+    /// How long it is valid; without an end if absent.
     pub life: Option<Life>,
 }
 
-/// A key under way.
+/// A future key.
 pub type Fetching<'a> = Pin<Box<dyn Future<Output = Result<Fresh, CloudError>> + Send + 'a>>;
 
-/// Gives keys.
+/// A source of keys.
 pub trait Source: Send + Sync + fmt::Debug + 'static {
-    /// Gives a key, which may be the same as before.
+    /// Returns a key, which may be the same as before.
     ///
-    /// Cancel safety: a key that was under way is lost, and nothing else.
+    /// Cancel safety: a key on its way is lost, and nothing else.
     fn fetch(&self) -> Fetching<'_>;
 
-    /// Whether asking costs nothing and nobody: then it is asked after every refusal.
+    /// Returns whether asking costs nothing: then it is asked after every refusal.
     fn is_local(&self) -> bool {
         false
     }
 
-    /// Takes out of a stranger's text what it may have repeated of the secrets that the keys are got with.
+    /// Removes from a text what it may repeat of the secrets of this source.
     fn scrub(&self, text: &str) -> String {
         text.to_owned()
     }
 
-    /// There was a reload: what rests may try again.
+    /// Takes in a reload: what is paused may try again.
     fn wake(&self) {}
 }
 
-/// Reads a key, or says why it cannot be had. It must never put a secret into its words.
+/// Reads a key, or says why it cannot be read. The text must never contain a secret.
 pub type ReadKey = Box<dyn Fn() -> Result<Key, String> + Send + Sync>;
 
 /// A source on this machine.
 pub struct LocalSource(ReadKey);
 
 impl LocalSource {
-    /// The source that reads so.
+    /// Makes the source that reads so.
     pub fn new(read: ReadKey) -> Box<Self> {
         Box::new(Self(read))
     }

@@ -13,7 +13,7 @@ async fn refuse(credential: &Credential, clock: &VirtualClock) {
     credential.enter(clock).await.unwrap().answered(clock.now(), Some(&refusal()));
 }
 
-/// How long it still rests; nothing where it does not.
+/// How long it is still paused; `None` if it is not.
 fn rest(credential: &Credential, clock: &VirtualClock) -> Option<Duration> {
     match credential.proven(clock.now()) {
         Err(CloudError::CredentialResting { until, .. }) => Some(until.since(clock.now())),
@@ -122,7 +122,8 @@ async fn answers_to_what_was_sent_before_a_rest_change_nothing() {
     assert_eq!(rest(&credential, &clock), rest_before, "neither longer nor over");
 }
 
-/// A source by script: it gives these one after the other, then the last one for ever; each takes a second.
+/// A source by script: it returns these one after the other, then the last one always; each takes a
+/// second.
 #[derive(Debug)]
 struct Scripted {
     clock: VirtualClock,
@@ -133,7 +134,7 @@ struct Scripted {
 
 #[derive(Debug, Clone, Copy)]
 enum Given {
-    /// The key of this number, good for so many minutes; for ever where there are none.
+    /// The key of this number, valid for this number of minutes; without an end if there are none.
     Key(u32, u64),
     /// No answer.
     Nothing,
@@ -243,7 +244,8 @@ async fn a_key_is_renewed_before_its_end_and_the_old_one_serves_until_the_new_on
     harness.wait(47).await;
     assert_eq!((harness.send(false).await.unwrap(), harness.asked()), (1, 1));
     harness.wait(2).await;
-    // One renews and goes out alone with the new one, while the others go on with the old one, PUTs among them.
+    // One request renews and is sent alone with the new one, while the others, PUTs among them, use
+    // the old one.
     let probe = harness.credential.enter(&harness.clock).await.unwrap();
     assert_eq!((number(&probe), harness.asked()), (2, 2));
     let beside = harness.credential.enter(&harness.clock).await.unwrap();
@@ -450,7 +452,7 @@ fn secret(n: u32) -> Key {
     AccessKey::new("AKSAME".into(), format!("SK{n:03}").into(), None).unwrap().into()
 }
 
-/// Sends with leave; the service takes the keys that `good` says. Gives what was sent.
+/// Sends with permission; the API accepts the keys that `good` names. Returns what was sent.
 async fn sends(credential: &Credential, clock: &VirtualClock, good: &Key) -> (bool, usize) {
     let sent = Mutex::new(0);
     let answered = credential.sending(clock, || async {
@@ -533,7 +535,7 @@ async fn those_whose_key_was_refused_together_go_out_again_with_the_new_one() {
     }
 }
 
-/// What outlives a process, and the gates of one after the other.
+/// What outlives a process, and the circuits of consecutive ones.
 #[derive(Clone, Default)]
 struct Disk(Arc<Mutex<String>>);
 
@@ -565,7 +567,7 @@ async fn six_starts_with_a_wrong_key_are_one_refused_signature() {
     assert_eq!(refused, 1);
     let kept = disk.text();
     assert!(!kept.contains("AKSAME") && !kept.contains("SK001"), "{kept}");
-    // The rest goes on where it was, and the next one is longer.
+    // The pause continues where it was, and the next one is longer.
     clock.sleep(Duration::from_mins(3)).await;
     let credential = files.credential(&disk.gates());
     assert_eq!(sends(&credential, &clock, &secret(2)).await.1, 1);

@@ -1,5 +1,5 @@
-//! Peers over TLS that mean ill or are broken: each ends in a bounded error that says what it was, and a PUT that met
-//! one of them before anything was sent certainly never left.
+//! Hostile or broken peers over TLS: each leads to a bounded error that names the cause, and a PUT
+//! that met one of them before anything was written was certainly never sent.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -127,7 +127,7 @@ async fn each_fault_of_tls_has_advice_of_its_own_and_none_to_give_a_ca_file_that
         let error = CloudError::from_transport(send(base, Method::Get, ca).await.unwrap_err(), None);
         let found = error.tls_advice(Some(true)).unwrap_or_else(|| panic!("{advice}: {error:?}"));
         assert!(found.contains(advice) && !found.contains("set ca_file"), "{advice}: {found} ({error:?})");
-        // What the daemon tells, also where it is a key that cannot be fetched.
+        // The daemon's text, also for a key that cannot be fetched.
         assert!(error.trouble().0 == "unreachable" && error.trouble().1.contains(advice));
         let error = CloudError::SignIn(Arc::new(error));
         assert!(error.trouble().0 == "sign-in" && error.trouble().1.contains(advice));
@@ -137,7 +137,7 @@ async fn each_fault_of_tls_has_advice_of_its_own_and_none_to_give_a_ca_file_that
     let error = send(of(GOOD.0, GOOD.1), Method::Get, HOSTILE_CA).await.unwrap_err();
     let error = CloudError::from_transport(error, None);
     assert!(error.tls_advice(Some(false)).unwrap().contains("set ca_file"));
-    // What is no fault of TLS has the usual advice.
+    // An error outside TLS has the usual advice.
     let error = send("https://127.0.0.1:1".to_owned(), Method::Get, HOSTILE_CA).await.unwrap_err();
     let error = CloudError::from_transport(error, None);
     assert!(error.tls_advice(None).is_none() && error.trouble().1.contains("the name service"), "{error:?}");
@@ -169,7 +169,7 @@ async fn an_old_protocol_and_what_is_no_tls_at_all_mean_that_nothing_left() {
             assert!(matches!(error, TransportError::Connect(_)) && error.never_left(), "{error:?}");
         }
     }
-    // It accepts, and never says a word.
+    // It accepts, and never answers.
     let base = raw(|mut stream| drop(stream.read_to_end(&mut Vec::new())));
     let error = send(base, Method::Put, HOSTILE_CA).await.unwrap_err();
     assert!(matches!(error, TransportError::Connect(_) | TransportError::Timeout(_)), "{error:?}");
@@ -197,7 +197,7 @@ const END_HEADERS: u8 = 4;
 /// `:status: 200`, from the static table.
 const OK: &[u8] = &[0x88];
 
-/// Over HTTP/2: writes the opening, then these bytes until nobody reads them any more.
+/// Over HTTP/2: writes the opening, then these bytes until the client stops reading.
 fn floods(first: Vec<u8>, then: Vec<u8>) -> String {
     serves(GOOD, &[b"h2"], move |tls| {
         let mut preface = [0; 24];
@@ -207,7 +207,7 @@ fn floods(first: Vec<u8>, then: Vec<u8>) -> String {
         if tls.write_all(&first).is_err() {
             return;
         }
-        // For longer than anybody may wait for it.
+        // For longer than any client may wait.
         for _ in 0..2_000_000 {
             if then.is_empty() || tls.write_all(&then).is_err() {
                 return;

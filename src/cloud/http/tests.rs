@@ -21,9 +21,9 @@ enum Step {
     Write(&'static str),
     /// Writes this and closes the connection.
     WriteAndClose(&'static str),
-    /// Goes on writing a body until nobody reads it any more.
+    /// Continues to write a body until the client stops reading.
     Endless,
-    /// Says nothing and keeps the connection.
+    /// Answers nothing and keeps the connection.
     Silence,
 }
 
@@ -214,7 +214,7 @@ async fn a_head_or_a_body_that_does_not_come_in_time_is_a_timeout() {
 async fn without_a_connection_the_request_never_left_and_the_error_does_not_show_the_url() {
     let server = Server::new(Vec::new()).await;
     let transport = server.transport(LONG);
-    // The listener is gone with its task, which had no connection to wait for.
+    // The listener ends with its task, which had no connection to wait for.
     let error = loop {
         match transport.send(server.request(Method::Put)).await {
             Err(error @ TransportError::Connect(_)) => break error,
@@ -316,7 +316,7 @@ async fn over_https(ca_pem: Option<&[u8]>) -> Result<Response, TransportError> {
 #[tokio::test]
 async fn a_private_ca_is_trusted_where_it_is_given_and_nowhere_else() {
     assert_eq!(over_https(Some(CA)).await.unwrap().status, 200);
-    // Another CA beside the system's does not help; that way the test needs none of the system's.
+    // Another CA beside the system's does not help; so the test needs none of the system's.
     let other = include_bytes!("../testdata/loopback.pem");
     let error = over_https(Some(other)).await.unwrap_err();
     assert!(matches!(error, TransportError::Connect(_)) && error.never_left(), "{error:?}");
@@ -344,7 +344,7 @@ fn shared(proxy: &Proxy) -> Arc<ProxyCircuit> {
     ProxyCircuit::new(proxy.clone(), Arc::new(SystemClock::new()))
 }
 
-/// A proxy at which nobody signs in.
+/// A proxy without a user.
 fn open(url: &str) -> Proxy {
     Proxy { url: url.to_owned(), login: None }
 }
@@ -440,7 +440,7 @@ fn a_body_is_the_same_in_whatever_parts_it_comes() {
     assert!(Blocks(vec![Vec::new()]).joined(0).is_empty());
 }
 
-/// Limits by which a request may begin the first `asked` times that it is asked.
+/// Limits that allow a request the first `asked` times.
 fn may_begin(asked: usize, at_most: Duration) -> SendingLimits {
     let left = std::sync::atomic::AtomicUsize::new(asked);
     let take = move || {
@@ -450,7 +450,8 @@ fn may_begin(asked: usize, at_most: Duration) -> SendingLimits {
     SendingLimits { may_begin: Arc::new(take), at_most }
 }
 
-/// The time is asked for again when the connection stands: a process may have been paused while it was made.
+/// The time is checked again when the connection stands: a process may have been paused while it
+/// was made.
 #[tokio::test]
 async fn a_request_that_is_too_late_when_its_connection_stands_leaves_no_byte() {
     let server = Server::new(vec![vec![Step::Write(OK)], vec![Step::Write(OK)]]).await;

@@ -1,4 +1,4 @@
-//! Temporary keys of an agency, which other credentials take on.
+//! Temporary keys of an agency, which other credentials assume.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,28 +12,28 @@ use crate::cloud::error::CloudError;
 use crate::cloud::request::Plain;
 use crate::cloud::transport::{Method, Transport};
 
-/// The temporary keys are asked to be good for so long: the most that every agency allows.
+/// The requested validity of temporary keys: the most that every agency allows.
 const DURATION_SECONDS: u32 = 3600;
-/// What the service's own log calls the session.
+/// The name of the session in the provider's log.
 const SESSION: &str = "upgrade-remediator";
 
-/// An agency, by either of the two ways of taking one on.
+/// An agency, by either of the two ways of assuming one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Agency {
-    /// By its name and the name of the account that gave it (v3, at IAM).
+    /// By its name and the name of the account that created it (v3, at IAM).
     Named {
         /// The agency's name.
         agency: String,
-        /// The name of the account that gave it.
+        /// The name of the account that created it.
         domain: String,
     },
-    /// By its URN (v5, at the service of temporary keys).
+    /// By its URN (v5, at the security token service).
     Urn(String),
 }
 
-/// Takes on an agency with other credentials, and gives its temporary keys.
+/// Assumes an agency with other credentials, and returns its temporary keys.
 pub struct AgencySource<T, C> {
-    /// Whoever gives out the keys: IAM, or the service of temporary keys.
+    /// The server of the keys: IAM, or the security token service.
     iam: Iam<T, C>,
     agency: Agency,
     with: Arc<Credential>,
@@ -49,8 +49,8 @@ impl<T, C> fmt::Debug for AgencySource<T, C> {
 }
 
 impl<T: Transport, C: Clock> AgencySource<T, C> {
-    /// Takes an agency, and the credentials that take it on. `iam`: IAM for one by name, the service of temporary keys
-    /// for one by URN.
+    /// Makes it from an agency, and the credentials that assume it. `iam`: IAM for one by name, the
+    /// security token service for one by URN.
     pub fn new(iam: Iam<T, C>, agency: Agency, with: Arc<Credential>) -> Box<Self> {
         Box::new(Self { iam, agency, with })
     }

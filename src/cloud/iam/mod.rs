@@ -1,5 +1,5 @@
-//! The client of IAM: tokens by password, temporary keys by agency, projects by region. It sends what it is asked to
-//! send once; whoever needs the answer decides about asking again.
+//! The client of IAM: tokens by password, temporary keys by agency, projects by region. It sends
+//! each request once; the caller decides about another try.
 
 use std::fmt;
 use std::sync::Arc;
@@ -53,21 +53,21 @@ impl<T, C> fmt::Debug for Iam<T, C> {
     }
 }
 
-/// An answer that is what was asked for.
+/// A successful answer.
 struct Granted {
     /// When it came.
     at: Moment,
     head: Head,
-    /// The token of its head.
+    /// The token in its head.
     token: Option<Secret>,
     body: Vec<u8>,
 }
 
 impl<C: Clock> Iam<HttpTransport, C> {
-    /// IAM over HTTP. It connects when something is first sent.
+    /// Makes a client of IAM over HTTP. It connects when the first request is sent.
     ///
     /// # Errors
-    /// Where the endpoint or the CA certificates cannot be used.
+    /// If the endpoint or the CA certificates cannot be used.
     pub fn over_http(
         endpoint: &str,
         ca_pem: Option<&[u8]>,
@@ -82,22 +82,23 @@ impl<C: Clock> Iam<HttpTransport, C> {
 }
 
 impl<T: Transport, C: Clock> Iam<T, C> {
-    /// IAM over another transport.
+    /// Makes a client of IAM over another transport.
     ///
     /// # Errors
-    /// Where the endpoint cannot be used.
+    /// If the endpoint cannot be used.
     pub fn new(transport: T, endpoint: &str, clock: Arc<C>) -> Result<Self, BuildError> {
         let endpoint = Endpoint::parse(endpoint)?;
         Ok(Self { transport: Arc::new(transport), clock, endpoint, meter: None })
     }
 
-    /// It tells of each request to this.
+    /// Notifies this of each request.
     #[must_use]
     pub fn metered(self, meter: Option<Arc<dyn Meter>>) -> Self {
         Self { meter, ..self }
     }
 
-    /// Sends the request, once. `judge` is told of the answer before anything else is made of it.
+    /// Sends the request, once. `judge` is called with the answer before anything else is made of
+    /// it.
     async fn ask(
         &self,
         name: &'static str,

@@ -17,7 +17,7 @@ use crate::cloud::transport::{Method, Transport};
 use crate::model::id::ProjectId;
 use crate::model::secret::{ExposeSecret, Secret};
 
-/// Reads a secret, or says why it cannot be had. It must never put the secret into its words.
+/// Reads a secret, or says why it cannot be read. The text must never contain the secret.
 pub type ReadSecret = Box<dyn Fn() -> Result<Secret, String> + Send + Sync>;
 
 /// A user who signs in.
@@ -26,22 +26,23 @@ pub struct User {
     pub name: String,
     /// The account's name.
     pub domain: String,
-    /// Where the password is read, each time that it is needed.
+    /// Reads the password each time that it is needed.
     pub password: ReadSecret,
 }
 
-/// What a token is for.
+/// What a token is valid for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
     /// One project.
     Project(ProjectId),
     /// The project of this name: a region's.
     ProjectNamed(String),
-    /// The whole account: for taking on agencies.
+    /// The whole account: for assuming agencies.
     Domain(String),
 }
 
-/// Signs in with a password, and gives tokens. A password that was refused rests, for whoever signs in as this user.
+/// Signs in with a password, and returns tokens. A refused password is paused, for all that sign in
+/// as this user.
 pub struct PasswordSource<T, C> {
     iam: Iam<T, C>,
     user: User,
@@ -56,7 +57,7 @@ impl<T, C> fmt::Debug for PasswordSource<T, C> {
 }
 
 impl<T: Transport, C: Clock> PasswordSource<T, C> {
-    /// Takes a user. The seed spreads the rests of one whose password was refused.
+    /// Makes it for a user. The seed spreads the pauses after a refused password.
     pub fn new(iam: Iam<T, C>, user: User, scope: Scope, gates: &AccountCircuits, seed: u64) -> Box<Self> {
         let account = gates.before(Print::of("user", &[&user.domain, &user.name]), seed);
         Box::new(Self { iam, user, scope, account })
@@ -66,12 +67,12 @@ impl<T: Transport, C: Clock> PasswordSource<T, C> {
         let User { name, domain, password } = &self.user;
         let password = password().map_err(|detail| CloudError::Secrets { detail })?;
         let print = Print::of("password", &[password.expose_secret()]);
-        // One that was changed since a refusal is tried at once.
+        // A password that was changed since a refusal is tried at once.
         self.account.renewed(print, self.iam.clock.now());
         let leave = self.account.enter(print, &*self.iam.clock).await?;
         let scope = match &self.scope {
             Scope::Project(id) => json!({ "project": { "id": id.as_str() } }),
-            // A name is one of an account; a plain Keystone does not take it without.
+            // A name belongs to an account; a plain Keystone does not accept it without.
             Scope::ProjectNamed(name) => json!({ "project": { "name": name, "domain": { "name": domain } } }),
             Scope::Domain(name) => json!({ "domain": { "name": name } }),
         };
@@ -90,11 +91,11 @@ impl<T: Transport, C: Clock> PasswordSource<T, C> {
         let request = plain.unsigned(&self.iam.endpoint);
         let granted = self.iam.ask("sign-in", request, scrub, |now, head, refusal| match refusal {
             None => leave.over(now, None),
-            // Whatever the words: asking again with the same password, soon and often, is what locks a user.
+            // Whatever the text: frequent tries with the same password lock a user.
             Some(refusal) if matches!(head.status, 400..=407 | 409..=428 | 430..=499) => {
                 leave.over(now, Some(refusal));
             }
-            // Neither good nor bad.
+            // Neither a proof nor a refusal.
             Some(_) => drop(leave),
         });
         self.token(granted.await?)

@@ -1,4 +1,4 @@
-//! The id of a project by the name of its region, as the official SDKs look it up.
+//! The id of a project by the name of its region, looked up as the official SDKs do.
 
 use std::sync::Arc;
 
@@ -13,10 +13,11 @@ use crate::cloud::transport::Transport;
 use crate::model::id::ProjectId;
 use crate::model::text::shown;
 
-/// No more projects are named in one message.
+/// The largest number of projects in one message.
 const MAX_NAMED: usize = 20;
 
-/// Finds the project whose name is that of a region. Projects within it are named otherwise, and need their id.
+/// Finds the project with the name of a region. Projects within it have other names, and need their
+/// id.
 pub struct ProjectByRegion<T, C> {
     iam: Iam<T, C>,
     region: String,
@@ -24,7 +25,7 @@ pub struct ProjectByRegion<T, C> {
 }
 
 impl<T: Transport, C: Clock> ProjectByRegion<T, C> {
-    /// Takes a region, and the credentials that look.
+    /// Makes it for a region, with the credentials of the lookup.
     pub fn new(iam: Iam<T, C>, region: String, credential: Arc<Credential>) -> Self {
         Self { iam, region, credential }
     }
@@ -53,7 +54,7 @@ impl<T: Transport, C: Clock> ProjectByRegion<T, C> {
 
     async fn look_up(&self) -> Result<ProjectId, CloudError> {
         let mut named = self.list(Some(&self.region)).await?;
-        // The name is a filter by its documentation; what it lets through is held against it.
+        // The name is a filter by its documentation; the answer is filtered again.
         named.retain(|project| project.name.as_deref().is_none_or(|name| name == self.region));
         let region = &self.region;
         match named.as_slice() {

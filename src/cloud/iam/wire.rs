@@ -1,4 +1,5 @@
-//! What IAM and the metadata service answer. What cannot be read is told by its place alone: secrets stand beside it.
+//! The answers of IAM and the metadata service. Unreadable parts are reported by their place alone,
+//! because secrets are beside them.
 
 use std::time::Duration;
 
@@ -62,7 +63,7 @@ pub(super) fn read<T: DeserializeOwned>(
     request_id: Option<&String>,
 ) -> Result<T, CloudError> {
     serde_json::from_slice(body).map_err(|error| {
-        // Its own words could repeat a value.
+        // The parser's text could repeat a value.
         let what = match error.classify() {
             serde_json::error::Category::Eof => "it is cut off",
             serde_json::error::Category::Data => "a value is missing, doubled or of the wrong type",
@@ -74,7 +75,7 @@ pub(super) fn read<T: DeserializeOwned>(
     })
 }
 
-/// Reads the temporary key that an answer gives out. `theirs`: what the clock of whoever answered showed when it came.
+/// Reads the temporary key in an answer. `theirs`: the server's clock when it came.
 pub(in crate::cloud) fn temporary_key(
     body: &[u8],
     whose: &str,
@@ -92,7 +93,7 @@ pub(in crate::cloud) fn temporary_key(
     Ok(Fresh { key: Key::Access(key), life: Some(life) })
 }
 
-/// How long something is good that ends then, by the clock of whoever said so: ours may be wrong.
+/// Returns how long something is valid, by the clock of the server that said so: ours may be wrong.
 pub(super) fn life(
     expires_at: &str,
     whose: &str,

@@ -1,4 +1,4 @@
-//! One cluster, of a list or alone.
+//! One cluster, from a list or alone.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -12,7 +12,7 @@ use crate::model::cluster::{Cluster, Tags};
 use crate::model::id::ClusterId;
 use crate::model::setup::Nodes;
 
-/// What of it is read.
+/// The fields that are read.
 #[derive(Deserialize)]
 pub(super) struct Element<'a> {
     #[serde(borrow, default)]
@@ -64,7 +64,8 @@ struct Tag<'a> {
     value: Loose<'a>,
 }
 
-/// What many clusters have in common, kept once: ten thousand of them are of two engines and ten versions.
+/// Values that many clusters have in common, kept once: ten thousand of them have two engines and
+/// ten versions.
 #[derive(Default)]
 pub(super) struct Shared {
     texts: HashSet<Arc<str>>,
@@ -109,7 +110,7 @@ pub(super) fn read(text: &str, shared: &mut Shared) -> Result<Cluster, String> {
     model(&element, shared)
 }
 
-/// The cluster, or why it cannot be used.
+/// Returns the cluster, or why it cannot be used.
 pub(super) fn model(element: &Element<'_>, shared: &mut Shared) -> Result<Cluster, String> {
     let Loose::Text(id) = &element.id else { return Err(format!("its id is {}", element.id.kind())) };
     let id = ClusterId::new(id).map_err(|error| error.to_string())?;
@@ -129,7 +130,8 @@ pub(super) fn model(element: &Element<'_>, shared: &mut Shared) -> Result<Cluste
     })
 }
 
-/// What tells that something happened to it, beside what is kept. No secrecy, no lasting value: any hash will do.
+/// Returns a number that changes with its other fields. Any hash will do: it is neither secret nor
+/// kept.
 fn state(element: &Element<'_>) -> u64 {
     let mut hasher = DefaultHasher::new();
     for field in [&element.status, &element.updated] {
@@ -141,7 +143,7 @@ fn state(element: &Element<'_>) -> u64 {
     hasher.finish()
 }
 
-/// For reports alone: what cannot be read is left out.
+/// For reports alone: unreadable parts are dropped.
 fn nodes(list: List<'_>) -> Nodes {
     let elements = list.elements().unwrap_or_default();
     let read = elements.into_iter().map(|raw| serde_json::from_str::<Object<Instance<'_>>>(raw.get()));

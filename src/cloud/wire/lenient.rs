@@ -1,5 +1,6 @@
-//! Field types that take what the API may send instead of what it documents: null, a number for a text, a text
-//! for a number, one object for a list. What was found stays visible, for the fields where it matters.
+//! Field types that accept what the API may send instead of what it documents: null, a number for a
+//! text, a text for a number, one object for a list. The original kind stays visible, for the
+//! fields where it matters.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -31,7 +32,7 @@ pub(super) enum Loose<'a> {
 }
 
 impl Loose<'_> {
-    /// What was found, in a word.
+    /// Returns the found kind, in a word.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Absent => "absent",
@@ -44,7 +45,7 @@ impl Loose<'_> {
         }
     }
 
-    /// A text, also where it was given as a number or a truth value; else nothing.
+    /// Returns a text, also if it was sent as a number or a truth value; otherwise `None`.
     pub(super) fn text(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Text(text) => Some(Cow::Borrowed(text)),
@@ -59,12 +60,12 @@ impl Loose<'_> {
         self.text().filter(|text| !text.trim().is_empty())
     }
 
-    /// The text, or an empty one.
+    /// Returns the text, or an empty one.
     pub(super) fn text_or_empty(&self) -> String {
         self.text().map(Cow::into_owned).unwrap_or_default()
     }
 
-    /// A whole number that is not negative, also where it was given as text.
+    /// Returns a whole number that is not negative, also if it was sent as text.
     pub(super) fn whole_number(&self) -> Option<u64> {
         match self {
             Self::Text(text) => text.trim().parse().ok(),
@@ -86,7 +87,7 @@ impl Loose<'_> {
         let is_fraction = fraction
             .strip_prefix('.')
             .is_some_and(|f| !f.is_empty() && f.bytes().all(|b| b.is_ascii_digit()));
-        // Fractions finer than a nanosecond would not be parsed, and nobody reckons with them.
+        // Fractions finer than a nanosecond would not be parsed, and are not used.
         let fraction = fraction.get(..fraction.len().min(10))?;
         is_fraction.then(|| format!("{whole}{fraction}").parse().ok()).flatten()
     }
@@ -137,7 +138,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Loose<'a> {
     }
 }
 
-/// An object, or nothing where something else stands in its place.
+/// An object, or nothing if the value is of another kind.
 #[derive(Debug, Clone)]
 pub(super) struct Object<T>(pub(super) Option<T>);
 
@@ -188,12 +189,12 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// A list, kept as it was received and read only where somebody asks.
+/// A list, kept as it was received and read only on demand.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct List<'a>(Option<&'a RawValue>);
 
 impl<'a> List<'a> {
-    /// What was found, in a word.
+    /// Returns the found kind, in a word.
     pub(super) fn kind(self) -> &'static str {
         match self.0.map(|raw| raw.get().as_bytes()) {
             None => Loose::Absent.kind(),
@@ -208,19 +209,19 @@ impl<'a> List<'a> {
         self.0.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
     }
 
-    /// Whether the field is not there, or null.
+    /// Returns whether the field is absent, or null.
     pub(super) fn is_absent(self) -> bool {
         self.0.is_none_or(|raw| raw.get() == "null")
     }
 
-    /// The elements where it is a list, and nothing else will do.
+    /// Returns the elements of a list, and nothing of any other kind.
     pub(super) fn listed(self) -> Option<Vec<&'a RawValue>> {
         let text = self.0?.get();
         if text.starts_with('[') { serde_json::from_str(text).ok() } else { None }
     }
 
-    /// The elements, one object standing for a list of one and an empty text for an empty list; nothing where
-    /// it cannot be read as a list.
+    /// Returns the elements; one object stands for a list of one and an empty text for an empty
+    /// list; `None` if it cannot be read as a list.
     pub(super) fn elements(self) -> Option<Vec<&'a RawValue>> {
         let Some(raw) = self.0 else { return Some(Vec::new()) };
         match raw.get().as_bytes() {
@@ -231,7 +232,7 @@ impl<'a> List<'a> {
         }
     }
 
-    /// Names: a text with commas between them, or a list of texts; nothing where it can be read as neither.
+    /// Names: a text with commas between them, or a list of texts; `None` for every other kind.
     pub(super) fn names(self) -> Option<Vec<String>> {
         let name = |raw: &RawValue| {
             let name = serde_json::from_str::<Loose<'_>>(raw.get()).ok()?;
@@ -252,7 +253,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for List<'a> {
     }
 }
 
-/// The names in a text with commas between them.
+/// Returns the names in a text with commas between them.
 pub(super) fn split_names(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }

@@ -1,8 +1,10 @@
-//! The JSON of the API, read into the model. Lenient where the API may vary: null, absent and unknown fields, a
-//! number for a text and a text for a number, unknown words (which are kept). Strict where it matters: an id must
-//! be one, an answer must have the shape of its kind, and 'no completed node' is said in exactly one way.
+//! The JSON of the API, read into the model. Lenient where the API may vary: null, absent and
+//! unknown fields, a number for a text and a text for a number, unknown words (which are kept).
+//! Strict where it matters: an id must be one, an answer must have the shape of its kind, and 'no
+//! completed node' has exactly one form.
 //!
-//! Elements are read one by one, so that a broken one does not take the others with it: it is counted instead.
+//! Elements are read one by one, so that an unusable one does not affect the others: it is counted
+//! instead.
 
 use std::sync::Arc;
 
@@ -24,12 +26,12 @@ mod task;
 /// How much of an element that cannot be used is shown.
 const SHOWN_ELEMENT: usize = 200;
 
-/// Why a body with status 200 is not what was asked for.
+/// Why a body with status 200 is not the requested one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum WireError {
-    /// It holds an error in spite of its status.
+    /// It contains an error in spite of its status.
     ErrorCode,
-    /// It is something else than the API describes: what was found.
+    /// It differs from the API's description: what was found.
     Shape(String),
 }
 
@@ -40,11 +42,11 @@ pub(super) struct Page<I, T> {
     pub(super) items: Vec<(I, T)>,
     /// Elements that cannot be used, as shown texts.
     pub(super) unusable: Vec<String>,
-    /// How many elements there are on all pages, as this page tells.
+    /// The number of elements on all pages, by this page.
     pub(super) total_size: Option<u64>,
 }
 
-/// What lists of both kinds have around their elements. `C` and `T` are the lists themselves.
+/// The fields around the elements, in lists of both kinds. `C` and `T` are the lists themselves.
 #[derive(Deserialize)]
 struct Outer<'a, C, T> {
     #[serde(borrow, default, rename = "totalSize")]
@@ -66,8 +68,8 @@ struct Outer<'a, C, T> {
 }
 
 impl<C, T> Outer<'_, C, T> {
-    /// Whether there is any hint of an error; [`shape::read`] then has the last word. Looking for hints spares
-    /// the common answer a second reading.
+    /// Returns whether there is any sign of an error; [`shape::read`] then decides. This check
+    /// spares the common answer a second parse.
     fn may_hold_an_error(&self) -> bool {
         [&self.css_code, &self.gateway_code, &self.other_code, &self.error, &self.code]
             .iter()
@@ -75,11 +77,11 @@ impl<C, T> Outer<'_, C, T> {
     }
 }
 
-/// The list that was not asked for.
+/// The list that was not requested.
 type Ignored = Option<IgnoredAny>;
 
-/// Elements read together with what is around them: one pass, for answers in which every one is an object and can
-/// be used. For all others it fails, and they are read one by one.
+/// Elements that are read together with the fields around them: one pass, for answers in which
+/// every one is an object and can be used. For all others it fails, and they are read one by one.
 type Together<E> = Vec<Object<E>>;
 
 /// Reads a page of the list of clusters.
@@ -122,7 +124,7 @@ pub(super) fn tasks(body: &[u8], kind: TaskKind) -> Result<Page<TaskId, Task>, W
     page(&outer.total_size, outer.tasks, "detailList", |raw| task::read(raw.get(), kind).map(with_id))
 }
 
-/// A whole answer without any hint of an error, or nothing.
+/// Returns a whole answer without any sign of an error, or nothing.
 fn quick<'a, C: Deserialize<'a> + Default, T: Deserialize<'a> + Default>(
     body: &'a [u8],
 ) -> Option<Outer<'a, C, T>> {
@@ -133,7 +135,7 @@ fn quick<'a, C: Deserialize<'a> + Default, T: Deserialize<'a> + Default>(
     (!outer.may_hold_an_error()).then_some(outer)
 }
 
-/// Reads one cluster, which must be the one that was asked for.
+/// Reads one cluster, which must be the requested one.
 pub(super) fn cluster(body: &[u8], id: &ClusterId) -> Result<Cluster, WireError> {
     outer(body)?;
     let text = utf_8(body)?;
@@ -144,7 +146,8 @@ pub(super) fn cluster(body: &[u8], id: &ClusterId) -> Result<Cluster, WireError>
     Ok(found)
 }
 
-/// The whole of it as text. Of bytes the parser does not look at what it skips, which is not always the same.
+/// Returns all of it as text. In bytes the parser does not check what it skips, which can make a
+/// difference.
 fn utf_8(body: &[u8]) -> Result<&str, WireError> {
     std::str::from_utf8(body).map_err(|_| WireError::Shape("text that is not UTF-8".to_owned()))
 }
@@ -155,7 +158,7 @@ fn outer(body: &[u8]) -> Result<Outer<'_, List<'_>, List<'_>>, WireError> {
         let message = shape::read(body, true).message;
         return Err(WireError::Shape(if message.is_empty() { "an empty body".to_owned() } else { message }));
     }
-    // The parser's own words may quote the body; where it stopped is enough.
+    // The parser's text may quote the body; the place is enough.
     let outer: Outer<'_, List<'_>, List<'_>> = serde_json::from_str(utf_8(body)?).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         WireError::Shape(format!(
@@ -176,7 +179,7 @@ fn page<I, T>(
 ) -> Result<Page<I, T>, WireError> {
     let total = match total_size {
         Loose::Absent | Loose::Null => None,
-        // An unreadable number must not pass for an absent one, which hides nothing.
+        // An unreadable number must not count as an absent one, which hides nothing.
         given => Some(given.whole_number().ok_or_else(|| {
             let given = shown(&given.text().unwrap_or(given.kind().into()), 40);
             WireError::Shape(format!("a totalSize that is no number: {given}"))

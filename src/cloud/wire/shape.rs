@@ -1,5 +1,5 @@
-//! The shapes of error bodies. Four parties answer (the gateway, CSS, IAM, a load balancer), each in its own; the
-//! official SDKs do not even know the one of CSS itself, which is why it is looked for first.
+//! The shapes of error bodies. Four parties answer (the gateway, CSS, IAM, a load balancer), each
+//! in its own. The official SDKs do not even know that of CSS itself, so it is tried first.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -19,11 +19,11 @@ pub enum BodyKind {
     Error,
     /// Well-formed JSON without an error code.
     Json,
-    /// HTML, something cut off, too long or contradictory: nothing that can be understood.
+    /// HTML, truncated, too long or contradictory: not understood.
     Other,
 }
 
-/// What a body says, as far as errors go.
+/// The error in a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::cloud) struct Shape {
     pub(in crate::cloud) kind: BodyKind,
@@ -32,7 +32,7 @@ pub(in crate::cloud) struct Shape {
 }
 
 impl Shape {
-    /// A body that is not understood, with a word on what it was.
+    /// Makes a body that is not understood, with a word on its kind.
     pub(in crate::cloud) fn other(message: impl Into<String>) -> Self {
         Self { kind: BodyKind::Other, code: None, message: message.into() }
     }
@@ -69,8 +69,8 @@ struct Inner<'a> {
     message: Loose<'a>,
 }
 
-/// Reads the body of an answer. `success` says that its status is a 2xx, where a `code` and a `message` beside
-/// other things need not be an error's.
+/// Reads the body of an answer. `success`: its status is a 2xx, where a `code` and a `message`
+/// beside other fields need not be an error.
 pub(in crate::cloud) fn read(body: &[u8], success: bool) -> Shape {
     let text = body.trim_ascii();
     let unnamed = |kind, message: &str| Shape { kind, code: None, message: message.to_owned() };
@@ -83,7 +83,7 @@ pub(in crate::cloud) fn read(body: &[u8], success: bool) -> Shape {
         }
         Some(_) => return unnamed(BodyKind::Other, "a body that is not JSON"),
     }
-    // One that names a key twice could be read in two ways, so it is not understood either.
+    // A body with a repeated key has two meanings, so it is not understood either.
     let Ok(body) = serde_json::from_slice::<ErrorBody<'_>>(text) else {
         return unnamed(BodyKind::Other, "JSON that is cut off or contradicts itself");
     };
@@ -134,7 +134,7 @@ mod tests {
             (r#"{"code":404,"message":"m"}"#, "404", "m"),
             (r#"{"errorCode":"X","errorMsg":"m"}"#, "X", "m"),
             (r#"{"error_code":"IAM.1","error_msg":"m","encoded_authorization_message":"e"}"#, "IAM.1", "m"),
-            // CSS's own comes first, wherever it stands.
+            // CSS's own comes first, wherever it is.
             (
                 r#"{"code":"1","error_code":"APIGW.1","errCode":"CSS.0078","externalMessage":"m"}"#,
                 "CSS.0078",

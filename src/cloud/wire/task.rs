@@ -1,4 +1,4 @@
-//! One task of the answer for a cluster's upgrades or AZ switchovers.
+//! One task in the answer for a cluster's upgrades or AZ switchovers.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::model::setup::Setup;
 use crate::model::task::{CompletedNodes, Step, Task, TaskKind, TaskStatus};
 use crate::model::text::shown;
 
-/// What of it is read.
+/// The fields that are read.
 #[derive(Deserialize)]
 pub(super) struct Element<'a> {
     #[serde(borrow, default)]
@@ -67,8 +67,8 @@ struct Migration<'a> {
 }
 
 impl Element<'_> {
-    /// Of which kind it is: as it shows itself, else as the list that was asked for says. A service that takes no notice
-    /// of `action_mode` gives both kinds in both lists.
+    /// Returns its kind: by its fields, otherwise by the requested list. An API that ignores
+    /// `action_mode` returns both kinds in both lists.
     fn kind(&self, asked: TaskKind) -> TaskKind {
         let is_there = |field: Option<&RawValue>| {
             let field = field.and_then(|raw| serde_json::from_str::<Loose<'_>>(raw.get()).ok());
@@ -82,7 +82,7 @@ impl Element<'_> {
     }
 }
 
-/// How it is set up: for reports alone, so that whatever cannot be read is left out.
+/// How it is set up: for reports alone, so unreadable parts are dropped.
 fn setup(element: &Element<'_>) -> Option<Box<Setup>> {
     let text = |field: &Loose<'_>| field.filled().map(|text| Box::from(text.as_ref()));
     let mut setup = Setup { batch_size: element.batch_size.whole_number(), ..Setup::default() };
@@ -133,12 +133,12 @@ pub(super) fn read(text: &str, kind: TaskKind) -> Result<Task, String> {
     Ok(task)
 }
 
-/// The task, where it can be used and need not be kept whole.
+/// Returns the task, if it can be used and need not be kept whole.
 pub(super) fn model(element: &Element<'_>, kind: TaskKind) -> Option<Task> {
     of(element, kind).ok().filter(|task| !task.status.is_failure())
 }
 
-/// The task, but for the whole of it.
+/// Returns the task, without its whole text.
 fn of(element: &Element<'_>, kind: TaskKind) -> Result<Task, String> {
     let Loose::Text(id) = &element.id else { return Err(format!("its id is {}", element.id.kind())) };
     let id = TaskId::new(id).map_err(|error| error.to_string())?;
@@ -151,8 +151,8 @@ fn of(element: &Element<'_>, kind: TaskKind) -> Result<Task, String> {
         element.steps.elements().and_then(|steps| steps.iter().map(|raw| step(raw.get())).collect());
     let current_batch = element.current_batch.names();
     let completed = match completed_nodes(&element.completed_nodes) {
-        // These two may tell that a node is done although completedNodes is empty. Where they cannot be read,
-        // nothing says that none is.
+        // These two may show that a node is completed although completedNodes is empty. If they
+        // cannot be read, nothing proves that none is.
         CompletedNodes::None if steps.is_none() => {
             CompletedNodes::Unreadable("it is empty, but currentNodeDetail has another shape".to_owned())
         }
@@ -178,7 +178,7 @@ fn of(element: &Element<'_>, kind: TaskKind) -> Result<Task, String> {
     })
 }
 
-/// Of a task that succeeded nobody asks more than which it is and when it was: most tasks there are have.
+/// Of a task that succeeded only its id and its times are needed: most tasks have succeeded.
 fn succeeded(element: &Element<'_>, id: TaskId, kind: TaskKind) -> Task {
     Task {
         id,
@@ -197,7 +197,7 @@ fn succeeded(element: &Element<'_>, id: TaskId, kind: TaskKind) -> Task {
     }
 }
 
-/// Only an exactly empty text means that no node is done.
+/// Only an exactly empty text means that no node is completed.
 fn completed_nodes(field: &Loose<'_>) -> CompletedNodes {
     let Loose::Text(text) = field else { return CompletedNodes::Unreadable(field.kind().to_owned()) };
     if text.is_empty() {
@@ -210,7 +210,7 @@ fn completed_nodes(field: &Loose<'_>) -> CompletedNodes {
     CompletedNodes::Some(names)
 }
 
-/// A step, or nothing where it has another shape.
+/// Returns a step, or nothing if it has another shape.
 fn step(text: &str) -> Option<Step> {
     let step: Object<StepElement<'_>> = serde_json::from_str(text).ok()?;
     let step = step.0?;
@@ -223,11 +223,11 @@ fn step(text: &str) -> Option<Step> {
     })
 }
 
-/// The element with all its fields in sorted order and without blanks, so that two readings of the same are the
-/// same text.
+/// Returns the element with all its fields in sorted order and without blanks, so that two polls of
+/// the same state give the same text.
 fn canonical(text: &str) -> Result<String, String> {
-    // A map of serde_json is sorted as long as nothing in the build turns on its `preserve_order`; a test below
-    // would tell.
+    // A map of serde_json is sorted as long as nothing in the build turns on its `preserve_order`;
+    // a test below checks it.
     let value: serde_json::Value =
         serde_json::from_str(text).map_err(|_| "JSON that is nested too deeply".to_owned())?;
     Ok(value.to_string())

@@ -1,4 +1,5 @@
-//! Holds: placing and releasing them, and journaling the ends of those that were placed by a clock that may be wrong.
+//! Holds: placing and releasing them, and journaling the ends of those that were placed while the
+//! clock may have been wrong.
 
 use std::collections::BTreeSet;
 use std::sync::{PoisonError, RwLockWriteGuard};
@@ -17,7 +18,7 @@ use crate::model::moment::Moment;
 use crate::model::policy::Mode;
 use crate::model::text::{chain, did_you_mean, nearest, shown};
 
-/// A hold for longer than that is one until it is released.
+/// A longer hold lasts until it is released.
 const LONGEST: Duration = Duration::from_hours(24 * 3650);
 
 impl Daemon {
@@ -41,12 +42,13 @@ impl Daemon {
             }
             None => None,
         };
-        // By a clock that may be wrong no end is journaled: after a restart the hold would end at some other time.
+        // With a clock that may be wrong no end is journaled: after a restart the hold would end at
+        // another time.
         let unjournaled = until.filter(|_| !self.is_clock_proven());
         let journaled = until.filter(|_| unjournaled.is_none());
         let by = peer.to_string();
         let new = NewHold { at: now.wall, scope, cluster_name, until: journaled, reason, by };
-        // Every gate, until the hold is in force: an intent is committed before it or never.
+        // Every commit lock, until the hold is in force: an intent is committed before it or never.
         let mut gates = Vec::new();
         for running in self.running.values() {
             gates.push(running.project.pause().await);
@@ -66,13 +68,14 @@ impl Daemon {
         Ok(Answer::Held { hold, dry_run: self.configuration().mode == Mode::DryRun, written })
     }
 
-    /// Whether answers have shown our clock right, as far as any project compares it.
+    /// Returns whether answers have shown that our clock is right, as far as any project compares
+    /// it.
     fn is_clock_proven(&self) -> bool {
         self.running.values().all(|running| running.project.is_clock_proven())
     }
 
-    /// Journals the ends of holds that were placed while our clock was not known to be right: once it is, or once they
-    /// are over.
+    /// Journals the ends of holds that were placed while our clock was not known to be right: when
+    /// it is, or when they are over.
     pub(in crate::daemon) async fn journal_ends_of_holds(&self) {
         let open = self.holds().without_journaled_end();
         if open.is_empty() {
@@ -101,7 +104,8 @@ impl Daemon {
         }
     }
 
-    /// Journals another hold with this end, and then the release of the one without: at no instant nothing is held.
+    /// Journals another hold with this end, and then the release of the one without: there is a
+    /// hold at every instant.
     async fn journal_end(
         &self,
         hold: &StoredHold,
@@ -121,7 +125,7 @@ impl Daemon {
         self.builder.journal().release_holds(now.wall, vec![hold.number], by.to_owned()).await
     }
 
-    /// Ends all holds of exactly this scope.
+    /// Ends all holds with exactly this scope.
     pub(super) async fn release(&mut self, scope: &str, peer: Peer) -> Result<Answer, String> {
         let scope = match self.find(scope) {
             Ok((scope, _)) => scope,
@@ -155,7 +159,7 @@ impl Daemon {
         Ok(Answer::Released { released, still })
     }
 
-    /// Whether something is covered by both scopes, as far as is known.
+    /// Returns whether both scopes have something in common, as far as is known.
     fn overlap(&self, one: &Scope, other: &Scope) -> bool {
         match (one, other) {
             (Scope::All, _) | (_, Scope::All) => true,
@@ -178,7 +182,7 @@ impl Daemon {
         self.builder.holds.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The scope of a hold in force that is written so, by its name or its id.
+    /// Returns the scope of a hold in force that is written so, by its name or its id.
     fn scope_of_a_hold(&self, text: &str) -> Option<Scope> {
         let named = text.strip_prefix("cluster:").unwrap_or(text);
         let is_it = |hold: &StoredHold| match &hold.scope {
@@ -192,12 +196,12 @@ impl Daemon {
             .map(|hold| hold.scope.to_string())
             .collect();
         let mut scopes = scopes.into_iter();
-        // Several clusters of one name: which is meant cannot be told.
+        // Several clusters of one name: it is unknown which one is meant.
         scopes.next().filter(|_| scopes.next().is_none()).and_then(|scope| Scope::try_from(scope).ok())
     }
 
-    /// What `all`, `project:NAME`, `cluster:NAME-OR-ID` or a cluster's name or id alone means here; of a cluster its name
-    /// too.
+    /// Returns what `all`, `project:NAME`, `cluster:NAME-OR-ID` or a cluster's name or id alone
+    /// means here; of a cluster its name too.
     fn find(&self, text: &str) -> Result<(Scope, Option<String>), String> {
         let whole = |scope| (scope, None);
         match text.split_once(':') {
@@ -232,7 +236,7 @@ impl Daemon {
         Ok((Scope::Cluster(id), Some(name)))
     }
 
-    /// The scope that is no cluster and that this word may have meant.
+    /// Returns the scope other than a cluster that this word may have meant.
     fn other_scope(&self, text: &str) -> Option<Scope> {
         let project = self.running.keys().find(|name| name.as_str() == text);
         let all = || text.eq_ignore_ascii_case("all").then_some(Scope::All);

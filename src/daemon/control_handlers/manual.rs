@@ -1,5 +1,5 @@
-//! What people order for one cluster. Each is a task of its own, as it reads the service and may send a PUT: nothing else
-//! waits for it, and a stop lets it end.
+//! Operators' orders for one cluster. Each is a task of its own, because it polls and may send a
+//! PUT: nothing else waits for it, and a stop lets it end.
 
 use tokio::sync::oneshot;
 use tracing::{info, warn};
@@ -14,7 +14,7 @@ use crate::model::reason::Reason;
 use crate::model::text::shown;
 use crate::reconcile::{Done, ManualError};
 
-/// What is ordered.
+/// An order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ordering {
     Send(Action),
@@ -32,7 +32,7 @@ impl Ordering {
 }
 
 impl Daemon {
-    /// Has an order carried out, and answers once it is.
+    /// Carries out an order, and answers when it is done.
     pub(super) fn order(
         &mut self,
         ordering: Ordering,
@@ -58,7 +58,8 @@ impl Daemon {
                 Ordering::Send(action) => project.act_manually(&cluster, action, &ordered).await,
                 Ordering::Reset => project.reset_manually(&cluster, &ordered).await,
             };
-            // What was sent is settled, and what was given back is decided about, without waiting for its turn.
+            // The sent request is confirmed, or the reset task is decided about, without waiting
+            // for its turn.
             nudge.notify_one();
             let said = match done {
                 Ok(done) => as_answer(cluster, name, done),
@@ -72,18 +73,18 @@ impl Daemon {
                     Answer::Refused { why }
                 }
             };
-            // Whoever asked may be gone; what was done is done.
+            // The client may be gone; the order was carried out.
             let _ = answer.send(said);
         });
     }
 }
 
-/// What an operator does about what refused the order, where that is known.
+/// Returns what an operator can do about the reason that refused the order, if known.
 fn way_out(error: &ManualError, by_name: impl Fn(&str) -> String) -> String {
     let ManualError::Refused(reason) = error else { return String::new() };
     match (reason, reason.ended_by(), reason.next_step()) {
         (Reason::OnHold { .. }, Some(command), _) => format!("; to release it: {}", by_name(&command)),
-        // What else ends by a command has to be mended before it.
+        // A command that ends another block has to come before it.
         (_, Some(_), Some(step)) => format!("; {step}"),
         _ => String::new(),
     }

@@ -1,5 +1,5 @@
-//! Reloads: reading the configuration again, all or nothing; and building projects anew that turned out to be others, or that
-//! have another name.
+//! Reloads: reads the configuration again, all or nothing; and builds projects again that turned
+//! out to be others, or that have another name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -37,17 +37,17 @@ pub(super) struct Ready {
     channels: Channels,
 }
 
-/// What a reload does to the names of projects.
+/// The effect of a reload on the names of projects.
 struct Moving {
     wanted: Vec<Named>,
     naming: Naming,
-    /// The projects under watch that have another name then, or whose name is another one's: by their names now. They are
-    /// built anew.
+    /// The watched projects that have another name then, or whose name is another one's: by their
+    /// present names. They are built again.
     moved: BTreeSet<ProjectName>,
 }
 
 impl Moving {
-    /// Under which name the journal keeps now what will be this project's.
+    /// The name under which the journal keeps now what will be this project's.
     fn source<'a>(&'a self, names: &'a Names, name: &ProjectName) -> Option<&'a ProjectName> {
         let wanted = self.wanted.iter().find(|project| project.name == *name)?;
         names.source_of(wanted, &self.naming)
@@ -58,7 +58,7 @@ impl Daemon {
     /// Reads the configuration again, all or nothing.
     ///
     /// # Errors
-    /// Where a part of the daemon panicked.
+    /// If a part of the daemon panicked.
     pub(super) async fn reload(&mut self) -> Result<(), JoinError> {
         info!(config = %self.config.display(), "reloading the configuration");
         while let Some(carried_out) = self.orders.try_join_next() {
@@ -89,7 +89,7 @@ impl Daemon {
         }
         let (journal, now) = (self.configuration().journal.clone(), self.builder.clock.now());
         let ready = self.ready(loaded, &moving.moved, |name| match moving.source(&known.names, name) {
-            // It is with the one that watches it.
+            // The scheduler that watches it has it.
             Some(source) if moving.moved.contains(source) && !known.outdated.contains(source) => {
                 Ok(ProjectState::default())
             }
@@ -138,7 +138,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// One line for the fact, and one for each problem of the configuration.
+    /// Logs one line for the fact, and one for each problem of the configuration.
     fn tell_why_not(&mut self, why: String, found: &[Problem]) {
         let at = self.builder.clock.now().wall;
         let config = self.config.display();
@@ -182,7 +182,7 @@ impl Daemon {
         Ok(Ready { loaded, links, states, credentials, channels })
     }
 
-    /// Takes a new configuration: no timer, no attempt and, where nothing of it changed, no connection is lost.
+    /// Takes a new configuration: no timer, no request and no unchanged connection is lost.
     async fn take(&mut self, ready: Ready, known: &mut Known) {
         let lines = changes(&self.loaded, &ready.loaded);
         for warning in ready.loaded.warnings_at(self.builder.clock.now().wall) {
@@ -205,14 +205,15 @@ impl Daemon {
                 reconciler.reload(rules.clone(), client).await;
                 running.nudge.notify_one();
             } else {
-                // Its plans go with it: without a policy nothing is sent. What is open is still settled.
+                // Its plans end with it: without a policy nothing is sent. Open requests are still
+                // confirmed.
                 let rules = Rules { policies: Vec::new(), ..(*reconciler.rules()).clone() };
                 reconciler.reload(rules, None).await;
                 running.leaving = true;
             }
         }
         let came = ready.states.len();
-        // Before anybody uses them: what is woken is asked for anew.
+        // Before any use of them: what is woken has to be proven again.
         ready.credentials.wake();
         self.begin(ready, known);
         self.note_in_force().await;
@@ -222,7 +223,7 @@ impl Daemon {
         }
     }
 
-    /// Takes the configuration and credentials, and begins to watch the projects that are new.
+    /// Takes the configuration and credentials, and begins to watch the new projects.
     pub(super) fn begin(&mut self, ready: Ready, known: &mut Known) {
         let Ready { loaded, links, mut states, credentials, channels, .. } = ready;
         build::tell_of_limits(&loaded.configuration);
@@ -261,14 +262,14 @@ impl Daemon {
         self.running.insert(name, Running { project, link, halt, stop, nudge, liveness, leaving: false });
     }
 
-    /// What this configuration does to the names of projects.
+    /// Returns the effect of this configuration on the names of projects.
     fn moving(&self, known: &Known, configuration: &Configuration) -> Moving {
         let wanted = named(configuration);
-        // What is kept under other names is of no concern here: nobody watches it.
+        // Other names do not matter here: those projects are not watched.
         let naming = known.names.naming(&wanted, |name| self.running.contains_key(name));
         let mut moved = known.outdated.clone();
         moved.extend(naming.renames.iter().flat_map(|rename| [rename.from.clone(), rename.to.clone()]));
-        // Where an id is looked up, another way may lead to another project.
+        // If an id is looked up, another connection may lead to another project.
         let looked_up = configuration.projects.iter().filter(|project| project.project_id.is_none());
         moved.extend(
             looked_up
@@ -279,7 +280,7 @@ impl Daemon {
         Moving { wanted, naming, moved }
     }
 
-    /// Why projects cannot be given other names now.
+    /// Returns why projects cannot be given other names now.
     fn why_not_now(&self, moving: &Moving) -> Option<String> {
         if !moving.moved.is_empty() && !self.orders.is_empty() {
             return Some("projects were renamed while a command is in progress: reload again".to_owned());
@@ -296,7 +297,8 @@ impl Daemon {
         })
     }
 
-    /// Ends these projects as a stop of the process does, and waits for it: what they sent is journaled.
+    /// Ends these projects as a stop of the process does, and waits for it: the outcome of their
+    /// requests is journaled.
     async fn halt(
         &mut self,
         names: &BTreeSet<ProjectName>,
@@ -322,7 +324,7 @@ impl Daemon {
         Ok(halted)
     }
 
-    /// Watches projects again as they were, with what is known of them.
+    /// Watches projects again as they were, with their state.
     fn revive(&mut self, halted: BTreeMap<ProjectName, Running>, known: &mut Known) {
         for (name, running) in halted {
             let mut project_state = running.project.project_state();
@@ -331,10 +333,10 @@ impl Daemon {
         }
     }
 
-    /// Builds projects anew whose history turned out to be another one's.
+    /// Builds projects again whose history turned out to be another one's.
     ///
     /// # Errors
-    /// Where a part of the daemon panicked.
+    /// If a part of the daemon panicked.
     pub(super) async fn build_anew(&mut self) -> Result<(), JoinError> {
         let identities = Arc::clone(&self.builder.identities);
         let known = &mut *identities.known.lock().await;
@@ -351,7 +353,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// Watches a project of the configuration in force once more, with a client of its own.
+    /// Watches a project of the configuration in force again, with a client of its own.
     fn again(
         &mut self,
         name: &ProjectName,
@@ -381,7 +383,7 @@ impl Daemon {
         }
     }
 
-    /// Projects that are not watched any more are nobody's rivals.
+    /// Projects that are no longer watched conflict with none.
     pub(super) async fn forget_left(&mut self) {
         if self.left.is_empty() {
             return;
@@ -396,7 +398,8 @@ impl Daemon {
     }
 }
 
-/// What the journal knows of a project that is new in the configuration, and may be an old one.
+/// Returns the journal's state of a project that is new in the configuration, and may be an old
+/// one.
 fn state_of(name: &ProjectName, journal: &JournalUrl, now: Moment) -> Result<ProjectState, JournalError> {
     let mut states = ProjectStates::default();
     let entries = journal.reader()?.entries(&Query { project: Some(name.clone()), ..Query::default() })?;

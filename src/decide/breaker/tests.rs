@@ -1,4 +1,4 @@
-//! Stories of a breaker: entries folded in, and what it says then.
+//! Sequences of a breaker: entries are folded in, and then its state is checked.
 
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ impl Harness {
         self.record(cluster, Event::Failed(Box::new(seen)));
     }
 
-    /// Journals what the breaker does, if it does something, and tells its word.
+    /// Journals the breaker's turn, if there is one, and returns its word.
     fn turn(&mut self) -> Option<&'static str> {
         let (event, of) = turn(&self.project_state, &self.breaker, self.now)?;
         let word = event.word();
@@ -222,7 +222,7 @@ fn a_probe_that_a_crash_left_without_an_answer_opens_it_again() {
 
 #[test]
 fn a_probe_that_never_shows_anything_is_of_unknown_outcome_after_a_while() {
-    // Its cluster cannot be read any more, or its task is shown with a word that nobody knows.
+    // The task's cluster is unreachable, or its status unknown.
     for runs in [false, true] {
         let mut harness = Harness::half_open();
         let attempt = harness.send("a", Action::Retry, Some(Meaning::Accepted));

@@ -73,7 +73,7 @@ fn an_abort_that_a_policy_took_back_begins_its_grace_anew() {
     assert_eq!(harness.code(&[failed(1)]), "backoff");
     harness.pass(20 * MINUTE);
     harness.terms.as_mut().unwrap().retry.max_retries = 0;
-    assert_eq!(harness.code(&[failed(1)]), "abort-pending", "it is told again, with time to say no");
+    assert_eq!(harness.code(&[failed(1)]), "abort-pending", "it is shown again, with time to say no");
     harness.pass(15 * MINUTE);
     assert_eq!(harness.code(&[failed(1)]), "abort-due");
 }

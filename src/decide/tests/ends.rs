@@ -3,8 +3,8 @@
 use super::*;
 
 impl Harness {
-    pub(super) fn count(&self, told: &str) -> usize {
-        self.told.iter().filter(|word| **word == told).count()
+    pub(super) fn count(&self, shown: &str) -> usize {
+        self.journaled.iter().filter(|word| **word == shown).count()
     }
 
     /// Retried once, and read as SUCCESS without ever being read RUNNING.
@@ -14,7 +14,7 @@ impl Harness {
         harness.pass(2 * MINUTE);
         harness.send(&[failed(1)], Meaning::Accepted);
         for _ in 0..2 {
-            assert!(!harness.known().is_ended(), "one reading does not settle it");
+            assert!(!harness.known().is_ended(), "one poll does not confirm it");
             harness.pass(Duration::from_secs(15));
             assert_eq!(harness.code(&[success(2)]), "idle");
         }
@@ -95,7 +95,7 @@ fn a_superseded_task_is_history_though_nobody_knows_the_newer_one_any_more() {
     harness.pass(2 * MINUTE);
     harness.read(&[named("n", "2026-01-02T00:00:00", success(1)), old.clone()]);
     assert!(matches!(harness.known().outcome(), Some(Outcome::Superseded { .. })));
-    // A restart knows no task that never failed or ran, and the service has lost it.
+    // A restart knows no task that never failed or ran, and the API shows it no more.
     let record = std::sync::Arc::make_mut(harness.project_state.clusters.get_mut(&cluster()).unwrap());
     record.newest_start = old.start_time.map(|start| (start, old.id.clone()));
     harness.pass(60 * MINUTE);
@@ -106,12 +106,12 @@ fn a_superseded_task_is_history_though_nobody_knows_the_newer_one_any_more() {
 #[test]
 fn a_task_whose_story_has_ended_may_vanish_without_a_word() {
     let mut harness = Harness::remedied();
-    let told = harness.told.len();
+    let shown = harness.journaled.len();
     for _ in 0..3 {
         harness.pass(10 * MINUTE);
         harness.read(&[]);
     }
-    assert_eq!(harness.told.len(), told);
+    assert_eq!(harness.journaled.len(), shown);
     assert_eq!(harness.known().outcome().cloned(), Some(Outcome::ResolvedByRetry));
 }
 
@@ -151,5 +151,5 @@ fn a_task_that_began_in_the_same_second_supersedes_nothing() {
     harness.pass(MINUTE);
     let twin = named("n", "2026-01-02T11:00:00", running(1));
     assert_eq!(harness.code(&[twin, failed(1)]), "running");
-    assert!(!harness.known().is_ended(), "which of them is newer cannot be told");
+    assert!(!harness.known().is_ended(), "which of them is newer cannot be shown");
 }

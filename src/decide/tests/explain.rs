@@ -1,4 +1,4 @@
-//! What is laid out when somebody asks why.
+//! The content of `explain`.
 
 use crate::model::cluster::Traits;
 
@@ -17,7 +17,7 @@ impl Harness {
     }
 }
 
-/// An abort waits for the grace, and until what the last request did must be known.
+/// An abort waits for the grace, and until the outcome of the last request must be known.
 #[test]
 fn the_wait_before_an_abort_is_the_one_that_applies() {
     let mut harness = Harness::new();
@@ -25,10 +25,10 @@ fn the_wait_before_an_abort_is_the_one_that_applies() {
     let terms = harness.terms.as_mut().unwrap();
     terms.retry.max_retries = 1;
     terms.abort_grace = Duration::from_secs(20);
-    let told = |steps: Vec<(Option<String>, String)>| {
+    let shown = |steps: Vec<(Option<String>, String)>| {
         steps.into_iter().find(|(_, what)| what.starts_with("an abort")).unwrap()
     };
-    let (at, what) = told(harness.steps(&[failed(1)]));
+    let (at, what) = shown(harness.steps(&[failed(1)]));
     assert!(at.is_none() && what.contains("20s after the retries"), "{what}");
     assert!(what.contains("7m after the last request at the earliest"), "{what}");
     harness.pass(2 * MINUTE);
@@ -37,14 +37,14 @@ fn the_wait_before_an_abort_is_the_one_that_applies() {
     harness.pass(MINUTE);
     harness.read(&[failed(2)]);
     harness.pass(MINUTE);
-    let (at, _) = told(harness.steps(&[failed(2)]));
+    let (at, _) = shown(harness.steps(&[failed(2)]));
     assert_eq!(at, Some(sent.after(7 * MINUTE).wall.strftime("%T").to_string()));
     // Without any request before it, the grace alone applies.
     let mut harness = Harness::new();
     let terms = harness.terms.as_mut().unwrap();
     terms.retry.max_retries = 0;
     terms.abort_grace = Duration::from_secs(20);
-    let (at, what) = told(harness.steps(&[failed(1)]));
+    let (at, what) = shown(harness.steps(&[failed(1)]));
     assert!(at.as_deref() == Some("12:00:20") && !what.contains("the last request"), "{at:?} {what}");
 }
 
@@ -113,21 +113,21 @@ fn steps_that_wait_for_something_else_than_time_say_so_and_many_are_told_as_one(
     harness.terms.as_mut().unwrap().retry.randomization_factor = 0.2;
     let so_far = "an escalation to an operator before a retry that would make the task wait more than 7d in total (2m so far)";
     let whats = |harness: &mut Harness| harness.steps(&[failed(2)]).into_iter().map(|(_, what)| what);
-    let told: Vec<_> = whats(&mut harness).collect();
-    assert_eq!(told.len(), 13, "ten retries, the rest of them, the abort and the limit");
-    assert_eq!(told[1], "retry 3 of 12, 2m after the next failure, give or take 20 %");
-    assert_eq!(told[9], "retry 11 of 12, 2m after the next failure, give or take 20 %");
-    assert_eq!(told[10], "1 more retry");
-    assert_eq!(told[12], so_far);
+    let shown: Vec<_> = whats(&mut harness).collect();
+    assert_eq!(shown.len(), 13, "ten retries, the rest of them, the abort and the limit");
+    assert_eq!(shown[1], "retry 3 of 12, 2m after the next failure, give or take 20 %");
+    assert_eq!(shown[9], "retry 11 of 12, 2m after the next failure, give or take 20 %");
+    assert_eq!(shown[10], "1 more retry");
+    assert_eq!(shown[12], so_far);
     harness.pass(5 * MINUTE);
     assert_eq!(whats(&mut harness).next().unwrap(), "retry 2 of 12, once it is no longer blocked");
     harness.terms.as_mut().unwrap().retry.max_retries = 20;
     assert_eq!(whats(&mut harness).nth(10).unwrap(), "9 more retries");
-    // Ten are told one by one.
+    // Ten steps are shown one by one.
     harness.terms.as_mut().unwrap().retry.max_retries = 11;
-    let told: Vec<_> = whats(&mut harness).collect();
-    assert_eq!(told.len(), 12);
-    assert!(!told[10].contains("more"), "{told:?}");
+    let shown: Vec<_> = whats(&mut harness).collect();
+    assert_eq!(shown.len(), 12);
+    assert!(!shown[10].contains("more"), "{shown:?}");
 }
 
 #[test]
@@ -159,8 +159,8 @@ fn the_next_step_has_the_time_at_which_its_wait_ends_whatever_it_waits_for() {
     harness.read(&[failed(1)]);
     harness.limits = Limits::default();
     assert_eq!(first(&mut harness), (Some("12:06:00".to_owned()), "retry 1 of 2".to_owned()));
-    let told: Vec<_> = harness.steps(&[failed(1)]).into_iter().map(|(_, what)| what).collect();
-    assert_eq!(told[2], "an escalation to an operator, once the retries are exhausted");
+    let shown: Vec<_> = harness.steps(&[failed(1)]).into_iter().map(|(_, what)| what).collect();
+    assert_eq!(shown[2], "an escalation to an operator, once the retries are exhausted");
 }
 
 #[test]
@@ -174,8 +174,8 @@ fn without_a_limit_of_waiting_the_abort_comes_last() {
 #[test]
 fn a_task_is_laid_out_as_it_was_read() {
     let facts = explain::facts(&with_nodes(failed(2), &["a"]));
-    let told = (facts.status.as_str(), facts.executions, facts.nodes_done, facts.nodes);
-    assert_eq!(told, ("FAILED", Some(2), Some(1), 3));
+    let shown = (facts.status.as_str(), facts.executions, facts.nodes_done, facts.nodes);
+    assert_eq!(shown, ("FAILED", Some(2), Some(1), 3));
     assert_eq!(facts.started.as_deref(), Some("2026-01-02T11:00:00"));
     assert_eq!(facts.ended.as_deref(), Some("2026-01-02T11:12:00"));
     assert_eq!(facts.failing_step.as_deref(), Some("step 0 Data migration"));
@@ -313,12 +313,12 @@ fn the_preconditions_of_the_policy_tell_the_mode_in_force_and_when_the_window_ch
     harness.terms.as_mut().unwrap().window = Window::new("UTC", None, &[]);
     assert_eq!(harness.precondition("window", &[failed(1)]), "window: open (open) passes");
     harness.terms = None;
-    for (mode, told) in [
+    for (mode, shown) in [
         (Mode::Enforce, "mode: enforce (enforce) passes"),
         (Mode::DryRun, "mode: dry-run (enforce) HOLDS BACK"),
     ] {
         let preconditions = harness.preconditions(mode, &[failed(1)]);
-        assert_eq!(preconditions[6..8], ["policy: none (one that covers the task) HOLDS BACK", told]);
+        assert_eq!(preconditions[6..8], ["policy: none (one that covers the task) HOLDS BACK", shown]);
     }
 }
 
@@ -326,27 +326,27 @@ fn the_preconditions_of_the_policy_tell_the_mode_in_force_and_when_the_window_ch
 fn the_preconditions_of_the_project_tell_each_limit_and_what_is_left_of_it() {
     let mut harness = Harness::new();
     harness.read(&[failed(1)]);
-    for (offset, told) in [
+    for (offset, shown) in [
         (0, "clock: less than 1s off (5m at most) passes"),
         (90, "clock: 1m 30s off (5m at most) passes"),
         (-300, "clock: 5m off (5m at most) passes"),
         (301, "clock: 5m 1s off (5m at most) HOLDS BACK"),
     ] {
         harness.clock_offset = Some(jiff::SignedDuration::from_secs(offset));
-        assert_eq!(harness.precondition("clock", &[failed(1)]), told);
+        assert_eq!(harness.precondition("clock", &[failed(1)]), shown);
     }
-    // A clock that is off is no rest.
+    // A wrong clock is no pause.
     assert_eq!(harness.precondition("pause", &[failed(1)]), "pause: none (none) passes");
     harness.clock_offset = None;
     for failures in [1, 2] {
         harness.breaker.failures = failures;
-        let told = harness.precondition("breaker", &[failed(1)]);
-        assert_eq!(told.ends_with("HOLDS BACK"), failures == 1, "{told}");
-        assert!(told.contains(&format!("(fewer than {failures} in 10m)")), "{told}");
+        let shown = harness.precondition("breaker", &[failed(1)]);
+        assert_eq!(shown.ends_with("HOLDS BACK"), failures == 1, "{shown}");
+        assert!(shown.contains(&format!("(fewer than {failures} in 10m)")), "{shown}");
     }
     harness.hold("all", None);
-    let told = harness.precondition("hold", &[failed(1)]);
-    assert!(told.contains("I am at it") && told.ends_with("HOLDS BACK"), "{told}");
+    let shown = harness.precondition("hold", &[failed(1)]);
+    assert!(shown.contains("I am at it") && shown.ends_with("HOLDS BACK"), "{shown}");
 }
 
 #[test]
@@ -355,26 +355,26 @@ fn the_preconditions_of_the_limits_count_what_was_sent_and_what_is_in_flight() {
     harness.read(&[failed(1)]);
     harness.pass(2 * MINUTE);
     harness.send(&[failed(1)], Meaning::Accepted);
-    for (limit, told) in [
+    for (limit, shown) in [
         (0, "actions per hour: 1 (fewer than 0) HOLDS BACK"),
         (1, "actions per hour: 1 (fewer than 1) HOLDS BACK"),
         (2, "actions per hour: 1 (fewer than 2) passes"),
     ] {
         harness.limits.max_actions_per_hour = limit;
-        assert_eq!(harness.precondition("actions per hour", &[failed(1)]), told);
+        assert_eq!(harness.precondition("actions per hour", &[failed(1)]), shown);
     }
     assert!(
         harness.precondition("retries in flight elsewhere", &[failed(1)]).contains(": 0 "),
         "its own is none"
     );
     harness.send_elsewhere();
-    for (limit, told) in [
+    for (limit, shown) in [
         (0, "retries in flight elsewhere: 1 (fewer than 0) HOLDS BACK"),
         (1, "retries in flight elsewhere: 1 (fewer than 1) HOLDS BACK"),
         (2, "retries in flight elsewhere: 1 (fewer than 2) passes"),
     ] {
         harness.limits.max_actions_in_flight = limit;
-        assert_eq!(harness.precondition("retries in flight elsewhere", &[failed(1)]), told);
+        assert_eq!(harness.precondition("retries in flight elsewhere", &[failed(1)]), shown);
     }
     for (rest, change) in [
         ("the project is paused", Meaning::ForbiddenProject),
@@ -384,7 +384,7 @@ fn the_preconditions_of_the_limits_count_what_was_sent_and_what_is_in_flight() {
         harness.read(&[failed(1)]);
         harness.pass(2 * MINUTE);
         harness.send(&[failed(1)], change);
-        let told = harness.precondition("pause", &[failed(1)]);
-        assert!(told.contains(rest) && told.ends_with("HOLDS BACK"), "{told}");
+        let shown = harness.precondition("pause", &[failed(1)]);
+        assert!(shown.contains(rest) && shown.ends_with("HOLDS BACK"), "{shown}");
     }
 }

@@ -1,4 +1,4 @@
-//! What holds a task back by an operator's word or by the clock on the wall: holds and windows.
+//! Blocks by an operator and by the wall clock: holds and windows.
 
 use super::*;
 use crate::model::hold::{NewHold, Scope, StoredHold};
@@ -52,7 +52,7 @@ fn what_became_due_under_a_hold_that_nobody_looked_under_waits_once_more_too() {
     harness.read(&[failed(1)]);
     harness.pass(MINUTE);
     harness.hold("all", Some(30));
-    // The service could not be reached, or the daemon was down.
+    // The API was unreachable, or the daemon was down.
     harness.pass(31 * MINUTE);
     assert_eq!(harness.code(&[failed(1)]), "was-blocked", "nothing overdue fires at once");
     harness.pass(MINUTE);
@@ -85,7 +85,7 @@ fn a_hold_stops_a_pending_abort_and_its_grace_runs_on() {
     assert_eq!(harness.code(&[failed(1)]), "abort-pending");
     harness.pass(5 * MINUTE);
     let hold = harness.hold("cluster:c-1", None);
-    assert_eq!(harness.code(&[failed(1)]), "abort-pending", "exhaustion is told, held or not");
+    assert_eq!(harness.code(&[failed(1)]), "abort-pending", "exhaustion is shown, held or not");
     harness.pass(10 * MINUTE);
     assert_eq!(harness.code(&[failed(1)]), "on-hold", "the grace is over and the hold is not");
     harness.pass(60 * MINUTE);
@@ -185,12 +185,12 @@ fn a_cluster_that_no_list_has_shown_since_the_start_is_read_and_nothing_is_sent_
     harness.pass(10 * MINUTE);
     let listed = harness.listed.take();
     harness.terms = None;
-    let told = harness.told.len();
+    let shown = harness.journaled.len();
     let decision = harness.read(&[failed(1)]);
     assert_eq!((decision.verdict, decision.reason.code()), (Verdict::Wait, "not-listed"));
     assert_eq!(decision.next_poll, harness.poll.active_interval);
-    assert_eq!(harness.told.len(), told, "nothing is journaled of what the next list ends");
-    // It is observed all the same.
+    assert_eq!(harness.journaled.len(), shown, "nothing is journaled of what the next list ends");
+    // The task is observed all the same.
     assert_eq!(harness.code(&[running(2)]), "running");
     harness.read(&[failed(2)]);
     assert_eq!(harness.known().failure.unwrap().seen.number, 2);

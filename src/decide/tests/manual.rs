@@ -1,4 +1,4 @@
-//! What an operator may order, and what nobody may.
+//! Which orders of an operator are allowed.
 
 use super::*;
 use crate::decide::manual;
@@ -15,7 +15,7 @@ impl Harness {
         Reading::new(self.now, self.now, [upgrades, TaskList::default()])
     }
 
-    /// What comes of this order: the order's task, or the code of the reason against it.
+    /// The result of this order: its task, or the code of the reason against it.
     fn order(&self, action: Action, tasks: &[Task]) -> Result<Order, &'static str> {
         self.order_in(Mode::Enforce, action, &ordered("new"), tasks)
     }
@@ -51,7 +51,7 @@ impl Harness {
         Ok(())
     }
 
-    /// Handed to an operator with all retries used up.
+    /// Escalated with all retries exhausted.
     fn given_up() -> Self {
         let mut harness = Self::new();
         harness.terms.as_mut().unwrap().retry.max_retries = 0;
@@ -210,7 +210,7 @@ fn a_retry_by_hand_leaves_the_task_with_its_human_and_is_settled_soon() {
         harness.pass(Duration::from_secs(15));
         assert_eq!(harness.code(&[running(2)]), "running");
     }
-    assert!(harness.known().open.is_none(), "settled");
+    assert!(harness.known().open.is_none(), "confirmed");
     harness.pass(MINUTE);
     assert_eq!(harness.code(&[failed(2)]), "needs-operator", "a new failure is not acted on before a reset");
     assert!(harness.order(RETRY, &[failed(2)]).is_ok());
@@ -290,7 +290,8 @@ fn a_reset_waits_until_a_retry_is_settled_that_may_still_show_its_effect() {
 fn a_retry_that_nothing_settles_any_more_is_no_reason_to_refuse_a_reset() {
     let mut harness = Harness::given_up();
     harness.send_by_hand(RETRY, "first", &[failed(1)], Meaning::Unknown);
-    // Nobody could read it: five minutes until it could be settled, and an hour of patience.
+    // The cluster was unreachable: five minutes until the request could be confirmed, and an hour
+    // of patience.
     harness.pass(a_moment_less_than(65 * MINUTE));
     assert_eq!(harness.reset(&[failed(1)]), Err("outcome-unknown"));
     harness.pass(Duration::from_millis(1));
@@ -350,7 +351,7 @@ fn a_task_is_given_back_while_it_runs_and_what_comes_of_that_is_the_daemons_agai
     harness.terms.as_mut().unwrap().retry.max_retries = 2;
     harness.pass(6 * MINUTE);
     assert_eq!(harness.code(&[failed(2)]), "backoff");
-    // One that is nobody's business, or of which nothing is known.
+    // A cluster without a policy, or without a known task.
     assert_eq!(harness.reset(&[running(2)]), Err("already-done"));
     let mut unknown = Harness::new();
     assert_eq!(unknown.reset(&[running(1)]), Err("not-escalated"));
@@ -371,7 +372,7 @@ fn a_task_whose_story_has_ended_is_not_taken_back() {
     harness.pass(MINUTE);
     harness.read(&[success(1)]);
     assert_eq!(harness.reset(&[success(1)]), Err("not-escalated"));
-    // A failure that is shown so soon after it is one of the past.
+    // A failure that is shown so soon after the request is an old state.
     assert_eq!(harness.order(RETRY, &[failed(1)]), Err("stale-poll"));
 }
 

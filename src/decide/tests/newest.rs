@@ -1,4 +1,4 @@
-//! Which task is acted on: the newest, where that is certain.
+//! Which task is acted on: the newest, if that is certain.
 
 use super::*;
 
@@ -60,7 +60,8 @@ fn a_task_below_one_that_vanished_is_history_too() {
     harness.read(std::slice::from_ref(&old));
     harness.pass(2 * MINUTE);
     harness.send(std::slice::from_ref(&old), Meaning::Unknown);
-    // The newer one is read while the attempt on the older one waits for its effect, and is gone after that.
+    // The newer one is polled while the request for the older one waits for its effect, and is gone
+    // after that.
     let word = TaskStatus::Other("QUEUED".to_owned());
     let new = Task { status: word, ..named("n", "2026-01-02T00:00:00", failed(1)) };
     harness.read(&[new, old.clone()]);

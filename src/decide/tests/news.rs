@@ -1,11 +1,11 @@
-//! What of the decisions is told.
+//! Which decisions are journaled.
 
 use super::*;
 
 impl Harness {
-    /// The decisions that were told, and the escalations.
+    /// The journaled decisions, and the escalations.
     fn decisions_told(&self) -> (usize, usize) {
-        let count = |word| self.told.iter().filter(|told| **told == word).count();
+        let count = |word| self.journaled.iter().filter(|shown| **shown == word).count();
         (count("decided"), count("escalated"))
     }
 }
@@ -13,7 +13,7 @@ impl Harness {
 #[test]
 fn a_decision_is_told_where_it_says_something_else_than_the_one_before() {
     let mut harness = Harness::new();
-    for (execution, code, told) in [
+    for (execution, code, shown) in [
         (1, "backoff", 1),
         (1, "backoff", 1),
         (2, "backoff", 2),
@@ -24,7 +24,7 @@ fn a_decision_is_told_where_it_says_something_else_than_the_one_before() {
         (2, "backoff", 4),
     ] {
         assert_eq!(harness.code(&[failed(execution)]), code);
-        assert_eq!(harness.decisions_told(), (told, 0));
+        assert_eq!(harness.decisions_told(), (shown, 0));
         harness.pass(Duration::from_secs(1));
     }
 }
@@ -47,9 +47,9 @@ fn of_a_task_whose_story_has_ended_nothing_more_is_told() {
     harness.read(&[failed(1)]);
     harness.pass(15 * MINUTE);
     harness.send(&[failed(1)], Meaning::Accepted);
-    let told = harness.decisions_told();
+    let shown = harness.decisions_told();
     for _ in 0..3 {
         assert_eq!(harness.code(&[failed(1)]), "aborted-by-us");
     }
-    assert_eq!(harness.decisions_told(), told);
+    assert_eq!(harness.decisions_told(), shown);
 }

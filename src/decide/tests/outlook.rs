@@ -39,7 +39,7 @@ fn the_abort_is_announced_for_the_end_of_its_grace() {
     assert_eq!(harness.announced(&doubtful).1, None, "not with a node completed");
 }
 
-/// A request is never announced for a time at which something known stops it.
+/// No request is announced for a time at which a known block stops it.
 #[test]
 fn what_blocks_is_judged_before_a_time_is_announced() {
     let hour = 60 * MINUTE;
@@ -126,7 +126,8 @@ fn a_time_is_announced_by_the_wall_clock_as_it_stands() {
     assert_eq!(announced.1, Some((Action::Retry, "14:01:00".to_owned())), "the wait goes by the other clock");
 }
 
-/// The decision of a cluster is about its newest task. Any other is shown as what it is by itself.
+/// The decision about a cluster concerns its newest task. The reason of any other task is its own
+/// state.
 #[test]
 fn a_task_that_is_not_the_newest_is_shown_by_itself_and_has_nothing_announced() {
     let newer = || named("u", "2026-01-02T11:30:00", failed(1));
@@ -135,7 +136,8 @@ fn a_task_that_is_not_the_newest_is_shown_by_itself_and_has_nothing_announced() 
     let outlook = harness.outlook(&[running(1), newer()]);
     assert_eq!((outlook.reason.code.as_str(), outlook.next), ("running", None));
     assert!(outlook.reason.text.contains("of 3 nodes"), "{}", outlook.reason.text);
-    // Nor does the newer one's decision become its reason where the poll shows that it runs no longer.
+    // The newer task's decision does not become its reason either if the poll shows that it runs no
+    // longer.
     assert_eq!(harness.outlook(&[failed(1), newer()]).reason.code, "running");
     let mut harness = Harness::new();
     harness.read(&[failed(1)]);
@@ -146,7 +148,7 @@ fn a_task_that_is_not_the_newest_is_shown_by_itself_and_has_nothing_announced() 
     assert_eq!((outlook.reason.code.as_str(), outlook.next), ("outcome-unknown", None));
 }
 
-/// What the newest poll shows of the task itself comes before what the journal knows of it.
+/// What the newest poll shows of the task precedes the journal's record of it.
 #[test]
 fn what_the_poll_shows_of_a_task_that_runs_or_waits_for_its_outcome_is_its_reason() {
     let strange = || [Task { status: TaskStatus::Other("HALTED".to_owned()), ..running(1) }];

@@ -5,35 +5,39 @@ use super::*;
 #[test]
 fn what_may_still_change_soon_is_looked_at_sooner() {
     let poll = Poll::default();
-    let look = |harness: &mut Harness, task: Task| harness.read(&[task]).next_poll;
+    let poll_after = |harness: &mut Harness, task: Task| harness.read(&[task]).next_poll;
     let odd = Task { status: TaskStatus::Other("QUEUED".to_owned()), ..failed(1) };
 
     let nothing = Harness::new().read(&[]);
     assert_eq!((nothing.reason.code(), nothing.next_poll), ("idle", poll.idle_interval));
     let mut idle = Harness::new();
-    assert_eq!(look(&mut idle, success(1)), poll.idle_interval);
-    assert_eq!(look(&mut idle, odd), poll.active_interval, "a status that we do not know may become another");
+    assert_eq!(poll_after(&mut idle, success(1)), poll.idle_interval);
+    assert_eq!(
+        poll_after(&mut idle, odd),
+        poll.active_interval,
+        "a status that we do not know may become another"
+    );
 
     let mut running_alone = Harness::new();
-    assert_eq!(look(&mut running_alone, running(1)), poll.active_interval);
+    assert_eq!(poll_after(&mut running_alone, running(1)), poll.active_interval);
 
     let mut after_a_put = Harness::new();
-    assert_eq!(look(&mut after_a_put, failed(1)), poll.active_interval, "backoff");
+    assert_eq!(poll_after(&mut after_a_put, failed(1)), poll.active_interval, "backoff");
     after_a_put.pass(2 * MINUTE);
     after_a_put.send(&[failed(1)], Meaning::Accepted);
     after_a_put.pass(Duration::from_secs(15));
-    assert_eq!(look(&mut after_a_put, running(2)), poll.settle_interval, "a second reading settles it");
+    assert_eq!(poll_after(&mut after_a_put, running(2)), poll.settle_interval, "a second reading settles it");
     after_a_put.pass(Duration::from_secs(15));
-    assert_eq!(look(&mut after_a_put, running(2)), poll.active_interval, "settled");
+    assert_eq!(poll_after(&mut after_a_put, running(2)), poll.active_interval, "confirmed");
 
     let mut succeeded = Harness::new();
     succeeded.read(&[failed(1)]);
     succeeded.pass(2 * MINUTE);
     succeeded.send(&[failed(1)], Meaning::Accepted);
     succeeded.pass(Duration::from_secs(15));
-    assert_eq!(look(&mut succeeded, success(2)), poll.settle_interval);
+    assert_eq!(poll_after(&mut succeeded, success(2)), poll.settle_interval);
     succeeded.pass(Duration::from_secs(15));
-    assert_eq!(look(&mut succeeded, success(2)), poll.idle_interval);
+    assert_eq!(poll_after(&mut succeeded, success(2)), poll.idle_interval);
 }
 
 #[test]
@@ -48,7 +52,7 @@ fn what_an_answer_lacks_is_asked_for_again_as_soon_as_another_one_may_have_it() 
     assert_eq!((short.reason.code(), short.next_poll), ("list-incomplete", harness.poll.active_interval));
     let lacks = harness.read(&[failed(1)]);
     assert_eq!((lacks.reason.code(), lacks.next_poll), ("running-missing", harness.poll.settle_interval));
-    // What no answer tells is as it is.
+    // What no answer shows stays as it is.
     let unclear = harness.read(&[failed(1), undated]);
     assert_eq!((unclear.reason.code(), unclear.next_poll), ("order-unclear", harness.poll.idle_interval));
     let mut harness = Harness::new();

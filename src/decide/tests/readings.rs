@@ -1,10 +1,10 @@
-//! What one reading adds to what is known.
+//! What one poll adds to the state.
 
 use super::*;
 
 impl Harness {
-    fn told(&self, word: &str) -> usize {
-        self.told.iter().filter(|told| **told == word).count()
+    fn journaled(&self, word: &str) -> usize {
+        self.journaled.iter().filter(|shown| **shown == word).count()
     }
 }
 
@@ -16,7 +16,7 @@ fn a_stretch_of_running_is_told_once() {
             harness.read(&[running(execution)]);
             harness.pass(MINUTE);
         }
-        assert_eq!(harness.told("running"), usize::try_from(execution).unwrap());
+        assert_eq!(harness.journaled("running"), usize::try_from(execution).unwrap());
         harness.read(&[failed(execution)]);
         harness.pass(MINUTE);
     }
@@ -30,11 +30,11 @@ fn a_fall_of_execute_times_is_told_once_for_each_value_and_not_of_a_stale_readin
     harness.terms.as_mut().unwrap().retry.max_retries = 9;
     harness.read(&[failed(5)]);
     harness.read(&[failed(5)]);
-    assert_eq!(harness.told("fell-back"), 0, "it stays");
-    for (read, told) in [(5, 0), (3, 1), (3, 1), (5, 1), (4, 2), (3, 3), (6, 3)] {
+    assert_eq!(harness.journaled("fell-back"), 0, "it stays");
+    for (read, times) in [(5, 0), (3, 1), (3, 1), (5, 1), (4, 2), (3, 3), (6, 3)] {
         harness.pass(MINUTE);
         harness.read(&[shown(read)]);
-        assert_eq!(harness.told("fell-back"), told, "{read}");
+        assert_eq!(harness.journaled("fell-back"), times, "{read}");
     }
     assert_eq!(harness.known().highest_execute_times, Some(6));
     let mut stale = Harness::new();
@@ -42,7 +42,7 @@ fn a_fall_of_execute_times_is_told_once_for_each_value_and_not_of_a_stale_readin
         stale.read(&[failed(execution)]);
         stale.pass(MINUTE);
     }
-    assert_eq!(stale.told("fell-back"), 0, "the last one shows the failure before");
+    assert_eq!(stale.journaled("fell-back"), 0, "the last one shows the failure before");
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_failure_tells_where_it_failed() {
         task.steps[0].order = None;
         task
     };
-    for (task, told) in [
+    for (task, shown) in [
         (failed(1), "a, step 0 Data migration"),
         (unnumbered(failed(1)), "a, step ? Data migration"),
         (Task { current_node: String::new(), ..failed(1) }, "unknown node, step 0 Data migration"),
@@ -59,7 +59,7 @@ fn a_failure_tells_where_it_failed() {
     ] {
         let mut harness = Harness::new();
         harness.read(&[task]);
-        assert_eq!(harness.known().failure.unwrap().seen.failing, told);
+        assert_eq!(harness.known().failure.unwrap().seen.failing, shown);
     }
 }
 
@@ -81,7 +81,7 @@ fn a_failure_is_too_old_by_more_than_max_failure_age_and_by_no_time_that_no_zone
             }
             let task = Task { end_time: Some(ended.parse().unwrap()), ..failed(1) };
             let code = harness.code(&[task]);
-            // Where no time tells, it is fresh if it was seen running.
+            // Without any time it is fresh if it was seen running.
             let by_the_future = ended > "2026-01-03T02:00:00";
             let expected = if too_old && !(by_the_future && ever_ran) { "too-old" } else { "backoff" };
             assert_eq!(code, expected, "{ended}, seen running: {ever_ran}");
@@ -93,13 +93,13 @@ fn a_failure_is_too_old_by_more_than_max_failure_age_and_by_no_time_that_no_zone
 fn the_breaker_counts_what_was_seen_to_happen_and_what_was_retried() {
     let seen_to_happen = |harness: &Harness| harness.known().failure.unwrap().seen.seen_to_happen;
     let mut found = Harness::new();
-    found.looked_before = false;
+    found.polled_before = false;
     found.read(&[failed(1)]);
     assert!(!seen_to_happen(&found), "it may be old: the first reconcile of a process found it");
     let mut watched = Harness::new();
     watched.read(&[failed(1)]);
     assert!(seen_to_happen(&watched));
-    // Over a restart: a failure of our own retry is no find.
+    // Over a restart: a failure of our own retry is not new.
     for retried in [false, true] {
         let mut harness = Harness::new();
         harness.read(&[failed(1)]);
@@ -112,7 +112,7 @@ fn the_breaker_counts_what_was_seen_to_happen_and_what_was_retried() {
             }
         }
         harness.pass(MINUTE);
-        harness.looked_before = false;
+        harness.polled_before = false;
         harness.read(&[failed(2)]);
         assert_eq!(harness.known().failure.clone().unwrap().seen.number, 2);
         assert_eq!(seen_to_happen(&harness), retried);
@@ -158,7 +158,7 @@ fn an_old_failure_is_told_once_and_left_alone() {
             assert_eq!(harness.code(std::slice::from_ref(&task)), "too-old");
             harness.pass(60 * MINUTE);
         }
-        assert_eq!(harness.told.iter().filter(|word| **word == "decided").count(), 1);
+        assert_eq!(harness.journaled.iter().filter(|word| **word == "decided").count(), 1);
     }
     let mut harness = Harness::new();
     harness.read(&[running(1)]);
@@ -208,7 +208,7 @@ fn a_stale_failure_after_running_is_no_new_failure() {
         harness.read(&[task]);
         assert_eq!(harness.known().failure.unwrap().seen.number, 1);
     }
-    assert_eq!(harness.known().used.ours, 1, "it was settled as accepted");
+    assert_eq!(harness.known().used.ours, 1, "it was confirmed as accepted");
     assert_eq!(harness.code(&[failed(1)]), "stale-poll");
 }
 
@@ -291,7 +291,7 @@ fn an_end_time_that_stays_as_it_was_does_not_make_a_new_failure_old() {
         assert_eq!(harness.code(&[running(2)]), "running");
     }
     assert_eq!(harness.code(&[frozen(2)]), "backoff");
-    // Where nothing else tells its age, that endTime still does.
+    // If no other field shows the age, that endTime still does.
     let mut harness = Harness::new();
     harness.read(&[frozen(1)]);
     harness.pass(MINUTE);
@@ -309,7 +309,7 @@ fn a_running_reading_of_the_past_is_no_retry_by_others() {
     harness.pass(6 * MINUTE);
     harness.read(&[failed(1)]);
     assert_eq!(harness.known().used.external, 0);
-    // Long after the failure was first seen, no reading shows what was before it.
+    // Long after the failure was first seen, no poll shows a state before it.
     harness.pass(10 * MINUTE);
     harness.read(&[running(1)]);
     harness.pass(6 * MINUTE);

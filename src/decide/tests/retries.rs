@@ -1,4 +1,4 @@
-//! Retries: when they are due, and what uses them up.
+//! Retries: when they are due, and what counts against the limit.
 
 use crate::model::cluster::Traits;
 
@@ -27,7 +27,7 @@ fn a_retry_that_ends_in_success_is_a_remedy() {
         harness.pass(Duration::from_secs(15));
         assert_eq!(harness.code(&[running(2)]), "running");
     }
-    assert!(harness.known().open.is_none(), "two RUNNING readings settle it");
+    assert!(harness.known().open.is_none(), "two polls with RUNNING confirm it");
     assert_eq!(harness.known().used.ours, 1);
     harness.pass(MINUTE);
     assert_eq!(harness.code(&[success(2)]), "idle");
@@ -74,7 +74,7 @@ fn progress_gives_back_what_retries_of_others_used() {
         }
         let decision = harness.read(&[with_nodes(failed(2), &["a"])]);
         assert!(matches!(decision.reason, Reason::Backoff { retry: 1, .. }), "{decision:?}");
-        // One more of theirs without progress counts.
+        // One more external retry without progress counts.
         harness.pass(MINUTE);
         assert_eq!(harness.code(&[with_nodes(failed(3), &["a"])]), "node-completed");
     }
@@ -139,7 +139,8 @@ fn a_failure_that_was_kept_in_doubt_and_is_journaled_again_counts_once() {
     let mut harness = Harness::new();
     harness.read(&[failed(1)]);
     harness.pass(MINUTE);
-    // Somebody retried it; the journal keeps that twice, as after a flush that failed and was done all the same.
+    // An external retry that the journal has twice, as after a flush that reported an error but was
+    // done.
     harness.read(&[failed(2)]);
     let known = harness.known();
     let seen = known.failure.clone().unwrap().seen;
@@ -167,7 +168,7 @@ fn a_first_sight_that_was_kept_in_doubt_is_replaced_by_the_next() {
     harness.record(&task, seen(0, 2));
     harness.record(&task, seen(2, 0));
     assert_eq!((harness.known().most_completed, harness.known().used.external), (Some(2), 0));
-    // Whose lifecycle has gone on keeps it.
+    // A task whose lifecycle has continued keeps it.
     let mut harness = Harness::new();
     harness.read(&[failed(1)]);
     harness.pass(2 * MINUTE);

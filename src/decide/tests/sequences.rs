@@ -1,11 +1,11 @@
-//! Sequences in which what one answer lacks, or what nobody could read for a while, must not bring a request about.
+//! Sequences in which an incomplete answer, or a time without polls, must not lead to a request.
 
 use super::*;
 
-/// What the history of a cluster looks like to a process that starts now.
+/// The record of a cluster in a process that starts now.
 fn restart(harness: &mut Harness) {
     let cluster = std::sync::Arc::make_mut(harness.project_state.clusters.get_mut(&cluster()).unwrap());
-    // Readings raise it, and the journal knows its own part alone.
+    // Polls raise it, and the journal has only its own part.
     let known = cluster.tasks.iter().filter_map(|(id, task)| Some((task.start_time?, id.clone()))).max();
     cluster.newest_start = cluster.journaled_start.map(|start| match known {
         Some((at, id)) if at == start => (start, id),
@@ -14,7 +14,7 @@ fn restart(harness: &mut Harness) {
     cluster.wake(harness.now);
 }
 
-/// An older AZ switchover that somebody has retried, and a newer upgrade that failed.
+/// An older AZ switchover with an external retry, and a newer upgrade that failed.
 fn older_and_newer(older: Task) -> [Task; 2] {
     let older = Task { kind: TaskKind::AzSwitchover, ..named("o", "2026-01-01T00:00:00", older) };
     [failed(1), older]
@@ -72,7 +72,7 @@ fn that_there_is_a_newer_task_is_known_after_a_restart() {
         harness.read(&[new.clone(), old.clone()]);
         assert_eq!(harness.count("newest-seen"), 1, "once");
         restart(&mut harness);
-        harness.looked_before = false;
+        harness.polled_before = false;
         for _ in 0..3 {
             harness.pass(60 * MINUTE);
             assert_eq!(harness.code(std::slice::from_ref(&old)), "newest-missing");
@@ -80,7 +80,7 @@ fn that_there_is_a_newer_task_is_known_after_a_restart() {
     }
     let mut harness = Harness::new();
     harness.read(&[new]);
-    assert_eq!(harness.told, [""; 0], "where nothing failed nothing is journaled");
+    assert_eq!(harness.journaled, [""; 0], "where nothing failed nothing is journaled");
 }
 
 #[test]
@@ -158,8 +158,8 @@ fn a_cluster_that_was_gone_and_comes_back_waits_once_more() {
         harness.read(&[failed(1)]);
         harness.pass(60 * MINUTE);
         harness.record(&TaskId::new("t").unwrap(), Event::Ended(Outcome::Gone));
-        // The process keeps no time of a reconcile of a cluster that was gone.
-        harness.looked_before = false;
+        // The process keeps no time of a poll of a cluster that was gone.
+        harness.polled_before = false;
         harness.pass(60 * MINUTE);
         assert_eq!(harness.code(&[failed(1)]), code);
     }
@@ -203,7 +203,7 @@ fn a_task_of_another_cluster_counts_while_its_last_answer_shows_it() {
     assert!(harness.known().is_shown());
 }
 
-/// What the last answer about another cluster showed.
+/// The tasks that the last answer about another cluster showed.
 fn shown_by_another(harness: &mut Harness, tasks: &[Task]) {
     let list = TaskList { tasks: tasks.to_vec(), unusable: 0, total_size: Some(tasks.len() as u64) };
     let reading = Reading::new(harness.now, harness.now, [list, TaskList::default()]);
@@ -229,7 +229,7 @@ fn a_newer_task_of_another_cluster_does_not_make_history_of_this_ones() {
         assert_eq!(harness.code(&[failed(1)]), "retry-due", "{:?}", other.status);
         restart(&mut harness);
         assert_eq!(harness.code(&[failed(1)]), "retry-due", "{:?}, after a restart", other.status);
-        // Shown here alone it is this one's.
+        // Shown here alone, it belongs to this cluster.
         shown_by_another(&mut harness, &[]);
         harness.read(&[elsewhere(other.clone()), failed(1)]);
         assert!(matches!(harness.known().outcome(), Some(Outcome::Superseded { .. })), "{:?}", other.status);
@@ -243,7 +243,7 @@ fn a_failure_that_another_cluster_shows_too_is_not_journaled_again_for_this_one(
     let decision = harness.read(&[failed(1)]);
     assert_eq!((decision.verdict, decision.reason.code()), (Verdict::Wait, "shared-task"));
     assert_eq!(decision.next_poll, harness.poll.active_interval);
-    assert_eq!(harness.told, [""; 0]);
+    assert_eq!(harness.journaled, [""; 0]);
     shown_by_another(&mut harness, &[]);
     assert_eq!(harness.code(&[failed(1)]), "backoff");
 }

@@ -1,10 +1,10 @@
-//! How readings tell what became of a PUT.
+//! How polls confirm the outcome of a PUT.
 
 use super::*;
 
 const SOON: Duration = Duration::from_secs(15);
 
-/// The failure of the same execution in other words.
+/// The failure of the same run with other fields.
 fn in_other_words(task: Task) -> Task {
     Task { whole: task.whole.map(|whole| format!("{whole} differently")), ..task }
 }
@@ -73,7 +73,7 @@ fn where_execute_times_fell_for_good_the_end_time_tells() {
 
 #[test]
 fn a_task_that_certainly_ran_since_and_fails_in_other_words_used_the_retry() {
-    // RUNNING was read so late that it can be nothing else.
+    // RUNNING was polled so late that it can only be the effect.
     for meaning in [Meaning::Accepted, Meaning::Unknown] {
         let mut harness = Harness::retried(&failed(1), 6 * MINUTE, meaning);
         harness.pass(SOON);
@@ -83,8 +83,8 @@ fn a_task_that_certainly_ran_since_and_fails_in_other_words_used_the_retry() {
         assert!(!harness.is_open(), "{meaning:?}: RUNNING and another failure agree");
         assert_eq!(harness.known().used.ours, 1);
     }
-    // RUNNING so soon after the failure was first seen may show what was before it; and a failure in other words what a
-    // termination by somebody left, just before ours arrived.
+    // RUNNING so soon after the failure was first seen may be an older state; a failure with other
+    // fields may be the result of an external abort just before our request.
     for meaning in [Meaning::Accepted, Meaning::Unknown] {
         let mut harness = Harness::retried(&failed(1), 2 * MINUTE, meaning);
         harness.pass(SOON);
@@ -116,7 +116,8 @@ fn the_same_failure_soon_after_running_settles_nothing() {
 
 #[test]
 fn a_running_reading_of_the_past_does_not_shorten_the_wait_for_an_effect() {
-    // RUNNING and the very same failure were read long ago, before the PUT could have been given up.
+    // RUNNING and the very same failure were polled long ago, before the PUT could have been given
+    // up.
     let mut harness = Harness::retried(&failed(1), 2 * MINUTE, Meaning::Unknown);
     harness.pass(SOON);
     harness.read(&[running(1)]);
@@ -155,9 +156,9 @@ fn after_running_the_same_failure_in_other_words_is_a_new_one_at_once() {
 fn the_backoff_of_a_new_failure_runs_from_the_first_reading_of_this_very_failure() {
     let no_end = |task: Task| Task { end_time: None, ..task };
     for (first, second) in [
-        // RUNNING, told by the same numbers as the failure that follows.
+        // RUNNING, with the same numbers as the failure that follows.
         (no_end(running(2)), no_end(failed(2))),
-        // Another execution.
+        // Another run.
         (failed(2), failed(3)),
     ] {
         let mut harness = Harness::retried(&failed(1), 2 * MINUTE, Meaning::Unknown);
@@ -258,7 +259,7 @@ fn an_unknown_outcome_that_was_accepted_is_found_out_by_the_next_failure() {
 
 #[test]
 fn an_early_change_is_what_the_effect_of_a_put_is_compared_with() {
-    // The first reading of the failure had no endTime, or no executeTimes, yet.
+    // The first poll of the failure had no endTime, or no executeTimes, yet.
     for first in [
         Task { end_time: None, whole: Some("{}".to_owned()), ..failed(1) },
         Task { execute_times: None, whole: Some("{}".to_owned()), ..failed(1) },
@@ -313,7 +314,7 @@ fn an_attempt_that_nobody_could_read_for_long_is_settled_and_no_humans() {
             harness.read(&[failed(1)]);
             harness.pass(2 * MINUTE);
             harness.send(&[failed(1)], meaning);
-            // The daemon was down, or the service.
+            // The daemon was down, or the API.
             harness.pass(10 * 60 * MINUTE);
             assert_eq!(harness.code(std::slice::from_ref(&shown)), "outcome-unknown");
             harness.pass(Duration::from_secs(15));
@@ -321,7 +322,7 @@ fn an_attempt_that_nobody_could_read_for_long_is_settled_and_no_humans() {
             assert!(harness.known().open.is_none() && harness.known().escalated.is_none());
         }
     }
-    // A service that asked to wait for longer than that.
+    // An API that asked to wait for longer than that.
     let mut harness = Harness::new();
     harness.read(&[failed(1)]);
     harness.pass(2 * MINUTE);
@@ -343,7 +344,7 @@ fn other_words_of_the_same_failure_settle_nothing_while_the_put_may_be_on_its_wa
     harness.read(&[failed(1)]);
     harness.pass(2 * MINUTE);
     harness.send(&[failed(1)], Meaning::Unknown);
-    // An operator terminates it: the triple stays.
+    // An operator aborts it: the triple stays.
     let touched = Task { whole: Some("{\"currentNodeName\":\"\"}".to_owned()), ..failed(1) };
     for _ in 0..4 {
         harness.pass(MINUTE);
@@ -362,15 +363,15 @@ fn other_words_of_the_same_failure_settle_nothing_while_the_put_may_be_on_its_wa
 #[test]
 fn a_running_reading_of_the_past_uses_no_retry_up_and_brings_no_abort() {
     for plain in [false, true] {
-        let told = |task| if plain { with_nothing_to_tell_by(task) } else { task };
-        let (ran, fails) = (told(running(1)), told(failed(1)));
+        let shown = |task| if plain { with_nothing_to_tell_by(task) } else { task };
+        let (ran, fails) = (shown(running(1)), shown(failed(1)));
         let mut harness = Harness::new();
         harness.terms.as_mut().unwrap().retry.max_retries = 1;
         harness.read(std::slice::from_ref(&ran));
         harness.pass(MINUTE);
         harness.read(std::slice::from_ref(&fails));
         harness.pass(2 * MINUTE);
-        // It never arrives, and the service shows once more what was before the failure.
+        // The request never arrives, and the API shows once more what was before the failure.
         harness.send(std::slice::from_ref(&fails), Meaning::Unknown);
         for _ in 0..3 {
             harness.pass(Duration::from_secs(20));
@@ -384,7 +385,7 @@ fn a_running_reading_of_the_past_uses_no_retry_up_and_brings_no_abort() {
             assert!(!abort && decision.reason.code() != "abort-pending", "{decision:?}");
         }
         assert_eq!(harness.known().used.ours, 0);
-        assert_eq!(harness.known().open.is_some(), plain, "where nothing can tell it is never settled");
+        assert_eq!(harness.known().open.is_some(), plain, "no poll can confirm it");
         assert!(harness.known().escalated.is_none());
         if plain {
             harness.pass(60 * MINUTE);
@@ -396,15 +397,15 @@ fn a_running_reading_of_the_past_uses_no_retry_up_and_brings_no_abort() {
 #[test]
 fn running_long_after_the_failure_was_seen_shows_that_a_put_was_accepted() {
     for plain in [false, true] {
-        let told = |task| if plain { with_nothing_to_tell_by(task) } else { task };
+        let shown = |task| if plain { with_nothing_to_tell_by(task) } else { task };
         let mut harness = Harness::new();
-        harness.read(&[told(running(1))]);
-        harness.read(&[told(failed(1))]);
+        harness.read(&[shown(running(1))]);
+        harness.read(&[shown(failed(1))]);
         harness.pass(2 * MINUTE);
-        harness.send(&[told(failed(1))], Meaning::Unknown);
+        harness.send(&[shown(failed(1))], Meaning::Unknown);
         harness.pass(3 * MINUTE);
         for _ in 0..2 {
-            assert_eq!(harness.code(&[told(running(1))]), "running");
+            assert_eq!(harness.code(&[shown(running(1))]), "running");
             harness.pass(Duration::from_secs(15));
         }
         assert!(harness.known().open.is_none());
@@ -432,7 +433,7 @@ fn an_attempt_that_an_unknown_status_hides_is_a_humans_and_holds_back_nobody() {
     let terminated = Task { status: TaskStatus::Other("TERMINATED".to_owned()), ..failed(1) };
     let in_flight =
         |harness: &Harness| harness.project_state.others_in_flight(&ClusterId::new("c-2").unwrap());
-    // An abort, at once; a retry, when it could long have been settled.
+    // An abort, at once; a retry, when it could long have been confirmed.
     for (max_retries, patience, reason) in [(0, MINUTE, "abort-unknown"), (2, 65 * MINUTE, "cannot-confirm")]
     {
         let mut harness = Harness::new();
@@ -449,9 +450,9 @@ fn an_attempt_that_an_unknown_status_hides_is_a_humans_and_holds_back_nobody() {
         assert_eq!(harness.code(std::slice::from_ref(&terminated)), reason);
         assert_eq!(in_flight(&harness), 0);
         harness.pass(MINUTE);
-        assert_eq!(harness.code(std::slice::from_ref(&terminated)), "unknown-status", "told once");
+        assert_eq!(harness.code(std::slice::from_ref(&terminated)), "unknown-status", "shown once");
     }
-    // One that ran, and was settled.
+    // One that ran, and was confirmed.
     let mut harness = Harness::new();
     harness.read(&[failed(1)]);
     harness.pass(2 * MINUTE);

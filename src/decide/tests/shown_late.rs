@@ -1,8 +1,9 @@
-//! Readings that show the past, found by walking every state (`tests/core/exhaustive`).
+//! Polls that show an old state, found by walking every state (`tests/core/exhaustive`).
 
 use super::*;
 
-/// An operator's retry has failed already and is shown after our PUT: ours still runs, and what is shown is not its end.
+/// An external retry has failed already and is shown after our PUT: ours still runs, and the shown
+/// failure is not its end.
 #[test]
 fn no_abort_within_settle_timeout_of_our_last_put() {
     let mut harness = Harness::new();
@@ -12,25 +13,29 @@ fn no_abort_within_settle_timeout_of_our_last_put() {
     harness.pass(2 * MINUTE);
     harness.send(&[failed(1)], Meaning::Accepted);
     let sent = harness.now;
-    // The end of the other one's execution.
+    // The end of the external run.
     harness.pass(Duration::from_secs(15));
     assert_eq!(harness.code(&[failed(2)]), "outcome-unknown");
     harness.pass(Duration::from_secs(15));
     let decision = harness.read(&[failed(2)]);
     let until = sent.after(5 * MINUTE);
-    let told = Reason::AbortPending {
+    let shown = Reason::AbortPending {
         used: 1,
         external: 0,
         grace: MINUTE,
         after_put: Some(5 * MINUTE),
         until: until.wall,
     };
-    assert_eq!((decision.verdict, decision.reason), (Verdict::Wait, told));
-    let mut told = harness.told.len();
+    assert_eq!((decision.verdict, decision.reason), (Verdict::Wait, shown));
+    let mut shown = harness.journaled.len();
     while harness.now.after(Duration::from_secs(30)).mono < until.mono {
         harness.pass(Duration::from_secs(30));
         assert_eq!(harness.code(&[failed(2)]), "abort-pending");
-        assert_eq!(std::mem::replace(&mut told, harness.told.len()), harness.told.len(), "it is told once");
+        assert_eq!(
+            std::mem::replace(&mut shown, harness.journaled.len()),
+            harness.journaled.len(),
+            "it is shown once"
+        );
     }
     harness.pass(until.since(harness.now));
     assert_eq!(harness.code(&[failed(2)]), "abort-due", "what is shown now is the end of ours too");
@@ -48,8 +53,8 @@ fn a_grace_that_is_longer_is_what_an_abort_waits_for() {
     harness.pass(Duration::from_secs(15));
     let reason = harness.read(&[failed(2)]).reason;
     let until = harness.now.after(15 * MINUTE).wall;
-    let told = Reason::AbortPending { used: 1, external: 0, grace: 15 * MINUTE, after_put: None, until };
-    assert_eq!(reason, told);
+    let shown = Reason::AbortPending { used: 1, external: 0, grace: 15 * MINUTE, after_put: None, until };
+    assert_eq!(reason, shown);
 }
 
 #[test]
@@ -64,8 +69,8 @@ fn where_both_waits_end_at_the_same_moment_the_grace_alone_is_told() {
     harness.pass(3 * MINUTE);
     harness.read(&[failed(2)]);
     harness.pass(MINUTE);
-    let told = Reason::AbortPending { used: 1, external: 0, grace: MINUTE, after_put: None, until };
-    assert_eq!(harness.read(&[failed(2)]).reason, told);
+    let shown = Reason::AbortPending { used: 1, external: 0, grace: MINUTE, after_put: None, until };
+    assert_eq!(harness.read(&[failed(2)]).reason, shown);
 }
 
 #[test]
@@ -105,7 +110,7 @@ fn a_failure_of_an_execution_before_the_first_sight_counts_no_retry_twice() {
     harness.pass(MINUTE);
     assert_eq!(harness.code(&[failed(2)]), "backoff");
     assert_eq!(harness.known().used.external, 1, "one retry, by others");
-    // What goes on being shown is the present.
+    // A state that stays is the present.
     let mut harness = Harness::new();
     harness.read(&[running(2)]);
     harness.pass(5 * MINUTE);
@@ -171,7 +176,7 @@ fn once_a_later_execution_was_seen_running_an_earlier_failure_in_other_words_is_
         harness.pass(Duration::from_secs(15));
         assert_eq!(harness.code(&[past_and_present]), "running");
     }
-    assert!(harness.known().open.is_none(), "two RUNNING readings settle it");
+    assert!(harness.known().open.is_none(), "two polls with RUNNING confirm it");
     harness.pass(Duration::from_secs(15));
     assert_eq!(harness.code(&[terminated]), "stale-poll");
     harness.pass(Duration::from_secs(15));
@@ -192,7 +197,7 @@ fn an_earlier_failure_shown_soon_after_success_is_the_past() {
     assert_eq!(harness.known().outcome().cloned(), Some(Outcome::ResolvedByRetry));
     harness.pass(Duration::from_secs(15));
     assert_eq!(harness.code(&[failed(1)]), "stale-poll");
-    // What goes on being shown is the present.
+    // A state that stays is the present.
     harness.pass(5 * MINUTE);
     assert_eq!(harness.code(&[failed(1)]), "backoff");
 }

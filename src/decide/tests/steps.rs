@@ -75,13 +75,13 @@ fn each_policy_is_named_with_the_line_that_does_not_cover_the_task() {
     ];
     let rules = Rules { policies, ..harness.rules() };
     let reading = harness.reading(&[failed(1)]);
-    let told = harness.judge_by(&rules, &reading, |_, input| input.policies(TaskKind::Upgrade));
-    let [(night, Some(line)), (standard, None)] = &told[..] else { panic!("{told:?}") };
+    let shown = harness.judge_by(&rules, &reading, |_, input| input.policies(TaskKind::Upgrade));
+    let [(night, Some(line)), (standard, None)] = &shown[..] else { panic!("{shown:?}") };
     assert_eq!((night.as_str(), standard.as_str()), ("night", "standard"));
     assert!(line.contains("task"), "{line}");
 }
 
-/// The times of the configuration in force, and not those that are usual.
+/// The times of the configuration in force, and not the defaults.
 #[test]
 fn a_request_without_an_answer_is_waited_for_as_long_as_the_configuration_says() {
     let mut harness = Harness::new();

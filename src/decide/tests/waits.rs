@@ -1,4 +1,4 @@
-//! What is due, and when, to the moment; and what holds it back.
+//! What is due, and when, to the moment; and what blocks it.
 
 use super::*;
 use crate::model::project::{MAX_CLOCK_OFFSET, PauseCause};
@@ -36,7 +36,7 @@ fn a_retry_says_which_it_is_and_how_long_it_waited() {
 
 #[test]
 fn a_human_is_called_for_more_waiting_than_the_limit_and_told_how_many_retries_are_left() {
-    for (limit, told) in [
+    for (limit, shown) in [
         (2 * MINUTE, Reason::RetryDue { retry: 1, max_retries: 2, waited: 2 * MINUTE }),
         (
             a_moment_less_than(2 * MINUTE),
@@ -47,15 +47,15 @@ fn a_human_is_called_for_more_waiting_than_the_limit_and_told_how_many_retries_a
         harness.terms.as_mut().unwrap().retry.max_elapsed_time = Some(limit);
         harness.read(&[failed(1)]);
         harness.pass(2 * MINUTE);
-        assert_eq!(harness.read(&[failed(1)]).reason, told);
+        assert_eq!(harness.read(&[failed(1)]).reason, shown);
     }
     // One was used before.
     let mut harness = Harness::new();
     harness.terms.as_mut().unwrap().retry.max_elapsed_time = Some(MINUTE);
     harness.read(&[failed(2)]);
     harness.pass(4 * MINUTE);
-    let told = Reason::MaxElapsedTime { waited: 4 * MINUTE, limit: MINUTE, left: 1 };
-    assert_eq!(harness.read(&[failed(2)]).reason, told);
+    let shown = Reason::MaxElapsedTime { waited: 4 * MINUTE, limit: MINUTE, left: 1 };
+    assert_eq!(harness.read(&[failed(2)]).reason, shown);
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_rest_ends_to_the_moment() {
         assert_eq!(harness.code(&[failed(1)]), code);
         harness.at(pause.until);
         assert_eq!(harness.code(&[failed(1)]), "was-blocked", "the pause is over");
-        // It holds nothing else back, and lasts no longer if nobody looks.
+        // It blocks nothing else, and lasts no longer without polls.
         harness.pass(30 * MINUTE);
         assert_eq!(harness.code(&[failed(1)]), "retry-due");
     }
@@ -160,7 +160,7 @@ fn dry_run_tells_once_and_uses_nothing() {
         assert_eq!(harness.code(&[failed(1)]), "dry-run");
     }
     assert_eq!(
-        harness.told.iter().filter(|word| **word == "decided").count(),
+        harness.journaled.iter().filter(|word| **word == "decided").count(),
         2,
         "the backoff, and 'would retry'"
     );

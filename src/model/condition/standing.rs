@@ -20,13 +20,13 @@ pub struct Standing {
     /// The condition as it is now.
     #[serde(flatten)]
     pub condition: Condition,
-    /// An earlier process found it, and this one has not found it yet.
+    /// An earlier process found it, and this one has not confirmed it yet.
     #[serde(skip)]
     pub recalled: bool,
 }
 
 impl Standing {
-    /// Under which word it is kept: one for each condition of the project, and of each of its clusters.
+    /// The key of a condition: one for each condition of the project, and of each of its clusters.
     pub fn word(&self) -> String {
         let code = self.condition.code().word();
         match self.condition.cluster() {
@@ -64,7 +64,7 @@ pub enum Told {
 }
 
 impl Change {
-    /// What operators are notified of, if of anything.
+    /// Returns what operators are notified of, if of anything.
     pub fn told(&self) -> Option<Told> {
         let condition = &self.standing.condition;
         let was_told = self.before.as_ref().is_some_and(Condition::notifies);
@@ -75,7 +75,7 @@ impl Change {
         (!was_told || !same).then_some(Told::Began)
     }
 
-    /// Whether operators were notified of the condition, and not of its end.
+    /// Returns whether operators were notified of the condition, and not of its end.
     pub fn lasts(&self) -> bool {
         !self.ended && self.standing.condition.notifies()
     }
@@ -87,17 +87,17 @@ pub struct Conditions {
     standing: BTreeMap<ProjectName, BTreeMap<Option<ClusterId>, BTreeMap<Code, Standing>>>,
 }
 
-/// What is in force by what is known, of a project and one of its clusters.
+/// The conditions of a project and one of its clusters, by the present state of the daemon.
 #[derive(Debug, Default)]
 pub struct Found {
     /// What is certain to be in force.
     pub conditions: Vec<Condition>,
-    /// Of these it is not known yet.
+    /// Of these it is not known yet whether they are in force.
     pub unknown: Vec<Code>,
 }
 
 impl Conditions {
-    /// Those that were in force when an earlier process ended.
+    /// Returns those that were in force when an earlier process ended.
     pub fn recall(kept: Vec<Standing>) -> Self {
         Self::all_of(kept.into_iter().map(|standing| Standing { recalled: true, ..standing }))
     }
@@ -180,13 +180,14 @@ impl Conditions {
         self.standing.values().flat_map(BTreeMap::values).flat_map(BTreeMap::values)
     }
 
-    /// A project is watched no more. Returns the conditions that were in force in it.
+    /// Removes a project that is no longer watched. Returns the conditions that were in force in
+    /// it.
     pub fn forget(&mut self, project: &ProjectName) -> Vec<Standing> {
         let of = self.standing.remove(project).unwrap_or_default();
         of.into_values().flat_map(BTreeMap::into_values).collect()
     }
 
-    /// Projects have other names from now on.
+    /// Takes other names of projects.
     pub fn rename(&mut self, naming: &Naming) {
         let all: Vec<Standing> = self.all().cloned().collect();
         let renamed =
@@ -227,7 +228,7 @@ mod tests {
         }
     }
 
-    /// What one look finds of a condition.
+    /// What one poll finds of a condition.
     #[derive(Debug, Clone, Copy)]
     enum Look {
         Unknown,
@@ -281,7 +282,7 @@ mod tests {
         let known = all.get(&prod(), Some(&two_id), Code::ClusterUnreachable).unwrap();
         assert_eq!((known.since, known.lasted(at(62))), (at(2), Duration::from_mins(1)));
         assert_eq!(all.get(&prod(), None, Code::ClusterUnreachable), None);
-        // A poll of one says nothing of the other, nor does one of the project.
+        // A poll of one cluster says nothing of the others, nor does one of the project.
         let ended = all.update(&prod(), Some(&one_id), Found::default(), at(3));
         assert!(ended.len() == 1 && ended[0].ended && !ended[0].lasts());
         all.update(&prod(), None, Found::default(), at(3));
@@ -326,8 +327,9 @@ mod tests {
     }
 
     proptest! {
-        /// Over any sequence of looks and restarts: what stands is what was last certain, since it began; operators are notified of
-        /// a beginning before an end, of each once, and a restart changes nothing for them.
+        /// For any sequence of polls and restarts: a condition has its last certain state, and its
+        /// beginning; operators are notified of a beginning before an end, of each once, and a
+        /// restart changes nothing for them.
         #[test]
         fn what_stands_is_what_was_last_certain_and_each_change_is_notified_once(
             looks in prop::collection::vec((found(), any::<bool>()), 1..30)

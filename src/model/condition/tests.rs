@@ -1,4 +1,4 @@
-//! What each condition says, and when operators hear of it again.
+//! The texts of each condition, and when operators are notified of it again.
 
 use super::*;
 
@@ -38,7 +38,7 @@ fn short(unusable: &[&str], total: Option<u64>) -> Condition {
     Condition::ClusterListIncomplete { shown: 7, total, unusable }
 }
 
-/// One of each, with facts that it must tell.
+/// One of each, with the facts in its text.
 fn all() -> Vec<(Condition, &'static [&'static str])> {
     let error = || "disk full".to_owned();
     let stretched = Condition::IdleIntervalStretched {
@@ -92,7 +92,7 @@ fn the_cause_is_a_stable_word() {
     assert_eq!(short(&[], None).cause(), "cluster-list-incomplete");
 }
 
-/// What an operator would do differs, or only what the log counts.
+/// Another step for an operator, or only another number in the log.
 #[test]
 fn operators_are_notified_again_where_what_to_do_differs_and_the_log_tells_more() {
     let noon = "2026-01-02T12:00:00Z";

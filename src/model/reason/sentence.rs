@@ -1,4 +1,4 @@
-//! The sentences of reasons that read differently by what they are made of.
+//! The sentences of reasons with several forms.
 
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ pub(super) fn exhausted(used: u32, external: u32) -> String {
     }
 }
 
-/// What of the wait before an abort stands in brackets.
+/// Returns the brackets with the wait before an abort.
 pub(super) fn grace_of_abort(grace: Duration, after_put: Option<Duration>) -> String {
     match after_put {
         None => format!("grace {}", span(grace)),
@@ -103,7 +103,7 @@ pub(super) fn clock_off(seconds: i64) -> String {
     )
 }
 
-/// Until when a hold is in force.
+/// Returns until when a hold is in force.
 pub(super) fn hold_ends(until: Option<Timestamp>) -> String {
     until.map_or_else(|| "until it is released".to_owned(), |until| format!("until {}", utc(until)))
 }

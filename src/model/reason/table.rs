@@ -18,7 +18,7 @@ use crate::model::task::AbortDoubt;
 use crate::model::text::{counted, shown, span, utc};
 use crate::model::turn::Opening;
 
-/// A reload takes the files anew, and tries at once what is paused.
+/// A reload reads the files again, and tries at once what is paused.
 const RELOAD: &str = "systemctl reload upgrade-remediator";
 const OPERATOR_ACTS: &str = "fix the cause, then `reset` returns the task to the daemon, or `retry-now` sends one retry; to act in \
      the console, `hold` the cluster first";
@@ -30,22 +30,22 @@ const PROBE_GOES_WELL: &str = "the task of one retry that is sent as a probe has
 const SENT_AT_NEXT_POLL: &str = "the request is sent at the next poll; `hold` blocks it";
 
 reasons! {
-    // Nothing to act on.
+    // Nothing to do.
     /// No task of the cluster runs or failed.
     Idle = ("idle", NothingToDo) {
         text: ("nothing to do: no task is running, and the newest task, if there is one, did not fail"),
     }
-    /// A task runs; it cannot be stopped, and nothing else of the cluster is acted on.
+    /// A task runs; it cannot be stopped, and the daemon sends nothing for the cluster.
     Running { done: Option<u32>, total: u32, execution: Option<u64> } = ("running", NothingToDo) {
         text: ("{}", running(*done, *total, *execution)),
         step: "the task has to end; nobody can stop it while it runs",
     }
-    /// A list of tasks is shorter than it says.
+    /// A list of tasks is incomplete.
     ListIncomplete = ("list-incomplete", Waiting) {
         text: ("the list of tasks is shorter than its totalSize, so a newer task may be missing from it"),
         step: "the CSS API has to list all tasks",
     }
-    /// Which task is the newest cannot be told.
+    /// It is unknown which task is the newest.
     OrderUnclear { detail: String } = ("order-unclear", Waiting) {
         text: ("the newest task of the cluster cannot be determined: {detail}"),
         step: "a newer task has to appear in the list, or an operator has to act in the console",
@@ -57,7 +57,7 @@ reasons! {
         step: "the CSS API has to list that task again, or a newer one",
         attention: true,
     }
-    /// A task that was running is missing now, and no second poll has said so yet.
+    /// A task that was running is missing now, and no second poll has confirmed that yet.
     RunningMissing { task: TaskId } = ("running-missing", Waiting) {
         text: (
             "task {task}, which was running at the last poll, is missing from the list, so no request is sent before \
@@ -65,7 +65,8 @@ reasons! {
         ),
         step: "another poll has to show the task or confirm that it is gone; the daemon polls automatically",
     }
-    /// The last answer about another cluster shows this task too, so whose it is cannot be told.
+    /// The last answer about another cluster shows this task too, so it is unknown to which one it
+    /// belongs.
     SharedTask { other: ClusterId } = ("shared-task", Waiting) {
         text: (
             "the last response about cluster {other} shows this task too, so its cluster is unclear and no request is \
@@ -80,7 +81,7 @@ reasons! {
         step: "the status has to become a known one; check the task in the console",
         attention: true,
     }
-    /// We aborted it. The API has no status for that.
+    /// The daemon aborted it. The API has no status for that.
     AbortedByUs = ("aborted-by-us", NothingToDo) {
         text: ("the daemon aborted the task; no further request is sent for it, whatever the CSS API shows"),
     }
@@ -89,7 +90,7 @@ reasons! {
     Ended = ("ended", NothingToDo) {
         text: ("the task ended: a newer task superseded it, or it is gone"),
     }
-    /// It was handed to an operator.
+    /// It is escalated.
     #[serde(alias = "with-human")]
     NeedsOperator { since: Timestamp, why: String } = ("needs-operator", NeedsOperator) {
         text: ("the task was escalated to an operator at {} ({why}), and no request is sent for it", utc(*since)),
@@ -99,7 +100,7 @@ reasons! {
     TooOld {
         ended: Option<String>,
         limit: Duration,
-        /// It is said to end in the future, which says nothing of its age.
+        /// Its end lies in the future, so its age is unknown.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         in_future: bool,
     } = ("too-old", NeedsOperator) {
@@ -108,13 +109,13 @@ reasons! {
     }
 
     // Waiting.
-    /// A PUT was sent; its effect is not certain yet.
+    /// A PUT was sent; its outcome is not known yet.
     #[serde(alias = "settling")]
     OutcomeUnknown { attempt: AttemptId, action: Action, answered: bool } = ("outcome-unknown", Waiting) {
         text: ("{}", outcome_unknown(*attempt, *action, *answered)),
         step: "polls have to confirm the outcome of the request; the daemon polls automatically",
     }
-    /// The reading shows the past: the failure that was already retried, or an even older one.
+    /// The poll shows an old state: the failure that was already retried, or an even older one.
     #[serde(alias = "stale-reading")]
     StalePoll = ("stale-poll", Waiting) {
         text: ("the poll may show an old state, so no request is sent before another poll"),
@@ -126,25 +127,26 @@ reasons! {
         step: WAIT_ENDS,
         until: Some(*until),
     }
-    /// The service was busy; the same retry waits once more.
+    /// The API was busy; the same retry waits once more.
     ServiceBusy { answer: Answer, until: Timestamp } = ("service-busy", Waiting) {
         text: ("the CSS API was busy ({answer}); the same request is due again at {}", utc(*until)),
         step: "`hold` stops the same request from being sent again when the wait is over",
         until: Some(*until),
     }
-    /// An answer said 'gone or forbidden': the list and another reading decide which.
+    /// An answer said 'gone or forbidden': the list and another poll decide which.
     CheckingIfGone { answer: Answer } = ("checking-if-gone", Waiting) {
         text: ("the response ({answer}) means gone or forbidden; the list and another poll decide which"),
         step: "the list and another poll have to show which; the daemon reads both automatically",
     }
-    /// What held the task back has ended; nothing overdue fires at once.
+    /// A block has ended; overdue requests wait first.
     #[serde(alias = "held-until-now")]
     WasBlocked { until: Timestamp } = ("was-blocked", Waiting) {
         text: ("the request is no longer blocked and is due at {}", utc(*until)),
         step: WAIT_ENDS,
         until: Some(*until),
     }
-    /// Retries are used up and the abort waits for its grace. `after_put`: and for longer, so long after the last PUT.
+    /// The retries are exhausted and the abort waits for its grace. `after_put`: and longer, this
+    /// time after the last PUT.
     AbortPending {
         used: u32,
         external: u32,
@@ -163,7 +165,7 @@ reasons! {
         until: Some(*until),
     }
 
-    /// Something is due, and the lists took so long to arrive that they show the past.
+    /// A request is due, and the lists took so long to arrive that their state is old.
     #[serde(alias = "slow-reading")]
     SlowPoll { took: Duration } = ("slow-poll", Waiting) {
         text: (
@@ -216,23 +218,23 @@ reasons! {
         until: Some(*until),
         ended_by: RELOAD,
     }
-    /// Our clock and the service's differ too much.
+    /// Our clock and the API's differ too much.
     ClockOff { seconds: i64 } = ("clock-off", Blocked) {
         text: ("{}", clock_off(*seconds)),
         step: "the clock of this machine has to be set (time synchronisation)",
         ended_by: "timedatectl set-ntp true",
     }
-    /// As many retried tasks run as are allowed.
+    /// The limit of running retried tasks is reached.
     ActionsInFlight { limit: u32 } = ("actions-in-flight", Blocked) {
         text: ("retried tasks run on as many other clusters as max_actions_in_flight allows ({limit})"),
         step: "a retried task on another cluster has to end, or the limit has to be raised",
     }
-    /// As many PUTs were sent within an hour as are allowed.
+    /// The limit of PUTs within an hour is reached.
     ActionsPerHour { limit: u32 } = ("actions-per-hour", Blocked) {
         text: ("as many requests were sent within the last hour as max_actions_per_hour allows ({limit})"),
         step: "an hour has to pass since the earlier requests, or the limit has to be raised",
     }
-    /// An operator said that it is to be left alone.
+    /// An operator has placed a hold.
     OnHold { hold: u64, scope: Scope, by: String, why: String, until: Option<Timestamp> } = ("on-hold", Blocked) {
         text: ("hold #{hold} by {by} on {scope}, {}: {}", hold_ends(*until), shown(why, 200)),
         step: "the hold has to end: `release` ends it",
@@ -255,7 +257,7 @@ reasons! {
         step: PROBE_GOES_WELL,
         until: Some(*until),
     }
-    /// One PUT was let through, and what becomes of its task decides whether the breaker closes.
+    /// One PUT was allowed, and its task decides whether the breaker closes.
     BreakerProbing { attempt: AttemptId, cluster: ClusterId } = ("breaker-probing", Blocked) {
         text: (
             "the circuit breaker of the project waits for the outcome of probe request {attempt} on cluster {cluster}"
@@ -269,25 +271,25 @@ reasons! {
         text: ("retry {retry} of {max_retries} is {}", retry_is_due(*waited)),
         step: SENT_AT_NEXT_POLL,
     }
-    /// An abort is due: retries used up, no node completed, grace over.
+    /// An abort is due: retries exhausted, no node completed, grace over.
     AbortDue { used: u32, max_retries: u32, grace: Duration } = ("abort-due", Due) {
         text: ("{}, no node is completed and the grace of {} is over", exhausted(*used, 0), span(*grace)),
         step: SENT_AT_NEXT_POLL,
     }
-    /// An operator orders it. `command`: what tells a repeated command from a new one.
+    /// An operator's order. `command`: the id that distinguishes a repeated command from a new one.
     #[serde(alias = "by-hand")]
     Manual { action: Action, by: String, why: String, command: String } = ("manual", Due) {
         text: ("{by} orders the {action}: {}", shown(why, 200)),
         step: SENT_AT_NEXT_POLL,
     }
 
-    // Refusing what an operator orders.
+    // An operator's order is refused.
     /// The named task is not the newest of its cluster.
     NotNewest { task: TaskId, newest: TaskId } = ("not-newest", Refused) {
         text: ("task {task} is not the newest task of the cluster: {newest} is"),
         step: "name the newest task, or none",
     }
-    /// The task's status is another one than FAILED.
+    /// The task's status is not FAILED.
     NotFailed { status: String } = ("not-failed", Refused) {
         text: ("the task's status is \"{}\"; only a FAILED task can be retried or aborted", shown(status, 60)),
         step: "the task has to be FAILED",
@@ -303,20 +305,20 @@ reasons! {
         text: ("the task is not escalated, so there is nothing to reset"),
         step: "the daemon handles the task itself; `hold` stops that",
     }
-    /// This very command was carried out before.
+    /// This command was carried out before.
     AlreadyDone = ("already-done", Refused) {
         text: ("this command was carried out before and is not repeated"),
         step: "to repeat it, give the command again",
     }
 
-    // To an operator.
-    /// Retries are used up, and the policy says to call an operator.
+    // Escalations.
+    /// The retries are exhausted, and the policy escalates.
     #[serde(alias = "retries-used-up")]
     RetriesExhausted { used: u32, external: u32 } = ("retries-exhausted", NeedsOperator) {
         text: ("{}, and the policy says to escalate to an operator", exhausted(*used, *external)),
         step: OPERATOR_ACTS,
     }
-    /// Retries are used up, and an abort could leave a mixed cluster.
+    /// The retries are exhausted, and an abort could leave a mixed cluster.
     NodeCompleted { used: u32, doubt: AbortDoubt } = ("node-completed", NeedsOperator) {
         text: (
             "{}, and the task must not be aborted: {doubt}; an abort could leave a cluster of mixed versions or zones",
@@ -324,7 +326,7 @@ reasons! {
         ),
         step: OPERATOR_ACTS,
     }
-    /// `PARTIAL_FAILED`: not to be retried, or its retries are used up; never aborted.
+    /// `PARTIAL_FAILED`: not to be retried, or its retries are exhausted; never aborted.
     PartialFailed { used: u32 } = ("partial-failed", NeedsOperator) {
         text: (
             "the task is PARTIAL_FAILED, with {} used; the policy allows no more, and a PARTIAL_FAILED task is never \
@@ -333,7 +335,8 @@ reasons! {
         ),
         step: OPERATOR_ACTS,
     }
-    /// Retries are used up under another policy than the one the failure was first seen under.
+    /// The retries are exhausted under another policy than the one in force when the failure was
+    /// first seen.
     PolicyChanged { used: u32, first: Option<String>, now: String } = ("policy-changed", NeedsOperator) {
         text: (
             "{}, but the task is not aborted: the failure was first seen under {}",
@@ -353,13 +356,13 @@ reasons! {
         ),
         step: OPERATOR_ACTS,
     }
-    /// Somebody else changed the failed task.
+    /// The failed task changed externally.
     #[serde(alias = "touched-by-others")]
     ChangedExternally { changed: String } = ("changed-externally", NeedsOperator) {
         text: ("somebody else changed the failed task ({}), so the daemon does not act on it", shown(changed, 200)),
         step: OPERATOR_ACTS,
     }
-    /// The service will never take this request.
+    /// The API will never accept this request.
     NotAcceptable { answer: Answer } = ("not-acceptable", NeedsOperator) {
         text: ("the CSS API does not accept this request: {answer}"),
         step: OPERATOR_ACTS,
@@ -369,17 +372,17 @@ reasons! {
         text: ("{times} retries in a row were accepted and had no effect on the task"),
         step: OPERATOR_ACTS,
     }
-    /// PUTs of unknown outcome in a row that showed not to have been accepted.
+    /// Consecutive PUTs of unknown outcome that were confirmed as not accepted.
     NotAccepted { times: u32 } = ("not-accepted", NeedsOperator) {
         text: ("{times} requests in a row had no clear response, or could not be sent, and none took effect"),
         step: OPERATOR_ACTS,
     }
-    /// The service has been busy for too long.
+    /// The API has been busy for too long.
     BusyTooLong { since: Timestamp, answer: Answer } = ("busy-too-long", NeedsOperator) {
         text: ("the CSS API has been busy since {}; its last response was {answer}", utc(*since)),
         step: OPERATOR_ACTS,
     }
-    /// Whether a PUT was accepted cannot be told from this task.
+    /// This task cannot show whether a PUT was accepted.
     #[serde(alias = "cannot-settle")]
     CannotConfirm { attempt: AttemptId, detail: String } = ("cannot-confirm", NeedsOperator) {
         text: ("whether the CSS API accepted request {attempt} cannot be determined: {detail}"),
@@ -399,8 +402,8 @@ reasons! {
 }
 
 impl Reason {
-    /// Whether this tells the same as `other`, the times at which waits end aside: those move with the wall
-    /// clock, and a moved clock is no news.
+    /// Returns whether this says the same as `other`, without the times at which waits end: those
+    /// move with the wall clock, and a moved clock is no change.
     pub fn tells_the_same_as(&self, other: &Self) -> bool {
         fn timeless(reason: &Reason) -> Reason {
             let mut reason = reason.clone();

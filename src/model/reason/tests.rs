@@ -69,7 +69,7 @@ fn on_hold(until: Option<Timestamp>) -> Reason {
     }
 }
 
-/// Every reason with its sentence: what an operator reads, word for word.
+/// Every reason with its sentence, as an operator reads it.
 #[test]
 #[expect(clippy::too_many_lines, reason = "every sentence, in one list")]
 fn every_reason_reads_as_an_operator_needs_it() {

@@ -1,4 +1,4 @@
-//! The fold: what each event changes in what is known of its task.
+//! The fold: how each event changes the record of its task.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::model::moment::Moment;
 use crate::model::reason::Reason;
 use crate::model::task::TaskKind;
 
-/// So many commands are remembered for each task.
+/// The number of commands that are remembered for each task.
 const COMMANDS: usize = 16;
 
 impl TaskRecord {
@@ -57,7 +57,7 @@ impl TaskRecord {
         self.commands.push(command.to_owned());
     }
 
-    /// An operator gave it back.
+    /// Folds in a reset by an operator.
     fn reset(&mut self, at: Moment, failed: Option<&(String, Shape)>) {
         self.escalated = None;
         if let Some(open) = self.open.take() {
@@ -89,7 +89,8 @@ impl TaskRecord {
         failure.touched = None;
     }
 
-    /// It can be read again: what fell due meanwhile waits once more, and a pending abort is announced anew.
+    /// Folds in that it can be polled again: overdue requests wait once more, and a pending abort
+    /// is announced again.
     fn unpolled(&mut self, at: Moment) {
         let Some(failure) = &mut self.failure else { return };
         failure.unpolled = Some(at);
@@ -139,7 +140,8 @@ impl TaskRecord {
                 if let Some(open) = &mut self.open {
                     open.before_progress = true;
                 } else if let Some(failure) = self.failure.as_mut().filter(|_| !self.ran_since_failure) {
-                    // Progress of the same failure, read late: the backoff begins anew and sends nothing by itself.
+                    // Progress of the same failure, polled late: the backoff begins again and sends
+                    // nothing by itself.
                     failure.wait_from = at;
                     failure.exhausted = None;
                 }
@@ -160,7 +162,7 @@ impl TaskRecord {
             Event::Changed { whole, shape } => {
                 self.raise_execute_times(shape.execute_times);
                 self.counted_execute_times = self.counted_execute_times.or(shape.execute_times);
-                // What it completed belongs to the present failure itself.
+                // A node that it completed belongs to the present failure itself.
                 self.progressed = false;
                 if let Some(failure) = &mut self.failure {
                     failure.whole.clone_from(whole);
@@ -251,20 +253,20 @@ impl TaskRecord {
             }
             Event::Ended(outcome) => {
                 self.closed = Some((outcome.clone(), at));
-                // What is gone may come back, and the PUT may have been accepted all the same.
+                // A task that is gone may come back, and the PUT may have been accepted.
                 if *outcome != Outcome::Gone {
                     self.open = None;
                 }
                 self.running = None;
                 self.run = None;
             }
-            // Of the cluster or the project, not of the task.
+            // This event concerns the cluster or the project, not the task.
             Event::NewestSeen { .. } | Event::BreakerOpened { .. } | Event::BreakerClosed { .. } => {}
         }
     }
 
-    /// Takes note of a RUNNING reading. Not journaled each time: after a restart the last one counts as read
-    /// at the start, which can only lengthen a wait.
+    /// Takes in a poll with RUNNING. Not journaled each time: after a restart the last one counts
+    /// as polled at the start, which can only lengthen a wait.
     pub fn saw_running(&mut self, at: Moment) {
         self.running = Some(at);
         self.running_read = Some(at);
@@ -278,7 +280,8 @@ impl TaskRecord {
     fn fail(&mut self, at: Moment, seen: &FailureSeen) {
         let mut external = seen.external;
         match self.failure.take() {
-            // The same one twice: it was kept although the journal said that it could not be, and was seen again.
+            // The same one twice: it was written although the journal reported an error, and was
+            // seen again.
             Some(twice) if twice.seen.number == seen.number => {
                 external = external.saturating_sub(twice.seen.external);
             }
@@ -319,7 +322,7 @@ impl TaskRecord {
         });
     }
 
-    /// Counts a retry of ours as accepted.
+    /// Counts an accepted retry of the daemon.
     fn use_retry(&mut self, before_progress: bool) {
         if !before_progress {
             self.used.ours = self.used.ours.saturating_add(1);
@@ -409,7 +412,7 @@ impl TaskRecord {
                 failure.not_before = Some(at.after(wait));
             }
             Reason::AbortPending { .. } if failure.exhausted.is_none() => failure.exhausted = Some(at),
-            // Another policy has taken the abort back: should it come again, it is told again.
+            // Another policy has withdrawn the abort: if it is due again, it is announced again.
             Reason::Backoff { .. } => failure.exhausted = None,
             _ if verdict == PassiveVerdict::Blocked => failure.held = true,
             _ => {}

@@ -1,8 +1,9 @@
-//! Prometheus' Alertmanager, version 2 of its API: what lasts is an alert, with labels that stay the same while it does
-//! and an end when it is over.
+//! Prometheus' Alertmanager, version 2 of its API: a lasting state is an alert, with constant
+//! labels and an end.
 //!
-//! Alertmanager forgets what it is not told again, and everything when it is restarted: so all that lasts is posted
-//! anew every minute. One that hears no more of an alert ends it by itself (`resolve_timeout`, five minutes).
+//! Alertmanager forgets alerts that are not posted again, and all of them when it restarts: so all
+//! lasting states are posted every minute. Without that it ends an alert by itself
+//! (`resolve_timeout`, five minutes).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,30 +24,30 @@ use crate::notify::message::Message;
 use crate::notify::notice::Notice;
 
 const EVERY: Duration = Duration::from_mins(1);
-/// What nothing will tell the end of ends by itself after this.
+/// An alert whose end is never reported ends by itself after this.
 const SHORT: SignedDuration = SignedDuration::from_hours(1);
-/// No more alerts last at once; of more, the gravest.
+/// The largest number of alerts at once: the most important ones.
 const MOST: usize = 500;
 
 /// One alert as it is posted.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Alert {
-    /// By which it is known.
+    /// The labels that identify it.
     pub labels: BTreeMap<&'static str, String>,
-    /// What there is to say of it.
+    /// Its texts.
     pub annotations: BTreeMap<&'static str, String>,
     /// When it began.
     #[serde(rename = "startsAt")]
     pub starts: Timestamp,
-    /// Its end, where it is over or known.
+    /// Its end, if it is over or known.
     #[serde(rename = "endsAt", skip_serializing_if = "Option::is_none")]
     pub ends: Option<Timestamp>,
-    /// Where to read on.
+    /// Where to read more.
     #[serde(rename = "generatorURL", skip_serializing_if = "Option::is_none")]
     pub page: Option<String>,
 }
 
-/// What an alert is of: project, cluster and task, each empty where it is of none.
+/// What an alert concerns: project, cluster and task, each empty if there is none.
 type Of = (State, String, String, String);
 
 /// Posts alerts.
@@ -57,10 +58,10 @@ pub struct Alertmanager {
 }
 
 impl Alertmanager {
-    /// At this URL, to which `/api/v2/alerts` is added.
+    /// Posts to this URL, to which `/api/v2/alerts` is added.
     ///
     /// # Errors
-    /// Where the URL cannot be used.
+    /// If the URL cannot be used.
     pub fn new(url: &Secret, network: &Network) -> Result<Self, UrlFault> {
         let target = Target::new(url, true, network)?.below("/api/v2/alerts");
         Ok(Self { target, firing: Mutex::default() })
@@ -70,7 +71,7 @@ impl Alertmanager {
         self.firing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a message changes: alerts that began, still last, or are over.
+    /// Returns the alerts that a message changes: those that began, still last, or are over.
     pub fn alerts(&self, message: &Message) -> Vec<Alert> {
         self.changes(message).into_iter().map(|(_, alert)| alert).collect()
     }
@@ -84,7 +85,7 @@ impl Alertmanager {
                 let mut alert = alert(state, notice);
                 let before = changes.iter().find(|(known, _)| *known == of).map(|(_, alert)| alert);
                 let before = before.or_else(|| firing.get(&of));
-                // Few tasks run too long before they fail: there is nothing to end.
+                // Few tasks run too long before they fail: usually there is nothing to end.
                 if !begins && state == State::Overlong && before.is_none() {
                     continue;
                 }
@@ -103,9 +104,9 @@ impl Alertmanager {
                 changes.push((of, alert));
             }
         }
-        let untold = message.total().saturating_sub(message.notices.len() as u64);
-        if untold > 0 {
-            changes.push(storm(message, untold));
+        let omitted = message.total().saturating_sub(message.notices.len() as u64);
+        if omitted > 0 {
+            changes.push(storm(message, omitted));
         }
         changes
     }
@@ -132,7 +133,7 @@ impl Alertmanager {
     }
 }
 
-/// What an alert of this state is of.
+/// Returns what an alert of this state concerns.
 fn of(state: State, notice: &Notice) -> Of {
     let (cluster, task) = match &notice.cluster {
         Some(about) => {
@@ -143,7 +144,7 @@ fn of(state: State, notice: &Notice) -> Of {
     (state, notice.project.clone(), cluster, task)
 }
 
-/// The task that an alert is of, where it is of one.
+/// Returns the task of an alert, if there is one.
 fn subject(project: &str, cluster: &str, task: &str) -> Option<Subject> {
     Some(Subject {
         project: ProjectName::new(project).ok()?,
@@ -208,10 +209,10 @@ fn labels(name: &str, severity: Level, project: &str) -> BTreeMap<&'static str, 
     labels
 }
 
-/// More happened at once than is told one by one.
-fn storm(message: &Message, untold: u64) -> (Of, Alert) {
+/// More happened at once than a message shows one by one.
+fn storm(message: &Message, omitted: u64) -> (Of, Alert) {
     let labels = labels("UpgradeRemediatorManyNotices", message.severity(), &message.project);
-    let text = format!("{untold} more are not listed here: see upgrade-remediator history");
+    let text = format!("{omitted} more are not listed here: see upgrade-remediator history");
     let annotations = BTreeMap::from([("summary", message.title()), ("description", text)]);
     let ends = message.at.checked_add(SHORT).ok();
     let of = (State::Trial, message.project.clone(), "many".to_owned(), String::new());

@@ -1,5 +1,5 @@
-//! Chat services that take a message at a URL: Slack, Feishu, DingTalk, WeCom. What they say no to comes with a code,
-//! mostly as HTTP 200, but from Slack, which has a status and a word.
+//! Chat services that accept a message at a URL: Slack, Feishu, DingTalk, WeCom. A refusal has a
+//! code, mostly with HTTP 200; Slack has a status and a word.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::model::level::Level;
 use crate::model::secret::{ExposeSecret as _, Secret};
 use crate::notify::message::{Message, cut};
 
-/// Tells the time, for signatures.
+/// Returns the time, for signatures.
 pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// Which chat service.
@@ -48,10 +48,11 @@ impl fmt::Debug for Chat {
 }
 
 impl Chat {
-    /// At this URL, by this network; with a secret each message is signed, where the service knows signatures.
+    /// Posts to this URL, over this network; with a secret each message is signed, if the chat
+    /// service supports signatures.
     ///
     /// # Errors
-    /// Where the URL cannot be used.
+    /// If the URL cannot be used.
     pub fn new(
         service: Service,
         url: &Secret,
@@ -66,7 +67,7 @@ impl Chat {
         Ok(Self { service, target, secret, now })
     }
 
-    /// The body and what is added to the query, for a message at this time.
+    /// Returns the body and the additions to the query, for a message at this time.
     pub fn request(&self, message: &Message, now: Timestamp) -> (Value, Vec<(&'static str, String)>) {
         let mut query = Vec::new();
         let body = match self.service {
@@ -86,16 +87,16 @@ impl Chat {
                     query.push(("timestamp", millis.to_string()));
                     query.push(("sign", dingtalk_signature(secret, millis)));
                 }
-                // Twenty thousand bytes are taken.
+                // The limit is twenty thousand bytes.
                 json!({ "msgtype": "text", "text": { "content": titled(message, 15_000) } })
             }
-            // 2048 bytes are taken.
+            // The limit is 2048 bytes.
             Service::WeCom => json!({ "msgtype": "text", "text": { "content": titled(message, 2_000) } }),
         };
         (body, query)
     }
 
-    /// What an answer means. Where it has a code, that says more than the status.
+    /// Returns what an answer means. A code is more precise than the status.
     fn judge(&self, answered: Answered) -> Result<Taken, SendError> {
         let well = answered.status.is_success();
         if self.service == Service::Slack {
@@ -111,8 +112,8 @@ impl Chat {
         match code {
             Some(0) if well => Ok(Taken::default()),
             None if well => {
-                let told = self.target.told(answered.text());
-                Err(answered.refusal(false, format!("a response without a code: {told}")))
+                let shown = self.target.redacted(answered.text());
+                Err(answered.refusal(false, format!("a response without a code: {shown}")))
             }
             None | Some(0) => Err(self.target.refused(answered)),
             Some(code) => {
@@ -120,19 +121,20 @@ impl Chat {
                     ["errmsg", "msg", "StatusMessage"].iter().find_map(|key| parsed.get(key)?.as_str());
                 let text = text.unwrap_or_default();
                 let known = is_of_the_message(self.service, code, text);
-                // A code that is not known passes, but where the status says otherwise.
+                // An unknown code may be temporary, unless the status says otherwise.
                 let of_the_message = known.unwrap_or_else(|| answered.is_of_the_message());
                 let status =
                     if well { String::new() } else { format!("HTTP {}: ", answered.status.as_u16()) };
-                let told = format!("{status}refused with code {code}: {}", self.target.told(text));
-                Err(answered.refusal(of_the_message, told))
+                let shown = format!("{status}refused with code {code}: {}", self.target.redacted(text));
+                Err(answered.refusal(of_the_message, shown))
             }
         }
     }
 }
 
-/// Whether a code says that the message itself is at fault (its form, its length, its words), or something that passes
-/// or is mended elsewhere (a limit of rate, the service itself, the bot and its signature). `None`: it is not known.
+/// Returns whether a code refuses the message itself (its form, its length, its words), or is
+/// temporary or corrected elsewhere (a rate limit, the chat service itself, the bot and its
+/// signature). `None`: it is unknown.
 fn is_of_the_message(service: Service, code: i64, text: &str) -> Option<bool> {
     let (of_the_message, of_others): (&[i64], &[i64]) = match service {
         Service::Slack => (&[], &[]),
@@ -141,29 +143,31 @@ fn is_of_the_message(service: Service, code: i64, text: &str) -> Option<bool> {
         Service::Feishu => (
             // The parameters, the card, the words, the length.
             &[11_246, 19_002, 230_001, 230_022, 230_025, 230_028, 230_099],
-            // An error of the service, limits of rate, an error while sending; the address, the signature, the
-            // machine's address, the keyword; the limits of rate of a group and of an app.
+            // An error of the chat service, rate limits, an error while sending; the address, the
+            // signature, the machine's address, the keyword; the rate limits of a group and of an
+            // app.
             &[2_200, 11_232, 11_233, 11_247, 19_001, 19_021, 19_022, 19_024, 230_020, 99_991_400],
         ),
         Service::DingTalk => (
             // The parameters, the kind of message, links or words that are not allowed, the length.
             &[40_035, 400_105, 430_101, 430_102, 430_103, 430_104, 460_101],
-            // The service is busy; limits of rate of the machine, of the call, of the hook; the group, the address, the
-            // bot; keyword, signature or address; limits of rate of the bot.
+            // The chat service is busy; rate limits of the machine, of the call, of the hook; the
+            // group, the address, the bot; keyword, signature or address; rate limits of the bot.
             &[-1, 88, 90_002, 90_018, 90_030, 400_013, 400_101, 400_102, 400_106, 310_000, 130_101, 410_100],
         ),
         Service::WeCom => (
             // The parameters, no text, the length.
             &[40_008, 40_058, 44_004, 45_002],
-            // The service is busy; limits of rate and of calls at once; tokens; the address, and a bot that is stopped or
-            // in no group.
+            // The chat service is busy; limits of rate and of concurrent calls; tokens; the
+            // address, and a bot that is stopped or in no group.
             &[-1, 45_009, 45_033, 40_014, 42_001, 93_000, 93_004, 93_008],
         ),
     };
     if of_the_message.contains(&code) { Some(true) } else { of_others.contains(&code).then_some(false) }
 }
 
-/// Whether a word of Slack is of the hook, its channel or its team, or of a limit of rate, whatever status it comes with.
+/// Returns whether a word of Slack concerns the hook, its channel or its team, or a rate limit,
+/// whatever its status.
 fn is_of_the_hook(word: &str) -> bool {
     matches!(
         word.trim(),
@@ -196,7 +200,7 @@ pub fn dingtalk_signature(secret: &Secret, millis: i64) -> String {
 }
 
 fn sign(key: &str, message: &str) -> String {
-    // A key of any length is taken.
+    // HMAC accepts a key of any length.
     let mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).map(|mac| mac.chain_update(message.as_bytes()));
     mac.map(|mac| STANDARD.encode(mac.finalize().into_bytes())).unwrap_or_default()
 }
@@ -213,7 +217,8 @@ fn escaped(text: &str) -> String {
 }
 
 fn slack(message: &Message) -> Value {
-    // A section takes 3000 characters, and an escaped one is up to five; a fence in the text would end ours.
+    // The limit of a section is 3000 characters, and an escaped one is up to five; a fence in the
+    // text would end ours.
     let text = escaped(&message.text(2_600).replace("```", "'''"));
     let text = if text.chars().count() > 2_980 { cut(&text, 2_900) } else { text };
     let mut blocks = vec![
@@ -235,7 +240,7 @@ fn feishu(message: &Message) -> Value {
         Level::Warning => "orange",
         Level::Info | Level::Debug => "blue",
     };
-    // Twenty thousand bytes are taken; JSON may double some of them.
+    // The limit is twenty thousand bytes; JSON may double some of them.
     let text = message.text(9_000);
     json!({
         "msg_type": "interactive",
@@ -275,7 +280,7 @@ mod tests {
 
     #[test]
     fn the_two_signatures_swap_key_and_message() {
-        // Computed with Python's hmac and base64 from the services' own examples of code.
+        // Computed with Python's hmac and base64 from the code examples of the chat services.
         let secret = Secret::from("this is secret");
         assert_eq!(feishu_signature(&secret, 1_599_360_473), "/eYKrXQBzTjUZJ3s6NX16VxGbTwmK7AEs8/FnvC1CSw=");
         assert_eq!(

@@ -1,9 +1,10 @@
 //! Email over SMTP.
 //!
-//! With a user, or with certificates of its own, the connection must be encrypted: by TLS from its first byte at port 465,
-//! else by STARTTLS. Without it is where the server offers it. To a loopback address it need not be.
+//! With a user, or with certificates of its own, the connection must be encrypted: by TLS from the
+//! first byte at port 465, otherwise by STARTTLS. Otherwise it is encrypted if the server offers
+//! STARTTLS. To a loopback address it need not be.
 //!
-//! An answer is judged by its three digits. Its text may be in any encoding, and is only shown.
+//! The three digits of an answer decide. Its text may be in any encoding, and is only shown.
 
 use std::fmt;
 use std::fs;
@@ -34,18 +35,18 @@ use crate::notify::message::Message;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// How long the server may take to say goodbye.
+/// How long the server may take to answer QUIT.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
-/// A login that was refused is not tried again before: servers lock out who tries on.
+/// A refused login is not tried again before this: servers lock out repeated logins.
 const AFTER_A_REFUSED_LOGIN: Duration = Duration::from_hours(1);
 const TLS_PORT: u16 = 465;
 const SUBMISSION_PORT: u16 = 587;
 const RELAY_PORT: u16 = 25;
-/// A line that mail programs still show whole.
+/// A line that mail programs still show as a whole.
 const SUBJECT: usize = 200;
-/// So much of an answer is told.
-const TOLD: usize = 200;
-/// Parts that are as long are taken for secrets, wherever they turn up again.
+/// The longest part of an answer that is shown.
+const LONGEST_ANSWER: usize = 200;
+/// Parts of at least this length count as secrets, wherever they occur again.
 const SECRET_PART: usize = 4;
 
 /// What is needed to send email.
@@ -53,13 +54,14 @@ const SECRET_PART: usize = 4;
 pub struct EmailOptions {
     /// The server.
     pub host: String,
-    /// Its port; 587 with a user and 25 without one where it is absent.
+    /// Its port; default 587 with a user and 25 without one.
     pub port: Option<u16>,
-    /// Who signs in, with the password.
+    /// The user, with the password.
     pub user: Option<(String, Secret)>,
-    /// What the server is greeted with; the name of this machine, or its address, where it is absent.
+    /// The name in EHLO; default: the name of this machine, or its address.
     pub hello: Option<String>,
-    /// PEM certificates that are trusted beside the system's. With them the connection must be encrypted.
+    /// PEM certificates that are trusted beside the system's. With them the connection must be
+    /// encrypted.
     pub ca_pem: Option<Vec<u8>>,
     /// The sender.
     pub from: String,
@@ -111,10 +113,10 @@ impl fmt::Debug for Email {
     }
 }
 
-/// Whether a text is an address, with or without a name before it.
+/// Returns whether a text is an address, with or without a name before it.
 ///
 /// # Errors
-/// Where it is not.
+/// If it is not.
 pub fn address(text: &str) -> Result<(), EmailFault> {
     mailbox(text).map(drop)
 }
@@ -127,7 +129,7 @@ fn mailbox(text: &str) -> Result<Mailbox, EmailFault> {
     text.parse::<Mailbox>().or_else(|_| text.parse::<Address>().map(Mailbox::from)).map_err(|_| bad())
 }
 
-/// TLS that trusts these certificates beside the system's.
+/// Makes TLS that trusts these certificates beside the system's.
 fn tls(ca_pem: Option<&[u8]>) -> Result<TlsConnector, EmailFault> {
     let extra = match ca_pem {
         Some(pem) => CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>(),
@@ -150,10 +152,10 @@ fn tls(ca_pem: Option<&[u8]>) -> Result<TlsConnector, EmailFault> {
 }
 
 impl Email {
-    /// With these options. Connects to nothing.
+    /// Makes a channel with these options. Connects to nothing.
     ///
     /// # Errors
-    /// Where an address is none, or no certificates can be had.
+    /// If an address is invalid, or no certificates can be read.
     pub fn new(options: EmailOptions) -> Result<Self, EmailFault> {
         let EmailOptions { host, port, user, hello, ca_pem, from, to } = options;
         let port = port.unwrap_or(if user.is_some() { SUBMISSION_PORT } else { RELAY_PORT });
@@ -177,10 +179,10 @@ impl Email {
         Ok(Self { host, port, encryption, tls, user, hello, from, to })
     }
 
-    /// The email of a message.
+    /// Makes the email of a message.
     ///
     /// # Errors
-    /// Where it cannot be put together.
+    /// If it cannot be made.
     pub fn email(&self, message: &Message) -> Result<lettre::Message, SendError> {
         let mut builder = lettre::Message::builder()
             .from(self.from.clone())
@@ -241,7 +243,7 @@ impl Email {
         Err(passing(if failed.is_empty() { "it has no address".to_owned() } else { failed.join("; ") }))
     }
 
-    /// Waits for the server's first word.
+    /// Waits for the server's greeting.
     async fn greeted<S: Stream>(&self, client: &mut SmtpClient<S>) -> Result<(), SendError> {
         let greeting = timeout(TIMEOUT, client.read()).await.unwrap_or(Err(mail_send::Error::Timeout));
         let greeting = greeting.map_err(|error| self.failed("the greeting", error))?;
@@ -271,7 +273,7 @@ impl Email {
         email: &[u8],
     ) -> Result<Taken, SendError> {
         let taken = self.transact(&mut client, offers, email).await;
-        // What was taken is taken, however the server says goodbye.
+        // An accepted email is accepted, whatever the server answers to QUIT.
         let _ = timeout(QUIT_TIMEOUT, client.quit()).await;
         taken
     }
@@ -306,19 +308,20 @@ impl Email {
             let to = to.email.to_string();
             match client.rcpt_to(&to, &Parameters::new()).await {
                 Ok(()) => {}
-                // Also for now only (4xx): the others must not wait for a mailbox that stays full.
+                // Also for a temporary refusal (4xx): the other receivers must not wait for a
+                // mailbox that stays full.
                 Err(mail_send::Error::UnexpectedReply(reply)) if reply.code() != 421 => {
-                    refused.push((to, self.told(&reply)));
+                    refused.push((to, self.redacted(&reply)));
                 }
                 Err(error) => return Err(self.failed(&format!("the receiver {to}"), error)),
             }
         }
         if refused.len() == self.to.len() {
-            let told: Vec<String> = refused.iter().map(|(to, why)| format!("{to}: {why}")).collect();
-            return Err(SendError::passing(format!("no receiver is accepted: {}", told.join("; "))));
+            let shown: Vec<String> = refused.iter().map(|(to, why)| format!("{to}: {why}")).collect();
+            return Err(SendError::passing(format!("no receiver is accepted: {}", shown.join("; "))));
         }
         client.data(email).await.map_err(|error| {
-            // That it will not be taken as it is: it is too long, or its words are not liked.
+            // A permanent refusal of the content: it is too long, or filtered.
             let refused =
                 matches!(&error, mail_send::Error::UnexpectedReply(reply) if (500..600).contains(&reply.code()));
             SendError { refused, ..self.failed("the message", error) }
@@ -326,14 +329,14 @@ impl Email {
         Ok(Taken { refused: refused.into_iter().collect() })
     }
 
-    /// Why a login did not succeed.
+    /// Returns why a login did not succeed.
     fn not_signed_in(&self, user: &str, error: mail_send::Error) -> SendError {
         match error {
             mail_send::Error::AuthenticationFailed(reply) if (500..600).contains(&reply.code()) => {
                 SendError {
                     detail: format!(
                         "the login of {user} is refused: {}; check user and password, then reload; the daemon tries once an hour",
-                        self.told(&reply)
+                        self.redacted(&reply)
                     ),
                     refused: false,
                     retry_after: Some(AFTER_A_REFUSED_LOGIN),
@@ -350,7 +353,7 @@ impl Email {
         }
     }
 
-    /// Why a step failed.
+    /// Returns why a step failed.
     fn failed(&self, step: &str, error: mail_send::Error) -> SendError {
         use mail_send::Error;
         let host = &self.host;
@@ -378,11 +381,11 @@ impl Email {
     }
 
     fn refused(&self, step: &str, reply: &Response<String>) -> SendError {
-        SendError::passing(format!("{step}: {}", self.told(reply)))
+        SendError::passing(format!("{step}: {}", self.redacted(reply)))
     }
 
-    /// The digits of an answer and its text, without secrets.
-    fn told(&self, reply: &Response<String>) -> String {
+    /// Returns the digits of an answer and its text, without secrets.
+    fn redacted(&self, reply: &Response<String>) -> String {
         let mut text = reply.message().split_whitespace().collect::<Vec<_>>().join(" ");
         if let Some((user, password)) = &self.user {
             let password = password.expose_secret();
@@ -396,27 +399,28 @@ impl Email {
             [0, ..] => String::new(),
             [class, subject, detail] => format!(" {class}.{subject}.{detail}"),
         };
-        shown(format!("{}{enhanced} {text}", reply.code()).trim_end(), TOLD)
+        shown(format!("{}{enhanced} {text}", reply.code()).trim_end(), LONGEST_ANSWER)
     }
 }
 
-/// What SMTP is spoken over.
+/// The connection below SMTP.
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// Where TLS is needed there is one.
+/// Returns whether the connection is encrypted if it must be.
 fn no_tls() -> SendError {
     SendError::passing("no TLS can be spoken")
 }
 
-/// The whole name of this machine, where it has one.
+/// Returns the whole name of this machine, if it has one.
 fn own_name() -> Option<String> {
     let name = gethostname::gethostname();
     full_name(name.to_str()?, &fs::read_to_string("/etc/hosts").unwrap_or_default())
 }
 
-/// The whole name for a machine's name: itself, or the one that stands beside it in `/etc/hosts`, as `hostname --fqdn` says.
+/// Returns the whole name for a machine's name: itself, or the one beside it in `/etc/hosts`, as
+/// `hostname --fqdn` does.
 fn full_name(name: &str, hosts: &str) -> Option<String> {
     let is_whole = |name: &&str| {
         is_full_host_name(name)
@@ -436,7 +440,7 @@ fn full_name(name: &str, hosts: &str) -> Option<String> {
     line.iter().map(String::as_str).find(is_whole).map(str::to_owned)
 }
 
-/// An address as SMTP has it in place of a name.
+/// Returns an address as SMTP writes it in place of a name.
 fn literal(address: SocketAddr) -> String {
     match address.ip().to_canonical() {
         IpAddr::V4(address) => format!("[{address}]"),

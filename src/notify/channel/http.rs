@@ -1,7 +1,7 @@
 //! How channels post: one client for each, to one URL that is a secret.
 //!
-//! No redirect (a secret goes where it was meant to go), no proxy but one that the configuration names, no resend, no
-//! unverified certificate.
+//! No redirects (a secret goes only to its own receiver), no proxy except one that the
+//! configuration names, no repetition, no unverified certificate.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,17 +17,18 @@ use crate::model::text::{chain, shown};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A user and password that the proxy refused are not tried again before: whoever tries on is locked out.
+/// A user and password that the proxy refused are not tried again before this: proxies lock out
+/// repeated logins.
 const AFTER_A_REFUSED_LOGIN: Duration = Duration::from_hours(1);
-/// What comes back is short, or of no interest.
+/// The longest answer that is read.
 const BODY_LIMIT: usize = 16 * 1024;
-/// So much of an answer is told.
-const TOLD: usize = 200;
+/// The longest part of an answer that is shown.
+const LONGEST_ANSWER: usize = 200;
 const HTTP_DATE: DateTimeParser = DateTimeParser::new().relaxed_weekday(true);
-/// Parts of a URL that are as long are taken for secrets, wherever they turn up again.
+/// Parts of a URL of at least this length count as secrets, wherever they occur again.
 const SECRET_PART: usize = 8;
 
-/// Why a URL cannot be used. It does not repeat it.
+/// Why a URL cannot be used. It does not contain the URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UrlFault {
     /// It is none.
@@ -36,7 +37,7 @@ pub enum UrlFault {
     /// Another scheme.
     #[error("its scheme must be https or http")]
     Scheme,
-    /// A secret would travel in the clear.
+    /// A secret would be sent without encryption.
     #[error("it must be https; http is allowed only to a loopback address")]
     Unencrypted,
     /// No certificate can be read there.
@@ -50,16 +51,16 @@ pub enum UrlFault {
     Client,
 }
 
-/// What lies between a channel and its receiver.
+/// The network between a channel and its receiver.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Network {
     /// PEM certificates that are trusted beside the system's.
     pub ca_pem: Option<Vec<u8>>,
-    /// The proxy that everything goes through.
+    /// The proxy for all connections.
     pub proxy: Option<Proxy>,
 }
 
-/// Where a channel posts to.
+/// The URL to which a channel posts.
 pub(super) struct Target {
     client: reqwest::Client,
     url: Url,
@@ -73,7 +74,7 @@ impl fmt::Debug for Target {
     }
 }
 
-/// What came back.
+/// The answer.
 pub(super) struct Answered {
     pub(super) status: StatusCode,
     retry_after: Option<Duration>,
@@ -81,17 +82,19 @@ pub(super) struct Answered {
 }
 
 impl Answered {
-    /// It says no: because of the message itself or not, and with this text, in which no secret stands.
+    /// A refusal: because of the message itself or not, and with this text, which contains no
+    /// secret.
     pub(super) fn refusal(self, refused: bool, detail: String) -> SendError {
         SendError { refused, detail, retry_after: self.retry_after }
     }
 
-    /// What was said; nothing where a refusal could not be read.
+    /// The text of the answer; empty if a refusal could not be read.
     pub(super) fn text(&self) -> &str {
         &self.body
     }
 
-    /// Whether the status says that the message itself is at fault. Anything else may be mended elsewhere.
+    /// Returns whether the status refuses the message itself. Any other refusal may end without a
+    /// change of the message.
     pub(super) fn is_of_the_message(&self) -> bool {
         matches!(self.status.as_u16(), 400 | 413 | 415 | 422)
     }
@@ -111,7 +114,7 @@ impl Target {
             "http" => return Err(UrlFault::Unencrypted),
             _ => return Err(UrlFault::Scheme),
         }
-        // reqwest takes the process's provider, and panics where there is none.
+        // reqwest takes the process's provider, and panics if there is none.
         let _ = rustls::crypto::ring::default_provider().install_default();
         #[expect(
             clippy::disallowed_methods,
@@ -125,7 +128,7 @@ impl Target {
             .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(TIMEOUT)
-            // A message a minute gains nothing from a connection that is kept.
+            // A message a minute does not profit from a kept connection.
             .pool_max_idle_per_host(0)
             .user_agent(concat!("upgrade-remediator/", env!("CARGO_PKG_VERSION")));
         let proxy = network.proxy.as_ref().map(|proxy| {
@@ -141,7 +144,8 @@ impl Target {
             Some(proxy) => builder.proxy(proxy),
             None => builder,
         };
-        // Without encryption no certificate is needed, and a system without any is no reason to fail.
+        // Without encryption no certificate is needed, and a system without any is no reason to
+        // fail.
         let builder = match &network.ca_pem {
             _ if !encrypted => builder.tls_certs_only([]),
             Some(pem) => builder.tls_certs_merge(certificates(pem)?),
@@ -163,7 +167,7 @@ impl Target {
         Ok(Self { client, url, secrets, proxy: network.proxy.clone() })
     }
 
-    /// The same at another path: `path` is put after what the URL has.
+    /// Returns the same receiver with another path: `path` is put after that of the URL.
     pub(super) fn below(mut self, path: &str) -> Self {
         let there = self.url.path().trim_end_matches('/').to_owned();
         if !there.ends_with(path) {
@@ -172,13 +176,14 @@ impl Target {
         self
     }
 
-    /// Another text that must not be told.
+    /// Adds another text that must not be shown.
     pub(super) fn hiding(mut self, secret: &Secret) -> Self {
         self.secrets.push(secret.expose_secret().to_owned());
         self
     }
 
-    /// Posts this JSON, once. `query` is added to the URL's. A status of success says that it was taken.
+    /// Posts this JSON, once. `query` is added to the URL's. A status of success means that it was
+    /// accepted.
     pub(super) async fn post(
         &self,
         content_type: &'static str,
@@ -190,17 +195,17 @@ impl Target {
         if answered.status.is_success() { Ok(Taken::default()) } else { Err(self.refused(answered)) }
     }
 
-    /// Why an answer with another status is a refusal.
+    /// Returns why an answer with another status is a refusal.
     pub(super) fn refused(&self, answered: Answered) -> SendError {
         let of_the_message = answered.is_of_the_message();
         let detail = self.detail(&answered);
         answered.refusal(of_the_message, detail)
     }
 
-    /// The status and what was said.
+    /// Returns the status and the text of the answer.
     pub(super) fn detail(&self, answered: &Answered) -> String {
-        let (status, told) = (answered.status.as_u16(), self.told(answered.text()));
-        if told.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {told}") }
+        let (status, shown) = (answered.status.as_u16(), self.redacted(answered.text()));
+        if shown.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {shown}") }
     }
 
     /// Posts this JSON, once. `query` is added to the URL's.
@@ -259,20 +264,20 @@ impl Target {
         if let Some(proxy) = self.proxy.as_ref().filter(|_| Proxy::asks_for_login(&error)) {
             return of_the_proxy(proxy);
         }
-        SendError::passing(self.told(&chain(&error.without_url())))
+        SendError::passing(self.redacted(&chain(&error.without_url())))
     }
 
-    /// A text of the other side, without secrets and control characters.
-    pub(super) fn told(&self, text: &str) -> String {
+    /// Returns a text of the receiver, without secrets and control characters.
+    pub(super) fn redacted(&self, text: &str) -> String {
         let mut text = text.trim().to_owned();
         for secret in &self.secrets {
             text = text.replace(secret.as_str(), "***");
         }
-        shown(&text, TOLD)
+        shown(&text, LONGEST_ANSWER)
     }
 }
 
-/// What to tell of a 407.
+/// Returns the text of a 407.
 fn of_the_proxy(proxy: &Proxy) -> SendError {
     let detail = format!("{}: {}", proxy.refusal(), proxy.advice());
     let retry_after = proxy.login.is_some().then_some(AFTER_A_REFUSED_LOGIN);
@@ -284,7 +289,8 @@ fn certificates(pem: &[u8]) -> Result<Vec<Certificate>, UrlFault> {
     if certificates.is_empty() { Err(UrlFault::CaFile) } else { Ok(certificates) }
 }
 
-/// How long a `Retry-After` asks to wait: seconds, or a date, which is reckoned from the date of the same answer.
+/// Returns how long a `Retry-After` asks to wait: seconds, or a date, which is compared with the
+/// date of the same answer.
 fn asked_to_wait(asked: &str, date: Option<&str>) -> Option<Duration> {
     let asked = asked.trim();
     if let Ok(seconds) = asked.parse() {

@@ -1,7 +1,8 @@
-//! The channels: each turns a message into what its receiver takes, sends it once, and says what came of it.
+//! The channels: each turns a message into the form of its receiver, sends it once, and returns the
+//! result.
 //!
-//! Nothing here retries, waits or remembers what was told: that is the channel worker's. A URL is a secret: it stands in no
-//! error and in no `Debug` output.
+//! Nothing here retries, waits or remembers: the channel worker does. A URL is a secret: no error
+//! and no `Debug` output contains it.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -21,70 +22,70 @@ use super::message::Message;
 use super::notice::Notice;
 use crate::model::event::Subject;
 
-/// What a channel gives while it sends.
+/// What a channel returns after it has sent.
 pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Taken, SendError>> + Send + 'a>>;
 
-/// A message was taken.
+/// A message was accepted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Taken {
-    /// Those who do not get it while others do, with why.
+    /// The receivers that did not accept it while others did, with the reasons.
     pub refused: BTreeMap<String, String>,
 }
 
-/// A way to people.
+/// A channel.
 pub trait Channel: Send + Sync + 'static {
     /// The word under `type` in the configuration.
     fn kind(&self) -> &'static str;
 
-    /// Sends it, once.
+    /// Sends a message, once.
     fn send<'a>(&'a self, message: &'a Message) -> Sending<'a>;
 
-    /// How many notices of one message it can tell in full.
+    /// Returns how many notices of one message it can show in full.
     fn details(&self) -> usize {
         10
     }
 
-    /// Takes note of what lasts, as it stood before this process began.
+    /// Takes the lasting states, as they were before this process began.
     fn stands(&self, _notices: Vec<Notice>) {}
 
-    /// The tasks of what lasts and is told again.
+    /// Returns the tasks of the lasting states that are sent again.
     fn lasting(&self) -> Vec<Subject> {
         Vec::new()
     }
 
-    /// Takes note of what comes next of one of them by now, in words.
+    /// Takes the present outlook of one of them, in words.
     fn comes_next(&self, _subject: &Subject, _next: &str) {}
 
-    /// How often what lasts is to be told again, for a receiver that forgets.
+    /// Returns how often the lasting states are to be sent again, for a receiver that forgets.
     fn repeats(&self) -> Option<Duration> {
         None
     }
 
-    /// Tells it again, where there is something.
+    /// Sends them again, if there are any.
     fn repeat(&self, _now: jiff::Timestamp) -> Option<Sending<'_>> {
         None
     }
 }
 
-/// Why a message was not taken.
+/// Why a message was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct SendError {
-    /// The receiver answered, and does not want it as it is: less may do.
+    /// The receiver refuses this message; a shorter one may be accepted.
     pub refused: bool,
-    /// What it said, without any secret.
+    /// The text of the answer, without any secret.
     pub detail: String,
-    /// What it asked to wait.
+    /// The wait that the receiver asked for.
     pub retry_after: Option<Duration>,
 }
 
 impl SendError {
-    /// It may do later.
+    /// The message may be accepted later.
     pub fn passing(detail: impl Into<String>) -> Self {
         Self { refused: false, detail: detail.into(), retry_after: None }
     }
 
-    /// It was answered with a no.
+    /// The receiver answered with a refusal.
     pub fn refused(detail: impl Into<String>) -> Self {
         Self { refused: true, detail: detail.into(), retry_after: None }
     }

@@ -1,5 +1,5 @@
-//! Huawei Cloud's Simple Message Notification: one message to a topic, for whoever has subscribed to it. The request is
-//! signed as every other one of the cloud, by whoever publishes.
+//! Huawei Cloud's Simple Message Notification: one message to a topic, for its subscribers. The
+//! publisher signs the request like every other request to the cloud.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::{Channel, Sending};
 use crate::notify::message::{Message, cut};
 
-/// Bytes that a subject may have.
+/// The largest size of a subject in bytes.
 const SUBJECT: usize = 500;
-/// Of the 256 KiB that a message may have, what is still read.
+/// A message may have 256 KiB; this much is still readable.
 const TEXT: usize = 60_000;
 
 /// Publishes to one topic.
@@ -30,7 +30,7 @@ impl fmt::Debug for Smn {
 }
 
 impl Smn {
-    /// With whoever publishes to it.
+    /// Makes a channel with this publisher.
     pub fn new(topic: Arc<dyn Publish>) -> Self {
         Self { topic }
     }
@@ -41,7 +41,7 @@ fn bare(text: &str) -> String {
     text.replace(['[', '【'], "(").replace([']', '】'], ")")
 }
 
-/// The subject and the text of a message.
+/// Returns the subject and the text of a message.
 pub fn texts(message: &Message) -> (String, String) {
     (cut(&bare(&message.title()), SUBJECT), bare(&message.text(TEXT)))
 }

@@ -21,18 +21,18 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// To this URL, by this network; with a key each body is signed.
+    /// Posts to this URL, over this network; with a key each body is signed.
     ///
     /// # Errors
-    /// Where the URL cannot be used.
+    /// If the URL cannot be used.
     pub fn new(url: &Secret, key: Option<Secret>, network: &Network) -> Result<Self, UrlFault> {
         Ok(Self { target: Target::new(url, true, network)?, key })
     }
 
-    /// The body for a message.
+    /// Returns the body for a message.
     ///
     /// # Errors
-    /// Never, in practice: what is rendered is JSON.
+    /// Never, in practice: the rendered value is JSON.
     pub fn body(message: &Message) -> Result<Vec<u8>, serde_json::Error> {
         let kind = match message.notices.as_slice() {
             [notice] if message.total() == 1 => notice.kind.word(),
@@ -59,9 +59,9 @@ impl Webhook {
         serde_json::to_vec(&event)
     }
 
-    /// The value of the signature's header.
+    /// Returns the value of the signature's header.
     pub fn signature(key: &Secret, body: &[u8]) -> String {
-        // A key of any length is taken.
+        // HMAC accepts a key of any length.
         let mac =
             Hmac::<Sha256>::new_from_slice(key.expose_secret().as_bytes()).map(|mac| mac.chain_update(body));
         mac.map(|mac| format!("sha256={}", hex::encode(mac.finalize().into_bytes()))).unwrap_or_default()

@@ -71,7 +71,7 @@ fn three_clusters_that_cannot_be_polled_are_conditions_of_their_own_and_more_are
     assert_eq!(faults.unreachable_clusters(), 5);
     faults.gone(&[cluster("d").id, cluster("e").id]);
     assert_eq!(codes(&faults, "a"), ["cluster-unreachable"]);
-    // One that can be polled again makes no room for another one's own condition, but leaves the others theirs.
+    // A cluster that can be polled again makes no room for another cluster's own condition.
     poll(&mut faults, "a", now(), Reason::Idle, false);
     assert_eq!((codes(&faults, "a"), codes(&faults, "b")), (vec![], vec!["cluster-unreachable"]));
 }
@@ -87,11 +87,12 @@ fn a_credential_that_is_refused_is_one_condition_of_the_project() {
     assert_eq!(codes(&faults, "a"), ["unreachable"]);
     assert_eq!(faults.block(&cluster("z").id).unwrap().code, "unreachable");
     assert_eq!(faults.unreachable_clusters(), 2);
-    // It is good for every cluster or for none: one poll that succeeds ends it for all, but not for the list.
+    // A credential is valid for all clusters or for none: one successful poll ends the fault for
+    // all clusters, but not for the list.
     poll(&mut faults, "a", now(), Reason::Idle, false);
-    assert!(faults.is_blind() && faults.unreachable_clusters() == 0);
+    assert!(faults.is_unreachable() && faults.unreachable_clusters() == 0);
     faults.listed(&list(&["a", "b"], Some(2), &[]));
-    assert!(!faults.is_blind() && codes(&faults, "a").is_empty());
+    assert!(!faults.is_unreachable() && codes(&faults, "a").is_empty());
 }
 
 #[test]
@@ -101,14 +102,14 @@ fn any_other_trouble_of_the_project_lasts_until_each_cluster_that_met_it_can_be_
         cannot_poll(&mut faults, name, CloudError::WrongAddress(refusal(404)));
     }
     poll(&mut faults, "a", now(), Reason::Idle, false);
-    assert!(faults.is_blind(), "b still meets it");
+    assert!(faults.is_unreachable(), "b still meets it");
     poll(&mut faults, "b", now(), Reason::Idle, false);
-    assert!(!faults.is_blind());
-    // Or until it is gone.
+    assert!(!faults.is_unreachable());
+    // Or until the cluster is gone.
     cannot_poll(&mut faults, "a", CloudError::WrongAddress(refusal(404)));
     faults.gone(&[cluster("a").id]);
     poll(&mut faults, "b", now(), Reason::Idle, false);
-    assert!(!faults.is_blind());
+    assert!(!faults.is_unreachable());
 }
 
 #[test]
@@ -126,10 +127,10 @@ fn that_a_project_can_be_polled_is_known_once_a_list_and_a_poll_have_shown_it() 
     let mut empty = Faults::default();
     empty.listed(&list(&[], Some(0), &[]));
     assert_eq!(unknown(&empty), []);
-    // What cannot be seen is known at once.
-    let mut blind = Faults::default();
-    blind.cannot_list(&CloudError::Unauthorized(refusal(401)));
-    assert_eq!(unknown(&blind), []);
+    // The error is definite, so it counts at once.
+    let mut refused = Faults::default();
+    refused.cannot_list(&CloudError::Unauthorized(refusal(401)));
+    assert_eq!(unknown(&refused), []);
     // Whether a cluster is unclear is not known while it cannot be polled.
     cannot_poll(&mut faults, "a", CloudError::Server(refusal(500)));
     assert_eq!(unknown(&faults), [Code::Unclear]);
@@ -180,7 +181,7 @@ fn a_cluster_is_unclear_for_long_once_a_failed_task_has_waited_for_an_hour() {
         found.map(|condition| matches!(condition, Condition::Unclear { long: true, .. }))
     };
     let newest = || Reason::NewestMissing { task: None };
-    // Each of these is said at once, and for long only where a failed task waits for it.
+    // Each of these is a condition at once, and long only if a failed task waits for it.
     for reason in [Reason::ListIncomplete, Reason::OrderUnclear { detail: "x".to_owned() }, newest()] {
         for fails in [true, false] {
             let mut faults = Faults::default();
@@ -193,7 +194,7 @@ fn a_cluster_is_unclear_for_long_once_a_failed_task_has_waited_for_an_hour() {
             assert_eq!(unclear(&faults), None);
         }
     }
-    // These are said only once they have lasted.
+    // These are conditions only after they have lasted.
     let shared = Reason::SharedTask { other: ClusterId::new("b").unwrap() };
     let unknown = Reason::UnknownStatus { word: "HALTED".to_owned() };
     let slow = Reason::SlowPoll { took: Duration::from_mins(1) };
@@ -206,14 +207,15 @@ fn a_cluster_is_unclear_for_long_once_a_failed_task_has_waited_for_an_hour() {
         poll(&mut faults, "a", hour, reason.clone(), fails);
         assert_eq!(unclear(&faults), lasts.then_some(true), "{reason:?}");
     }
-    // The hour counts from when a failed task first waits.
+    // The hour starts when a failed task first waits.
     let mut faults = Faults::default();
     poll(&mut faults, "a", now(), Reason::ListIncomplete, false);
     poll(&mut faults, "a", hour, Reason::ListIncomplete, true);
     assert_eq!(unclear(&faults), Some(false));
     poll(&mut faults, "a", hour.after(UNCLEAR_PATIENCE), Reason::ListIncomplete, true);
     assert_eq!(unclear(&faults), Some(true));
-    // A task that another cluster shows, too, is handed to an operator after as long, and is not unclear then.
+    // A task that another cluster shows, too, is escalated after the same time, and is not unclear
+    // then.
     let shared = || Reason::SharedTask { other: ClusterId::new("b").unwrap() };
     for (verdict, fails) in [(Verdict::Escalate, true), (Verdict::Wait, false)] {
         let mut faults = Faults::default();
@@ -223,7 +225,7 @@ fn a_cluster_is_unclear_for_long_once_a_failed_task_has_waited_for_an_hour() {
         }
         assert_eq!(unclear(&faults), None, "{verdict:?} {fails}");
     }
-    // It was unclear for long when an earlier process ended.
+    // The cluster had been unclear for long when an earlier process ended.
     let mut faults = Faults::default();
     faults.polled(&cluster("a"), now(), &decided(Reason::ListIncomplete), true, || true);
     assert_eq!(unclear(&faults), Some(true));
@@ -242,13 +244,13 @@ fn of_many_tasks_that_are_never_acted_on_three_are_told_and_the_others_counted_o
         event: Event::Decided { verdict: crate::model::decision::PassiveVerdict::Wait, reason },
     };
     let mut faults = Faults::default();
-    let told = (0..5).filter(|_| faults.is_told(&entry(Reason::NoPolicy))).count();
-    assert_eq!(told, 3);
-    assert!((0..5).all(|_| faults.is_told(&entry(Reason::ListIncomplete))), "these are told each");
-    assert_eq!(faults.left_alone(), [("no-policy", 2)]);
-    assert_eq!(faults.left_alone(), []);
-    assert!(!faults.is_told(&entry(Reason::NoPolicy)));
-    assert_eq!(faults.left_alone(), [("no-policy", 1)]);
+    let notified = (0..5).filter(|_| faults.is_notified(&entry(Reason::NoPolicy))).count();
+    assert_eq!(notified, 3);
+    assert!((0..5).all(|_| faults.is_notified(&entry(Reason::ListIncomplete))), "each is notified of");
+    assert_eq!(faults.without_action(), [("no-policy", 2)]);
+    assert_eq!(faults.without_action(), []);
+    assert!(!faults.is_notified(&entry(Reason::NoPolicy)));
+    assert_eq!(faults.without_action(), [("no-policy", 1)]);
 }
 
 /// The same trouble, met in two ways, is one condition with its first error; another trouble replaces it.

@@ -1,4 +1,4 @@
-//! Whether a well-written scenario can happen.
+//! Checks whether a well-written scenario is possible.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use super::super::steps::STEPS;
 use super::{ClusterScript, Fault, On, Scenario, TaskScript, What};
 use crate::model::id::{ClusterId, ProjectId};
 
-/// Fleets are bounded, so that a slip of the pen does not eat the memory.
+/// Fleets are bounded, so that a typing error does not use up the memory.
 const MAX_CLUSTERS: usize = 100_000;
 const MAX_NODES: usize = 1_000;
 

@@ -1,4 +1,4 @@
-//! What goes wrong on the wire: which requests are hit, and what happens to them.
+//! Faults of the connection and the gateway: which requests they hit, and their effect.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use serde::{Deserialize, Deserializer};
 use crate::simulator::log::Operation;
 use crate::simulator::time::{Offset, some_length};
 
-/// One thing that goes wrong. The first fault that hits a request decides; every fault counts the requests that
-/// it could hit.
+/// One fault. The first fault that hits a request decides; every fault counts the requests that it
+/// could hit.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
@@ -25,7 +25,7 @@ pub struct Fault {
     /// How many matching requests are hit from there on.
     #[serde(default)]
     pub times: Times,
-    /// The chance with which each of these is hit.
+    /// The probability with which each of these is hit.
     #[serde(default = "certain")]
     pub probability: f64,
     /// Only requests from this time on count.
@@ -36,7 +36,7 @@ pub struct Fault {
     pub until: Option<Offset>,
     /// What happens.
     pub what: What,
-    /// Whether the request takes effect all the same.
+    /// Whether the request takes effect although the response is an error.
     #[serde(default)]
     pub taken: bool,
     /// The answer's status, for `status`.
@@ -54,12 +54,12 @@ pub struct Fault {
     /// The answer's `Retry-After`, sent in whole seconds.
     #[serde(default, deserialize_with = "some_length")]
     pub retry_after: Option<Duration>,
-    /// How long the answer is held back, with any kind of fault.
+    /// The delay of the answer, with any kind of fault.
     #[serde(default, deserialize_with = "some_length")]
     pub delay: Option<Duration>,
 }
 
-/// On which operation a fault works.
+/// The operation that a fault hits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum On {
@@ -102,7 +102,7 @@ impl On {
     }
 }
 
-/// What happens to a request that is hit.
+/// The effect on a request that is hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum What {
@@ -117,7 +117,7 @@ pub enum What {
     Forbidden,
     /// 404 with APIGW.0101: the gateway knows no such API.
     GatewayNotFound,
-    /// 429 with APIGW.0308, and `Retry-After` where `retry_after` is given.
+    /// 429 with APIGW.0308, and `Retry-After` if `retry_after` is given.
     Throttled,
     /// 500 with CSS.0005, before or (with `taken`) after the request took effect.
     ServerError,
@@ -125,21 +125,21 @@ pub enum What {
     Cut,
     /// The answer is right but comes after `delay`.
     Delay,
-    /// 200 with a body that is no JSON.
+    /// 200 with a body that is not JSON.
     Nonsense,
-    /// The right answer, of which only half the body comes.
+    /// The right answer, with only half of the body.
     Truncated,
     /// 200 with a page of HTML.
     Html,
     /// 200 with an errCode in its body.
     #[serde(rename = "200-errCode")]
     OkWithErrCode,
-    /// 200 without a body: to a PUT it says accepted, and nothing happens.
+    /// 200 without a body: to a PUT it means accepted, without any effect.
     Empty,
 }
 
 impl What {
-    /// Whether the answer is the right one, so that the request takes effect in any case.
+    /// Returns whether the answer is the right one, so that the request takes effect in any case.
     pub(crate) fn keeps_answer(self) -> bool {
         matches!(self, Self::Delay | Self::Truncated)
     }
@@ -148,14 +148,14 @@ impl What {
 /// How often something happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Times {
-    /// So many times in a row.
+    /// This number of times in a row.
     Count(u64),
-    /// For ever.
+    /// Always.
     Always,
 }
 
 impl Times {
-    /// Whether the `n`th is one of those that begin with `first`.
+    /// Returns whether the `n`th is one of those that begin with `first`.
     pub(crate) fn covers(self, first: u64, n: u64) -> bool {
         match self {
             Self::Always => n >= first,

@@ -1,7 +1,8 @@
-//! A scenario: what a simulated world holds, and what goes wrong in it and when.
+//! A scenario: the content of a simulated world, and its faults with their times.
 //!
-//! It takes TOML and gives checked values. Unknown keys, impossible values and numbers out of range are errors
-//! that say where. `config/scenarios/README.md` describes every key for those who write one.
+//! It takes TOML and returns checked values. Unknown keys, impossible values and numbers out of
+//! range are errors that name their place. `config/scenarios/README.md` describes every key for
+//! authors.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ pub use ways::{
 
 /// The access key that a scenario without `[[key]]` knows.
 pub const DEFAULT_ACCESS_KEY: &str = "AKEXAMPLE0000000TEST";
-/// Its secret key: made up, and good for nothing else.
+/// Its secret key: made up, and valid nowhere else.
 pub const DEFAULT_SECRET_KEY: &str = "SKexample0000000000000000000000000000test";
 /// The project of a scenario that names none.
 pub const DEFAULT_PROJECT_ID: &str = "6204a5bd270343b5885144cf9c8c158d";
@@ -53,7 +54,7 @@ pub enum ScenarioError {
         #[source]
         source: std::io::Error,
     },
-    /// Not TOML, an unknown key, or a value of the wrong kind. The source says where.
+    /// Not TOML, an unknown key, or a value of the wrong kind. The source names the place.
     #[error("scenario {origin} is not a valid scenario")]
     Syntax {
         /// The file or the shipped name.
@@ -62,7 +63,7 @@ pub enum ScenarioError {
         #[source]
         source: Box<toml::de::Error>,
     },
-    /// Well written, but it cannot happen.
+    /// Valid TOML, but not possible.
     #[error("scenario {origin} is not possible: {problem}")]
     Impossible {
         /// The file or the shipped name.
@@ -79,10 +80,10 @@ pub struct Scenario {
     /// What it shows, in a sentence.
     #[serde(default)]
     pub description: String,
-    /// Where all chance comes from, unless the caller brings another seed.
+    /// The seed of all random values, unless the caller has another one.
     #[serde(default = "one")]
     pub seed: u64,
-    /// The only project that is not refused.
+    /// The only project that is accepted.
     #[serde(default = "default_project")]
     pub project_id: String,
     /// The name of the region, for the lookup of the project's id.
@@ -97,28 +98,28 @@ pub struct Scenario {
     /// Whether signatures are checked.
     #[serde(default)]
     pub signatures: Signatures,
-    /// The access keys that are known; the default pair where there are none.
+    /// The known access keys; the default pair if there are none.
     #[serde(default = "default_keys")]
     pub key: Vec<Key>,
-    /// Who can sign in with a password.
+    /// The users for sign-in with a password.
     #[serde(default)]
     pub user: Vec<User>,
-    /// The agencies that whoever passes the gateway can take on.
+    /// The agencies that a client of the gateway can assume.
     #[serde(default)]
     pub agency: Vec<Agency>,
-    /// The machine whose metadata service stands at this address too.
+    /// The machine whose metadata service is at this address too.
     #[serde(default)]
     pub machine: Machine,
-    /// Further projects that the lookup of a project's id shows.
+    /// Further projects in the lookup of a project's id.
     #[serde(default)]
     pub other_project: Vec<OtherProject>,
-    /// How the service behaves where its documentation leaves that open.
+    /// How the API behaves where its documentation is unclear.
     #[serde(default)]
     pub ways: Ways,
     /// The clusters.
     #[serde(default)]
     pub cluster: Vec<ClusterScript>,
-    /// What goes wrong on the wire.
+    /// The faults of the connection and the gateway.
     #[serde(default)]
     pub fault: Vec<Fault>,
 }
@@ -130,11 +131,11 @@ pub enum Signatures {
     /// As the gateway does.
     #[default]
     Checked,
-    /// Everybody may do everything: for a look with a plain HTTP client.
+    /// Every request is accepted: for requests with a plain HTTP client.
     Ignored,
 }
 
-/// An access key of the simulated world. None of it is a secret of anybody.
+/// An access key of the simulated world. It is not secret.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Key {
@@ -142,7 +143,7 @@ pub struct Key {
     pub access_key: String,
     /// The secret key.
     pub secret_key: String,
-    /// The token that must come with it, where the pair is a temporary one.
+    /// The token that must come with it, if the pair is temporary.
     #[serde(default)]
     pub security_token: Option<String>,
 }
@@ -153,7 +154,7 @@ impl std::fmt::Debug for Key {
     }
 }
 
-/// Somebody who signs in. None of it is a secret of anybody.
+/// A user for sign-in. Nothing of it is secret.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct User {
@@ -165,21 +166,21 @@ pub struct User {
     pub domain: String,
 }
 
-/// An agency that can be taken on.
+/// An agency that can be assumed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Agency {
     /// Its name, with which its URN ends too.
     pub name: String,
-    /// The name of the account that gave it.
+    /// The name of the account that created it.
     pub domain: String,
 }
 
-/// What the metadata service of the machine does.
+/// The behaviour of the machine's metadata service.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Machine {
-    /// Whether it wants tokens.
+    /// Whether it requires tokens.
     pub tokens: bool,
     /// Whether the machine has an agency.
     pub agency: bool,
@@ -207,7 +208,7 @@ pub struct OtherProject {
 pub struct ClusterScript {
     /// Its name; of a fleet, the names' beginning.
     pub name: String,
-    /// Its id; drawn by the seed where absent.
+    /// Its id; derived from the seed if absent.
     #[serde(default)]
     pub id: Option<String>,
     /// How many of them: 1, or a fleet of `name-001`, `name-002` and so on, each with the same tasks.
@@ -234,18 +235,18 @@ pub struct ClusterScript {
     /// Its tasks.
     #[serde(default)]
     pub task: Vec<TaskScript>,
-    /// How tasks fail that are started over the API.
+    /// The failures of tasks that are started over the API.
     #[serde(default)]
     pub posted_fail: Vec<FailRule>,
-    /// What people do to it without asking anybody.
+    /// What operators do to it in the console.
     #[serde(default)]
     pub by_hand: Vec<ByHand>,
-    /// Where its ways differ from the world's.
+    /// The differences of its ways from the world's.
     #[serde(default)]
     pub ways: ClusterWays,
 }
 
-/// Which kind a task is of; the scenario's words.
+/// The kind of a task, in the scenario's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -261,31 +262,32 @@ pub enum Kind {
 pub struct TaskScript {
     /// Upgrade or AZ switchover.
     pub kind: Kind,
-    /// When it starts, and appears; the beginning where neither this nor `after_reads` is given.
+    /// When it starts, and appears; the beginning if neither this nor `after_reads` is given.
     #[serde(default)]
     pub start: Option<Offset>,
-    /// Or: right after so many readings of the cluster's tasks were answered (a reconcile at both kinds is two).
+    /// Or: right after this number of answered reads of the cluster's tasks (one poll reads twice).
     #[serde(default)]
     pub after_reads: Option<u64>,
-    /// Its status when it appears; anything but RUNNING has ended already.
+    /// Its status when it appears; any other than RUNNING has ended already.
     #[serde(default = "running")]
     pub status: String,
-    /// When it ended, where it has.
+    /// When it ended, if it has.
     #[serde(default)]
     pub end: Option<Offset>,
     /// How many nodes are completed when it appears; all of them for SUCCESS.
     #[serde(default)]
     pub completed: usize,
-    /// How often it was executed, the execution it appears in counted.
+    /// The number of its runs, the one in which it appears counted.
     #[serde(default = "one")]
     pub execute_times: u64,
     /// Its own time for one node.
     #[serde(default, deserialize_with = "some_length")]
     pub node_time: Option<Duration>,
-    /// How many nodes are worked on at once, by what the answer says; they are completed one by one.
+    /// The number of nodes that are worked on at once, by the answer; they are completed one by
+    /// one.
     #[serde(default = "one_cluster")]
     pub batch_size: usize,
-    /// The version that the cluster has after an upgrade; its own where absent.
+    /// The version that the cluster has after an upgrade; unchanged if absent.
     #[serde(default)]
     pub to_version: Option<String>,
     /// Where an AZ switchover moves from.
@@ -299,16 +301,16 @@ pub struct TaskScript {
     pub fail: Vec<FailRule>,
 }
 
-/// Where and when a task fails: a rule on the number of the execution, so that it needs no memory.
+/// Where and when a task fails: a rule on the number of the run, so that it needs no memory.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FailRule {
     /// At which node, counted from 1.
     pub node: usize,
-    /// From which execution of the task on, counted from 1.
+    /// From which run of the task on, counted from 1.
     #[serde(default = "one")]
     pub execution: u64,
-    /// In how many executions.
+    /// In how many runs.
     #[serde(default)]
     pub times: Times,
     /// `FAILED` or `PARTIAL_FAILED`.
@@ -339,23 +341,24 @@ impl FailStatus {
     }
 }
 
-/// What somebody does in the console.
+/// An operator's action in the console.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ByHand {
-    /// What.
+    /// The action.
     #[serde(rename = "do")]
     pub act: HandAct,
     /// When.
     #[serde(default)]
     pub at: Option<Offset>,
-    /// Or: right after so many readings of the cluster's tasks were answered.
+    /// Or: right after this number of answered reads of the cluster's tasks.
     #[serde(default)]
     pub after_reads: Option<u64>,
-    /// To which of the cluster's tasks, counted from 1 as the scenario lists them; the newest where absent.
+    /// The number of the cluster's task, counted from 1 as the scenario lists them; the newest if
+    /// absent.
     #[serde(default)]
     pub task: Option<usize>,
-    /// What a termination leaves; as the ways say where absent.
+    /// The effect of an abort; that of the ways if absent.
     #[serde(default)]
     pub leaves: Option<AfterAbort>,
 }
@@ -374,7 +377,7 @@ impl Scenario {
     /// Reads a scenario from TOML; `origin` names it in errors.
     ///
     /// # Errors
-    /// Where it is not a scenario, or one that cannot happen.
+    /// If it is not a scenario, or an impossible one.
     pub fn parse(text: &str, origin: &str) -> Result<Self, ScenarioError> {
         let scenario: Self = toml::from_str(text).map_err(|source| ScenarioError::Syntax {
             origin: origin.to_owned(),
@@ -389,7 +392,7 @@ impl Scenario {
     /// Loads a shipped scenario by its name, or any by its file.
     ///
     /// # Errors
-    /// Where there is neither, or it is not a scenario.
+    /// If there is neither, or it is not a scenario.
     pub fn load(name_or_path: &str) -> Result<Self, ScenarioError> {
         if let Some(text) = shipped::text(name_or_path) {
             return Self::parse(text, name_or_path);
@@ -408,7 +411,7 @@ impl Scenario {
         check::scenario(self)
     }
 
-    /// The names of every cluster, fleets spelled out.
+    /// Returns the names of all clusters, those of fleets included.
     pub fn cluster_names(&self) -> BTreeSet<String> {
         self.cluster.iter().flat_map(ClusterScript::names).collect()
     }
@@ -426,7 +429,7 @@ impl ClusterScript {
 }
 
 impl FailRule {
-    /// Whether it lets the task fail at this node (from 1) in this execution (from 1).
+    /// Returns whether it lets the task fail at this node (from 1) in this run (from 1).
     pub(super) fn hits(&self, node: usize, execution: u64) -> bool {
         self.node == node && self.times.covers(self.execution, execution)
     }

@@ -36,7 +36,7 @@ pub(super) fn text(name: &str) -> Option<&'static str> {
 /// A shipped scenario.
 ///
 /// # Errors
-/// Where there is none of this name.
+/// If there is none of this name.
 pub fn named(name: &str) -> Result<Scenario, ScenarioError> {
     let text = text(name).ok_or_else(|| ScenarioError::Unknown { name: name.to_owned() })?;
     Scenario::parse(text, name)

@@ -1,4 +1,5 @@
-//! How the service behaves where its documentation leaves that open. The defaults are what its samples suggest.
+//! How the API behaves where its documentation is unclear. The defaults are what its samples
+//! suggest.
 
 use std::time::Duration;
 
@@ -6,21 +7,21 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::simulator::time::{Offset, length, some_length};
 
-/// The ways of the whole service.
+/// The ways of the whole API.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ways {
     /// Which query parameter names the first item of a page.
     pub paging: Paging,
-    /// How far the service's clock is ahead of the true time: in its `Date`, in its times, in its check of
-    /// signatures.
+    /// How far the API's clock is ahead of the true time: in its `Date`, in its times, in its check
+    /// of signatures.
     pub clock_offset: Offset,
-    /// The word that stands in a cluster's `actions` while a task runs; none where empty. With a word, the
+    /// The word in a cluster's `actions` while a task runs; none if empty. With a word, the
     /// cluster's status is 100 meanwhile.
     pub running_action: String,
-    /// How the list of clusters lies.
+    /// The errors in the list of clusters.
     pub list: ListWays,
-    /// How a list of tasks lies.
+    /// The errors in a list of tasks.
     pub tasks: ListWays,
     /// The order of a list of tasks.
     pub order: Order,
@@ -30,16 +31,16 @@ pub struct Ways {
     pub end_time: EndTimeWay,
     /// What `completedNodes` shows.
     pub completed_nodes: CompletedNodesWay,
-    /// Readings of tasks show the state of so long ago.
+    /// Reads of tasks show the state of this long ago.
     #[serde(deserialize_with = "length")]
     pub stale_for: Duration,
-    /// What a termination leaves to be read.
+    /// What an abort changes.
     pub after_abort: AfterAbort,
     /// How a retry of a task that has not failed is refused.
     pub retry_refusal: Refusal,
 }
 
-/// Where one cluster's ways differ.
+/// The differences of one cluster's ways.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClusterWays {
@@ -63,7 +64,7 @@ pub struct ClusterWays {
 }
 
 impl ClusterWays {
-    /// The ways of this cluster in a world of these ways.
+    /// Returns the ways of this cluster in a world of these ways.
     pub(crate) fn over(&self, world: &Ways) -> Ways {
         let own = self.clone();
         Ways {
@@ -88,28 +89,28 @@ pub enum Paging {
     Offset,
     /// The older name; `offset` is ignored.
     Start,
-    /// Either; `offset` counts where both are sent.
+    /// Either; `offset` counts if both are sent.
     #[default]
     Both,
 }
 
-/// How a list lies.
+/// The errors in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ListWays {
-    /// What `totalSize` says.
+    /// The value of `totalSize`.
     pub total_size: TotalSize,
-    /// How many elements are missing at the end, though `totalSize` counts them.
+    /// The number of missing elements at the end, though `totalSize` counts them.
     pub left_out: usize,
-    /// The longest page, whatever `limit` asks for.
+    /// The longest page, whatever the `limit`.
     pub max_page: Option<usize>,
 }
 
-/// What `totalSize` says.
+/// The value of `totalSize`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TotalSize {
-    /// The truth.
+    /// The true number.
     #[default]
     Honest,
     /// One more.
@@ -129,27 +130,27 @@ pub enum Order {
     NewestFirst,
     /// By start, the oldest first.
     OldestFirst,
-    /// Anyhow, and another way each time.
+    /// Any order, and another one each time.
     Shuffled,
 }
 
-/// What `executeTimes` shows.
+/// The value of `executeTimes`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ExecuteTimesWay {
-    /// One more for each execution.
+    /// One more for each run.
     #[default]
     Grows,
-    /// What it showed at first.
+    /// Its first value.
     Constant,
-    /// Two more for each execution.
+    /// Two more for each run.
     #[serde(rename = "grows-by-2")]
     GrowsByTwo,
     /// Nothing: the field is missing.
     Absent,
 }
 
-/// What `endTime` shows of a task that has ended.
+/// The value of `endTime` of a task that has ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EndTimeWay {
@@ -162,11 +163,11 @@ pub enum EndTimeWay {
     Blank,
 }
 
-/// What `completedNodes` shows.
+/// The value of `completedNodes`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CompletedNodesWay {
-    /// The names; an empty text where there are none.
+    /// The names; an empty text if there are none.
     #[default]
     Present,
     /// Nothing: the field is missing.
@@ -177,7 +178,7 @@ pub enum CompletedNodesWay {
     Blank,
 }
 
-/// What a termination leaves to be read.
+/// What an abort changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum AfterAbort {
     /// The task as it was: `"nothing"`.

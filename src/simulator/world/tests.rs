@@ -14,7 +14,8 @@ struct Client {
     at: i64,
 }
 
-/// A world of this scenario, at its beginning. Signatures are not checked, and a node takes 10 seconds.
+/// A world of this scenario, at its beginning. Signatures are not checked, and a node takes 10
+/// seconds.
 fn client(scenario: &str) -> Client {
     let text = format!("signatures = \"ignored\"\nnode_time = \"10s\"\n{scenario}");
     let scenario = Scenario::parse(&text, "test").unwrap();
@@ -452,7 +453,7 @@ fn the_log_is_json_lines_that_can_be_read_back() {
     );
 }
 
-/// Every shipped scenario, for an hour, by a client that polls everything and retries what failed.
+/// Every shipped scenario, for an hour, by a client that polls everything and retries failed tasks.
 fn play(name: &str, seed: u64) -> String {
     let mut scenario = named(name).unwrap();
     scenario.signatures = Signatures::Ignored;

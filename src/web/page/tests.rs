@@ -80,7 +80,7 @@ fn from_twenty_tasks_on_there_is_a_table_of_the_same_rows() {
     assert!(cards.contains("<ul class=\"tasks\">") && !cards.contains("<table"), "{cards}");
     assert!(table.contains("<table class=\"rows\">") && !table.contains("<ul class=\"tasks\">"), "{table}");
     assert_eq!([links(&cards), links(&table)], [19, 20]);
-    // What is asked for decides, and not what there is.
+    // The number of matches decides, not the number of all tasks.
     assert!(page(&failed(40), &[("q", "logs-3")]).contains("<ul class=\"tasks\">"));
     for words in ["Logs-7", "upgrade in prod", "<span class=\"state\">failed</span> <code>stale-poll</code>"]
     {
@@ -106,7 +106,7 @@ fn a_search_by_name_id_project_and_phase_shows_what_matches_all_of_them() {
         let page = page(&both, query);
         assert_eq!(links(&page), shown, "{query:?}");
         assert_eq!(page.contains("class=\"found"), !matches!(query, [] | [("other", _)]), "{query:?}");
-        // The sums are of everything.
+        // The sums count all tasks.
         assert!(page.contains("<span class=\"number\">2</span> need an operator"), "{query:?}: {page}");
     }
     let page = page(&both, &[("q", "logs-1"), ("project", "test"), ("phase", "running")]);

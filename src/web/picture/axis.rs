@@ -30,7 +30,7 @@ const STEPS: [i64; 22] = [
     36_500 * DAY,
 ];
 const DAY: i64 = 86_400;
-/// So many fit on a phone.
+/// This number of ticks fits on a phone.
 const MOST: i64 = 6;
 
 pub(super) fn ticks(from: Timestamp, to: Timestamp, x: impl Fn(Timestamp) -> f64) -> Vec<Tick> {

@@ -1,5 +1,5 @@
-//! The timeline of one task as a drawing: what stands where, in percent of the width, and the same in words. Nothing here knows of
-//! markup; the template writes what it is given as text and numbers.
+//! The timeline of one task as a drawing: the positions in percent of the width, and the same in
+//! words. This module makes no markup; the template writes its texts and numbers.
 
 use std::fmt::{self, Write as _};
 
@@ -7,23 +7,24 @@ use askama::Template;
 use jiff::Timestamp;
 
 use self::story::{Fate, Request, Span, State, Story};
-use super::ClusterView;
+use super::{ClusterView, texts};
 use crate::model::action::Action;
-use crate::model::text::{away, counted, named, utc, utc_of_tick};
+use crate::model::text::{away, named, utc, utc_of_tick};
 
 mod axis;
 mod story;
 #[cfg(test)]
 mod tests;
 
-/// The height of what stands above the lanes, of a lane, and of what stands below them, in pixels.
+/// The height above the lanes, of a lane, and below the lanes, in pixels.
 const TOP: u32 = 18;
 const LANE: u32 = 40;
 const BELOW: u32 = 34;
-/// What is narrower is drawn together with what follows it.
+/// A narrower piece is drawn together with the next one.
 const NARROWEST: f64 = 0.4;
-/// Marks that are nearer to each other than this become one with a number: first the one, and the other where a number has several
-/// digits. On the narrowest screen a mark is 4 % wide, and a number of three digits 10 %.
+/// Marks that are nearer to each other than this become one with a number: the second distance
+/// applies if a number has several digits. On the narrowest screen a mark is 4 % wide, and a number
+/// of three digits 10 %.
 const DISTANCES: [f64; 2] = [4.5, 11.0];
 /// A number of more digits than this would not fit.
 const MOST_COUNTED: usize = 999;
@@ -43,14 +44,14 @@ impl fmt::Display for Percent {
 #[template(path = "picture.html")]
 pub(super) struct Picture {
     title: String,
-    /// Everything that is drawn, in words.
+    /// The whole drawing, in words.
     description: String,
     height: u32,
     lanes: Vec<Lane>,
     ticks: Vec<Tick>,
     now: Option<Percent>,
     keys: Vec<(&'static str, &'static str)>,
-    /// Marks stand for several things.
+    /// Some marks stand for several events.
     is_counted: bool,
     is_cut: bool,
 }
@@ -64,7 +65,7 @@ struct Lane {
     marks: Vec<Mark>,
 }
 
-/// Something that lasts.
+/// A state with a duration.
 #[derive(Debug)]
 struct Piece {
     x: Percent,
@@ -75,7 +76,7 @@ struct Piece {
     words: String,
 }
 
-/// Something that happened.
+/// An event.
 #[derive(Debug)]
 struct Mark {
     x: Percent,
@@ -97,7 +98,7 @@ enum Shape {
 struct Tick {
     x: Percent,
     label: String,
-    /// The day, or the year, where it is another one than before.
+    /// The day, or the year, if it differs from that of the tick before.
     larger: String,
 }
 
@@ -107,7 +108,7 @@ impl Lane {
         (!is_empty).then_some(Self { label, top: 0, pieces, marks })
     }
 
-    /// The whole lane in words.
+    /// Returns the whole lane in words.
     fn words(&self) -> String {
         let pieces = self.pieces.iter().map(|piece| piece.words.as_str());
         let all: Vec<&str> = pieces.chain(self.marks.iter().map(|mark| mark.words.as_str())).collect();
@@ -116,7 +117,7 @@ impl Lane {
 }
 
 impl Mark {
-    /// What stands in it, where it stands for several.
+    /// Returns the number in the mark, if it stands for several events.
     fn number(&self) -> Option<String> {
         match self.count {
             0 | 1 => None,
@@ -125,7 +126,7 @@ impl Mark {
         }
     }
 
-    /// The width of what holds that number.
+    /// Returns the width of the shape with that number.
     fn pill(&self) -> u32 {
         let digits = self.number().map_or(0, |number| number.len());
         8 + 7 * u32::try_from(digits).unwrap_or(0)
@@ -136,7 +137,7 @@ impl Mark {
     }
 }
 
-/// Where a moment stands.
+/// The position of a moment.
 #[derive(Debug, Clone, Copy)]
 struct Scale {
     from: Timestamp,
@@ -154,12 +155,12 @@ impl Scale {
 }
 
 impl Picture {
-    /// Of the task that is shown, where the journal knows something of it.
+    /// Makes the drawing of the task of the explanation, if the journal has entries of it.
     pub(super) fn new(view: &ClusterView) -> Option<Self> {
         let story = Story::new(view)?;
         let known = &view.explanation;
         let task = &known.lifecycle.as_ref()?.task;
-        let title = format!("Timeline of task {task} of cluster {}", named(&known.cluster_name, 200));
+        let title = texts::title(task.as_str(), &named(&known.cluster_name, 200));
         Some(Self::of(&story, title, view.cut))
     }
 
@@ -197,7 +198,7 @@ impl Picture {
         }
     }
 
-    /// Where the lanes end.
+    /// Returns the lower end of the lanes.
     fn bottom(&self) -> u32 {
         self.height - BELOW
     }
@@ -211,11 +212,11 @@ impl Picture {
     }
 }
 
-/// The same in words.
+/// Returns the drawing in words.
 fn described(story: &Story, lanes: &[Lane], is_cut: bool) -> String {
-    let mut words = format!("From {} to {}; it is {}.", utc(story.from), utc(story.to), utc(story.now));
+    let mut words = texts::range(&utc(story.from), &utc(story.to), &utc(story.now));
     if is_cut {
-        words.push_str(" Earlier entries of the journal are not drawn.");
+        let _ = write!(words, " {}", texts::CUT_IN_WORDS);
     }
     for lane in lanes {
         let _ = write!(words, " {}", lane.words());
@@ -223,7 +224,7 @@ fn described(story: &Story, lanes: &[Lane], is_cut: bool) -> String {
     words
 }
 
-/// What the classes and shapes of this drawing mean.
+/// Returns the meaning of the classes and shapes of this drawing.
 fn keys(lanes: &[Lane]) -> Vec<(&'static str, &'static str)> {
     let mut used: Vec<&str> = Vec::new();
     for lane in lanes {
@@ -233,18 +234,19 @@ fn keys(lanes: &[Lane]) -> Vec<(&'static str, &'static str)> {
     let states = [State::Running, State::Waiting, State::Confirming, State::Operator];
     let states = states.map(|state| (state.class(), state.words()));
     let fates = Fate::ALL.map(|fate| (fate.class(), fate.words()));
-    let all = states.into_iter().chain([("several", "several of these")]).chain(fates);
-    all.chain([("mixed", "several outcomes")]).filter(|(class, _)| used.contains(class)).collect()
+    let all = states.into_iter().chain([("several", texts::SEVERAL)]).chain(fates);
+    all.chain([("mixed", texts::MIXED)]).filter(|(class, _)| used.contains(class)).collect()
 }
 
 fn from_to<T>(span: &Span<T>) -> String {
     match span.to {
-        Some(to) => format!("from {} to {}", utc(span.from), utc(to)),
-        None => format!("from {}, with no known end", utc(span.from)),
+        Some(to) => texts::from_to(&utc(span.from), &utc(to)),
+        None => texts::from_on(&utc(span.from)),
     }
 }
 
-/// Where these lie. What is too narrow to be seen becomes one with what follows it at once.
+/// Returns the pieces of these spans. Spans that are too narrow to be seen become one with the next
+/// ones.
 fn pieces<T>(
     story: &Story,
     scale: Scale,
@@ -283,7 +285,7 @@ fn pieces<T>(
                 what.dedup();
                 what.truncate(6);
                 let over = Span { what: (), from: first.from, to: last.to.map(|to| to.max(first.from)) };
-                let words = format!("{together} times, {}: {}", from_to(&over), what.join(", "));
+                let words = texts::together(together, &from_to(&over), &what.join(", "));
                 (if is_one { class(&first.what) } else { "several" }, words)
             }
             _ => (class(&first.what), format!("{} {}", words(&first.what), from_to(first))),
@@ -302,7 +304,7 @@ fn pieces<T>(
     pieces
 }
 
-/// Those that are too near to each other to be seen apart, together, with the place of the first.
+/// Groups those that are too near to each other to be distinguished, with the place of the first.
 fn grouped<T>(mut all: Vec<(f64, T)>) -> Vec<(f64, Vec<T>)> {
     all.sort_by(|a, b| a.0.total_cmp(&b.0));
     let count = |distance: f64| {
@@ -329,10 +331,10 @@ fn grouped<T>(mut all: Vec<(f64, T)>) -> Vec<(f64, Vec<T>)> {
     groups
 }
 
-/// Like [`from_to`], of the first and the last of a group.
+/// As [`from_to`], for the first and the last of a group.
 fn between(times: impl Iterator<Item = Timestamp> + Clone) -> String {
     let ends = times.clone().min().zip(times.max());
-    ends.map_or_else(String::new, |(from, to)| format!("from {} to {}", utc(from), utc(to)))
+    ends.map_or_else(String::new, |(from, to)| texts::from_to(&utc(from), &utc(to)))
 }
 
 const FULL: u32 = 16;
@@ -341,15 +343,15 @@ fn states(story: &Story, scale: Scale) -> Option<Lane> {
     let class = |state: &State| state.class();
     let pieces = pieces(story, scale, &story.spans, class, |_| FULL, |state| state.words().to_owned());
     let label = match story.ended {
-        Some((_, outcome)) => format!("Task, ended: {outcome}"),
-        None => "Task".to_owned(),
+        Some((_, outcome)) => texts::task_ended(outcome),
+        None => texts::TASK.to_owned(),
     };
     let end = story.ended.map(|(at, outcome)| Mark {
         x: Percent(scale.x(at)),
         shape: Shape::Square,
         class: "end",
         count: 1,
-        words: format!("ended at {}: {outcome}", utc(at)),
+        words: texts::ended(&utc(at), outcome),
     });
     Lane::of(label, pieces, end.into_iter().collect())
 }
@@ -358,14 +360,13 @@ fn failures(story: &Story, scale: Scale) -> Option<Lane> {
     let all = story.failures.iter().map(|failure| (scale.x(failure.0), *failure)).collect();
     let mark = |(x, group): (f64, Vec<(Timestamp, u32)>)| {
         let words = match group.as_slice() {
-            [(at, number)] => format!("failure {number} at {}", utc(*at)),
-            many => format!("{} failures {}", many.len(), between(many.iter().map(|failure| failure.0))),
+            [(at, number)] => texts::failure(*number, &utc(*at)),
+            many => texts::failures(many.len(), &between(many.iter().map(|failure| failure.0))),
         };
         Mark { x: Percent(x), shape: Shape::Cross, class: "failure", count: group.len(), words }
     };
     let marks = grouped(all).into_iter().map(mark).collect();
-    let count = story.failures.len() as u64;
-    Lane::of(counted(count, "failure", "failures"), Vec::new(), marks)
+    Lane::of(texts::failures_label(story.failures.len() as u64), Vec::new(), marks)
 }
 
 fn nodes(story: &Story, scale: Scale) -> Option<Lane> {
@@ -374,11 +375,8 @@ fn nodes(story: &Story, scale: Scale) -> Option<Lane> {
     let all = story.all_nodes.unwrap_or(most).max(most);
     let height =
         |done: &u32| u32::try_from(u64::from(FULL) * u64::from(*done) / u64::from(all)).unwrap_or(FULL);
-    let words = |done: &u32| format!("{} completed", counted(u64::from(*done), "node", "nodes"));
-    let label = match story.all_nodes {
-        Some(_) => format!("{most} of {} seen completed", counted(u64::from(all), "node", "nodes")),
-        None => format!("{} seen completed", counted(u64::from(most), "node", "nodes")),
-    };
+    let words = |done: &u32| texts::nodes(*done);
+    let label = texts::nodes_label(most, story.all_nodes.map(|_| all));
     Lane::of(label, pieces(story, scale, &done, |_| "nodes", |done| height(done).max(2), words), Vec::new())
 }
 
@@ -398,13 +396,14 @@ fn requests(story: &Story, scale: Scale, action: Action) -> Option<Lane> {
         let class = if let [fate] = fates.as_slice() { fate.class() } else { "mixed" };
         let words = match group.as_slice() {
             [request] => {
-                format!("{action} request {} at {}, {}", request.id, utc(request.at), request.fate.words())
+                let (id, at) = (request.id.to_string(), utc(request.at));
+                texts::request(action.verb(), &id, &at, request.fate.words())
             }
             many => {
                 let fates: Vec<String> =
                     fates.iter().map(|fate| format!("{} {}", of(*fate), fate.words())).collect();
                 let when = between(many.iter().map(|request| request.at));
-                format!("{} {action} requests {when}, {}", many.len(), fates.join(", "))
+                texts::requests(action.verb(), many.len(), &when, &fates.join(", "))
             }
         };
         Mark { x: Percent(x), shape: shape(action), class, count: group.len(), words }
@@ -412,21 +411,21 @@ fn requests(story: &Story, scale: Scale, action: Action) -> Option<Lane> {
     let marks = grouped(all).into_iter().map(mark).collect();
     let count = of_it().count() as u64;
     let label = match action {
-        Action::Retry => counted(count, "retry request", "retry requests"),
-        Action::Abort => counted(count, "abort request", "abort requests"),
+        Action::Retry => texts::retries_label(count),
+        Action::Abort => texts::aborts_label(count),
     };
     Lane::of(label, Vec::new(), marks)
 }
 
 fn next(story: &Story, scale: Scale) -> Option<Lane> {
     let next = story.next?;
-    let words = format!("{} at {} ({})", next.action, utc(next.at), away(next.at, story.now));
+    let words = texts::next(next.action.verb(), &utc(next.at), &away(next.at, story.now));
     let x = Percent(scale.x(next.at));
     let mark = Mark { x, shape: shape(next.action), class: "next", count: 1, words: words.clone() };
-    Lane::of(format!("Next: {words}"), Vec::new(), vec![mark])
+    Lane::of(texts::next_label(&words), Vec::new(), vec![mark])
 }
 
-/// A lane for each code, in the order in which they first came into force.
+/// Returns a lane for each code, in the order in which they first came into force.
 fn blocks(story: &Story, scale: Scale) -> Vec<Lane> {
     let mut codes: Vec<&str> = Vec::new();
     for block in &story.blocks {
@@ -441,9 +440,9 @@ fn blocks(story: &Story, scale: Scale) -> Vec<Lane> {
         let last = of_it.iter().max_by_key(|block| block.to.unwrap_or(Timestamp::MAX))?;
         let name = if of_it.len() == 1 { &last.what.name } else { &story::Block::of(code).name };
         let label = match last.to {
-            Some(to) if to > story.now => format!("{name} until {}", utc(to)),
-            Some(_) => format!("{name}, over"),
-            None => format!("{name}, no known end"),
+            Some(to) if to > story.now => texts::block_until(name, &utc(to)),
+            Some(_) => texts::block_over(name),
+            None => texts::block_without_end(name),
         };
         let words = |block: &story::Block| block.name.clone();
         let class = if code == "on-hold" { "hold" } else { "block" };

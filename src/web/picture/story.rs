@@ -1,9 +1,10 @@
-//! The facts that a timeline shows: read from what the daemon says of a cluster and from what it journaled of its task. No state is
-//! worked out here: the phase, what blocks the next request and the next request are those of the [`Outlook`].
+//! The facts of a timeline: from the explanation of a cluster and from the journaled entries of its
+//! task. No state is worked out here: the phase, the blocks and the next request are those of the
+//! [`Outlook`].
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::ClusterView;
+use super::super::{ClusterView, texts};
 use crate::model::action::Action;
 use crate::model::answer::Meaning;
 use crate::model::decision::PassiveVerdict;
@@ -15,16 +16,16 @@ use crate::model::reason::Reason;
 use crate::model::record::PhaseWord;
 use crate::model::window::{Window, WindowState};
 
-/// No timeline is shorter.
+/// The shortest timeline.
 const SHORTEST: SignedDuration = SignedDuration::from_mins(5);
-/// So far ahead a block's end is shown where the task is younger.
+/// How far ahead the end of a block is shown for a younger task.
 const AHEAD: SignedDuration = SignedDuration::from_hours(1);
-/// More turns of a window are not drawn.
+/// Further turns of a window are not drawn.
 const TURNS: usize = 64;
 const ON_HOLD: &str = "on-hold";
 const WINDOW_CLOSED: &str = "window-closed";
 
-/// What a task does, or what is done about it, for a while.
+/// The state of a task during a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum State {
     Running,
@@ -46,10 +47,10 @@ impl State {
 
     pub(super) fn words(self) -> &'static str {
         match self {
-            Self::Running => "running",
-            Self::Waiting => "failed",
-            Self::Confirming => "request sent, outcome unknown",
-            Self::Operator => "needs an operator",
+            Self::Running => texts::RUNNING,
+            Self::Waiting => texts::FAILED,
+            Self::Confirming => texts::CONFIRMING,
+            Self::Operator => texts::NEEDS_OPERATOR,
         }
     }
 
@@ -63,7 +64,7 @@ impl State {
     }
 }
 
-/// What became of a request.
+/// The result of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fate {
     Accepted,
@@ -76,9 +77,9 @@ impl Fate {
 
     pub(super) fn words(self) -> &'static str {
         match self {
-            Self::Accepted => "accepted",
-            Self::NotAccepted => "not accepted",
-            Self::Unknown => "outcome unknown",
+            Self::Accepted => texts::ACCEPTED,
+            Self::NotAccepted => texts::NOT_ACCEPTED,
+            Self::Unknown => texts::UNKNOWN,
         }
     }
 
@@ -100,7 +101,7 @@ pub(super) struct Request {
     pub(super) fate: Fate,
 }
 
-/// Something that lasts, from … to.
+/// A state with its beginning and its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Span<T> {
     pub(super) what: T,
@@ -109,7 +110,7 @@ pub(super) struct Span<T> {
     pub(super) to: Option<Timestamp>,
 }
 
-/// Something that stops requests: the code of the reason, and a name of its own where it has one.
+/// A block: the code of the reason, and a name of its own, if it has one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Block {
     pub(super) code: String,
@@ -119,24 +120,24 @@ pub(super) struct Block {
 /// Everything that the timeline of one task shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Story {
-    /// The first and the last moment that are shown.
+    /// The first and the last moment of the timeline.
     pub(super) from: Timestamp,
     pub(super) to: Timestamp,
     pub(super) now: Timestamp,
     pub(super) spans: Vec<Span<State>>,
-    /// When each was first seen, with its number.
+    /// The time when each was first seen, with its number.
     pub(super) failures: Vec<(Timestamp, u32)>,
     pub(super) requests: Vec<Request>,
-    /// So many nodes are known to be completed.
+    /// The number of nodes that are known to be completed.
     pub(super) nodes: Vec<Span<u32>>,
-    /// All nodes, where a failure told.
+    /// All nodes, if a failure showed their number.
     pub(super) all_nodes: Option<u32>,
     pub(super) blocks: Vec<Span<Block>>,
     pub(super) next: Option<NextRequest>,
     pub(super) ended: Option<(Timestamp, &'static str)>,
 }
 
-/// What the entries tell, up to one of them.
+/// The facts of the entries up to one of them.
 #[derive(Default)]
 struct Walk {
     story: Story,
@@ -146,7 +147,7 @@ struct Walk {
 }
 
 impl Story {
-    /// Of the task that the lifecycle is about. `None`: nothing of it is in the journal.
+    /// Makes the facts of the task of the explanation. `None`: the journal has nothing of it.
     pub(super) fn new(view: &ClusterView) -> Option<Self> {
         let known = &view.explanation;
         let task = &known.lifecycle.as_ref()?.task;
@@ -168,12 +169,13 @@ impl Story {
         Some(story)
     }
 
-    /// From the first fact to the end, to now or to what comes next, with a little room on both sides.
+    /// Sets the range: from the first fact to the end, to now or to the next request, with a little
+    /// room on both sides.
     fn set_range(&mut self, first: Timestamp, last: Timestamp) {
         let known = match self.ended {
             Some((at, _)) => {
                 let end = last.max(at);
-                // A task that is long over is shown for what it was, and not for how long ago.
+                // A task that ended long ago is shown without the time since then.
                 let is_recent = self.now.duration_since(end) <= end.duration_since(first) / 4;
                 if is_recent { end.max(self.now) } else { end }
             }
@@ -188,11 +190,11 @@ impl Story {
         let room = (to.duration_since(first) / 40).max(SignedDuration::from_secs(5));
         self.to = later(to, room);
         self.from = later(first, -room).min(later(self.to, -SHORTEST));
-        // At the beginning of all time there is no room before it.
+        // At the earliest possible time there is no room before it.
         self.to = self.to.max(later(self.from, SHORTEST));
     }
 
-    /// When the window in force is closed from now on.
+    /// Adds when the window in force is closed from now on.
     fn add_closed(&mut self, window: &Window) {
         let mut at = self.now;
         for _ in 0..TURNS {
@@ -228,7 +230,7 @@ impl Block {
 }
 
 impl Walk {
-    /// Takes an entry in, and says when what it tells of was.
+    /// Takes in an entry, and returns the time of its fact.
     fn take(&mut self, entry: &StoredEntry, holds: &[StoredHold]) -> Timestamp {
         let mut at = entry.at;
         match &entry.event {
@@ -290,7 +292,7 @@ impl Walk {
         self.state.is_some_and(|(now, _)| now == state)
     }
 
-    /// From then on it is so.
+    /// Sets the state from then on.
     fn turn(&mut self, to: Option<State>, at: Timestamp) {
         self.unblock(at);
         if to.is_some_and(|to| self.is(to)) {
@@ -334,7 +336,7 @@ impl Walk {
         }
     }
 
-    /// What is so now is what the outlook says.
+    /// Ends it with the present state, from the outlook.
     fn end(mut self, outlook: &Outlook, now: Timestamp, holds: &[StoredHold]) -> Story {
         self.story.now = now;
         let end = self.story.ended.map_or(now, |(at, _)| at);
@@ -351,7 +353,7 @@ impl Walk {
         self.story.next = outlook.next;
         let mut open = self.blocked.take();
         for hold in holds {
-            let what = Block { name: format!("Hold #{}", hold.number), ..Block::of(ON_HOLD) };
+            let what = Block { name: texts::hold(hold.number), ..Block::of(ON_HOLD) };
             let to = hold.released.as_ref().map(|(at, _)| *at).or(hold.until);
             self.story.blocks.push(Span { what, from: hold.at, to: to.map(|to| to.max(hold.at)) });
         }
@@ -373,7 +375,7 @@ impl Walk {
     }
 }
 
-/// So much later, or as late as there is a time.
+/// Returns this much later, or the latest possible time.
 fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
     at.checked_add(by).unwrap_or(if by.is_negative() { Timestamp::MIN } else { Timestamp::MAX })
 }

@@ -121,7 +121,8 @@ fn lane<'a>(picture: &'a Picture, label: &str) -> &'a Lane {
     found.unwrap_or_else(|| panic!("no {label}: {:?}", picture.lanes))
 }
 
-/// Everything lies inside, in order, and is told; each request and failure has its mark.
+/// Everything lies inside, in order, and is in the description; each request and failure has its
+/// mark.
 fn check(view: &ClusterView) -> Result<(), TestCaseError> {
     let picture = picture(view);
     let story = Story::new(view).unwrap();

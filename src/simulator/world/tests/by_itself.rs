@@ -1,4 +1,4 @@
-//! What happens without a request, and how the service shows it.
+//! Changes without a request, and how the API shows them.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Faults on the wire.
+//! Faults of the connection.
 
 use super::*;
 
@@ -15,7 +15,7 @@ fn retry(client: &mut Client, task: &Value) -> SimAnswer {
     client.send("PUT", &path, &[], "")
 }
 
-/// The status of what is answered whole.
+/// Returns the status of a complete answer.
 fn code(answer: &SimAnswer) -> u16 {
     match &answer.delivery {
         Delivery::Respond(response) => response.status,
