@@ -16,7 +16,6 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::hint::Hints;
 use super::progress::{Progress, Work};
 use super::{CommandResult, Failure, WARNINGS_ONLY, block_on, print, print_json};
 use crate::clock::SystemClock;
@@ -27,6 +26,7 @@ use crate::configuration::{
 use crate::daemon::{self, Builder, HttpProject, ProjectStates, Projects};
 use crate::journal::JournalError;
 use crate::journal::memory::MemoryJournal;
+use crate::model::command::command;
 use crate::model::id::ProjectName;
 use crate::model::project::MAX_CLOCK_OFFSET;
 use crate::model::proxy::Proxy;
@@ -63,20 +63,14 @@ struct Step {
 }
 
 /// Runs all steps and prints them.
-pub(super) fn doctor(
-    config: &Path,
-    loaded: &Loaded,
-    environment: &Environment,
-    hints: &Hints,
-    json: bool,
-) -> CommandResult {
+pub(super) fn doctor(config: &Path, loaded: &Loaded, environment: &Environment, json: bool) -> CommandResult {
     let configuration = &loaded.configuration;
     let outside = configuration.needs_the_unit(environment);
     let clock = Arc::new(SystemClock::new());
     let work = Work::default();
     work.more(configuration.projects.len() + configuration.channels.len());
     let progress = Progress::show("projects and channels tried", work.clone(), json);
-    let mut steps = block_on(async {
+    let steps = block_on(async {
         let without_keys = configuration.credentials_need_the_unit(environment);
         let projects = if without_keys { None } else { Some(build(configuration, environment, &clock)?) };
         let mut steps = Vec::new();
@@ -92,9 +86,6 @@ pub(super) fn doctor(
         Ok::<_, Failure>(steps)
     })?;
     drop(progress);
-    for step in &mut steps {
-        step.result.hint(hints);
-    }
     let command = outside.then(|| in_the_unit(config, configuration, "doctor"));
     let wrong = steps.iter().filter(|step| matches!(step.result, Result::Wrong { .. })).count();
     let found = wrong > 0 || outside;
@@ -416,7 +407,8 @@ async fn of_channel(
     if configuration.channel_needs_the_unit(name, environment) {
         return Result::Skipped("only the unit has the channel's secrets: see the end");
     }
-    let todo = || format!("check its keys and their secrets; then: upgrade-remediator notify-test {name}");
+    let test = command(format_args!("notify-test {name}"));
+    let todo = || format!("check its keys and their secrets; then: {test}");
     let wrong = |what: String| Result::Wrong { what: format!("{name} ({kind}): {what}"), todo: todo() };
     let one = Configuration { channels: vec![channel.clone()], ..configuration.clone() };
     let secrets = match one.resolve_channels(environment) {
@@ -462,10 +454,7 @@ async fn of_channel(
     }
     match connected {
         Result::Wrong { what, .. } => wrong(what),
-        connected => Result::Ok(format!(
-            "{name} ({kind}): {}; to try it: upgrade-remediator notify-test {name}",
-            connected.text()
-        )),
+        connected => Result::Ok(format!("{name} ({kind}): {}; to try it: {test}", connected.text())),
     }
 }
 
@@ -499,14 +488,6 @@ impl Result {
             Self::Note(_) => "note",
             Self::Wrong { .. } => "wrong",
             Self::Skipped(_) => "not tried",
-        }
-    }
-
-    /// Adds the configuration in use to each command in the advice.
-    fn hint(&mut self, hints: &Hints) {
-        match self {
-            Self::Ok(text) | Self::Note(text) | Self::Wrong { todo: text, .. } => *text = hints.in_text(text),
-            Self::Skipped(_) => {}
         }
     }
 

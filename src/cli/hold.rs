@@ -8,7 +8,6 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
-use super::hint::Hints;
 use super::table::{table, text};
 use super::{CommandResult, Failure, journal, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
@@ -16,6 +15,7 @@ use crate::configuration::{Loaded, parse_duration};
 use crate::control::{Answer, AskError, Request, ask};
 use crate::journal::reader::JournalReader;
 use crate::journal::{Holder, JournalUrl};
+use crate::model::command::command;
 use crate::model::hold::{Holds, StoredHold};
 use crate::model::moment::Moment;
 use crate::model::text::{chain, shown, utc};
@@ -49,7 +49,7 @@ pub(super) fn hold(control: &Control<'_>, options: HoldOptions, as_json: bool) -
             if as_json {
                 print_json(&json!({ "hold": hold, "dry_run": dry_run }))?;
             } else {
-                let release = control.hints.in_text(&format!("upgrade-remediator release {written}"));
+                let release = command(format_args!("release {written}"));
                 let note =
                     if dry_run { "\nThe daemon is in dry-run and sends no request anyway." } else { "" };
                 print(&format!(
@@ -124,8 +124,6 @@ pub(super) struct Control<'a> {
     pub(super) socket: Option<PathBuf>,
     /// Its journal, if the configuration can be read: the daemon has its lock.
     pub(super) journal: Option<JournalUrl>,
-    /// Writes commands as advice.
-    pub(super) hints: Hints,
 }
 
 impl Control<'_> {
@@ -135,32 +133,10 @@ impl Control<'_> {
             let why = "control.socket is \"\" in the configuration, so no command can reach the daemon";
             return Err(Unanswered::Nobody(why.to_owned()));
         };
-        let answer = ask(socket, request).map_err(|error| match error {
+        ask(socket, request).map_err(|error| match error {
             AskError::NotRunning { .. } => Unanswered::Nobody(chain(&error)),
             error => Unanswered::Failed(error),
-        })?;
-        Ok(self.hinted(answer))
-    }
-
-    /// Returns the answer, with the configuration in use in each command of it.
-    fn hinted(&self, mut answer: Answer) -> Answer {
-        let hints = &self.hints;
-        match &mut answer {
-            Answer::Explained { explanation } => {
-                explanation.outlook = hints.in_outlook(explanation.outlook.clone());
-            }
-            Answer::Status { status } => {
-                for task in status.projects.iter_mut().flat_map(|project| &mut project.tasks) {
-                    task.outlook = hints.in_outlook(task.outlook.clone());
-                }
-                for condition in &mut status.conditions {
-                    condition.next_step = condition.next_step.as_deref().map(|step| hints.in_text(step));
-                }
-            }
-            // Only an error is printed with them.
-            _ => {}
-        }
-        answer
+        })
     }
 
     /// Returns whether a daemon runs that does not answer: it has the lock of the journal.

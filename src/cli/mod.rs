@@ -12,10 +12,10 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::configuration::{self, Coloured, Configuration, Environment, Loaded, Problems};
 use crate::daemon::BuildFault;
 use crate::journal::{JournalError, JournalReader};
+use crate::model::command::{self, DEFAULT_CONFIG};
 use crate::model::text::chain;
 use crate::telemetry;
 
-use hint::Hints;
 use hold::Control;
 
 mod check;
@@ -23,7 +23,6 @@ mod completions;
 mod demo;
 mod doctor;
 mod explain;
-mod hint;
 mod history;
 mod hold;
 mod man;
@@ -48,9 +47,6 @@ struct Arguments {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 warnings only (check) or findings (doctor); 78 unusable configuration.";
-
-/// The usual place of the configuration.
-const DEFAULT_CONFIG: &str = "/etc/upgrade-remediator/config.toml";
 
 #[derive(Debug, Args)]
 struct Common {
@@ -163,30 +159,29 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let environment = Environment::new(std::env::vars_os());
     let Common { config, json } = arguments.common;
-    let hints = Hints::new(&config);
+    // Whoever reads the advice may be in another folder.
+    command::name_configuration(&std::path::absolute(&config).unwrap_or_else(|_| config.clone()));
     let configuration = || configuration::load(&config, &environment).map_err(Failure::Configuration);
     let control = || {
         let (socket, journal) = match configuration::load(&config, &environment) {
             Ok(loaded) => (loaded.configuration.control, Some(loaded.configuration.journal)),
             Err(_) => (configuration::control_socket_despite_problems(&config, &environment), None),
         };
-        Control { config: &config, socket, journal, hints: hints.clone() }
+        Control { config: &config, socket, journal }
     };
     // A daemon must end also if its output is not read; every other command waits for a slow
     // reader.
     let is_waited_for = !matches!(arguments.command, Command::Run { .. });
     let outcome = match arguments.command {
         Command::Run { once } => configuration().and_then(|loaded| {
-            run::run(&config, loaded.clone(), &environment, &hints, once)
-                .map_err(|failure| failure.located(&loaded))
+            run::run(&config, loaded.clone(), &environment, once).map_err(|failure| failure.located(&loaded))
         }),
         Command::Plan => configuration().and_then(|loaded| {
-            plan::plan(&loaded, &environment, &hints, json).map_err(|failure| failure.located(&loaded))
+            plan::plan(&loaded, &environment, json).map_err(|failure| failure.located(&loaded))
         }),
         Command::Check => check::check(configuration(), &environment, json),
         Command::Doctor => configuration().and_then(|loaded| {
-            doctor::doctor(&config, &loaded, &environment, &hints, json)
-                .map_err(|failure| failure.located(&loaded))
+            doctor::doctor(&config, &loaded, &environment, json).map_err(|failure| failure.located(&loaded))
         }),
         Command::NotifyTest(options) => configuration().and_then(|loaded| {
             notify_test::notify_test(&config, &loaded, &environment, &options, json)
@@ -210,7 +205,7 @@ pub fn main() -> ExitCode {
                 .to_owned(),
         )),
     };
-    outcome.unwrap_or_else(|failure| tell(&failure, &hints, &environment, is_waited_for))
+    outcome.unwrap_or_else(|failure| tell(&failure, &environment, is_waited_for))
 }
 
 /// Opens the journal for reading. A missing one is reported, and counts as empty.
@@ -260,7 +255,7 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
 }
 
 /// Prints an error, once, with its causes.
-fn tell(failure: &Failure, hints: &Hints, environment: &Environment, is_waited_for: bool) -> ExitCode {
+fn tell(failure: &Failure, environment: &Environment, is_waited_for: bool) -> ExitCode {
     let (text, code) = match failure {
         Failure::Configuration(problems) => (Coloured(problems).to_string(), UNUSABLE_CONFIGURATION),
         Failure::Unusable(error) => (format!("error: {}", chain(error.as_ref())), UNUSABLE_CONFIGURATION),
@@ -268,7 +263,7 @@ fn tell(failure: &Failure, hints: &Hints, environment: &Environment, is_waited_f
             let _ = Arguments::command().error(clap::error::ErrorKind::ValueValidation, message).print();
             return ExitCode::from(2);
         }
-        Failure::Other(error) => (hints.in_text(&format!("error: {}", chain(error.as_ref()))), 1),
+        Failure::Other(error) => (format!("error: {}", chain(error.as_ref())), 1),
     };
     // In the form in which the system's journal recognizes an error.
     let priority = if telemetry::is_to_the_journal(environment) { "<3>" } else { "" };

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::hint::Hints;
 use super::progress::{Progress, Work};
 use super::table::{table, text};
 use super::{CommandResult, Failure, block_on, journal_if_any, print, print_json};
@@ -41,7 +40,7 @@ struct Line {
 }
 
 /// Polls and prints.
-pub(super) fn plan(loaded: &Loaded, environment: &Environment, hints: &Hints, json: bool) -> CommandResult {
+pub(super) fn plan(loaded: &Loaded, environment: &Environment, json: bool) -> CommandResult {
     let configuration = &loaded.configuration;
     let _log = telemetry::start(&configuration.log.filter, configuration.log.format, environment)?;
     let clock = Arc::new(SystemClock::new());
@@ -50,14 +49,11 @@ pub(super) fn plan(loaded: &Loaded, environment: &Environment, hints: &Hints, js
     let observer = Arc::new(LogObserver);
     let builder = Builder::new(environment, journal, &clock, &observer, &CancellationToken::new());
     let projects = Projects::build(configuration, builder, states).map_err(Failure::of_build)?;
-    let Polled { mut lines, short, all } = {
+    let Polled { lines, short, all } = {
         let work = Work::default();
         let _progress = Progress::show("clusters polled", work.clone(), json);
         block_on(poll_all(&projects, &work))?
     };
-    for peek in lines.iter_mut().filter_map(|line| line.result.as_mut().ok()) {
-        peek.outlook = hints.in_outlook(peek.outlook.clone());
-    }
     if json {
         print_json(&Value::Array(lines.iter().map(as_json).collect()))?;
     } else {

@@ -11,7 +11,6 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::hint::Hints;
 use super::progress::Progress;
 use super::{CommandResult, Failure, block_on, log_warnings};
 use crate::clock::{Clock as _, SystemClock, random_seed};
@@ -20,6 +19,7 @@ use crate::control::{Question, Reachable, Server};
 use crate::daemon::{self, Broken, Builder, Daemon, Measured, ProjectStates, Projects};
 use crate::journal::{Journal, Opened};
 use crate::lifecycle::Signals;
+use crate::model::command::command;
 use crate::model::policy::Mode;
 use crate::model::text::{chain, counted, shown};
 use crate::notify::log::LogObserver;
@@ -53,13 +53,7 @@ impl Notifying {
 }
 
 /// Runs until a signal, or once.
-pub(super) fn run(
-    config: &Path,
-    loaded: Loaded,
-    environment: &Environment,
-    hints: &Hints,
-    once: bool,
-) -> CommandResult {
+pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once: bool) -> CommandResult {
     // Dropped last: log lines of the end are still written.
     let _log =
         telemetry::start(&loaded.configuration.log.filter, loaded.configuration.log.format, environment)?;
@@ -75,7 +69,7 @@ pub(super) fn run(
             .identify(&opened.journal, &loaded.configuration, clock.now())
             .await
             .map_err(|error| Failure::of_build(error.into()))?;
-        tell_needs_operator(hints, &loaded.configuration, &states);
+        tell_needs_operator(&loaded.configuration, &states);
         let mut start =
             daemon::start_of(&states, &loaded.configuration, &opened.journal.meta().id, random_seed());
         start.lost_journal = opened.is_lost.then(|| opened.place.clone());
@@ -101,10 +95,10 @@ pub(super) fn run(
         let reload = signals.reload();
         let work = async {
             if once {
-                run_once((config, hints), &loaded.configuration, builder, states, &opened, notifying).await
+                run_once(config, &loaded.configuration, builder, states, &opened, notifying).await
             } else {
                 let parts = (builder, states, notifying, Seen { metrics, changes });
-                serve((config, hints), loaded, environment.clone(), parts, &opened, reload).await
+                serve(config, loaded, environment.clone(), parts, &opened, reload).await
             }
         };
         let done = tokio::select! {
@@ -128,7 +122,7 @@ const MOST_NAMED: usize = 10;
 const PANICKED: &str = "a part of the daemon panicked; everything else was stopped";
 
 async fn run_once(
-    (config, hints): (&Path, &Hints),
+    config: &Path,
     configuration: &Configuration,
     builder: Builder,
     states: ProjectStates,
@@ -136,7 +130,7 @@ async fn run_once(
     notifying: Notifying,
 ) -> Result<bool, Failure> {
     let projects = Projects::build(configuration, builder, states).map_err(Failure::of_build)?;
-    tell_start((config, hints), configuration, opened);
+    tell_start(config, configuration, opened);
     let clock = Arc::clone(&notifying.clock);
     let notifier = notifying.begin(&opened.journal).await;
     let seen = {
@@ -156,7 +150,7 @@ async fn run_once(
 }
 
 async fn serve(
-    (config, hints): (&Path, &Hints),
+    config: &Path,
     loaded: Loaded,
     environment: Environment,
     (builder, states, notifying, seen): (Builder, ProjectStates, Notifying, Seen),
@@ -173,7 +167,7 @@ async fn serve(
         .map_err(Failure::of_build)?
         .supervised(supervisor)
         .reached(reachable);
-    tell_start((config, hints), &configuration, opened);
+    tell_start(config, &configuration, opened);
     if let Some(http) = &configuration.http {
         let view = daemon.view(seen.metrics, seen.changes.subscribe());
         serve_page(http, view, &mut listening, &stopping).await;
@@ -271,7 +265,7 @@ async fn serve_page<S: web::Source>(
     }
 }
 
-fn tell_start((config, hints): (&Path, &Hints), configuration: &Configuration, opened: &Opened) {
+fn tell_start(config: &Path, configuration: &Configuration, opened: &Opened) {
     let mode = match configuration.mode {
         Mode::DryRun => "dry-run: decides and notifies, sends no retry or abort",
         Mode::Enforce => "enforce: sends retries and aborts",
@@ -285,7 +279,7 @@ fn tell_start((config, hints): (&Path, &Hints), configuration: &Configuration, o
         "started in mode {mode}"
     );
     if configuration.projects.is_empty() {
-        let check = hints.in_text("upgrade-remediator check");
+        let check = command("check");
         info!(
             config = %config.display(),
             "no project is watched yet: add a [[project]] and its [credentials] to {}; then `{check}` prints what is wrong, \
@@ -298,8 +292,8 @@ fn tell_start((config, hints): (&Path, &Hints), configuration: &Configuration, o
             journal = %opened.place,
             "the journal was restored from a backup or lost its end: later requests and holds are unknown, so the daemon \
              placed a hold on all. Check each failed task (`{}`), place the holds that are missing, then: {}",
-            hints.in_text("upgrade-remediator status"),
-            hints.in_text("upgrade-remediator release all"),
+            command("status"),
+            command("release all"),
         );
     }
     if opened.is_lost {
@@ -317,7 +311,7 @@ fn tell_start((config, hints): (&Path, &Hints), configuration: &Configuration, o
 }
 
 /// Logs the tasks that still need an operator by the journal: once for a project.
-fn tell_needs_operator(hints: &Hints, configuration: &Configuration, states: &ProjectStates) {
+fn tell_needs_operator(configuration: &Configuration, states: &ProjectStates) {
     for project in &configuration.projects {
         let waiting = states.needing_operator(&project.name);
         if waiting.is_empty() {
@@ -337,7 +331,7 @@ fn tell_needs_operator(hints: &Hints, configuration: &Configuration, states: &Pr
             project.name,
             counted(count, "task", "tasks"),
             told.join(", "),
-            hints.in_text("upgrade-remediator status"),
+            command("status"),
         );
     }
 }

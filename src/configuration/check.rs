@@ -14,6 +14,7 @@ use super::sections::{
     Log, WrittenBreaker, WrittenControl, WrittenHttp, WrittenJournal, WrittenLimits, WrittenLog, WrittenPoll,
 };
 use super::table::{Help as _, Keyed as _, Later, Of, Table as _, table};
+use crate::model::command::command;
 use crate::model::policy::Mode;
 use crate::model::project::{Breaker, Limits};
 
@@ -107,7 +108,10 @@ pub(super) fn check(
         top.child("mode").warn_with_hint(
             "in enforce the daemon sends retries and aborts, and there is no [[channel]]: nobody is notified of a task that \
              needs an operator",
-            "add a [[channel]], name it in [notify] under default, and test it: upgrade-remediator notify-test NAME",
+            format!(
+                "add a [[channel]], name it in [notify] under default, and test it: {}",
+                command("notify-test NAME")
+            ),
         );
     }
     Some(Configuration {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::command::command;
 use super::id::ClusterId;
 use super::level::Level;
 use super::project::{PauseCause, UNCLEAR_PATIENCE};
@@ -134,9 +135,8 @@ conditions! {
 }
 
 /// What an operator can do: the purpose, and the command, if there is one.
-pub type Advice = (String, Option<&'static str>);
+pub type Advice = (String, Option<String>);
 
-const DOCTOR: &str = "upgrade-remediator doctor";
 const RELOAD: &str = "systemctl reload upgrade-remediator";
 
 impl Condition {
@@ -286,31 +286,40 @@ impl Condition {
     /// Returns what an operator can do, the most useful first.
     pub fn advice(&self) -> Vec<Advice> {
         let plain = |what: &str| (what.to_owned(), None);
-        let doctor = || ("to test each step".to_owned(), Some(DOCTOR));
+        let doctor = || ("to test each step".to_owned(), Some(command("doctor")));
         match self {
             Self::Unreachable { advice, .. } => vec![(shown(advice, 500), None), doctor()],
             Self::ProjectPaused { cause: PauseCause::Forbidden, .. } => vec![
                 (
                     "check that the credential has css:cluster:retryAction, then reload".to_owned(),
-                    Some(RELOAD),
+                    Some(RELOAD.to_owned()),
                 ),
                 doctor(),
             ],
             Self::ProjectPaused { cause: PauseCause::WrongAddress, .. } => {
                 vec![
-                    ("check the endpoint, and any proxy before it, then reload".to_owned(), Some(RELOAD)),
+                    (
+                        "check the endpoint, and any proxy before it, then reload".to_owned(),
+                        Some(RELOAD.to_owned()),
+                    ),
                     doctor(),
                 ]
             }
             Self::BreakerOpen { .. } => vec![
-                ("to see which tasks failed".to_owned(), Some("upgrade-remediator status")),
+                ("to see which tasks failed".to_owned(), Some(command("status"))),
                 plain("check whether the failures have one cause in the cloud"),
             ],
             Self::ClockOff { .. } => {
-                vec![("to set this machine's clock".to_owned(), Some("timedatectl set-ntp true")), doctor()]
+                vec![
+                    ("to set this machine's clock".to_owned(), Some("timedatectl set-ntp true".to_owned())),
+                    doctor(),
+                ]
             }
             Self::JournalFailing { .. } => {
-                vec![("to see the free space of the journal's disk".to_owned(), Some("df -h")), doctor()]
+                vec![
+                    ("to see the free space of the journal's disk".to_owned(), Some("df -h".to_owned())),
+                    doctor(),
+                ]
             }
             Self::NoConnection { .. } => {
                 vec![plain("raise LimitNOFILE= of the unit, or free ports"), doctor()]

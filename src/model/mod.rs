@@ -5,6 +5,7 @@ pub mod answer;
 pub mod breaker;
 pub mod channel;
 pub mod cluster;
+pub mod command;
 pub mod condition;
 pub mod decision;
 pub mod event;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::command::command;
 use super::event::{Confirmation, Entry, Event, Outcome, TooLong};
 use super::level::Level;
 use super::reason::Reason;
@@ -63,7 +64,8 @@ impl Entry {
             _ => return None,
         };
         let cluster = &self.subject.cluster;
-        Some(format!("{purpose}: upgrade-remediator hold cluster:{cluster} --reason \"…\""))
+        let hold = command(format_args!("hold cluster:{cluster} --reason \"…\""));
+        Some(format!("{purpose}: {hold}"))
     }
 }
 

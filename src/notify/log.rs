@@ -3,6 +3,7 @@
 use tracing::{debug, error, info, warn};
 
 use super::{Notification, Observer};
+use crate::model::command::command;
 use crate::model::condition::{Change, Standing};
 use crate::model::level::Level;
 use crate::model::text::{counted, named, span, utc};
@@ -45,7 +46,7 @@ impl Observer for LogObserver {
             Notification::LeftAlone { project, code, more } => {
                 warn!(
                     %project, reason = *code,
-                    "project {project}: the daemon does not act on {more} more failed tasks ({code}); to list them: upgrade-remediator history",
+                    "project {project}: the daemon does not act on {more} more failed tasks ({code}); to list them: {}", command("history"),
                 );
             }
             Notification::Clusters { project, came, went, watched } => {

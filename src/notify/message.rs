@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::kind::Kind;
 use super::notice::{Notice, at};
+use crate::model::command::program;
 use crate::model::level::Level;
 use crate::model::text::{counted, shown, utc_for_programs};
 
@@ -130,8 +131,7 @@ impl Message {
             text.push('\n');
         }
         if omitted > 0 {
-            let _ =
-                write!(text, "\n… and {omitted} more: upgrade-remediator history --since {}", since(self));
+            let _ = write!(text, "\n… and {omitted} more: {} history --since {}", program(), since(self));
         }
         let mut text = text.trim_end().to_owned();
         text.push_str(&foot);

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::{Facts, facts};
 use super::kind::Kind;
+use crate::model::command::command;
 use crate::model::condition::{Code, Standing};
 use crate::model::event::{Event, StoredEntry, Subject};
 pub use crate::model::explanation::Why;
@@ -204,15 +205,15 @@ pub fn of_standing(standing: &Standing, at: Timestamp, page: Option<&str>) -> No
     condition.meanwhile().clone_into(&mut notice.next);
     let explain = condition.cluster().map(|(cluster, _)| Todo {
         purpose: "to see what the polls show".to_owned(),
-        command: format!("upgrade-remediator explain {cluster}"),
+        command: command(format_args!("explain {cluster}")),
     });
     let advice = condition
         .advice()
         .into_iter()
-        .map(|(purpose, command)| Todo { purpose, command: command.unwrap_or_default().to_owned() });
+        .map(|(purpose, command)| Todo { purpose, command: command.unwrap_or_default() });
     let hold = (condition.code() == Code::BreakerOpen).then(|| Todo {
         purpose: "to stop all requests in the project".to_owned(),
-        command: format!("upgrade-remediator hold project:{project} --reason \"…\""),
+        command: command(format_args!("hold project:{project} --reason \"…\"")),
     });
     notice.todo = explain.into_iter().chain(advice).chain(hold).collect();
     notice.link = link(page, condition.cluster().map(|(cluster, _)| cluster));
@@ -326,10 +327,8 @@ fn present(known: &TaskRecord, foreseen: Option<Outlook>) -> Outlook {
 
 /// Returns the exact commands.
 fn todo(kind: Kind, cluster: &ClusterId) -> Vec<Todo> {
-    let todo = |purpose: &str, command: String| Todo {
-        purpose: purpose.to_owned(),
-        command: format!("upgrade-remediator {command}"),
-    };
+    let todo =
+        |purpose: &str, arguments: String| Todo { purpose: purpose.to_owned(), command: command(arguments) };
     let hold = |purpose| todo(purpose, format!("hold cluster:{cluster} --reason \"…\""));
     let explain = || todo("to see why, and what has to change", format!("explain {cluster}"));
     let retry = |purpose| todo(purpose, format!("retry-now {cluster} --reason \"…\""));

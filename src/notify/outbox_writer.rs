@@ -15,6 +15,7 @@ use super::notice::{self, Notice, Todo};
 use super::queue::{NotifyQueue, Transient};
 use crate::clock::Clock;
 use crate::journal::{Journal, JournalError};
+use crate::model::command::command;
 use crate::model::event::{Event, StoredEntry, Subject};
 use crate::model::id::ProjectName;
 use crate::model::names::Naming;
@@ -101,7 +102,7 @@ impl<C: Clock> OutboxWriter<C> {
             },
             Todo {
                 purpose: "to send no request until you have checked the failed tasks".to_owned(),
-                command: "upgrade-remediator hold all --reason \"…\"".to_owned(),
+                command: command("hold all --reason \"…\""),
             },
         ];
         let note = self.of_news(notice, None);

@@ -11,6 +11,7 @@ use super::rows::{Group, MOST_TASKS, Rows};
 use super::search::{Form, Search};
 use super::texts;
 use super::words::{Prose, Time, blocks, clean, name, one_or};
+use crate::model::command::program;
 use crate::model::decision::Action;
 use crate::model::explanation::{PolicyVerdict, Precondition};
 use crate::model::level::Level;
@@ -77,11 +78,13 @@ struct Head {
     title: String,
     version: &'static str,
     at: Time,
+    /// What every command begins with.
+    program: &'static str,
 }
 
 impl Head {
     fn new(title: String, at: Timestamp) -> Self {
-        Self { title, version: env!("CARGO_PKG_VERSION"), at: Time(at) }
+        Self { title, version: env!("CARGO_PKG_VERSION"), at: Time(at), program: program() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The real binary, looked at from outside.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod advice;
 mod cli;
 mod clock;
 mod control;

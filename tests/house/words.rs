@@ -4,6 +4,7 @@
 //! line; literals of tests, of other attributes and of SQL are none. Of pages, documents and configuration files the whole text
 //! is read, without code in backticks.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -298,6 +299,40 @@ fn no_text_that_users_read_has_a_replaced_term() {
         }
     }
     assert!(wrong.is_empty(), "{} terms\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// The beginning of a command of ours in a text: the program, and a word or a value behind it.
+fn is_a_command(text: &str) -> bool {
+    let mut behind = text.split("upgrade-remediator ").skip(1);
+    behind.any(|rest| rest.starts_with(|c: char| c == '{' || c.is_ascii_lowercase()))
+}
+
+/// Texts in which the program is not the beginning of a command that is advice of a process with a configuration.
+const NO_ADVICE: &[(&str, &str)] = &[
+    // Its version.
+    ("src/cli/status.rs", "running since"),
+    // What names its file itself.
+    ("src/cli/simulator.rs", "--config FILE"),
+];
+
+#[test]
+fn every_command_that_is_advice_is_made_where_the_configuration_is_named() {
+    let mut wrong = Vec::new();
+    let mut needed = BTreeSet::new();
+    for (text, _) in everything().iter().filter(|(text, _)| text.place.starts_with("src/")) {
+        let excepted = |(place, part): &(&str, &str)| text.place == *place && text.text.contains(part);
+        match NO_ADVICE.iter().position(excepted) {
+            _ if !is_a_command(&text.text) => {}
+            Some(place) => drop(needed.insert(place)),
+            None => wrong.push(format!("{}:{}: {}", text.place, text.line, text.text.trim())),
+        }
+    }
+    assert!(wrong.is_empty(), "use model::command in\n{}", wrong.join("\n"));
+    assert_eq!(needed.len(), NO_ADVICE.len(), "an exception that nothing needs");
+    assert!(
+        is_a_command("to end it: upgrade-remediator release all") && is_a_command("upgrade-remediator {}")
+    );
+    assert!(!is_a_command("systemctl stop upgrade-remediator") && !is_a_command("{} release all"));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use super::sentence::{
 };
 use crate::model::action::Action;
 use crate::model::answer::Answer;
+use crate::model::command::command;
 use crate::model::hold::Scope;
 use crate::model::id::{AttemptId, ClusterId, TaskId};
 use crate::model::project::{MAX_READING_AGE, PauseCause};
@@ -239,7 +240,7 @@ reasons! {
         text: ("hold #{hold} by {by} on {scope}, {}: {}", hold_ends(*until), shown(why, 200)),
         step: "the hold has to end: `release` ends it",
         until: *until,
-        ended_by: format!("upgrade-remediator release {scope}"),
+        ended_by: command(format_args!("release {scope}")),
         attention: until.is_none(),
     }
     /// The policy acts at other times only.

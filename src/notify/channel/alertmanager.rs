@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::http::{Network, Target, UrlFault};
 use super::{Channel, SendError, Sending, Taken};
+use crate::model::command::command;
 use crate::model::event::Subject;
 use crate::model::id::{ClusterId, ProjectName, TaskId};
 use crate::model::level::Level;
@@ -212,7 +213,7 @@ fn labels(name: &str, severity: Level, project: &str) -> BTreeMap<&'static str, 
 /// More happened at once than a message shows one by one.
 fn storm(message: &Message, omitted: u64) -> (Of, Alert) {
     let labels = labels("UpgradeRemediatorManyNotices", message.severity(), &message.project);
-    let text = format!("{omitted} more are not listed here: see upgrade-remediator history");
+    let text = format!("{omitted} more are not listed here: see {}", command("history"));
     let annotations = BTreeMap::from([("summary", message.title()), ("description", text)]);
     let ends = message.at.checked_add(SHORT).ok();
     let of = (State::Trial, message.project.clone(), "many".to_owned(), String::new());
