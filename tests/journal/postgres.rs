@@ -1,12 +1,17 @@
 //! Connections to a real PostgreSQL: who gets one, what each refusal says, and what is known of a statement that got no good
 //! answer.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on fails")]
 
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_postgres::types::Type;
+use upgrade_remediator::clock::{Clock as _, SystemClock};
 use upgrade_remediator::journal::postgres::connect::Limits;
 use upgrade_remediator::journal::postgres::link::Statement;
 use upgrade_remediator::journal::postgres::{
@@ -20,16 +25,19 @@ use crate::server::{Authority, BEARER, DATABASE, PASSWORD, Pooler, Server, USER,
 /// Nothing here is about how quick this machine is.
 const PATIENT: Limits = Limits {
     connect: Duration::from_secs(30),
-    whole: Duration::from_secs(60),
-    statement: Duration::from_secs(60),
+    whole: Duration::from_mins(1),
+    statement: Duration::from_mins(1),
 };
 
-fn secret(text: &str) -> Option<ReadSecret> {
-    Some(ReadSecret::constant(Secret::from(text)))
+fn secret(text: &str) -> ReadSecret {
+    ReadSecret::constant(Secret::from(text))
 }
 
 fn options(url: &str) -> PostgresOptions {
-    PostgresOptions { password: secret(PASSWORD), ..PostgresOptions::new(PostgresUrl::parse(url).unwrap()) }
+    PostgresOptions {
+        password: Some(secret(PASSWORD)),
+        ..PostgresOptions::new(PostgresUrl::parse(url).unwrap())
+    }
 }
 
 fn connector(options: PostgresOptions) -> Connector {
@@ -81,6 +89,18 @@ async fn it_signs_in_by_password_over_loopback_and_over_tls() {
 }
 
 #[tokio::test]
+async fn it_signs_in_over_a_unix_socket_without_tls() {
+    let server = Server::start(&[("unix_socket_directories", ".")]);
+    let data = server.folder().join("data").display().to_string().replace('/', "%2F");
+    let url = format!("postgres://{USER}@{data}:{}/{DATABASE}", server.port());
+    let mut link = connected(&url).await;
+    assert_eq!(
+        number(&mut link, "SELECT count(*) FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND NOT ssl").await,
+        1
+    );
+}
+
+#[tokio::test]
 async fn a_client_certificate_signs_in_without_a_password() {
     let server = server();
     let url = server.tls_url().replace(USER, BEARER);
@@ -89,7 +109,7 @@ async fn a_client_certificate_signs_in_without_a_password() {
         password: None,
         ca_file: Some(authority.ca_file()),
         client_cert: Some(authority.client_cert()),
-        client_key: secret(&authority.client_key()),
+        client_key: Some(secret(&authority.client_key())),
         ..options(&url)
     };
     let mut link = connector(with.clone()).connect().await.unwrap();
@@ -99,14 +119,14 @@ async fn a_client_certificate_signs_in_without_a_password() {
     // One of another CA.
     let folder = TempDir::new().unwrap();
     let foreign = Authority::new(folder.path().join("foreign"));
-    let (client_cert, client_key) = (Some(foreign.client_cert()), secret(&foreign.client_key()));
+    let (client_cert, client_key) = (Some(foreign.client_cert()), Some(secret(&foreign.client_key())));
     let (kind, told) = refused(PostgresOptions { client_cert, client_key, ..with.clone() }).await;
     assert!(kind == Kind::Refused && told.contains("client certificate"), "{told}");
     // Half of each.
     let (kind, told) =
-        refused(PostgresOptions { client_key: secret(&foreign.client_key()), ..with.clone() }).await;
+        refused(PostgresOptions { client_key: Some(secret(&foreign.client_key())), ..with.clone() }).await;
     assert!(kind == Kind::Refused && told.contains("journal.client_key"), "{told}");
-    let (kind, told) = refused(PostgresOptions { client_key: secret("wrong-password"), ..with }).await;
+    let (kind, told) = refused(PostgresOptions { client_key: Some(secret("wrong-password")), ..with }).await;
     assert!(kind == Kind::Refused && told.contains("journal.client_key"), "{told}");
 }
 
@@ -125,7 +145,7 @@ async fn each_refusal_says_who_where_and_which_key_and_never_the_password() {
     let named = tls_url.replace("127.0.0.1", "localhost");
     for (options, parts) in [
         (
-            PostgresOptions { password: secret("wrong-password"), ..options(&url) },
+            PostgresOptions { password: Some(secret("wrong-password")), ..options(&url) },
             vec!["28P01", "journal.password", USER, DATABASE],
         ),
         (PostgresOptions { password: None, ..options(&url) }, vec!["journal.password", "password missing"]),
@@ -392,7 +412,7 @@ async fn a_pooler_in_transaction_mode_makes_no_difference() {
     let error = one.query("DO $$ BEGIN RAISE WARNING 'careful'; END $$", &[]).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unsure);
     let (kind, told) =
-        refused(PostgresOptions { password: secret("wrong-password"), ..options(&pooler.url()) }).await;
+        refused(PostgresOptions { password: Some(secret("wrong-password")), ..options(&pooler.url()) }).await;
     assert_eq!(kind, Kind::Refused, "{told}");
     let (kind, told) = refused(options(&pooler.url().replace("/journal?", "/nothing?"))).await;
     assert_eq!(kind, Kind::Refused, "{told}");
@@ -450,4 +470,44 @@ async fn the_signing_in_of_gaussdb_is_refused_with_a_clear_message() {
     let url = url.replace("?sslmode=disable", "");
     let (kind, told) = refused(options(&url)).await;
     assert!(kind == Kind::Refused && told.contains("check host and port"), "{told}");
+}
+
+/// In the environment of another run of this binary: how it is to end after it has started a server.
+const ENDS: &str = "POSTGRES_SERVER_THEN";
+
+#[test]
+fn starts_a_server_and_ends() {
+    let Ok(how) = std::env::var(ENDS) else { return };
+    let server = server();
+    println!("folder={} port={}", server.folder().display(), server.port());
+    match how.as_str() {
+        "panics" => panic!("as it was asked to"),
+        "waits" => std::io::stdin().read_line(&mut String::new()).map(drop).unwrap(),
+        _ => {}
+    }
+}
+
+#[test]
+fn a_server_ends_and_leaves_nothing_however_the_tests_end() {
+    for how in ["returns", "panics", "waits"] {
+        let mut run = Command::new(std::env::current_exe().unwrap());
+        run.args(["postgres::starts_a_server_and_ends", "--exact", "--nocapture"]).env(ENDS, how);
+        let mut run = run.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(run.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let line = lines.find(|line| line.contains("folder=")).unwrap();
+        let (_, line) = line.split_once("folder=").unwrap();
+        let (folder, port) = line.split_once(" port=").unwrap();
+        let (folder, port) = (PathBuf::from(folder), port.parse::<u16>().unwrap());
+        if how == "waits" {
+            // As the kernel does where memory is short.
+            run.kill().unwrap();
+        }
+        run.wait().unwrap();
+        let clock = SystemClock::new();
+        let ended = clock.now();
+        while folder.exists() || TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            assert!(clock.now().since(ended) < Duration::from_mins(1), "{how}: the server is still there");
+            std::thread::yield_now();
+        }
+    }
 }

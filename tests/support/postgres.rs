@@ -2,8 +2,8 @@
 //! 127.0.0.1, without a Unix socket and as an ordinary user. It ends with the process that started it, however that ends.
 //!
 //! [`server`] is the one that tests share: it speaks plain text and TLS. [`Server::start`] makes one for a test alone, and
-//! [`Server::standby`] a physical standby of one. [`Pooler`] is a PgBouncer in transaction mode.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+//! [`Server::standby`] a physical standby of one. [`Pooler`] is a `PgBouncer` in transaction mode.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use std::fs::{self, File, Permissions};
 use std::io::{Read as _, Write as _};
@@ -22,6 +22,7 @@ use crate::tools::{install, tell};
 
 /// Where Debian keeps its servers, each in a folder of its version.
 const SERVERS: &str = "/usr/lib/postgresql";
+const CONNECTIONS: &str = "200";
 const POOLER: &str = "/usr/sbin/pgbouncer";
 /// Keeps Debian's package from starting a server of its own.
 const NO_CLUSTER: &str = "/etc/postgresql-common/createcluster.d/upgrade-remediator-tests.conf";
@@ -231,6 +232,7 @@ impl Authority {
 
 /// A running server.
 pub(crate) struct Server {
+    folder: PathBuf,
     port: u16,
     authority: Option<Authority>,
     running: Watched,
@@ -249,7 +251,7 @@ pub(crate) fn fresh_name() -> String {
 }
 
 impl Server {
-    /// Starts one with these settings beside its own. What it keeps would not survive the machine: `fsync` is off, unless
+    /// Starts one with these settings instead of its own, or beside them. What it keeps would not survive the machine: `fsync` is off, unless
     /// they say otherwise.
     pub(crate) fn start(settings: &[(&str, &str)]) -> Self {
         let folder = folder("postgres");
@@ -267,13 +269,15 @@ impl Server {
         write(
             &data.join("pg_hba.conf"),
             &format!(
-                "hostssl all {BEARER} 127.0.0.1/32 cert\n\
+                "local all all scram-sha-256\n\
+                 hostssl all {BEARER} 127.0.0.1/32 cert\n\
                  host all,replication all 127.0.0.1/32 scram-sha-256\n"
             ),
         );
         let own = [
             ("ssl", "on"),
             ("ssl_ca_file", "ca.crt"),
+            ("max_connections", CONNECTIONS),
             ("fsync", "off"),
             ("full_page_writes", "off"),
             ("shared_buffers", "16MB"),
@@ -301,7 +305,9 @@ impl Server {
         copy.arg("--pgdata").arg(&data).args(["--host", "127.0.0.1", "--username", ADMIN, "--no-sync"]);
         copy.args(["--port", &self.port.to_string(), "--checkpoint", "fast", "--write-recovery-conf"]);
         tell(copy.env("PGPASSWORD", PASSWORD)).unwrap();
-        Self::run(&folder, &[("fsync", "off"), ("shared_buffers", "16MB")], None)
+        // A standby needs as much as its primary.
+        let settings = [("fsync", "off"), ("shared_buffers", "16MB"), ("max_connections", CONNECTIONS)];
+        Self::run(&folder, &settings, None)
     }
 
     /// Runs the server in this folder until it takes connections.
@@ -314,11 +320,13 @@ impl Server {
             let port = free_port();
             let port_setting = format!("port={port}");
             let mut arguments = vec!["-D", data.to_str().unwrap(), "-c", &port_setting];
-            settings.iter().for_each(|setting| arguments.extend(["-c", setting]));
+            for setting in &settings {
+                arguments.extend(["-c", setting]);
+            }
             // At once: what it keeps is thrown away.
             let running = Watched::start(folder, "QUIT", &PROGRAMS.join("postgres"), &arguments);
             if running.is_ready(port, "ready to accept") {
-                return Self { port, authority, running };
+                return Self { folder: folder.to_owned(), port, authority, running };
             }
             // The watchdog must not take the folder with it.
             let mut lost = running;
@@ -329,6 +337,11 @@ impl Server {
     /// Its port.
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Where its files are, in `data`. It is gone when the server is.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The CA of its certificate.
@@ -368,7 +381,7 @@ impl Server {
     }
 }
 
-/// A running PgBouncer in transaction mode, in plain text.
+/// A running `PgBouncer` in transaction mode, in plain text.
 pub(crate) struct Pooler {
     port: u16,
     _running: Watched,

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,11 +75,8 @@ struct Fresh {
     tls: Option<MakeRustlsConnect>,
 }
 
-/// A host's address, as connections use it.
-enum Address {
-    Tcp(SocketAddr),
-    Socket,
-}
+/// A host's address; none of a socket.
+type Address = Option<IpAddr>;
 
 impl Connector {
     /// For these options. Connects to nothing.
@@ -146,7 +143,7 @@ impl Connector {
     }
 
     async fn addresses(&self, host: &Host) -> Result<Vec<Address>, PostgresError> {
-        let Host::Tcp { name, port } = host else { return Ok(vec![Address::Socket]) };
+        let Host::Tcp { name, port } = host else { return Ok(vec![None]) };
         let place = self.place(host);
         let fault = || {
             PostgresError::new(Kind::Unreachable, format!("{place} cannot be reached"))
@@ -157,7 +154,8 @@ impl Connector {
         let found = found.map_err(|_| {
             fault().because(Said::new(format!("its name was not resolved within {}", span(limit))))
         })?;
-        let found: Vec<Address> = found.map_err(|error| fault().because(error))?.map(Address::Tcp).collect();
+        let found: Vec<Address> =
+            found.map_err(|error| fault().because(error))?.map(|found| Some(found.ip())).collect();
         if found.is_empty() { Err(fault().because(Said::new("its name has no address"))) } else { Ok(found) }
     }
 
@@ -220,31 +218,25 @@ impl Connector {
         if let Some(password) = &fresh.password {
             config.password(password.expose_secret());
         }
-        match (host, address) {
-            (Host::Tcp { name, .. }, Address::Tcp(address)) => {
-                // The name is what the certificate is checked for.
-                config.host(name).hostaddr(address.ip());
-            }
-            (Host::Socket { folder, .. }, _) => {
-                config.host_path(folder);
-            }
-            (Host::Tcp { name, .. }, Address::Socket) => {
-                config.host(name);
-            }
+        match host {
+            // The name is what the certificate is checked for.
+            Host::Tcp { name, .. } => config.host(name),
+            Host::Socket { folder, .. } => config.host_path(folder),
+        };
+        if let Some(address) = address {
+            config.hostaddr(address);
         }
+        // Nothing but the URL takes encryption away, and for a socket there is none.
+        let is_plain = url.ssl_mode() == SslMode::Disable || matches!(host, Host::Socket { .. });
+        config.ssl_mode(if is_plain { Mode::Disable } else { Mode::Require });
         let failed = |error| PostgresError::connecting(place, error);
-        match (host, &fresh.tls) {
-            (Host::Tcp { .. }, Some(tls)) => {
-                config.ssl_mode(Mode::Require);
-                let (client, connection) = config.connect(tls.clone()).await.map_err(failed)?;
-                Ok(Link::new(client, connection, Arc::clone(place), self.limits.statement))
-            }
-            _ => {
-                config.ssl_mode(Mode::Disable);
-                let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
-                Ok(Link::new(client, connection, Arc::clone(place), self.limits.statement))
-            }
+        let (place, limit) = (Arc::clone(place), self.limits.statement);
+        if let Some(tls) = fresh.tls.clone().filter(|_| !is_plain) {
+            let (client, connection) = config.connect(tls).await.map_err(failed)?;
+            return Ok(Link::new(client, connection, place, limit));
         }
+        let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
+        Ok(Link::new(client, connection, place, limit))
     }
 }
 
@@ -390,12 +382,12 @@ mod tests {
 
     #[test]
     fn all_hosts_together_are_refused_only_if_each_refuses() {
+        use Kind::{ReadOnly, Refused, Unreachable};
         let of = |kinds: &[Kind]| {
             let faults = kinds.iter().zip(["one", "two", "three"]);
             let error = all(faults.map(|(kind, what)| PostgresError::new(*kind, what)).collect());
             (error.kind(), error.to_string())
         };
-        use Kind::{ReadOnly, Refused, Unreachable};
         assert_eq!(of(&[Refused]), (Refused, "one".to_owned()));
         assert_eq!(of(&[Refused, Refused]), (Refused, "one; two".to_owned()));
         assert_eq!(of(&[Refused, ReadOnly]), (ReadOnly, "one; two".to_owned()));

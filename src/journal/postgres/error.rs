@@ -12,13 +12,18 @@ use crate::model::text::shown;
 /// So much of a server's message is told.
 const SAID: usize = 400;
 
-/// How the messages begin by which PgBouncer refuses. It has one code for them and for what passes.
-const POOLER_REFUSES: [&str; 5] = [
-    "SASL authentication failed",
-    "password authentication failed",
-    "no such user",
-    "no such database",
-    "wrong password type",
+/// How the messages begin and go on by which `PgBouncer` refuses, or passes on that the server did. It has one code for
+/// them and for what passes, such as too many connections.
+const POOLER_REFUSES: [(&str, &str); 9] = [
+    ("SASL authentication failed", ""),
+    ("password authentication failed", ""),
+    ("wrong password type", ""),
+    ("no such user", ""),
+    ("no such database", ""),
+    ("no pg_hba.conf entry", ""),
+    ("database \"", "does not exist"),
+    ("role \"", "does not exist"),
+    ("permission denied for database", ""),
 ];
 
 /// What is known after a failure.
@@ -100,7 +105,7 @@ impl PostgresError {
     }
 
     /// With why, where the server itself said it: its words, made safe.
-    fn from_postgres(self, error: tokio_postgres::Error) -> Self {
+    fn said_by(self, error: tokio_postgres::Error) -> Self {
         let Some(said) = error.as_db_error() else { return self.because(error) };
         let sql_state = Some(said.code().clone());
         let text = format!("{}: {} ({})", said.severity(), said.message(), said.code().code());
@@ -135,7 +140,7 @@ impl PostgresError {
                     "check the user and sslmode in journal.url, journal.password, journal.client_cert, and pg_hba.conf on the \
                      server",
                 ),
-                "08P01" if POOLER_REFUSES.iter().any(|begin| said.message().starts_with(begin)) => refused(
+                "08P01" if is_refused_by_pooler(said.message()) => refused(
                     "the pooler does not let the user into the database",
                     "check the user and the database in journal.url, journal.password, and the pooler's users and databases",
                 ),
@@ -155,7 +160,7 @@ impl PostgresError {
                 ),
             },
         };
-        fault.from_postgres(error)
+        fault.said_by(error)
     }
 
     /// A statement that was sent to `place`. `ended`: why the connection is at its end, where that is known.
@@ -181,8 +186,12 @@ impl PostgresError {
                 Some("the daemon asks the database before it goes on"),
             ),
         };
-        Self { todo: todo.map(str::to_owned), ..Self::new(kind, what) }.from_postgres(error)
+        Self { todo: todo.map(str::to_owned), ..Self::new(kind, what) }.said_by(error)
     }
+}
+
+fn is_refused_by_pooler(message: &str) -> bool {
+    POOLER_REFUSES.iter().any(|(begin, then)| message.starts_with(begin) && message.contains(then))
 }
 
 /// What is known of a statement after this error.
@@ -279,4 +288,30 @@ fn is_of_client(alert: AlertDescription) -> bool {
             | A::AccessDenied
             | A::DecryptError
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_pooler_refuses_is_told_from_what_passes() {
+        for refuses in [
+            "SASL authentication failed",
+            "database \"nothing\" does not exist",
+            "role \"nobody\" does not exist",
+            "no such user: nobody",
+        ] {
+            assert!(is_refused_by_pooler(refuses), "{refuses}");
+        }
+        for passes in [
+            "no more connections allowed (max_client_conn)",
+            "query_wait_timeout",
+            "pgbouncer cannot connect to server",
+            "the database system is starting up",
+            "database \"journal\" is disabled",
+        ] {
+            assert!(!is_refused_by_pooler(passes), "{passes}");
+        }
+    }
 }
