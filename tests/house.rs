@@ -31,7 +31,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // The stages. They know neither the configuration nor each other's insides.
     ("schedule", &["clock", "model"]),
     ("decide", &["model"]),
-    ("journal", &["failpoint", "model"]),
+    // The clock for the waits between two connections to a database.
+    ("journal", &["clock::Clock", "failpoint", "model"]),
     ("notify", &["clock::Clock", "journal::Journal", "journal::JournalError", "model"]),
     // The one reconcile puts the stages together, by their traits.
     (

@@ -33,6 +33,7 @@ mod names;
 mod outbox;
 mod owner;
 mod place;
+pub mod postgres;
 pub mod query;
 pub mod reader;
 mod schema;

@@ -3,5 +3,12 @@
 mod conformance;
 mod file;
 mod migration;
+mod postgres;
 mod simulated;
 mod views;
+
+#[path = "../support/postgres.rs"]
+mod server;
+#[expect(dead_code, reason = "other tests need more of it")]
+#[path = "../support/tools.rs"]
+mod tools;
