@@ -67,7 +67,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     // Around them.
     ("cloud", &["clock", "failpoint", "model"]),
-    ("configuration", &["journal::JournalUrl", "model"]),
+    ("configuration", &["journal::JournalLocation", "journal::JournalUrl", "journal::postgres", "model"]),
     ("lifecycle", &[]),
     ("telemetry", &["configuration"]),
     // What the service manager is told. It knows nothing of what it tells.

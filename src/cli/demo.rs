@@ -154,7 +154,7 @@ async fn stories(quiet: bool, stopping: &CancellationToken) -> Result<Vec<Ending
         .context("no folder for the journal")?;
     let environment = environment(&scenario);
     let loaded = load(&scenario, &simulator.url(), folder.path(), &environment)?;
-    let (opened, mut states) = daemon::open_journal(&loaded.configuration, &*clock)?;
+    let (opened, mut states) = daemon::open_journal(&loaded.configuration, &clock)?;
     let observer = Arc::new(Storyteller { clock: Arc::clone(&clock), began, quiet });
     let parts = (opened.journal.clone(), &mut states);
     let builder = Builder::new(&environment, parts, &clock, &observer, stopping);

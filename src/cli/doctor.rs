@@ -122,7 +122,7 @@ pub(super) fn in_the_unit(config: &Path, configuration: &Configuration, command:
         "sudo systemd-run --pipe --wait --collect --quiet $(systemctl cat upgrade-remediator | sed -n \
          's/^\\(\\(Load\\|Set\\)Credential[A-Za-z]*=\\)/--property=\\1/p') \
          --setenv=UPGRADE_REMEDIATOR__JOURNAL__URL={} {} {command} --config {}",
-        configuration.journal,
+        configuration.journal_url,
         program.display(),
         config.display()
     )
@@ -469,7 +469,7 @@ fn journal(configuration: &Configuration) -> Result {
     let place = configuration.journal.place();
     match configuration.journal.reader() {
         Ok(_) => Result::Ok(place),
-        Err(JournalError::Missing { .. }) => {
+        Err(JournalError::Missing { .. } | JournalError::NoJournal { .. }) => {
             Result::Note(format!("{place}: there is no journal yet; the first start creates it"))
         }
         Err(error) => Result::Wrong {

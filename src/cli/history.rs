@@ -16,7 +16,7 @@ use crate::configuration::Loaded;
 use crate::control::{Answer, Request};
 use crate::journal::history::HistoryError;
 use crate::journal::reader::Query;
-use crate::journal::{History, JournalReader};
+use crate::journal::{History, Reader};
 use crate::model::hold::Scope;
 use crate::model::id::ClusterId;
 use crate::model::scope_entry::{Line, Position};
@@ -103,7 +103,7 @@ fn of_daemon(
     }
 }
 
-fn of_journal(journal: &JournalReader, query: &Query, past: Option<&Position>) -> Result<History, Failure> {
+fn of_journal(journal: &Reader, query: &Query, past: Option<&Position>) -> Result<History, Failure> {
     History::read(journal, query, past).map_err(|error| match error {
         HistoryError::SeveralClusters { .. } => Failure::Usage(error.to_string()),
         error => Failure::Other(error.into()),

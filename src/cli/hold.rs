@@ -13,8 +13,7 @@ use super::{CommandResult, Failure, journal, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::configuration::{Loaded, parse_duration};
 use crate::control::{Answer, AskError, Request, ask};
-use crate::journal::reader::JournalReader;
-use crate::journal::{Holder, JournalUrl};
+use crate::journal::{Holder, HolderUnknown, JournalLocation, Reader};
 use crate::model::command::command;
 use crate::model::hold::{Holds, StoredHold};
 use crate::model::moment::Moment;
@@ -123,7 +122,7 @@ pub(super) struct Control<'a> {
     /// Its socket.
     pub(super) socket: Option<PathBuf>,
     /// Its journal, if the configuration can be read: the daemon has its lock.
-    pub(super) journal: Option<JournalUrl>,
+    pub(super) journal: Option<JournalLocation>,
 }
 
 impl Control<'_> {
@@ -147,6 +146,11 @@ impl Control<'_> {
         match journal.holder() {
             Ok(None) => Presence::Down,
             Ok(Some(holder)) => Presence::Runs(running(&holder)),
+            Err(HolderUnknown::Database) => Presence::Unknown(
+                "a daemon may run on this machine or on another one: the journal is in a database, which does not show it. To stop \
+                 a daemon: systemctl stop upgrade-remediator"
+                    .to_owned(),
+            ),
             Err(error) => Presence::unknown(&format!(" by {} ({})", journal.place(), chain(&error))),
         }
     }
@@ -253,7 +257,7 @@ fn journaled(loaded: &Loaded) -> Result<Vec<StoredHold>, Failure> {
 }
 
 /// Returns the holds of the journal that are in force.
-pub(super) fn holds_in_force(reader: &JournalReader, now: Moment) -> Result<Vec<StoredHold>, Failure> {
+pub(super) fn holds_in_force(reader: &Reader, now: Moment) -> Result<Vec<StoredHold>, Failure> {
     Ok(Holds::recall(reader.holds()?, now).in_force(now).cloned().collect())
 }
 

@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use crate::clock::{Clock as _, SystemClock};
 use crate::configuration::{self, Coloured, Configuration, Environment, Loaded, Problems};
 use crate::daemon::BuildFault;
-use crate::journal::{JournalError, JournalReader};
+use crate::journal::{JournalError, Reader};
 use crate::model::command::{self, DEFAULT_CONFIG};
 use crate::model::text::chain;
 use crate::telemetry;
@@ -209,7 +209,7 @@ pub fn main() -> ExitCode {
 }
 
 /// Opens the journal for reading. A missing one is reported, and counts as empty.
-fn journal(configuration: &Configuration) -> Result<Option<JournalReader>, Failure> {
+fn journal(configuration: &Configuration) -> Result<Option<Reader>, Failure> {
     let journal = journal_if_any(configuration)?;
     if let Err(absent) = &journal {
         hold::note(&chain(absent));
@@ -219,13 +219,9 @@ fn journal(configuration: &Configuration) -> Result<Option<JournalReader>, Failu
 
 /// Opens the journal for reading, or returns that there is none: before the first start there is
 /// none yet.
-fn journal_if_any(configuration: &Configuration) -> Result<Result<JournalReader, JournalError>, Failure> {
+fn journal_if_any(configuration: &Configuration) -> Result<Result<Reader, JournalError>, Failure> {
     match configuration.journal.reader() {
-        Err(error)
-            if !matches!(error, JournalError::Missing { .. } | JournalError::DirectoryMissing { .. }) =>
-        {
-            Err(error.into())
-        }
+        Err(error) if !error.is_missing() => Err(error.into()),
         found => Ok(found),
     }
 }

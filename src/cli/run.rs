@@ -63,7 +63,7 @@ pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once
         let signals = Signals::listen().context("cannot listen to signals")?;
         let stopping = CancellationToken::new();
         let clock = Arc::new(SystemClock::new());
-        let (opened, mut states) = daemon::open_journal(&loaded.configuration, &*clock)
+        let (opened, mut states) = daemon::open_journal(&loaded.configuration, &clock)
             .map_err(|error| Failure::of_build(error.into()))?;
         states
             .identify(&opened.journal, &loaded.configuration, clock.now())
@@ -98,7 +98,7 @@ pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once
                 run_once(config, &loaded.configuration, builder, states, &opened, notifying).await
             } else {
                 let parts = (builder, states, notifying, Seen { metrics, changes });
-                serve(config, loaded, environment.clone(), parts, &opened, reload).await
+                Box::pin(serve(config, loaded, environment.clone(), parts, &opened, reload)).await
             }
         };
         let done = tokio::select! {

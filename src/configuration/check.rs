@@ -5,13 +5,14 @@ use super::channel::{AnyChannel, Channels, InChannels, WrittenNotify};
 use super::checked::Configuration;
 use super::credentials::{AllCredentials, AnyCredentials};
 use super::environment::Environment;
+use super::journal::WrittenJournal;
 use super::kind::{List, Named};
 use super::policy::{Policies, WrittenPolicy};
 use super::project::{AnyProject, Projects};
 use super::schema::Key;
 use super::section::{Section, Tree};
 use super::sections::{
-    Log, WrittenBreaker, WrittenControl, WrittenHttp, WrittenJournal, WrittenLimits, WrittenLog, WrittenPoll,
+    Log, WrittenBreaker, WrittenControl, WrittenHttp, WrittenLimits, WrittenLog, WrittenPoll,
 };
 use super::table::{Help as _, Keyed as _, Later, Of, Table as _, table};
 use crate::model::command::command;
@@ -114,9 +115,12 @@ pub(super) fn check(
             ),
         );
     }
+    let (journal_url, journal, database) = journal?;
     Some(Configuration {
         mode,
-        journal: journal?,
+        journal_url,
+        journal,
+        database,
         retention,
         poll,
         limits,

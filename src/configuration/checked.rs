@@ -10,11 +10,12 @@ use super::channel::{Channel, Notify};
 use super::credentials::Credentials;
 use super::environment::Environment;
 use super::files;
+use super::journal::Database;
 use super::key::KeyPath;
 use super::problem::Problem;
 use super::project::Project;
 use super::sections::{Http, Log};
-use crate::journal::JournalUrl;
+use crate::journal::{JournalLocation, JournalUrl};
 use crate::model::policy::{Mode, Policy};
 use crate::model::project::{Breaker, Limits, Poll};
 use crate::model::window::{HORIZON, WindowState};
@@ -24,8 +25,12 @@ use crate::model::window::{HORIZON, WindowState};
 pub struct Configuration {
     /// The global mode; each policy's own is in its terms, never above this one.
     pub mode: Mode,
-    /// The journal.
-    pub journal: JournalUrl,
+    /// The journal, as it is written.
+    pub journal_url: JournalUrl,
+    /// Where the journal is.
+    pub journal: JournalLocation,
+    /// How a database is reached.
+    pub database: Database,
     /// How long the journal keeps finished tasks.
     pub retention: Duration,
     /// The intervals of polls.
@@ -94,7 +99,7 @@ impl Loaded {
             Mode::DryRun => "no command can reach the daemon",
             Mode::Enforce => "the daemon does not start in enforce",
         };
-        let journal = Some(self.configuration.journal.path());
+        let journal = self.configuration.journal_url.path();
         let places = [
             ("journal", "url", "STATE_DIRECTORY", journal, "the daemon does not start"),
             ("control", "socket", "RUNTIME_DIRECTORY", self.configuration.control.as_deref(), socket),

@@ -7,13 +7,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::channel::WrittenNotify;
 use super::checked::Loaded;
+use super::journal::WrittenJournal;
 use super::key::KeyPath;
 use super::policy;
-use super::sections::{
-    WrittenBreaker, WrittenControl, WrittenHttp, WrittenJournal, WrittenLimits, WrittenLog, WrittenPoll,
-};
+use super::sections::{WrittenBreaker, WrittenControl, WrittenHttp, WrittenLimits, WrittenLog, WrittenPoll};
 use super::table::Table as _;
 use super::variant::Variants as _;
+use crate::journal::JournalLocation;
 use crate::model::policy::Mode;
 
 /// One key, the value in force, and its origin.
@@ -54,8 +54,12 @@ impl Loaded {
         let top = KeyPath::default();
         let configuration = &self.configuration;
         list.add(&top.key("mode"), json!(configuration.mode.word()));
-        let (url, retention) = (Some(configuration.journal.clone()), Some(configuration.retention));
-        list.table(&["journal"], WrittenJournal { url, retention }.list());
+        let (url, retention) = (Some(configuration.journal_url.clone()), Some(configuration.retention));
+        let database = match &configuration.journal {
+            JournalLocation::Sqlite(_) => WrittenJournal::default(),
+            JournalLocation::Postgres(_) => configuration.database.written(),
+        };
+        list.table(&["journal"], WrittenJournal { url, retention, ..database }.list());
         list.table(&["poll"], WrittenPoll::with_all_of(&configuration.poll).list());
         list.table(&["limits"], WrittenLimits::with_all_of(&configuration.limits).list());
         list.table(&["breaker"], WrittenBreaker::with_all_of(&configuration.breaker).list());

@@ -28,6 +28,7 @@ mod duration;
 mod effective;
 mod environment;
 mod files;
+mod journal;
 mod key;
 mod kind;
 mod layer;
@@ -68,7 +69,8 @@ pub use sections::{Http, Log};
 pub use source::Snippet;
 pub use text::LogFormat;
 
-pub use crate::journal::JournalUrl;
+pub use self::journal::Database;
+pub use crate::journal::{JournalLocation, JournalUrl};
 
 /// Reads a duration in the form of the configuration: `"30s"`, `"1h 30m"`, `"3d"`.
 ///

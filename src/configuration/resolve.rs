@@ -12,6 +12,7 @@ use super::problem::{Problem, Problems};
 use super::profile;
 use super::reference::{SecretReference, Unavailable};
 use super::variant::Variants as _;
+use crate::journal::JournalLocation;
 use crate::model::id::ProjectName;
 use crate::model::proxy;
 use crate::model::secret::Secret;
@@ -26,6 +27,8 @@ enum Owner<'a> {
     /// A project's proxy.
     Project(&'a str),
     Channel(&'a str),
+    /// The database of the journal.
+    Journal,
 }
 
 /// A secret with its place.
@@ -41,6 +44,7 @@ impl Owner<'_> {
             Self::Credentials(name) => ("credentials", name),
             Self::Project(name) => ("project", name),
             Self::Channel(name) => ("channel", name),
+            Self::Journal => return KeyPath::of(&["journal", key]).to_string(),
         };
         KeyPath::of(&[section, name, key]).to_string()
     }
@@ -186,7 +190,11 @@ impl Configuration {
             .channels
             .iter()
             .flat_map(move |channel| of(Owner::Channel(&channel.name), channel.references()));
-        credentials.chain(projects).chain(channels)
+        let journal = match &self.journal {
+            JournalLocation::Sqlite(_) => Vec::new(),
+            JournalLocation::Postgres(_) => self.database.references(),
+        };
+        credentials.chain(projects).chain(channels).chain(of(Owner::Journal, journal))
     }
 
     /// Returns those in use that cannot be read, with their keys.

@@ -10,26 +10,11 @@ use super::environment::Environment;
 use super::kind::{AtLeastOne, List, Positive, Scalar};
 use super::section::Section;
 use super::table::table;
-use super::text::{Directives, HostName, Journal as Url, Listen, LogFormat, Socket};
-use crate::journal::JournalUrl;
+use super::text::{Directives, HostName, Listen, LogFormat, Socket};
 use crate::model::project::{Breaker, Limits, Poll};
 
-/// The journal's place outside a unit with a `StateDirectory=`.
-const STATE_DIRECTORY: &str = "/var/lib/upgrade-remediator";
-/// How long finished tasks are kept.
-const RETENTION: Duration = Duration::from_hours(365 * 24);
 /// The control socket's place outside a unit with a `RuntimeDirectory=`.
 const RUNTIME_DIRECTORY: &str = "/run/upgrade-remediator";
-/// The API's times have no zone, and may be up to 14 hours ahead of ours.
-const RETENTION_BEYOND_AGE: Duration = Duration::from_hours(24);
-
-table! {
-    /// `[journal]`
-    pub(super) struct WrittenJournal {
-        url: Url,
-        retention: Positive<Duration>,
-    }
-}
 
 table! {
     /// `[poll]`
@@ -114,37 +99,8 @@ impl Default for Log {
 }
 
 /// A default that comes from the environment, and may be absent.
-fn default<K: Scalar>(section: &Section<'_>, key: &str, text: String) -> Option<K::Value> {
+pub(super) fn default<K: Scalar>(section: &Section<'_>, key: &str, text: String) -> Option<K::Value> {
     K::take(&text.into()).map_err(|problem| section.error(key, problem)).ok()
-}
-
-impl WrittenJournal {
-    /// Where the journal is, and how long it keeps finished tasks. `top` is the whole file.
-    pub(super) fn check(
-        self,
-        top: &Section<'_>,
-        poll: &Poll,
-        env: &Environment,
-    ) -> (Option<JournalUrl>, Duration) {
-        let section = &top.child("journal");
-        let of_the_unit = || {
-            let folder = env.directory("STATE_DIRECTORY").unwrap_or_else(|| STATE_DIRECTORY.into());
-            default::<Url>(section, "url", JournalUrl::file(folder.join("journal.db")).to_string())
-        };
-        let least = poll.max_failure_age.saturating_add(RETENTION_BEYOND_AGE);
-        let comparable = top.child("poll").can_compare(&["max_failure_age"]);
-        if self.retention.is_some_and(|retention| retention < least) && comparable {
-            section.warn(
-                "retention",
-                format!(
-                    "the retention is shorter than poll.max_failure_age plus a day, so the daemon keeps entries for {}: an older \
-                     failure whose entries were deleted earlier could count as a new failure",
-                    duration::quoted(least)
-                ),
-            );
-        }
-        (self.url.or_else(of_the_unit), self.retention.unwrap_or(RETENTION).max(least))
-    }
 }
 
 impl WrittenPoll {

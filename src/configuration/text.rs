@@ -11,6 +11,7 @@ use super::files::{Readers, read_bytes};
 use super::kind::{Scalar, listed, word};
 use super::schema::Shown;
 use crate::journal::JournalUrl;
+use crate::journal::postgres::SchemaName;
 use crate::model::id::{ProjectId, ProjectName};
 use crate::model::policy::Pattern;
 use crate::model::text::{is_full_host_name, shown};
@@ -42,6 +43,7 @@ const LOG_FORMATS: [(&str, LogFormat); 4] = [
 
 listed! {
     JournalUrl: |it| it.to_string();
+    SchemaName: |it| it.as_str();
     LogFormat: |it| LOG_FORMATS.iter().find(|(_, format)| format == it).map_or("", |(word, _)| word);
     ProjectId: |it| it.as_str();
     ProjectName: |it| it.as_str();
@@ -126,6 +128,8 @@ texts! {
     };
     /// The place of a journal. A URL of another kind may contain a password, and is not repeated.
     Journal: JournalUrl, Shown::Here(JournalUrl::is_harmless), journal_url;
+    /// The schema of a database that the journal's tables are in.
+    Schema: SchemaName, Shown::Open, |text: &str| SchemaName::new(text).map_err(|error| error.to_string());
     /// The host of a mail server.
     MailHost: String, Shown::Open, |text: &str| {
         line(text)?;
@@ -254,7 +258,9 @@ fn socket(text: &str) -> Result<Option<PathBuf>, String> {
 
 fn journal_url(url: &str) -> Result<JournalUrl, String> {
     let url = JournalUrl::parse(url)?;
-    absolute(&url.place())?;
+    if let Some(path) = url.path() {
+        absolute(&path.to_string_lossy())?;
+    }
     Ok(url)
 }
 

@@ -9,7 +9,7 @@ use crate::clock::{Clock, SystemClock, TOLD_EVERY, random_seed};
 use crate::cloud::http::HttpTransport;
 use crate::cloud::{BuildError, Client};
 use crate::configuration::{Configuration, Problems, Project};
-use crate::journal::{Journal, JournalError, Opened};
+use crate::journal::{Journal, JournalError, Opened, Opening};
 use crate::model::event::StoredEntry;
 use crate::model::hold::{Holds, Identified};
 use crate::model::id::ProjectName;
@@ -96,7 +96,11 @@ pub enum BuildFault {
 impl BuildFault {
     /// Returns whether the cause is the configuration, and not the machine.
     pub fn is_of_the_configuration(&self) -> bool {
-        !matches!(self, Self::Journal(_) | Self::NewProject(_))
+        match self {
+            Self::Journal(error) => error.is_of_the_configuration(),
+            Self::NewProject(_) => false,
+            _ => true,
+        }
     }
 }
 
@@ -225,7 +229,7 @@ fn named(configuration: &Configuration) -> Vec<Named> {
 /// If it cannot be used. Nothing on disk is changed then.
 pub fn open_journal(
     configuration: &Configuration,
-    clock: &impl Clock,
+    clock: &Arc<SystemClock>,
 ) -> Result<(Opened, ProjectStates), JournalError> {
     let now = clock.now();
     let mut states = ProjectStates::default();
@@ -237,7 +241,9 @@ pub fn open_journal(
             entries, "the journal {place} is still being read: {entries} entries in {waited} so far"
         );
     });
-    let opened = configuration.journal.open(now.wall, random_seed(), |entry| {
+    let clock = Arc::clone(clock);
+    let opening = Opening { now: Arc::new(move || clock.now()), seed: random_seed(), clock: None };
+    let opened = configuration.journal.open(&opening, |entry| {
         states.fold(entry, now);
         reading.read_one();
     })?;

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use rusqlite::ErrorCode;
 
-use crate::model::id::{IdError, TaskId};
+use super::postgres::{Kind, PostgresError};
+use crate::model::id::{IdError, ProjectName, TaskId};
 
 /// Why the journal could not be opened, read or written.
 #[derive(Debug, thiserror::Error)]
@@ -138,7 +139,49 @@ pub enum JournalError {
     #[error("the journal {path} cannot be used")]
     Sqlite { path: PathBuf, source: Arc<rusqlite::Error> },
 
+    // The database.
+    /// A statement, or the connection, failed.
+    #[error(transparent)]
+    Database(#[from] PostgresError),
+    /// A row is not what a statement of this version gives.
+    #[error("the database's answer cannot be understood; use the version that wrote the journal")]
+    Answer(#[from] tokio_postgres::Error),
+    /// There is no journal in the database.
+    #[error(
+        "there is no journal in schema {schema} of {place}; start the daemon once, or correct journal.url and journal.schema"
+    )]
+    NoJournal { place: String, schema: String },
+    /// A newer version of this program made it.
+    #[error(
+        "the journal in {place} has schema {found}, and this version knows schemas up to {known}; use the version that wrote \
+         it, or a newer one"
+    )]
+    NewerDatabase { place: String, found: i32, known: i32 },
+    /// Something in it cannot be understood.
+    #[error(
+        "the journal in {place} cannot be used ({detail}); restore a backup, or use the version that wrote it"
+    )]
+    Unusable { place: String, detail: String },
+    /// One entry cannot be understood.
+    #[error(
+        "entry {number} of project {project:?} in the journal in {place} cannot be understood; restore a backup, or use the \
+         version that wrote it"
+    )]
+    BadRow { place: String, project: String, number: u64, source: EntryFault },
+    /// The database knows less than this process: a replica without the last commits was promoted, or a backup restored.
+    #[error(
+        "the journal in {place} went back from entry {known} to {found}: later requests are unknown to it, so this daemon \
+         writes no entry and sends no request; hold all, check each failed task, then restart"
+    )]
+    WentBack { place: String, known: u64, found: u64 },
+    /// No runtime to wait for the database.
+    #[error("no runtime could be started to read the journal")]
+    Runtime { source: io::Error },
+
     // The program.
+    /// Events of two projects were to be kept at once. Nothing was kept.
+    #[error("events of project {project} and of project {other} were to be kept at once")]
+    SeveralProjects { project: ProjectName, other: ProjectName },
     /// The journal gave back less than it was given.
     #[error("the journal lost an entry that it had accepted")]
     Lost,
@@ -194,6 +237,16 @@ fn holder(pid: Option<u32>) -> String {
 }
 
 impl JournalError {
+    /// Whether somebody has to change something before a start can succeed: a database refuses what the configuration says.
+    pub fn is_of_the_configuration(&self) -> bool {
+        matches!(self, Self::Database(error) if error.kind() == Kind::Refused)
+    }
+
+    /// Whether there is no journal, as before the first start.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing { .. } | Self::DirectoryMissing { .. } | Self::NoJournal { .. })
+    }
+
     /// What an error of `SQLite` at `path` means to an operator, for everything but a failed COMMIT.
     pub(super) fn sqlite(path: &Path, error: impl Into<Arc<rusqlite::Error>>) -> Self {
         let (path, source) = (path.to_owned(), error.into());

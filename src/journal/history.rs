@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 use super::error::JournalError;
+use super::location::Reader;
 use super::query::{KnownCluster, Part, Query};
-use super::reader::JournalReader;
 use crate::model::event::StoredEntry;
 use crate::model::id::{ClusterId, ProjectName};
 use crate::model::scope_entry::{Line, Position, ScopeEntry};
@@ -48,11 +48,7 @@ impl History {
     ///
     /// # Errors
     /// Where the journal cannot be read, or the cluster that is asked for cannot be told.
-    pub fn read(
-        reader: &JournalReader,
-        query: &Query,
-        past: Option<&Position>,
-    ) -> Result<Self, HistoryError> {
+    pub fn read(reader: &Reader, query: &Query, past: Option<&Position>) -> Result<Self, HistoryError> {
         let meant = match &query.cluster {
             Some(name) => Some(find(name, reader.clusters()?)?),
             None => None,

@@ -39,6 +39,9 @@ pub enum HolderUnknown {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A database has no lock beside it.
+    #[error("a database does not show which daemon uses it")]
+    Database,
     /// A daemon leaves its lock file where it is, so somebody else removed it, and its holder may run on.
     #[error("{} is missing beside the journal: the daemon that locked it may still run", .0.display())]
     LockMissing(PathBuf),

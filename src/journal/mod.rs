@@ -22,14 +22,18 @@ use crate::model::scope_entry::Position;
 
 mod chronicle;
 mod connect;
+pub mod database;
+mod database_clock;
 pub mod error;
 mod failure;
 mod files;
 pub mod history;
 mod holds;
+pub mod location;
 mod lock;
 pub mod memory;
 mod names;
+mod opening;
 mod outbox;
 mod owner;
 mod place;
@@ -43,16 +47,19 @@ pub mod store;
 mod stored;
 mod url;
 
+pub use database_clock::DatabaseClock;
 pub use error::JournalError;
 pub use history::{History, HistoryError};
+pub use location::{JournalLocation, Opened, Reader};
 pub use lock::{Holder, HolderUnknown, holder};
 pub use memory::MemoryJournal;
+pub use opening::Opening;
 pub use query::{Part, Query};
 pub use reader::JournalReader;
 pub use schema::Meta;
 pub use sqlite::{SqliteJournal, SqliteOptions};
 pub use store::{Answer, Fence, Layer, Store};
-pub use url::{JournalUrl, Opened};
+pub use url::JournalUrl;
 
 /// What is about to be sent, and why.
 #[derive(Debug, Clone, PartialEq)]
@@ -130,7 +137,7 @@ impl<T> Journaled<T> {
 #[derive(Clone)]
 pub struct Journal {
     store: Arc<dyn Store>,
-    fence: Fence,
+    fence: Option<Fence>,
 }
 
 impl<S: Store> From<S> for Journal {
@@ -140,9 +147,9 @@ impl<S: Store> From<S> for Journal {
 }
 
 impl Journal {
-    /// Over this store, whose lock keeps every other writer out.
+    /// Over this store, which knows what this process has leased.
     pub fn over(store: Arc<dyn Store>) -> Self {
-        Self { store, fence: Fence::ALONE }
+        Self { store, fence: None }
     }
 
     /// The same, for whoever has the lease of this project: what it writes is kept only as long as the lease is its own.
@@ -150,7 +157,7 @@ impl Journal {
     /// # Errors
     /// Where the store cannot tell.
     pub async fn leased(&self, project: &ProjectName) -> Result<Self, JournalError> {
-        Ok(Self { store: Arc::clone(&self.store), fence: self.store.lease(project).await? })
+        Ok(Self { store: Arc::clone(&self.store), fence: Some(self.store.lease(project).await?) })
     }
 
     /// The store beneath, to put a layer over it.
@@ -171,7 +178,12 @@ impl Journal {
     ///
     /// Cancel safety: the events may be kept although the future was dropped.
     pub async fn record(&self, at: Moment, lines: Vec<(Subject, Event)>) -> Result<Vec<Entry>, JournalError> {
-        self.store.append(self.fence, at, lines).await
+        let Some((Subject { project, .. }, _)) = lines.first() else { return Ok(Vec::new()) };
+        let fence = match self.fence {
+            Some(fence) => fence,
+            None => self.store.lease(project).await?,
+        };
+        self.store.append(fence, at, lines).await
     }
 
     /// Keeps the intent. When this returns `Ok`, it is durable and may be sent, once.

@@ -79,7 +79,7 @@ fn a_wrong_value_is_named_with_its_key_and_what_is_allowed() {
         (top("[breaker]\nwithin = '0s'"), &["breaker.within", "longer"]),
         (
             top("[journal]\nurl = 'postgres://u:canary@h/d'"),
-            &["journal.url", "PostgreSQL comes in a later version"],
+            &["journal.url", "a password must not stand in the URL, use journal.password"],
         ),
         (top("[journal]\nurl = 'sqlite:relative.db'"), &["journal.url", "must be absolute"]),
         (top("[journal]\nurl = 'mysql:/x'"), &["unknown kind of journal"]),
@@ -619,7 +619,7 @@ fn the_environment_overrides_single_values_and_is_named() {
     assert_eq!(configuration.poll.idle_interval, Duration::from_mins(7));
     assert_eq!(configuration.poll.active_interval, Duration::from_mins(1));
     assert_eq!(configuration.limits.requests_per_second, 9);
-    assert_eq!(configuration.journal, JournalUrl::Sqlite("/x/y.db".into()));
+    assert_eq!(configuration.journal_url, JournalUrl::Sqlite("/x/y.db".into()));
     let origin = |key: &str| loaded.origins.get(key).map_or("default", String::as_str);
     assert_eq!(origin("poll.idle_interval"), "environment UPGRADE_REMEDIATOR__POLL__IDLE_INTERVAL");
     assert_eq!(origin("poll.active_interval"), "config.toml:3");

@@ -404,7 +404,7 @@ async fn writes_to_the_outbox_are_done_whole_or_not_at_all() {
     let outbox = file();
     let journal = outbox.open();
     journal.write(vec![OutboxWrite::Join { channel: name("ops") }]).await.unwrap();
-    let connection = rusqlite::Connection::open(outbox.0.path()).unwrap();
+    let connection = rusqlite::Connection::open(outbox.path()).unwrap();
     connection.execute_batch("DROP TABLE reading").unwrap();
     let writes = vec![
         OutboxWrite::Note(note("prod", &["ops"])),

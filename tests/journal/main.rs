@@ -1,6 +1,7 @@
 //! The journal and the outbox.
 
 mod conformance;
+mod database;
 mod file;
 mod migration;
 mod postgres;

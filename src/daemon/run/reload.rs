@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 
 use super::Daemon;
 use crate::clock::Clock as _;
-use crate::configuration::{self, Configuration, JournalUrl, Loaded, Problem, Project, Severity};
+use crate::configuration::{self, Configuration, JournalLocation, Loaded, Problem, Project, Severity};
 use crate::daemon::build::{self, Builder, Connection};
 use crate::daemon::changes::changes;
 use crate::daemon::channels::Channels;
@@ -400,7 +400,11 @@ impl Daemon {
 
 /// Returns the journal's state of a project that is new in the configuration, and may be an old
 /// one.
-fn state_of(name: &ProjectName, journal: &JournalUrl, now: Moment) -> Result<ProjectState, JournalError> {
+fn state_of(
+    name: &ProjectName,
+    journal: &JournalLocation,
+    now: Moment,
+) -> Result<ProjectState, JournalError> {
     let mut states = ProjectStates::default();
     let entries = journal.reader()?.entries(&Query { project: Some(name.clone()), ..Query::default() })?;
     for entry in entries {

@@ -218,6 +218,6 @@ pub(super) async fn the_last_sign_of_life_comes_back(kind: &impl Kind) {
     assert_eq!(journal.last_alive().await.unwrap(), None::<Timestamp>);
     journal.mark_alive(at(1).wall);
     journal.mark_alive(at(61).wall);
-    drop(journal);
+    journal.close().await.unwrap();
     assert_eq!(kind.open().last_alive().await.unwrap(), Some(at(61).wall));
 }

@@ -1,18 +1,28 @@
 //! What every store does, asked of each kind through the one seam. A further store joins by one line of `stores!`.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tempfile::TempDir;
-use upgrade_remediator::journal::{Journal, JournalUrl, MemoryJournal};
+use upgrade_remediator::journal::postgres::connect::Limits;
+use upgrade_remediator::journal::postgres::{
+    Connector, PostgresOptions, PostgresUrl, ReadSecret, SchemaName,
+};
+use upgrade_remediator::journal::{DatabaseClock, Journal, JournalLocation, MemoryJournal, Opening, Query};
 use upgrade_remediator::model::cluster::Traits;
 use upgrade_remediator::model::event::{Event, StoredEntry, Subject};
 use upgrade_remediator::model::hold::StoredHold;
 use upgrade_remediator::model::id::{ClusterId, ProjectName, TaskId};
 use upgrade_remediator::model::moment::{Moment, Mono};
+use upgrade_remediator::model::secret::Secret;
 use upgrade_remediator::model::setup::Nodes;
 use upgrade_remediator::model::task::TaskKind;
+
+use crate::server::{PASSWORD, Pooler, fresh_name, server};
 
 pub(crate) mod entries;
 mod history;
@@ -40,28 +50,66 @@ impl Kind for MemoryJournal {
     }
 }
 
-/// One that a URL leads to.
-pub(crate) struct AtUrl(
-    pub(crate) JournalUrl,
-    #[expect(dead_code, reason = "it is removed with this")] TempDir,
-);
+/// One that a daemon can be told of.
+pub(crate) struct At {
+    pub(crate) location: JournalLocation,
+    opening: Opening,
+    /// It is removed with this.
+    folder: Option<TempDir>,
+}
 
-impl Kind for AtUrl {
+impl At {
+    fn new(location: JournalLocation, folder: Option<TempDir>) -> Self {
+        Self { location, opening: opening(), folder }
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.as_ref().unwrap().path().join("journal.db")
+    }
+}
+
+/// Time stands still, for a database too.
+pub(crate) fn opening() -> Opening {
+    static SEED: AtomicU64 = AtomicU64::new(1);
+    let (now, seed) = (at(0), SEED.fetch_add(1, Ordering::Relaxed));
+    let clock = Some(DatabaseClock { mono: now.mono, wall: now.wall });
+    Opening { now: Arc::new(move || now), seed, clock }
+}
+
+impl Kind for At {
     fn open(&self) -> Journal {
-        self.0.open(wall(), 1, |_| {}).unwrap().journal
+        self.location.open(&self.opening, |_| {}).unwrap().journal
     }
     fn found(&self) -> Found {
         let mut entries = Vec::new();
-        let holds = self.0.open(wall(), 1, |entry| entries.push(entry)).unwrap().holds;
-        assert_eq!(self.0.reader().unwrap().holds().unwrap(), holds, "a reader finds what a daemon finds");
+        let holds = self.location.open(&self.opening, |entry| entries.push(entry)).unwrap().holds;
+        let reader = self.location.reader().unwrap();
+        assert_eq!(reader.holds().unwrap(), holds, "a reader finds what a daemon finds");
+        assert_eq!(reader.entries(&Query::default()).unwrap(), entries);
         Found { entries, holds }
     }
 }
 
-pub(crate) fn file() -> AtUrl {
+pub(crate) fn file() -> At {
     let folder = TempDir::new().unwrap();
-    AtUrl(JournalUrl::file(folder.path().join("journal.db")), folder)
+    At::new(JournalLocation::file(folder.path().join("journal.db")), Some(folder))
 }
+
+/// A schema of its own in a real database.
+pub(crate) fn in_postgres(url: &str) -> At {
+    let options = PostgresOptions {
+        password: Some(ReadSecret::constant(Secret::from(PASSWORD))),
+        schema: SchemaName::new(&fresh_name()).unwrap(),
+        ..PostgresOptions::new(PostgresUrl::parse(url).unwrap())
+    };
+    // Nothing here is about how quick this machine is.
+    let limits = Limits { connect: PATIENT, whole: PATIENT, statement: PATIENT };
+    At::new(JournalLocation::Postgres(Connector::new(options).unwrap().with_limits(limits)), None)
+}
+
+pub(crate) const PATIENT: Duration = Duration::from_mins(1);
+
+static POOLER: LazyLock<Pooler> = LazyLock::new(|| Pooler::start(server(), &[]));
 
 pub(crate) fn wall() -> Timestamp {
     "2026-01-02T03:04:05.678Z".parse().unwrap()
@@ -154,4 +202,6 @@ macro_rules! stores {
 stores! {
     memory = MemoryJournal::new(1);
     sqlite = file();
+    postgres = in_postgres(&server().url());
+    pgbouncer = in_postgres(&POOLER.url());
 }
