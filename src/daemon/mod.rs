@@ -241,13 +241,16 @@ pub fn open_journal(
             entries, "the journal {place} is still being read: {entries} entries in {waited} so far"
         );
     });
-    let clock = Arc::clone(clock);
-    let opening = Opening { now: Arc::new(move || clock.now()), seed: random_seed(), clock: None };
+    let ours = Arc::clone(clock);
+    let opening = Opening { now: Arc::new(move || ours.now()), seed: random_seed(), clock: None };
     let opened = configuration.journal.open(&opening, |entry| {
         states.fold(entry, now);
         reading.read_one();
     })?;
     drop(reading);
+    if opened.is_taken_over {
+        states.projects.values_mut().for_each(|state| state.take_over(clock.now()));
+    }
     states.holds = Holds::recall(opened.holds.iter().cloned(), now);
     Ok((opened, states))
 }

@@ -40,6 +40,8 @@ pub struct Opened {
     /// Whether it knows less than was seen of it: it was restored from a backup, or has lost its end. This opening has
     /// placed a hold on everything then.
     pub is_restored: bool,
+    /// Whether another process, perhaps on another machine, may have written it and may still be sending what it wrote last.
+    pub is_taken_over: bool,
     /// The holds as they stood then, oldest first.
     pub holds: Vec<StoredHold>,
     /// What was kept of refused credentials.
@@ -92,6 +94,7 @@ impl JournalLocation {
                     is_new: found.is_new,
                     is_lost: false,
                     is_restored: false,
+                    is_taken_over: !found.is_new,
                     holds: found.holds,
                     refusals: found.refusals,
                 })
@@ -140,6 +143,8 @@ impl From<SqliteJournal> for Opened {
             is_new: store.is_new(),
             is_lost: store.is_lost(),
             is_restored: store.is_restored(),
+            // Its lock says that the process is gone.
+            is_taken_over: false,
             holds: store.holds().to_vec(),
             refusals: store.refusals().map(str::to_owned),
             journal: Journal::from(store),

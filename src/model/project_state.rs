@@ -291,6 +291,11 @@ impl ProjectState {
         }
     }
 
+    /// See [`ClusterRecord::take_over`].
+    pub fn take_over(&mut self, now: Moment) {
+        self.clusters.values_mut().for_each(|cluster| Arc::make_mut(cluster).take_over(now));
+    }
+
     /// See [`ClusterRecord::wake`].
     pub fn wake(&mut self, now: Moment) {
         self.clusters.values_mut().for_each(|cluster| Arc::make_mut(cluster).wake(now));

@@ -491,6 +491,14 @@ impl ClusterRecord {
         }
     }
 
+    /// Counts every request of unknown outcome as sent now: another process sent it, whose clock is not known, and which may
+    /// still be sending.
+    pub fn take_over(&mut self, now: Moment) {
+        for open in self.tasks.values_mut().filter_map(|task| task.open.as_mut()) {
+            open.sent = now;
+        }
+    }
+
     /// Keeps which tasks an answer shows. An incomplete one does not show that others are gone.
     pub fn remember_shown(&mut self, reading: &Reading) {
         if reading.complete {

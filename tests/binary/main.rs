@@ -7,6 +7,7 @@ mod clock;
 mod control;
 mod crash;
 mod credentials;
+mod database;
 mod doctor;
 mod hostile;
 mod json;
@@ -25,6 +26,9 @@ mod leaks;
 #[expect(dead_code, reason = "other tests need more of it")]
 #[path = "../support/peers.rs"]
 mod peers;
+#[expect(dead_code, reason = "other tests need more of it")]
+#[path = "../support/postgres.rs"]
+mod server;
 #[expect(dead_code, reason = "other tests need more of it")]
 #[path = "../support/mod.rs"]
 mod support;
