@@ -25,6 +25,7 @@ mod doctor;
 mod explain;
 mod history;
 mod hold;
+mod journal;
 mod man;
 mod notify_test;
 mod order;
@@ -97,6 +98,8 @@ enum Command {
     Simulator(simulator::Options),
     /// Run daemon and simulator in one process: five scenarios of failed tasks, live. Needs no account.
     Demo,
+    /// Copy the journal of the daemon.
+    Journal(journal::Options),
     /// Print the completion script for a shell.
     Completions(completions::Options),
     /// Print the manual page.
@@ -179,6 +182,9 @@ pub fn main() -> ExitCode {
         Command::Plan => configuration().and_then(|loaded| {
             plan::plan(&loaded, &environment, json).map_err(|failure| failure.located(&loaded))
         }),
+        Command::Journal(options) => {
+            configuration().and_then(|loaded| journal::journal(&loaded, &options, json))
+        }
         Command::Check => check::check(configuration(), &environment, json),
         Command::Doctor => configuration().and_then(|loaded| {
             doctor::doctor(&config, &loaded, &environment, json).map_err(|failure| failure.located(&loaded))

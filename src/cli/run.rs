@@ -17,7 +17,7 @@ use crate::clock::{Clock as _, SystemClock, random_seed};
 use crate::configuration::{Configuration, Environment, Http, Loaded};
 use crate::control::{Question, Reachable, Server};
 use crate::daemon::{self, Broken, Builder, Daemon, Measured, ProjectStates, Projects};
-use crate::journal::{Journal, Opened};
+use crate::journal::{Found, Journal, Opened};
 use crate::lifecycle::Signals;
 use crate::model::command::command;
 use crate::model::policy::Mode;
@@ -72,7 +72,7 @@ pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once
         tell_needs_operator(&loaded.configuration, &states);
         let mut start =
             daemon::start_of(&states, &loaded.configuration, &opened.journal.meta().id, random_seed());
-        start.lost_journal = opened.is_lost.then(|| opened.place.clone());
+        start.lost_journal = (opened.found == Found::Lost).then(|| opened.place.clone());
         let post = NotifyQueue::new(Routes::default());
         post.renamed(states.naming());
         let watched = loaded.configuration.projects.iter().map(|project| &project.name);
@@ -287,7 +287,7 @@ fn tell_start(config: &Path, configuration: &Configuration, opened: &Opened) {
             config.display(),
         );
     }
-    if opened.is_restored {
+    if opened.found == Found::Restored {
         warn!(
             journal = %opened.place,
             "the journal was restored from a backup or lost its end: later requests and holds are unknown, so the daemon \
@@ -296,13 +296,13 @@ fn tell_start(config: &Path, configuration: &Configuration, opened: &Opened) {
             command("release all"),
         );
     }
-    if opened.is_lost {
+    if opened.found == Found::Lost {
         warn!(
             journal = %opened.place,
             "the journal is gone, and a new one was created: requests sent before now are unknown, so earlier runs of a task \
              count against its retry limit. If the journal was lost or moved by mistake, stop the daemon and put it back"
         );
-    } else if opened.is_new {
+    } else if opened.found == Found::New {
         info!(
             journal = %opened.place,
             "created a new journal (first start): earlier runs of a task count against its retry limit"

@@ -341,15 +341,10 @@ mod tests {
 
     #[test]
     fn a_table_written_as_a_list_is_not_taken_for_one() {
-        let found = problems("journal = ['sqlite:/x', '1d']\n");
-        let marked = "   |\n 1 | journal = [***, ***]\n   |           ^^^^^^^^^^";
-        assert_eq!(
-            found,
-            [format!(
-                "error: c.toml:1:11: journal\n  found a list; a table is needed\n{marked}\n  help: write journal = {{ url = …, \
-                 retention = … }}"
-            )]
-        );
+        let found = problems("log = ['info', 'json']\n").join("\n");
+        let expected =
+            ["c.toml:1:7: log\n  found a list; a table is needed", "write log = { filter = …, format = … }"];
+        assert!(expected.iter().all(|part| found.contains(part)), "{found}");
     }
 
     #[test]

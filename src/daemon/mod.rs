@@ -9,7 +9,7 @@ use crate::clock::{Clock, SystemClock, TOLD_EVERY, random_seed};
 use crate::cloud::http::HttpTransport;
 use crate::cloud::{BuildError, Client};
 use crate::configuration::{Configuration, Problems, Project};
-use crate::journal::{Journal, JournalError, Opened, Opening};
+use crate::journal::{Found, Journal, JournalError, Opened, Opening};
 use crate::model::event::StoredEntry;
 use crate::model::hold::{Holds, Identified};
 use crate::model::id::ProjectName;
@@ -248,7 +248,7 @@ pub fn open_journal(
         reading.read_one();
     })?;
     drop(reading);
-    if opened.is_taken_over {
+    if opened.found == Found::TakenOver {
         states.projects.values_mut().for_each(|state| state.take_over(clock.now()));
     }
     states.holds = Holds::recall(opened.holds.iter().cloned(), now);

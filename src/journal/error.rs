@@ -151,6 +151,12 @@ pub enum JournalError {
         "there is no journal in schema {schema} of {place}; start the daemon once, or correct journal.url and journal.schema"
     )]
     NoJournal { place: String, schema: String },
+    /// A journal is copied into an empty one only.
+    #[error(
+        "the journal in schema {schema} of {place} is not empty, and nothing was copied; give an empty schema in journal.schema, or \
+         drop this one"
+    )]
+    NotEmpty { place: String, schema: String },
     /// A newer version of this program made it.
     #[error(
         "the journal in {place} has schema {found}, and this version knows schemas up to {known}; use the version that wrote \

@@ -26,6 +26,22 @@ pub enum JournalLocation {
     Postgres(Connector),
 }
 
+/// How a journal was found that is open to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// There was none: this opening created it.
+    New,
+    /// There was none, although there was one before: this opening created it in the place of that.
+    Lost,
+    /// It knows less than was seen of it: it was restored from a backup, or has lost its end. This opening has placed a hold on
+    /// everything.
+    Restored,
+    /// Another process, perhaps on another machine, may have written it and may still be sending what it wrote last.
+    TakenOver,
+    /// As the last process left it.
+    Continued,
+}
+
 /// A journal that is open to write, and how it was found.
 #[derive(Clone)]
 pub struct Opened {
@@ -33,15 +49,8 @@ pub struct Opened {
     pub journal: Journal,
     /// What people look for: the real path of a file, or the database.
     pub place: String,
-    /// Whether this opening created it.
-    pub is_new: bool,
-    /// Whether it created it in the place of another one that is gone: a first start does not.
-    pub is_lost: bool,
-    /// Whether it knows less than was seen of it: it was restored from a backup, or has lost its end. This opening has
-    /// placed a hold on everything then.
-    pub is_restored: bool,
-    /// Whether another process, perhaps on another machine, may have written it and may still be sending what it wrote last.
-    pub is_taken_over: bool,
+    /// How it was found.
+    pub found: Found,
     /// The holds as they stood then, oldest first.
     pub holds: Vec<StoredHold>,
     /// What was kept of refused credentials.
@@ -91,10 +100,7 @@ impl JournalLocation {
                 Ok(Opened {
                     journal: Journal::from(found.journal),
                     place: self.place(),
-                    is_new: found.is_new,
-                    is_lost: false,
-                    is_restored: false,
-                    is_taken_over: !found.is_new,
+                    found: if found.is_new { Found::New } else { Found::TakenOver },
                     holds: found.holds,
                     refusals: found.refusals,
                 })
@@ -140,11 +146,13 @@ impl From<SqliteJournal> for Opened {
     fn from(store: SqliteJournal) -> Self {
         Self {
             place: store.path().display().to_string(),
-            is_new: store.is_new(),
-            is_lost: store.is_lost(),
-            is_restored: store.is_restored(),
-            // Its lock says that the process is gone.
-            is_taken_over: false,
+            found: match (store.is_lost(), store.is_new(), store.is_restored()) {
+                (true, ..) => Found::Lost,
+                (_, true, _) => Found::New,
+                (.., true) => Found::Restored,
+                // Its lock says that the process before is gone.
+                _ => Found::Continued,
+            },
             holds: store.holds().to_vec(),
             refusals: store.refusals().map(str::to_owned),
             journal: Journal::from(store),

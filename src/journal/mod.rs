@@ -50,7 +50,7 @@ mod url;
 pub use database_clock::DatabaseClock;
 pub use error::JournalError;
 pub use history::{History, HistoryError};
-pub use location::{JournalLocation, Opened, Reader};
+pub use location::{Found, JournalLocation, Opened, Reader};
 pub use lock::{Holder, HolderUnknown, holder};
 pub use memory::MemoryJournal;
 pub use opening::Opening;

@@ -124,3 +124,36 @@ async fn a_database_that_refuses_ends_the_start_and_names_the_key() {
     assert_ne!(code, 0);
     assert!(told.contains("start the daemon once, or correct journal.url"), "{told}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_in_a_file_is_copied_and_the_daemon_continues_from_the_database() {
+    let bench = Bench::new(FAILED_ONCE, RETRIES).await;
+    let schema = fresh_name();
+    let machine = Machine::new(&bench, "database", &schema);
+    let from = format!("sqlite:{}", bench.journal().display());
+    let copy = ["journal", "copy", "--from", &from];
+    let (code, _, told) = machine.runs(&copy).await;
+    assert!(code == 1 && told.contains("there is no journal at"), "{told}");
+    let mut daemon = bench.daemon();
+    daemon.says("wait: retry 1 of 3").await;
+    assert_eq!(bench.runs(&["hold", "all", "--reason", "moving"]).await.0, 0);
+    let (code, _, told) = machine.runs(&copy).await;
+    assert!(code == 1 && told.contains("is in use by"), "{told}");
+    daemon.signal("TERM");
+    assert_eq!(daemon.code().await, Some(0));
+    let before = bench.runs(&["history", "--json"]).await.1;
+    let (code, told, error) = machine.runs(&copy).await;
+    assert!(code == 0 && told.contains("and 1 entry of holds"), "{told}{error}");
+    assert_eq!(machine.runs(&["history", "--json"]).await.1, before, "numbers and times stay");
+    let (code, _, told) = machine.runs(&copy).await;
+    assert!(code == 1 && told.contains("is not empty, and nothing was copied"), "{told}");
+    let daemon = machine.daemon();
+    daemon.says("started in mode enforce").await;
+    assert!(!daemon.stderr().contains("created a new journal"));
+    let_pass(std::time::Duration::from_secs(3)).await;
+    assert_eq!(bench.puts().len(), 0, "the hold is in force");
+    assert_eq!(machine.runs(&["release", "all"]).await.0, 0);
+    daemon.says("resolved by retry").await;
+    assert_eq!(bench.puts().len(), 1);
+    daemon.kill();
+}

@@ -7,7 +7,7 @@ use upgrade_remediator::journal::postgres::connect::Limits;
 use upgrade_remediator::journal::postgres::{
     Connector, PostgresOptions, PostgresUrl, ReadSecret, SchemaName,
 };
-use upgrade_remediator::journal::{Journal, JournalError, JournalLocation, Query};
+use upgrade_remediator::journal::{Found, Journal, JournalError, JournalLocation, Query};
 use upgrade_remediator::model::event::{Event, StoredEntry};
 use upgrade_remediator::model::hold::{NewHold, Scope};
 use upgrade_remediator::model::outbox::OutboxWrite;
@@ -136,7 +136,7 @@ async fn processes_that_begin_a_journal_at_once_begin_one() {
     let opens = (0..4).map(|_| {
         let schema = schema.clone();
         tokio::task::spawn_blocking(move || {
-            location(&schema, PATIENT).open(&opening(), |_| {}).map(|opened| (opened.is_new, opened.journal))
+            location(&schema, PATIENT).open(&opening(), |_| {}).map(|opened| (opened.found == Found::New, opened.journal))
         })
     });
     let mut ids = Vec::new();

@@ -66,6 +66,19 @@ impl NewRow {
             data: serde_json::to_string(event)?,
         })
     }
+
+    /// The statement with these rows as its next parameters: a column each.
+    pub(super) fn columns(rows: &[&Self], sql: Sql) -> Sql {
+        fn column<T>(rows: &[&NewRow], of: impl Fn(&NewRow) -> T) -> Vec<T> {
+            rows.iter().map(|row| of(row)).collect()
+        }
+        sql.with(column(rows, |row| row.at), Type::TIMESTAMPTZ_ARRAY)
+            .with(column(rows, |row| row.cluster.to_string()), Type::TEXT_ARRAY)
+            .with(column(rows, |row| row.task.to_string()), Type::TEXT_ARRAY)
+            .with(column(rows, |row| row.event), Type::TEXT_ARRAY)
+            .with(column(rows, |row| row.name.clone()), Type::TEXT_ARRAY)
+            .with(column(rows, |row| row.data.clone()), Type::TEXT_ARRAY)
+    }
 }
 
 /// Keeps these rows, all or none, and returns the number of the first.
@@ -109,10 +122,6 @@ pub(super) async fn append(
     }
 }
 
-fn column<T>(rows: &[&NewRow], of: impl Fn(&NewRow) -> T) -> Vec<T> {
-    rows.iter().map(|row| of(row)).collect()
-}
-
 fn statement<'a>(schema: &SchemaName, held: &Held, rows: impl Iterator<Item = &'a NewRow>) -> Sql {
     let rows: Vec<&NewRow> = rows.collect();
     let text = "WITH gate AS (UPDATE @project SET last = last + $1 WHERE key = $2 AND term = $3 AND last = $4 \
@@ -121,17 +130,8 @@ fn statement<'a>(schema: &SchemaName, held: &Held, rows: impl Iterator<Item = &'
                 SELECT $2, gate.base + u.ord, $3, u.at, u.cluster, u.task, u.event, u.name, u.data::json \
                 FROM gate, unnest($5::timestamptz[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[]) \
                 WITH ORDINALITY AS u(at, cluster, task, event, name, data, ord) RETURNING number";
-    Sql::new(schema, text)
-        .with(number(rows.len() as u64), Type::INT8)
-        .key(held.key)
-        .number(held.term)
-        .number(held.last)
-        .with(column(&rows, |row| row.at), Type::TIMESTAMPTZ_ARRAY)
-        .with(column(&rows, |row| row.cluster.to_string()), Type::TEXT_ARRAY)
-        .with(column(&rows, |row| row.task.to_string()), Type::TEXT_ARRAY)
-        .with(column(&rows, |row| row.event), Type::TEXT_ARRAY)
-        .with(column(&rows, |row| row.name.clone()), Type::TEXT_ARRAY)
-        .with(column(&rows, |row| row.data.clone()), Type::TEXT_ARRAY)
+    let gate = Sql::new(schema, text).with(number(rows.len() as u64), Type::INT8).key(held.key);
+    NewRow::columns(&rows, gate.number(held.term).number(held.last))
 }
 
 /// Finds out what became of a statement without an answer.

@@ -5,6 +5,7 @@
 //! process took.
 
 mod append;
+mod copy;
 mod lanes;
 mod open;
 mod outbox;
@@ -14,6 +15,7 @@ mod scopes;
 mod sql;
 mod store;
 
+pub use copy::{Contents, copy};
 pub(super) use open::blocking;
 pub use open::{Found, PostgresReader};
 pub use store::PostgresJournal;

@@ -92,23 +92,10 @@ async fn add(
 ) -> Result<bool, JournalError> {
     let mut all = Vec::new();
     for entry in entries {
-        let (project, cluster) = match &entry.scope {
-            Scope::All => (None, None),
-            Scope::Project(name) => (Some(name.to_string()), None),
-            Scope::Cluster(id) => (None, Some(id.to_string())),
-        };
-        all.extend(project.as_ref().map(|name| insert_project(schema, name)));
-        let text = "INSERT INTO @scope (number, at, project, cluster, event, data) VALUES \
-                    ($1, $2, (SELECT key FROM @project WHERE name = $3), $4, $5, $6::text::json)";
-        all.push(
-            Sql::new(schema, text)
-                .number(entry.number)
-                .time(entry.at)
-                .with(project, Type::TEXT)
-                .with(cluster, Type::TEXT)
-                .text(entry.event.word())
-                .text(serde_json::to_string(&entry.event)?),
-        );
+        if let Scope::Project(name) = &entry.scope {
+            all.push(insert_project(schema, name.as_str()));
+        }
+        all.push(insert(schema, entry)?);
     }
     let parameters: Vec<_> = first.iter().chain(&all).map(Sql::parameters).collect();
     let mut together = statements(first, &parameters);
@@ -122,6 +109,24 @@ async fn add(
         Err(error) if matches!(error.sql_state(), Some("23505" | "22012")) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Adds an entry under its own number. The row of its project is there.
+pub(super) fn insert(schema: &SchemaName, entry: &ScopeEntry) -> Result<Sql, JournalError> {
+    let (project, cluster) = match &entry.scope {
+        Scope::All => (None, None),
+        Scope::Project(name) => (Some(name.to_string()), None),
+        Scope::Cluster(id) => (None, Some(id.to_string())),
+    };
+    let text = "INSERT INTO @scope (number, at, project, cluster, event, data) VALUES \
+                ($1, $2, (SELECT key FROM @project WHERE name = $3), $4, $5, $6::text::json)";
+    Ok(Sql::new(schema, text)
+        .number(entry.number)
+        .time(entry.at)
+        .with(project, Type::TEXT)
+        .with(cluster, Type::TEXT)
+        .text(entry.event.word())
+        .text(serde_json::to_string(&entry.event)?))
 }
 
 /// Makes the row of a project, where there is none of this name.
