@@ -62,7 +62,8 @@ async fn alertmanager_shows_a_failed_task_until_it_is_remedied() {
     assert_eq!(alert["labels"]["cluster"], "logs");
     assert_eq!(alert["status"]["state"], "active");
     let told = alert["annotations"].to_string();
-    assert!(told.contains("FAILED at") && told.contains("upgrade-remediator explain"), "{told}");
+    let explain = format!("upgrade-remediator --config {} explain", bench.config().display());
+    assert!(told.contains("FAILED at") && told.contains(&explain), "{told}");
     assert!(
         alert["generatorURL"].as_str().unwrap().starts_with("https://status.example/clusters/"),
         "{alert}"
@@ -118,14 +119,8 @@ async fn email_arrives_with_everything_needed_to_take_over() {
     })
     .await;
     let text = mail["text"].as_str().unwrap();
-    for part in [
-        "Why:",
-        "Next:",
-        "upgrade-remediator hold cluster:",
-        "request id",
-        "Nodes: 1 of",
-        "Page:  https://status.example",
-    ] {
+    let hold = format!("upgrade-remediator --config {} hold cluster:", bench.config().display());
+    for part in ["Why:", "Next:", &hold, "request id", "Nodes: 1 of", "Page:  https://status.example"] {
         assert!(text.contains(part), "{part} is not in:\n{text}");
     }
     assert!(mail["subject"].as_str().unwrap().starts_with("[critical] test: "), "{mail}");
