@@ -49,7 +49,11 @@ fn all_keys(folder: &Path) -> String {
         out.push_str(put_to_use(line).unwrap_or(line));
         out.push('\n');
     }
+    // The keys of a database have an effect with one.
+    let file = "sqlite:/var/lib/upgrade-remediator/journal.db";
+    assert!(out.contains(file));
     out.replace("/etc/ssl/private-cloud.pem", ca_file.to_str().unwrap())
+        .replace(file, "postgres://u@db.example/d")
 }
 
 #[test]

@@ -136,7 +136,9 @@ async fn processes_that_begin_a_journal_at_once_begin_one() {
     let opens = (0..4).map(|_| {
         let schema = schema.clone();
         tokio::task::spawn_blocking(move || {
-            location(&schema, PATIENT).open(&opening(), |_| {}).map(|opened| (opened.found == Found::New, opened.journal))
+            location(&schema, PATIENT)
+                .open(&opening(), |_| {})
+                .map(|opened| (opened.found == Found::New, opened.journal))
         })
     });
     let mut ids = Vec::new();
