@@ -208,6 +208,7 @@ fn as_json(line: &Line) -> Value {
             "reason": outlook.reason,
             "blocked_by": outlook.blocked_by,
             "next": outlook.next,
+            "not_before": outlook.not_before,
             "needs_attention": outlook.needs_attention,
             "next_step": outlook.next_step,
             "details": crate::status::json::plain(&decision.reason),

@@ -9,14 +9,14 @@ use crate::model::decision::Action;
 use crate::model::explanation::{PolicyVerdict, Precondition, Step, TaskFacts};
 use crate::model::id::ClusterId;
 use crate::model::moment::Moment;
-use crate::model::outlook::NextRequest;
+use crate::model::outlook::{NextRequest, Outlook};
 use crate::model::policy::{Mode, OnExhausted, Terms};
 use crate::model::project::{MAX_CLOCK_OFFSET, Poll, is_clock_off};
 use crate::model::project_state::ProjectState;
 use crate::model::reason::Reason;
 use crate::model::record::TaskRecord;
 use crate::model::task::Task;
-use crate::model::text::{counted, shown, span};
+use crate::model::text::{counted, shown, span, utc};
 use crate::model::window::WindowState;
 
 /// A longer sequence of steps is shown as one.
@@ -54,17 +54,19 @@ pub fn facts(task: &Task) -> TaskFacts {
     }
 }
 
-/// Returns the coming steps if the task continues to fail at the same node, in order. `next`: the
-/// next request if nobody intervenes.
-pub fn schedule(known: &TaskRecord, terms: &Terms, poll: &Poll, next: Option<NextRequest>) -> Vec<Step> {
+/// Returns the coming steps if the task continues to fail at the same node, in order. `outlook`: what
+/// comes next of it.
+pub fn schedule(known: &TaskRecord, terms: &Terms, poll: &Poll, outlook: &Outlook) -> Vec<Step> {
     let failure = known.failure.as_ref().filter(|failure| !failure.seen.too_old);
     if !known.is_pending() || failure.is_none() {
         return Vec::new();
     }
     let (retry, used) = (&terms.retry, known.retries_used(terms));
     let mut steps = Vec::new();
-    let at = |action| next.filter(|next| next.action == action).map(|next| next.at);
-    let due = at(Action::Retry);
+    let at =
+        |next: Option<NextRequest>, action| next.filter(|next| next.action == action).map(|next| next.at);
+    let due = at(outlook.next, Action::Retry);
+    let earliest = at(outlook.not_before, Action::Retry);
     let jitter = if retry.randomization_factor > 0.0 {
         format!(", give or take {:.0} %", retry.randomization_factor * 100.0)
     } else {
@@ -75,7 +77,11 @@ pub fn schedule(known: &TaskRecord, terms: &Terms, poll: &Poll, next: Option<Nex
         let first = number == used;
         let what = match (first, due) {
             (true, Some(_)) => format!("retry {n} of {}", retry.max_retries),
-            (true, None) => format!("retry {n} of {}, once it is no longer blocked", retry.max_retries),
+            (true, None) => {
+                let when = earliest.map(|at| format!("not before {}", utc(at)));
+                let when = when.unwrap_or_else(|| "once it is no longer blocked".to_owned());
+                format!("retry {n} of {}, {when}", retry.max_retries)
+            }
             (false, _) => {
                 let wait = span(backoff::interval(retry, number));
                 format!("retry {n} of {}, {wait} after the next failure{jitter}", retry.max_retries)
@@ -100,8 +106,8 @@ pub fn schedule(known: &TaskRecord, terms: &Terms, poll: &Poll, next: Option<Nex
         ),
         OnExhausted::Escalate => "an escalation to an operator, once the retries are exhausted".to_owned(),
     };
-    steps.push(Step { at: at(Action::Abort), what });
-    if let Some(limit) = retry.max_elapsed_time {
+    steps.push(Step { at: at(outlook.next, Action::Abort), what });
+    if let Some(limit) = retry.max_elapsed_time.filter(|_| left > 0) {
         let so_far =
             if known.waited.is_zero() { String::new() } else { format!(" ({} so far)", span(known.waited)) };
         let what = format!(

@@ -8,7 +8,7 @@ use super::step::{self, StepInput};
 use super::{FailedTask, decide};
 use crate::model::decision::{Action, Decision, Verdict};
 use crate::model::event::Entry;
-use crate::model::id::TaskId;
+use crate::model::id::{ClusterId, TaskId};
 use crate::model::moment::Moment;
 use crate::model::outlook::{NextRequest, Outlook};
 use crate::model::project_state::ProjectState;
@@ -63,13 +63,16 @@ pub fn outlook(
     };
     let acts = decision.task.as_ref() == Some(task) && matches!(known.phase(), Phase::Failed(_));
     if !acts || !may_lead_to_a_request(&decision) {
-        return Outlook::new(Some(known), &reason, &[], None);
+        let may_be_ordered = matches!(known.phase(), Phase::Failed(_) | Phase::Escalated(_));
+        let ordered = may_be_ordered.then(|| blocks(state, input, task, known, Action::Retry, now));
+        return Outlook::without_request(known, &reason, &ordered.unwrap_or_default());
     }
     // The duration of the last poll does not predict that of the next ones.
     let reading = Reading { asked: input.reading.at, ..input.reading.clone() };
-    let next = next(state, StepInput { reading: &reading, ..input }, now);
-    let action = next.map_or(Action::Retry, |next| next.action);
-    Outlook::new(Some(known), &reason, &blocks(state, input, task, known, action, now), next)
+    let [next, not_before] = next(state, StepInput { reading: &reading, ..input }, now);
+    let action = next.or(not_before).map_or(Action::Retry, |next| next.action);
+    let blocks = blocks(state, input, task, known, action, now);
+    Outlook { not_before, ..Outlook::new(Some(known), &reason, &blocks, next) }
 }
 
 /// Returns whether the decision leads to a request by time alone, or would without its blocks.
@@ -99,24 +102,58 @@ fn blocks(
     unlisted.into_iter().chain(reasons).collect()
 }
 
-/// Returns the request that is sent if nobody intervenes.
-fn next(state: &ProjectState, input: StepInput<'_>, now: Moment) -> Option<NextRequest> {
+/// Returns the request that is sent if nobody intervenes: with its time, or with its earliest one if
+/// other tasks of the project may go first.
+fn next(state: &ProjectState, input: StepInput<'_>, now: Moment) -> [Option<NextRequest>; 2] {
+    let rivals = rivals(state, &input.cluster.id);
     let (mut state, mut at) = (state.clone(), now);
     for _ in 0..TURNS {
         let step = step::step(&state, input, at);
         if let Verdict::Act(order) = &step.decision.verdict {
-            return Some(NextRequest { at: at.wall, action: order.action() });
+            let next = Some(NextRequest { at: at.wall, action: order.action() });
+            let is_first = !may_be_overtaken(&state, input, order.action(), rivals, at);
+            return if is_first { [next, None] } else { [None, next] };
         }
-        if !may_lead_to_a_request(&step.decision) {
-            return None;
+        // One request of the project ends it, and which one is not known.
+        let is_for_one =
+            matches!(step.decision.reason, Reason::BreakerOpen { .. } | Reason::ProjectPaused { .. });
+        if !may_lead_to_a_request(&step.decision) || (is_for_one && rivals > 0) {
+            return [None, None];
         }
-        let wait = step.decision.reason.until()?.duration_since(at.wall);
+        let Some(until) = step.decision.reason.until() else { return [None, None] };
         for (subject, event) in step.events {
             state.apply(&Entry { number: step::NOT_JOURNALED, at, subject, event });
         }
         // A wait that is over by the wall clock alone ends at the next poll.
+        let wait = until.duration_since(at.wall);
         let wait = std::time::Duration::try_from(wait).unwrap_or(step.decision.next_poll);
         at = at.after(wait.max(std::time::Duration::from_millis(1)));
     }
-    None
+    [None, None]
+}
+
+/// On so many other clusters a failed task may wait for its request.
+fn rivals(state: &ProjectState, cluster: &ClusterId) -> u32 {
+    let waits = |task: &TaskRecord| match task.phase() {
+        Phase::Failed(failure) => !failure.seen.too_old && !task.last_known().needs_attention(),
+        _ => false,
+    };
+    let others = state.clusters.iter().filter(|(id, _)| *id != cluster);
+    u32::try_from(others.filter(|(_, record)| record.tasks.values().any(waits)).count()).unwrap_or(u32::MAX)
+}
+
+/// Whether requests of so many others, if they are sent first, stop one that would be sent at this moment.
+fn may_be_overtaken(
+    state: &ProjectState,
+    input: StepInput<'_>,
+    action: Action,
+    rivals: u32,
+    at: Moment,
+) -> bool {
+    let limits = &input.rules.limits;
+    let in_flight = state.others_in_flight(&input.cluster.id).saturating_add(rivals);
+    let an_hour = state.puts_within_an_hour(at).saturating_add(rivals);
+    let is_full = action == Action::Retry && in_flight >= limits.max_actions_in_flight;
+    let is_for_one = state.breaker.open.is_some() || state.pause.is_some();
+    rivals > 0 && (is_for_one || is_full || an_hour >= limits.max_actions_per_hour)
 }

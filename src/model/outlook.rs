@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::decision::Action;
+use super::event::Outcome;
 use super::reason::{Reason, Why};
 use super::record::{Phase, PhaseWord, TaskRecord};
 use super::text::utc;
@@ -23,6 +24,10 @@ pub struct Outlook {
     /// The next request and its time, if nobody intervenes; `None` if there is none, or if it
     /// depends on the next polls.
     pub next: Option<NextRequest>,
+    /// The next request with its earliest time, where other tasks of the project may go first and stop it: one request alone is
+    /// sent as a probe, and a limit may be used up. `next` is `None` then.
+    #[serde(default)]
+    pub not_before: Option<NextRequest>,
     /// Whether the daemon will not act on the failed task by itself.
     pub needs_attention: bool,
     /// What an operator can do, with the command.
@@ -51,6 +56,27 @@ pub struct NextRequest {
     pub action: Action,
 }
 
+const NOT_POLLED: &str = "not-polled";
+
+/// What an operator can do about the reason, where something is known.
+fn step(reason: &Reason, is_refused: bool) -> Option<String> {
+    let step = if is_refused { reason.next_step_without_orders() } else { reason.next_step() };
+    step.map(str::to_owned)
+}
+
+/// How a task ended that was not aborted, and when.
+fn ended(outcome: &Outcome, at: Timestamp) -> Why {
+    let how = match outcome {
+        Outcome::ResolvedByRetry => "resolved by retry".to_owned(),
+        Outcome::ResolvedExternally => "resolved externally".to_owned(),
+        Outcome::Aborted => "aborted".to_owned(),
+        Outcome::Superseded { by } => format!("superseded by the newer task {by}"),
+        Outcome::Gone => "gone: two polls did not find it".to_owned(),
+    };
+    let text = format!("the task ended at {}: {how}", utc(at));
+    Why { code: Reason::Ended.code().to_owned(), text }
+}
+
 impl Block {
     /// Makes a block of a reason.
     pub fn new(reason: &Reason) -> Self {
@@ -64,7 +90,7 @@ impl Block {
 
     /// Makes the block while no poll of the cluster has been taken in since the start.
     pub fn not_polled() -> Self {
-        Self::of("not-polled", "the daemon has not polled the cluster since it started")
+        Self::of(NOT_POLLED, "the daemon has not polled the cluster since it started")
     }
 
     /// Makes the block while no daemon runs.
@@ -101,22 +127,49 @@ impl Outlook {
         next: Option<NextRequest>,
     ) -> Self {
         let phase = known.map(TaskRecord::phase);
+        let why = match phase {
+            Some(Phase::Ended(outcome, at)) if *outcome != Outcome::Aborted => ended(outcome, at.wall),
+            _ => Why::from(reason),
+        };
+        let is_refused = std::iter::once(reason).chain(blocks).any(Reason::refuses_orders);
         let is_left = matches!(phase, Some(Phase::Failed(_)))
             && std::iter::once(reason).chain(blocks).any(Reason::needs_attention);
         Self {
             phase: phase.map(PhaseWord::from),
-            reason: Why::from(reason),
+            reason: why,
             blocked_by: blocks.iter().map(Block::new).collect(),
             next,
+            not_before: None,
             needs_attention: is_left || matches!(phase, Some(Phase::Escalated(_))),
-            next_step: reason.next_step().map(str::to_owned),
+            next_step: step(reason, is_refused),
         }
     }
 
-    /// Makes the outlook from the journal alone, while this blocks every request.
+    /// Of a task for which no request comes next. `blocks`: what would block one that an operator orders.
+    pub fn without_request(known: &TaskRecord, reason: &Reason, blocks: &[Reason]) -> Self {
+        let is_refused = blocks.iter().any(Reason::refuses_orders);
+        let outlook = Self::new(Some(known), reason, &[], None);
+        if is_refused { Self { next_step: step(reason, true), ..outlook } } else { outlook }
+    }
+
+    /// By what the journal knows alone, while this blocks every request.
     pub fn by_journal(known: &TaskRecord, block: Block) -> Self {
+        let reason = known.last_known();
+        // An order has the cluster polled, if a daemon is there to take it.
+        let is_refused = block.code != NOT_POLLED || reason.refuses_orders();
         let blocked_by = if matches!(known.phase(), Phase::Failed(_)) { vec![block] } else { Vec::new() };
-        Self { blocked_by, ..Self::new(Some(known), &known.last_known(), &[], None) }
+        let next_step = step(&reason, is_refused);
+        Self { blocked_by, next_step, ..Self::new(Some(known), &reason, &[], None) }
+    }
+
+    /// Whether the next step names this command.
+    pub fn advises(&self, command: &str) -> bool {
+        self.next_step.as_ref().is_some_and(|step| step.contains(&format!("`{command}`")))
+    }
+
+    /// The next request, with the time or the earliest time of it.
+    pub fn request(&self) -> Option<NextRequest> {
+        self.next.or(self.not_before)
     }
 
     /// Returns whether the task failed, and the daemon handles its failure.
@@ -144,7 +197,7 @@ impl Outlook {
     pub fn while_blocked(mut self, block: Block) -> Self {
         if self.is_failed() {
             self.blocked_by.push(block);
-            self.next = None;
+            (self.next, self.not_before) = (None, None);
         }
         self
     }
@@ -153,6 +206,10 @@ impl Outlook {
     pub fn next_in_words(&self) -> String {
         if let Some(next) = self.next {
             return format!("{} at {}", next.action, utc(next.at));
+        }
+        if let Some(next) = self.not_before {
+            let at = utc(next.at);
+            return format!("{}, not before {at}: other tasks of the project may go first", next.action);
         }
         let words = match self.phase {
             None | Some(PhaseWord::Ended) => "",
@@ -175,7 +232,7 @@ impl Outlook {
             return next;
         }
         let blocks: Vec<String> = self.blocked_by.iter().map(Block::in_words).collect();
-        let link = if self.next.is_some() { ", once it is no longer blocked" } else { "" };
+        let link = if self.request().is_some() { ", once it is no longer blocked" } else { "" };
         format!("{next}{link}: {}", blocks.join("; "))
     }
 

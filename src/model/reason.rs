@@ -35,7 +35,8 @@ macro_rules! first {
 ///
 /// - `text`: the sentence, as `format!` takes it;
 /// - `step`: what would have to change for another decision, or what an operator can do; absent:
-///   nothing;
+///   nothing. If it names `retry-now` or `abort`, it has a second form without, for while these
+///   orders are refused;
 /// - `until`: when it ends by itself, if it does and the time is known;
 /// - `ended_by`: the command that ends it, if there is one;
 /// - `attention`: whether the daemon will not act on a failed task while this is true. All reasons of the class
@@ -81,8 +82,17 @@ macro_rules! reasons {
             /// `None` if there is nothing. The same words for the command line, the page and every
             /// message.
             pub fn next_step(&self) -> Option<&'static str> {
+                self.advice().map(|advice| advice.0)
+            }
+
+            /// The same while `retry-now` and `abort` are refused.
+            pub fn next_step_without_orders(&self) -> Option<&'static str> {
+                self.advice().map(|advice| advice.1)
+            }
+
+            fn advice(&self) -> Option<Advice> {
                 match self {
-                    $(Self::$name { .. } => first!($(Some($step),)? None),)*
+                    $(Self::$name { .. } => first!($(Some(Advice::from($step)),)? None),)*
                 }
             }
 
@@ -133,6 +143,21 @@ macro_rules! reasons {
 
 mod sentence;
 mod table;
+
+/// What an operator can do, and the same while `retry-now` and `abort` are refused.
+struct Advice(&'static str, &'static str);
+
+impl From<&'static str> for Advice {
+    fn from(step: &'static str) -> Self {
+        Self(step, step)
+    }
+}
+
+impl From<(&'static str, &'static str)> for Advice {
+    fn from((step, without_orders): (&'static str, &'static str)) -> Self {
+        Self(step, without_orders)
+    }
+}
 
 /// A reason with its code and its words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

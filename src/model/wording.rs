@@ -3,9 +3,10 @@
 use std::fmt;
 
 use super::command::command;
+use super::decision::PassiveVerdict;
 use super::event::{Confirmation, Entry, Event, Outcome, TooLong};
 use super::level::Level;
-use super::reason::Reason;
+use super::reason::{Class, Reason};
 use super::text::{counted, shown, span};
 
 impl Event {
@@ -201,6 +202,12 @@ impl fmt::Display for Event {
                     "the list and another poll still show the task, so request {attempt} was refused as forbidden"
                 )
             }
+            // Nothing that the daemon does by itself is waited for.
+            Self::Decided { verdict: PassiveVerdict::Wait, reason }
+                if reason.class() == Class::NeedsOperator =>
+            {
+                write!(f, "not handled: {reason}")
+            }
             Self::Decided { verdict, reason } => write!(f, "{}: {reason}", verdict.word()),
             Self::Escalated { reason } => write!(f, "needs an operator: {reason}"),
             Self::Reset { by, why, .. } => write!(
@@ -242,7 +249,7 @@ mod tests {
 
     use super::*;
     use crate::model::answer::{Answer, Meaning};
-    use crate::model::decision::{Action, PassiveVerdict};
+    use crate::model::decision::Action;
     use crate::model::event::{FailureSeen, Shape};
     use crate::model::id::{AttemptId, TaskId};
     use crate::model::policy::{Mode, Terms};
@@ -401,6 +408,14 @@ mod tests {
             (
                 Event::Decided { verdict: PassiveVerdict::Blocked, reason: Reason::NoPolicy },
                 "blocked: no policy covers the task, so the daemon watches it and sends no request",
+            ),
+            (
+                Event::Decided {
+                    verdict: PassiveVerdict::Wait,
+                    reason: Reason::TooOld { ended: None, limit: Duration::from_hours(24), in_future: false },
+                },
+                "not handled: the task has no end time and was never seen running, so it counts as older than 1d and the \
+                 daemon does not act on it",
             ),
             (
                 Event::Escalated { reason: Reason::WithoutEffect { times: 2 } },

@@ -122,8 +122,8 @@ pub fn of_entry(
             Some(outcome) => format!("nothing more: the task ended ({})", outcome.word()),
             None => outlook.as_ref().map_or_else(String::new, Outlook::next_with_blocks),
         },
+        todo: todo(kind, &subject.cluster, outlook.as_ref()),
         outlook,
-        todo: todo(kind, &subject.cluster),
         facts: known.as_ref().map(|known| facts(known, lifecycle)),
         link: link(page, Some(&subject.cluster)),
     };
@@ -325,8 +325,16 @@ fn present(known: &TaskRecord, foreseen: Option<Outlook>) -> Outlook {
     outlook
 }
 
-/// Returns the exact commands.
-fn todo(kind: Kind, cluster: &ClusterId) -> Vec<Todo> {
+/// Returns the exact commands. A retry is among them if the next step names it: in dry-run and under
+/// a hold it is refused.
+fn todo(kind: Kind, cluster: &ClusterId, outlook: Option<&Outlook>) -> Vec<Todo> {
+    let is_refused = outlook.is_some_and(|outlook| !outlook.advises("retry-now"));
+    let mut all = commands(kind, cluster);
+    all.retain(|todo| !is_refused || !todo.command.contains(" retry-now "));
+    all
+}
+
+fn commands(kind: Kind, cluster: &ClusterId) -> Vec<Todo> {
     let todo =
         |purpose: &str, arguments: String| Todo { purpose: purpose.to_owned(), command: command(arguments) };
     let hold = |purpose| todo(purpose, format!("hold cluster:{cluster} --reason \"…\""));

@@ -73,7 +73,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
         let policy = govern::governing(&rules.policies, &self.project, &cluster, known.kind);
         if let Some(policy) = policy {
             explanation.schedule =
-                explain::schedule(&known, &policy.terms, &rules.poll, explanation.outlook.next);
+                explain::schedule(&known, &policy.terms, &rules.poll, &explanation.outlook);
             explanation.window.clone_from(&policy.terms.window);
         }
         Some(explanation)
@@ -91,7 +91,7 @@ fn by_reading(state: &ProjectState, input: StepInput<'_>, now: Moment, limits: V
     let known = task.and_then(|task| Some((&task.id, input.record(&state).tasks.get(&task.id)?)));
     let terms = task.and_then(|task| input.terms(task));
     let schedule = match (terms, known) {
-        (Some(terms), Some((_, known))) => explain::schedule(known, terms, &input.rules.poll, outlook.next),
+        (Some(terms), Some((_, known))) => explain::schedule(known, terms, &input.rules.poll, &outlook),
         _ => Vec::new(),
     };
     Explanation {

@@ -21,7 +21,8 @@ pub struct Summary {
     pub running: usize,
     /// Escalated tasks.
     pub needs_operator: usize,
-    /// The next request if nobody intervenes.
+    /// The first request if nobody intervenes: of those that wait for each other, one is sent at
+    /// the earliest of their times.
     pub next_action: Option<NextRequest>,
     /// The conditions in force.
     pub conditions: BTreeSet<Code>,
@@ -42,7 +43,9 @@ impl Summary {
                 match task.phase() {
                     Phase::Escalated(_) => summary.needs_operator += 1,
                     Phase::Running => summary.running += 1,
-                    Phase::Failed(_) => next = next.into_iter().chain(outlook(cluster, id, task).next).min(),
+                    Phase::Failed(_) => {
+                        next = next.into_iter().chain(outlook(cluster, id, task).request()).min()
+                    }
                     Phase::OutcomeUnknown(_) | Phase::Ended(..) => {}
                 }
             }

@@ -12,13 +12,13 @@ use super::search::{Form, Search};
 use super::texts;
 use super::words::{Prose, Time, blocks, clean, name, one_or};
 use crate::model::command::program;
+use crate::model::condition::Code;
 use crate::model::decision::Action;
 use crate::model::explanation::{PolicyVerdict, Precondition};
 use crate::model::level::Level;
 use crate::model::policy::Mode;
-use crate::model::record::PhaseWord;
 use crate::model::text::{away, counted, span};
-use crate::status::{ConditionReport, EndedReport, ProjectReport, Report, TaskReport};
+use crate::status::{BreakerState, ConditionReport, EndedReport, ProjectReport, Report, TaskReport};
 
 /// The status page.
 #[derive(Template)]
@@ -149,21 +149,33 @@ impl Index {
         let all = || report.projects.iter().flat_map(|project| &project.tasks);
         let rows = Rows::new(report, search);
         let silent = report.projects.iter().filter(|project| is_stopped(project, report)).count();
-        let needs_operator = all().filter(|task| task.outlook.phase == Some(PhaseWord::Escalated)).count();
         let will_be_aborted =
-            |task: &&TaskReport| task.outlook.next.is_some_and(|next| next.action == Action::Abort);
+            |task: &&TaskReport| task.outlook.request().is_some_and(|next| next.action == Action::Abort);
         let aborts = all().filter(will_be_aborted).count();
         let sum = |number, what, alarms: bool| Sum { number, what, alarms: alarms && number > 0 };
         let clusters = report.projects.iter().map(|project| project.clusters).sum();
-        let sums = vec![
+        let breakers =
+            report.projects.iter().filter(|project| project.breaker != BreakerState::Closed).count();
+        let mut sums = vec![
             sum(clusters, one_or(clusters, "cluster watched", "clusters watched"), false),
             sum(rows.running, "running", false),
             sum(rows.handled, "handled by the daemon", false),
-            sum(needs_operator, one_or(needs_operator, "needs an operator", "need an operator"), true),
+            sum(rows.attention, one_or(rows.attention, "needs attention", "need attention"), true),
             sum(aborts, one_or(aborts, "abort to come", "aborts to come"), true),
             sum(silent, one_or(silent, "project stopped by a fault", "projects stopped by a fault"), true),
             sum(report.holds.len(), one_or(report.holds.len(), "hold", "holds"), false),
         ];
+        let seldom = [
+            sum(rows.held, "on hold", false),
+            sum(rows.dry, "would be retried (dry-run)", false),
+            sum(rows.old, one_or(rows.old, "old failure", "old failures"), false),
+            sum(
+                breakers,
+                one_or(breakers, "circuit breaker not closed", "circuit breakers not closed"),
+                true,
+            ),
+        ];
+        sums.extend(seldom.into_iter().filter(|sum| sum.number > 0));
         let every_ended = || {
             let projects = report.projects.iter();
             projects.flat_map(|project| project.ended.iter().map(move |ended| (project, ended)))
@@ -250,11 +262,13 @@ impl Project {
     }
 }
 
-/// Returns whether a condition of level critical is in force of the project itself.
+/// Returns whether a condition of level critical is in force of the project itself. Its circuit
+/// breaker works as it should.
 fn is_stopped(project: &ProjectReport, report: &Report) -> bool {
     let mut of_it = report.conditions.iter().filter(|condition| condition.cluster.is_none());
     of_it.any(|condition| {
-        condition.level == Level::Critical && condition.project.as_ref() == Some(&project.name)
+        let is_fault = condition.level == Level::Critical && condition.code != Code::BreakerOpen.word();
+        is_fault && condition.project.as_ref() == Some(&project.name)
     })
 }
 
@@ -322,7 +336,10 @@ impl Cluster {
             } else {
                 String::new()
             };
-            facts.push(("retries used", format!("{} {allowed}{others}", lifecycle.used)));
+            // Nothing is left to be used of a task that is over.
+            if lifecycle.ended.is_none() {
+                facts.push(("retries used", format!("{} {allowed}{others}", lifecycle.used)));
+            }
             facts.push(("requests sent", lifecycle.puts.to_string()));
             facts.extend(
                 lifecycle.open.as_ref().map(|open| ("request without a confirmed outcome", clean(open))),

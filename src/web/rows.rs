@@ -23,8 +23,12 @@ pub(super) struct Rows {
     pub(super) matching: usize,
     /// All of them.
     pub(super) all: usize,
-    pub(super) running: usize,
+    pub(super) attention: usize,
     pub(super) handled: usize,
+    pub(super) held: usize,
+    pub(super) dry: usize,
+    pub(super) running: usize,
+    pub(super) old: usize,
 }
 
 /// Tasks that belong together.
@@ -51,11 +55,13 @@ pub(super) struct Task {
 }
 
 /// The groups: their ids and titles.
-const GROUPS: [(&str, &str); 4] = [
+const GROUPS: [(&str, &str); 6] = [
     ("eyes", "Needs attention"),
     ("hands", "Handled by the daemon"),
+    ("held", "On hold"),
     ("dry", "Would be retried (dry-run)"),
     ("running", "Running"),
+    ("old", "Old failures, which the daemon does not act on"),
 ];
 
 /// A task of the report, with its group and the words for its state.
@@ -83,8 +89,12 @@ impl Rows {
             is_table: asked.len() >= TABLE_FROM,
             matching: asked.len(),
             all: all.len(),
-            running: count("running"),
+            attention: count("eyes"),
             handled: count("hands"),
+            held: count("held"),
+            dry: count("dry"),
+            running: count("running"),
+            old: count("old"),
         }
     }
 }
@@ -92,14 +102,20 @@ impl Rows {
 /// Returns the group of a task, and the words for its state.
 fn standing(task: &TaskReport) -> (&'static str, &'static str) {
     let outlook = &task.outlook;
+    let is_blocked_by = |code: &str| outlook.blocked_by.iter().any(|block| block.code == code);
     match outlook.phase {
         Some(PhaseWord::Escalated) => ("eyes", "needs an operator"),
         Some(PhaseWord::Running) if task.runs_too_long_since.is_some() => ("eyes", "runs too long"),
         Some(PhaseWord::Running) => ("running", "running"),
-        Some(PhaseWord::OutcomeUnknown) => ("hands", "outcome unknown"),
-        _ if outlook.next.is_some_and(|next| next.action == Action::Abort) => ("eyes", "will be aborted"),
+        Some(PhaseWord::OutcomeUnknown) => ("hands", "request sent, not yet confirmed"),
+        _ if outlook.request().is_some_and(|next| next.action == Action::Abort) => {
+            ("eyes", "will be aborted")
+        }
+        _ if outlook.reason.code == "too-old" => ("old", "too old"),
+        _ if is_blocked_by("on-hold") && outlook.needs_attention => ("eyes", "on hold"),
         _ if outlook.needs_attention => ("eyes", "not handled"),
-        _ if outlook.blocked_by.iter().any(|block| block.code == "dry-run") => ("dry", "would be retried"),
+        _ if is_blocked_by("on-hold") => ("held", "on hold"),
+        _ if is_blocked_by("dry-run") => ("dry", "would be retried"),
         _ => ("hands", "failed"),
     }
 }

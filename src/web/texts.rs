@@ -20,7 +20,7 @@ pub(super) const BEFORE_ACTING: &str = "Before acting by hand:";
 /// The states of a task, in the legend of the timeline.
 pub(super) const RUNNING: &str = "running";
 pub(super) const FAILED: &str = "failed";
-pub(super) const CONFIRMING: &str = "request sent, outcome unknown";
+pub(super) const CONFIRMING: &str = "request sent, not yet confirmed";
 pub(super) const NEEDS_OPERATOR: &str = "needs an operator";
 /// The results of a request, in the legend of the timeline.
 pub(super) const ACCEPTED: &str = "accepted";

@@ -68,7 +68,7 @@ async fn a_daemon_with_the_printed_configuration_says_what_it_would_do_to_the_si
 
     let run = "exec upgrade-remediator run --config simulator.toml";
     let mut daemon = Process::start(in_shell(folder.path(), run));
-    daemon.says("logs: blocked: dry-run: would retry now").await;
+    daemon.says("logs: blocked: no request is sent in dry-run").await;
     let status = in_shell(folder.path(), "upgrade-remediator status --config simulator.toml");
     let (code, stdout, stderr) = ran(status).await;
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");

@@ -68,7 +68,7 @@ async fn no_message_announces_a_request_that_something_in_force_will_stop() {
         (
             Reason::DryRun { action: Action::Retry },
             "dry-run",
-            "(ended by: systemctl reload upgrade-remediator)",
+            "with mode = \"enforce\" the daemon would retry",
         ),
     ];
     for (block, code, end) in table {
@@ -158,7 +158,7 @@ async fn what_is_told_again_says_what_comes_next_by_then() {
     let told = channel.0.lock().unwrap().clone();
     assert_eq!(told[0], "retry at 2026-06-01 12:02:00 UTC");
     assert!(
-        told[1].starts_with("nothing while the request is blocked: dry-run: would retry now "),
+        told[1].starts_with("nothing while the request is blocked: no request is sent in dry-run; "),
         "{told:?}"
     );
 }
@@ -179,7 +179,10 @@ async fn what_stands_at_the_start_is_told_with_what_blocks_it_and_so_is_a_remind
     harness.start().await;
     harness.pass(SECOND).await;
     let told = channel.0.lock().unwrap().remove(0);
-    assert!(told.starts_with("nothing while the request is blocked: dry-run: would retry now "), "{told}");
+    assert!(
+        told.starts_with("nothing while the request is blocked: no request is sent in dry-run; "),
+        "{told}"
+    );
     harness.foresees(&[], None);
     harness.journal("prod", "logs", vec![escalated()]).await;
     harness.pass(2 * HOUR).await;

@@ -84,8 +84,8 @@ fn way_out(error: &ManualError, by_name: impl Fn(&str) -> String) -> String {
     let ManualError::Refused(reason) = error else { return String::new() };
     match (reason, reason.ended_by(), reason.next_step()) {
         (Reason::OnHold { .. }, Some(command), _) => format!("; to release it: {}", by_name(&command)),
-        // A command that ends another block has to come before it.
-        (_, Some(_), Some(step)) => format!("; {step}"),
+        // What else blocks has to be mended before it.
+        (_, _, Some(step)) if reason.refuses_orders() => format!("; {step}"),
         _ => String::new(),
     }
 }

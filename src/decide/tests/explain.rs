@@ -10,8 +10,8 @@ use crate::model::window::{Span, Window};
 impl Harness {
     fn steps(&mut self, tasks: &[Task]) -> Vec<(Option<String>, String)> {
         self.read(tasks);
-        let next = self.outlook(tasks).next;
-        let steps = explain::schedule(&self.known(), self.terms.as_ref().unwrap(), &self.poll, next);
+        let (terms, outlook) = (self.terms.as_ref().unwrap(), self.outlook(tasks));
+        let steps = explain::schedule(&self.known(), terms, &self.poll, &outlook);
         let at = |step: &crate::model::explanation::Step| step.at.map(|at| at.strftime("%T").to_string());
         steps.iter().map(|step| (at(step), step.what.clone())).collect()
     }
@@ -387,4 +387,29 @@ fn the_preconditions_of_the_limits_count_what_was_sent_and_what_is_in_flight() {
         let shown = harness.precondition("pause", &[failed(1)]);
         assert!(shown.contains(rest) && shown.ends_with("HOLDS BACK"), "{shown}");
     }
+}
+
+#[test]
+fn past_the_last_retry_no_limit_of_waiting_is_announced() {
+    let mut harness = Harness::new();
+    harness.terms.as_mut().unwrap().retry.max_retries = 1;
+    harness.read(&[failed(1)]);
+    harness.pass(2 * MINUTE);
+    harness.send(&[failed(1)], Meaning::Accepted);
+    for _ in 0..2 {
+        harness.pass(Duration::from_secs(15));
+        harness.read(&[running(2)]);
+    }
+    harness.pass(MINUTE);
+    let told: Vec<_> = harness.steps(&[failed(2)]).into_iter().map(|(_, what)| what).collect();
+    assert!(matches!(told.as_slice(), [abort] if abort.starts_with("an abort")), "{told:?}");
+}
+
+#[test]
+fn a_retry_that_others_may_stop_has_its_earliest_time() {
+    let mut harness = Harness::new();
+    harness.limits.max_actions_in_flight = 1;
+    harness.fail_elsewhere("o", false);
+    let first = harness.steps(&[failed(1)]).remove(0);
+    assert_eq!(first, (None, "retry 1 of 2, not before 2026-01-02 12:02:00 UTC".to_owned()));
 }

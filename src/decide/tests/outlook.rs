@@ -1,9 +1,59 @@
 //! What is announced of a task, and that this is what happens.
 
 use super::*;
+use crate::model::event::{FailureSeen, Shape};
+use crate::model::outlook::{Block, NextRequest};
 use crate::model::record::PhaseWord;
+use crate::model::setup::{Nodes, Place};
 
 impl Harness {
+    /// A task of another cluster is seen to fail.
+    pub(super) fn fail_elsewhere(&mut self, other: &str, too_old: bool) {
+        let first_seen = Event::FirstSeen {
+            kind: TaskKind::Upgrade,
+            cluster_name: other.to_owned(),
+            traits: Traits::default(),
+            start_time: None,
+            execute_times: Some(1),
+            completed: Some(0),
+            external: 0,
+            setup: None,
+            nodes: Nodes::default(),
+        };
+        let seen = FailureSeen {
+            number: 1,
+            status: TaskStatus::Failed,
+            shape: Shape { execute_times: Some(1), end_time: None },
+            seen_before: Duration::ZERO,
+            whole: String::new(),
+            completed: Some(0),
+            total: 3,
+            failing: String::new(),
+            external: 0,
+            too_old,
+            age_unknown: false,
+            seen_to_happen: !too_old,
+            terms: None,
+            place: Place::default(),
+        };
+        for event in [first_seen, Event::Failed(Box::new(seen))] {
+            self.number += 1;
+            let subject = Subject {
+                project: ProjectName::new("p").unwrap(),
+                cluster: ClusterId::new(other).unwrap(),
+                task: TaskId::new(&format!("task-of-{other}")).unwrap(),
+            };
+            self.project_state.apply(&Entry { number: self.number, at: self.now, subject, event });
+        }
+    }
+
+    /// What is announced for a certain time, and what for no earlier one.
+    fn times(&self) -> [Option<String>; 2] {
+        let outlook = self.outlook(&[failed(1)]);
+        let time = |next: NextRequest| format!("{} {}", next.action, next.at.strftime("%T"));
+        [outlook.next.map(time), outlook.not_before.map(time)]
+    }
+
     /// What is announced: the blocks by their codes, and the next request with its time.
     fn announced(&self, tasks: &[Task]) -> (Vec<String>, Option<(Action, String)>) {
         let outlook = self.outlook(tasks);
@@ -182,4 +232,157 @@ fn of_what_leads_to_no_request_nothing_is_said_to_block_one() {
     harness.hold("all", None);
     let strange = Task { status: TaskStatus::Other("HALTED".to_owned()), ..failed(1) };
     assert_eq!(harness.announced(&[strange]), none());
+}
+
+/// One request of the project is sent as a probe, and which one is not known: nobody announces a time of its own.
+#[test]
+fn past_an_open_breaker_no_task_announces_a_time_of_its_own() {
+    let opens = |others: u32| {
+        let mut harness = Harness::new();
+        harness.breaker.failures = others + 1;
+        for other in 0..others {
+            harness.fail_elsewhere(&format!("o-{other}"), false);
+        }
+        harness.read(&[failed(1)]);
+        harness
+    };
+    let mut harness = opens(7);
+    assert_eq!(harness.announced(&[failed(1)]), (vec!["breaker-open".to_owned()], None));
+    assert_eq!(harness.times(), [None, None]);
+    let next = harness.outlook(&[failed(1)]).next_with_blocks();
+    assert!(next.starts_with("nothing while the request is blocked: the circuit breaker"), "{next}");
+    assert!(next.contains("12:30:00 UTC on, one request of the project is sent as a probe"), "{next}");
+    harness.pass(2 * MINUTE);
+    harness.read(&[failed(1)]);
+    assert_eq!(harness.times(), [None, None], "nor once it is due");
+    // Half open, whoever comes first is the probe.
+    harness.pass(28 * MINUTE);
+    harness.read(&[failed(1)]);
+    assert_eq!(harness.times(), [None, Some("retry 12:32:00".to_owned())]);
+    let outlook = harness.outlook(&[failed(1)]);
+    assert_eq!(
+        outlook.next_in_words(),
+        "retry, not before 2026-01-02 12:32:00 UTC: other tasks of the project may go first"
+    );
+    // Where nobody else waits, it is this one.
+    let alone = opens(0);
+    assert_eq!(
+        alone.announced(&[failed(1)]),
+        (vec!["breaker-open".to_owned()], Some((Action::Retry, "12:32:00".to_owned())))
+    );
+}
+
+#[test]
+fn past_the_pause_of_a_project_no_task_announces_a_time_of_its_own() {
+    let mut harness = Harness::new();
+    harness.fail_elsewhere("o", false);
+    harness.read(&[failed(1)]);
+    harness.project_state.pause = Some(paused_until(harness.now.after(60 * MINUTE)));
+    assert_eq!(harness.announced(&[failed(1)]), (vec!["project-paused".to_owned()], None));
+    assert_eq!(harness.times(), [None, None]);
+}
+
+/// A limit that the other failed tasks may use up lets no time be certain.
+#[test]
+fn where_others_may_use_a_limit_up_the_time_is_the_earliest() {
+    let certain = [Some("retry 12:02:00".to_owned()), None];
+    let earliest = [None, Some("retry 12:02:00".to_owned())];
+    for (in_flight, an_hour, times) in
+        [(1, 120, &earliest), (2, 120, &certain), (20, 1, &earliest), (20, 2, &certain)]
+    {
+        let mut harness = Harness::new();
+        (harness.limits.max_actions_in_flight, harness.limits.max_actions_per_hour) = (in_flight, an_hour);
+        harness.read(&[failed(1)]);
+        assert_eq!(harness.times(), [Some("retry 12:02:00".to_owned()), None], "it is alone");
+        harness.fail_elsewhere("old", true);
+        assert_eq!(harness.times(), certain, "an old failure takes no place");
+        harness.fail_elsewhere("o", false);
+        assert_eq!(harness.times(), *times, "{in_flight} in flight, {an_hour} an hour");
+    }
+    // An abort takes no place of a retried task.
+    let mut harness = Harness::new();
+    harness.limits.max_actions_in_flight = 1;
+    harness.terms.as_mut().unwrap().retry.max_retries = 0;
+    harness.read(&[failed(1)]);
+    harness.fail_elsewhere("o", false);
+    assert_eq!(harness.times(), [Some("abort 12:15:00".to_owned()), None]);
+}
+
+/// An order that is refused is no advice.
+#[test]
+fn no_next_step_names_an_order_that_is_refused() {
+    let names_an_order = |harness: &Harness, tasks: &[Task]| {
+        let outlook = harness.outlook(tasks);
+        assert!(outlook.next_step.is_some(), "{outlook:?}");
+        outlook.advises("retry-now") || outlook.advises("abort")
+    };
+    let old = || [Task { end_time: Some("2025-12-01T00:00:00".parse().unwrap()), ..failed(1) }];
+    let waits = |_: &mut Harness| vec![failed(1)];
+    let is_too_old = |_: &mut Harness| old().to_vec();
+    let is_escalated = |harness: &mut Harness| {
+        harness.terms.as_mut().unwrap().retry.max_retries = 0;
+        harness.terms.as_mut().unwrap().on_exhausted = OnExhausted::Escalate;
+        vec![failed(1)]
+    };
+    let cases: [&dyn Fn(&mut Harness) -> Vec<Task>; 3] = [&waits, &is_too_old, &is_escalated];
+    let blocks: [&dyn Fn(&mut Harness); 4] = [
+        &|harness| harness.terms.as_mut().unwrap().mode = Mode::DryRun,
+        &|harness| {
+            harness.hold("all", Some(60));
+        },
+        &|harness| harness.project_state.pause = Some(paused_until(harness.now.after(60 * MINUTE))),
+        &|harness| harness.clock_offset = Some(jiff::SignedDuration::from_hours(1)),
+    ];
+    for case in cases {
+        for block in blocks {
+            let mut harness = Harness::new();
+            let tasks = case(&mut harness);
+            harness.read(&tasks);
+            assert!(names_an_order(&harness, &tasks), "{:?}", harness.outlook(&tasks));
+            block(&mut harness);
+            assert!(!names_an_order(&harness, &tasks), "{:?}", harness.outlook(&tasks));
+        }
+    }
+    // Without a daemon nobody takes an order.
+    let mut harness = Harness::new();
+    harness.read(&[failed(1)]);
+    let advises = |block| Outlook::by_journal(&harness.known(), block).advises("retry-now");
+    assert_eq!(
+        [Block::not_running(), Block::not_watched(), Block::not_polled()].map(advises),
+        [false, false, true]
+    );
+}
+
+#[test]
+fn during_a_backoff_in_dry_run_nothing_is_said_to_be_done_now_and_no_command_to_end_it() {
+    let mut harness = Harness::new();
+    harness.terms.as_mut().unwrap().mode = Mode::DryRun;
+    harness.read(&[failed(1)]);
+    let outlook = harness.outlook(&[failed(1)]);
+    assert_eq!(outlook.reason.code, "backoff");
+    assert_eq!(
+        outlook.next_with_blocks(),
+        "nothing while the request is blocked: no request is sent in dry-run; with mode = \"enforce\" the daemon would \
+         retry"
+    );
+    assert_eq!(outlook.blocked_by[0].ended_by, None, "a reload alone changes no mode");
+}
+
+#[test]
+fn of_a_task_that_ended_it_is_said_how_and_when() {
+    let mut harness = Harness::new();
+    harness.read(&[failed(1)]);
+    harness.pass(2 * MINUTE);
+    harness.send(&[failed(1)], Meaning::Accepted);
+    for _ in 0..2 {
+        harness.pass(MINUTE);
+        harness.read(&[success(2)]);
+    }
+    let outlook = harness.outlook(&[success(2)]);
+    assert_eq!(outlook.phase, Some(PhaseWord::Ended));
+    assert_eq!(
+        (outlook.reason.code.as_str(), outlook.reason.text.as_str()),
+        ("ended", "the task ended at 2026-01-02 12:04:00 UTC: resolved by retry")
+    );
+    assert_eq!((outlook.next_in_words().as_str(), outlook.next_step), ("", None));
 }

@@ -44,11 +44,11 @@ pub(super) fn unknown_status(word: &str) -> String {
 pub(super) fn too_old(ended: Option<&str>, limit: Duration, in_future: bool) -> String {
     match ended {
         Some(ended) if in_future => format!(
-            "the end of the task, {ended} (cloud time), is in the future, and the task was never seen running: its age \
+            "the failure of the task, at {ended} (cloud time), is in the future, and the task was never seen running: its age \
              is unknown, so the daemon does not act on it"
         ),
         Some(ended) => format!(
-            "the task ended at {ended} (cloud time), more than {} before it was first seen, so the daemon does not act \
+            "the task failed at {ended} (cloud time), more than {} before it was first seen, so the daemon does not act \
              on it",
             span(limit)
         ),

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::Class;
 use super::sentence::{
     clock_off, exhausted, grace_of_abort, hold_ends, newest_missing, outcome_unknown, policies, recorded,
     refusal, retry_is_due, running, too_old, unknown_status, window_opens,
 };
+use super::{Advice, Class};
 use crate::model::action::Action;
 use crate::model::answer::Answer;
 use crate::model::command::command;
@@ -21,14 +21,22 @@ use crate::model::turn::Opening;
 
 /// A reload reads the files again, and tries at once what is paused.
 const RELOAD: &str = "systemctl reload upgrade-remediator";
-const OPERATOR_ACTS: &str = "fix the cause, then `reset` returns the task to the daemon, or `retry-now` sends one retry; to act in \
-     the console, `hold` the cluster first";
-const WAIT_ENDS: &str =
-    "the wait ends automatically; `retry-now` sends the retry at once, `hold` blocks the request";
+const OPERATOR_ACTS: (&str, &str) = (
+    "fix the cause, then `reset` returns the task to the daemon, or `retry-now` sends one retry; to act in the console, `hold` the \
+     cluster first",
+    "fix the cause, then `reset` returns the task to the daemon; to act in the console, `hold` the cluster first",
+);
+const WAIT_ENDS: (&str, &str) = (
+    "the wait ends automatically; `retry-now` sends the retry at once, `hold` blocks the request",
+    "the wait ends automatically",
+);
 const FIX_AND_RELOAD: &str = "fix the permission, the endpoint or the key; a reload then sends one request as a probe at once, \
      otherwise the daemon sends it later";
-const PROBE_GOES_WELL: &str = "the task of one retry that is sent as a probe has to make progress; `retry-now` bypasses the circuit breaker";
-const SENT_AT_NEXT_POLL: &str = "the request is sent at the next poll; `hold` blocks it";
+const PROBE_GOES_WELL: (&str, &str) = (
+    "the task of one retry that is sent as a probe has to make progress; `retry-now` bypasses the circuit breaker",
+    "the task of one retry that is sent as a probe has to make progress",
+);
+const IS_DUE: &str = "the daemon sends the request unless something blocks it; `hold` blocks it";
 
 reasons! {
     // Nothing to do.
@@ -106,7 +114,10 @@ reasons! {
         in_future: bool,
     } = ("too-old", NeedsOperator) {
         text: ("{}", too_old(ended.as_deref(), *limit, *in_future)),
-        step: "decide about the old failure: `retry-now` or `abort` sends one request; the daemon handles a new failure",
+        step: (
+            "decide about the old failure: `retry-now` or `abort` sends one request; the daemon handles a new failure",
+            "decide about the old failure, and act in the console",
+        ),
     }
 
     // Waiting.
@@ -157,12 +168,12 @@ reasons! {
         until: Timestamp,
     } = ("abort-pending", Waiting) {
         text: (
-            "{} and no node is completed: the task will be aborted at {} ({})",
+            "{} and no node is completed: the abort is due at {} ({})",
             exhausted(*used, *external),
             utc(*until),
             grace_of_abort(*grace, *after_put)
         ),
-        step: "`hold` stops the abort, `retry-now` sends one more retry",
+        step: ("`hold` stops the abort, `retry-now` sends one more retry", "`hold` stops the abort"),
         until: Some(*until),
     }
 
@@ -181,15 +192,15 @@ reasons! {
     /// No policy matches.
     NoPolicy = ("no-policy", Blocked) {
         text: ("no policy covers the task, so the daemon watches it and sends no request"),
-        step: "a policy has to cover the task; then `systemctl reload upgrade-remediator`",
-        ended_by: RELOAD,
+        step: "a policy has to cover the task, and the configuration to be reloaded (`systemctl reload upgrade-remediator`, or \
+               SIGHUP)",
         attention: true,
     }
     /// The mode is dry-run.
     DryRun { action: Action } = ("dry-run", Blocked) {
-        text: ("dry-run: would {action} now"),
-        step: "the mode has to be \"enforce\", globally and in the policy; then `systemctl reload upgrade-remediator`",
-        ended_by: RELOAD,
+        text: ("no request is sent in dry-run; with mode = \"enforce\" the daemon would {action}"),
+        step: "the mode has to be \"enforce\", globally and in the policy, and the configuration to be reloaded (`systemctl \
+               reload upgrade-remediator`, or SIGHUP)",
     }
     /// The project is paused after a refusal.
     #[serde(alias = "project-resting")]
@@ -246,13 +257,14 @@ reasons! {
     /// The policy acts at other times only.
     WindowClosed { opens: Option<Timestamp> } = ("window-closed", Blocked) {
         text: ("the policy's window is closed, and {}", window_opens(*opens)),
-        step: "the policy's window has to open; `retry-now` bypasses the window",
+        step: ("the policy's window has to open; `retry-now` bypasses the window", "the policy's window has to open"),
         until: *opens,
     }
     /// Too many tasks failed at once: the breaker of the project is open.
     BreakerOpen { opening: Opening, until: Timestamp } = ("breaker-open", Blocked) {
         text: (
-            "the circuit breaker of the project is open because {opening}; from {} on, one request is sent as a probe",
+            "the circuit breaker of the project is open because {opening}; from {} on, one request of the project is \
+             sent as a probe, and the others wait for its outcome",
             utc(*until)
         ),
         step: PROBE_GOES_WELL,
@@ -270,18 +282,18 @@ reasons! {
     /// A retry is due.
     RetryDue { retry: u32, max_retries: u32, waited: Duration } = ("retry-due", Due) {
         text: ("retry {retry} of {max_retries} is {}", retry_is_due(*waited)),
-        step: SENT_AT_NEXT_POLL,
+        step: IS_DUE,
     }
     /// An abort is due: retries exhausted, no node completed, grace over.
     AbortDue { used: u32, max_retries: u32, grace: Duration } = ("abort-due", Due) {
         text: ("{}, no node is completed and the grace of {} is over", exhausted(*used, 0), span(*grace)),
-        step: SENT_AT_NEXT_POLL,
+        step: IS_DUE,
     }
     /// An operator's order. `command`: the id that distinguishes a repeated command from a new one.
     #[serde(alias = "by-hand")]
     Manual { action: Action, by: String, why: String, command: String } = ("manual", Due) {
         text: ("{by} orders the {action}: {}", shown(why, 200)),
-        step: SENT_AT_NEXT_POLL,
+        step: IS_DUE,
     }
 
     // An operator's order is refused.
@@ -403,8 +415,22 @@ reasons! {
 }
 
 impl Reason {
-    /// Returns whether this says the same as `other`, without the times at which waits end: those
-    /// move with the wall clock, and a moved clock is no change.
+    /// Whether `retry-now` and `abort` are refused, too, while this blocks requests.
+    pub fn refuses_orders(&self) -> bool {
+        matches!(
+            self,
+            Self::NoPolicy
+                | Self::DryRun { .. }
+                | Self::ProjectPaused { .. }
+                | Self::NotListed
+                | Self::ClusterPaused { .. }
+                | Self::ClockOff { .. }
+                | Self::OnHold { .. }
+        )
+    }
+
+    /// Whether this tells the same as `other`, the times at which waits end aside: those move with the wall
+    /// clock, and a moved clock is no news.
     pub fn tells_the_same_as(&self, other: &Self) -> bool {
         fn timeless(reason: &Reason) -> Reason {
             let mut reason = reason.clone();

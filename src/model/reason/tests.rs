@@ -152,7 +152,7 @@ fn every_reason_reads_as_an_operator_needs_it() {
                 limit: minutes(72 * 60),
                 in_future: false,
             },
-            "the task ended at 2025-12-24T01:02:03 (cloud time), more than 3d before it was first seen, so \
+            "the task failed at 2025-12-24T01:02:03 (cloud time), more than 3d before it was first seen, so \
              the daemon does not act on it",
         ),
         (
@@ -166,7 +166,7 @@ fn every_reason_reads_as_an_operator_needs_it() {
                 limit: minutes(72 * 60),
                 in_future: true,
             },
-            "the end of the task, 2027-12-24T01:02:03 (cloud time), is in the future, and the task was \
+            "the failure of the task, at 2027-12-24T01:02:03 (cloud time), is in the future, and the task was \
              never seen running: its age is unknown, so the daemon does not act on it",
         ),
         (
@@ -199,12 +199,12 @@ fn every_reason_reads_as_an_operator_needs_it() {
         ),
         (
             Reason::AbortPending { used: 5, external: 2, grace: minutes(15), after_put: None, until },
-            "retries exhausted (5 used, 2 of them external) and no node is completed: the task will be \
-             aborted at 2026-01-02 03:04:05 UTC (grace 15m)",
+            "retries exhausted (5 used, 2 of them external) and no node is completed: the abort is due \
+             at 2026-01-02 03:04:05 UTC (grace 15m)",
         ),
         (
             Reason::AbortPending { used: 0, external: 0, grace: minutes(15), after_put: None, until },
-            "retries exhausted (the policy allows none) and no node is completed: the task will be aborted \
+            "retries exhausted (the policy allows none) and no node is completed: the abort is due \
              at 2026-01-02 03:04:05 UTC (grace 15m)",
         ),
         (
@@ -215,11 +215,14 @@ fn every_reason_reads_as_an_operator_needs_it() {
                 after_put: Some(minutes(5)),
                 until,
             },
-            "retries exhausted (1 used) and no node is completed: the task will be aborted at 2026-01-02 \
+            "retries exhausted (1 used) and no node is completed: the abort is due at 2026-01-02 \
              03:04:05 UTC (grace 1m, and not within 5m of the last request)",
         ),
         (Reason::NoPolicy, "no policy covers the task, so the daemon watches it and sends no request"),
-        (Reason::DryRun { action: Action::Abort }, "dry-run: would abort now"),
+        (
+            Reason::DryRun { action: Action::Abort },
+            "no request is sent in dry-run; with mode = \"enforce\" the daemon would abort",
+        ),
         (
             Reason::ProjectPaused { cause: PauseCause::Forbidden, until },
             "the project is paused because the CSS API refused a request as forbidden; from 2026-01-02 \
@@ -271,7 +274,7 @@ fn every_reason_reads_as_an_operator_needs_it() {
         (
             Reason::BreakerOpen { opening: Opening::ManyFailed { failures: 10, within: minutes(10) }, until },
             "the circuit breaker of the project is open because 10 tasks failed within 10m; from 2026-01-02 \
-             03:04:05 UTC on, one request is sent as a probe",
+             03:04:05 UTC on, one request of the project is sent as a probe, and the others wait for its outcome",
         ),
         (
             Reason::BreakerProbing { attempt, cluster: cluster() },
@@ -388,6 +391,10 @@ fn every_reason_reads_as_an_operator_needs_it() {
     let mut told = BTreeSet::new();
     for (reason, sentence) in table {
         assert_eq!(reason.to_string(), sentence);
+        let refused = reason.next_step_without_orders();
+        let names_an_order = |step: &str| ["`retry-now`", "`abort`"].iter().any(|order| step.contains(order));
+        assert_eq!(refused.is_some(), reason.next_step().is_some(), "{reason}");
+        assert!(!refused.is_some_and(names_an_order), "{reason}: {refused:?}");
         told.insert(reason.code());
     }
     let all: BTreeSet<&str> = Reason::CODES.iter().copied().collect();

@@ -5,6 +5,7 @@ use crate::model::hold::{NewHold, Scope, StoredHold};
 use crate::model::id::{ClusterId, ProjectName, TaskId};
 use crate::model::outlook::Outlook;
 use crate::model::reason::Reason;
+use crate::model::record::PhaseWord;
 use crate::model::task::TaskKind;
 use crate::status::{BreakerState, InForce};
 
@@ -70,6 +71,15 @@ fn page(report: &Report, query: &[(&str, &str)]) -> String {
     Index::new(report, &Search::new(&parameters)).render().unwrap()
 }
 
+/// The numbers at the top, a line each.
+fn sums(page: &str) -> String {
+    let mut sums = String::new();
+    for part in page.split("<span class=\"number\">").skip(1) {
+        let _ = writeln!(sums, "{}", part.split("</li>").next().unwrap().replace("</span>", ""));
+    }
+    sums
+}
+
 fn links(page: &str) -> usize {
     page.matches("href=\"/clusters/").count()
 }
@@ -106,8 +116,8 @@ fn a_search_by_name_id_project_and_phase_shows_what_matches_all_of_them() {
         let page = page(&both, query);
         assert_eq!(links(&page), shown, "{query:?}");
         assert_eq!(page.contains("class=\"found"), !matches!(query, [] | [("other", _)]), "{query:?}");
-        // The sums count all tasks.
-        assert!(page.contains("<span class=\"number\">2</span> need an operator"), "{query:?}: {page}");
+        // The sums are of everything.
+        assert!(page.contains("<span class=\"number\">2</span> need attention"), "{query:?}: {page}");
     }
     let page = page(&both, &[("q", "logs-1"), ("project", "test"), ("phase", "running")]);
     for words in [
@@ -193,10 +203,70 @@ fn one_of_a_thing_is_not_called_many() {
     let mut one = failed(1);
     one.projects[0].tasks[0].outlook.phase = Some(PhaseWord::Escalated);
     let page = page(&one, &[]);
-    let mut sums = String::new();
-    for part in page.split("<span class=\"number\">").skip(1) {
-        let _ = writeln!(sums, "{}", part.split("</li>").next().unwrap().replace("</span>", ""));
-    }
-    assert!(sums.contains("1 cluster watched") && sums.contains("1 needs an operator"), "{sums}");
+    let sums = sums(&page);
+    assert!(sums.contains("1 cluster watched") && sums.contains("1 needs attention"), "{sums}");
     assert!(page.contains("<p>1 cluster</p>"), "{page}");
+}
+
+/// A failed task with this reason, and what blocks its request.
+fn of_reason(number: usize, reason: &Reason, blocks: &[Reason], needs_attention: bool) -> TaskReport {
+    let outlook = Outlook::new(None, reason, blocks, None);
+    let outlook = Outlook { phase: Some(PhaseWord::Failed), needs_attention, ..outlook };
+    TaskReport { outlook, ..task(number, PhaseWord::Failed) }
+}
+
+fn on_hold(until: Option<Timestamp>) -> Reason {
+    Reason::OnHold { hold: 7, scope: Scope::All, by: "uid 0".to_owned(), why: "an audit".to_owned(), until }
+}
+
+#[test]
+fn the_numbers_at_the_top_are_those_of_the_groups_below() {
+    let too_old = Reason::TooOld { ended: None, limit: Duration::from_hours(24), in_future: false };
+    let dry_run = Reason::DryRun { action: Action::Retry };
+    let mut tasks: Vec<TaskReport> = (0..26).map(|n| of_reason(n, &too_old, &[], true)).collect();
+    tasks.push(of_reason(26, &Reason::StalePoll, &[dry_run], false));
+    tasks.push(of_reason(27, &Reason::StalePoll, &[on_hold(Some(at()))], false));
+    tasks.push(of_reason(28, &Reason::NoPolicy, &[Reason::NoPolicy], true));
+    let page = page(&report(vec![project("prod", tasks)]), &[]);
+    let sums = sums(&page);
+    for sum in
+        ["26 old failures", "1 would be retried (dry-run)", "1 on hold", "1 needs attention", "0 handled by"]
+    {
+        assert!(sums.contains(sum), "{sum}: {sums}");
+    }
+    // A fresh one does not stand below the old ones.
+    let place = |words: &str| page.find(words).unwrap_or_else(|| panic!("{words}: {page}"));
+    let order =
+        ["Needs attention", ">On hold<", ">Would be retried (dry-run)<", ">Old failures, "].map(place);
+    assert!(order.is_sorted(), "{order:?}");
+}
+
+#[test]
+fn a_row_of_the_table_says_what_an_operator_can_do() {
+    let page = page(
+        &report(vec![project("prod", (0..20).map(|n| of_reason(n, &Reason::NoPolicy, &[], true)).collect())]),
+        &[],
+    );
+    assert_eq!(page.matches("a policy has to cover the task").count(), 20, "{page}");
+}
+
+#[test]
+fn an_open_circuit_breaker_is_no_fault_of_the_project() {
+    let mut open = failed(1);
+    open.projects[0].breaker = BreakerState::Open;
+    let condition = |code: &str| ConditionReport {
+        code: code.to_owned(),
+        level: Level::Critical,
+        project: Some(ProjectName::new("prod").unwrap()),
+        cluster: None,
+        since: at(),
+        text: "it lasts".to_owned(),
+        next_step: None,
+    };
+    open.conditions = vec![condition("breaker-open")];
+    let told = sums(&page(&open, &[]));
+    assert!(told.contains("0 projects stopped by a fault"), "{told}");
+    assert!(told.contains("1 circuit breaker not closed"), "{told}");
+    open.conditions.push(condition("unreachable"));
+    assert!(sums(&page(&open, &[])).contains("1 project stopped by a fault"));
 }

@@ -286,6 +286,31 @@ fn a_task_that_ended_long_ago_fills_the_drawing() {
     assert!(picture.now.is_some(), "it has only just ended");
 }
 
+/// By its own clock the CSS API says when an old failure happened; what the daemon knows is when it first saw the task.
+#[test]
+fn an_old_failure_is_no_failure_of_today() {
+    let Event::Failed(seen) = failed(1, 0) else { unreachable!() };
+    let old = Event::Failed(Box::new(FailureSeen { too_old: true, ..*seen }));
+    let picture =
+        picture(&view(vec![(minute(0), first_seen()), (minute(0), old)], PhaseWord::Failed, minute(9)));
+    assert!(!picture.lanes.iter().any(|lane| lane.label.contains("failure")), "{:?}", picture.lanes);
+    assert_eq!(lane(&picture, "Task").pieces.last().unwrap().class, "waits");
+}
+
+/// A request that the CSS API accepted is confirmed by polls like one without an answer.
+#[test]
+fn a_request_that_was_answered_is_not_said_to_be_of_unknown_outcome() {
+    let entries = vec![
+        (minute(0), first_seen()),
+        (minute(5), failed(1, 0)),
+        (minute(10), intent(Action::Retry)),
+        (minute(10), answered(3, Meaning::Accepted)),
+    ];
+    let picture = picture(&view(entries, PhaseWord::OutcomeUnknown, minute(11)));
+    assert!(picture.description.contains("request sent, not yet confirmed from"), "{}", picture.description);
+    assert!(!picture.description.contains("unknown"), "{}", picture.description);
+}
+
 #[test]
 fn a_thousand_requests_collapse_into_marks_with_numbers() {
     let mut entries = vec![(minute(0), first_seen())];
