@@ -4,14 +4,19 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{CommandResult, Failure, UNUSABLE_CONFIGURATION, WARNINGS_ONLY, print, print_json};
 use crate::clock::{Clock as _, SystemClock};
-use crate::configuration::{self, Coloured, Configuration, Environment, Loaded, Problem, Problems, Project};
-use crate::model::text::{counted, span};
+use crate::configuration::{
+    self, Coloured, Configuration, Environment, GIVEN_AT_START, Loaded, Problem, Problems, Project,
+};
+use crate::daemon;
+use crate::journal::JournalError;
+use crate::model::text::{chain, counted, span};
 use crate::model::window::{HORIZON, Window, WindowState};
 
 /// This folder exists if systemd is the machine's init, as `sd_booted` checks.
@@ -24,27 +29,38 @@ pub(super) fn check(loaded: Result<Loaded, Failure>, environment: &Environment, 
         Ok(loaded) => {
             let mut problems = loaded.warnings_at(now);
             problems.extend(loaded.check_secrets(environment));
+            let unusable =
+                daemon::unusable(&loaded.configuration, environment, &Arc::new(SystemClock::new()));
+            problems.extend(unusable.into_iter().map(|problem| loaded.located(problem)));
             problems.extend(loaded.check_directories(environment, Path::new(SYSTEMD).is_dir()));
+            problems.extend(unusable_journal(&loaded));
             (Some(loaded), Problems(problems))
         }
         Err(Failure::Configuration(problems)) => (None, problems),
         Err(failure) => return Err(failure),
     };
     let errors = problems.has_errors();
-    let good = loaded.filter(|_| !errors);
+    let good = loaded.as_ref().filter(|_| !errors);
     if json {
         print_json(&json!({
             "problems": problems.0.iter().map(as_json).collect::<Vec<_>>(),
             "effective": good.as_ref().map(|loaded| effective_json(loaded, environment)),
             "windows": good.as_ref().map(|loaded| windows_json(loaded, now)),
+            "not_checked": loaded.as_ref().map(|loaded| not_checked(loaded, environment)),
         }))?;
     } else {
         let mut text = good.as_ref().map(|loaded| effective(loaded, environment, now)).unwrap_or_default();
         let blank = if text.is_empty() { "" } else { "\n" };
+        let unchecked = loaded.as_ref().map(|loaded| not_checked(loaded, environment)).unwrap_or_default();
+        let unchecked = match unchecked.as_slice() {
+            [] => String::new(),
+            [one] => format!("; not checked: {one} (systemd gives it at start)"),
+            more => format!("; not checked: {} (systemd gives them at start)", more.join(", ")),
+        };
         if let (true, Some(loaded)) = (problems.0.is_empty(), &good) {
-            let _ = writeln!(text, "{blank}{}", all_good(&loaded.configuration));
+            let _ = writeln!(text, "{blank}{}{unchecked}", all_good(&loaded.configuration));
         } else {
-            let _ = writeln!(text, "{blank}{}", Coloured(&problems));
+            let _ = writeln!(text, "{blank}{}{unchecked}", Coloured(&problems));
         }
         print(&text)?;
     }
@@ -57,7 +73,36 @@ pub(super) fn check(loaded: Result<Loaded, Failure>, environment: &Environment, 
     })
 }
 
-/// Returns the windows by the names of their policies.
+/// The secrets that systemd gives at start and has not given here.
+fn not_checked(loaded: &Loaded, environment: &Environment) -> Vec<String> {
+    let secrets = loaded.configuration.secrets(environment).into_iter();
+    secrets.filter(|(_, state)| *state == GIVEN_AT_START).map(|(key, _)| key).collect()
+}
+
+/// What keeps every daemon from using the file of the journal, as far as reading it shows. What may be otherwise for the
+/// daemon's user, or in a moment, is left out, and so is a directory that is not there.
+fn unusable_journal(loaded: &Loaded) -> Option<Problem> {
+    use JournalError as Fault;
+    // A database is not asked: `doctor` does that.
+    loaded.configuration.journal_url.path()?;
+    let error = loaded.configuration.journal.reader().err()?;
+    let lasts = matches!(
+        error,
+        Fault::IsDirectory { .. }
+            | Fault::NotAFile { .. }
+            | Fault::DanglingLink { .. }
+            | Fault::HardLinked { .. }
+            | Fault::NotAJournal { .. }
+            | Fault::Foreign { .. }
+            | Fault::Newer { .. }
+            | Fault::Corrupt { .. }
+            | Fault::LeftOver { .. }
+    );
+    let problem = Problem::error(format!("{}: the daemon does not start", chain(&error)));
+    lasts.then(|| loaded.located(problem.at_key("journal.url").as_warning()))
+}
+
+/// The windows by the names of their policies.
 fn windows(loaded: &Loaded) -> impl Iterator<Item = (&str, &Window)> {
     loaded
         .configuration

@@ -135,8 +135,8 @@ impl Failure {
     /// The parts could not be built: because of the configuration, or because of the machine.
     fn of_build(fault: BuildFault) -> Self {
         match fault {
-            BuildFault::Secrets(problems) => Self::Configuration(problems),
-            fault if fault.is_of_the_configuration() => Self::Unusable(fault.into()),
+            BuildFault::Secrets(problems) | BuildFault::Unusable(problems) => Self::Configuration(problems),
+            BuildFault::Journal(error) if error.is_of_the_configuration() => Self::Unusable(error.into()),
             fault => Self::Other(fault.into()),
         }
     }
@@ -144,9 +144,7 @@ impl Failure {
     /// Problems of the configuration that were found late, with their places.
     fn located(self, loaded: &Loaded) -> Self {
         match self {
-            Self::Configuration(Problems(problems)) => Self::Configuration(Problems(
-                problems.into_iter().map(|problem| loaded.located(problem)).collect(),
-            )),
+            Self::Configuration(problems) => Self::Configuration(loaded.all_located(problems)),
             other => other,
         }
     }

@@ -356,6 +356,30 @@ pub enum KeyError {
     },
 }
 
+impl KeyError {
+    /// The key of the configuration that this part is of.
+    pub fn key(&self) -> &'static str {
+        let (Self::Empty { part } | Self::Character { part }) = self;
+        match *part {
+            "access key" => "access_key",
+            "secret key" => "secret_key",
+            "security token" => "security_token",
+            part => part,
+        }
+    }
+
+    /// What to do.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Empty { .. } => "give the key as it was downloaded, in one line",
+            Self::Character { .. } => {
+                "a key has letters, digits and marks of ASCII: give it as it was downloaded, in one line, without quotes \
+                 and blanks"
+            }
+        }
+    }
+}
+
 /// Why a client cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::kind::{Kind, List, Positive, Word};
-use super::names::Names;
+use super::names::{self, Names};
 use super::network::{Network, Proxy};
 use super::reference::SecretReference;
 use super::schema::Key;
@@ -317,7 +317,10 @@ impl<'a> Channels<'a> {
     /// Checks whether the projects of channels exist.
     pub(super) fn check_projects(&self, known: &Names) {
         for (section, project) in self.projects.iter().filter(|(_, project)| !known.has(project)) {
-            section.error("project", format!("there is no project of the name \"{}\"", shown(project, 60)));
+            let words = ("the projects are", "add a [[project]] of this name");
+            let help = names::help(section, project, known.all(), words);
+            let message = format!("there is no project of the name \"{}\"", shown(project, 60));
+            section.child("project").refuse(message, Some(help));
         }
     }
 
@@ -331,12 +334,10 @@ impl<'a> Channels<'a> {
         let Some(known) = &self.names else { return };
         for (index, name) in written.into_iter().flatten().enumerate() {
             let Some(name) = name.as_ref().filter(|name| !known.has(name)) else { continue };
-            let near = match section.nearest(name, known.all()) {
-                Some(near) => format!("; did you mean \"{near}\"?"),
-                None => String::new(),
-            };
-            let message = format!("there is no channel of the name \"{}\"{near}", shown(name, 60));
-            section.child(key).element(index).error_here(message);
+            let words = ("the channels are", "add a [[channel]] of this name");
+            let help = names::help(section, name, known.all(), words);
+            let message = format!("there is no channel of the name \"{}\"", shown(name, 60));
+            section.child(key).element(index).refuse(message, Some(help));
         }
     }
 }

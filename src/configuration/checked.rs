@@ -12,9 +12,10 @@ use super::environment::Environment;
 use super::files;
 use super::journal::Database;
 use super::key::KeyPath;
-use super::problem::Problem;
+use super::problem::{Problem, Problems};
 use super::project::Project;
 use super::sections::{Http, Log};
+use super::window;
 use crate::journal::{JournalLocation, JournalUrl};
 use crate::model::policy::{Mode, Policy};
 use crate::model::project::{Breaker, Limits, Poll};
@@ -88,7 +89,13 @@ impl Loaded {
             let key = KeyPath::of(&["policy", policy.name(), "window"]).to_string();
             self.located(Problem::error(message).at_key(key).as_warning())
         });
-        self.warnings.iter().cloned().chain(never_opens).collect()
+        let over = self.configuration.policies.iter().filter_map(|policy| {
+            let message = window::over(policy.terms.window.as_ref()?, now)?;
+            let key = KeyPath::of(&["policy", policy.name(), "window", "deny"]).to_string();
+            let problem = Problem::error(message).at_key(key).as_warning();
+            Some(self.located(problem.with_hint("remove what is over, or correct its year")))
+        });
+        self.warnings.iter().cloned().chain(never_opens).chain(over).collect()
     }
 
     /// Returns the missing directories of the journal and of the control socket, which the daemon
@@ -116,7 +123,13 @@ impl Loaded {
         missing.collect()
     }
 
-    /// Returns the same problem at the place of its key, if that is known and not set yet.
+    /// The same problems at the places of their keys.
+    #[must_use]
+    pub fn all_located(&self, problems: Problems) -> Problems {
+        Problems(problems.0.into_iter().map(|problem| self.located(problem)).collect())
+    }
+
+    /// The same problem at the place of its key, where that is known and not told yet.
     #[must_use]
     pub fn located(&self, mut problem: Problem) -> Problem {
         let place = problem.key.as_ref().and_then(|key| self.places.get(key));

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::kind::{Kind as _, Word};
+use super::names;
 use super::reference::SecretReference;
 use super::schema::Key;
 use super::section::Section;
@@ -282,11 +283,9 @@ impl<'a> AllCredentials<'a> {
     /// Adds the problem that there are none of this name.
     pub(super) fn unknown(&self, section: &Section<'_>, key: &str, name: &str) {
         let message = format!("there are no credentials of the name \"{}\"", shown(name, 60));
-        let hint = match section.nearest(name, self.names.iter().map(String::as_str)) {
-            Some(near) => format!("did you mean \"{near}\"?"),
-            None => "add a table [credentials.NAME] and give its NAME here".to_owned(),
-        };
-        section.error_with_hint(key, message, hint);
+        let words = ("the credentials are", "add a table [credentials.NAME] and give its NAME here");
+        let help = names::help(section, name, self.names.iter().map(String::as_str), words);
+        section.child(key).refuse(message, Some(help));
     }
 
     /// Warns of those that no project uses, directly or by an agency.

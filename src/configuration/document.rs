@@ -3,7 +3,7 @@
 //! Must never: repeat a part of the file in a message (it may contain a secret), nor pass on a
 //! value that JSON would silently change (numbers that it does not have, dates).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -30,20 +30,12 @@ pub(super) fn parse(file: &Path, text: &str, masking: &Arc<Masking>) -> (Option<
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         let source = SourceText::new(file, text, None, masking);
-        // The parser's guesses after an error would only lead to more errors.
-        let problems = errors.iter().take(MAX_SYNTAX_PROBLEMS).map(|error| {
-            // Only the message: the error's `Display` repeats the line.
-            let problem = Problem::error(format!("not TOML: {}", error.message()));
-            let problem = match error.span() {
-                Some(span) => problem.pointing_at(&source, &span),
-                None => problem.in_file(file),
-            };
-            if error.message().contains("must be quoted") {
-                return problem.with_hint("write text and durations in quotes: \"30s\"");
-            }
-            problem
-        });
-        return (None, problems.collect());
+        // What a parser guesses after an error would only give follow-up errors, in the same line as elsewhere.
+        let mut lines = BTreeSet::new();
+        let first_of_line =
+            |error: &&toml::de::Error| lines.insert(error.span().map(|span| source.line(span.start)));
+        let problems = errors.iter().filter(first_of_line).take(MAX_SYNTAX_PROBLEMS);
+        return (None, problems.map(|error| syntax(error, text, &source)).collect());
     }
     let mut reader = Reader {
         source: Arc::new(SourceText::new(file, text, Some(table.get_ref()), masking)),
@@ -59,6 +51,58 @@ pub(super) fn parse(file: &Path, text: &str, masking: &Arc<Masking>) -> (Option<
     }
     reader.layer.values = values;
     (Some(reader.layer), reader.problems)
+}
+
+/// What an error of the parser says, and how to put it right.
+fn syntax(error: &toml::de::Error, text: &str, source: &SourceText) -> Problem {
+    // Only the message: the error's `Display` repeats the line.
+    let problem = Problem::error(format!("not TOML: {}", error.message()));
+    let Some(span) = error.span() else { return problem.in_file(source.file()) };
+    let mut problem = problem.pointing_at(source, &span);
+    if let Some(key) = source.key_before_a_colon(span.start) {
+        problem.hint = Some(format!("write {key} = …, with '=' instead of ':'"));
+    } else if error.message().contains("must be quoted") {
+        problem.hint = Some("write text and durations in quotes: \"30s\"".to_owned());
+    } else if error.message() == "duplicate key"
+        && let Some(first) = first_of_two(text, &span)
+    {
+        let (file, line) = (source.file().display(), source.line(first));
+        problem.message = format!("{}: also at {file}:{line}", problem.message);
+    }
+    problem
+}
+
+/// Where the key stands first that stands at `second` again. A text without it is TOML there, with another key in its
+/// place, whose neighbour the first one is.
+fn first_of_two(text: &str, second: &Range<usize>) -> Option<usize> {
+    let mut other = String::from("another");
+    while text.contains(&other) {
+        other.push('-');
+    }
+    let key = text.get(second.clone())?;
+    let changed = format!("{}{other}{}", text.get(..second.start)?, text.get(second.end..)?);
+    let (table, _) = DeTable::parse_recoverable(&changed);
+    let key = format!("{key} = 1");
+    let key = DeTable::parse(&key).ok()?;
+    let name = key.get_ref().keys().next()?.get_ref().to_string();
+    let first = table_with(table.get_ref(), &other)?.get_key_value(name.as_str())?.0.span().start;
+    (first < second.start).then_some(first)
+}
+
+/// The table, of this one and all within it, that has this key.
+fn table_with<'t, 'i>(table: &'t DeTable<'i>, key: &str) -> Option<&'t DeTable<'i>> {
+    if table.contains_key(key) {
+        return Some(table);
+    }
+    table.values().find_map(|value| within(value, key))
+}
+
+fn within<'t, 'i>(value: &'t Spanned<DeValue<'i>>, key: &str) -> Option<&'t DeTable<'i>> {
+    match value.get_ref() {
+        DeValue::Table(table) => table_with(table, key),
+        DeValue::Array(list) => list.iter().find_map(|element| within(element, key)),
+        _ => None,
+    }
 }
 
 struct Reader {

@@ -8,8 +8,9 @@ use jiff::{Span, SpanRelativeTo};
 /// Writes a duration so that [`parse`] returns it exactly.
 pub(super) use crate::model::text::exact_span as text;
 
-/// The form of a duration, for messages.
-pub(super) const EXPECTED: &str = "a duration in quotes, such as \"500ms\", \"30s\", \"1h 30m\" or \"3d\"";
+/// What a duration looks like, for messages.
+pub(super) const EXPECTED: &str =
+    "a duration in quotes, such as \"500ms\", \"30s\", \"1h 30m\" or \"3d\" (units: ms, s, m, h, d, w)";
 
 /// A hundred years: more is a mistake, and would not fit into every sum of times.
 pub(super) const LONGEST: Duration = Duration::from_hours(36_500 * 24);

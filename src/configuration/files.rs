@@ -19,6 +19,8 @@ pub(super) enum ReadError {
     Missing,
     #[error("this is a folder, not a file")]
     Folder,
+    #[error("this is not a folder")]
+    NotFolder,
     #[error("this is not a regular file")]
     NotRegular,
     #[error("the folder has more than {MAX_FILES} files of policies")]
@@ -120,6 +122,7 @@ pub(super) struct Folder {
 pub(super) fn folder(folder: &Path) -> Result<Folder, ReadError> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Folder::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Err(ReadError::NotFolder),
         entries => entries?,
     };
     let mut names =

@@ -82,7 +82,7 @@ impl<S: Scalar> Kind for S {
     }
 
     fn keys(path: &[&'static str]) -> Vec<Key> {
-        vec![Key { path: path.to_vec(), shown: S::SHOWN, single: Some(S::of_variable) }]
+        vec![Key { path: path.to_vec(), shown: S::SHOWN, single: Some(S::of_variable), lists: Vec::new() }]
     }
 }
 
@@ -145,7 +145,7 @@ impl<K: Kind> Kind for List<K> {
     }
 
     fn keys(path: &[&'static str]) -> Vec<Key> {
-        K::keys(path).into_iter().map(Key::in_a_list).collect()
+        K::keys(path).into_iter().map(|key| key.in_a_list_at(path.len())).collect()
     }
 }
 
@@ -421,8 +421,9 @@ impl Kind for SecretReference {
     }
 
     fn keys(path: &[&'static str]) -> Vec<Key> {
-        let key = |name, shown| Key { path: [path, &[name]].concat(), shown, single: None };
-        let whole = Key { path: path.to_vec(), shown: Shown::Never, single: None };
+        let key =
+            |name, shown| Key { path: [path, &[name]].concat(), shown, single: None, lists: Vec::new() };
+        let whole = Key { path: path.to_vec(), shown: Shown::Never, single: None, lists: Vec::new() };
         vec![
             whole,
             key("credential", Shown::Like(|text| Self::credential(text).is_ok())),

@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::check;
+use super::check::{self, Whole};
 use super::checked::Loaded;
 use super::document;
 use super::environment::Environment;
 use super::files::{self, ReadError, Readers, read_text};
 use super::overrides;
 use super::problem::{MAX_PROBLEMS, Problem, Problems};
-use super::schema::Masking;
+use super::schema::{Key, Masking};
 use super::section::Tree;
 use super::sections;
 
@@ -42,6 +42,9 @@ pub struct FileText {
 /// What to do if there is no config.toml yet.
 const TO_BEGIN_WITH: &str = "give its path with --config, or create it from minimal.toml with policies.d beside it (config/ of the sources, examples/ of the package)";
 
+/// What to do where something else lies in the place of the folder of policies.
+const FOLDER_OF_POLICIES: &str = "make it a folder, and move policies into files in it whose names end in .toml: policies.d/50-policies.toml";
+
 /// Reads config.toml at `path`, the files of `policies.d` beside it, and the overrides of the environment.
 ///
 /// # Errors
@@ -50,8 +53,14 @@ pub fn load(path: &Path, env: &Environment) -> Result<Loaded, Problems> {
     let mut problems = Vec::new();
     let main = read(path, Some(TO_BEGIN_WITH), &mut problems);
     let folder = path.parent().unwrap_or_else(|| Path::new("")).join(POLICY_FOLDER);
-    let files = files::folder(&folder).unwrap_or_else(|error| {
-        problems.push(Problem::error(error.to_string()).in_file(&folder));
+    let found = files::folder(&folder);
+    let is_folder = found.is_ok();
+    let files = found.unwrap_or_else(|error| {
+        let problem = Problem::error(error.to_string()).in_file(&folder);
+        problems.push(match error {
+            ReadError::NotFolder => problem.with_hint(FOLDER_OF_POLICIES),
+            _ => problem,
+        });
         files::Folder::default()
     });
     problems.extend(files.unread.iter().take(MAX_PROBLEMS).map(|file| {
@@ -61,8 +70,9 @@ pub fn load(path: &Path, env: &Environment) -> Result<Loaded, Problems> {
     }));
     let policies: Vec<FileText> =
         files.read.iter().filter_map(|file| read(file, None, &mut problems)).collect();
+    let all_are_read = is_folder && policies.len() == files.read.len();
     let order: Vec<PathBuf> = std::iter::once(path.to_owned()).chain(files.read).collect();
-    put_together(main.as_ref(), &policies, env, problems, &order)
+    put_together(main.as_ref(), (&policies, all_are_read), env, problems, &order)
 }
 
 /// Does the same for texts that were read already: `main` is config.toml, and `policies` follow its
@@ -72,7 +82,7 @@ pub fn load(path: &Path, env: &Environment) -> Result<Loaded, Problems> {
 /// As [`load`].
 pub fn load_texts(main: &FileText, policies: &[FileText], env: &Environment) -> Result<Loaded, Problems> {
     let order: Vec<PathBuf> = std::iter::once(main).chain(policies).map(|text| text.file.clone()).collect();
-    put_together(Some(main), policies, env, Vec::new(), &order)
+    put_together(Some(main), (policies, true), env, Vec::new(), &order)
 }
 
 /// `absent`: what to do if there is nothing.
@@ -91,9 +101,10 @@ fn read(path: &Path, absent: Option<&str>, problems: &mut Vec<Problem>) -> Optio
     }
 }
 
+/// `all_are_read`: no file of policies is missing among the texts.
 fn put_together(
     main: Option<&FileText>,
-    policies: &[FileText],
+    (policies, all_are_read): (&[FileText], bool),
     env: &Environment,
     mut problems: Vec<Problem>,
     order: &[PathBuf],
@@ -106,13 +117,16 @@ fn put_together(
         layer
     };
     let main = main.and_then(&mut parse);
-    let policies: Vec<_> = policies.iter().filter_map(parse).map(|layer| Tree::of(vec![layer])).collect();
-    // Without config.toml, the other files are still checked, but not against its content.
-    let whole = main.is_some();
+    let known: Arc<[Key]> = keys.clone().into();
+    let wanted = policies.len();
+    let policies: Vec<_> =
+        policies.iter().filter_map(parse).map(|layer| Tree::of(vec![layer], &known)).collect();
+    // Without a file, what is said elsewhere is still checked, but not against what it might have said.
+    let whole = Whole { main: main.is_some(), policies: all_are_read && policies.len() == wanted };
 
     let (overrides, found) = overrides::layer(&keys, env);
     problems.extend(found);
-    let tree = Tree::of(main.into_iter().chain([overrides]).collect());
+    let tree = Tree::of(main.into_iter().chain([overrides]).collect(), &known);
     let configuration = check::check(&tree, &policies, whole, env);
     let trees: Vec<Tree> = std::iter::once(tree).chain(policies).collect();
     let origins = trees.iter().flat_map(Tree::labelled_origins).collect();

@@ -64,7 +64,7 @@ pub use problem::{Coloured, Problem, Problems, Severity};
 pub use project::Project;
 pub use reference::SecretReference;
 pub use regions::smn_endpoint;
-pub use resolve::{ChannelSecrets, SecretReader};
+pub use resolve::{ChannelSecrets, GIVEN_AT_START, SecretReader};
 pub use sections::{Http, Log};
 pub use source::Snippet;
 pub use text::LogFormat;

@@ -6,7 +6,29 @@ use super::kind::{Kind as _, Word};
 use super::section::Section;
 use crate::model::text::shown;
 
-/// The names so far, with their places.
+/// So many names are listed.
+const MAX_LISTED: usize = 10;
+
+/// Help where nothing is of the name that was `written`: the nearest one, else all of them as `what`, else what to do.
+pub(super) fn help<'k>(
+    section: &Section<'_>,
+    written: &str,
+    known: impl Iterator<Item = &'k str> + Clone,
+    (what, otherwise): (&str, &str),
+) -> String {
+    if let Some(near) = section.nearest(written, known.clone()) {
+        return format!("did you mean \"{near}\"?");
+    }
+    let listed: Vec<_> =
+        known.clone().take(MAX_LISTED).map(|name| format!("\"{}\"", shown(name, 60))).collect();
+    match known.count().saturating_sub(MAX_LISTED) {
+        _ if listed.is_empty() => otherwise.to_owned(),
+        0 => format!("{what} {}", listed.join(", ")),
+        more => format!("{what} {} and {more} more", listed.join(", ")),
+    }
+}
+
+/// The names so far, and where each is given.
 #[derive(Debug, Default)]
 pub(super) struct Names(BTreeMap<String, String>);
 
@@ -27,7 +49,7 @@ impl Names {
     }
 
     /// All of them.
-    pub(super) fn all(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &str> + Clone {
         self.0.keys().map(String::as_str)
     }
 

@@ -9,7 +9,7 @@ use super::channel::Channels;
 use super::duration;
 use super::key::KeyPath;
 use super::kind::{AtLeastOne, Endless, List, Named, Positive, Ratio, Word};
-use super::names::Names;
+use super::names::{self, Names};
 use super::section::Section;
 use super::table::{Of, Table as _, table};
 use super::text::{Glob, check_name};
@@ -137,6 +137,7 @@ impl<'a> Policies<'a> {
         };
         let expect = written.expect.unwrap_or_default().or(Expect::default());
         let matches = matches(&section.child("match"), written.matches.unwrap_or_default());
+        warn_of_expressions(&section.child("match"), &matches);
         self.warn_of_no_project(&section.child("match").child("project"), matches.project.as_deref());
         self.channels.check_names(section, "notify", written.notify.as_ref());
         if let Some(names) = written.notify {
@@ -168,12 +169,9 @@ impl<'a> Policies<'a> {
             });
             if !covered {
                 let message = format!("\"{}\" covers no project", shown(pattern.as_str(), 60));
-                let near = section.nearest(pattern.as_str(), projects.all());
-                let hint = match near {
-                    Some(near) => format!("did you mean \"{near}\"?"),
-                    None => "the names of projects are those under [[project]]".to_owned(),
-                };
-                section.element(index).warn_with_hint(message, hint);
+                let words = ("the projects are", "the names of projects are those under [[project]]");
+                let help = names::help(section, pattern.as_str(), projects.all(), words);
+                section.element(index).warn_with_hint(message, help);
             }
         }
     }
@@ -202,8 +200,63 @@ impl<'a> Policies<'a> {
     }
 }
 
-/// Returns whether `wide` matches every task that `narrow` matches. Never true otherwise; when the
-/// comparisons are exhausted, it is false.
+/// Warns of patterns that are written as regular expressions: as globs they cover something else, or nothing.
+fn warn_of_expressions(section: &Section<'_>, matches: &Match) {
+    let warn = |section: &Section<'_>, pattern: &Pattern, dots: bool| {
+        let Some(meant) = expression(pattern.as_str(), dots) else { return };
+        let message = format!(
+            "\"{}\" looks like a regular expression; a pattern is a glob over the whole name, in which * stands for any text",
+            shown(pattern.as_str(), 60)
+        );
+        match meant {
+            Some(meant) => {
+                section.warn_with_hint(message, format!("did you mean \"{}\"?", shown(&meant, 60)))
+            }
+            None => section.warn_here(message),
+        }
+    };
+    let lists = [
+        ("project", &matches.project, true),
+        ("cluster", &matches.cluster, true),
+        ("engine", &matches.engine, true),
+        // In "7.*" the dot is one.
+        ("version", &matches.version, false),
+    ];
+    for (key, patterns, dots) in lists {
+        for (index, pattern) in patterns.iter().flatten().enumerate() {
+            warn(&section.child(key).element(index), pattern, dots);
+        }
+    }
+    for (tag, pattern) in &matches.tags {
+        warn(&section.child("tags").child(tag), pattern, true);
+    }
+}
+
+/// Whether a pattern is meant as a regular expression, and the glob that was meant, where that is plain. `dots`: `.*` is
+/// of one.
+fn expression(pattern: &str, dots: bool) -> Option<Option<String>> {
+    let (start, end) = (pattern.starts_with('^'), pattern.ends_with('$'));
+    let any = |marks: &[&str]| marks.iter().any(|mark| pattern.contains(mark));
+    let escapes = ["\\d", "\\w", "\\s", "\\.", "\\b"];
+    let groups = pattern.contains('(') && pattern.contains('|');
+    if !(start || end || (dots && any(&[".*"])) || any(&[".+"]) || any(&escapes) || groups) {
+        return None;
+    }
+    let text = pattern.trim_start_matches('^').trim_end_matches('$');
+    let text = text.replace(".*", "*").replace(".+", "?*");
+    // A regular expression that is not held to an end covers what has more there.
+    let held = |held: bool, at: bool| if held || at { "" } else { "*" };
+    let (before, after) = if start || end {
+        (held(start, text.starts_with('*')), held(end, text.ends_with('*')))
+    } else {
+        ("", "")
+    };
+    let is_plain = !text.contains(['(', ')', '|', '\\', '+', '^', '$', '{', '[', '.']);
+    Some(is_plain.then(|| format!("{before}{text}{after}")))
+}
+
+/// Whether every task that `narrow` covers is covered by `wide` too. Never said where it is not so; where the
+/// comparisons are used up, it is not said at all.
 fn covers(wide: &Match, narrow: &Match, left: &mut usize) -> bool {
     *left = left.saturating_sub(1);
     let one = |wide: &Pattern, narrow: &Pattern| {

@@ -283,7 +283,7 @@ mod tests {
     fn the_line_stands_under_the_message_with_its_mark() {
         let text = "\n\n\n\n\n\n\n\n\nmode = 'on'\n";
         let table = toml::de::DeTable::parse(text).unwrap();
-        let mode = Key { path: vec!["mode"], shown: Shown::Open, single: None };
+        let mode = Key { path: vec!["mode"], shown: Shown::Open, single: None, lists: Vec::new() };
         let masking = Masking::new(vec![mode]).into();
         let source = SourceText::new(std::path::Path::new("x.toml"), text, Some(table.get_ref()), &masking);
         let problem = Problem::error("not so").at_key("mode").with_hint("so").pointing_at(&source, &(16..20));

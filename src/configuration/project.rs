@@ -83,7 +83,23 @@ impl Project {
     }
 }
 
-/// Returns whether an id has the form of the cloud's ids.
+/// Warns of a region that no table names, where nothing but the region says where the service is.
+fn warn_of_region(section: &Section<'_>, region: Option<&str>) {
+    let Some((region, meant)) = region.and_then(|region| Some((region, regions::unknown(region)?))) else {
+        return;
+    };
+    let host = regions::endpoint(region);
+    let message =
+        format!("this version knows no region \"{region}\": the daemon would reach the CSS API at {host}");
+    let hint = match meant {
+        Some(meant) => format!("did you mean \"{meant}\"? If the region is new, give endpoint"),
+        None => "correct the region, or give endpoint (and iam_endpoint) if it is new or of another cloud"
+            .to_owned(),
+    };
+    section.child("region").warn_with_hint(message, hint);
+}
+
+/// Whether an id has the form of those that the cloud gives.
 fn is_of_the_form(id: &ProjectId) -> bool {
     id.as_str().len() == 32 && id.as_str().bytes().all(|byte| byte.is_ascii_hexdigit())
 }
@@ -110,8 +126,8 @@ impl Projects {
         self.names.is_empty() && self.good.is_empty()
     }
 
-    /// Checks `[[project]]`; `list` is the list.
-    pub(super) fn check(list: &Section<'_>, credentials: &AllCredentials<'_>) -> Self {
+    /// Checks `[[project]]`; `list` is the list. `is_doubtful`: there may be others, in what could not be read.
+    pub(super) fn check(list: &Section<'_>, credentials: &AllCredentials<'_>, is_doubtful: bool) -> Self {
         let mut projects = Self::default();
         for section in list.tables() {
             section.only(&[Written::KEYS, Network::KEYS].concat(), |_| None);
@@ -120,7 +136,10 @@ impl Projects {
                 read.and_then(|(written, network)| projects.one(&section, written, network, credentials));
             projects.good.extend(good);
         }
-        credentials.warn_of_unused(&projects.used);
+        // What could not be read may use any.
+        if !projects.is_empty() && !is_doubtful && !list.any_dropped() {
+            credentials.warn_of_unused(&projects.used);
+        }
         projects
     }
 
@@ -146,6 +165,9 @@ impl Projects {
             );
         }
         let bad = |key: &str| section.child(key).any_dropped();
+        if written.endpoint.is_none() && !bad("endpoint") {
+            warn_of_region(section, region.as_deref());
+        }
         let of_the_region = || region.as_deref().filter(|_| !bad("endpoint")).map(regions::endpoint);
         let endpoint = written.endpoint.or_else(of_the_region);
         // An invalid id is reported already, and is not compared.

@@ -131,6 +131,11 @@ fn plain(mut text: String) -> Result<Secret, &'static str> {
     if text.trim().is_empty() {
         return Err("the secret is empty");
     }
+    if text.starts_with('\u{feff}') {
+        return Err(
+            "the secret begins with a byte order mark, which an editor wrote: save it as UTF-8 without BOM",
+        );
+    }
     if text.chars().any(char::is_control) {
         return Err("the secret contains a line break or a control character");
     }

@@ -1,6 +1,11 @@
 //! The hosts of a region, if only the region is given.
 
-/// Returns whether a region belongs to the EU's cloud, whose accounts no other IAM knows.
+use super::problem::nearest;
+
+/// A beginning of a region's name that is shorter could be that of many.
+const MIN_BEGINNING: usize = 6;
+
+/// Whether a region is of the EU's cloud, whose accounts no other IAM knows.
 fn is_in_the_eu(region: &str) -> bool {
     region.starts_with("eu-west-1")
 }
@@ -52,7 +57,22 @@ const OWN_IAM: [&str; 27] = [
     "tr-west-1",
 ];
 
-/// Returns IAM's host if only the region is given.
+/// The other regions of the service, by the official SDK's table; and the one whose sources differ.
+const OTHERS: [&str; 6] =
+    ["af-north-1", "ap-southeast-5", "cn-north-11", "cn-south-4", "cn-southwest-3", "eu-west-101"];
+
+/// Whether no table names this region; then the region that was probably meant, where there is one.
+pub(super) fn unknown(region: &str) -> Option<Option<&'static str>> {
+    let known = || OWN_IAM.into_iter().chain(OTHERS);
+    if known().any(|known| known == region) {
+        return None;
+    }
+    // "eu-west-1" is as near to others, and was cut off.
+    let longer = known().find(|known| region.len() >= MIN_BEGINNING && known.starts_with(region));
+    Some(longer.or_else(|| nearest(region, known())))
+}
+
+/// IAM's host where the region alone is given.
 pub(super) fn iam_endpoint(region: &str) -> String {
     let domain = domain(region);
     if OWN_IAM.contains(&region) || is_in_the_eu(region) {
@@ -116,6 +136,21 @@ mod tests {
     }
 
     #[test]
+    fn a_region_that_no_table_names_is_known_as_such() {
+        for (region, meant) in [
+            ("eu-west-1", Some("eu-west-101")),
+            ("eu-west-102", Some("eu-west-101")),
+            ("cn-nort-4", Some("cn-north-4")),
+            ("mars", None),
+        ] {
+            assert_eq!(unknown(region), Some(meant), "{region}");
+        }
+        for region in OWN_IAM.into_iter().chain(OTHERS) {
+            assert_eq!(unknown(region), None);
+        }
+    }
+
+    #[test]
     fn every_region_has_its_hosts() {
         for (region, css, iam) in [
             ("cn-north-1", "es.cn-north-1", "iam.cn-north-1"),
@@ -153,6 +188,7 @@ mod tests {
             assert_eq!(endpoint(region), format!("https://{css}.myhuaweicloud.com"));
             assert_eq!(iam_endpoint(region), format!("https://{iam}.myhuaweicloud.com"));
             assert_eq!(sts_endpoint(region, None), format!("https://sts.{region}.myhuaweicloud.com"));
+            assert_eq!(unknown(region), None);
         }
         let given = |iam| sts_endpoint("eu-de", Some(iam));
         assert_eq!(given("https://iam.eu-de.otc.t-systems.com"), "https://sts.eu-de.otc.t-systems.com");

@@ -17,6 +17,9 @@ use crate::model::id::ProjectName;
 use crate::model::proxy;
 use crate::model::secret::Secret;
 
+/// The state of a secret that only the unit has.
+pub const GIVEN_AT_START: &str = "systemd gives it at start";
+
 /// The secrets of one channel, by their keys.
 pub type ChannelSecrets = BTreeMap<&'static str, Secret>;
 
@@ -235,7 +238,7 @@ impl Configuration {
     pub fn secrets(&self, env: &Environment) -> BTreeMap<String, &'static str> {
         let state = |reference: &SecretReference| match reference.fetch(env) {
             Ok(_) => "found, not shown",
-            Err(Unavailable::GivenAtStart { .. }) => "systemd gives it at start",
+            Err(Unavailable::GivenAtStart { .. }) => GIVEN_AT_START,
             Err(Unavailable::Broken(..)) => "not available",
         };
         self.wanted().map(|wanted| (wanted.owner.at(wanted.key), state(wanted.reference))).collect()

@@ -9,12 +9,14 @@ use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::key::{KeyPath, Segment};
 use super::layer::{Layer, Origin};
 use super::problem::{MAX_PROBLEMS, Problem, Severity, nearest};
+use super::schema::{self, Key};
 
 /// The values of a file (with the layers around it), the place of each key, and the problems.
 #[derive(Default)]
@@ -25,9 +27,13 @@ pub(super) struct Tree {
     dropped: RefCell<BTreeSet<KeyPath>>,
     found: RefCell<Vec<Problem>>,
     file: Option<PathBuf>,
+    /// All keys of the configuration.
+    keys: Arc<[Key]>,
 }
 
-/// What is wrong with a key that is unknown in its place, and how to correct it.
+const POLICIES_ONLY: &str = "a file of policies.d holds [[policy]] only; the rest belongs in config.toml";
+
+/// What is wrong with a key that is not known in its place, and how to put it right.
 pub(super) type Unknown = (String, Option<String>);
 
 /// The part of an entry that a message marks.
@@ -38,9 +44,9 @@ enum At {
 }
 
 impl Tree {
-    /// Merges the layers, the last one winning.
-    pub(super) fn of(layers: Vec<Layer>) -> Self {
-        let mut tree = Self::default();
+    /// Merges the layers, the last one winning. `keys` are all keys of the configuration.
+    pub(super) fn of(layers: Vec<Layer>, keys: &Arc<[Key]>) -> Self {
+        let mut tree = Self { keys: Arc::clone(keys), ..Self::default() };
         let mut builder = config::Config::builder();
         for layer in layers {
             tree.origins.extend(layer.origins.clone());
@@ -127,7 +133,11 @@ impl Tree {
         let wanted = |path: &&KeyPath| match path.segments() {
             [Segment::Key(top), _, Segment::Key(_)] if top == "credentials" || top == "channel" => true,
             [Segment::Key(top), _, Segment::Key(key)] => {
-                (top == "policy" && key == "window") || (top == "project" && key == "proxy_password")
+                (top == "policy" && key == "window")
+                    || (top == "project" && matches!(key.as_str(), "proxy_password" | "ca_file" | "endpoint"))
+            }
+            [Segment::Key(top), _, Segment::Key(window), Segment::Key(key)] => {
+                top == "policy" && window == "window" && key == "deny"
             }
             [Segment::Key(top), Segment::Key(key)] => {
                 (top == "journal" && key == "url") || (top == "control" && key == "socket")
@@ -135,8 +145,8 @@ impl Tree {
             _ => false,
         };
         let place = |path: &KeyPath| {
-            let window = path.last() == Some(&Segment::Key("window".to_owned()));
-            let at = if window { At::Key } else { At::Value };
+            let is_window = path.segments().contains(&Segment::Key("window".to_owned()));
+            let at = if is_window { At::Key } else { At::Value };
             (path.label(&self.values), self.problem(path, at, ""))
         };
         self.origins.keys().filter(wanted).map(place)
@@ -221,19 +231,40 @@ impl<'a> Section<'a> {
                 self.tree.report(&here.path, At::Key, message, hint);
                 continue;
             }
-            let hint = match self.nearest(key, known.iter().copied()) {
-                Some(near) => format!("did you mean {near}?"),
-                None if known == ["policy"] => {
-                    "a file of policies.d holds [[policy]] only; the rest belongs in config.toml".to_owned()
-                }
-                None => format!("known here: {}", known.join(", ")),
-            };
+            let near = self.nearest(key, known.iter().copied()).map(|near| format!("did you mean {near}?"));
+            let hint = self.belonging(key, &here, known).or(near).unwrap_or_else(|| match known {
+                ["policy"] => POLICIES_ONLY.to_owned(),
+                _ => format!("known here: {}", known.join(", ")),
+            });
             self.tree.report(&here.path, At::Key, "unknown key", Some(hint));
         }
     }
 
-    /// Returns the known word that is nearest to this one; not searched if no more problems are
-    /// shown.
+    /// Where a key belongs that is not among those known here, and is somewhere else.
+    fn belonging(&self, key: &str, here: &Self, known: &[&str]) -> Option<String> {
+        if self.tree.is_full() {
+            return None;
+        }
+        let path: Vec<&str> = self
+            .path
+            .segments()
+            .iter()
+            .filter_map(|segment| match segment {
+                Segment::Key(key) => Some(key.as_str()),
+                Segment::Index(_) => None,
+            })
+            .collect();
+        let is_table = here.value.is_object() || here.value.is_array();
+        let (place, is_the_only) = schema::elsewhere(&self.tree.keys, &path, key, is_table)?;
+        match known {
+            // In a file of policies, what belongs into policies is worth its place; the rest is not.
+            ["policy"] => place.contains("policy").then_some(place),
+            _ if is_the_only => Some(place),
+            _ => Some(format!("{place}; known here: {}", known.join(", "))),
+        }
+    }
+
+    /// The known word that is nearest to what was written; not looked for where no more problems are shown.
     pub(super) fn nearest<'k>(
         &self,
         written: &str,
@@ -284,6 +315,15 @@ impl<'a> Section<'a> {
         first.is_some_and(|found| found.segments().starts_with(self.path.segments()))
     }
 
+    /// Whether the file has a key at its top that is not among those known there, and was told.
+    pub(super) fn has_unknown(&self, known: &[&str]) -> bool {
+        let is_unknown = |path: &KeyPath| match path.segments() {
+            [Segment::Key(key)] => !known.contains(&key.as_str()),
+            _ => false,
+        };
+        self.tree.dropped.borrow().iter().any(is_unknown)
+    }
+
     fn warning(&self, path: &KeyPath, message: impl Into<String>, hint: Option<String>) {
         self.tree.tell(Severity::Warning, path, At::Key, message, hint);
     }
@@ -318,8 +358,8 @@ impl<'a> Section<'a> {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::sync::Arc;
 
+    use super::super::check::Whole;
     use super::super::environment::Environment;
     use super::super::problem::Problems;
     use super::super::schema::Masking;
@@ -333,8 +373,8 @@ mod tests {
     /// Returns the errors of reading it.
     fn problems(text: &str) -> Vec<String> {
         let (layer, mut found) = layer("c.toml", text);
-        let tree = Tree::of(vec![layer.unwrap()]);
-        check::check(&tree, &[], false, &Environment::default());
+        let tree = Tree::of(vec![layer.unwrap()], &check::keys().into());
+        check::check(&tree, &[], Whole::default(), &Environment::default());
         found.extend(tree.into_problems().into_iter().filter(Problem::is_error));
         Problems::in_order(found, &["c.toml".into()]).0.iter().map(ToString::to_string).collect()
     }
@@ -399,8 +439,8 @@ mod tests {
         let text = (0..1_000)
             .fold(String::new(), |text, n| text + &format!("[credentials.c{n}]\ntype='ecs-agency'\n"));
         let (layer, _) = layer("c.toml", &text);
-        let tree = Tree::of(vec![layer.unwrap()]);
-        assert!(check::check(&tree, &[], false, &Environment::default()).is_some());
+        let tree = Tree::of(vec![layer.unwrap()], &check::keys().into());
+        assert!(check::check(&tree, &[], Whole::default(), &Environment::default()).is_some());
         let found = tree.into_problems();
         assert_eq!(found.len(), MAX_PROBLEMS + 1);
         assert!(found.iter().all(|problem| !problem.is_error()));
@@ -410,7 +450,7 @@ mod tests {
     fn the_higher_layer_wins_and_is_named() {
         let (low, _) = layer("low.toml", "[journal]\nurl = 'a'\nretention = '1d'\n");
         let (high, _) = layer("high.toml", "[journal]\nurl = 'b'\n");
-        let tree = Tree::of(vec![low.unwrap(), high.unwrap()]);
+        let tree = Tree::of(vec![low.unwrap(), high.unwrap()], &check::keys().into());
         let journal = Section::of(&tree).child("journal");
         assert_eq!(journal.child("url").value(), "b");
         assert_eq!([journal.place("url"), journal.place("retention")], ["high.toml:2", "low.toml:3"]);

@@ -144,6 +144,14 @@ impl SourceText {
         Some(masked.finished())
     }
 
+    /// The key of the configuration that stands before a colon in the line at this offset, as in YAML.
+    pub(super) fn key_before_a_colon(&self, offset: usize) -> Option<&str> {
+        let line = self.text.get(self.line_span(offset))?;
+        let (key, _) = line.split_once(':')?;
+        let key = key.trim();
+        self.masking.is_known(key).then_some(key)
+    }
+
     /// The same offset, or the next one before it that is not within a character.
     fn boundary(&self, mut offset: usize) -> usize {
         while !self.text.is_char_boundary(offset) {
@@ -202,7 +210,11 @@ impl Masked {
             self.verbatim(line, offset);
             return Some(());
         }
-        let (key, value) = line.split_once('=')?;
+        let (key, value) = match line.split_once(':') {
+            // As in YAML; before a colon anything may stand, so only what is known as a key is shown.
+            Some((key, value)) if masking.is_known(key.trim()) => (key, value),
+            _ => line.split_once('=')?,
+        };
         if !plain(key, "\t") {
             return None;
         }

@@ -1,6 +1,6 @@
 //! `[policy.window]`: when a policy may act.
 
-use jiff::civil;
+use jiff::{Timestamp, civil};
 use serde_json::{Value, json};
 
 use super::civil::{DateTime, Days, TimeOfDay};
@@ -95,9 +95,23 @@ impl Kind for Zone {
     }
 }
 
-/// Returns the values of a window, in the form of the configuration.
+fn minutes(time: &civil::DateTime) -> String {
+    time.strftime("%Y-%m-%dT%H:%M").to_string()
+}
+
+/// That entries of `deny` are over at this moment, where some are.
+pub(super) fn over(window: &Window, now: Timestamp) -> Option<String> {
+    let over = window.over(now);
+    let (from, to) = over.first()?;
+    let what = match over.len() {
+        1 => "the entry is over and denies nothing any more:".to_owned(),
+        more => format!("{more} entries are over and deny nothing any more, such as"),
+    };
+    Some(format!("{what} from {} to {}", minutes(from), minutes(to)))
+}
+
+/// The values of a window, as the configuration writes them.
 pub(super) fn list(window: &Window) -> Vec<(&'static str, Value)> {
-    let minutes = |time: &civil::DateTime| time.strftime("%Y-%m-%dT%H:%M").to_string();
     let denied = window.denied().iter().map(|(from, to)| [minutes(from), minutes(to)]);
     vec![
         ("timezone", json!(window.timezone())),

@@ -13,7 +13,7 @@ use super::measured::ProjectMeter;
 use super::{BuildFault, HttpClient, HttpProject, ProjectStates};
 use crate::clock::{SystemClock, random_seed};
 use crate::cloud::iam::ProjectByRegion;
-use crate::cloud::{Client, Credential, Options, ProjectSource, ProxyCircuit};
+use crate::cloud::{BuildError, Client, Credential, Options, ProjectSource, ProxyCircuit};
 use crate::configuration::{Configuration, Environment, Project};
 use crate::descriptors;
 use crate::journal::{Journal, Opened};
@@ -225,7 +225,7 @@ impl Builder {
 
     /// Makes a client. It connects when the first request is sent.
     pub(super) fn client(&self, project: &Project, link: &Connection) -> Result<HttpClient, BuildFault> {
-        let fault = |source| BuildFault::Client { project: project.name.clone(), source };
+        let fault = |error: BuildError| BuildFault::of_client(project, &error);
         let id = if let Some(id) = &link.project {
             ProjectSource::Id(id.clone())
         } else {

@@ -18,10 +18,10 @@ use crate::model::secret::{ExposeSecret as _, Secret};
 use crate::model::text::chain;
 use crate::notify::channel::alertmanager::Alertmanager;
 use crate::notify::channel::chat::{Chat, Service};
-use crate::notify::channel::email::{Email, EmailOptions};
+use crate::notify::channel::email::{Email, EmailFault, EmailOptions};
 use crate::notify::channel::smn::{Publish, Smn};
 use crate::notify::channel::webhook::Webhook;
-use crate::notify::channel::{Channel, Network, SendError, Sending, Taken};
+use crate::notify::channel::{Channel, Network, SendError, Sending, Taken, UrlFault};
 use crate::notify::{Routes, Start};
 
 /// A channel with what it was built from.
@@ -136,9 +136,9 @@ fn are_the_same(one: &ChannelSecrets, other: &ChannelSecrets) -> bool {
 /// Returns the network between a channel and its receiver.
 fn network(channel: &configuration::Channel, secrets: &ChannelSecrets) -> Result<Network, BuildFault> {
     let ca_pem = channel.ca_file.as_ref().map(|path| {
-        fs::read(path).map_err(|error| BuildFault::Channel {
-            name: channel.name.clone(),
-            detail: format!("its ca_file {} cannot be read: {error}", path.display()),
+        let at = ["channel", &channel.name, "ca_file"];
+        fs::read(path).map_err(|error| {
+            BuildFault::at(&at, format!("{}: the file cannot be read: {error}", path.display()))
         })
     });
     let proxy = channel.proxy.as_ref().map(|proxy| proxy.with(|key| secrets.get(key).cloned()));
@@ -152,25 +152,22 @@ fn make(
     credentials: &Credentials,
     clock: &Arc<SystemClock>,
 ) -> Result<Arc<dyn Channel>, BuildFault> {
-    let fault = |error: &dyn std::error::Error| BuildFault::Channel {
-        name: channel.name.clone(),
-        detail: chain(error),
-    };
+    let at = |key| ["channel", channel.name.as_str(), key];
+    let of_url = |error: UrlFault| BuildFault::at(&at(error.key()), error.to_string());
+    let of_email = |error: EmailFault| BuildFault::at(&at(error.key()), error.to_string());
     let secret = |key: &str| secrets.get(key).cloned();
     // A channel of a checked configuration has what its type needs.
     let url = secret("url").unwrap_or_else(|| Secret::from(String::new()));
     let chat = |service, url: &Secret, secret| {
         let clock = Arc::clone(clock);
         let now = Arc::new(move || clock.now().wall);
-        Chat::new(service, url, secret, now, network).map_err(|error| fault(&error))
+        Chat::new(service, url, secret, now, network).map_err(of_url)
     };
     Ok(match &channel.way {
         ChannelKind::Webhook(_) => {
-            Arc::new(Webhook::new(&url, secret("hmac_secret"), network).map_err(|error| fault(&error))?)
+            Arc::new(Webhook::new(&url, secret("hmac_secret"), network).map_err(of_url)?)
         }
-        ChannelKind::Alertmanager(_) => {
-            Arc::new(Alertmanager::new(&url, network).map_err(|error| fault(&error))?)
-        }
+        ChannelKind::Alertmanager(_) => Arc::new(Alertmanager::new(&url, network).map_err(of_url)?),
         ChannelKind::Slack(_) => Arc::new(chat(Service::Slack, &url, None)?),
         ChannelKind::Feishu(_) => Arc::new(chat(Service::Feishu, &url, secret("secret"))?),
         ChannelKind::DingTalk(_) => Arc::new(chat(Service::DingTalk, &url, secret("secret"))?),
@@ -180,12 +177,12 @@ fn make(
             let user = user.zip(secret("password"));
             let (to, ca_pem) = (to.into_iter().flatten().collect(), network.ca_pem.clone());
             let options = EmailOptions { host, port, user, hello, ca_pem, from, to };
-            Arc::new(Email::new(options).map_err(|error| fault(&error))?)
+            Arc::new(Email::new(options).map_err(of_email)?)
         }
         ChannelKind::Smn(configuration::Smn { project, topic_urn, endpoint }) => {
-            let missing = || BuildFault::Channel {
-                name: channel.name.clone(),
-                detail: format!("project {project} has no credentials, or no id in the URN of the topic"),
+            let missing = || {
+                let why = format!("project {project} has no credentials, or no id in the URN of the topic");
+                BuildFault::at(&at("project"), why)
             };
             let project =
                 configuration.projects.iter().find(|known| known.name == *project).ok_or_else(missing)?;
@@ -202,7 +199,8 @@ fn make(
                 (&id, topic_urn),
                 Arc::clone(clock),
             );
-            Arc::new(Smn::new(Arc::new(Publisher(topic.map_err(|error| fault(&error))?))))
+            let topic = topic.map_err(|error| BuildFault::at(&at("endpoint"), chain(&error)))?;
+            Arc::new(Smn::new(Arc::new(Publisher(topic))))
         }
     })
 }

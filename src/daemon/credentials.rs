@@ -16,7 +16,9 @@ use crate::cloud::http::HttpTransport;
 use crate::cloud::iam::{self, AgencySource, Iam, PasswordSource, Scope, User};
 use crate::cloud::metadata::MetadataSource;
 use crate::cloud::{AccessKey, AccountCircuits, AuthToken, BuildError, Credential, Meter, ProxyCircuit};
-use crate::configuration::{self, Configuration, CredentialSecrets, Environment, Project, SecretReader};
+use crate::configuration::{
+    self, Configuration, CredentialSecrets, Environment, Problem, Problems, Project, SecretReader,
+};
 use crate::journal::Opened;
 use crate::model::id::{ProjectId, ProjectName};
 use crate::status::metrics::Metrics;
@@ -34,16 +36,16 @@ pub(super) struct Site {
 impl Site {
     /// Returns that of this project.
     fn of(configuration: &Configuration, project: &Project, proxies: &Proxies) -> Result<Self, BuildFault> {
-        let ca_pem =
-            project.ca_file.as_ref().map(fs::read).transpose().map_err(|source| BuildFault::CaFile {
-                project: project.name.clone(),
-                path: project.ca_file.clone().unwrap_or_default(),
-                source,
-            })?;
+        let ca_pem = project.ca_file.as_ref().map(|path| {
+            let at = ["project", project.name.as_str(), "ca_file"];
+            fs::read(path).map_err(|error| {
+                BuildFault::at(&at, format!("{}: the file cannot be read: {error}", path.display()))
+            })
+        });
         Ok(Self {
             iam_endpoint: project.iam_endpoint.clone(),
             sts_endpoint: project.sts_endpoint.clone(),
-            ca_pem,
+            ca_pem: ca_pem.transpose()?,
             proxy: proxies.get(&project.name).cloned(),
             request_timeout: configuration.poll.request_timeout,
         })
@@ -256,7 +258,17 @@ impl Making<'_> {
 
     fn first_key(&self, name: &str) -> Result<Option<Key>, BuildFault> {
         let Some(secrets) = self.secrets.get(name) else { return Ok(None) };
-        key(secrets.clone()).map_err(|source| BuildFault::Key { name: name.to_owned(), source })
+        key(secrets.clone()).map_err(|error| {
+            // Keys of a profile stand in another file.
+            let is_profile = matches!(
+                self.configuration.credentials.get(name),
+                Some(configuration::Credentials::Profile(_))
+            );
+            let at = if is_profile { "path" } else { error.key() };
+            let problem =
+                Problem::error(error.to_string()).at_key(configuration::key_of(&["credentials", name, at]));
+            BuildFault::Unusable(Problems(vec![problem.with_hint(error.advice())]))
+        })
     }
 
     fn make(
@@ -268,7 +280,7 @@ impl Making<'_> {
         (first, scope): (Option<Key>, Option<Target>),
     ) -> Result<Arc<Credential>, BuildFault> {
         use configuration::Credentials as Kind;
-        let fault = |source| BuildFault::Client { project: project.name.clone(), source };
+        let fault = |error: BuildError| BuildFault::of_client(project, &error);
         let seed = random_seed();
         let source: Box<dyn crate::cloud::credential::Source> = match kind {
             Kind::AkSk(_) | Kind::Token(_) | Kind::Profile(_) => {
@@ -306,7 +318,11 @@ impl Making<'_> {
             Kind::EcsAgency(_) => MetadataSource::over_http(Arc::clone(self.clock)).map_err(fault)?,
             Kind::Assumed(configuration::Assumed { source, agency }) => {
                 let with = self.credential(source, project, site, Target::Domain)?;
-                let with = with.ok_or_else(|| BuildFault::NoSource { name: name.to_owned() })?;
+                // The configuration checks this; it is told all the same.
+                let with = with.ok_or_else(|| {
+                    let message = format!("there are no credentials of the name \"{source}\"");
+                    BuildFault::at(&["credentials", name, "source"], message)
+                })?;
                 let meter = self.before.meter(name);
                 let (endpoint, agency) = match agency.clone() {
                     configuration::Agency::Named { name, domain } => {

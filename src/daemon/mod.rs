@@ -1,6 +1,5 @@
 //! Builds the parts from the configuration, one scheduler for each project, and runs them until they are to stop.
 
-use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
 use tracing::info;
@@ -8,7 +7,7 @@ use tracing::info;
 use crate::clock::{Clock, SystemClock, TOLD_EVERY, random_seed};
 use crate::cloud::http::HttpTransport;
 use crate::cloud::{BuildError, Client};
-use crate::configuration::{Configuration, Problems, Project};
+use crate::configuration::{Configuration, Loaded, Problem, Problems, Project, key_of};
 use crate::journal::{Found, Journal, JournalError, Opened, Opening};
 use crate::model::event::StoredEntry;
 use crate::model::hold::{Holds, Identified};
@@ -17,7 +16,7 @@ use crate::model::moment::Moment;
 use crate::model::names::{Named, Names, Naming};
 use crate::model::project_state::ProjectState;
 use crate::model::record::Phase;
-use crate::model::text::span;
+use crate::model::text::{chain, span};
 use crate::reconcile::Reconciler;
 
 mod build;
@@ -35,6 +34,7 @@ mod reading;
 mod run;
 mod running;
 mod snapshot;
+mod trial;
 
 pub use build::Builder;
 pub use channels::{channel_of, start_of};
@@ -43,6 +43,7 @@ pub use projects::Projects;
 use reading::Reading;
 pub use run::Daemon;
 pub use snapshot::View;
+pub use trial::unusable;
 
 /// The client of the daemon.
 pub type HttpClient = Client<HttpTransport, SystemClock>;
@@ -52,39 +53,13 @@ pub type HttpProject = Reconciler<HttpClient, SystemClock>;
 
 /// Why the daemon could not be built.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages tell the fields")]
 pub enum BuildFault {
     /// A secret cannot be read.
     #[error("secrets cannot be read:\n{0}")]
     Secrets(Problems),
-    /// An invalid key.
-    #[error("credentials {name} cannot be used")]
-    Key {
-        name: String,
-        #[source]
-        source: crate::cloud::error::KeyError,
-    },
-    /// The configuration checks this; the error exists all the same.
-    #[error("the credentials {name} assume an agency with source credentials that do not exist")]
-    NoSource { name: String },
-    /// The file of a private CA.
-    #[error("cannot read the ca_file {path} of project {project}")]
-    CaFile {
-        project: ProjectName,
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
-    /// An endpoint or a CA that cannot be used.
-    #[error("the client of project {project} cannot be built")]
-    Client {
-        project: ProjectName,
-        #[source]
-        source: BuildError,
-    },
-    /// A channel that cannot be used.
-    #[error("channel {name} cannot be used: {detail}")]
-    Channel { name: String, detail: String },
+    /// A key, an endpoint, a certificate or a channel that cannot be used: what the configuration refers to was had.
+    #[error("the configuration cannot be used:\n{0}")]
+    Unusable(Problems),
     /// The journal.
     #[error("the journal cannot be used")]
     Journal(#[from] JournalError),
@@ -94,12 +69,28 @@ pub enum BuildFault {
 }
 
 impl BuildFault {
-    /// Returns whether the cause is the configuration, and not the machine.
-    pub fn is_of_the_configuration(&self) -> bool {
+    /// What cannot be used at this key of a part of the configuration: `project.NAME`, `channel.NAME`.
+    fn at(steps: &[&str], message: impl Into<String>) -> Self {
+        Self::Unusable(Problems(vec![Problem::error(message).at_key(key_of(steps))]))
+    }
+
+    /// The client of a project cannot be built.
+    fn of_client(project: &Project, error: &BuildError) -> Self {
+        let key = match error {
+            BuildError::CaFormat(_) | BuildError::CaEmpty => "ca_file",
+            BuildError::Http(_) if project.ca_file.is_some() => "ca_file",
+            BuildError::Http(_) | BuildError::Endpoint(_) => "endpoint",
+        };
+        let message = format!("the client of the project cannot be built: {}", chain(error));
+        Self::at(&["project", project.name.as_str(), key], message)
+    }
+
+    /// The problems of the configuration that it is, with their places; else the machine is to blame.
+    fn located(self, loaded: &Loaded) -> Self {
         match self {
-            Self::Journal(error) => error.is_of_the_configuration(),
-            Self::NewProject(_) => false,
-            _ => true,
+            Self::Secrets(problems) => Self::Secrets(loaded.all_located(problems)),
+            Self::Unusable(problems) => Self::Unusable(loaded.all_located(problems)),
+            fault => fault,
         }
     }
 }

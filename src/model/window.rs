@@ -103,7 +103,13 @@ impl Window {
         &self.denied
     }
 
-    /// Returns the civil time of a moment: `2026-11-24 22:00 CET`.
+    /// What it is closed for no more, because it is over at this moment.
+    pub fn over(&self, now: Timestamp) -> Vec<(DateTime, DateTime)> {
+        let shown = now.to_zoned(self.zone.clone().unwrap_or(TimeZone::UTC)).datetime();
+        self.denied.iter().filter(|(_, to)| *to <= shown).copied().collect()
+    }
+
+    /// What the clock on the wall shows at a moment: `2026-11-24 22:00 CET`.
     pub fn shown(&self, at: Timestamp) -> String {
         let zone = self.zone.clone().unwrap_or(TimeZone::UTC);
         at.to_zoned(zone).strftime("%Y-%m-%d %H:%M %Z").to_string()

@@ -3,6 +3,7 @@
 mod arbitrary;
 mod check;
 mod messages;
+mod mistakes;
 mod problems;
 mod shipped;
 mod warnings;

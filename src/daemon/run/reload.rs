@@ -28,6 +28,14 @@ use crate::model::project_state::ProjectState;
 use crate::model::text::chain;
 use crate::status::Refused;
 
+/// Made ready: connections and new clients, states, credentials and channels.
+type MadeReady = (
+    Vec<(Project, Arc<Connection>, Option<HttpClient>)>,
+    BTreeMap<ProjectName, ProjectState>,
+    Credentials,
+    Channels,
+);
+
 /// What a reload has made ready. Making it ready may fail; taking it cannot.
 pub(super) struct Ready {
     loaded: Loaded,
@@ -105,6 +113,10 @@ impl Daemon {
                 );
                 return Ok(());
             }
+            Err(BuildFault::Unusable(problems)) => {
+                self.tell_why_not("the new configuration cannot be used".to_owned(), &problems.0);
+                return Ok(());
+            }
             Err(fault) => {
                 self.tell_why_not(chain(&fault), &[]);
                 return Ok(());
@@ -164,6 +176,18 @@ impl Daemon {
         moved: &BTreeSet<ProjectName>,
         project_state: impl Fn(&ProjectName) -> Result<ProjectState, JournalError>,
     ) -> Result<Ready, BuildFault> {
+        self.parts(&loaded, moved, project_state).map_err(|fault| fault.located(&loaded)).map(|parts| {
+            let (links, states, credentials, channels) = parts;
+            Ready { loaded, links, states, credentials, channels }
+        })
+    }
+
+    fn parts(
+        &self,
+        loaded: &Loaded,
+        moved: &BTreeSet<ProjectName>,
+        project_state: impl Fn(&ProjectName) -> Result<ProjectState, JournalError>,
+    ) -> Result<MadeReady, BuildFault> {
         let configuration = &loaded.configuration;
         let credentials = self.builder.credentials(configuration)?;
         let channels = self.builder.channels(configuration, &credentials)?;
@@ -179,7 +203,7 @@ impl Daemon {
             }
             links.push((project.clone(), Arc::new(link), client));
         }
-        Ok(Ready { loaded, links, states, credentials, channels })
+        Ok((links, states, credentials, channels))
     }
 
     /// Takes a new configuration: no timer, no request and no unchanged connection is lost.

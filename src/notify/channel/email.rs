@@ -76,11 +76,22 @@ pub enum EmailFault {
     #[error("\"{0}\" is not an email address")]
     Address(String),
     /// No certificate can be read there.
-    #[error("its ca_file holds no PEM certificate that can be used")]
+    #[error("the file contains no PEM certificate that can be used")]
     CaFile,
     /// No certificates on this machine.
     #[error("no TLS can be spoken with the host: {0}")]
     Tls(String),
+}
+
+impl EmailFault {
+    /// The key of the channel that is at fault.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Address(_) => "from",
+            Self::CaFile => "ca_file",
+            Self::Tls(_) => "host",
+        }
+    }
 }
 
 /// When the connection is encrypted.

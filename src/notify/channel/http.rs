@@ -32,26 +32,37 @@ const SECRET_PART: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UrlFault {
     /// It is none.
-    #[error("it is no URL")]
+    #[error("the secret is no URL; https://HOST/PATH is needed, in one line, without quotes and blanks")]
     NotAUrl,
     /// Another scheme.
-    #[error("its scheme must be https or http")]
+    #[error("the scheme of the URL is neither https nor http; https://HOST/PATH is needed")]
     Scheme,
-    /// A secret would be sent without encryption.
-    #[error("it must be https; http is allowed only to a loopback address")]
+    /// A secret would travel in the clear.
+    #[error("an http:// URL is allowed only to a loopback address; https://HOST/PATH is needed")]
     Unencrypted,
     /// No certificate can be read there.
-    #[error("its ca_file holds no PEM certificate that can be used")]
+    #[error("the file contains no PEM certificate that can be used")]
     CaFile,
     /// No proxy.
-    #[error("its proxy is no http:// or https:// URL")]
+    #[error("an http:// or https:// URL is needed")]
     Proxy,
     /// No client can be made.
     #[error("no HTTP client can be made on this machine")]
     Client,
 }
 
-/// The network between a channel and its receiver.
+impl UrlFault {
+    /// The key of the channel that is at fault.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::NotAUrl | Self::Scheme | Self::Unencrypted | Self::Client => "url",
+            Self::CaFile => "ca_file",
+            Self::Proxy => "proxy",
+        }
+    }
+}
+
+/// What lies between a channel and its receiver.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Network {
     /// PEM certificates that are trusted beside the system's.
