@@ -275,7 +275,7 @@ impl Condition {
                 "this machine's clock and the CSS API's clock no longer differ too much".to_owned()
             }
             Self::JournalFailing { .. } => "the journal is written again".to_owned(),
-            Self::NoConnection { .. } => "a connection can be opened again".to_owned(),
+            Self::NoConnection { .. } => "connections can be opened again".to_owned(),
             Self::Unclear { reason, .. } => {
                 return format!(
                     "the polls no longer stop every request for the cluster, after {lasted}; before: {reason}"

@@ -97,7 +97,7 @@ fn the_end_of_a_condition_takes_up_the_words_of_its_beginning() {
         &["the circuit breaker is"],
         &["this machine's clock", "the CSS API's clock"],
         &["the journal", "written"],
-        &["connection can be opened"],
+        &["connection", "can be opened"],
         &["request", "for the cluster", "the list of tasks is shorter than its totalSize"],
         &["the cluster", "be polled"],
         &["clusters", "cannot be polled"],
