@@ -153,6 +153,11 @@ struct State {
 }
 
 impl State {
+    /// Counts the watched clusters.
+    fn watched(&self) -> usize {
+        self.listed.values().filter(|(cluster, _)| cluster.may_have_tasks()).count()
+    }
+
     /// Keeps what a poll shows and the journal does not record: that a task still runs, and which
     /// task is the newest.
     fn remember(&mut self, cluster: &Cluster, reading: &Reading) {
@@ -486,7 +491,8 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
     fn update_conditions(&self, cluster: Option<&ClusterId>) {
         let (clock_offset, now) = (self.css().clock_offset(), self.clock.now());
         let state = self.state();
-        let found = state.faults.conditions(&Known { project: &state.project, clock_offset, now }, cluster);
+        let known = Known { project: &state.project, clock_offset, watched: &|| state.watched(), now };
+        let found = state.faults.conditions(&known, cluster);
         // Notified while the lock is held, so in the order in which the changes happened.
         let mut conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
         for change in conditions.update(&self.project, cluster, found, now.wall) {

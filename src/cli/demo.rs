@@ -158,7 +158,7 @@ async fn stories(quiet: bool, stopping: &CancellationToken) -> Result<Vec<Ending
     let observer = Arc::new(Storyteller { clock: Arc::clone(&clock), began, quiet });
     let parts = (opened.journal.clone(), &mut states);
     let builder = Builder::new(&environment, parts, &clock, &observer, stopping);
-    let daemon = Daemon::build(PathBuf::from("demo.toml"), loaded, environment, builder, states)?;
+    let daemon = Daemon::build(PathBuf::from("demo.toml"), loaded, environment, (builder, states), || {})?;
     let projects = daemon.projects();
     if !quiet {
         print(&introduction(&simulator.url()))?;

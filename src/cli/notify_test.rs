@@ -61,7 +61,7 @@ pub(super) fn notify_test(
     let mut told = notice::of_project(Kind::Test, at, "", what, None);
     told.title = format!("test of the channel {name}");
     "nothing".clone_into(&mut told.next);
-    told.todo = vec![Todo { purpose: "nothing: the channel works".to_owned(), command: String::new() }];
+    told.todo = vec![Todo { purpose: "nothing; the channel works".to_owned(), command: String::new() }];
     told.link = notice::link(configuration.notify.page.as_deref(), None);
     let message = Message::of_one(format!("{:016x}{:016x}", random_seed(), random_seed()), told);
     let sent = block_on(async { Ok(channel.send(&message).await) })?;

@@ -20,8 +20,9 @@ use crate::daemon::{self, Broken, Builder, Daemon, Measured, ProjectStates, Proj
 use crate::journal::{Found, Journal, Opened};
 use crate::lifecycle::Signals;
 use crate::model::command::command;
+use crate::model::id::ProjectName;
 use crate::model::policy::Mode;
-use crate::model::text::{chain, counted, shown};
+use crate::model::text::{chain, counted, named};
 use crate::notify::log::LogObserver;
 use crate::notify::{Notifier, NotifyQueue, Routes, Start};
 use crate::status::metrics::Metrics;
@@ -69,7 +70,7 @@ pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once
             .identify(&opened.journal, &loaded.configuration, clock.now())
             .await
             .map_err(|error| Failure::of_build(error.into()))?;
-        tell_needs_operator(&loaded.configuration, &states);
+        let left = left_over(&loaded.configuration, &states);
         let mut start =
             daemon::start_of(&states, &loaded.configuration, &opened.journal.meta().id, random_seed());
         start.lost_journal = (opened.found == Found::Lost).then(|| opened.place.clone());
@@ -95,10 +96,10 @@ pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once
         let reload = signals.reload();
         let work = async {
             if once {
-                run_once(config, &loaded.configuration, builder, states, &opened, notifying).await
+                run_once(config, &loaded.configuration, (builder, states, notifying), (&opened, &left)).await
             } else {
                 let parts = (builder, states, notifying, Seen { metrics, changes });
-                Box::pin(serve(config, loaded, environment.clone(), parts, &opened, reload)).await
+                Box::pin(serve(config, loaded, environment.clone(), parts, (&opened, &left), reload)).await
             }
         };
         let done = tokio::select! {
@@ -116,7 +117,7 @@ pub(super) fn run(config: &Path, loaded: Loaded, environment: &Environment, once
     })
 }
 
-/// The number of tasks that need an operator that are named for a project at the start.
+/// The number of tasks that are named in one line for a project at the start.
 const MOST_NAMED: usize = 10;
 
 const PANICKED: &str = "a part of the daemon panicked; everything else was stopped";
@@ -124,13 +125,11 @@ const PANICKED: &str = "a part of the daemon panicked; everything else was stopp
 async fn run_once(
     config: &Path,
     configuration: &Configuration,
-    builder: Builder,
-    states: ProjectStates,
-    opened: &Opened,
-    notifying: Notifying,
+    (builder, states, notifying): (Builder, ProjectStates, Notifying),
+    (opened, left): (&Opened, &[LeftOver]),
 ) -> Result<bool, Failure> {
     let projects = Projects::build(configuration, builder, states).map_err(Failure::of_build)?;
-    tell_start(config, configuration, opened);
+    tell_start(config, configuration, opened, left);
     let clock = Arc::clone(&notifying.clock);
     let notifier = notifying.begin(&opened.journal).await;
     let seen = {
@@ -154,7 +153,7 @@ async fn serve(
     loaded: Loaded,
     environment: Environment,
     (builder, states, notifying, seen): (Builder, ProjectStates, Notifying, Seen),
-    opened: &Opened,
+    (opened, left): (&Opened, &[LeftOver]),
     reload: Arc<tokio::sync::Notify>,
 ) -> Result<bool, Failure> {
     let configuration = loaded.configuration.clone();
@@ -163,11 +162,11 @@ async fn serve(
     let mut listening = JoinSet::new();
     // Before any poll: without a way to place a hold the daemon does not begin.
     let (questions, reachable) = listen(&configuration, &mut listening, &stopping).await?;
-    let mut daemon = Daemon::build(config.to_owned(), loaded, environment, builder, states)
+    let begins = || tell_start(config, &configuration, opened, left);
+    let mut daemon = Daemon::build(config.to_owned(), loaded, environment, (builder, states), begins)
         .map_err(Failure::of_build)?
         .supervised(supervisor)
         .reached(reachable);
-    tell_start(config, &configuration, opened);
     if let Some(http) = &configuration.http {
         let view = daemon.view(seen.metrics, seen.changes.subscribe());
         serve_page(http, view, &mut listening, &stopping).await;
@@ -265,7 +264,7 @@ async fn serve_page<S: web::Source>(
     }
 }
 
-fn tell_start(config: &Path, configuration: &Configuration, opened: &Opened) {
+fn tell_start(config: &Path, configuration: &Configuration, opened: &Opened, left: &[LeftOver]) {
     let mode = match configuration.mode {
         Mode::DryRun => "dry-run: decides and notifies, sends no retry or abort",
         Mode::Enforce => "enforce: sends retries and aborts",
@@ -291,7 +290,7 @@ fn tell_start(config: &Path, configuration: &Configuration, opened: &Opened) {
         warn!(
             journal = %opened.place,
             "the journal was restored from a backup or lost its end: later requests and holds are unknown, so the daemon \
-             placed a hold on all. Check each failed task (`{}`), place the holds that are missing, then: {}",
+             placed a hold on all. Check each failed task (`{}`), place the holds that are missing, then: `{}`",
             command("status"),
             command("release all"),
         );
@@ -305,33 +304,72 @@ fn tell_start(config: &Path, configuration: &Configuration, opened: &Opened) {
     } else if opened.found == Found::New {
         info!(
             journal = %opened.place,
-            "created a new journal (first start): earlier runs of a task count against its retry limit"
+            "created a new journal (first start): the daemon cannot know who retried a task before now, so retries of before \
+             count as used. This is normal, and nothing has to be done"
         );
+    }
+    left.iter().for_each(LeftOver::tell);
+}
+
+/// What the journal knows of a project that an earlier process left open.
+struct LeftOver {
+    project: ProjectName,
+    /// The tasks that need an operator.
+    needs_operator: Vec<String>,
+    /// The requests without a confirmed outcome.
+    unconfirmed: Vec<String>,
+}
+
+fn left_over(configuration: &Configuration, states: &ProjectStates) -> Vec<LeftOver> {
+    let of = |project: &ProjectName| {
+        let needing = states.needing_operator(project).into_iter();
+        let open = states.unconfirmed(project).into_iter();
+        LeftOver {
+            project: project.clone(),
+            needs_operator: needing.map(|(name, code)| format!("{} [{code}]", named(&name, 80))).collect(),
+            unconfirmed: open
+                .map(|(attempt, name, action)| format!("{attempt} ({}, {action})", named(&name, 80)))
+                .collect(),
+        }
+    };
+    configuration.projects.iter().map(|project| of(&project.name)).collect()
+}
+
+impl LeftOver {
+    /// Logs at most one line of each kind.
+    fn tell(&self) {
+        let project = &self.project;
+        let count = self.needs_operator.len() as u64;
+        if count > 0 {
+            warn!(
+                %project,
+                tasks = count,
+                "project {project}: {} still {} an operator: {}; to see each: `{}`",
+                counted(count, "task", "tasks"),
+                if count == 1 { "needs" } else { "need" },
+                the_first(&self.needs_operator),
+                command("status"),
+            );
+        }
+        let count = self.unconfirmed.len() as u64;
+        if count > 0 {
+            warn!(
+                %project,
+                requests = count,
+                "project {project}: {} without a confirmed outcome: {}; the next polls confirm {}, and no other request is \
+                 sent for {} until then",
+                counted(count, "request", "requests"),
+                the_first(&self.unconfirmed),
+                if count == 1 { "it" } else { "them" },
+                if count == 1 { "its task" } else { "their tasks" },
+            );
+        }
     }
 }
 
-/// Logs the tasks that still need an operator by the journal: once for a project.
-fn tell_needs_operator(configuration: &Configuration, states: &ProjectStates) {
-    for project in &configuration.projects {
-        let waiting = states.needing_operator(&project.name);
-        if waiting.is_empty() {
-            continue;
-        }
-        let told = waiting.iter().take(MOST_NAMED);
-        let mut told: Vec<String> =
-            told.map(|(name, code)| format!("{} [{code}]", shown(name, 80))).collect();
-        if waiting.len() > MOST_NAMED {
-            told.push(format!("{} more", waiting.len() - MOST_NAMED));
-        }
-        let (count, verb) = (waiting.len() as u64, if waiting.len() == 1 { "needs" } else { "need" });
-        warn!(
-            project = %project.name,
-            tasks = count,
-            "project {}: {} still {verb} an operator: {}; to see each: {}",
-            project.name,
-            counted(count, "task", "tasks"),
-            told.join(", "),
-            command("status"),
-        );
-    }
+/// Names the first of them, and counts the others.
+fn the_first(all: &[String]) -> String {
+    let shown = all.iter().take(MOST_NAMED).cloned();
+    let more = all.len().saturating_sub(MOST_NAMED);
+    shown.chain((more > 0).then(|| format!("{more} more"))).collect::<Vec<_>>().join(", ")
 }

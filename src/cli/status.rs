@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::hold::{Control, Presence, Unanswered, holds_in_force, unexpected};
-use super::table::{table, text};
+use super::table::{text, wide};
 use super::{CommandResult, Failure, journal, json_text, print_while_read};
 use crate::clock::{Clock as _, SystemClock};
 use crate::configuration::Loaded;
@@ -190,7 +190,11 @@ fn write_channel(out: &mut String, channel: &ChannelCounts) {
     let _ = write!(out, "channel {} ({}): {sent} sent", channel.name, channel.kind);
     if let (waiting @ 1.., Some(oldest)) = (channel.waiting, channel.oldest_waiting) {
         let oldest = utc(oldest);
-        let _ = write!(out, ", {} waiting, the oldest since {oldest}", counted(waiting, "notice", "notices"));
+        let _ = write!(
+            out,
+            ", {} waiting, the oldest since {oldest}",
+            counted(waiting, "notification", "notifications")
+        );
     }
     out.push('\n');
     if let (Some(since), Some(error)) = (channel.failing_since, &channel.last_error) {
@@ -210,15 +214,16 @@ fn write_project(out: &mut String, project: &ProjectReport) {
     let (sent, allowed) = project.actions_last_hour;
     let _ = writeln!(
         out,
-        "\nproject {}: {}, {sent} of {allowed} actions in the last hour",
+        "\nproject {}: {}, {} sent in the last hour, {allowed} allowed",
         project.name,
         counted(project.clusters as u64, "cluster", "clusters"),
+        counted(u64::from(sent), "request", "requests"),
     );
     if project.leaving {
         out.push_str("  no longer in the configuration; open requests are still confirmed\n");
     }
     if project.tasks.is_empty() {
-        out.push_str("  no unfinished task\n");
+        out.push_str("  no task is running or failed\n");
     } else {
         write_tasks(out, project);
     }
@@ -226,7 +231,7 @@ fn write_project(out: &mut String, project: &ProjectReport) {
         return;
     }
     out.push_str("  ended in the last 24 hours:\n");
-    let mut rows = table(&["CLUSTER", "TASK", "OUTCOME", "REQUESTS", "FIRST FAILURE TO END", "ENDED"]);
+    let mut rows = wide(&["CLUSTER", "TASK", "OUTCOME", "REQUESTS", "FIRST FAILURE TO END", "ENDED"]);
     for ended in &project.ended {
         let lasted = Duration::try_from_secs_f64(ended.first_failure_to_end_seconds).unwrap_or_default();
         rows.add_row([
@@ -242,7 +247,7 @@ fn write_project(out: &mut String, project: &ProjectReport) {
 }
 
 fn write_tasks(out: &mut String, project: &ProjectReport) {
-    let mut rows = table(&["CLUSTER", "TASK", "STATE", "WHY"]);
+    let mut rows = wide(&["CLUSTER", "TASK", "STATE", "WHY"]);
     for task in &project.tasks {
         let outlook = &task.outlook;
         let phase = outlook.phase.map_or("", PhaseWord::word);

@@ -1,5 +1,7 @@
 //! Tables for a terminal of 80 columns.
 
+use std::io::{IsTerminal as _, stdout};
+
 use comfy_table::{ContentArrangement, Table, presets};
 
 /// A plain table with these headings.
@@ -9,6 +11,15 @@ pub(super) fn table(headings: &[&str]) -> Table {
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_width(80);
     table.set_header(headings.iter().copied());
+    table
+}
+
+/// The same, but as wide as its texts where no terminal shows it: what reads it then takes a sentence in one line.
+pub(super) fn wide(headings: &[&str]) -> Table {
+    let mut table = table(headings);
+    if !stdout().is_terminal() {
+        table.set_content_arrangement(ContentArrangement::Disabled);
+    }
     table
 }
 

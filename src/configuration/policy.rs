@@ -203,14 +203,16 @@ impl<'a> Policies<'a> {
 /// Warns of patterns that are written as regular expressions: as globs they cover something else, or nothing.
 fn warn_of_expressions(section: &Section<'_>, matches: &Match) {
     let warn = |section: &Section<'_>, pattern: &Pattern, dots: bool| {
-        let Some(meant) = expression(pattern.as_str(), dots) else { return };
+        if !is_expression(pattern.as_str(), dots) {
+            return;
+        }
         let message = format!(
             "\"{}\" looks like a regular expression; a pattern is a glob over the whole name, in which * stands for any text",
             shown(pattern.as_str(), 60)
         );
-        match meant {
+        match glob_of(pattern.as_str()) {
             Some(meant) => {
-                section.warn_with_hint(message, format!("did you mean \"{}\"?", shown(&meant, 60)))
+                section.warn_with_hint(message, format!("did you mean \"{}\"?", shown(&meant, 60)));
             }
             None => section.warn_here(message),
         }
@@ -232,16 +234,18 @@ fn warn_of_expressions(section: &Section<'_>, matches: &Match) {
     }
 }
 
-/// Whether a pattern is meant as a regular expression, and the glob that was meant, where that is plain. `dots`: `.*` is
-/// of one.
-fn expression(pattern: &str, dots: bool) -> Option<Option<String>> {
+/// Returns whether a pattern is meant as a regular expression. `dots`: `.*` is of one.
+fn is_expression(pattern: &str, dots: bool) -> bool {
     let (start, end) = (pattern.starts_with('^'), pattern.ends_with('$'));
     let any = |marks: &[&str]| marks.iter().any(|mark| pattern.contains(mark));
     let escapes = ["\\d", "\\w", "\\s", "\\.", "\\b"];
     let groups = pattern.contains('(') && pattern.contains('|');
-    if !(start || end || (dots && any(&[".*"])) || any(&[".+"]) || any(&escapes) || groups) {
-        return None;
-    }
+    start || end || (dots && any(&[".*"])) || any(&[".+"]) || any(&escapes) || groups
+}
+
+/// Returns the glob that a regular expression was meant as, if that is plain.
+fn glob_of(pattern: &str) -> Option<String> {
+    let (start, end) = (pattern.starts_with('^'), pattern.ends_with('$'));
     let text = pattern.trim_start_matches('^').trim_end_matches('$');
     let text = text.replace(".*", "*").replace(".+", "?*");
     // A regular expression that is not held to an end covers what has more there.
@@ -252,7 +256,7 @@ fn expression(pattern: &str, dots: bool) -> Option<Option<String>> {
         ("", "")
     };
     let is_plain = !text.contains(['(', ')', '|', '\\', '+', '^', '$', '{', '[', '.']);
-    Some(is_plain.then(|| format!("{before}{text}{after}")))
+    is_plain.then(|| format!("{before}{text}{after}"))
 }
 
 /// Whether every task that `narrow` covers is covered by `wide` too. Never said where it is not so; where the

@@ -85,13 +85,11 @@ impl Project {
 
 /// Warns of a region that no table names, where nothing but the region says where the service is.
 fn warn_of_region(section: &Section<'_>, region: Option<&str>) {
-    let Some((region, meant)) = region.and_then(|region| Some((region, regions::unknown(region)?))) else {
-        return;
-    };
+    let Some(region) = region.filter(|region| !regions::is_known(region)) else { return };
     let host = regions::endpoint(region);
     let message =
         format!("this version knows no region \"{region}\": the daemon would reach the CSS API at {host}");
-    let hint = match meant {
+    let hint = match regions::meant(region) {
         Some(meant) => format!("did you mean \"{meant}\"? If the region is new, give endpoint"),
         None => "correct the region, or give endpoint (and iam_endpoint) if it is new or of another cloud"
             .to_owned(),

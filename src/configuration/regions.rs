@@ -61,15 +61,21 @@ const OWN_IAM: [&str; 27] = [
 const OTHERS: [&str; 6] =
     ["af-north-1", "ap-southeast-5", "cn-north-11", "cn-south-4", "cn-southwest-3", "eu-west-101"];
 
-/// Whether no table names this region; then the region that was probably meant, where there is one.
-pub(super) fn unknown(region: &str) -> Option<Option<&'static str>> {
-    let known = || OWN_IAM.into_iter().chain(OTHERS);
-    if known().any(|known| known == region) {
-        return None;
-    }
+/// All regions that a table names.
+fn all() -> impl Iterator<Item = &'static str> {
+    OWN_IAM.into_iter().chain(OTHERS)
+}
+
+/// Returns whether a table names this region.
+pub(super) fn is_known(region: &str) -> bool {
+    all().any(|known| known == region)
+}
+
+/// Returns the region that was probably meant by one that no table names.
+pub(super) fn meant(region: &str) -> Option<&'static str> {
     // "eu-west-1" is as near to others, and was cut off.
-    let longer = known().find(|known| region.len() >= MIN_BEGINNING && known.starts_with(region));
-    Some(longer.or_else(|| nearest(region, known())))
+    let longer = all().find(|known| region.len() >= MIN_BEGINNING && known.starts_with(region));
+    longer.or_else(|| nearest(region, all()))
 }
 
 /// IAM's host where the region alone is given.
@@ -143,10 +149,11 @@ mod tests {
             ("cn-nort-4", Some("cn-north-4")),
             ("mars", None),
         ] {
-            assert_eq!(unknown(region), Some(meant), "{region}");
+            assert!(!is_known(region), "{region}");
+            assert_eq!(super::meant(region), meant, "{region}");
         }
         for region in OWN_IAM.into_iter().chain(OTHERS) {
-            assert_eq!(unknown(region), None);
+            assert!(is_known(region), "{region}");
         }
     }
 
@@ -188,7 +195,7 @@ mod tests {
             assert_eq!(endpoint(region), format!("https://{css}.myhuaweicloud.com"));
             assert_eq!(iam_endpoint(region), format!("https://{iam}.myhuaweicloud.com"));
             assert_eq!(sts_endpoint(region, None), format!("https://sts.{region}.myhuaweicloud.com"));
-            assert_eq!(unknown(region), None);
+            assert!(is_known(region), "{region}");
         }
         let given = |iam| sts_endpoint("eu-de", Some(iam));
         assert_eq!(given("https://iam.eu-de.otc.t-systems.com"), "https://sts.eu-de.otc.t-systems.com");

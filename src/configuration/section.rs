@@ -440,7 +440,9 @@ mod tests {
             .fold(String::new(), |text, n| text + &format!("[credentials.c{n}]\ntype='ecs-agency'\n"));
         let (layer, _) = layer("c.toml", &text);
         let tree = Tree::of(vec![layer.unwrap()], &check::keys().into());
-        assert!(check::check(&tree, &[], Whole::default(), &Environment::default()).is_some());
+        assert!(
+            check::check(&tree, &[], Whole { main: true, policies: true }, &Environment::default()).is_some()
+        );
         let found = tree.into_problems();
         assert_eq!(found.len(), MAX_PROBLEMS + 1);
         assert!(found.iter().all(|problem| !problem.is_error()));

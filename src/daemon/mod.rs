@@ -9,9 +9,10 @@ use crate::cloud::http::HttpTransport;
 use crate::cloud::{BuildError, Client};
 use crate::configuration::{Configuration, Loaded, Problem, Problems, Project, key_of};
 use crate::journal::{Found, Journal, JournalError, Opened, Opening};
+use crate::model::action::Action;
 use crate::model::event::StoredEntry;
 use crate::model::hold::{Holds, Identified};
-use crate::model::id::ProjectName;
+use crate::model::id::{AttemptId, ProjectName};
 use crate::model::moment::Moment;
 use crate::model::names::{Named, Names, Naming};
 use crate::model::project_state::ProjectState;
@@ -193,6 +194,19 @@ impl ProjectStates {
         let mut escalated: Vec<_> = escalated.collect();
         escalated.sort();
         escalated
+    }
+
+    /// Returns the requests of a project without a confirmed outcome, the oldest first: each with
+    /// the name of its cluster.
+    pub fn unconfirmed(&self, project: &ProjectName) -> Vec<(AttemptId, String, Action)> {
+        let tasks = self.of(project).into_iter().flat_map(|state| state.clusters.values());
+        let open = tasks.flat_map(|cluster| cluster.tasks.values()).filter_map(|task| {
+            let open = task.open.as_ref()?;
+            Some((open.id, task.cluster_name.clone(), open.action))
+        });
+        let mut open: Vec<_> = open.collect();
+        open.sort_by_key(|(attempt, ..)| *attempt);
+        open
     }
 
     /// Returns that of one project, ready to be used from `now` on.

@@ -72,8 +72,8 @@ impl Daemon {
         config: PathBuf,
         loaded: Loaded,
         environment: Environment,
-        builder: Builder,
-        mut states: ProjectStates,
+        (builder, mut states): (Builder, ProjectStates),
+        begins: impl FnOnce(),
     ) -> Result<Self, BuildFault> {
         let stopping = builder.stopping.clone();
         let (running, schedulers) = (BTreeMap::new(), JoinSet::new());
@@ -106,6 +106,7 @@ impl Daemon {
         for (name, project_state) in &mut ready.states {
             *project_state = states.take(name, now);
         }
+        begins();
         let identities = Arc::clone(&daemon.builder.identities);
         // No other part knows of it yet.
         if let Ok(mut known) = identities.known.try_lock() {

@@ -121,7 +121,7 @@ conditions! {
         "cluster-unreachable" Warning "UpgradeRemediatorClusterUnreachable",
         "cluster cannot be polled", "cluster-reachable" "cluster can be polled again";
     /// More clusters cannot be polled than have conditions of their own.
-    ClustersUnreachable { error: String }
+    ClustersUnreachable { error: String, failing: usize, watched: usize }
         "clusters-unreachable" Warning "UpgradeRemediatorClustersUnreachable",
         "more clusters cannot be polled", "clusters-reachable" "only the clusters named before cannot be polled";
     /// The list of the project's clusters is shorter than its `totalSize`, or has entries that cannot be used.
@@ -181,6 +181,8 @@ impl Condition {
             Self::BreakerOpen { probing, .. } => probing.to_string(),
             Self::Unclear { reason, long, .. } => format!("{long} {reason}"),
             Self::ClusterUnreachable { trouble, .. } => trouble.clone(),
+            // Of the number only whether it is all: not a line for each cluster.
+            Self::ClustersUnreachable { failing, watched, .. } => (failing >= watched).to_string(),
             _ => String::new(),
         };
         format!("{} {more}", self.notice_sign())
@@ -236,8 +238,11 @@ impl Condition {
                 )
             }
             Self::ClusterUnreachable { error, .. } => format!("the cluster cannot be polled: {error}"),
-            Self::ClustersUnreachable { error } => {
-                format!("more clusters cannot be polled; the latest: {error}")
+            Self::ClustersUnreachable { error, failing, watched } if failing < watched => {
+                format!("{failing} of {watched} clusters cannot be polled; the latest: {error}")
+            }
+            Self::ClustersUnreachable { error, watched, .. } => {
+                format!("none of the {watched} clusters can be polled; the latest: {error}")
             }
             Self::ClusterListIncomplete { shown: seen, total, unusable } => {
                 let total = total.map_or_else(|| "no number".to_owned(), |total| total.to_string());
@@ -257,6 +262,35 @@ impl Condition {
                 span(*wanted)
             ),
         }
+    }
+
+    /// Returns what is true once it is over after this time, in the words of [`Condition::text`].
+    pub fn end_text(&self, lasted: Duration) -> String {
+        let lasted = span(lasted);
+        let over = match self {
+            Self::Unreachable { .. } => "its clusters can be polled again".to_owned(),
+            Self::ProjectPaused { .. } => "the project is no longer paused".to_owned(),
+            Self::BreakerOpen { .. } => "the circuit breaker is closed again".to_owned(),
+            Self::ClockOff { .. } => {
+                "this machine's clock and the CSS API's clock no longer differ too much".to_owned()
+            }
+            Self::JournalFailing { .. } => "the journal is written again".to_owned(),
+            Self::NoConnection { .. } => "connections can be opened again".to_owned(),
+            Self::Unclear { reason, .. } => {
+                return format!(
+                    "the polls no longer stop every request for the cluster, after {lasted}; before: {reason}"
+                );
+            }
+            Self::ClusterUnreachable { .. } => "the cluster can be polled again".to_owned(),
+            Self::ClustersUnreachable { .. } => {
+                "only clusters with a line of their own cannot be polled".to_owned()
+            }
+            Self::ClusterListIncomplete { .. } => "the list shows all clusters again".to_owned(),
+            Self::IdleIntervalStretched { wanted, .. } => {
+                format!("idle clusters are polled every {} again", span(*wanted))
+            }
+        };
+        format!("{over}, after {lasted}")
     }
 
     /// Returns what the daemon does while it lasts.

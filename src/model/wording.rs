@@ -36,9 +36,13 @@ impl Event {
             }
             Self::Decided { reason, .. } => match reason {
                 Reason::AbortPending { .. } | Reason::NoPolicy | Reason::TooOld { .. } => Level::Warning,
-                Reason::Running { .. } | Reason::OutcomeUnknown { .. } | Reason::StalePoll | Reason::Idle => {
-                    Level::Debug
-                }
+                // The turns of the breaker have lines of their own: not one more for each task that waits for them.
+                Reason::BreakerOpen { .. }
+                | Reason::BreakerProbing { .. }
+                | Reason::Running { .. }
+                | Reason::OutcomeUnknown { .. }
+                | Reason::StalePoll
+                | Reason::Idle => Level::Debug,
                 _ => Level::Info,
             },
             Self::Failed(seen) if seen.too_old => Level::Debug,
@@ -66,7 +70,7 @@ impl Entry {
         };
         let cluster = &self.subject.cluster;
         let hold = command(format_args!("hold cluster:{cluster} --reason \"…\""));
-        Some(format!("{purpose}: {hold}"))
+        Some(format!("{purpose}: `{hold}`"))
     }
 }
 
@@ -176,10 +180,12 @@ impl fmt::Display for Event {
                 f.write_str("the task is missing from the list; another poll decides whether it is gone")
             }
             Self::Reappeared => f.write_str("the task is in the list again"),
-            Self::ConfirmingPoll { attempt, effect, status, .. } => {
+            Self::ConfirmingPoll { attempt, effect, status, shape } => {
                 let shows = if *effect { "it had an effect" } else { "it had no effect yet" };
                 let status = shown(status.word(), 40);
-                write!(f, "first of two polls that confirm request {attempt}: {shows} (status {status})")
+                write!(f, "first of two polls that confirm request {attempt}: {shows} (status {status}")?;
+                shape.execute_times.map_or(Ok(()), |run| write!(f, ", run {run}"))?;
+                f.write_str(")")
             }
             Self::Confirmed { attempt, settlement } => {
                 write!(f, "request {attempt} is confirmed: ")?;
@@ -363,11 +369,11 @@ mod tests {
             (Event::Reappeared, "the task is in the list again"),
             (
                 Event::ConfirmingPoll { attempt, effect: true, status: TaskStatus::Running, shape: shape() },
-                "first of two polls that confirm request #7: it had an effect (status RUNNING)",
+                "first of two polls that confirm request #7: it had an effect (status RUNNING, run 3)",
             ),
             (
                 Event::ConfirmingPoll { attempt, effect: false, status: TaskStatus::Failed, shape: shape() },
-                "first of two polls that confirm request #7: it had no effect yet (status FAILED)",
+                "first of two polls that confirm request #7: it had no effect yet (status FAILED, run 3)",
             ),
             (
                 Event::Confirmed { attempt, settlement: Confirmation::Accepted },
@@ -449,5 +455,22 @@ mod tests {
             told.insert(event.word());
         }
         assert_eq!(told.len(), 20, "an event has no sentence in this table");
+    }
+
+    #[test]
+    fn a_task_that_waits_for_the_circuit_breaker_has_no_line_of_its_own_at_each_turn() {
+        let decided = |reason| Event::Decided { verdict: PassiveVerdict::Blocked, reason };
+        let attempt = AttemptId(7);
+        let cluster = crate::model::id::ClusterId::new("c-1").unwrap();
+        let until = "2026-01-02T03:04:05Z".parse().unwrap();
+        let opening =
+            crate::model::turn::Opening::ManyFailed { failures: 8, within: Duration::from_mins(10) };
+        for (reason, level) in [
+            (Reason::BreakerOpen { opening, until }, Level::Debug),
+            (Reason::BreakerProbing { attempt, cluster }, Level::Debug),
+            (Reason::ActionsInFlight { limit: 1 }, Level::Info),
+        ] {
+            assert_eq!(decided(reason.clone()).level(), level, "{reason}");
+        }
     }
 }

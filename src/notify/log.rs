@@ -6,7 +6,7 @@ use super::{Notification, Observer};
 use crate::model::command::command;
 use crate::model::condition::{Change, Standing};
 use crate::model::level::Level;
-use crate::model::text::{counted, named, span, utc};
+use crate::model::text::{counted, named, utc};
 
 /// Notifies by log lines.
 #[derive(Debug, Clone, Copy, Default)]
@@ -46,7 +46,7 @@ impl Observer for LogObserver {
             Notification::LeftAlone { project, code, more } => {
                 warn!(
                     %project, reason = *code,
-                    "project {project}: the daemon does not act on {more} more failed tasks ({code}); to list them: {}", command("history"),
+                    "project {project}: the daemon does not act on {more} more failed tasks ({code}); to list them: `{}`", command("history"),
                 );
             }
             Notification::Clusters { project, came, went, watched } => {
@@ -57,7 +57,7 @@ impl Observer for LogObserver {
     }
 }
 
-/// `project prod: its clusters cannot be polled, …` and `project prod: project can be polled again, after 5m`
+/// `project prod: its clusters cannot be polled, …` and `project prod: its clusters can be polled again, after 5m`
 fn tell_condition(change: &Change) {
     let Standing { project, condition, .. } = &change.standing;
     let code = condition.code();
@@ -66,11 +66,11 @@ fn tell_condition(change: &Change) {
         None => format!("project {project}"),
     };
     let (level, text) = if change.ended {
-        let lasted = span(change.standing.lasted(change.at));
-        (Level::Info, format!("{subject}: {}, after {lasted}", code.end_title()))
+        let lasted = change.standing.lasted(change.at);
+        (Level::Info, format!("{subject}: {}", condition.end_text(lasted)))
     } else {
         let advice = condition.advice().into_iter().next().map(|(purpose, command)| match command {
-            Some(command) => format!("; {purpose}: {command}"),
+            Some(command) => format!("; {purpose}: `{command}`"),
             None => format!("; {purpose}"),
         });
         let since = change.standing.since;

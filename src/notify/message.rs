@@ -61,9 +61,13 @@ impl Message {
             }
             [notice] if self.total() == 1 => format!("[{}] {}", self.severity().word(), notice.title),
             _ => {
-                let what = counted(self.total(), "notice", "notices");
+                // The count of the one kind is the total.
+                let total = match self.counts.as_slice() {
+                    [_] => String::new(),
+                    _ => format!("{}: ", counted(self.total(), "notification", "notifications")),
+                };
                 format!(
-                    "[{}] {}: {what}: {}",
+                    "[{}] {}: {total}{}",
                     self.severity().word(),
                     shown(project, 60),
                     self.counts_in_words(3)
@@ -183,7 +187,7 @@ fn brief(notice: &Notice) -> String {
         let _ = write!(text, "\nNext:  {}", cut(&notice.next, 400));
     }
     if let Some(todo) = notice.todo.first() {
-        let _ = write!(text, "\nDo:    {}: {}", todo.purpose, todo.command);
+        let _ = write!(text, "\nDo:    {}", todo.in_words());
     }
     text
 }
@@ -202,11 +206,7 @@ fn full(notice: &Notice) -> String {
     }
     for (place, todo) in notice.todo.iter().enumerate() {
         let head = if place == 0 { "Do:" } else { "" };
-        let what = match todo.command.as_str() {
-            "" => todo.purpose.clone(),
-            command => format!("{}: {command}", todo.purpose),
-        };
-        line(head, &what);
+        line(head, &todo.in_words());
     }
     if let (Some(about), Some(facts)) = (&notice.cluster, &notice.facts) {
         let task = about.task.as_ref().map(ToString::to_string).unwrap_or_default();

@@ -78,6 +78,16 @@ pub struct Todo {
     pub command: String,
 }
 
+impl Todo {
+    /// Returns the purpose, with the command if there is one.
+    pub fn in_words(&self) -> String {
+        match self.command.as_str() {
+            "" => self.purpose.clone(),
+            command => format!("{}: {command}", self.purpose),
+        }
+    }
+}
+
 /// Returns the record of the one task that these entries concern.
 pub fn fold(lifecycle: &[StoredEntry]) -> Option<TaskRecord> {
     let (first, last) = (lifecycle.first()?, lifecycle.last()?);
@@ -233,7 +243,7 @@ pub fn reminder_of(standing: &Standing, now: Timestamp, page: Option<&str>) -> N
 /// Returns the notice that a condition ended.
 pub fn of_end(standing: &Standing, at: Timestamp) -> Notice {
     let code = standing.condition.code();
-    let what = format!("{}, after {}", code.end_title(), span(standing.lasted(at)));
+    let what = shown(&standing.condition.end_text(standing.lasted(at)), 1_000);
     let mut notice = of_condition(Kind::Ended(code), standing, at, what);
     "the daemon continues as before".clone_into(&mut notice.next);
     notice

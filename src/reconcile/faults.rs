@@ -88,6 +88,8 @@ pub(super) struct Faults {
 pub(super) struct Known<'a> {
     pub(super) project: &'a ProjectState,
     pub(super) clock_offset: Option<SignedDuration>,
+    /// Counts the clusters that are polled.
+    pub(super) watched: &'a dyn Fn() -> usize,
     pub(super) now: Moment,
 }
 
@@ -124,7 +126,7 @@ impl Faults {
                 .map(|offset| Condition::ClockOff { seconds: offset.as_secs() }),
             self.journal.clone().map(|error| Condition::JournalFailing { error }),
             self.connection.clone().map(|error| Condition::NoConnection { error }),
-            self.more_unreachable(),
+            self.more_unreachable(known),
             self.list.clone().map(|(shown, total, unusable)| Condition::ClusterListIncomplete {
                 shown,
                 total,
@@ -147,9 +149,10 @@ impl Faults {
         Some(Condition::Unreachable { trouble, error, advice })
     }
 
-    fn more_unreachable(&self) -> Option<Condition> {
+    fn more_unreachable(&self, known: &Known<'_>) -> Option<Condition> {
         let (_, cluster) = self.unreachable.iter().find(|(id, _)| !self.one_by_one.contains(*id))?;
-        Some(Condition::ClustersUnreachable { error: cluster.error.clone() })
+        let (failing, watched) = (self.unreachable.len(), (known.watched)());
+        Some(Condition::ClustersUnreachable { error: cluster.error.clone(), failing, watched })
     }
 
     fn unreachable_cluster(&self, id: &ClusterId) -> Option<Condition> {

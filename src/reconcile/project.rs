@@ -106,7 +106,7 @@ impl<S: Css, C: Clock> Reconciler<S, C> {
     /// Returns how many of the watched clusters this process has polled, and how many are watched.
     pub fn polled(&self) -> (usize, usize) {
         let state = self.state();
-        let watched = state.listed.values().filter(|(cluster, _)| cluster.may_have_tasks()).count();
+        let watched = state.watched();
         (watched.saturating_sub(state.unread.len()), watched)
     }
 

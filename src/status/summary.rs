@@ -44,7 +44,7 @@ impl Summary {
                     Phase::Escalated(_) => summary.needs_operator += 1,
                     Phase::Running => summary.running += 1,
                     Phase::Failed(_) => {
-                        next = next.into_iter().chain(outlook(cluster, id, task).request()).min()
+                        next = next.into_iter().chain(outlook(cluster, id, task).request()).min();
                     }
                     Phase::OutcomeUnknown(_) | Phase::Ended(..) => {}
                 }

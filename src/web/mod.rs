@@ -104,6 +104,8 @@ pub fn router<S: Source>(source: Arc<S>, door: HostFilter) -> Router {
         .route("/events", get(live::events::<S>))
         .route("/style.css", get(|| async { asset("text/css; charset=utf-8", STYLE) }))
         .route("/live.js", get(|| async { asset("text/javascript; charset=utf-8", SCRIPT) }))
+        // Browsers ask for it, whatever a page says.
+        .route("/favicon.ico", get(|| async { StatusCode::NO_CONTENT }))
         .route("/api/v1/status", get(status_json::<S>))
         .route("/api/v1/clusters/{id}", get(cluster_json::<S>))
         .route("/api/v1/history", get(history::<S>))

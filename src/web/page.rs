@@ -226,7 +226,7 @@ impl Project {
         let (sent, allowed) = project.actions_last_hour;
         let mut facts = vec![
             ("breaker", project.breaker.word().to_owned()),
-            ("requests to retry or abort in the last hour", format!("{sent} of {allowed} allowed")),
+            ("requests to retry or abort in the last hour", format!("{sent} sent, {allowed} allowed")),
         ];
         if project.unknown_outcomes > 0 {
             facts.push(("requests of unknown outcome", project.unknown_outcomes.to_string()));
@@ -236,7 +236,7 @@ impl Project {
                 |time: Option<Timestamp>| time.map_or_else(|| "never".to_owned(), |time| Time(time).words());
             facts.extend(live.credential.as_ref().map(|stands| ("credential", clean(stands))));
             facts.push(("last complete list of clusters", time(live.last_list)));
-            facts.push(("oldest poll", time(live.oldest())));
+            facts.push(("last poll of the cluster that was polled longest ago", time(live.oldest())));
             if live.never_read > 0 {
                 facts.push(("not polled yet", counted(live.never_read as u64, "cluster", "clusters")));
             }
@@ -247,10 +247,8 @@ impl Project {
                 facts.push(("the daemon's clock minus the CSS API's", format!("{offset} s")));
             }
             let pace = &live.limits;
-            facts.push((
-                "limits: requests in flight, and per second",
-                format!("{} and {}", pace.requests_in_flight, pace.requests_per_second),
-            ));
+            facts.push(("requests in flight at most", pace.requests_in_flight.to_string()));
+            facts.push(("requests a second at most", pace.requests_per_second.to_string()));
         }
         Self {
             name: project.name.to_string(),
@@ -369,7 +367,7 @@ impl Cluster {
             blocked_by: blocks(&known.outlook),
             next: known.outlook.next.map(|next| (next.action, Time(next.at), away(next.at, known.at))),
             what_next: known.outlook.next_in_words(),
-            next_step: Prose::new(known.outlook.next_step.as_deref().unwrap_or_default()),
+            next_step: Prose::of_step(known.outlook.next_step.as_deref(), &known.cluster),
             facts,
             schedule: known.schedule.iter().map(|step| (step.at.map(Time), clean(&step.what))).collect(),
             policies: known.policies.clone(),

@@ -134,7 +134,7 @@ impl Task {
             blocked_by: blocks(outlook),
             next: outlook.next.map(|next| (next.action, Time(next.at), away(next.at, now))),
             what_next: outlook.next_in_words(),
-            next_step: Prose::new(outlook.next_step.as_deref().unwrap_or_default()),
+            next_step: Prose::of_step(outlook.next_step.as_deref(), &task.cluster),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 
+use crate::model::command::command;
+use crate::model::id::ClusterId;
 use crate::model::outlook::{Block, Outlook};
 use crate::model::text::{named, shown, utc, utc_for_programs};
 
@@ -29,6 +31,20 @@ impl Prose {
         // Every other part is between two backticks.
         let parts = text.split('`').enumerate().filter(|(_, part)| !part.is_empty());
         Self(parts.map(|(place, part)| (part.to_owned(), place % 2 == 1)).collect())
+    }
+
+    /// A step of an operator on this cluster, with each of its commands as a whole.
+    pub(super) fn of_step(step: Option<&str>, cluster: &ClusterId) -> Self {
+        let mut prose = Self::new(step.unwrap_or_default());
+        for (part, _) in prose.0.iter_mut().filter(|(_, is_code)| *is_code) {
+            let arguments = match part.as_str() {
+                "hold" => format!("hold cluster:{cluster} --reason \"…\""),
+                verb @ ("retry-now" | "abort" | "reset") => format!("{verb} {cluster} --reason \"…\""),
+                _ => continue,
+            };
+            *part = command(arguments);
+        }
+        prose
     }
 }
 

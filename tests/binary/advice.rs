@@ -117,7 +117,7 @@ async fn every_command_that_is_advice_names_the_configuration_wherever_it_is_pri
     }
     let ours = format!("upgrade-remediator --config '{}'", file.display());
     for line in ["before acting by hand", "to stop the abort", "to test each step"] {
-        daemon.says(&format!("{line}: {ours} ")).await;
+        daemon.says(&format!("{line}: `{ours} ")).await;
     }
 
     let (_, _, status) = get(address, "/api/v1/status");
@@ -132,6 +132,10 @@ async fn every_command_that_is_advice_names_the_configuration_wherever_it_is_pri
         let (code, _, body) = get(address, &page);
         assert_eq!(code, 200, "{page}: {body}");
         all.push((page, body.replace("&#39;", "'")));
+    }
+    let log = daemon.stderr();
+    for (at, _) in log.match_indices(&ours) {
+        assert!(log[..at].ends_with('`'), "a command in the log has no end: {}", &log[at..]);
     }
     let messages = eventually("the messages of both channels", || {
         let got = got.lock().unwrap().join("\n");
@@ -156,6 +160,8 @@ async fn every_command_that_is_advice_names_the_configuration_wherever_it_is_pri
         }
     }
     assert!(all.iter().filter(|(place, _)| place.starts_with("/clusters/")).all(|(_, text)| {
-        ["explain ", "hold cluster:"].iter().all(|command| text.contains(&format!("<code>{ours} {command}")))
+        ["explain ", "hold cluster:"]
+            .iter()
+            .all(|command| text.contains(&format!("<code class=\"command\">{ours} {command}")))
     }));
 }

@@ -103,13 +103,13 @@ async fn nobody_passes_over_a_hold_dry_run_or_another_task() {
 async fn a_hold_that_refuses_an_order_says_how_to_release_it() {
     let (bench, _daemon) = with_failure(FAILED_ONCE, &patient(RETRIES)).await;
     let (code, said) = orders(&bench, &["hold", "logs"]).await;
-    let release = format!("upgrade-remediator --config {} release cluster:logs\n", bench.config().display());
-    assert!(code == 0 && said.contains(&format!("To end it: {release}")), "{said}");
+    let release = format!("upgrade-remediator --config {} release cluster:logs", bench.config().display());
+    assert!(code == 0 && said.contains(&format!("To end it: {release}\n")), "{said}");
     let (code, said) = orders(&bench, &["retry-now", "logs"]).await;
-    assert!(code == 1 && said.contains(&format!("[on-hold]; to release it: {release}")), "{said}");
+    assert!(code == 1 && said.contains(&format!("[on-hold]; to release it: `{release}`\n")), "{said}");
     let (_, out, _) = bench.runs(&["explain", "logs", "--json"]).await;
     let explained: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(explained["blocked_by"][0]["ended_by"], release.trim_end(), "{out}");
+    assert_eq!(explained["blocked_by"][0]["ended_by"], release, "{out}");
     assert_eq!(bench.runs(&["release", "logs"]).await.0, 0);
 }
 
@@ -311,6 +311,8 @@ async fn a_cluster_is_explained_by_the_daemon_and_by_the_journal_while_it_is_dow
     let (code, out, err) = bench.runs(&["status"]).await;
     assert!(code == 0 && err.contains("the following comes from the daemon's journal"), "{err}");
     assert!(out.contains("hold #1") && out.contains("logs") && out.contains("backoff"), "{out}");
+    let whole = out.lines().any(|line| line.contains("(ended by: systemctl start upgrade-remediator)"));
+    assert!(whole, "where no terminal shows the table, a sentence is one line: {out}");
     let (code, _, err) = bench.runs(&["explain", "nobody"]).await;
     assert!(code == 1 && err.contains("knows no cluster \"nobody\"") && !err.contains("mean"), "{err}");
     let (code, _, err) = bench.runs(&["explain", "lgos"]).await;

@@ -84,6 +84,30 @@ async fn a_stop_does_not_wait_for_readings_that_hang() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_names_once_the_requests_without_a_confirmed_outcome() {
+    let slow = fault(FAILED_ONCE, "on = \"retry\"\nwhat = \"delay\"\ndelay = \"20s\"");
+    let bench = Bench::new(&slow, RETRIES).await;
+    let daemon = patient(&bench);
+    first_request(&bench, Operation::Retry).await;
+    let sending = daemon.stderr();
+    assert!(!sending.contains("without a confirmed outcome"), "{sending}");
+    daemon.kill();
+    let (_, number) = sending.split_once("sending retry request #").unwrap();
+    let number = number.split(':').next().unwrap();
+    let daemon = patient(&bench);
+    daemon
+        .says(&format!(
+            "WARN project test: 1 request without a confirmed outcome: #{number} (logs, retry); the next polls confirm it, \
+             and no other request is sent for its task until then"
+        ))
+        .await;
+    daemon.says("1 cluster watched").await;
+    let log = daemon.stderr();
+    assert_eq!(log.matches("without a confirmed outcome").count(), 1, "{log}");
+    assert!(log.lines().next().unwrap().contains("started in mode"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_waits_for_the_answer_to_a_put_and_journals_it() {
     let slow = fault(FAILED_ONCE, "on = \"retry\"\nwhat = \"delay\"\ndelay = \"2s\"");
     let bench = Bench::new(&slow, RETRIES).await;
@@ -545,8 +569,11 @@ async fn a_first_start_warns_of_nothing_and_a_restart_names_once_what_still_need
     let bench = Bench::new(FAILED_ONCE, &escalates.text()).await;
     let daemon = bench.daemon();
     daemon.says("INFO created a new journal (first start)").await;
+    daemon.says("This is normal, and nothing has to be done").await;
+    daemon.says("1 cluster watched").await;
+    assert!(daemon.stderr().lines().next().unwrap().contains("started in mode"), "{}", daemon.stderr());
     bench.journaled("the escalation", |event| matches!(event, Event::Escalated { .. })).await;
-    let told = "project test: 1 task still needs an operator: logs [retries-exhausted]; to see each: ";
+    let told = "project test: 1 task still needs an operator: logs [retries-exhausted]; to see each: `";
     assert!(
         !daemon.stderr().contains("still needs an operator") && !daemon.stderr().contains("WARN created")
     );

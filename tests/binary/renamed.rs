@@ -266,8 +266,11 @@ async fn a_journal_of_an_older_version_learns_the_ids_at_its_first_start() {
     // As the version before left it.
     let shell = Connection::open(bench.journal()).unwrap();
     let holds = include_str!("../../src/journal/schema/0002_holds.sql");
-    let back = "DROP TABLE project; DROP TABLE in_force; DROP VIEW holds; DROP VIEW breaker; PRAGMA user_version = 3";
-    shell.execute_batch(&format!("{back};{holds}")).unwrap();
+    let outbox = include_str!("../../src/journal/schema/0003_outbox.sql");
+    let back = "DROP TABLE project; DROP TABLE in_force; DROP VIEW holds; DROP VIEW breaker; DROP INDEX entry_by_time; \
+                DROP VIEW outbox; DROP TABLE note; DROP TABLE channel; DROP TABLE delivery; DROP TABLE condition; \
+                DROP TABLE reading; PRAGMA user_version = 3";
+    shell.execute_batch(&format!("{back};{holds};{outbox}")).unwrap();
     drop(shell);
     let daemon = bench.daemon();
     bench.looks_on(10).await;

@@ -87,7 +87,7 @@ async fn the_printed_configuration_of_every_scenario_passes_check_without_a_warn
         passes_check(folder.path(), name).await;
     }
     let keys = "region = \"eu-west-101\"\nproject_id = \"0123456789abcdef0123456789abcdef\"\n[[key]]\n\
-                access_key = \"a key\"\nsecret_key = \"with 'quotes'\"\nsecurity_token = \"and a token\"\n";
+                access_key = \"a-key\"\nsecret_key = \"with'quotes'\"\nsecurity_token = \"and-a-token\"\n";
     let file = folder.path().join("keys.toml");
     fs::write(&file, keys).unwrap();
     print_config(folder.path(), &["--scenario", file.to_str().unwrap(), "--listen", "0.0.0.0:9180"]).await;

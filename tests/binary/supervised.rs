@@ -264,7 +264,7 @@ async fn ends(wrong: Wrong) -> Broken {
     let parts = (Ill(MemoryJournal::default(), wrong).into(), &mut states);
     let clock = Arc::new(SystemClock::new());
     let builder = Builder::new(&environment, parts, &clock, &Arc::new(LogObserver), &stopping);
-    let service = Daemon::build(bench.config(), loaded, environment, builder, states).unwrap();
+    let service = Daemon::build(bench.config(), loaded, environment, (builder, states), || {}).unwrap();
     let (_ask, questions) = tokio::sync::mpsc::channel(1);
     let ended = tokio::time::timeout(Duration::from_secs(20), service.run(Arc::default(), questions)).await;
     assert!(stopping.is_cancelled());

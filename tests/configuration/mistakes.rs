@@ -51,7 +51,8 @@ fn a_key_of_another_section_is_told_with_the_section_that_it_belongs_in() {
         (top("[poll]\nmax_actions_per_hour = 5"), "it belongs in [limits]"),
         (
             top("[journal]\nmode = 'enforce'\n[limits]"),
-            "it belongs at the top of config.toml, before the first [section], or in [[policy]]; known here: url, retention",
+            "it belongs at the top of config.toml, before the first [section], or in [[policy]]; known here: url, retention, password, \
+             ca_file, client_cert, client_key, schema, connections, allow_plaintext",
         ),
         (
             top(&format!("{OPS}mode = 'enforce'\n[notify]\ndefault = ['ops']")),

@@ -21,7 +21,7 @@ use upgrade_remediator::notify::channel::webhook::Webhook;
 use upgrade_remediator::notify::channel::{Network, smn};
 use upgrade_remediator::notify::kind::Kind;
 use upgrade_remediator::notify::message::Message;
-use upgrade_remediator::notify::notice::{self, Notice};
+use upgrade_remediator::notify::notice::{self, Notice, Todo};
 
 use crate::harness::{MINUTE, accepted, escalated, failed, fails, sends, subject, terms};
 
@@ -303,6 +303,27 @@ fn what_can_still_be_stopped_is_told_with_its_command_however_many_others_there_
     assert!(
         text.contains("before acting by hand: upgrade-remediator hold cluster:id-of-logs-prod"),
         "{text}"
+    );
+}
+
+#[test]
+fn an_advice_without_a_command_ends_without_a_colon_in_every_form() {
+    let mut told = exhausted();
+    told.todo = vec![Todo { purpose: "nothing; the channel works".to_owned(), command: String::new() }];
+    let whole = message(told);
+    for message in [Message { short: true, ..whole.clone() }, whole] {
+        let text = message.text(20_000);
+        assert!(text.contains("Do:    nothing; the channel works\n"), "{text}");
+    }
+}
+
+#[test]
+fn the_heading_of_a_group_has_each_count_once() {
+    let group = |counts| Message { counts, ..a_group() }.title();
+    assert_eq!(group(vec![(Kind::FirstFailure, 4)]), "[warning] prod: 4 × task failed");
+    assert_eq!(
+        group(vec![(Kind::Escalated, 1), (Kind::FirstFailure, 4)]),
+        "[critical] prod: 5 notifications: 1 × needs an operator, 4 × task failed"
     );
 }
 

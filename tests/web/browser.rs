@@ -95,7 +95,7 @@ async fn a_failure_is_seen_to_its_remedy_without_a_reload() {
     assert_eq!(browser.focused(), format!("c-{cluster}"));
     browser.screenshot("running");
     bench.journaled("the remedy", |event| matches!(event, Event::Ended(Outcome::ResolvedByRetry))).await;
-    browser.shows(".quiet", "No task is unfinished.");
+    browser.shows(".quiet", "No task is running or failed.");
     browser.hides(".task");
     assert!(browser.is_marked(), "it was read anew");
     browser.screenshot("resolved");

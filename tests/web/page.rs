@@ -69,6 +69,7 @@ async fn the_page_shows_what_needs_eyes_first_and_why() {
     assert_eq!(get(address, "/api/v1/history?since=yesterday").0, 400);
     assert_eq!(get(address, "/nowhere").0, 404);
     assert_eq!(get(address, "/livez").0, 200);
+    assert_eq!(get(address, "/favicon.ico").0, 204, "every browser asks for it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

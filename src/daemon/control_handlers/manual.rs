@@ -83,7 +83,7 @@ impl Daemon {
 fn way_out(error: &ManualError, by_name: impl Fn(&str) -> String) -> String {
     let ManualError::Refused(reason) = error else { return String::new() };
     match (reason, reason.ended_by(), reason.next_step()) {
-        (Reason::OnHold { .. }, Some(command), _) => format!("; to release it: {}", by_name(&command)),
+        (Reason::OnHold { .. }, Some(command), _) => format!("; to release it: `{}`", by_name(&command)),
         // What else blocks has to be mended before it.
         (_, _, Some(step)) if reason.refuses_orders() => format!("; {step}"),
         _ => String::new(),

@@ -62,6 +62,9 @@ impl Harness {
     }
 }
 
+/// What a harness is brought to, with the tasks that it shows then.
+type Case<'a> = &'a dyn Fn(&mut Harness) -> Vec<Task>;
+
 fn none() -> (Vec<String>, Option<(Action, String)>) {
     (Vec::new(), None)
 }
@@ -324,7 +327,7 @@ fn no_next_step_names_an_order_that_is_refused() {
         harness.terms.as_mut().unwrap().on_exhausted = OnExhausted::Escalate;
         vec![failed(1)]
     };
-    let cases: [&dyn Fn(&mut Harness) -> Vec<Task>; 3] = [&waits, &is_too_old, &is_escalated];
+    let cases: [Case<'_>; 3] = [&waits, &is_too_old, &is_escalated];
     let blocks: [&dyn Fn(&mut Harness); 4] = [
         &|harness| harness.terms.as_mut().unwrap().mode = Mode::DryRun,
         &|harness| {

@@ -38,6 +38,11 @@ fn short(unusable: &[&str], total: Option<u64>) -> Condition {
     Condition::ClusterListIncomplete { shown: 7, total, unusable }
 }
 
+/// So many of 201 clusters.
+fn more(failing: usize) -> Condition {
+    Condition::ClustersUnreachable { error: "disk full".to_owned(), failing, watched: 201 }
+}
+
 /// One of each, with the facts in its text.
 fn all() -> Vec<(Condition, &'static [&'static str])> {
     let error = || "disk full".to_owned();
@@ -55,7 +60,7 @@ fn all() -> Vec<(Condition, &'static [&'static str])> {
         (Condition::NoConnection { error: error() }, &["disk full"]),
         (unclear(Reason::ListIncomplete, false), &["list"]),
         (lost("gone"), &["HTTP 404"]),
-        (Condition::ClustersUnreachable { error: error() }, &["disk full"]),
+        (more(198), &["disk full", "198 of 201 clusters"]),
         (short(&["x y"], Some(9)), &["7 clusters", "9", "x y"]),
         (stretched, &["2.5", "2h", "30m"]),
     ]
@@ -83,6 +88,34 @@ fn every_condition_tells_its_facts_what_goes_on_and_what_to_do() {
     assert_ne!(unclear(Reason::ListIncomplete, true).text(), unclear(Reason::ListIncomplete, false).text());
 }
 
+/// Who reads the end in the log finds the line of the beginning by these words.
+#[test]
+fn the_end_of_a_condition_takes_up_the_words_of_its_beginning() {
+    let words: [&[&str]; 11] = [
+        &["its clusters", "be polled"],
+        &["the project is", "paused"],
+        &["the circuit breaker is"],
+        &["this machine's clock", "the CSS API's clock"],
+        &["the journal", "written"],
+        &["connection", "can be opened"],
+        &["request", "for the cluster", "the list of tasks is shorter than its totalSize"],
+        &["the cluster", "be polled"],
+        &["clusters", "cannot be polled"],
+        &["the list shows", "clusters"],
+        &["idle clusters are polled every", "30m"],
+    ];
+    let all = all();
+    assert_eq!(all.len(), words.len());
+    for ((condition, _), words) in all.into_iter().zip(words) {
+        let (begin, end) = (condition.text(), condition.end_text(Duration::from_secs(10)));
+        for word in words {
+            assert!(begin.contains(word) && end.contains(word), "{word}: {begin} / {end}");
+        }
+        assert!(end.contains("after 10s"), "{end}");
+    }
+    assert!(more(201).text().starts_with("none of the 201 clusters can be polled"), "{}", more(201).text());
+}
+
 #[test]
 fn the_cause_is_a_stable_word() {
     assert_eq!(unreachable("forbidden").cause(), "forbidden");
@@ -107,6 +140,8 @@ fn operators_are_notified_again_where_what_to_do_differs_and_the_log_tells_more(
         (unclear(Reason::ListIncomplete, false), unclear(Reason::ListIncomplete, true), false, true),
         (lost("gone"), lost("timeout"), false, true),
         (short(&[], None), short(&["x"], None), false, false),
+        (more(4), more(200), false, false),
+        (more(200), more(201), false, true),
     ] {
         assert_eq!(before.notice_sign() != now.notice_sign(), notified, "{before:?} {now:?}");
         assert_eq!(before.log_sign() != now.log_sign(), logged, "{before:?} {now:?}");

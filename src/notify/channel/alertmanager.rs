@@ -22,7 +22,7 @@ use crate::model::secret::Secret;
 use crate::model::text::shown;
 use crate::notify::kind::State;
 use crate::notify::message::Message;
-use crate::notify::notice::Notice;
+use crate::notify::notice::{Notice, Todo};
 
 const EVERY: Duration = Duration::from_mins(1);
 /// An alert whose end is never reported ends by itself after this.
@@ -180,10 +180,7 @@ fn alert(state: State, notice: &Notice) -> Alert {
         add("why", why.text.clone());
     }
     add("next", notice.next.clone());
-    let commands = notice.todo.iter().map(|todo| match todo.command.as_str() {
-        "" => todo.purpose.clone(),
-        command => format!("{}: {command}", todo.purpose),
-    });
+    let commands = notice.todo.iter().map(Todo::in_words);
     add("todo", commands.collect::<Vec<_>>().join("\n"));
     if let Some(facts) = &notice.facts {
         add("nodes", facts.nodes_in_words());

@@ -18,7 +18,8 @@ fn now() -> Moment {
 
 fn found(faults: &Faults, about: &str) -> Found {
     let project = ProjectState::default();
-    let known = Known { project: &project, clock_offset: Some(SignedDuration::ZERO), now: now() };
+    let known =
+        Known { project: &project, clock_offset: Some(SignedDuration::ZERO), watched: &|| 8, now: now() };
     faults.conditions(&known, Some(&cluster(about).id))
 }
 
@@ -62,6 +63,7 @@ fn three_clusters_that_cannot_be_polled_are_conditions_of_their_own_and_more_are
     assert_eq!(codes(&faults, "e"), ["clusters-unreachable"]);
     let more = |faults: &Faults| found(faults, "e").conditions.pop().unwrap().text();
     assert!(!more(&faults).contains("503"));
+    assert!(more(&faults).contains("5 of 8 clusters"), "{}", more(&faults));
     cannot_poll(&mut faults, "d", CloudError::Server(refusal(503)));
     assert!(
         more(&faults).contains("503"),
@@ -135,7 +137,7 @@ fn that_a_project_can_be_polled_is_known_once_a_list_and_a_poll_have_shown_it() 
     cannot_poll(&mut faults, "a", CloudError::Server(refusal(500)));
     assert_eq!(unknown(&faults), [Code::Unclear]);
     let project = ProjectState::default();
-    let known = Known { project: &project, clock_offset: None, now: now() };
+    let known = Known { project: &project, clock_offset: None, watched: &|| 8, now: now() };
     assert_eq!(faults.conditions(&known, None).unknown, [Code::ClockOff]);
 }
 
@@ -284,7 +286,7 @@ fn an_open_breaker_lets_a_probe_through_once_its_cooldown_is_over() {
     });
     for (minutes, probes) in [(29, false), (30, true)] {
         let now = now().after(Duration::from_mins(minutes));
-        let known = Known { project: &project, clock_offset: None, now };
+        let known = Known { project: &project, clock_offset: None, watched: &|| 8, now };
         let found = Faults::default().conditions(&known, None);
         let [Condition::BreakerOpen { probing, .. }] = &found.conditions[..] else { panic!("{found:?}") };
         assert_eq!(*probing, probes, "after {minutes} minutes");

@@ -143,7 +143,7 @@ fn what_does_not_exist_is_said_to_be_unknown_and_hides_nothing_else() {
     ] {
         assert!(page.contains(words), "{words}: {page}");
     }
-    assert!(!page.contains("No task is unfinished"), "{page}");
+    assert!(!page.contains("No task is running or failed"), "{page}");
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn what_the_reason_says_is_not_said_again_by_the_block() {
     let page = page(&held, &[]);
     assert_eq!(page.matches("hold #7 by uid 0").count(), 1, "{page}");
     for words in [
-        "Blocked by <code>on-hold</code>; to end it: <code>upgrade-remediator release all</code>",
+        "Blocked by <code>on-hold</code>; to end it: <code class=\"command\">upgrade-remediator release all</code>",
         "Blocked by <code>no-policy</code>: no policy ",
     ] {
         assert!(page.contains(words), "{words}: {page}");
@@ -269,4 +269,42 @@ fn an_open_circuit_breaker_is_no_fault_of_the_project() {
     assert!(told.contains("1 circuit breaker not closed"), "{told}");
     open.conditions.push(condition("unreachable"));
     assert!(sums(&page(&open, &[])).contains("1 project stopped by a fault"));
+}
+
+#[test]
+fn a_row_that_names_its_block_does_not_say_again_that_it_is_blocked() {
+    for count in [1, 20] {
+        let mut blocked = failed(count);
+        for task in &mut blocked.projects[0].tasks {
+            let outlook = Outlook::new(None, &Reason::StalePoll, &[Reason::NoPolicy], None);
+            task.outlook = Outlook { phase: Some(PhaseWord::Failed), ..outlook };
+        }
+        let page = page(&blocked, &[]);
+        assert_eq!(page.matches("Blocked by <code>no-policy</code>").count(), count, "{page}");
+        assert!(!page.contains("nothing while the request is blocked"), "{page}");
+    }
+}
+
+#[test]
+fn each_command_of_the_next_step_is_whole() {
+    let mut shown = failed(1);
+    let steps = "`hold` stops the abort, `retry-now` sends one more retry, `reset` and `abort`; `systemctl x`, `limits.a`";
+    shown.projects[0].tasks[0].outlook.next_step = Some(steps.to_owned());
+    let page = page(&shown, &[]);
+    for words in [
+        "<code class=\"command\">upgrade-remediator hold cluster:id-0 --reason &#34;…&#34;</code> stops the abort",
+        "<code class=\"command\">upgrade-remediator retry-now id-0 --reason &#34;…&#34;</code> sends",
+        "<code class=\"command\">upgrade-remediator reset id-0 --reason &#34;…&#34;</code> and",
+        "<code class=\"command\">upgrade-remediator abort id-0 --reason &#34;…&#34;</code>;",
+        "<code class=\"command\">systemctl x</code>",
+        "<code>limits.a</code>",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+}
+
+#[test]
+fn numbers_beside_a_limit_say_which_is_which() {
+    let page = page(&failed(1), &[]);
+    assert!(page.contains("<dd>0 sent, 120 allowed</dd>"), "{page}");
 }
