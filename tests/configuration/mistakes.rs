@@ -185,7 +185,8 @@ fn a_name_that_is_not_there_is_told_with_those_that_are() {
     }
     let no_project = warned(&with("notify", "match.project = ['staging']\nnotify"));
     assert!(no_project.iter().any(|told| told.contains("the projects are \"prod\"")), "{no_project:?}");
-    let many: String = (0..30).map(|n| format!("[credentials.n{n:02}]\ntype = 'ecs-agency'\n")).collect();
+    let many = (0..30)
+        .fold(String::new(), |text, n| text + &format!("[credentials.n{n:02}]\ntype = 'ecs-agency'\n"));
     let found = refused(&format!("{}{many}", with("credentials = 'main'", "credentials = 'staging'")), "");
     let help = found.into_iter().find(Problem::is_error).and_then(|problem| problem.hint).unwrap_or_default();
     assert!(help.contains("\"main\", \"n00\"") && help.ends_with("and 21 more"), "{help}");
