@@ -135,7 +135,7 @@ impl Story {
             let waits = waiting(RETRIES, "30s");
             bench.configure(&bench.simulator.url(), &waits);
             assert_eq!(bench.runs(&["run", "--once"]).await.0, 0);
-            let before = "DROP VIEW holds; DROP VIEW breaker; DROP TABLE in_force; DROP VIEW outbox; DROP TABLE note; \
+            let before = "DROP VIEW holds; DROP VIEW breaker; DROP INDEX entry_by_time; DROP TABLE in_force; DROP VIEW outbox; DROP TABLE note; \
                           DROP TABLE channel; DROP TABLE delivery; DROP TABLE condition; DROP TABLE reading; \
                           DROP TABLE project; PRAGMA user_version = 1";
             Connection::open(bench.journal()).unwrap().execute_batch(before).unwrap();

@@ -436,8 +436,9 @@ mod tests {
 
     #[test]
     fn however_many_warnings_there_are_they_refuse_nothing() {
+        let project = "[[project]]\nname='p'\nregion='cn-north-4'\ncredentials='c0'\n";
         let text = (0..1_000)
-            .fold(String::new(), |text, n| text + &format!("[credentials.c{n}]\ntype='ecs-agency'\n"));
+            .fold(project.to_owned(), |text, n| text + &format!("[credentials.c{n}]\ntype='ecs-agency'\n"));
         let (layer, _) = layer("c.toml", &text);
         let tree = Tree::of(vec![layer.unwrap()], &check::keys().into());
         assert!(

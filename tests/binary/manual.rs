@@ -82,8 +82,8 @@ async fn nobody_passes_over_a_hold_dry_run_or_another_task() {
         let (code, said) = orders(&bench, &[&[verb, "logs"], yes].concat()).await;
         assert!(code == 1 && said.contains("[on-hold]") && said.contains("by a test"), "{said}");
         let release =
-            format!("; to release it: upgrade-remediator --config {} release", bench.config().display());
-        assert!(said.contains(&format!("{release} all\n")), "{said}");
+            format!("; to release it: `upgrade-remediator --config {} release", bench.config().display());
+        assert!(said.contains(&format!("{release} all`\n")), "{said}");
         assert_eq!(bench.runs(&["release", "all"]).await.0, 0);
     }
     bench.edit("mode = \"enforce\"", "mode = \"dry-run\"");

@@ -83,6 +83,11 @@ async fn a_stop_does_not_wait_for_readings_that_hang() {
     }
 }
 
+/// The first line of a log that is no warning of the configuration.
+fn after_the_configuration(log: &str) -> &str {
+    log.lines().find(|line| !line.contains("config.toml:")).unwrap_or_default()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_names_once_the_requests_without_a_confirmed_outcome() {
     let slow = fault(FAILED_ONCE, "on = \"retry\"\nwhat = \"delay\"\ndelay = \"20s\"");
@@ -104,7 +109,7 @@ async fn a_restart_names_once_the_requests_without_a_confirmed_outcome() {
     daemon.says("1 cluster watched").await;
     let log = daemon.stderr();
     assert_eq!(log.matches("without a confirmed outcome").count(), 1, "{log}");
-    assert!(log.lines().next().unwrap().contains("started in mode"), "{log}");
+    assert!(after_the_configuration(&log).contains("started in mode"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -571,7 +576,8 @@ async fn a_first_start_warns_of_nothing_and_a_restart_names_once_what_still_need
     daemon.says("INFO created a new journal (first start)").await;
     daemon.says("This is normal, and nothing has to be done").await;
     daemon.says("1 cluster watched").await;
-    assert!(daemon.stderr().lines().next().unwrap().contains("started in mode"), "{}", daemon.stderr());
+    let log = daemon.stderr();
+    assert!(after_the_configuration(&log).contains("started in mode"), "{log}");
     bench.journaled("the escalation", |event| matches!(event, Event::Escalated { .. })).await;
     let told = "project test: 1 task still needs an operator: logs [retries-exhausted]; to see each: `";
     assert!(

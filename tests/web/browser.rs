@@ -110,7 +110,7 @@ async fn a_failure_is_seen_to_its_remedy_without_a_reload() {
         ["ended", "intent", "failed", "first-seen"].map(|event| story.iter().position(|one| one == event));
     assert!(order.iter().all(Option::is_some) && order.is_sorted(), "{order:?} in {story:?}");
     // What was the case before the end is not the case now.
-    browser.shows("section[aria-labelledby=now]", "nothing to do: no task is running");
+    browser.shows("section[aria-labelledby=now]", "resolved by retry");
     assert!(!browser.texts("section[aria-labelledby=now]").concat().contains("cannot be stopped"));
     browser.screenshot("story");
 
@@ -134,7 +134,7 @@ async fn a_cluster_s_page_is_live_too() {
     let (code, _, told) = bench.runs(&["retry-now", "logs", "--reason", "the node was mended"]).await;
     assert_eq!(code, 0, "{told}");
     browser.shows(".timeline .event", "ended");
-    browser.shows("section[aria-labelledby=now]", "nothing to do");
+    browser.shows("section[aria-labelledby=now]", "resolved by retry");
     assert!(browser.is_marked(), "it was read anew");
     assert_clean(&mut browser, address);
 }
@@ -201,7 +201,7 @@ async fn without_a_script_it_says_as_much_and_says_that_it_is_not_live() {
     assert!(names.iter().any(|name| name.contains("<script>alert(1)</script>")), "{names:?}");
     // What has to be done is shown as commands, and not with the marks of this text.
     let ways = browser.texts(".task.eyes .way code");
-    assert!(ways.contains(&"reset".to_owned()), "{ways:?}");
+    assert!(ways.iter().any(|way| way.contains(" reset ")), "{ways:?}");
     assert!(!browser.texts("main").concat().contains('`'));
 }
 
