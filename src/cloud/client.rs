@@ -261,7 +261,11 @@ impl<T: Transport, C: Clock> Css for Client<T, C> {
             Ok(page)
         })
         .await?;
-        Ok(ClusterList { clusters: pages.items, unusable: pages.unusable, total_size: pages.total_size })
+        // An element may repeat a secret, also with the escape that JSON has for a slash.
+        let shown =
+            |text: &String| shown(&self.credential.scrub(&text.replace("\\/", "/")), wire::SHOWN_ELEMENT);
+        let unusable = pages.unusable.iter().map(shown).collect();
+        Ok(ClusterList { clusters: pages.items, unusable, total_size: pages.total_size })
     }
 
     async fn cluster(&self, id: &ClusterId) -> Result<Cluster, CloudError> {

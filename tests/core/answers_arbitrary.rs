@@ -236,6 +236,15 @@ proptest! {
     }
 }
 
+/// What stands where a cluster should is shown, and no secret in it.
+#[test]
+fn a_secret_in_the_place_of_a_cluster_is_not_shown() {
+    for element in ["\"@SECRET@\"", "\"x @SECRET@ y\"", "{\"id\":[\"@SECRET@\"]}", "7,\"@SECRET@\""] {
+        // The list of clusters, and an answer of 200.
+        try_answer(&[&[25, 48, 0], format!("{{\"clusters\":[{element}]}}").as_bytes()].concat());
+    }
+}
+
 /// The entries go as far as they should: what is right is read, so that the tests above try more than refusals.
 #[test]
 fn what_is_right_gets_through() {

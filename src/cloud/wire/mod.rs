@@ -24,7 +24,10 @@ pub(super) mod shape;
 mod task;
 
 /// How much of an element that cannot be used is shown.
-const SHOWN_ELEMENT: usize = 200;
+pub(super) const SHOWN_ELEMENT: usize = 200;
+/// How much of it is kept until secrets in it are masked: so much more that none is cut in what is
+/// shown.
+const KEPT_ELEMENT: usize = 20_000;
 
 /// Why a body with status 200 is not the requested one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,7 +203,7 @@ fn page<I, T>(
     for raw in elements {
         match read(raw) {
             Ok(item) => page.items.push(item),
-            Err(why) => page.unusable.push(format!("{why}: {}", shown(raw.get(), SHOWN_ELEMENT))),
+            Err(why) => page.unusable.push(format!("{why}: {}", shown(raw.get(), KEPT_ELEMENT))),
         }
     }
     Ok(page)
