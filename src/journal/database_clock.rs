@@ -17,7 +17,7 @@ impl DatabaseClock {
     /// What the database calls this moment: by the monotonic clock, so that the wall clock here may say anything.
     pub(super) fn wall_of(self, moment: Moment) -> Timestamp {
         let here = Moment { wall: self.wall, mono: self.mono };
-        Moment { mono: moment.mono, ..moment }.wall_by(here)
+        moment.wall_by(here)
     }
 
     /// What a time of the database is by this process's wall clock as it stands now.

@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::rows::{get, to_the_millisecond, unsigned, unusable};
-use super::sql::{Sql, number, statements};
+use super::sql::{Sql, number, together};
 use crate::journal::JournalError;
 use crate::journal::postgres::link::Link;
 use crate::journal::postgres::options::SchemaName;
@@ -122,8 +122,7 @@ pub(super) async fn kept(link: &mut Link, schema: &SchemaName) -> Result<Kept, J
             "SELECT p.name, c.data::text FROM @condition c JOIN @project p ON p.key = c.project ORDER BY p.name, c.word",
         ),
     ];
-    let parameters: Vec<_> = all.iter().map(Sql::parameters).collect();
-    let mut answers = link.transaction(&statements(&all, &parameters)).await?.into_iter();
+    let mut answers = together(link, &all).await?.into_iter();
     let mut next = || answers.next().unwrap_or_default();
     let place = link.place();
     let mut kept = Kept::default();

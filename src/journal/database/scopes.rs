@@ -10,7 +10,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::rows::{self, ask, get, to_the_millisecond, unusable};
-use super::sql::{Sql, statements};
+use super::sql::{Sql, together};
 use crate::journal::JournalError;
 use crate::journal::postgres::link::Link;
 use crate::journal::postgres::options::SchemaName;
@@ -42,7 +42,7 @@ pub(super) async fn place(
         let before = rows::scopes(link, schema).await?;
         let number = fold(before.iter().cloned()).last().map_or(0, |hold| hold.number) + 1;
         let entry = ScopeEntry::held(next(&before), number, hold.clone());
-        if add(link, schema, &[entry], &[]).await? {
+        if add(link, schema, &[entry], Vec::new()).await? {
             return Ok(StoredHold::new(number, hold));
         }
     }
@@ -65,7 +65,7 @@ pub(super) async fn release(
             ScopeEntry { number, at: to_the_millisecond(at), scope: hold.scope, event }
         };
         let entries: Vec<_> = (next(&before)..).zip(open).map(released).collect();
-        if add(link, schema, &entries, &[]).await? {
+        if add(link, schema, &entries, Vec::new()).await? {
             return Ok(());
         }
     }
@@ -88,22 +88,18 @@ async fn add(
     link: &mut Link,
     schema: &SchemaName,
     entries: &[ScopeEntry],
-    first: &[Sql],
+    mut all: Vec<Sql>,
 ) -> Result<bool, JournalError> {
-    let mut all = Vec::new();
     for entry in entries {
         if let Scope::Project(name) = &entry.scope {
             all.push(insert_project(schema, name.as_str()));
         }
         all.push(insert(schema, entry)?);
     }
-    let parameters: Vec<_> = first.iter().chain(&all).map(Sql::parameters).collect();
-    let mut together = statements(first, &parameters);
-    together.extend(statements(&all, parameters.get(first.len()..).unwrap_or_default()));
-    if together.is_empty() {
+    if all.is_empty() {
         return Ok(true);
     }
-    match link.transaction(&together).await {
+    match together(link, &all).await {
         Ok(_) => Ok(true),
         // The same number, or the same key: another process was faster. A division by zero: the names have changed.
         Err(error) if matches!(error.sql_state(), Some("23505" | "22012")) => Ok(false),
@@ -207,7 +203,7 @@ pub(super) async fn identify(
             .zip(&copies)
             .map(|(number, (hold, new))| ScopeEntry::held(number, *hold, new.clone()))
             .collect();
-        if add(link, schema, &entries, &all).await? {
+        if add(link, schema, &entries, all).await? {
             let holds = copies.into_iter().map(|(number, new)| StoredHold::new(number, new)).collect();
             return Ok(Identified { naming, holds });
         }

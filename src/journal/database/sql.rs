@@ -1,9 +1,11 @@
 //! Statements: their text in one schema, and their parameters.
 
 use jiff::Timestamp;
+use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
-use crate::journal::postgres::link::Statement;
+use crate::journal::postgres::error::PostgresError;
+use crate::journal::postgres::link::{Link, Statement};
 use crate::journal::postgres::options::SchemaName;
 
 /// A parameter that is kept until the statement is sent.
@@ -68,11 +70,14 @@ pub(super) fn number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Does something with all of these as statements of one transaction.
-pub(super) fn statements<'a>(
-    all: &'a [Sql],
-    parameters: &'a [Vec<(&'a (dyn ToSql + Sync), Type)>],
-) -> Vec<Statement<'a>> {
-    let statement = |(sql, parameters): (&'a Sql, &'a Vec<_>)| Statement { sql: &sql.text, parameters };
-    all.iter().zip(parameters).map(statement).collect()
+/// Sends all of these as one transaction, and returns the rows of each.
+pub(super) async fn together(link: &mut Link, all: &[Sql]) -> Result<Vec<Vec<Row>>, PostgresError> {
+    let parameters: Vec<_> = all.iter().map(Sql::parameters).collect();
+    let statement = |(sql, parameters)| {
+        let sql: &Sql = sql;
+        let parameters: &Vec<_> = parameters;
+        Statement { sql: &sql.text, parameters }
+    };
+    let statements: Vec<Statement<'_>> = all.iter().zip(&parameters).map(statement).collect();
+    link.transaction(&statements).await
 }

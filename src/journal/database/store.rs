@@ -9,7 +9,7 @@ use tokio_postgres::types::Type;
 use super::append::{self, Held, NewRow, Shared};
 use super::lanes::{Lane, Lanes};
 use super::rows::{self, ask, get, to_the_millisecond, unsigned};
-use super::sql::{Sql, statements};
+use super::sql::{Sql, together};
 use super::{outbox, scopes};
 use crate::journal::JournalError;
 use crate::journal::database_clock::DatabaseClock;
@@ -107,8 +107,7 @@ impl PostgresJournal {
         }
         let take = "UPDATE @project SET term = term + 1 WHERE name = $1 RETURNING key, term, last";
         let all = [scopes::insert_project(&self.inner.schema, name), self.sql(take).text(name)];
-        let parameters: Vec<_> = all.iter().map(Sql::parameters).collect();
-        let taken = link.transaction(&statements(&all, &parameters)).await?;
+        let taken = together(&mut link, &all).await?;
         let row = taken.last().and_then(|rows| rows.first()).ok_or(JournalError::Lost)?;
         let held = Held::new(get(row, 0)?, unsigned(row, 1)?, unsigned(row, 2)?);
         let key = held.key;
@@ -185,10 +184,9 @@ impl PostgresJournal {
                 notes.push((place, note));
             }
         }
-        let parameters: Vec<_> = all.iter().map(Sql::parameters).collect();
         let key = held.keys().next().copied().unwrap_or_default();
         let mut link = self.inner.lanes.writer(key).await?;
-        let answers = match link.transaction(&statements(&all, &parameters)).await {
+        let answers = match together(&mut link, &all).await {
             Ok(answers) => answers,
             // The gate is shut.
             Err(error) if error.sql_state() == Some("22012") => return Err(self.fenced(&held).await?),
@@ -274,9 +272,8 @@ impl Store for PostgresJournal {
                 let sql = self.sql(text).key(held.key).number(held.term);
                 all.push(sql.text(cluster.as_str()).text(task.as_str()));
             }
-            let parameters: Vec<_> = all.iter().map(Sql::parameters).collect();
             let mut link = self.inner.lanes.writer(last).await?;
-            link.transaction(&statements(&all, &parameters)).await?;
+            together(&mut link, &all).await?;
             Ok(())
         })
     }
